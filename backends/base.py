@@ -1,0 +1,172 @@
+"""The backend contract: what a backend author writes (about 30 lines), and what the rest may rely on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from mosaic_onnx.devices import Device
+from mosaic_onnx.profiles import Copy, Cost
+
+Array = NDArray[np.generic]
+
+
+@dataclass(frozen=True)
+class Absent:
+    """A device or backend that is not here, and why (for ``mosaic-onnx devices``)."""
+
+    name: str
+    backend: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a backend found on this machine.
+
+    Attributes:
+        devices: devices that it can run now.
+        absent: devices that it would have, were something installed or set, with the reason.
+        versions: versions of backend, provider and driver; part of every cache key.
+    """
+
+    devices: tuple[Device, ...] = ()
+    absent: tuple[Absent, ...] = ()
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class SliceModel:
+    """One slice as a model of its own.
+
+    Attributes:
+        model: the slice's graph; weights are initialisers, maybe with external data.
+        folder: where the external data lies; None where there is none.
+        inputs: tensors that it reads, in the model's input order.
+        outputs: tensors that it makes for others, in the model's output order.
+    """
+
+    model: onnx.ModelProto
+    folder: str | None
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+
+
+class Buffer(Protocol):
+    """A tensor in a device's own memory, allocated once and used by every slice of that device."""
+
+    def upload(self, array: Array) -> None:
+        """Copy a host array in; returns when the array may be changed."""
+
+    def download(self, array: Array) -> None:
+        """Copy out into a host array; waits for all work that makes the tensor."""
+
+
+class Memory(Protocol):
+    """Memory of a device that does not share host's."""
+
+    def allocate(self, dtype: np.dtype[np.generic], shape: tuple[int, ...]) -> Buffer:
+        """A new buffer; contents undefined."""
+
+
+Place = Array | Buffer
+"""Where a tensor lies: a host array, or a buffer of the device that runs the slice."""
+
+
+@runtime_checkable
+class Runner(Protocol):
+    """A loaded slice. One runner is called by one thread at a time."""
+
+    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """Run on host arrays of any legal shape; complete when it returns.
+
+        Raises:
+            BackendError: the provider failed; the message names slice and device.
+        """
+
+    def bind(self, inputs: Mapping[str, Place], outputs: Mapping[str, Place]) -> Callable[[], None]:
+        """Fix where inputs and outputs lie and return the call that runs in place.
+
+        The returned call reads the inputs' places as they are *then* (no copy made at bind time may go stale) and
+        writes the outputs' places. With host arrays only, it is complete when it returns; with device buffers it may
+        be asynchronous until ``Buffer.download``.
+
+        Raises:
+            BackendError: a shape or dtype cannot be bound; the caller falls back to ``run``.
+        """
+
+    def assignment(self) -> Mapping[str, str] | None:
+        """Provider that runs each node, by node name; None where the runtime cannot tell."""
+
+    def close(self) -> None:
+        """Give memory and threads back; calling it twice is harmless."""
+
+
+class Backend(Protocol):
+    """Runs slices on the devices of one runtime or provider family. Vendor libraries are imported lazily."""
+
+    name: str
+
+    def find(self) -> Found:
+        """Devices here; never raises: what is not here is in ``Found.absent`` with the reason."""
+
+    def supports(self, node: onnx.NodeProto, device: Device) -> str | None:
+        """A cheap claim that profiling verifies: None if the device may take the node, else the reason."""
+
+    def load(self, model: SliceModel, device: Device) -> Runner:
+        """Compile a slice for a device.
+
+        Raises:
+            BackendError: it cannot; the message names slice, device and the provider's own reason.
+        """
+
+    def memory(self, device: Device) -> Memory | None:
+        """The device's own memory; None where it shares host's."""
+
+
+@dataclass(frozen=True)
+class LayerFacts:
+    """What a cost model may know of a layer without running it.
+
+    Attributes:
+        name: the layer's name.
+        op_types: operator types of its nodes.
+        macs: multiply-accumulates by class (``conv1x1``, ``convkxk``, ``depthwise3``, ``depthwise5``, ``fc``, ``other``).
+        parameter_bytes: weights as the model stores them.
+        dense_parameter_count: weights with each depthwise kernel stored dense (C x C x k x k).
+        input_bytes: bytes read from other layers.
+        output_bytes: bytes made for other layers.
+        activation_bytes: bytes of every tensor made inside.
+        operator_count: nodes.
+    """
+
+    name: str
+    op_types: tuple[str, ...]
+    macs: Mapping[str, int]
+    parameter_bytes: int
+    dense_parameter_count: int
+    input_bytes: int
+    output_bytes: int
+    activation_bytes: int
+    operator_count: int
+
+
+@runtime_checkable
+class CostSource(Protocol):
+    """A backend whose devices are described, not measured: it states each layer's cost itself."""
+
+    def layer_cost(self, facts: LayerFacts, device: Device, state: str) -> Cost | str:
+        """The layer's cost in a state, or the reason why the state cannot run it."""
+
+    def copies(self, device: Device) -> tuple[Copy, ...]:
+        """Copy entries to and from the device's memory; empty where it shares host's."""
+
+
+def as_devices(found: Sequence[Found]) -> dict[str, Device]:
+    """All devices found, by name; the first of a name wins."""
+    return {device.name: device for one in reversed(found) for device in reversed(one.devices)}

@@ -1,0 +1,93 @@
+"""The cost table: the profile as arrays, which is all the planner ever sees.
+
+Axes: ``L`` layers, ``S`` states, ``T`` tensors, ``D`` devices. Index ``-1`` means "none" (a tensor's producer when
+it is a model input, a layer's group when it has none).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, eq=False)
+class CostTable:
+    """Arrays made from a profile; see ``cost_table`` in ``passes.estimate`` for how."""
+
+    layer_names: tuple[str, ...]
+    state_names: tuple[str, ...]
+    device_names: tuple[str, ...]
+    tensor_names: tuple[str, ...]
+
+    state_device: Ints
+    """[S] device index of each state."""
+    layer_s: Floats
+    """[L, S] seconds; inf where the state cannot run the layer (unsupported or not allowed)."""
+    layer_j: Floats | None
+    """[L, S] joules; inf where ``layer_s`` is; None where the profile has no energy."""
+    parameter_bytes: Ints
+    """[L, S] bytes of weights."""
+    workspace_bytes: Ints
+    """[L, S] bytes of scratch memory."""
+    activation_bytes: Ints
+    """[L, S] bytes that count for devices whose activation memory is ``sum``."""
+
+    layer_inputs: tuple[tuple[int, ...], ...]
+    """[L] tensors that each layer reads, each once."""
+    layer_outputs: tuple[tuple[int, ...], ...]
+    """[L] tensors that each layer makes."""
+    tensor_bytes: Ints
+    """[T] bytes."""
+    producer: Ints
+    """[T] the layer that makes the tensor; -1 for the model's inputs."""
+    consumers: tuple[tuple[int, ...], ...]
+    """[T] layers that read it, ascending."""
+    is_output: Bools
+    """[T] it is an output of the model, so it ends at host."""
+
+    group: Ints
+    """[L] group number; -1 for none."""
+    own_memory: Bools
+    """[D] the device has a memory of its own (some copy names it); the others share host's."""
+    io_host: Bools
+    """[D] the device keeps nothing between slices."""
+    activation_sum: Bools
+    """[D] activations count as their sum, not as the largest live set."""
+    slice_s: Floats
+    """[D] seconds added once per slice that has no measured segment."""
+    slice_j: Floats
+    """[D] joules, likewise."""
+    memory_bytes: Floats
+    """[D] device-wide cap; inf for none."""
+    slice_memory_bytes: Floats
+    """[D] cap per slice; inf for none."""
+    idle_w: Floats
+    """[D] watts drawn over the whole run."""
+
+    to_host_s: Floats
+    """[T, S] seconds to bring a tensor that state ``s`` made to host; 0 where its device shares host's memory."""
+    to_host_j: Floats
+    """[T, S] joules, likewise."""
+    from_host_s: Floats
+    """[T, S] seconds to bring a tensor from host to a first reader in state ``s``; 0 where memory is shared."""
+    from_host_j: Floats
+    """[T, S] joules, likewise."""
+    direct_s: Mapping[tuple[int, int], Floats]
+    """(source state, destination state) -> [T] seconds; only pairs of resident devices with a direct entry."""
+    direct_j: Mapping[tuple[int, int], Floats]
+    """(source state, destination state) -> [T] joules, the same pairs."""
+
+    switch_s: Floats
+    """[S, S] seconds to change a device from one of its levels to another; 0 elsewhere."""
+    switch_j: Floats
+    """[S, S] joules, likewise."""
+    segments: Mapping[tuple[int, int, int], tuple[float, float | None]]
+    """(first, last, state) -> (seconds, joules or None) of measured slices."""
+    copies_occupy_device: bool

@@ -1,0 +1,67 @@
+"""Devices: the places that run slices, as the planner and the backends see them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+Io = Literal["resident", "host"]
+ActivationMemory = Literal["live", "sum"]
+OptionValue = str | int | float | bool
+
+
+@dataclass(frozen=True)
+class Level:
+    """One frequency/voltage operating point of a device."""
+
+    name: str
+    frequency_hz: float = 0.0
+    voltage_v: float = 0.0
+
+
+@dataclass(frozen=True)
+class Device:
+    """A place that runs slices.
+
+    Attributes:
+        name: what the user calls it (``cpu``, ``gpu0``); holds no ``@`` and is never ``host``.
+        backend: name of the backend (entry point) that runs it.
+        precision: what it computes in (``f32``, ``bf16``, ``f16``, ``int8``); an attribute of the device.
+        simulated: its times are not those of real hardware.
+        levels: operating points, lowest first; empty where it has none.
+        io: ``resident`` keeps tensors between slices, ``host`` brings all of them in and out for every slice.
+        slice_seconds: time added once per slice.
+        slice_joules: energy added once per slice.
+        memory_bytes: cap on all slices together; None where there is none.
+        slice_memory_bytes: cap on each slice; None where there is none.
+        activation_memory: how the activations of a slice count (``reference: profile format``).
+        idle_w: power drawn over the whole run whatever it does.
+        options: the backend's own options (threads, affinity, provider, library, …).
+        meta: free facts that nothing here reads.
+    """
+
+    name: str
+    backend: str = ""
+    precision: str = "f32"
+    simulated: bool = False
+    levels: tuple[Level, ...] = ()
+    io: Io = "resident"
+    slice_seconds: float = 0.0
+    slice_joules: float = 0.0
+    memory_bytes: int | None = None
+    slice_memory_bytes: int | None = None
+    activation_memory: ActivationMemory = "live"
+    idle_w: float = 0.0
+    options: Mapping[str, OptionValue] = field(default_factory=dict)
+    meta: Mapping[str, object] = field(default_factory=dict)
+
+    @property
+    def states(self) -> tuple[str, ...]:
+        """Names of its states: ``device`` where it has no levels, else ``device@level``."""
+        return tuple(f"{self.name}@{level.name}" for level in self.levels) or (self.name,)
+
+
+def device_of(state: str) -> str:
+    """The device's name in a state's name."""
+    return state.partition("@")[0]

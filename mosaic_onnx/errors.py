@@ -1,0 +1,59 @@
+"""Everything that mosaic-onnx raises on purpose: a message, a hint that says how to fix it, an exit code."""
+
+from __future__ import annotations
+
+
+class MosaicError(Exception):
+    """Base of all errors meant for the user.
+
+    Attributes:
+        message: what is wrong, naming the thing (file, layer, device, key).
+        hint: how to fix it; empty where nothing helps.
+        exit_code: the process's exit status when the command line ends with this error.
+    """
+
+    exit_code = 70
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message}\n  hint: {self.hint}" if self.hint else self.message
+
+
+class ModelError(MosaicError):
+    """The model, profile, plan, bundle or input file is wrong (exit 1)."""
+
+    exit_code = 1
+
+
+class UsageError(MosaicError):
+    """The call's words do not fit: unknown device, bad option value (exit 2)."""
+
+    exit_code = 2
+
+
+class InfeasibleError(MosaicError):
+    """No plan satisfies the constraints (exit 3); the message names a smallest conflicting set where it can."""
+
+    exit_code = 3
+
+
+class OutputsDifferError(MosaicError):
+    """The partitioned model's outputs are not the reference's (exit 4)."""
+
+    exit_code = 4
+
+
+class BackendError(MosaicError):
+    """A device, backend or measurement failed (exit 5)."""
+
+    exit_code = 5
+
+
+class InternalError(MosaicError):
+    """A broken promise inside mosaic-onnx: our bug (exit 70)."""
+
+    exit_code = 70

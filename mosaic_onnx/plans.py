@@ -1,0 +1,75 @@
+"""The plan: slices that cover every layer once, their states, the transfers, the prediction and the bound."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+Objective = Literal["latency", "energy", "edp", "throughput"]
+Schedule = Literal["sequential", "concurrent"]
+
+
+@dataclass(frozen=True)
+class Slice:
+    """Layers run by one state without a break.
+
+    Attributes:
+        layers: indices into the profile's layers, in the order in which the slice runs them.
+        state: state name (``device`` or ``device@level``).
+        start_s: when its execution starts.
+        end_s: when its execution ends.
+        nodes: node keys, where the profile has them.
+    """
+
+    layers: tuple[int, ...]
+    state: str
+    start_s: float = 0.0
+    end_s: float = 0.0
+    nodes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """One tensor crossing a device boundary; ``source`` and ``destination`` are device names or ``host``."""
+
+    tensor: str
+    source: str
+    destination: str
+    bytes: int
+    start_s: float = 0.0
+    end_s: float = 0.0
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """The simulator's word; ``joules`` is None where the profile has none."""
+
+    seconds: float
+    joules: float | None
+    interval_seconds: float
+
+
+@dataclass(frozen=True)
+class Bound:
+    """A proved lower bound of the objective over all plans of that schedule under the constraints."""
+
+    value: float
+    unit: Literal["seconds", "joules", "joule_seconds"]
+    method: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What the planner decided, and what the simulator says of it (``reference: plan format``, version 1)."""
+
+    objective: Objective
+    schedule: Schedule
+    method: str
+    slices: tuple[Slice, ...]
+    transfers: tuple[Transfer, ...]
+    predicted: Predicted
+    bound: Bound | None = None
+    gap: float | None = None
+    constraints: Mapping[str, object] = field(default_factory=dict)
+    meta: Mapping[str, object] = field(default_factory=dict)

@@ -1,0 +1,1 @@
+"""Runtime: runs a bundle's slices on their backends."""
