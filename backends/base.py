@@ -136,7 +136,7 @@ class LayerFacts:
     Attributes:
         name: the layer's name.
         op_types: operator types of its nodes.
-        macs: multiply-accumulates by class (``conv1x1``, ``convkxk``, ``depthwise3``, ``depthwise5``, ``fc``, ``other``).
+        macs: multiply-accumulates by class: conv1x1, convkxk, depthwise3, depthwise5, fc, other.
         parameter_bytes: weights as the model stores them.
         dense_parameter_count: weights with each depthwise kernel stored dense (C x C x k x k).
         input_bytes: bytes read from other layers.

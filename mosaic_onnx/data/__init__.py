@@ -1,0 +1,1 @@
+"""Descriptions of devices that ship with the package."""
