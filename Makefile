@@ -26,3 +26,6 @@ lint: setup
 
 clean:
 	rm -rf $(VENV) build dist demo report
+
+bench: setup
+	$(BIN)/python -m bench

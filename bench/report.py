@@ -1,0 +1,39 @@
+"""Rows of the benchmark: one figure a row, printed as a table and as JSON."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Row:
+    """One measured figure.
+
+    Attributes:
+        name: what was measured.
+        value: the figure (a median unless ``note`` says otherwise).
+        unit: ms, s, ratio, MiB, …
+        bar: the largest value that meets the bar; None where there is none.
+        against: what it is compared with.
+        ratio: value / the other's value in the same interleaved run.
+        interval: 95 % interval of the ratio.
+        note: repetitions, spread, anything the reader must know.
+    """
+
+    name: str
+    value: float
+    unit: str
+    bar: float | None = None
+    against: str = ""
+    ratio: float | None = None
+    interval: tuple[float, float] | None = None
+    note: str = ""
+
+    @property
+    def met(self) -> bool | None:
+        """Whether the bar is met; with an interval it fails only where the interval lies above the bar."""
+        if self.bar is None:
+            return None
+        if self.unit == "ratio" and self.interval is not None:
+            return self.interval[0] <= self.bar
+        return self.value <= self.bar
