@@ -1,0 +1,81 @@
+"""The command line: parse, call the API, print. Heavy imports wait until a command needs them."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import traceback
+
+import click
+import typer
+
+from mosaic_onnx.cli import building, caching, running, studying
+from mosaic_onnx.errors import MosaicError
+
+app = typer.Typer(
+    name="mosaic-onnx",
+    help="Partition an ONNX model across the unequal devices of a machine.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for room in (building, running, studying):
+    room.register(app)
+app.add_typer(caching.app, name="cache")
+
+INTERRUPTED = 130
+BUG = 70
+
+
+def main() -> None:
+    """Entry point of ``mosaic-onnx``."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command line.
+
+    Args:
+        arguments: the words after the program's name.
+
+    Returns:
+        The exit code: 0 ok, 1 model or input, 2 usage, 3 infeasible, 4 outputs differ, 5 backend or profiling
+        failed, 70 our bug, 130 interrupted.
+    """
+    try:
+        result = app(arguments, prog_name="mosaic-onnx", standalone_mode=False)
+        sys.stdout.flush()
+        return result if isinstance(result, int) else 0
+    except MosaicError as error:
+        return _fail(arguments, error.message, error.hint, error.exit_code)
+    except click.exceptions.Exit as stop:
+        return stop.exit_code
+    except click.ClickException as error:
+        if "--json" in arguments:
+            return _fail(arguments, error.format_message(), "see --help", 2)
+        error.show()
+        return 2
+    except (KeyboardInterrupt, click.exceptions.Abort):
+        return _fail(arguments, "interrupted", "what was measured is kept: run the same command again to go on", 130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:
+        return _fail(arguments, f"{error.filename or 'input/output'}: {error.strerror or error}", "", 1)
+    except Exception as error:
+        if os.environ.get("MOSAIC_TRACEBACK") or {"-v", "--verbose"} & set(arguments):
+            traceback.print_exc()
+        hint = "this is a bug in mosaic-onnx: please report it with the traceback that -v prints"
+        return _fail(arguments, f"{type(error).__name__}: {error}", hint, BUG)
+
+
+def _fail(arguments: list[str], message: str, hint: str, exit_code: int) -> int:
+    if "--json" in arguments:
+        fields = {"schema": "mosaic-onnx/error/1", "error": message, "hint": hint, "exit_code": exit_code}
+        print(json.dumps(fields, indent=1))
+    print(f"error: {message}", file=sys.stderr)
+    if hint:
+        print(f"  hint: {hint}", file=sys.stderr)
+    return exit_code

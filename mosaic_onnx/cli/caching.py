@@ -1,0 +1,50 @@
+"""``mosaic-onnx cache``: where measurements are kept, and how to drop them."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from mosaic_onnx.cli.console import Voice
+from mosaic_onnx.cli.options import Json, Quiet
+
+app = typer.Typer(help="Measurements that profile and compile keep.", no_args_is_help=True)
+
+
+@app.command("dir")
+def show_folder(as_json: Json = False) -> None:
+    """Print the folder of the cache."""
+    from mosaic_onnx.cache import Cache
+
+    folder = Cache.default().folder
+    voice = Voice(json=as_json)
+    voice.result(str(folder))
+    voice.emit("mosaic-onnx/cache/1", {"folder": str(folder)})
+
+
+@app.command("clean")
+def clean(as_json: Json = False, quiet: Quiet = False) -> None:
+    """Drop every measurement."""
+    from mosaic_onnx.cache import Cache
+
+    cache = Cache.default()
+    _tell(Voice(json=as_json, quiet=quiet), str(cache.folder), cache.clean())
+
+
+@app.command("prune")
+def prune(
+    older_than_days: Annotated[float, typer.Option(min=0, help="Drop what has not been used for so long.")] = 30.0,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Drop measurements that have not been used for a while."""
+    from mosaic_onnx.cache import Cache
+
+    cache = Cache.default()
+    _tell(Voice(json=as_json, quiet=quiet), str(cache.folder), cache.prune(max_age_s=older_than_days * 86400))
+
+
+def _tell(voice: Voice, folder: str, removed_count: int) -> None:
+    voice.result(f"{removed_count} measurements dropped from {folder}")
+    voice.emit("mosaic-onnx/cache/1", {"folder": folder, "removed_count": removed_count})

@@ -1,0 +1,75 @@
+"""Words of the command line turned into values; every refusal names the word and shows the right form."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from mosaic_onnx.errors import UsageError
+
+_UNITS = {
+    "": 1,
+    "B": 1,
+    "KB": 10**3,
+    "MB": 10**6,
+    "GB": 10**9,
+    "TB": 10**12,
+    "KIB": 2**10,
+    "MIB": 2**20,
+    "GIB": 2**30,
+    "TIB": 2**40,
+}
+
+
+def parse_bytes(text: str) -> int:
+    """``4GiB`` → bytes; MB is 10⁶, MiB is 2²⁰."""
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", text)
+    if match is None or match[2].upper() not in _UNITS:
+        raise UsageError(f"'{text}' is no amount of memory", "write it as 100MB, 4GiB or a number of bytes")
+    return int(float(match[1]) * _UNITS[match[2].upper()])
+
+
+def parse_caps(words: Iterable[str], flag: str) -> dict[str, int]:
+    """``gpu0=4GiB`` words → device name to bytes."""
+    caps: dict[str, int] = {}
+    for word in words:
+        device, sign, amount = word.partition("=")
+        if not sign or not device:
+            raise UsageError(f"{flag} '{word}' does not name a device and an amount", f"write {flag} gpu0=4GiB")
+        if device in caps:
+            raise UsageError(f"{flag} names {device} twice", "give each device one cap")
+        caps[device] = parse_bytes(amount)
+    return caps
+
+
+def parse_shapes(words: Iterable[str]) -> dict[str, tuple[int, ...]]:
+    """``x:1,3,224,224`` words → input name to shape; the name ends at the last colon. ``x:`` is a scalar."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    for word in words:
+        name, sign, dims = word.rpartition(":")
+        if not sign or not name or not re.fullmatch(r"(\d+(,\d+)*)?", dims):
+            raise UsageError(f"--input-shape '{word}' is no shape", "write --input-shape NAME:1,3,224,224")
+        if name in shapes:
+            raise UsageError(f"--input-shape names {name} twice", "give each input one shape")
+        shapes[name] = tuple(int(dim) for dim in dims.split(",") if dim)
+    return shapes
+
+
+def parse_rules(words: Iterable[str], flag: str) -> tuple[tuple[str, str], ...]:
+    """``REGEX=device`` words → (regex, device) pairs; the device follows the last equals sign."""
+    rules = []
+    for word in words:
+        pattern, sign, device = word.rpartition("=")
+        if not sign or not pattern or not device:
+            raise UsageError(f"{flag} '{word}' is no rule", f"write {flag} 'REGEX=device'")
+        try:
+            re.compile(pattern)
+        except re.error as error:
+            raise UsageError(f"{flag} '{word}': '{pattern}' is no regular expression: {error}") from error
+        rules.append((pattern, device))
+    return tuple(rules)
+
+
+def split_words(words: Iterable[str]) -> tuple[str, ...]:
+    """Repeated and comma-separated words as one tuple, order kept, repeats dropped."""
+    return tuple(dict.fromkeys(part.strip() for word in words for part in word.split(",") if part.strip()))
