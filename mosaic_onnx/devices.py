@@ -18,6 +18,7 @@ class Level:
     name: str
     frequency_hz: float = 0.0
     voltage_v: float = 0.0
+    meta: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

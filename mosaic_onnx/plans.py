@@ -27,6 +27,7 @@ class Slice:
     start_s: float = 0.0
     end_s: float = 0.0
     nodes: tuple[str, ...] = ()
+    meta: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,7 @@ class Transfer:
     bytes: int
     start_s: float = 0.0
     end_s: float = 0.0
+    meta: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,7 @@ class Predicted:
     seconds: float
     joules: float | None
     interval_seconds: float
+    meta: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,7 @@ class Bound:
     value: float
     unit: Literal["seconds", "joules", "joule_seconds"]
     method: str
+    meta: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,7 @@ class ProfileLayer:
         cost: by state name; a state that is absent or None cannot run the layer.
         reasons: by state name, why it cannot.
         group: layers of one group run on one device; empty for none.
-        allowed: device names that may run it; None for all.
+        allowed: device names that may run it; None for all (the file's empty list says the same).
         nodes: node keys in the model.
         op_types: operator types of the nodes.
         activation_bytes: None means the bytes of its outputs.
@@ -66,6 +66,7 @@ class TensorCopy:
 
     seconds: float | None = None
     joules: float | None = None
+    meta: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -94,6 +95,7 @@ class Switch:
     destination: str
     seconds: float = 0.0
     joules: float = 0.0
+    meta: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -124,6 +126,8 @@ class Profile:
     copies_occupy_device: bool = False
     model_sha256: str | None = None
     meta: Mapping[str, object] = field(default_factory=dict)
+    model_meta: Mapping[str, object] = field(default_factory=dict)
+    tensor_meta: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
 
     @cached_property
     def states(self) -> tuple[str, ...]:
