@@ -1,0 +1,97 @@
+"""Importers: profiles that other tools wrote, as profiles that can be planned.
+
+One module a form, each with one function; ``KINDS`` is the table that the command line shows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mosaic_onnx.errors import UsageError
+from mosaic_onnx.importers.dnn_partitioning import import_dnn_partitioning
+from mosaic_onnx.importers.onnxruntime_profile import import_onnxruntime
+from mosaic_onnx.importers.pipedream import import_pipedream
+from mosaic_onnx.importers.tensorrt import import_tensorrt
+from mosaic_onnx.profile_checks import check_profile
+from mosaic_onnx.profiles import Profile
+
+__all__ = [
+    "KINDS",
+    "Kind",
+    "import_dnn_partitioning",
+    "import_onnxruntime",
+    "import_pipedream",
+    "import_profile",
+    "import_tensorrt",
+]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One form that can be imported.
+
+    Attributes:
+        function: takes the file's path, and the options as keyword arguments.
+        help: one line for the user.
+        options: names of the keyword arguments, with what each means.
+    """
+
+    function: Callable[..., Profile]
+    help: str
+    options: Mapping[str, str]
+
+
+KINDS: Mapping[str, Kind] = {
+    "dnn-partitioning": Kind(
+        import_dnn_partitioning,
+        "workload JSON of msr-fiddle/dnn-partitioning: accelerators acc0 … and cpu",
+        {"device_count": "accelerators, in place of the file's own number"},
+    ),
+    "pipedream": Kind(
+        import_pipedream,
+        "PipeDream's graph.txt: equal devices gpu0 …",
+        {
+            "device_count": "how many devices there are (1)",
+            "bandwidth_bytes_per_s": "between the devices; needed where there are several",
+            "backward": "count the backward pass too",
+        },
+    ),
+    "tensorrt": Kind(
+        import_tensorrt,
+        "trtexec --exportProfile JSON: one device",
+        {
+            "layer_info": "the --exportLayerInfo file of the same engine, which holds the graph",
+            "device": "name of the device (tensorrt)",
+        },
+    ),
+    "onnxruntime": Kind(
+        import_onnxruntime,
+        "ONNX Runtime profiler JSON: one device for every execution provider",
+        {"also": "files of further runs of the same model, on other providers"},
+    ),
+}
+"""Kind -> how it is imported."""
+
+
+def import_profile(kind: str, path: Path | str, **options: Any) -> Profile:
+    """The profile in a file that another tool wrote.
+
+    Args:
+        kind: a key of ``KINDS``.
+        path: the file.
+        options: keyword arguments of the kind's function.
+
+    Raises:
+        UsageError: an unknown kind, or an option that the kind does not have.
+        ModelError: the file is not of that kind; the message names the place.
+    """
+    if kind not in KINDS:
+        raise UsageError(f"unknown kind of profile '{kind}'", f"Known kinds: {', '.join(KINDS)}.")
+    for option in options:
+        if option not in KINDS[kind].options:
+            known = ", ".join(KINDS[kind].options) or "none"
+            raise UsageError(f"'{option}' is no option of {kind}", f"Its options: {known}.")
+    return check_profile(KINDS[kind].function(Path(path), **options), str(path))

@@ -1,0 +1,165 @@
+"""What every importer needs: reading an untrusted text file, and words for what is wrong with it."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from mosaic_onnx.errors import ModelError
+
+MAX_FILE_BYTES = 512 * 1024 * 1024
+"""A profile that is larger is not a profile (the largest published one has 0.6 MB)."""
+
+
+def read_text(path: Path, form: str) -> str:
+    """The file's text.
+
+    Args:
+        path: the file.
+        form: what it should be, for the message (``PipeDream graph``).
+
+    Raises:
+        ModelError: it cannot be read, is too large or is not UTF-8 text.
+    """
+    try:
+        byte_count = path.stat().st_size
+        if byte_count > MAX_FILE_BYTES:
+            raise ModelError(f"{path}: {byte_count} bytes is too large for a {form} file", "Is it the right file?")
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read ({error.strerror or error})", "Check the path.") from error
+    except UnicodeDecodeError as error:
+        raise ModelError(f"{path}: is not text, so it is no {form} file", "Is it the right file?") from error
+
+
+def read_json(path: Path, form: str) -> object:
+    """The file's JSON value; NaN and infinities are refused.
+
+    Raises:
+        ModelError: it cannot be read or is not JSON.
+    """
+    text = read_text(path, form)
+
+    def refuse(word: str) -> float:
+        raise ModelError(f"{path}: holds {word}, which is no JSON number", "Export the profile again.")
+
+    try:
+        value: object = json.loads(text, parse_constant=refuse)
+    except json.JSONDecodeError as error:
+        raise ModelError(
+            f"{path}: is not JSON, so it is no {form} file (line {error.lineno}: {error.msg})",
+            "A file that ends too early comes from a run that was stopped before it finished writing.",
+        ) from error
+    except RecursionError as error:
+        raise ModelError(f"{path}: is nested too deeply for a {form} file", "Is it the right file?") from error
+    return value
+
+
+class Fields:
+    """One JSON object and where it stands, so that every complaint names its place.
+
+    Attributes:
+        where: ``file: nodes[3]``, the start of every message.
+    """
+
+    def __init__(self, value: object, where: str) -> None:
+        """Takes the object.
+
+        Raises:
+            ModelError: the value is not an object.
+        """
+        if not isinstance(value, Mapping):
+            raise ModelError(f"{where}: must be an object, is {_kind(value)}", "Is it the right kind of file?")
+        self._values: Mapping[str, object] = value
+        self.where = where
+
+    def __contains__(self, key: str) -> bool:
+        return self._values.get(key) is not None
+
+    def get(self, key: str) -> object:
+        """The raw value, or None."""
+        return self._values.get(key)
+
+    def required(self, key: str) -> object:
+        """The raw value; an absent key or a null is an error that names it."""
+        value = self._values.get(key)
+        if value is None:
+            raise ModelError(f"{self.where}: the key '{key}' is missing", "Is it the right kind of file?")
+        return value
+
+    def number(self, key: str, default: float | None = None) -> float:
+        """A finite number of at least 0; ``default`` where the key is absent."""
+        if default is not None and key not in self:
+            return default
+        return nonnegative(self.required(key), f"{self.where}.{key}")
+
+    def flag(self, key: str, default: bool) -> bool:
+        """A truth value, or a number that is 0 for false."""
+        value = self.get(key)
+        return value if isinstance(value, bool) else self.number(key, float(default)) != 0
+
+    def word(self, key: str) -> str:
+        """A string, or a whole number read as one."""
+        value = self.required(key)
+        if isinstance(value, bool) or not isinstance(value, str | int):
+            raise ModelError(f"{self.where}.{key}: must be a name, is {_kind(value)}", "Is it the right kind of file?")
+        return str(value)
+
+    def objects(self, key: str) -> list[Fields]:
+        """A list of objects."""
+        return objects(self.required(key), f"{self.where}.{key}")
+
+
+def objects(value: object, where: str) -> list[Fields]:
+    """The list's members as fields.
+
+    Raises:
+        ModelError: it is not a list, or a member is not an object.
+    """
+    if not isinstance(value, Sequence) or isinstance(value, str):
+        raise ModelError(f"{where}: must be a list, is {_kind(value)}", "Is it the right kind of file?")
+    return [Fields(member, f"{where}[{index}]") for index, member in enumerate(value)]
+
+
+def nonnegative(value: object, where: str) -> float:
+    """A finite number of at least 0, from a number or from its text.
+
+    Raises:
+        ModelError: it is something else; the message names ``where``.
+    """
+    try:
+        if isinstance(value, bool) or not isinstance(value, int | float | str):
+            raise ValueError
+        number = float(value)
+    except (ValueError, OverflowError):
+        raise ModelError(f"{where}: must be a number, is {_kind(value)}", "Export the profile again.") from None
+    if not math.isfinite(number) or number < 0:
+        raise ModelError(f"{where}: must be a number of at least 0, is {value}", "Export the profile again.")
+    return number
+
+
+def unique_names(wanted: Iterable[str]) -> list[str]:
+    """The names, each made unique by ``#2``, ``#3`` … where one comes again."""
+    taken: set[str] = set()
+    names: list[str] = []
+    for name in wanted:
+        candidate, count = name, 1
+        while candidate in taken:
+            count += 1
+            candidate = f"{name}#{count}"
+        taken.add(candidate)
+        names.append(candidate)
+    return names
+
+
+def _kind(value: object) -> str:
+    """What a JSON value is, in words short enough for a message."""
+    if value is None:
+        return "null"
+    if isinstance(value, Mapping):
+        return "an object"
+    if isinstance(value, list):
+        return "a list"
+    return repr(value)[:40]
