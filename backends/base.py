@@ -110,7 +110,9 @@ class Runner(Protocol):
 class Backend(Protocol):
     """Runs slices on the devices of one runtime or provider family. Vendor libraries are imported lazily."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """The backend's name: its entry point, and what device entries call it."""
 
     def find(self) -> Found:
         """Devices here; never raises: what is not here is in ``Found.absent`` with the reason."""
@@ -143,6 +145,9 @@ class LayerFacts:
         output_bytes: bytes made for other layers.
         activation_bytes: bytes of every tensor made inside.
         operator_count: nodes.
+        dense_macs: as ``macs``, with depthwise kernels computed dense.
+        kernel_count: nodes less those that fuse into the one before (activations) or move nothing (reshapes).
+        buffered_bytes: f32 bytes of the outputs of convolutions, pools, concats and fully connected operators.
     """
 
     name: str
@@ -154,6 +159,9 @@ class LayerFacts:
     output_bytes: int
     activation_bytes: int
     operator_count: int
+    dense_macs: Mapping[str, int] = field(default_factory=dict)
+    kernel_count: int = 0
+    buffered_bytes: int = 0
 
 
 @runtime_checkable

@@ -65,7 +65,11 @@ def parse(text: str, model: type[AnyFileModel], schema: str, what: str) -> AnyFi
     Raises:
         ModelError: naming the path of the key that is wrong.
     """
-    content = _load(text, what)
+    return validated(_load(text, what), model, schema, what)
+
+
+def validated(content: object, model: type[AnyFileModel], schema: str, what: str) -> AnyFileModel:
+    """Content that was read (from JSON, or from TOML) as ``model``; arguments and errors as for ``parse``."""
     if not isinstance(content, dict):
         raise ModelError(f"{what}: the whole must be a JSON object")
     if content.get("schema") != schema:
