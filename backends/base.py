@@ -176,5 +176,9 @@ class CostSource(Protocol):
 
 
 def as_devices(found: Sequence[Found]) -> dict[str, Device]:
-    """All devices found, by name; the first of a name wins."""
-    return {device.name: device for one in reversed(found) for device in reversed(one.devices)}
+    """All devices found, by name, in the order in which they were found; the first of a name wins."""
+    devices: dict[str, Device] = {}
+    for one in found:
+        for device in one.devices:
+            devices.setdefault(device.name, device)
+    return devices

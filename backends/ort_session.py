@@ -1,0 +1,122 @@
+"""ONNX Runtime sessions: from a slice and a device's options to a session that keeps to that device."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import onnx
+
+from mosaic_onnx.backends.base import SliceModel
+from mosaic_onnx.backends.cores import pinned
+from mosaic_onnx.backends.ort_options import OrtOptions
+from mosaic_onnx.backends.ort_plugins import provider_options
+
+_FATAL_ONLY = 4
+_RENAMED_BY_LAYOUT = re.compile(r"_token_\d+$")
+_SHIPS_IN_CPU_WHEEL = "AzureExecutionProvider"
+
+
+def session_options(options: OrtOptions, folder: str | None) -> Any:
+    """``ort.SessionOptions`` for a device, the provider itself left out.
+
+    Args:
+        options: the device's options.
+        folder: where external weights lie; None where there are none.
+    """
+    import onnxruntime as ort
+
+    levels = {
+        "all": ort.GraphOptimizationLevel.ORT_ENABLE_ALL,
+        "extended": ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED,
+        "basic": ort.GraphOptimizationLevel.ORT_ENABLE_BASIC,
+        "disabled": ort.GraphOptimizationLevel.ORT_DISABLE_ALL,
+    }
+    session = ort.SessionOptions()
+    session.log_severity_level = _FATAL_ONLY  # what fails is raised, and the message carries the reason
+    session.intra_op_num_threads = options.threads
+    session.inter_op_num_threads = 1
+    session.graph_optimization_level = levels[options.optimisation]
+    for key, value in _entries(options, folder).items():
+        session.add_session_config_entry(key, value)
+    return session
+
+
+def _entries(options: OrtOptions, folder: str | None) -> dict[str, str]:
+    entries = {
+        "session.intra_op.allow_spinning": str(int(options.spinning)),
+        "session.inter_op.allow_spinning": "0",
+        "session.record_ep_graph_assignment_info": "1",
+    }
+    if options.threads > 1 and options.cores:
+        entries["session.intra_op_thread_affinities"] = thread_affinities(options.cores, options.threads)
+    if not options.is_cpu and not options.cpu_fallback:
+        entries["session.disable_cpu_ep_fallback"] = "1"
+    if folder is not None:
+        entries["session.model_external_initializers_file_folder_path"] = folder
+    return {**entries, **options.session_entries}
+
+
+def thread_affinities(cores: tuple[int, ...], threads: int) -> str:
+    """ONNX Runtime's text that pins its own threads: one entry a thread, cores counted from 1.
+
+    The calling thread works too and is not in the text: it is held on ``cores[0]`` (``caller_cores``).
+    """
+    return ";".join(str(core + 1) for core in cores[1:threads])
+
+
+def caller_cores(options: OrtOptions) -> frozenset[int] | None:
+    """Where the calling thread is held while it runs a slice; None where the device is not pinned."""
+    return frozenset(options.cores[:1]) if options.cores else None
+
+
+def make_session(model: SliceModel, options: OrtOptions, ep_devices: list[Any] | None) -> Any:
+    """Compile a slice; ONNX Runtime's own exceptions go through.
+
+    Args:
+        model: the slice.
+        options: the device's options.
+        ep_devices: the plugin's devices; None for a provider that is built in.
+    """
+    import onnxruntime as ort
+
+    session = session_options(options, model.folder)
+    arguments: dict[str, Any] = {}
+    if ep_devices is not None:
+        session.add_provider_for_devices(ep_devices, provider_options(options))
+    else:
+        arguments["providers"] = [(options.provider, provider_options(options))]
+    content = with_named_nodes(model.model).SerializeToString()
+    with pinned(frozenset(options.cores) if options.cores else None):
+        return ort.InferenceSession(content, session, enable_fallback=0, **arguments)
+
+
+def assignment(session: Any) -> Mapping[str, str]:
+    """Provider that runs each node, by the name that the node has after optimisation."""
+    return {
+        _RENAMED_BY_LAYOUT.sub("", node.name): group.ep_name
+        for group in session.get_provider_graph_assignment_info()
+        for node in group.get_nodes()
+    }
+
+
+def with_named_nodes(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The model with a name on every node (``%`` and its first output), so that the assignment can be read back.
+
+    A model whose nodes all have names is handed back as it is; another is copied, never changed.
+    """
+    if all(node.name for node in model.graph.node):
+        return model
+    named = onnx.ModelProto()
+    named.CopyFrom(model)
+    for node in named.graph.node:
+        node.name = node.name or "%" + next(filter(None, node.output), "")
+    return named
+
+
+def idle_providers() -> list[str]:
+    """Providers built into the installed onnxruntime that no device uses yet."""
+    import onnxruntime as ort
+
+    return [name for name in ort.get_available_providers() if name not in ("CPUExecutionProvider", _SHIPS_IN_CPU_WHEEL)]

@@ -1,0 +1,61 @@
+"""Element types: ONNX Runtime's names, ONNX's numbers, numpy's types, and which of them lie flat in a buffer."""
+
+from __future__ import annotations
+
+import numpy as np
+from onnx import TensorProto, helper
+
+from mosaic_onnx.backends.base import Array
+
+_RENAMED = {"float": "FLOAT", "double": "DOUBLE"}
+_FOUR_BITS = frozenset({TensorProto.INT4, TensorProto.UINT4, TensorProto.FLOAT4E2M1})
+_NATIVE_KINDS = "biuf"
+
+
+def element_type_of(type_text: str) -> int:
+    """ONNX element type of ``tensor(float)``; 0 for what is no tensor (sequence, map, optional)."""
+    if not type_text.startswith("tensor("):
+        return TensorProto.UNDEFINED
+    name = type_text.removeprefix("tensor(").removesuffix(")")
+    return int(TensorProto.DataType.Value(_RENAMED.get(name, name.upper())))
+
+
+def numpy_type(element_type: int) -> np.dtype[np.generic]:
+    """The numpy (or ml_dtypes) type that holds one element in host arrays."""
+    return np.dtype(helper.tensor_dtype_to_np_dtype(element_type))
+
+
+def is_native(element_type: int) -> bool:
+    """ONNX Runtime hands tensors of this type over as numpy arrays itself (ml_dtypes' types it does not know)."""
+    if element_type == TensorProto.STRING:
+        return True
+    dtype = numpy_type(element_type)
+    return dtype.kind in _NATIVE_KINDS and dtype.isbuiltin == 1
+
+
+def lies_flat(element_type: int) -> bool:
+    """A host array of this type has the runtime's own layout, so that it can be bound in place.
+
+    Strings are objects, and 4-bit types stand one to a byte in numpy but two to a byte in the runtime.
+    """
+    return element_type not in (TensorProto.UNDEFINED, TensorProto.STRING) and element_type not in _FOUR_BITS
+
+
+def packed(array: Array, element_type: int) -> Array:
+    """The bytes that the runtime expects for a host array."""
+    if element_type not in _FOUR_BITS:
+        return np.ascontiguousarray(array)
+    nibbles = np.ascontiguousarray(array).view(np.uint8).reshape(-1) & 0x0F
+    if nibbles.size % 2:
+        nibbles = np.append(nibbles, np.uint8(0))
+    return nibbles[0::2] | (nibbles[1::2] << 4)
+
+
+def unpacked(data: bytes, element_type: int, shape: tuple[int, ...]) -> Array:
+    """A host array from the runtime's bytes; the inverse of ``packed``."""
+    dtype = numpy_type(element_type)
+    if element_type not in _FOUR_BITS:
+        return np.frombuffer(data, dtype).reshape(shape).copy()
+    pairs = np.frombuffer(data, np.uint8)
+    nibbles = np.stack([pairs & 0x0F, pairs >> 4], axis=-1).reshape(-1)[: int(np.prod(shape))]
+    return nibbles.view(dtype).reshape(shape).copy()
