@@ -132,6 +132,44 @@ class Backend(Protocol):
 
 
 @dataclass(frozen=True)
+class KernelTime:
+    """One kernel of a compiled slice, as its runtime times it while the slice runs.
+
+    Attributes:
+        name: the runtime's name for it; holds the names of the nodes or values that it was made from, where it can.
+        seconds: the least over the runs.
+    """
+
+    name: str
+    seconds: float
+
+
+@runtime_checkable
+class KernelTimer(Protocol):
+    """A backend whose runtime can time each kernel of a slice while the whole slice runs."""
+
+    def kernel_times(
+        self, model: SliceModel, device: Device, inputs: Mapping[str, Array], budget_s: float
+    ) -> tuple[KernelTime, ...]:
+        """Kernels in the order in which they ran; those inside another (a loop's body) are part of it.
+
+        Raises:
+            BackendError: the slice cannot be compiled or run, or the runtime does not tell.
+        """
+
+
+@runtime_checkable
+class CanCrash(Protocol):
+    """A backend that says which of its devices may crash or hang the process that tries a slice on them.
+
+    Those are tried in a child process first; so are all devices of a backend that does not say.
+    """
+
+    def can_crash(self, device: Device) -> bool:
+        """Whether to try slices on the device in a child process."""
+
+
+@dataclass(frozen=True)
 class LayerFacts:
     """What a cost model may know of a layer without running it.
 
