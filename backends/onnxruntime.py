@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import onnx
 
-from mosaic_onnx.backends.base import Absent, Found, Memory, Runner, SliceModel
+from mosaic_onnx.backends.base import Absent, Array, Found, KernelTime, Memory, Runner, SliceModel
+from mosaic_onnx.backends.ort_kernels import read_kernels, recording_folder, run_repeatedly
 from mosaic_onnx.backends.ort_options import OrtOptions, read_options
 from mosaic_onnx.backends.ort_plugins import Plugins
 from mosaic_onnx.backends.ort_runner import OrtRunner
@@ -56,21 +59,50 @@ class OnnxRuntime:
             UsageError: the device's options are wrong.
         """
         options = read_options(device)
-        label = f"slice {model.model.graph.name or ', '.join(model.outputs)!r} on {device.name}"
-        try:
-            session = make_session(model, options, self._ep_devices(options))
-        except MosaicError:
-            raise
-        except Exception as error:  # ONNX Runtime's exceptions share no base but Exception
-            raise BackendError(f"{label}: {error}") from error
+        label = _label(model, device)
+        session = self._session(model, options, label)
         return OrtRunner(session, label, caller_cores(options))
 
     def memory(self, device: Device) -> Memory | None:
         """The device's own memory; None where it shares host's."""
         return None
 
+    def can_crash(self, device: Device) -> bool:
+        """Vendors' providers may take the process with them; ONNX Runtime's own CPU provider does not."""
+        return not read_options(device).is_cpu
+
+    def kernel_times(
+        self, model: SliceModel, device: Device, inputs: Mapping[str, Array], budget_s: float
+    ) -> tuple[KernelTime, ...]:
+        """Each kernel's time from ONNX Runtime's profiler; only the CPU provider's kernels end when it says so.
+
+        Raises:
+            BackendError: the slice cannot be compiled or run, or the provider only enqueues its kernels.
+        """
+        options = read_options(device)
+        label = _label(model, device)
+        if not options.is_cpu:
+            raise BackendError(f"{label}: {options.provider} does not tell when its kernels end")
+        with recording_folder() as folder:
+            session = self._session(model, options, label, record_to=f"{folder}/kernels")
+            node_count = len(model.model.graph.node)
+            run_repeatedly(OrtRunner(session, label, caller_cores(options)), inputs, node_count, budget_s)
+            return read_kernels(Path(session.end_profiling()))
+
+    def _session(self, model: SliceModel, options: OrtOptions, label: str, record_to: str | None = None) -> Any:
+        try:
+            return make_session(model, options, self._ep_devices(options), record_to)
+        except MosaicError:
+            raise
+        except Exception as error:  # ONNX Runtime's exceptions share no base but Exception
+            raise BackendError(f"{label}: {error}") from error
+
     def _ep_devices(self, options: OrtOptions) -> list[Any] | None:
         return self.plugins.devices(options) if options.is_plugin else None
+
+
+def _label(model: SliceModel, device: Device) -> str:
+    return f"slice {model.model.graph.name or ', '.join(model.outputs)!r} on {device.name}"
 
 
 BACKEND = OnnxRuntime()

@@ -71,17 +71,23 @@ def caller_cores(options: OrtOptions) -> frozenset[int] | None:
     return frozenset(options.cores[:1]) if options.cores else None
 
 
-def make_session(model: SliceModel, options: OrtOptions, ep_devices: list[Any] | None) -> Any:
+def make_session(
+    model: SliceModel, options: OrtOptions, ep_devices: list[Any] | None, record_to: str | None = None
+) -> Any:
     """Compile a slice; ONNX Runtime's own exceptions go through.
 
     Args:
         model: the slice.
         options: the device's options.
         ep_devices: the plugin's devices; None for a provider that is built in.
+        record_to: prefix of a file that the profiler writes; None for no profiling.
     """
     import onnxruntime as ort
 
     session = session_options(options, model.folder)
+    if record_to is not None:
+        session.enable_profiling = True
+        session.profile_file_prefix = record_to
     arguments: dict[str, Any] = {}
     if ep_devices is not None:
         session.add_provider_for_devices(ep_devices, provider_options(options))

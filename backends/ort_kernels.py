@@ -1,0 +1,83 @@
+"""Kernel times from ONNX Runtime's profiler: the whole slice runs, each kernel is timed, the least run counts."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from mosaic_onnx.backends.base import Array, KernelTime, Runner
+
+_MIN_RUNS = 5
+_MAX_RUNS = 100
+_MAX_EVENTS = 400_000
+"""ONNX Runtime's profiler stops recording at 1,000,000 events; two or three come with each kernel."""
+_KERNEL = "_kernel_time"
+
+
+def run_repeatedly(runner: Runner, inputs: Mapping[str, Array], node_count: int, budget_s: float) -> None:
+    """Run a slice whose session records, until the budget is spent; slow ones at least five times."""
+    max_runs = max(2, min(_MAX_RUNS, _MAX_EVENTS // (3 * max(1, node_count))))
+    started, run_count = time.perf_counter(), 0
+    while run_count < max_runs and (run_count < _MIN_RUNS or time.perf_counter() - started < budget_s):
+        runner.run(inputs)
+        run_count += 1
+
+
+def recording_folder() -> tempfile.TemporaryDirectory[str]:
+    """Where a session writes what it recorded."""
+    return tempfile.TemporaryDirectory(prefix="mosaic-kernels-")
+
+
+def read_kernels(path: Path) -> tuple[KernelTime, ...]:
+    """Kernels in a file that the profiler wrote, in the order of their last run."""
+    with path.open(encoding="utf-8", errors="replace") as lines:
+        return kernels_of(_events(lines))
+
+
+@dataclass(frozen=True)
+class Event:
+    """One recorded run of one kernel, in microseconds; ``node_index`` tells kernels of equal name apart."""
+
+    name: str
+    node_index: str
+    start_us: int
+    duration_us: int
+
+
+def kernels_of(events: Iterable[Event]) -> tuple[KernelTime, ...]:
+    """The least time of each kernel, in the order in which they run.
+
+    A loop's body is recorded as kernels within the loop's own time, and counts as part of it.
+    """
+    least: dict[str, Event] = {}
+    order: dict[str, int] = {}
+    end_us = -1
+    for event in sorted(events, key=lambda event: (event.start_us, -event.duration_us)):
+        if event.start_us < end_us and event.start_us + event.duration_us <= end_us:
+            continue
+        end_us = event.start_us + event.duration_us
+        known = least.get(event.node_index)
+        if known is None or event.duration_us < known.duration_us:
+            least[event.node_index] = event
+        order[event.node_index] = event.start_us
+    kernels = sorted(least, key=lambda index: order[index])
+    return tuple(KernelTime(least[index].name, least[index].duration_us * 1e-6) for index in kernels)
+
+
+def _events(lines: Iterable[str]) -> Iterator[Event]:
+    """Kernel events of the profiler's file: a JSON array with one event a line."""
+    for line in lines:
+        if _KERNEL not in line:
+            continue
+        try:
+            event = json.loads(line.strip().rstrip(","))
+        except ValueError:
+            continue
+        name = event["name"]
+        if event.get("cat") == "Node" and name.endswith(_KERNEL):
+            index = event.get("args", {}).get("node_index", name)
+            yield Event(name.removesuffix(_KERNEL), index, int(event["ts"]), int(event["dur"]))

@@ -1,0 +1,1 @@
+"""Measuring: what slices, kernels and copies cost on the devices of this machine."""

@@ -1,0 +1,142 @@
+"""Measure one slice in this process: compile it, run it on the reference's tensors, compare, time it.
+
+A provider's claim that it can run a node is worth little: some accept nodes and then fail to compile them, some run and
+compute something else. So a slice counts as supported only when all three went well; what went wrong is the reason.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from mosaic_onnx.backends.base import Array, Backend, Memory, Place, Runner, SliceModel
+from mosaic_onnx.devices import Device
+from mosaic_onnx.errors import BackendError, MosaicError
+from mosaic_onnx.measuring.compare import compare
+from mosaic_onnx.measuring.timing import Budget, Timing, time_call, time_in_flight
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What measuring one slice on one device gave.
+
+    Attributes:
+        reason: why the device cannot run the slice; empty where it can.
+        seconds: one run, transfers left out; None where it cannot run or was only compiled.
+        median_s: the median over the runs, beside the minimum that ``seconds`` is.
+        run_count: how many runs that is the minimum of.
+        load_s: compiling it.
+        error: largest relative error of its outputs against the reference; None where nothing was compared.
+    """
+
+    reason: str = ""
+    seconds: float | None = None
+    median_s: float | None = None
+    run_count: int = 0
+    load_s: float = 0.0
+    error: float | None = None
+
+
+def probe_slice(backend: Backend, device: Device, model: SliceModel) -> Outcome:
+    """Compile a slice and throw it away: does the device take it?"""
+    started = time.perf_counter()
+    loaded = _load(backend, device, model)
+    if isinstance(loaded, Outcome):
+        return loaded
+    loaded.close()
+    return Outcome(load_s=time.perf_counter() - started)
+
+
+def measure_slice(
+    backend: Backend,
+    device: Device,
+    model: SliceModel,
+    *,
+    inputs: Mapping[str, Array],
+    expected: Mapping[str, Array],
+    budget: Budget,
+) -> Outcome:
+    """Compile, run, compare and time a slice.
+
+    Args:
+        backend: the device's backend.
+        device: where.
+        model: the slice.
+        inputs: the reference's tensors that it reads.
+        expected: the reference's tensors that it makes; an output that is absent is not compared (a random operator).
+        budget: how long to time it.
+    """
+    started = time.perf_counter()
+    loaded = _load(backend, device, model)
+    if isinstance(loaded, Outcome):
+        return loaded
+    load_s = time.perf_counter() - started
+    try:
+        got = loaded.run(inputs)
+        error, wrong = compare(got, expected, device.precision)
+        if wrong:
+            return Outcome(f"compiles, but its result is wrong: {wrong}", load_s=load_s, error=_finite(error))
+        timing = _time(loaded, backend.memory(device), inputs, got, budget)
+        return Outcome("", timing.seconds, timing.median_s, timing.run_count, load_s, _finite(error))
+    except Exception as failure:  # a provider may raise anything
+        return Outcome(f"compiles, but does not run: {plain(failure)}", load_s=load_s)
+    finally:
+        loaded.close()
+
+
+def plain(failure: BaseException) -> str:
+    """An exception in one line of readable length."""
+    text = failure.message if isinstance(failure, MosaicError) else f"{type(failure).__name__}: {failure}"
+    line = " ".join(text.split())
+    return line if len(line) <= 300 else f"{line[:297]}..."
+
+
+def _load(backend: Backend, device: Device, model: SliceModel) -> Runner | Outcome:
+    try:
+        return backend.load(model, device)
+    except Exception as failure:  # a provider may raise anything
+        return Outcome(f"does not compile: {plain(failure)}")
+
+
+def _time(
+    runner: Runner, memory: Memory | None, inputs: Mapping[str, Array], got: Mapping[str, Array], budget: Budget
+) -> Timing:
+    """Time the slice as the executor will run it: bound in place where that works, else handed over."""
+    try:
+        if memory is None:
+            outputs = {name: np.empty_like(array) for name, array in got.items()}
+            return time_call(runner.bind(_contiguous(inputs), outputs), budget)
+        return _time_in_own_memory(runner, memory, inputs, got, budget)
+    except BackendError:  # shapes or types that cannot be bound
+        return time_call(lambda: _drop(runner.run(inputs)), budget)
+
+
+def _drop(outputs: Mapping[str, Array]) -> None:
+    """Nobody reads the outputs of a timed run."""
+
+
+def _time_in_own_memory(
+    runner: Runner, memory: Memory, inputs: Mapping[str, Array], got: Mapping[str, Array], budget: Budget
+) -> Timing:
+    """Inputs and outputs stay in the device's memory; the barrier is the download of the smallest output."""
+    places: dict[str, Place] = {}
+    for name, array in _contiguous(inputs).items():
+        buffer = memory.allocate(array.dtype, array.shape)
+        buffer.upload(array)
+        places[name] = buffer
+    results = {name: memory.allocate(array.dtype, array.shape) for name, array in got.items()}
+    smallest = min(got, key=lambda name: got[name].nbytes)
+    call = runner.bind(places, results)
+    return time_in_flight(call, partial(results[smallest].download, np.empty_like(got[smallest])), budget)
+
+
+def _contiguous(arrays: Mapping[str, Array]) -> dict[str, Array]:
+    return {name: np.ascontiguousarray(array).reshape(array.shape) for name, array in arrays.items()}
+
+
+def _finite(error: float) -> float | None:
+    return error if np.isfinite(error) else None
