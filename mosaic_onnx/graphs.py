@@ -1,0 +1,216 @@
+"""Facts of an ONNX graph that need no file and no runtime: keys, scopes, captures, order."""
+
+from __future__ import annotations
+
+import heapq
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import onnx
+
+DEFAULT_DOMAINS = ("", "ai.onnx")
+FunctionKey = tuple[str, str, str]
+"""Domain (empty for the default one), name, overload."""
+
+
+def domain_of(domain: str) -> str:
+    """The domain's one spelling: ``ai.onnx`` is the default domain, which is empty."""
+    return "" if domain in DEFAULT_DOMAINS else domain
+
+
+def operator_name(node: onnx.NodeProto) -> str:
+    """Operator type, ``domain::op`` outside the default domain."""
+    domain = domain_of(node.domain)
+    return f"{domain}::{node.op_type}" if domain else node.op_type
+
+
+def function_key(function: onnx.FunctionProto) -> FunctionKey:
+    """What a node must name to call the function."""
+    return domain_of(function.domain), function.name, function.overload
+
+
+def call_key(node: onnx.NodeProto) -> FunctionKey:
+    """The function that the node would call, were there one."""
+    return domain_of(node.domain), node.op_type, node.overload
+
+
+def subgraphs(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
+    """Graphs in the node's attributes: branches and bodies."""
+    for attribute in node.attribute:
+        if attribute.HasField("g"):
+            yield attribute.g
+        yield from attribute.graphs
+
+
+def every_node(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.NodeProto]:
+    """The nodes and all nodes in their subgraphs, outer ones first."""
+    stack = [iter(nodes)]
+    while stack:
+        node = next(stack[-1], None)
+        if node is None:
+            stack.pop()
+            continue
+        yield node
+        stack.extend(iter(graph.node) for graph in subgraphs(node))
+
+
+def is_constant(node: onnx.NodeProto) -> bool:
+    """Whether the node is a ``Constant``: a parameter written as a node."""
+    return node.op_type == "Constant" and node.domain in DEFAULT_DOMAINS
+
+
+def initializer_names(graph: onnx.GraphProto) -> set[str]:
+    """Names of the graph's initialisers, dense and sparse."""
+    names = {tensor.name for tensor in graph.initializer}
+    names.update(sparse.values.name for sparse in graph.sparse_initializer)
+    return names
+
+
+def free_names(graph: onnx.GraphProto) -> dict[str, None]:
+    """Names that a graph reads and does not define: what a subgraph captures, first use first."""
+    own = {value.name for value in graph.input} | initializer_names(graph)
+    own.update(output for node in graph.node for output in node.output)
+    found: dict[str, None] = {}
+    for node in graph.node:
+        found.update((name, None) for name in reads(node) if name not in own)
+    found.update((value.name, None) for value in graph.output if value.name and value.name not in own)
+    return found
+
+
+def reads(node: onnx.NodeProto) -> dict[str, None]:
+    """Every value name that the node reads, captures of its subgraphs included, first use first."""
+    found = {name: None for name in node.input if name}
+    for graph in subgraphs(node):
+        found.update(free_names(graph))
+    return found
+
+
+def writes(node: onnx.NodeProto) -> list[str]:
+    """Value names that the node makes; optional outputs that are left out are left out here too."""
+    return [name for name in node.output if name]
+
+
+def node_keys(graph: onnx.GraphProto) -> list[str]:
+    """One key a node, in the graph's order: what profiles, layers and plans call it.
+
+    The node's name where it is non-empty and unique in the graph, else ``%`` and its first non-empty output's name
+    (a node that makes nothing: ``%#`` and its position). More ``%`` are put in front where that is taken.
+    """
+    uses = Counter(node.name for node in graph.node)
+    taken = {name for name, count in uses.items() if name and count == 1}
+    keys = []
+    for index, node in enumerate(graph.node):
+        key = node.name
+        if key not in taken:
+            key = "%" + next(iter(writes(node)), f"#{index}")
+            while key in taken:
+                key = "%" + key
+            taken.add(key)
+        keys.append(key)
+    return keys
+
+
+@dataclass(frozen=True)
+class Order:
+    """Result of sorting nodes.
+
+    Attributes:
+        positions: indices of the nodes, each after all whose values it reads; short where there is a cycle.
+        cycle: names of the values on one cycle; empty where there is none.
+    """
+
+    positions: tuple[int, ...]
+    cycle: tuple[str, ...] = ()
+
+    @property
+    def is_identity(self) -> bool:
+        """Whether the nodes already stand in this order."""
+        return not self.cycle and all(index == position for index, position in enumerate(self.positions))
+
+
+def sort_nodes(nodes: Sequence[onnx.NodeProto]) -> Order:
+    """A topological order that keeps the given one wherever it can (smallest index first)."""
+    maker = {name: index for index, node in enumerate(nodes) for name in writes(node)}
+    sources = [{maker[name] for name in reads(node) if name in maker} for node in nodes]
+    return order_by_sources(sources, lambda index: next(iter(writes(nodes[index])), nodes[index].name))
+
+
+def order_by_sources(sources: Sequence[set[int]], name: Callable[[int], str] = str) -> Order:
+    """Sort ``0 … n-1`` so that each stands after all its sources, smallest index first.
+
+    Args:
+        sources: for each item, the items that must come before it.
+        name: called with an index, gives its word for the report of a cycle.
+    """
+    waiting = [len(before) for before in sources]
+    readers: list[list[int]] = [[] for _ in sources]
+    for index, before in enumerate(sources):
+        for source in before:
+            readers[source].append(index)
+    ready = [index for index, count in enumerate(waiting) if count == 0]
+    heapq.heapify(ready)
+    positions: list[int] = []
+    while ready:
+        index = heapq.heappop(ready)
+        positions.append(index)
+        for reader in readers[index]:
+            waiting[reader] -= 1
+            if waiting[reader] == 0:
+                heapq.heappush(ready, reader)
+    if len(positions) == len(sources):
+        return Order(tuple(positions))
+    return Order(tuple(positions), tuple(name(index) for index in _cycle(sources, waiting)))
+
+
+def _cycle(sources: Sequence[set[int]], waiting: Sequence[int]) -> list[int]:
+    """One cycle among the items that Kahn's algorithm could not place, in reading order."""
+    index = next(index for index, count in enumerate(waiting) if count)
+    seen: dict[int, None] = {}
+    while index not in seen:
+        seen[index] = None
+        index = next(source for source in sources[index] if waiting[source])
+    path = list(seen)
+    return path[path.index(index) :][::-1]
+
+
+def superseded_constants(nodes: Sequence[onnx.NodeProto]) -> set[int]:
+    """Indices of ``Constant`` nodes whose value a later ``Constant`` gives again.
+
+    Exporters' patches leave such pairs; ONNX Runtime takes the last one.
+    """
+    constants = [(index, node) for index, node in enumerate(nodes) if is_constant(node) and len(node.output) == 1]
+    last = {node.output[0]: index for index, node in constants}
+    return {index for index, node in constants if last[node.output[0]] != index}
+
+
+def is_orderly(model: onnx.ModelProto) -> bool:
+    """Whether graph, subgraphs and functions stand in topological orders, with no superseded constants."""
+    return all(_order(body.node) is None for body in _bodies(model))
+
+
+def put_in_order(model: onnx.ModelProto) -> None:
+    """Sort graph, subgraphs and functions in place and leave out superseded constants; there must be no cycle."""
+    for body in _bodies(model):
+        order = _order(body.node)
+        if order is not None:
+            copies = [onnx.NodeProto.FromString(body.node[index].SerializeToString()) for index in order]
+            del body.node[:]
+            body.node.extend(copies)
+
+
+def _order(nodes: Sequence[onnx.NodeProto]) -> list[int] | None:
+    """The nodes that count, sorted; None where they all count and already stand so."""
+    dropped = superseded_constants(nodes)
+    order = sort_nodes(nodes)
+    if order.is_identity and not dropped:
+        return None
+    return [index for index in order.positions if index not in dropped]
+
+
+def _bodies(model: onnx.ModelProto) -> Iterator[onnx.GraphProto | onnx.FunctionProto]:
+    """Everything that holds nodes, inner ones first (sorting an outer one copies its inner ones)."""
+    for outer in (model.graph, *model.functions):
+        inner = [graph for node in every_node(outer.node) for graph in subgraphs(node)]
+        yield from reversed(inner)
+        yield outer

@@ -1,0 +1,134 @@
+"""The one door for untrusted model files.
+
+The order in which a file is opened: a regular file under the size cap; then, in a child process under limits of time
+and memory, parsed without its external data, walked by our own checks (``model_checks``) and given to the ONNX
+checker; only a file that passed all that, and still has the same bytes, is parsed in this process. External data stays
+where it is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import onnx
+
+from mosaic_onnx.children import ChildFailure, run_child
+from mosaic_onnx.errors import InternalError, ModelError
+from mosaic_onnx.graphs import FunctionKey, call_key, domain_of, every_node, function_key, node_keys, operator_name
+from mosaic_onnx.model_checks import ONNX_DOMAINS, Limits
+from mosaic_onnx.model_files import parse_model, read_regular_file
+
+__all__ = ["Limits", "OpenedModel", "custom_operators", "node_keys", "open_model", "runtime_accepts"]
+
+
+@dataclass(frozen=True)
+class OpenedModel:
+    """A model that passed every check.
+
+    Attributes:
+        model: as the file has it: node order, names, metadata; external tensors still external.
+        path: the file, absolute.
+        folder: where its external data lies, absolute.
+        sha256: digest of the model file (external data not included).
+        is_orderly: whether its nodes stand in topological order everywhere, with no constant given twice.
+        external_bytes: bytes of external data that its tensors name.
+    """
+
+    model: onnx.ModelProto
+    path: Path
+    folder: Path
+    sha256: str
+    is_orderly: bool = True
+    external_bytes: int = 0
+
+
+def open_model(path: str | os.PathLike[str], limits: Limits | None = None) -> OpenedModel:
+    """Open a model file that nobody vouches for.
+
+    Nodes out of topological order are no reason to refuse it: runtimes take such files, and ``normalise`` sorts them.
+
+    Args:
+        path: the ``.onnx`` file; external data must lie in its folder or below.
+        limits: what it may cost.
+
+    Raises:
+        ModelError: it is refused; the message names the file and the thing in it.
+    """
+    limits = limits or Limits()
+    file = Path(os.path.abspath(path))
+    # Read here first: the cheapest refusals need no child, and the bytes are compared with what the child saw.
+    data = read_regular_file(file, limits.file_bytes)
+    memory_limit_bytes = limits.memory_bytes + 3 * len(data)
+    request = {"path": str(file), "limits": asdict(limits)}
+    try:
+        time_limit_s = limits.time_limit_s(len(data), limits.check_s)
+        answer = run_child("check", request, time_limit_s, memory_limit_bytes)
+    except ChildFailure as failure:
+        raise _refusal(file, "checking it", failure) from None
+    if "error" in answer:
+        raise ModelError(f"{file.name}: {answer['error']}", str(answer.get("hint", "")))
+    digest = hashlib.sha256(data).hexdigest()
+    if digest != answer["sha256"]:
+        raise ModelError(f"{file.name} changed while it was being opened", "try again when nothing writes it")
+    external_bytes = answer["external_bytes"]
+    if not isinstance(external_bytes, int):
+        raise InternalError("the checking child gave no count of external bytes")
+    model = parse_model(data, file)
+    return OpenedModel(model, file, file.parent, digest, bool(answer["is_orderly"]), external_bytes)
+
+
+def runtime_accepts(opened: OpenedModel, limits: Limits | None = None) -> str | None:
+    """Whether ONNX Runtime's CPU provider loads the whole model; tried in a child process.
+
+    Returns:
+        None if it does, else the reason in its words, naming node and operator.
+    """
+    limits = limits or Limits()
+    size = opened.path.stat().st_size + opened.external_bytes
+    try:
+        answer = run_child(
+            "load",
+            {"path": str(opened.path)},
+            limits.time_limit_s(size, limits.load_s),
+            limits.memory_bytes + 4 * size,
+        )
+    except ChildFailure as failure:
+        return _refusal(opened.path, "loading it in ONNX Runtime", failure).message
+    refusal = answer.get("refusal", answer.get("error"))
+    return None if refusal is None else _runtime_words(str(refusal), opened.path)
+
+
+def custom_operators(model: onnx.ModelProto) -> dict[str, tuple[str, ...]]:
+    """Operators outside ONNX's own domains that the model does not define as functions, with the nodes that use them.
+
+    Returns:
+        ``domain::op`` → names of nodes (first output where a node has no name), nodes in subgraphs included.
+    """
+    known: set[FunctionKey] = {function_key(function) for function in model.functions}
+    bodies = [model.graph.node, *(function.node for function in model.functions)]
+    found: dict[str, list[str]] = {}
+    for nodes in bodies:
+        for node in every_node(nodes):
+            if domain_of(node.domain) not in ONNX_DOMAINS and call_key(node) not in known:
+                word = node.name or "%" + next((name for name in node.output if name), "")
+                found.setdefault(operator_name(node), []).append(word)
+    return {operator: tuple(nodes) for operator, nodes in found.items()}
+
+
+def _refusal(file: Path, doing: str, failure: ChildFailure) -> ModelError:
+    """What to say of a child that gave no answer."""
+    if failure.kind == "time":
+        return ModelError(f"{file.name}: {doing} was {failure.detail}", "it may be made to hang its reader")
+    if failure.kind == "memory":
+        return ModelError(f"{file.name}: {doing} needs {failure.detail}", "it may be made to fill memory")
+    return ModelError(f"{file.name}: {doing} ended the child process ({failure.detail})", "the file may be malicious")
+
+
+def _runtime_words(text: str, path: Path) -> str:
+    """ONNX Runtime's message without its number and without the folder."""
+    words = text.replace(str(path), path.name)
+    parts = words.split(" : ", 3)
+    return parts[3] if len(parts) == 4 and parts[0].startswith("[ONNXRuntimeError]") else words
