@@ -1,0 +1,214 @@
+"""A slice loaded into OpenVINO: run on host arrays, or bound once to them and called without a copy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from mosaic_onnx.backends.base import Array, Place
+from mosaic_onnx.backends.cores import pinned
+from mosaic_onnx.errors import BackendError
+
+_NARROWED = frozenset({"int64", "uint64", "uint32"})
+_INT32 = np.iinfo(np.int32)
+_IN_PLACE: tuple[dict[str, object], bool, bool] = ({}, True, True)
+"""Arguments of OpenVINO's own ``infer``: no new inputs, outputs shared, strings decoded."""
+
+
+@dataclass(frozen=True)
+class Port:
+    """One input or output of the compiled model.
+
+    Attributes:
+        name: the tensor's name in the slice.
+        index: its position; OpenVINO merges names, positions stay.
+        dtype: numpy (or ml_dtypes) type of its host arrays.
+        dims: declared shape, None for a dimension known only when it runs; None where the rank is.
+    """
+
+    name: str
+    index: int
+    dtype: np.dtype[np.generic]
+    dims: tuple[int | None, ...] | None
+
+    @property
+    def is_narrowed(self) -> bool:
+        """OpenVINO's CPU plugin computes these in int32, and wraps what does not fit."""
+        return self.dtype.name in _NARROWED
+
+    def takes(self, shape: tuple[int, ...]) -> bool:
+        """The shape is a legal one."""
+        return self.dims is None or (
+            len(shape) == len(self.dims)
+            and all(wanted in (None, given) for wanted, given in zip(self.dims, shape, strict=True))
+        )
+
+
+class OpenvinoRunner:
+    """A loaded slice."""
+
+    def __init__(
+        self,
+        compiled: Any,
+        inputs: tuple[Port, ...],
+        outputs: tuple[Port, ...],
+        label: str,
+        cores: frozenset[int] | None,
+    ) -> None:
+        """Take over a compiled model.
+
+        Args:
+            compiled: the ``ov.CompiledModel``.
+            inputs: its inputs, in the slice's order.
+            outputs: its outputs, in the slice's order.
+            label: what messages call it: slice and device.
+            cores: where the calling thread is held meanwhile.
+        """
+        self._compiled = compiled
+        self._request: Any = None
+        self._inputs = {port.name: port for port in inputs}
+        self._outputs = {port.name: port for port in outputs}
+        self._label = label
+        self._cores = cores
+
+    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """Run on host arrays of any legal shape; complete when it returns.
+
+        Raises:
+            BackendError: OpenVINO failed, or an input is missing or does not fit.
+        """
+        compiled = self._open_model()
+        missing = [name for name in self._inputs if name not in inputs]
+        if missing:
+            raise BackendError(f"{self._label}: input {missing[0]!r} is missing")
+        arrays = {name: np.ascontiguousarray(inputs[name]).reshape(inputs[name].shape) for name in self._inputs}
+        for name, array in arrays.items():
+            self._check_fit(self._inputs[name], array)
+            self._check_range(self._inputs[name], array)
+        with self._named_failure(), pinned(self._cores):
+            if self._request is None:
+                self._request = compiled.create_infer_request()
+            for name, array in arrays.items():
+                self._request.set_input_tensor(self._inputs[name].index, tensor_over(array))
+            self._request.infer()
+            return {
+                name: array_of(self._request.get_output_tensor(port.index), port)
+                for name, port in self._outputs.items()
+            }
+
+    def bind(self, inputs: Mapping[str, Place], outputs: Mapping[str, Place]) -> Callable[[], None]:
+        """Fix where inputs and outputs lie and return the call that runs in place.
+
+        Raises:
+            BackendError: a place is no host array, or its shape or type does not fit.
+        """
+        compiled = self._open_model()
+        if set(inputs) != set(self._inputs) or not set(outputs) <= set(self._outputs):
+            wanted = sorted(set(self._inputs) ^ set(inputs) | (set(outputs) - set(self._outputs)))
+            raise BackendError(f"{self._label}: bind was given other tensors than the slice has: {', '.join(wanted)}")
+        arrays = {name: self._array(name, place) for name, place in {**inputs, **outputs}.items()}
+        for name, array in arrays.items():
+            self._check_fit((self._inputs | self._outputs)[name], array)
+        with self._named_failure():
+            request = compiled.create_infer_request()
+            for name in inputs:
+                request.set_input_tensor(self._inputs[name].index, tensor_over(arrays[name]))
+            for name in outputs:
+                request.set_output_tensor(self._outputs[name].index, tensor_over(arrays[name]))
+        return self._call(request, arrays)
+
+    def _call(self, request: Any, arrays: Mapping[str, Array]) -> Callable[[], None]:
+        """The call that runs in place; the arrays live as long as it does."""
+        from openvino._pyopenvino import InferRequest
+
+        infer_raw, cores, named_failure = InferRequest.infer, self._cores, self._named_failure
+        narrowed = [(port, arrays[name]) for name, port in self._inputs.items() if port.is_narrowed]
+
+        def call(_held: object = arrays) -> None:
+            for port, array in narrowed:
+                self._check_range(port, array)
+            try:
+                with pinned(cores):
+                    infer_raw(request, *_IN_PLACE)
+            except Exception:
+                with named_failure():
+                    raise
+
+        return call
+
+    def _check_fit(self, port: Port, array: Array) -> None:
+        if array.dtype != port.dtype:
+            raise BackendError(f"{self._label}: tensor {port.name!r} is of type {port.dtype}, not {array.dtype}")
+        if not port.takes(array.shape):
+            raise BackendError(
+                f"{self._label}: tensor {port.name!r} has shape {list(port.dims or ())}, not {list(array.shape)}"
+            )
+
+    def _check_range(self, port: Port, array: Array) -> None:
+        """Refuse integers that OpenVINO would wrap without a word."""
+        if port.is_narrowed and array.size and (array.max() > _INT32.max or array.min() < _INT32.min):
+            raise BackendError(
+                f"{self._label}: input {port.name!r} holds integers beyond 32 bits, which OpenVINO would wrap",
+                "pin the layers that read it to another device",
+            )
+
+    def _array(self, name: str, place: Place) -> Array:
+        if not isinstance(place, np.ndarray):
+            raise BackendError(f"{self._label}: tensor {name!r} is bound to a buffer of another device")
+        if not place.flags.c_contiguous:
+            raise BackendError(f"{self._label}: tensor {name!r} is bound to an array that is not contiguous")
+        return place
+
+    def assignment(self) -> Mapping[str, str] | None:
+        """None: OpenVINO's CPU plugin takes the whole slice or refuses it, and its own nodes are not the slice's."""
+        return None
+
+    def close(self) -> None:
+        """Give memory and threads back; calling it twice is harmless."""
+        self._compiled = self._request = None
+
+    def _open_model(self) -> Any:
+        if self._compiled is None:
+            raise BackendError(f"{self._label}: it was closed")
+        return self._compiled
+
+    @contextmanager
+    def _named_failure(self) -> Iterator[None]:
+        """Turn what OpenVINO raises into a BackendError that names slice and device."""
+        try:
+            yield
+        except Exception as error:  # OpenVINO raises RuntimeError, TypeError and more
+            raise BackendError(f"{self._label}: {short_reason(error)}") from error
+
+
+def infer(request: Any) -> None:
+    """Run a request on the tensors that are set; its Python wrapper would copy every output besides."""
+    from openvino._pyopenvino import InferRequest
+
+    InferRequest.infer(request, *_IN_PLACE)
+
+
+def short_reason(error: Exception) -> str:
+    """OpenVINO's reason without its stack of source lines."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    reasons = [line for line in lines if not line.startswith(("Exception from", "Check '"))]
+    return " ".join(reasons or lines)[:600]
+
+
+def tensor_over(array: Array) -> Any:
+    """An ``ov.Tensor`` that is the host array itself, not a copy."""
+    import openvino as ov
+
+    if array.dtype.name == "bfloat16":
+        return ov.Tensor(array.view(np.uint16), array.shape, ov.Type.bf16)
+    return ov.Tensor(array, array.shape, ov.Type(np.dtype(array.dtype.name)))  # it knows one of C's two 64-bit integers
+
+
+def array_of(tensor: Any, port: Port) -> Array:
+    """A copy of a tensor's content as a host array."""
+    data: Array = np.asarray(tensor.data)
+    return data.view(port.dtype).copy() if port.dtype.name == "bfloat16" else data.copy()
