@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+import numpy as np
 import onnx
 
-from mosaic_onnx.backends.base import Absent, Found, Memory, Runner, SliceModel
-from mosaic_onnx.backends.cores import can_pin, default_thread_count, parse_cores
+from mosaic_onnx.backends.base import Absent, Array, Found, KernelTime, Memory, Runner, SliceModel
+from mosaic_onnx.backends.cores import can_pin, default_thread_count, parse_cores, pinned
 from mosaic_onnx.backends.openvino_claims import unsupported_operator, unsupported_type
+from mosaic_onnx.backends.openvino_kernels import RECORDING, kernels_of
 from mosaic_onnx.backends.openvino_runner import OpenvinoRunner, Port, short_reason
 from mosaic_onnx.backends.ort_types import numpy_type
 from mosaic_onnx.devices import Device
@@ -88,20 +91,33 @@ class Openvino:
         options = read_options(device)
         label = f"slice {model.model.graph.name or ', '.join(model.outputs)!r} on {device.name}"
         inputs = tuple(_port(value, index, label) for index, value in enumerate(_true_inputs(model.model.graph)))
-        try:
-            core = _core()
-            graph = core.read_model(_self_contained(model, label))
-            compiled = core.compile_model(graph, options.plugin, _configuration(device, options))
+        with _named_failure(label):
+            compiled = _compile(model, label, options, _configuration(device, options))
             outputs = tuple(_output_port(compiled, index, name) for index, name in enumerate(_outputs(model)))
-        except MosaicError:
-            raise
-        except Exception as error:  # OpenVINO raises RuntimeError and more
-            raise BackendError(f"{label}: {short_reason(error)}") from error
         return OpenvinoRunner(compiled, inputs, outputs, label, options.cores)
 
     def memory(self, device: Device) -> Memory | None:
         """None: OpenVINO's tensors are laid over host arrays."""
         return None
+
+    def can_crash(self, device: Device) -> bool:
+        """The CPU plugin is as trusty as ONNX Runtime's own; drivers of other hardware are not."""
+        return read_options(device).plugin != "CPU"
+
+    def kernel_times(
+        self, model: SliceModel, device: Device, inputs: Mapping[str, Array], budget_s: float
+    ) -> tuple[KernelTime, ...]:
+        """Each kernel's time from OpenVINO's performance counters.
+
+        Raises:
+            BackendError: the slice cannot be compiled or run.
+        """
+        options = read_options(device)
+        label = f"slice {model.model.graph.name or ', '.join(model.outputs)!r} on {device.name}"
+        places = [np.ascontiguousarray(inputs[value.name]) for value in _true_inputs(model.model.graph)]
+        with _named_failure(label), pinned(options.cores):
+            compiled = _compile(model, label, options, _configuration(device, options) | RECORDING)
+            return kernels_of(compiled, places, budget_s)
 
 
 def read_options(device: Device) -> Options:
@@ -159,6 +175,24 @@ def _core() -> Any:
     import openvino as ov
 
     return ov.Core()
+
+
+def _compile(model: SliceModel, label: str, options: Options, configuration: dict[str, object]) -> Any:
+    """The ``ov.CompiledModel``; OpenVINO's own exceptions go through."""
+    core = _core()
+    graph = core.read_model(_self_contained(model, label))
+    return core.compile_model(graph, options.plugin, configuration)
+
+
+@contextmanager
+def _named_failure(label: str) -> Iterator[None]:
+    """Turn what OpenVINO raises into a BackendError that names slice and device."""
+    try:
+        yield
+    except MosaicError:
+        raise
+    except Exception as error:  # OpenVINO raises RuntimeError and more
+        raise BackendError(f"{label}: {short_reason(error)}") from error
 
 
 def _self_contained(model: SliceModel, label: str) -> bytes:

@@ -121,13 +121,14 @@ class ChildMeter:
         return _read_line(from_child, deadline)
 
     def _start(self) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", "mosaic_onnx.measuring.child", self._address]
+        command = [sys.executable, "-P", "-m", "mosaic_onnx.measuring.child", self._address]
         with (self._files / "stderr").open("wb") as errors:
             process = subprocess.Popen(
                 command,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},  # what we can import, it can
                 start_new_session=True,  # a group of its own: grandchildren die with it, Ctrl-C reaches only us
             )
         self._process = process

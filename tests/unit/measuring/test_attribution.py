@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import pytest
+
+from mosaic_onnx.backends.base import KernelTime
+from mosaic_onnx.backends.ort_kernels import Event, kernels_of
+from mosaic_onnx.devices import Device
+from mosaic_onnx.measuring.attribution import layer_seconds, tag_nodes, value_layers
+from tests.unit.backends.helpers import slice_of
+
+MADE_BY = {"r1": 0, "r1_extra": 1, "a/b:0": 2}
+
+
+def seconds(*kernels: tuple[str, float]) -> dict[int, float]:
+    return layer_seconds([KernelTime(name, each_s) for name, each_s in kernels], MADE_BY)
+
+
+@pytest.mark.parametrize(
+    ("name", "layer"),
+    [
+        ("mosaicL7N3", 7),
+        ("mosaicL7N3_nchwc", 7),
+        ("_inlfunc_mosaicL7N3_Relu", 7),
+        ("mosaicL7N3/MatMulAddFusion", 7),
+        ("mosaicL8N4,mosaicL7N3", 7),
+        ("r1", 0),
+        ("r1_nchwc", 0),
+        ("r1_extra_nchwc", 1),
+        ("a/b:0_token_4", 2),
+    ],
+)
+def test_a_kernels_name_tells_its_layer(name: str, layer: int) -> None:
+    assert seconds((name, 1.0)) == {layer: 1.0}
+
+
+def test_an_inserted_kernel_counts_for_the_one_after_it() -> None:
+    assert seconds(("ReorderInput", 0.5), ("r1", 1.0), ("r1_extra", 2.0)) == {0: 1.5, 1: 2.0}
+
+
+def test_an_inserted_kernel_at_the_end_counts_for_the_one_before_it() -> None:
+    assert seconds(("r1", 1.0), ("ReorderOutput", 0.5)) == {0: 1.5}
+
+
+def test_kernels_of_one_layer_add_up() -> None:
+    assert seconds(("r1", 1.0), ("r1", 0.25)) == {0: 1.25}
+
+
+def test_nothing_known_gives_nothing() -> None:
+    assert seconds(("Mystery", 1.0)) == {}
+
+
+def test_a_prefix_that_ends_inside_a_word_is_no_match() -> None:
+    assert seconds(("r12", 1.0)) == {}
+
+
+def test_tags_name_the_layer_of_every_node() -> None:
+    model = slice_of(
+        "<ir_version: 10, opset_import: ['': 21]> g (float[2] x) => (float[2] z) {y = Neg(x) z = Abs(y)}".replace(
+            "'", '"'
+        )
+    ).model
+    tag_nodes(model, [4, 5])
+    assert [node.name for node in model.graph.node] == ["mosaicL4N0", "mosaicL5N1"]
+    assert value_layers(model, [4, 5]) == {"y": 4, "z": 5}
+
+
+def events(*rows: tuple[str, int, int]) -> list[Event]:
+    return [Event(name, name, start, duration) for name, start, duration in rows]
+
+
+def test_the_least_of_the_runs_counts() -> None:
+    kernels = kernels_of(events(("a", 0, 9), ("b", 9, 4), ("a", 20, 5), ("b", 25, 6)))
+    assert [kernel.name for kernel in kernels] == ["a", "b"]
+    assert [kernel.seconds for kernel in kernels] == pytest.approx([5e-6, 4e-6])
+
+
+def test_kernels_inside_a_loops_kernel_are_part_of_it() -> None:
+    kernels = kernels_of(events(("body", 1, 3), ("body2", 4, 6), ("loop", 0, 10), ("after", 10, 2)))
+    assert [kernel.name for kernel in kernels] == ["loop", "after"]
+
+
+def test_two_kernels_of_one_name_are_two() -> None:
+    kernels = kernels_of([Event("Reorder", "1", 0, 5), Event("Reorder", "2", 5, 7)])
+    assert [kernel.seconds for kernel in kernels] == pytest.approx([5e-6, 7e-6])
+
+
+@pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])
+def test_fused_kernels_find_their_layers(backend: str) -> None:
+    module = pytest.importorskip(f"mosaic_onnx.backends.{backend}")
+    pytest.importorskip(backend)
+    text = """<ir_version: 10, opset_import: ["": 21]>
+    net (float[1,3,16,16] x, float[8,3,3,3] w) => (float[1,8,14,14] z)
+    { c = Conv(x, w) r = Relu(c) z = Sigmoid(r) }"""
+    model = slice_of(text)
+    layers = [0, 0, 1]
+    made_by = value_layers(model.model, layers)
+    tag_nodes(model.model, layers)
+    weights = onnx.numpy_helper.from_array(np.ones((8, 3, 3, 3), np.float32), "w")
+    model.model.graph.initializer.append(weights)
+    del model.model.graph.input[1]
+    kernels = module.BACKEND.kernel_times(model, Device("cpu"), {"x": np.ones((1, 3, 16, 16), np.float32)}, 0.01)
+    assert kernels
+    assert 0 in layer_seconds(kernels, made_by)

@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from mosaic_onnx.measuring.timing import Budget, Timing, time_call, time_in_flight
+
+
+class Clock:
+    """A clock that only calls move on."""
+
+    def __init__(self, durations: Iterator[float]) -> None:
+        self.now, self.durations = 0.0, durations
+
+    def __call__(self) -> float:
+        return self.now
+
+    def work(self) -> None:
+        self.now += next(self.durations)
+
+
+def forever(*durations: float) -> Iterator[float]:
+    while True:
+        yield from durations
+
+
+def timed(budget: Budget, *durations: float) -> Timing:
+    clock = Clock(forever(*durations))
+    return time_call(clock.work, budget, clock)
+
+
+def test_the_minimum_is_the_figure_and_the_median_tells_the_noise() -> None:
+    timing = timed(Budget(seconds=1.0, min_runs=5), 0.3, 0.1, 0.2)
+    assert timing.seconds == pytest.approx(0.1)
+    assert timing.median_s == pytest.approx(0.2)
+
+
+def test_runs_go_on_until_the_budget_is_spent() -> None:
+    assert timed(Budget(seconds=1.0, min_runs=2, max_runs=500), 0.01).run_count == pytest.approx(100, abs=1)
+
+
+def test_fast_calls_end_at_the_most_runs() -> None:
+    assert timed(Budget(seconds=1.0, max_runs=50), 1e-6).run_count == 50
+
+
+def test_slow_calls_get_their_least_runs() -> None:
+    assert timed(Budget(seconds=1.0, min_runs=5), 0.6).run_count == 5
+
+
+def test_a_call_slower_than_the_whole_budget_runs_only_twice() -> None:
+    assert timed(Budget(seconds=1.0, min_runs=5), 4.0).run_count == 2
+
+
+def test_the_idle_wait_is_taken_off_what_only_enqueues() -> None:
+    clock = Clock(forever(0.0))
+
+    def start() -> None:
+        clock.now += 0.001
+        clock.pending = 0.009
+
+    def barrier() -> None:
+        clock.now += 0.04 + getattr(clock, "pending", 0.0)
+        clock.pending = 0.0
+
+    timing = time_in_flight(start, barrier, Budget(seconds=1.0), clock)
+    assert timing.seconds == pytest.approx(0.010)
