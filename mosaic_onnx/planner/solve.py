@@ -1,0 +1,195 @@
+"""Solve: run the methods, let the simulator judge what they propose, keep the best and the best bound."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from mosaic_onnx.costs import CostTable
+from mosaic_onnx.errors import InfeasibleError, UsageError
+from mosaic_onnx.planner.methods import METHODS
+from mosaic_onnx.planner.movements import HOST_MEMORY
+from mosaic_onnx.planner.request import TOLERANCE, Answer, MethodUnavailable, Placed, Proposal, Request, within
+from mosaic_onnx.planner.simulate import Timeline, simulate, value
+from mosaic_onnx.plans import Bound, Objective, Plan, Predicted, Slice, Transfer
+
+UNITS: dict[Objective, Literal["seconds", "joules", "joule_seconds"]] = {
+    "latency": "seconds",
+    "throughput": "seconds",
+    "energy": "joules",
+    "edp": "joule_seconds",
+}
+
+
+@dataclass(frozen=True)
+class Solution:
+    """The best proposal that the methods made.
+
+    Attributes:
+        plan: the plan with all names filled in (nodes and constraints are the caller's).
+        proposal: what was judged.
+        timeline: the simulator's word on it.
+        notes: what the user should know: methods that could not run, bounds that were dropped.
+    """
+
+    plan: Plan
+    proposal: Proposal
+    timeline: Timeline
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Judged:
+    """One proposal with its figure."""
+
+    figure: float
+    method: str
+    proposal: Proposal
+    timeline: Timeline
+
+
+def solve(table: CostTable, request: Request) -> Solution:
+    """The best plan that the asked method (or, for ``auto``, every fitting one) finds, with bound and gap.
+
+    Raises:
+        InfeasibleError: no proposal satisfies the constraints.
+        UsageError: there is no such method, or joules are asked for and the table has none.
+    """
+    _check_request(table, request)
+    answers, notes, refusal = _ask(table, request)
+    best: _Judged | None = None
+    for method, answer in answers:
+        for proposal in answer.proposals:
+            try:
+                judged = _judge(table, request, method, proposal)
+            except InfeasibleError as error:
+                refusal = refusal or error
+                continue
+            if best is None or judged.figure < best.figure:
+                best = judged
+    if best is None:
+        raise refusal or InfeasibleError("no method found a plan that satisfies the constraints")
+    bound, dropped = _best_bound(answers, best.figure, request.objective)
+    plan = plan_of(table, request, best.method, best.proposal, best.timeline, bound=bound)
+    return Solution(plan, best.proposal, best.timeline, (*notes, *dropped))
+
+
+def meets(table: CostTable, request: Request, proposal: Proposal, timeline: Timeline) -> None:
+    """Whether a judged proposal keeps what the request asks beyond the table's own constraints.
+
+    Raises:
+        InfeasibleError: naming what it breaks.
+    """
+    if not within(timeline.seconds, request.deadline_s):
+        raise InfeasibleError(f"the plan takes {timeline.seconds:.6g} s, the deadline is {request.deadline_s:.6g} s")
+    if request.budget_j is not None and not within(timeline.joules or 0.0, request.budget_j):
+        raise InfeasibleError(f"the plan draws {timeline.joules:.6g} J, the budget is {request.budget_j:.6g} J")
+    devices = [table.rows.state_device[placed.state] for placed in proposal]
+    if request.one_slice_per_device and len(set(devices)) < len(devices):
+        raise InfeasibleError("a device holds more than one slice")
+    if len(proposal) < min(request.min_slice_count, len(table.layer_names)):
+        raise InfeasibleError(f"the plan has {len(proposal)} slices, at least {request.min_slice_count} are asked for")
+
+
+def plan_of(
+    table: CostTable,
+    request: Request,
+    method: str,
+    proposal: Proposal,
+    timeline: Timeline,
+    *,
+    bound: Bound | None = None,
+) -> Plan:
+    """The plan that says of a proposal what the simulator says; slices in start order, free transfers left out."""
+    figure = value(timeline, request.objective)
+    order = sorted(range(len(proposal)), key=lambda k: timeline.slice_times[k][0])
+    slices = tuple(
+        Slice(proposal[k].layers, table.state_names[proposal[k].state], *timeline.slice_times[k]) for k in order
+    )
+    has_joules = timeline.joules is not None
+    transfers = [
+        Transfer(
+            table.tensor_names[copy.tensor],
+            "host" if copy.source == HOST_MEMORY else table.device_names[copy.source],
+            "host" if copy.destination == HOST_MEMORY else table.device_names[copy.destination],
+            table.rows.tensor_bytes[copy.tensor],
+            *times,
+        )
+        for copy, times in zip(timeline.copies, timeline.copy_times, strict=True)
+        if copy.seconds > 0 or (has_joules and copy.joules > 0)
+    ]
+    return Plan(
+        objective=request.objective,
+        schedule=request.schedule,
+        method=method,
+        slices=slices,
+        transfers=tuple(sorted(transfers, key=lambda transfer: transfer.start_s)),
+        predicted=Predicted(timeline.seconds, timeline.joules, timeline.interval_seconds),
+        bound=bound,
+        gap=None if bound is None or bound.value <= 0 else max(0.0, figure / bound.value - 1),
+    )
+
+
+def _check_request(table: CostTable, request: Request) -> None:
+    if request.method != "auto" and request.method not in METHODS:
+        raise UsageError(f"there is no planner method {request.method!r}", f"one of: auto, {', '.join(METHODS)}")
+    needs_joules = request.objective in ("energy", "edp") or request.budget_j is not None or request.pareto
+    if needs_joules and table.layer_j is None and table.layer_names:
+        raise UsageError("the profile has no joules, so only time can be planned", "use --objective latency")
+
+
+def _ask(table: CostTable, request: Request) -> tuple[list[tuple[str, Answer]], list[str], InfeasibleError | None]:
+    """What each method answers, notes on those that could not, and the first proof that there is no plan."""
+    if request.method == "auto":
+        names = [name for name, method in METHODS.items() if method.automatic(table, request)]
+    else:
+        names = [request.method]
+    answers: list[tuple[str, Answer]] = []
+    notes: list[str] = []
+    refusal: InfeasibleError | None = None
+    for name in names:
+        try:
+            answers.append((name, METHODS[name].function(table, request)))
+        except InfeasibleError as error:
+            refusal = refusal or error
+        except MethodUnavailable as error:
+            if request.method != "auto":
+                raise
+            notes.append(f"method {name} did not run: {error.message}")
+    return answers, notes, refusal
+
+
+def _judge(table: CostTable, request: Request, method: str, proposal: Proposal) -> _Judged:
+    """The figure of one proposal, cut into more slices first where too few are asked for."""
+    proposal = at_least(proposal, min(request.min_slice_count, len(table.layer_names)))
+    timeline = simulate(table, proposal, request.schedule)
+    meets(table, request, proposal, timeline)
+    return _Judged(value(timeline, request.objective), method, proposal, timeline)
+
+
+def at_least(proposal: Proposal, slice_count: int) -> Proposal:
+    """The proposal itself, or cut further (the longest slice in its middle) until it has so many slices."""
+    slices = list(proposal)
+    while len(slices) < slice_count:
+        k = max(range(len(slices)), key=lambda k: len(slices[k].layers))
+        layers, state = slices[k]
+        if len(layers) < 2:
+            break
+        slices[k : k + 1] = [Placed(layers[: len(layers) // 2], state), Placed(layers[len(layers) // 2 :], state)]
+    return tuple(slices)
+
+
+def _best_bound(
+    answers: list[tuple[str, Answer]], figure: float, objective: Objective
+) -> tuple[Bound | None, list[str]]:
+    """The largest bound that the best figure does not contradict, and notes on those that it does."""
+    bounds = sorted(
+        ((answer.bound, answer.bound_method or name) for name, answer in answers if answer.bound is not None),
+        reverse=True,
+    )
+    notes: list[str] = []
+    for bound, method in bounds:
+        if bound <= figure * (1 + TOLERANCE):
+            return Bound(min(bound, figure), UNITS[objective], method), notes
+        notes.append(f"dropped a bound of {bound:.9g} ({method}): the plan beats it, which is a bug in mosaic-onnx")
+    return None, notes

@@ -1,0 +1,220 @@
+"""Estimate: from a profile to the cost table, the arrays that the planner sees."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from mosaic_onnx.costs import CostTable, Floats, Ints
+from mosaic_onnx.devices import device_of
+from mosaic_onnx.profiles import HOST, Copy, Profile, ProfileLayer
+
+INF = float("inf")
+
+
+def cost_table(profile: Profile) -> CostTable:
+    """The arrays of a profile that ``check_profile`` accepts; axes and meaning are told in ``CostTable``."""
+    states, devices = profile.states, profile.devices
+    tensor_names = tuple(profile.tensor_bytes)
+    tensor_index = {name: t for t, name in enumerate(tensor_names)}
+    layer_inputs = tuple(tuple(dict.fromkeys(tensor_index[name] for name in layer.inputs)) for layer in profile.layers)
+    layer_outputs = tuple(tuple(tensor_index[name] for name in layer.outputs) for layer in profile.layers)
+    tensor_bytes = np.fromiter(profile.tensor_bytes.values(), dtype=np.int64, count=len(tensor_names))
+    producer, consumers = _flow(layer_inputs, layer_outputs, len(tensor_names))
+    layer_s, layer_j = _layer_costs(profile)
+    parameter_bytes, workspace_bytes, activation_bytes = _layer_bytes(profile)
+    lines = _CopyLines(profile, tensor_bytes, tensor_index)
+    own_memory = np.array([device.name in lines.named for device in devices], dtype=np.bool_)
+    direct = lines.direct()
+    outputs = {tensor_index[name] for name in profile.outputs}
+    return CostTable(
+        layer_names=tuple(layer.name for layer in profile.layers),
+        state_names=states,
+        device_names=tuple(device.name for device in devices),
+        tensor_names=tensor_names,
+        state_device=np.array([d for d, device in enumerate(devices) for _ in device.states], dtype=np.int64),
+        layer_s=layer_s,
+        layer_j=layer_j,
+        parameter_bytes=parameter_bytes,
+        workspace_bytes=workspace_bytes,
+        activation_bytes=activation_bytes,
+        layer_inputs=layer_inputs,
+        layer_outputs=layer_outputs,
+        tensor_bytes=tensor_bytes,
+        producer=producer,
+        consumers=consumers,
+        is_output=np.array([t in outputs for t in range(len(tensor_names))], dtype=np.bool_),
+        group=_groups(profile.layers),
+        own_memory=own_memory,
+        io_host=np.array([device.io == "host" for device in devices], dtype=np.bool_),
+        activation_sum=np.array([device.activation_memory == "sum" for device in devices], dtype=np.bool_),
+        slice_s=np.array([device.slice_seconds for device in devices], dtype=np.float64),
+        slice_j=np.array([device.slice_joules for device in devices], dtype=np.float64),
+        memory_bytes=_caps(device.memory_bytes for device in devices),
+        slice_memory_bytes=_caps(device.slice_memory_bytes for device in devices),
+        idle_w=np.array([device.idle_w for device in devices], dtype=np.float64),
+        to_host_s=lines.by_state(to_host=True, joules=False),
+        to_host_j=lines.by_state(to_host=True, joules=True),
+        from_host_s=lines.by_state(to_host=False, joules=False),
+        from_host_j=lines.by_state(to_host=False, joules=True),
+        direct_s={pair: lines.cost(copy, joules=False) for pair, copy in direct.items()},
+        direct_j={pair: lines.cost(copy, joules=True) for pair, copy in direct.items()},
+        switch_s=_switches(profile, joules=False),
+        switch_j=_switches(profile, joules=True),
+        segments={
+            (segment.first, segment.last, states.index(segment.state)): (segment.seconds, segment.joules)
+            for segment in profile.segments
+        },
+        copies_occupy_device=profile.copies_occupy_device,
+    )
+
+
+def _caps(caps: Iterable[int | None]) -> Floats:
+    """[D] caps in bytes; inf for none."""
+    return np.array([INF if cap is None else cap for cap in caps], dtype=np.float64)
+
+
+def _flow(
+    inputs: Sequence[Sequence[int]], outputs: Sequence[Sequence[int]], tensor_count: int
+) -> tuple[Ints, tuple[tuple[int, ...], ...]]:
+    """[T] the layer that makes each tensor, -1 for none; and the layers that read it."""
+    producer = np.full(tensor_count, -1, dtype=np.int64)
+    consumers: list[list[int]] = [[] for _ in range(tensor_count)]
+    for number, (read, made) in enumerate(zip(inputs, outputs, strict=True)):
+        for t in read:
+            consumers[t].append(number)
+        for t in made:
+            producer[t] = number
+    return producer, tuple(tuple(readers) for readers in consumers)
+
+
+def _layer_costs(profile: Profile) -> tuple[Floats, Floats | None]:
+    """[L, S] seconds and joules; inf where the state cannot run the layer or its device is not allowed to."""
+    index = {state: s for s, state in enumerate(profile.states)}
+    shape = len(profile.layers), len(index)
+    seconds: list[list[float]] = []
+    joules: list[list[float]] = []
+    has_joules = False
+    for layer in profile.layers:
+        seconds.append([INF] * len(index))
+        joules.append([INF] * len(index))
+        row_s, row_j = seconds[-1], joules[-1]
+        for state, cost in layer.cost.items():
+            if cost is None or (layer.allowed is not None and device_of(state) not in layer.allowed):
+                continue
+            s = index[state]
+            row_s[s] = cost.seconds
+            if cost.joules is not None:
+                row_j[s] = cost.joules
+                has_joules = True
+    layer_s = np.array(seconds, dtype=np.float64).reshape(shape)
+    return layer_s, np.array(joules, dtype=np.float64).reshape(shape) if has_joules else None
+
+
+def _layer_bytes(profile: Profile) -> tuple[Ints, Ints, Ints]:
+    """[L, S] bytes of parameters, workspace and activations: the layer's, unless the state's cost says otherwise."""
+    index = {state: s for s, state in enumerate(profile.states)}
+    shape = 3, len(profile.layers), len(index)
+    filled = np.empty(shape, dtype=np.int64)
+    for number, layer in enumerate(profile.layers):
+        activations = layer.activation_bytes
+        if activations is None:
+            activations = sum(profile.tensor_bytes[name] for name in layer.outputs)
+        own = layer.parameter_bytes, layer.workspace_bytes, activations
+        filled[:, number] = np.array(own)[:, None]
+        for state, cost in layer.cost.items():
+            if cost is not None:
+                given = cost.parameter_bytes, cost.workspace_bytes, cost.activation_bytes
+                if given != (None, None, None):
+                    filled[:, number, index[state]] = [
+                        default if value is None else value for default, value in zip(own, given, strict=True)
+                    ]
+    return filled[0], filled[1], filled[2]
+
+
+def _groups(layers: Sequence[ProfileLayer]) -> Ints:
+    """[L] group number, in order of first appearance; -1 for none."""
+    numbers: dict[str, int] = {}
+    return np.array(
+        [numbers.setdefault(layer.group, len(numbers)) if layer.group else -1 for layer in layers], dtype=np.int64
+    )
+
+
+def _switches(profile: Profile, *, joules: bool) -> Floats:
+    """[S, S] cost of changing a device's level."""
+    index = {state: s for s, state in enumerate(profile.states)}
+    costs = np.zeros((len(index), len(index)))
+    for switch in profile.switches:
+        pair = index[f"{switch.device}@{switch.source}"], index[f"{switch.device}@{switch.destination}"]
+        costs[pair] = switch.joules if joules else switch.seconds
+    return costs
+
+
+class _CopyLines:
+    """The profile's copies as arrays over tensors."""
+
+    def __init__(self, profile: Profile, tensor_bytes: Ints, tensor_index: Mapping[str, int]) -> None:
+        self.profile = profile
+        self.tensor_bytes = tensor_bytes
+        self.tensor_index = tensor_index
+        self.copies = {(copy.source, copy.destination): copy for copy in profile.copies}
+        self.named = {device_of(place) for pair in self.copies for place in pair}
+        self._costs: dict[tuple[str, str, bool], Floats] = {}
+
+    def find(self, source: str, destination: str) -> Copy | None:
+        """The entry between two states (or host): both states, device→state, state→device, both devices."""
+        pairs = (
+            (source, destination),
+            (device_of(source), destination),
+            (source, device_of(destination)),
+            (device_of(source), device_of(destination)),
+        )
+        return next((self.copies[pair] for pair in pairs if pair in self.copies), None)
+
+    def cost(self, copy: Copy, *, joules: bool) -> Floats:
+        """[T] the entry's line over all tensors, with what it says of single ones in its place."""
+        key = copy.source, copy.destination, joules
+        if key not in self._costs:
+            slope, start = (copy.joules_per_byte, copy.joules) if joules else (copy.seconds_per_byte, copy.seconds)
+            costs: Floats = np.asarray(slope * self.tensor_bytes + start, dtype=np.float64)
+            for name, tensor in copy.tensors.items():
+                value = tensor.joules if joules else tensor.seconds
+                if value is not None:
+                    costs[self.tensor_index[name]] = value
+            self._costs[key] = costs
+        return self._costs[key]
+
+    def by_state(self, *, to_host: bool, joules: bool) -> Floats:
+        """[T, S] the copy of every tensor between host and every state; 0 where memory is shared."""
+        states = self.profile.states
+        costs = np.zeros((len(self.tensor_bytes), len(states)))
+        for s, state in enumerate(states):
+            copy = self.find(state, HOST) if to_host else self.find(HOST, state)
+            if copy is not None:
+                costs[:, s] = self.cost(copy, joules=joules)
+        return costs
+
+    def direct(self) -> dict[tuple[int, int], Copy]:
+        """The direct entry of each pair of states of two resident devices, where there is one."""
+        states = [
+            (s, state, d)
+            for s, (state, d) in enumerate(
+                (state, d) for d, device in enumerate(self.profile.devices) for state in device.states
+            )
+            if self.profile.devices[d].io == "resident" and self.profile.devices[d].name in self.named
+        ]
+        found = {
+            (s1, s2): self.find(state1, state2) for s1, state1, d1 in states for s2, state2, d2 in states if d1 != d2
+        }
+        return {pair: copy for pair, copy in found.items() if copy is not None}
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """The pass: a profile to its cost table."""
+
+    def __call__(self, profile: Profile) -> CostTable:
+        """See ``cost_table``."""
+        return cost_table(profile)

@@ -1,0 +1,46 @@
+"""Plan: from a profile to the best plan."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from mosaic_onnx.passes.estimate import cost_table
+from mosaic_onnx.planner.request import Request
+from mosaic_onnx.planner.solve import solve
+from mosaic_onnx.plans import Plan, Slice
+from mosaic_onnx.profiles import Profile
+
+
+def plan_profile(profile: Profile, request: Request | None = None) -> Plan:
+    """The best plan of a profile that ``check_profile`` accepts, with the nodes of every slice.
+
+    Notes of the planner (a solver that is not installed, say) are in the plan's ``meta["notes"]``.
+
+    Raises:
+        InfeasibleError: no plan satisfies the constraints.
+        UsageError: the request does not fit the profile.
+    """
+    solution = solve(cost_table(profile), request or Request())
+    plan = solution.plan
+    meta = {"notes": list(solution.notes)} if solution.notes else {}
+    return replace(plan, slices=tuple(_with_nodes(profile, item) for item in plan.slices), meta=meta)
+
+
+def _with_nodes(profile: Profile, item: Slice) -> Slice:
+    """The slice with the keys of the nodes that its layers hold."""
+    return replace(item, nodes=tuple(node for layer in item.layers for node in profile.layers[layer].nodes))
+
+
+@dataclass(frozen=True)
+class PlanSlices:
+    """The pass: a profile to its plan.
+
+    Attributes:
+        request: what is asked.
+    """
+
+    request: Request = field(default_factory=Request)
+
+    def __call__(self, profile: Profile) -> Plan:
+        """See ``plan_profile``."""
+        return plan_profile(profile, self.request)
