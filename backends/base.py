@@ -186,6 +186,7 @@ class LayerFacts:
         dense_macs: as ``macs``, with depthwise kernels computed dense.
         kernel_count: nodes less those that fuse into the one before (activations) or move nothing (reshapes).
         buffered_bytes: f32 bytes of the outputs of convolutions, pools, concats and fully connected operators.
+        parameter_count: weights as the model stores them.
     """
 
     name: str
@@ -200,6 +201,7 @@ class LayerFacts:
     dense_macs: Mapping[str, int] = field(default_factory=dict)
     kernel_count: int = 0
     buffered_bytes: int = 0
+    parameter_count: int = 0
 
 
 @runtime_checkable
