@@ -1,1 +1,1 @@
-"""Runtime: runs a bundle's slices on their backends."""
+"""Running a partitioned model: one loaded runner a slice, buffers made once, transfers where memories differ."""

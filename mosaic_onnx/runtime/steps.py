@@ -1,0 +1,180 @@
+"""From loaded runners to the calls of one run: bound executions, hand-overs, and transfers between memories."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from mosaic_onnx.backends.base import Array, Memory, Runner, SliceModel
+from mosaic_onnx.errors import BackendError
+from mosaic_onnx.runtime.places import Places, Site, allocate
+from mosaic_onnx.runtime.wiring import Wiring
+
+Call = Callable[[], None]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One call of a run.
+
+    Attributes:
+        call: what to do.
+        kind: execution of a slice, or transfer of a tensor.
+        name: of the slice or tensor.
+        bytes: moved by a transfer.
+    """
+
+    call: Call
+    kind: Literal["slice", "transfer"]
+    name: str
+    bytes: int = 0
+
+
+@dataclass(frozen=True)
+class Program:
+    """All that a run does, slice by slice.
+
+    Attributes:
+        steps: [slice] what its device does for it, in order.
+        places: where tensors lie.
+        values: tensors that are handed over, while a run needs them.
+        reasons: by slice that is not run in place, why.
+    """
+
+    steps: tuple[tuple[Step, ...], ...]
+    places: Places
+    values: dict[str, Array]
+    reasons: Mapping[int, str]
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A slice and what runs it.
+
+    Attributes:
+        model: the slice.
+        runner: it, loaded.
+        device: the device's name.
+        memory: the device's own memory; None where it works in the host's.
+    """
+
+    model: SliceModel
+    runner: Runner
+    device: str
+    memory: Memory | None
+
+
+def build(loaded: Sequence[Loaded], wiring: Wiring) -> Program:
+    """Allocate and bind; a slice that cannot be bound is handed its tensors instead, and the rest is laid out anew."""
+    reasons = {
+        index: f"tensor {free} has no fixed size or does not lie flat in memory"
+        for index, each in enumerate(loaded)
+        if (free := next((n for n in _touched(each.model) if not wiring.tensors[n].is_fixed), None)) is not None
+    }
+    while True:
+        sites = [Site(each.device, each.memory, index not in reasons) for index, each in enumerate(loaded)]
+        places = allocate(wiring, sites)
+        refused = _bind_all(loaded, sites, places)
+        if isinstance(refused, list):
+            return _program(loaded, wiring, places, refused, reasons)
+        reasons.update([refused])
+
+
+def _touched(model: SliceModel) -> tuple[str, ...]:
+    return (*model.inputs, *model.outputs)
+
+
+def _bind_all(loaded: Sequence[Loaded], sites: Sequence[Site], places: Places) -> list[Call | None] | tuple[int, str]:
+    """[slice] the bound call, None where it is handed over; or the slice that cannot be bound, and why."""
+    calls: list[Call | None] = []
+    for index, each in enumerate(loaded):
+        if not sites[index].is_bound:
+            calls.append(None)
+            continue
+        try:
+            inputs = {name: places.of(each.device, name) for name in each.model.inputs}
+            outputs = {name: places.of(each.device, name) for name in each.model.outputs}
+            calls.append(each.runner.bind(inputs, outputs))
+        except BackendError as error:
+            return index, error.message
+    return calls
+
+
+def _program(
+    loaded: Sequence[Loaded],
+    wiring: Wiring,
+    places: Places,
+    calls: Sequence[Call | None],
+    reasons: Mapping[int, str],
+) -> Program:
+    values: dict[str, Array] = {}
+    resident: set[tuple[str, str]] = set()
+    steps: list[tuple[Step, ...]] = []
+    for index, (each, call) in enumerate(zip(loaded, calls, strict=True)):
+        name = each.model.model.graph.name or f"slice {index}"
+        if call is None:
+            run = _hand_over(each, places.host, values, _dying(index, wiring, places))
+            steps.append((Step(run, "slice", name),))
+            continue
+        uploads = [
+            Step(_upload(each.device, tensor, places), "transfer", tensor, wiring.tensors[tensor].bytes)
+            for tensor in each.model.inputs
+            if (each.device, tensor) in places.device and (each.device, tensor) not in resident
+        ]
+        downloads = [
+            Step(_download(each.device, tensor, places), "transfer", tensor, wiring.tensors[tensor].bytes)
+            for tensor in each.model.outputs
+            if (each.device, tensor) in places.device and tensor in places.host
+        ]
+        resident |= {(each.device, tensor) for tensor in _touched(each.model)}
+        steps.append((*uploads, Step(call, "slice", name), *downloads))
+    return Program(tuple(steps), places, values, dict(reasons))
+
+
+def _upload(device: str, tensor: str, places: Places) -> Call:
+    upload, array = places.device[device, tensor].upload, places.host[tensor]
+    return lambda: upload(array)
+
+
+def _download(device: str, tensor: str, places: Places) -> Call:
+    download, array = places.device[device, tensor].download, places.host[tensor]
+    return lambda: download(array)
+
+
+def _dying(index: int, wiring: Wiring, places: Places) -> tuple[str, ...]:
+    """Handed-over tensors that this slice certainly reads last."""
+    return tuple(
+        tensor.name
+        for tensor in wiring.tensors.values()
+        if index in tensor.readers
+        and tensor.name not in places.host
+        and not tensor.is_output
+        and all(reader == index or wiring.before[index] >> reader & 1 for reader in tensor.readers)
+    )
+
+
+def _hand_over(each: Loaded, host: Mapping[str, Array], values: dict[str, Array], dying: Sequence[str]) -> Call:
+    run, device = each.runner.run, each.device
+    placed = {name: host[name] for name in each.model.inputs if name in host}
+    free = [name for name in each.model.inputs if name not in host]
+    kept = [name for name in each.model.outputs if name not in host]
+    filled = [(name, host[name]) for name in each.model.outputs if name in host]
+
+    def call() -> None:
+        results = run({**placed, **{name: values[name] for name in free}})
+        for name in kept:
+            values[name] = results[name]
+        for name, place in filled:
+            if results[name].shape != place.shape:
+                raise BackendError(
+                    f"device {device} made tensor {name} of shape {list(results[name].shape)}; "
+                    f"the model says {list(place.shape)}"
+                )
+            np.copyto(place, results[name])
+        for name in dying:
+            del values[name]
+
+    return call

@@ -1,0 +1,137 @@
+from __future__ import annotations
+
+import signal
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from mosaic_onnx.backends.cores import usable_cores
+from mosaic_onnx.backends.onnxruntime import BACKEND
+from mosaic_onnx.devices import Device
+from mosaic_onnx.errors import BackendError
+from mosaic_onnx.runtime.crew import Crew
+from mosaic_onnx.runtime.executor import open_program
+from tests.unit.runtime.helpers import FakeBackend, diamond, open_fake, plan_of
+
+X = np.array([-1.0, 2.0, -3.0, 4.0], np.float32)
+
+
+def test_branches_on_two_devices_run_at_the_same_time() -> None:
+    backend = FakeBackend(seconds={"left": 0.1, "right": 0.1})
+    with open_fake(diamond(), ["top", "left", "right", "top"], backend, schedule="concurrent") as program:
+        program.run({"x": X})
+        _, trace = program.run_timed({"x": X})
+    spans = {span.name: span for span in trace.spans if span.kind == "slice"}
+    assert spans["right"].start_s < spans["left"].end_s
+    assert spans["left"].start_s < spans["right"].end_s
+    assert spans["join"].start_s >= max(spans["left"].end_s, spans["right"].end_s)
+    assert trace.seconds < 0.19
+
+
+def test_every_device_works_on_a_thread_of_its_own_and_in_the_plan_s_order() -> None:
+    backend = FakeBackend()
+    with open_fake(diamond(), ["a", "b", "a", "b"], backend, schedule="concurrent") as program:
+        _, trace = program.run_timed({"x": X})
+    assert [runner.threads for runner in backend.runners] == [{"mosaic a"}, {"mosaic b"}, {"mosaic a"}, {"mosaic b"}]
+    for lane, names in (("a", ["top", "right"]), ("b", ["left", "join"])):
+        assert [span.name for span in trace.spans if span.lane == lane] == names
+
+
+def test_a_sequential_plan_starts_no_thread() -> None:
+    before = threading.active_count()
+    with open_fake(diamond(), ["a", "b", "a", "b"]):
+        assert threading.active_count() == before
+
+
+def test_an_error_on_one_device_stops_the_others_and_reaches_the_caller() -> None:
+    backend = FakeBackend(failing={"left"}, seconds={"right": 0.02})
+    with open_fake(diamond(), ["top", "left", "right", "join"], backend, schedule="concurrent") as program:
+        with pytest.raises(BackendError, match="left is broken"):
+            program.run({"x": X})
+        assert backend.runners[3].threads == set()
+
+
+def test_ctrl_c_stops_the_workers_and_the_program_can_run_again() -> None:
+    backend = FakeBackend(seconds={"left": 0.2, "right": 0.2})
+    with open_fake(diamond(), ["top", "left", "right", "join"], backend, schedule="concurrent") as program:
+        threading.Timer(0.05, signal.pthread_kill, (threading.main_thread().ident, signal.SIGINT)).start()
+        start = time.perf_counter()
+        with pytest.raises(KeyboardInterrupt):
+            program.run({"x": X})
+        assert time.perf_counter() - start < 0.5
+        assert backend.runners[3].threads == set()
+        backend.seconds.clear()
+        np.testing.assert_array_equal(program.run({"x": X})["y"], np.maximum(X, 0))
+
+
+def test_several_callers_wait_for_each_other() -> None:
+    backend = FakeBackend()
+    wrong: list[float] = []
+    with open_fake(diamond(), ["a", "b", "a", "b"], backend, schedule="concurrent") as program:
+
+        def ask(scale: float) -> None:
+            for _ in range(20):
+                if not np.array_equal(program.run({"x": X * scale})["y"], np.maximum(X * scale, 0)):
+                    wrong.append(scale)
+
+        callers = [threading.Thread(target=ask, args=(scale,)) for scale in (1.0, 2.0, 3.0)]
+        for caller in callers:
+            caller.start()
+        for caller in callers:
+            caller.join()
+    assert not wrong
+
+
+def test_closing_lets_the_threads_go() -> None:
+    before = threading.active_count()
+    program = open_fake(diamond(), ["a", "b", "a", "b"], schedule="concurrent")
+    assert threading.active_count() == before + 2
+    program.close()
+    assert threading.active_count() == before
+
+
+def test_a_program_that_is_dropped_lets_its_threads_go() -> None:
+    before = threading.active_count()
+    program = open_fake(diamond(), ["a", "b", "a", "b"], schedule="concurrent")
+    program.run({"x": X})
+    del program
+    deadline = time.perf_counter() + 2
+    while threading.active_count() > before and time.perf_counter() < deadline:
+        time.sleep(0.01)
+    assert threading.active_count() == before
+
+
+def test_a_closed_crew_says_so() -> None:
+    crew = Crew({"a": []}, {})
+    crew.run()
+    crew.close()
+    with pytest.raises(BackendError, match="closed"):
+        crew.run()
+
+
+@pytest.mark.skipif(len(usable_cores()) < 2, reason="needs two cores")
+def test_a_pinned_device_s_worker_is_held_on_its_core() -> None:
+    one, other = usable_cores()[:2]
+    devices = {
+        name: Device(name, backend="onnxruntime", options={"threads": 1, "cores": str(core)})
+        for name, core in (("a", one), ("b", other))
+    }
+    with open_program(
+        diamond(),
+        plan_of(["a", "b", "a", "b"], "concurrent"),
+        devices,
+        {"onnxruntime": BACKEND},
+        inputs=["x"],
+        outputs=["y"],
+    ) as program:
+        program.run({"x": X})
+        held = {thread.name: _cores_of(thread) for thread in threading.enumerate() if thread.name.startswith("mosaic ")}
+    assert held == {"mosaic a": {one}, "mosaic b": {other}}
+
+
+def _cores_of(thread: threading.Thread) -> set[int]:
+    import os
+
+    return os.sched_getaffinity(thread.native_id or 0)
