@@ -1,0 +1,265 @@
+"""Commands that look, measure, plan and compile."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mosaic_onnx.cli import options as opt
+from mosaic_onnx.cli.console import Voice
+from mosaic_onnx.cli.parse import parse_caps, parse_rules, parse_shapes, split_words
+
+if TYPE_CHECKING:
+    from mosaic_onnx.constraints import Constraints
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this room."""
+    for command in (devices, inspect, profile, plan, compile_model):
+        app.command("compile" if command is compile_model else command.__name__)(command)
+
+
+def read_constraints(
+    memory: list[str] | None, slice_memory: list[str] | None, pin: list[str] | None, forbid: list[str] | None
+) -> Constraints:
+    """The four constraint flags as one value."""
+    from mosaic_onnx.constraints import Constraints
+
+    return Constraints(
+        pins=parse_rules(pin or (), "--pin"),
+        forbids=parse_rules(forbid or (), "--forbid"),
+        memory_bytes=parse_caps(memory or (), "--memory"),
+        slice_memory_bytes=parse_caps(slice_memory or (), "--slice-memory"),
+    )
+
+
+def devices(
+    device_words: opt.Devices = None,
+    write: Annotated[Path | None, typer.Option("--write", metavar="FILE.toml", help="Write what is here.")] = None,
+    force: opt.Force = False,
+    as_json: opt.Json = False,
+    quiet: opt.Quiet = False,
+) -> None:
+    """List the devices that are here, and why others are not."""
+    from mosaic_onnx import api
+    from mosaic_onnx.cli.tables import absent_table, device_table
+    from mosaic_onnx.device_file import write_devices
+
+    voice = Voice(json=as_json, quiet=quiet)
+    found = api.find_devices(split_words(device_words or ()))
+    if write is not None:
+        write_devices(found.devices, write, force=force)
+        voice.note(f"wrote {write}")
+    voice.show(device_table(found))
+    if found.absent:
+        voice.show(absent_table(found))
+    for device in found.devices:
+        voice.result(device.name)
+    voice.emit(
+        "mosaic-onnx/devices/1",
+        {
+            "devices": [dataclasses.asdict(device) for device in found.devices],
+            "default": [device.name for device in found.chosen],
+            "absent": [dataclasses.asdict(absent) for absent in found.absent],
+        },
+    )
+
+
+def inspect(
+    model: opt.Model,
+    device_words: opt.Devices = None,
+    input_shape: opt.InputShape = None,
+    granularity: opt.Granularity = opt.GranularityWord.fused,
+    as_json: opt.Json = False,
+    quiet: opt.Quiet = False,
+) -> None:
+    """Show layers, the tensors that cross each boundary, and which device can run which layer (and why not)."""
+    from mosaic_onnx import api
+    from mosaic_onnx.cli.tables import inspection_table
+
+    voice = Voice(json=as_json, quiet=quiet)
+    seen = api.inspect(
+        model,
+        devices=split_words(device_words or ()),
+        input_shapes=parse_shapes(input_shape or ()),
+        granularity=granularity.value,
+    )
+    for note in seen.notes:
+        voice.note(f"note: {note}")
+    voice.show(inspection_table(seen))
+    voice.result(f"{len(seen.graph.layers)} layers, {len(seen.devices)} devices")
+    voice.emit("mosaic-onnx/inspection/1", seen.as_fields())
+
+
+def profile(
+    model: opt.Model,
+    output: opt.Output = None,
+    device_words: opt.Devices = None,
+    input_shape: opt.InputShape = None,
+    inputs: opt.Inputs = None,
+    seed: opt.Seed = 0,
+    granularity: opt.Granularity = opt.GranularityWord.fused,
+    no_cache: opt.NoCache = False,
+    dry_run: opt.DryRun = False,
+    force: opt.Force = False,
+    as_json: opt.Json = False,
+    quiet: opt.Quiet = False,
+    verbose: opt.Verbose = False,
+) -> None:
+    """Measure every layer on every device; Ctrl-C keeps what was measured."""
+    from mosaic_onnx import api
+    from mosaic_onnx.cli.tables import profile_table
+    from mosaic_onnx.files import refuse_to_replace
+    from mosaic_onnx.profile_file import profile_to_fields, write_profile
+
+    voice = Voice(json=as_json, quiet=quiet, verbose=verbose)
+    target = output or model.with_suffix(".profile.json")
+    if not dry_run:
+        refuse_to_replace(target, force=force)
+    with voice.progress("profile") as progress:
+        measured = api.profile(
+            model,
+            devices=split_words(device_words or ()),
+            input_shapes=parse_shapes(input_shape or ()),
+            inputs=inputs,
+            seed=seed,
+            granularity=granularity.value,
+            cache=not no_cache,
+            progress=progress,
+            note=voice.note,
+        )
+    voice.show(profile_table(measured))
+    if not dry_run:
+        write_profile(measured, target)
+        voice.result(str(target))
+    voice.emit("mosaic-onnx/profiled/1", {"file": None if dry_run else str(target), **profile_to_fields(measured)})
+
+
+def plan(
+    profile_file: opt.ProfileFile,
+    output: opt.Output = None,
+    objective: opt.Objective = opt.ObjectiveWord.latency,
+    schedule: opt.Schedule = opt.ScheduleWord.sequential,
+    method: opt.Method = "auto",
+    time_limit: opt.TimeLimit = 10.0,
+    deadline_ms: opt.Deadline = None,
+    energy_mj: opt.Budget = None,
+    one_slice_per_device: opt.OneSlice = False,
+    memory: opt.Memory = None,
+    slice_memory: opt.SliceMemory = None,
+    pin: opt.Pin = None,
+    forbid: opt.Forbid = None,
+    min_slices: opt.MinSlices = 0,
+    seed: opt.Seed = 0,
+    pareto: Annotated[bool, typer.Option("--pareto", help="The whole front of latency and energy.")] = False,
+    force: opt.Force = False,
+    as_json: opt.Json = False,
+    quiet: opt.Quiet = False,
+) -> None:
+    """Plan from a profile, with no device at hand."""
+    from mosaic_onnx import api
+    from mosaic_onnx.cli.tables import pareto_table, plan_line, plan_table
+    from mosaic_onnx.files import refuse_to_replace
+    from mosaic_onnx.plan_file import plan_to_fields, write_plan
+    from mosaic_onnx.planner.request import Request
+    from mosaic_onnx.profile_file import read_profile
+
+    voice = Voice(json=as_json, quiet=quiet)
+    request = Request(
+        objective=objective.value,
+        schedule=schedule.value,
+        method=method,
+        deadline_s=None if deadline_ms is None else deadline_ms / 1e3,
+        budget_j=None if energy_mj is None else energy_mj / 1e3,
+        time_limit_s=time_limit,
+        seed=seed,
+        one_slice_per_device=one_slice_per_device,
+        min_slice_count=min_slices,
+        pareto=pareto,
+    )
+    constraints = read_constraints(memory, slice_memory, pin, forbid)
+    if output is not None:
+        refuse_to_replace(output, force=force)
+    measured = read_profile(profile_file)
+    if pareto:
+        front = api.plan_front(measured, request, constraints)
+        voice.show(pareto_table(front))
+        voice.emit("mosaic-onnx/front/1", {"plans": [plan_to_fields(one) for one in front]})
+        for one in front:
+            voice.result(plan_line(one))
+        return
+    planned = api.plan(measured, request, constraints)
+    voice.show(plan_table(measured, planned))
+    if output is not None:
+        write_plan(planned, output)
+    voice.result(plan_line(planned))
+    fields = plan_to_fields(planned)
+    voice.emit(str(fields.pop("schema")), fields)
+
+
+def compile_model(
+    model: opt.Model,
+    output: opt.Output = None,
+    device_words: opt.Devices = None,
+    objective: opt.Objective = opt.ObjectiveWord.latency,
+    schedule: opt.Schedule = opt.ScheduleWord.sequential,
+    method: opt.Method = "auto",
+    time_limit: opt.TimeLimit = 10.0,
+    deadline_ms: opt.Deadline = None,
+    energy_mj: opt.Budget = None,
+    memory: opt.Memory = None,
+    slice_memory: opt.SliceMemory = None,
+    input_shape: opt.InputShape = None,
+    inputs: opt.Inputs = None,
+    seed: opt.Seed = 0,
+    pin: opt.Pin = None,
+    forbid: opt.Forbid = None,
+    min_slices: opt.MinSlices = 0,
+    no_fallback: opt.NoFallback = False,
+    granularity: opt.Granularity = opt.GranularityWord.fused,
+    no_cache: opt.NoCache = False,
+    dry_run: opt.DryRun = False,
+    force: opt.Force = False,
+    as_json: opt.Json = False,
+    quiet: opt.Quiet = False,
+    verbose: opt.Verbose = False,
+) -> None:
+    """Profile, plan, partition, measure and prove a model; write MODEL.mosaic/."""
+    from mosaic_onnx import api
+    from mosaic_onnx.cli.tables import compile_table
+    from mosaic_onnx.planner.request import Request
+
+    voice = Voice(json=as_json, quiet=quiet, verbose=verbose)
+    with voice.progress("compile") as progress:
+        compiled = api.compile_with_report(
+            model,
+            output=output,
+            devices=split_words(device_words or ()),
+            request=Request(
+                objective=objective.value,
+                schedule=schedule.value,
+                method=method,
+                deadline_s=None if deadline_ms is None else deadline_ms / 1e3,
+                budget_j=None if energy_mj is None else energy_mj / 1e3,
+                time_limit_s=time_limit,
+                seed=seed,
+                min_slice_count=min_slices,
+            ),
+            constraints=read_constraints(memory, slice_memory, pin, forbid),
+            input_shapes=parse_shapes(input_shape or ()),
+            inputs=inputs,
+            fallback=not no_fallback,
+            granularity=granularity.value,
+            cache=not no_cache,
+            dry_run=dry_run,
+            force=force,
+            progress=progress,
+            note=voice.note,
+        )
+    voice.show(*compile_table(compiled))
+    if compiled.bundle is not None:
+        voice.result(str(compiled.bundle.folder))
+    voice.emit("mosaic-onnx/compiled/1", compiled.as_fields())

@@ -1,0 +1,83 @@
+"""Commands that run a bundle and prove it right."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from mosaic_onnx.cli import options as opt
+from mosaic_onnx.cli.console import Voice
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this room."""
+    app.command("run")(run)
+    app.command("verify")(verify)
+
+
+def run(
+    bundle: opt.BundleFolder,
+    inputs: opt.Inputs = None,
+    random: Annotated[bool, typer.Option("--random", help="Make inputs up from --seed (the default).")] = False,
+    seed: opt.Seed = 0,
+    iterations: Annotated[int, typer.Option("--iterations", min=1, help="Timed runs.")] = 1,
+    warmup: Annotated[int, typer.Option("--warmup", min=0, help="Runs before those.")] = 0,
+    output: opt.Output = None,
+    force: opt.Force = False,
+    as_json: opt.Json = False,
+    quiet: opt.Quiet = False,
+) -> None:
+    """Run a bundle; outputs to an .npz file with -o."""
+    from mosaic_onnx import api
+    from mosaic_onnx.cli.tables import milliseconds, table
+    from mosaic_onnx.errors import UsageError
+    from mosaic_onnx.files import refuse_to_replace
+
+    voice = Voice(json=as_json, quiet=quiet)
+    if random and inputs is not None:
+        raise UsageError("--random and --inputs exclude each other", "give one of them")
+    if output is not None:
+        refuse_to_replace(output, force=force)
+    done = api.run(bundle, inputs=inputs, seed=seed, iterations=iterations, warmup=warmup)
+    shapes = [
+        (name, str(array.dtype), "×".join(map(str, array.shape)) or "scalar") for name, array in done.outputs.items()
+    ]
+    voice.show(table("outputs", ("output", "type", "shape"), shapes))
+    if output is not None:
+        api.write_arrays(done.outputs, output)
+        voice.result(str(output))
+    voice.result(
+        f"latency: median {milliseconds(done.median_s)}, lowest {milliseconds(min(done.seconds))}, "
+        f"{len(done.seconds)} iterations"
+    )
+    voice.emit(
+        "mosaic-onnx/run/1",
+        {
+            "outputs": {name: {"type": str(a.dtype), "shape": list(a.shape)} for name, a in done.outputs.items()},
+            "file": None if output is None else str(output),
+            "seconds": list(done.seconds),
+            "median_s": done.median_s,
+        },
+    )
+
+
+def verify(
+    bundle: opt.BundleFolder,
+    inputs: opt.Inputs = None,
+    seed: opt.Seed = 0,
+    as_json: opt.Json = False,
+    quiet: opt.Quiet = False,
+) -> None:
+    """Prove a bundle right: every slice against the uncut, unoptimised model, and every node where the plan says."""
+    from mosaic_onnx import api
+    from mosaic_onnx.cli.tables import proof_table
+    from mosaic_onnx.errors import OutputsDifferError
+
+    voice = Voice(json=as_json, quiet=quiet)
+    report = api.verify(bundle, inputs=inputs, seed=seed)
+    voice.show(*proof_table(report))
+    voice.emit("mosaic-onnx/proof/1", report.as_fields())
+    if not report.ok:
+        raise OutputsDifferError(report.verdict, "the table above names the slice; compile again, or report it")
+    voice.result(report.verdict)

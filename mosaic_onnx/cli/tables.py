@@ -1,0 +1,126 @@
+"""Tables for people. Text of the user's (names, reasons) is always escaped, so it is never read as markup."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from rich.markup import escape
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from mosaic_onnx.api import Inspection, Selection
+    from mosaic_onnx.plans import Plan
+    from mosaic_onnx.profiles import Profile
+
+MANY = 40
+"""Rows of a table at most; the rest is counted."""
+
+
+def milliseconds(seconds: float | None) -> str:
+    """``12.3 ms``; a dash where there is no figure."""
+    return "–" if seconds is None else f"{seconds * 1e3:.4g} ms"
+
+
+def megabytes(count: float | None) -> str:
+    """Bytes as MB (10⁶); a dash where there is no figure."""
+    return "–" if count is None else f"{count / 1e6:.3g} MB"
+
+
+def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], *, most: int | None = None) -> Table:
+    """A table whose first column is text and whose figures stand to the right."""
+    made = Table(title=escape(title), title_justify="left")
+    for index, column in enumerate(columns):
+        made.add_column(column, justify="left" if index == 0 else "right", overflow="fold")
+    every = list(rows)
+    shown = every if most is None or len(every) <= most + 1 else every[:most]
+    for row in shown:
+        made.add_row(*(escape(cell) for cell in row))
+    if len(shown) < len(every):
+        made.caption = f"{len(every) - len(shown)} more rows: --json shows all"
+    return made
+
+
+def device_table(found: Selection) -> Table:
+    """Devices that are here."""
+    chosen = {device.name for device in found.chosen}
+    why = {absent.name: absent.reason for absent in found.left_out}
+    rows = [
+        (
+            device.name,
+            device.backend,
+            device.precision,
+            "simulated" if device.simulated else "real",
+            ", ".join(level.name for level in device.levels) or "–",
+            "takes part" if device.name in chosen else why.get(device.name, ""),
+        )
+        for device in found.devices
+    ]
+    return table("devices here", ("device", "backend", "precision", "kind", "levels", "by default"), rows)
+
+
+def absent_table(found: Selection) -> Table:
+    """Devices that are not here, and why."""
+    rows = [(absent.name, absent.backend, absent.reason) for absent in found.absent]
+    return table("not here", ("device", "backend", "why"), rows)
+
+
+def inspection_table(seen: Inspection) -> Table:
+    """Layers, what crosses the boundary after each, and who can run it."""
+    names = [device.name for device in seen.devices]
+    rows = []
+    for index, layer in enumerate(seen.graph.layers):
+        can = [seen.reasons[index].get(name) or "yes" for name in names]
+        crossing = f"{len(seen.crossing[index])} / {megabytes(seen.crossing_bytes(index))}"
+        rows.append((layer.name, " ".join(layer.op_types[:4]), megabytes(layer.parameter_bytes), crossing, *can))
+    return table("layers", ("layer", "operators", "weights", "crossing after", *names), rows, most=MANY)
+
+
+def profile_table(measured: Profile) -> Table:
+    """Each device's sum over the layers that it can run."""
+    rows = []
+    for state in measured.states:
+        costs = [cost for layer in measured.layers if (cost := layer.cost.get(state)) is not None]
+        sources = sorted({cost.source for cost in costs})
+        total = milliseconds(sum(cost.seconds for cost in costs)) if costs else "–"
+        rows.append((state, f"{len(costs)} of {len(measured.layers)}", total, ", ".join(sources) or "–"))
+    return table(f"profile of {measured.model_name}", ("state", "layers", "sum", "source"), rows)
+
+
+def plan_table(measured: Profile, planned: Plan) -> Table:
+    """Slices in start order with the transfers that they wait for."""
+    rows = []
+    for number, one in enumerate(planned.slices):
+        first, last = measured.layers[one.layers[0]].name, measured.layers[one.layers[-1]].name
+        layers = first if len(one.layers) == 1 else f"{first} … {last}"
+        parameter_bytes = sum(measured.layers[layer].parameter_bytes for layer in one.layers)
+        span = milliseconds(one.end_s - one.start_s)
+        rows.append((str(number), one.state, f"{len(one.layers)}", layers, span, megabytes(parameter_bytes)))
+    title = f"{plan_line(planned)}"
+    return table(title, ("slice", "state", "layers", "from … to", "predicted", "weights"), rows, most=MANY)
+
+
+def plan_line(planned: Plan) -> str:
+    """The plan in one line."""
+    predicted = planned.predicted
+    words = [f"{planned.objective} plan ({planned.method}): {milliseconds(predicted.seconds)}"]
+    if predicted.joules is not None:
+        words.append(f"{predicted.joules * 1e3:.4g} mJ")
+    if planned.objective == "throughput":
+        words.append(f"one every {milliseconds(predicted.interval_seconds)}")
+    moved = sum(transfer.bytes for transfer in planned.transfers)
+    words.append(f"{len(planned.slices)} slices")
+    words.append(f"{len(planned.transfers)} transfers ({megabytes(moved)})")
+    if planned.bound is not None:
+        gap = "" if planned.gap is None else f", gap {planned.gap:.2%}"
+        words.append(f"lower bound {planned.bound.value:.4g} {planned.bound.unit}{gap}")
+    return ", ".join(words)
+
+
+def pareto_table(front: Sequence[Plan]) -> Table:
+    """Latency and energy of every plan of the front."""
+    rows = [
+        (milliseconds(one.predicted.seconds), f"{(one.predicted.joules or 0) * 1e3:.4g} mJ", str(len(one.slices)))
+        for one in front
+    ]
+    return table("Pareto front", ("latency", "energy", "slices"), rows)

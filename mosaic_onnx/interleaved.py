@@ -1,0 +1,97 @@
+"""Fair comparison on a noisy machine: things run in turn, medians are compared, the ratio comes with an interval.
+
+A round runs every call ``repeat_count`` times in a row and keeps the least; rounds go on in an order that turns, so no
+call always runs first. Whatever slows the machine for a while slows all of them.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+RESAMPLE_COUNT = 2000
+"""Bootstrap resamples behind an interval."""
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """A ratio of medians and its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+    @property
+    def is_noise(self) -> bool:
+        """Whether the two cannot be told apart."""
+        return self.low <= 1.0 <= self.high
+
+
+@dataclass(frozen=True)
+class Timings:
+    """What an interleaved measurement saw.
+
+    Attributes:
+        seconds: by name, one figure a round: the least of the round's repeats.
+        repeat_count: runs behind each figure.
+    """
+
+    seconds: Mapping[str, tuple[float, ...]]
+    repeat_count: int
+
+    def median_s(self, name: str) -> float:
+        """Median over the rounds."""
+        return float(np.median(self.seconds[name]))
+
+    def spread(self, name: str) -> float:
+        """Half the distance between the quartiles, relative to the median."""
+        low, high = np.percentile(self.seconds[name], [25, 75])
+        return float((high - low) / 2 / self.median_s(name))
+
+    def ratio(self, name: str, against: str) -> Ratio:
+        """Ratio of medians with a bootstrap interval over rounds: both figures of a round are drawn together."""
+        a, b = np.asarray(self.seconds[name]), np.asarray(self.seconds[against])
+        drawn = np.random.default_rng(0).integers(0, len(a), (RESAMPLE_COUNT, len(a)))
+        ratios = np.median(a[drawn], axis=1) / np.median(b[drawn], axis=1)
+        low, high = np.percentile(ratios, [2.5, 97.5])
+        return Ratio(float(np.median(a) / np.median(b)), float(low), float(high))
+
+
+def measure_interleaved(
+    calls: Mapping[str, Callable[[], object]],
+    *,
+    round_count: int = 15,
+    repeat_count: int = 3,
+    warmup_count: int = 2,
+    budget_s: float = float("inf"),
+) -> Timings:
+    """Run the calls in turn.
+
+    Args:
+        calls: what to time, by name.
+        round_count: rounds that are wanted.
+        repeat_count: runs of a call in a round, of which the least counts.
+        warmup_count: runs of each before the first round.
+        budget_s: no round starts after it, but three always run.
+    """
+    names = list(calls)
+    for name in names:
+        for _ in range(warmup_count):
+            calls[name]()
+    end_s = time.perf_counter() + budget_s
+    seconds: dict[str, list[float]] = {name: [] for name in names}
+    for number in range(round_count):
+        if number >= 3 and time.perf_counter() > end_s:
+            break
+        for name in names[number % len(names) :] + names[: number % len(names)]:
+            seconds[name].append(min(_once(calls[name]) for _ in range(repeat_count)))
+    return Timings({name: tuple(values) for name, values in seconds.items()}, repeat_count)
+
+
+def _once(call: Callable[[], object]) -> float:
+    start_s = time.perf_counter()
+    call()
+    return time.perf_counter() - start_s
