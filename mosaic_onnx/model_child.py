@@ -23,6 +23,7 @@ def check(request: Request) -> dict[str, object]:
     import onnx
 
     from mosaic_onnx.graphs import is_orderly
+    from mosaic_onnx.mending import mend_for_checker
     from mosaic_onnx.model_checks import Limits, check_parsed
     from mosaic_onnx.model_files import parse_model, read_regular_file
 
@@ -33,7 +34,7 @@ def check(request: Request) -> dict[str, object]:
     del data
     external_bytes = check_parsed(model, path.parent, Limits(**request["limits"]))
     orderly = is_orderly(model)
-    mended = _mend_for_checker(model, orderly)
+    mended = mend_for_checker(model, orderly)
     try:
         if mended:
             # Without a path the checker looks for external data in the current folder.
@@ -45,80 +46,6 @@ def check(request: Request) -> dict[str, object]:
     except onnx.checker.ValidationError as error:
         return {"error": _one_line(error), "hint": "the ONNX checker refuses it: export it again"}
     return {"sha256": digest, "is_orderly": orderly, "external_bytes": external_bytes}
-
-
-_RUNTIME_OPERATORS = frozenset(
-    [
-        "Affine",
-        "Crop",
-        "DynamicSlice",
-        "GivenTensorFill",
-        "ImageScaler",
-        "ParametricSoftplus",
-        "Scale",
-        "ScaledTanh",
-        "LayerNormalization",
-        "SimplifiedLayerNormalization",
-    ]
-)
-"""Operators that ONNX Runtime keeps in ONNX's own domain though no operator set has them (or not that early)."""
-
-
-def _mend_for_checker(model: Any, orderly: bool) -> bool:
-    """Change what the checker refuses though runtimes take it, in this child's copy; says whether it did.
-
-    Nodes out of order, graph outputs of unknown rank or type, value infos without a type, and ONNX Runtime's own
-    domains and operators without an import: all of them stand in real exports.
-    """
-    from mosaic_onnx.graphs import put_in_order
-
-    if not orderly:
-        put_in_order(model)
-    mended = [not orderly, _mend_values(model.graph), _mend_operators(model)]
-    return any(mended)
-
-
-def _mend_values(graph: Any) -> bool:
-    """Give graph values the type fields that the checker wants; leave out value infos without a type."""
-    mended = False
-    for value in graph.output:
-        if not value.type.WhichOneof("value"):
-            value.type.tensor_type.elem_type = 1
-    for value in (*graph.input, *graph.output):
-        if value.type.HasField("tensor_type") and not value.type.tensor_type.HasField("shape"):
-            value.type.tensor_type.shape.SetInParent()
-            mended = True
-    typed = [value for value in graph.value_info if value.type.WhichOneof("value")]
-    if len(typed) < len(graph.value_info):
-        kept = [type(value).FromString(value.SerializeToString()) for value in typed]
-        del graph.value_info[:]
-        graph.value_info.extend(kept)
-        mended = True
-    return mended
-
-
-def _mend_operators(model: Any) -> bool:
-    """Move ONNX Runtime's own operators into its domain, and import that where it is used."""
-    import onnx
-
-    from mosaic_onnx.graphs import domain_of, every_node
-    from mosaic_onnx.model_checks import RUNTIME_DOMAINS
-
-    versions = {domain_of(entry.domain): entry.version for entry in model.opset_import}
-    needed: set[str] = set()
-    mended = False
-    for node in every_node(model.graph.node):
-        domain = domain_of(node.domain)
-        if domain == "" and node.op_type in _RUNTIME_OPERATORS:
-            if not onnx.defs.has(node.op_type, versions.get("", 1), ""):
-                node.domain, mended = "com.microsoft", True
-                needed.add("com.microsoft")
-        elif domain in RUNTIME_DOMAINS:
-            needed.add(domain)
-    for domain in sorted(needed - set(versions)):
-        model.opset_import.add(domain=domain, version=1)
-        mended = True
-    return mended
 
 
 def load(request: Request) -> dict[str, object]:
@@ -136,20 +63,17 @@ def load(request: Request) -> dict[str, object]:
     return {"refusal": None}
 
 
-def infer(request: Request) -> dict[str, object]:
-    """Infer types and shapes of the model file ``path`` and write the model with them to ``target``."""
-    import onnx
+def types(request: Request) -> dict[str, object]:
+    """Find types and shapes (``trial.find_types``); the value infos are written to the file ``target``."""
+    from mosaic_onnx.trial import find_types
 
-    model = onnx.load_model(request["path"], load_external_data=False)
-    try:
-        inferred = onnx.shape_inference.infer_shapes(model, data_prop=bool(request["data_prop"]))
-    except (onnx.shape_inference.InferenceError, onnx.checker.ValidationError, ValueError) as error:
-        return {"error": _one_line(error), "hint": ""}
-    Path(request["target"]).write_bytes(inferred.SerializeToString())
-    return {}
+    shapes = {name: tuple(shape) for name, shape in request["shapes"].items()}
+    found = find_types(request["path"], shapes, request["symbols"], request["may_run"])
+    Path(request["target"]).write_bytes(found.values.SerializeToString())
+    return {"symbols": found.symbols, "seen_bytes": found.seen_bytes, "notes": found.notes}
 
 
-JOBS: Mapping[str, Callable[[Request], dict[str, object]]] = {"check": check, "load": load, "infer": infer}
+JOBS: Mapping[str, Callable[[Request], dict[str, object]]] = {"check": check, "load": load, "types": types}
 
 
 def _one_line(error: Exception) -> str:
