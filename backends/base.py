@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
@@ -10,7 +11,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from mosaic_onnx.devices import Device
+from mosaic_onnx.devices import Device, Level
 from mosaic_onnx.profiles import Copy, Cost
 
 Array = NDArray[np.generic]
@@ -167,6 +168,18 @@ class CanCrash(Protocol):
 
     def can_crash(self, device: Device) -> bool:
         """Whether to try slices on the device in a child process."""
+
+
+@runtime_checkable
+class SetsLevels(Protocol):
+    """A backend that can hold a device at one of its levels; others are measured at the level they happen to have."""
+
+    def at_level(self, device: Device, level: Level) -> AbstractContextManager[None]:
+        """Hold the device at the level until the context ends, then give it back to its governor.
+
+        Raises:
+            BackendError: the level cannot be set (permissions, hardware).
+        """
 
 
 @dataclass(frozen=True)
