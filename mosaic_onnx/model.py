@@ -1,7 +1,7 @@
 """The one door for untrusted model files.
 
 The order in which a file is opened: a regular file under the size cap; then, in a child process under limits of time
-and memory, parsed without its external data, walked by our own checks (``model_checks``) and given to the ONNX
+and memory, parsed without its external data, walked by our own checks (``opening.checks``) and given to the ONNX
 checker; only a file that passed all that, and still has the same bytes, is parsed in this process. External data stays
 where it is.
 """
@@ -15,11 +15,11 @@ from pathlib import Path
 
 import onnx
 
-from mosaic_onnx.children import ChildFailure, run_child
 from mosaic_onnx.errors import InternalError, ModelError
 from mosaic_onnx.graphs import FunctionKey, call_key, domain_of, every_node, function_key, node_keys, operator_name
-from mosaic_onnx.model_checks import ONNX_DOMAINS, Limits
-from mosaic_onnx.model_files import parse_model, read_regular_file
+from mosaic_onnx.opening.checks import ONNX_DOMAINS, Limits
+from mosaic_onnx.opening.children import ChildFailure, run_child
+from mosaic_onnx.opening.files import parse_model, read_regular_file
 
 __all__ = ["Limits", "OpenedModel", "custom_operators", "node_keys", "open_model", "runtime_accepts"]
 

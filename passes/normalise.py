@@ -13,13 +13,13 @@ from typing import Any
 
 import onnx
 
-from mosaic_onnx.children import ChildFailure, run_child
 from mosaic_onnx.errors import ModelError
 from mosaic_onnx.graphs import is_constant, put_in_order, superseded_constants
-from mosaic_onnx.input_shapes import FreeDim, Shapes, fix_inputs, free_dims, symbols_of_shapes
 from mosaic_onnx.layers import TensorInfo
 from mosaic_onnx.model import Limits, OpenedModel
-from mosaic_onnx.tensor_checks import tensor_bytes
+from mosaic_onnx.opening.children import ChildFailure, run_child
+from mosaic_onnx.opening.input_shapes import FreeDim, Shapes, fix_inputs, free_dims, symbols_of_shapes
+from mosaic_onnx.opening.tensors import tensor_bytes
 
 MAX_TENSOR_BYTES = 2**42
 """No machine that this is for holds a larger tensor: such a shape is an error, or an attack."""

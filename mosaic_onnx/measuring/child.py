@@ -18,7 +18,7 @@ from typing import Any, TextIO
 
 from mosaic_onnx.measuring.messages import device_from_json, read_slice, read_tensors
 from mosaic_onnx.measuring.meter import LocalMeter
-from mosaic_onnx.measuring.slices import plain
+from mosaic_onnx.measuring.slices import Trial, plain
 from mosaic_onnx.measuring.timing import Budget
 
 Json = Any
@@ -38,8 +38,8 @@ def _probe(meter: LocalMeter, request: Mapping[str, Json]) -> Json:
 
 def _measure(meter: LocalMeter, request: Mapping[str, Json]) -> Json:
     inputs, expected = read_tensors(request["inputs"]), read_tensors(request["expected"])
-    outcome = meter.measure(read_slice(request["slice"]), inputs, expected, Budget(**request["budget"]))
-    return dataclasses.asdict(outcome)
+    trial = Trial(inputs, expected, request["tolerance"], Budget(**request["budget"]))
+    return dataclasses.asdict(meter.measure(read_slice(request["slice"]), trial))
 
 
 def _kernels(meter: LocalMeter, request: Mapping[str, Json]) -> Json:

@@ -21,6 +21,7 @@ from typing import Any
 import onnx
 from onnx import AttributeProto, TensorProto, numpy_helper
 
+from mosaic_onnx.graphs import FunctionKey, call_key, domain_of, every_node, function_key, is_constant
 from mosaic_onnx.layers import Layer, LayerGraph, TensorInfo
 
 _STEERING_COUNT = 4096
@@ -74,7 +75,7 @@ class _Facts:
 
     tensors: Mapping[str, TensorInfo]
     weights: Mapping[str, TensorProto]
-    functions: Mapping[tuple[str, str], onnx.FunctionProto]
+    functions: Mapping[FunctionKey, str]
     versions: Mapping[str, int]
     folder: str | None
 
@@ -82,11 +83,10 @@ class _Facts:
     def of(model: onnx.ModelProto, graph: LayerGraph, folder: str | None) -> _Facts:
         weights = {tensor.name: tensor for tensor in model.graph.initializer}
         for node in model.graph.node:
-            if node.op_type == "Constant" and node.domain in ("", "ai.onnx"):
+            if is_constant(node):
                 weights.update((node.output[0], a.t) for a in node.attribute if a.type == AttributeProto.TENSOR)
-        functions = {(each.domain, each.name): each for each in model.functions}
-        versions = {_plain(each.domain): each.version for each in model.opset_import}
-        return _Facts(graph.tensors, weights, functions, versions, folder)
+        versions = {domain_of(each.domain): each.version for each in model.opset_import}
+        return _Facts(graph.tensors, weights, _function_digests(model), versions, folder)
 
 
 def _layer_digest(facts: _Facts, layer: Layer, nodes: Iterable[onnx.NodeProto]) -> Digest:
@@ -100,15 +100,14 @@ def _layer_digest(facts: _Facts, layer: Layer, nodes: Iterable[onnx.NodeProto]) 
 
 
 def _node(facts: _Facts, node: onnx.NodeProto, ids: dict[str, int]) -> list[Any]:
-    domain = _plain(node.domain)
+    domain = domain_of(node.domain)
     quantising = "Quantize" in node.op_type or node.op_type.startswith("QLinear")
     inputs = [_value(facts, name, ids, quantising) for name in node.input]
     attributes = sorted((a.name, _attribute(facts, a, ids)) for a in node.attribute)
     outputs = [_number(ids, name) if name else None for name in node.output]
     kind: list[Any] = [domain, node.op_type, node.overload, facts.versions.get(domain, 0)]
-    function = facts.functions.get((node.domain, node.op_type))
-    if function is not None:
-        kind.append(hashlib.sha256(function.SerializeToString(deterministic=True)).hexdigest())
+    if call_key(node) in facts.functions:
+        kind.append(facts.functions[call_key(node)])
     return [kind, inputs, attributes, outputs]
 
 
@@ -168,8 +167,22 @@ def _body(facts: _Facts, body: onnx.GraphProto, outer: Mapping[str, int]) -> lis
     return [inputs, nodes, [_value(inner, value.name, ids, False) for value in body.output]]
 
 
-def _plain(domain: str) -> str:
-    return "" if domain == "ai.onnx" else domain
+def _function_digests(model: onnx.ModelProto) -> dict[FunctionKey, str]:
+    """The digest of each function, with those that it calls. Calls form no cycle: the model was checked."""
+    functions = {function_key(function): function for function in model.functions}
+    found: dict[FunctionKey, str] = {}
+
+    def visit(key: FunctionKey) -> str:
+        if key not in found:
+            function = functions[key]
+            called = [visit(call_key(node)) for node in every_node(function.node) if call_key(node) in functions]
+            content = hashlib.sha256(function.SerializeToString(deterministic=True)).hexdigest()
+            found[key] = _hash([content, called])
+        return found[key]
+
+    for key in functions:
+        visit(key)
+    return found
 
 
 def _number(ids: dict[str, int], name: str) -> int:

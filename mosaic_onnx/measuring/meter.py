@@ -18,7 +18,7 @@ from mosaic_onnx.backends.base import (
 from mosaic_onnx.devices import Device
 from mosaic_onnx.errors import BackendError
 from mosaic_onnx.measuring.copies import CopyTimes, measure_copies
-from mosaic_onnx.measuring.slices import Outcome, measure_slice, probe_slice
+from mosaic_onnx.measuring.slices import Outcome, Trial, measure_slice, probe_slice
 from mosaic_onnx.measuring.timing import Budget
 
 
@@ -28,9 +28,7 @@ class Meter(Protocol):
     def probe(self, model: SliceModel) -> Outcome:
         """Compile a slice and throw it away."""
 
-    def measure(
-        self, model: SliceModel, inputs: Mapping[str, Array], expected: Mapping[str, Array], budget: Budget
-    ) -> Outcome:
+    def measure(self, model: SliceModel, trial: Trial) -> Outcome:
         """Compile, run, compare with the reference's tensors and time a slice."""
 
     def kernels(self, model: SliceModel, inputs: Mapping[str, Array], budget: Budget) -> tuple[KernelTime, ...]:
@@ -58,11 +56,9 @@ class LocalMeter:
         """See ``Meter``."""
         return probe_slice(self.backend, self.device, model)
 
-    def measure(
-        self, model: SliceModel, inputs: Mapping[str, Array], expected: Mapping[str, Array], budget: Budget
-    ) -> Outcome:
+    def measure(self, model: SliceModel, trial: Trial) -> Outcome:
         """See ``Meter``."""
-        return measure_slice(self.backend, self.device, model, inputs=inputs, expected=expected, budget=budget)
+        return measure_slice(self.backend, self.device, model, trial)
 
     def kernels(self, model: SliceModel, inputs: Mapping[str, Array], budget: Budget) -> tuple[KernelTime, ...]:
         """See ``Meter``."""

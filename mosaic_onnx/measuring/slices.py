@@ -21,24 +21,45 @@ from mosaic_onnx.measuring.timing import Budget, Timing, time_call, time_in_flig
 
 
 @dataclass(frozen=True)
+class Trial:
+    """What a slice is run on, and what its result is held against.
+
+    Attributes:
+        inputs: the reference's tensors that it reads.
+        expected: the reference's tensors that it makes; one that is absent is not compared (a random operator).
+        tolerance: the largest relative error of a floating-point output that is no fault.
+        budget: how long to time it.
+    """
+
+    inputs: Mapping[str, Array]
+    expected: Mapping[str, Array]
+    tolerance: float
+    budget: Budget
+
+
+@dataclass(frozen=True)
 class Outcome:
     """What measuring one slice on one device gave.
 
     Attributes:
-        reason: why the device cannot run the slice; empty where it can.
+        reason: why the device cannot compile or run the slice; empty where it can.
+        wrong: how its result differs from the reference's; empty where it does not.
         seconds: one run, transfers left out; None where it cannot run or was only compiled.
         median_s: the median over the runs, beside the minimum that ``seconds`` is.
         run_count: how many runs that is the minimum of.
         load_s: compiling it.
         error: largest relative error of its outputs against the reference; None where nothing was compared.
+        is_lasting: the next try would end the same way; not so for a crash or a hang.
     """
 
     reason: str = ""
+    wrong: str = ""
     seconds: float | None = None
     median_s: float | None = None
     run_count: int = 0
     load_s: float = 0.0
     error: float | None = None
+    is_lasting: bool = True
 
 
 def probe_slice(backend: Backend, device: Device, model: SliceModel) -> Outcome:
@@ -51,37 +72,25 @@ def probe_slice(backend: Backend, device: Device, model: SliceModel) -> Outcome:
     return Outcome(load_s=time.perf_counter() - started)
 
 
-def measure_slice(
-    backend: Backend,
-    device: Device,
-    model: SliceModel,
-    *,
-    inputs: Mapping[str, Array],
-    expected: Mapping[str, Array],
-    budget: Budget,
-) -> Outcome:
-    """Compile, run, compare and time a slice.
-
-    Args:
-        backend: the device's backend.
-        device: where.
-        model: the slice.
-        inputs: the reference's tensors that it reads.
-        expected: the reference's tensors that it makes; an output that is absent is not compared (a random operator).
-        budget: how long to time it.
-    """
+def measure_slice(backend: Backend, device: Device, model: SliceModel, trial: Trial) -> Outcome:
+    """Compile, run, compare and time a slice."""
     started = time.perf_counter()
     loaded = _load(backend, device, model)
     if isinstance(loaded, Outcome):
         return loaded
     load_s = time.perf_counter() - started
     try:
-        got = loaded.run(inputs)
-        error, wrong = compare(got, expected, device.precision)
-        if wrong:
-            return Outcome(f"compiles, but its result is wrong: {wrong}", load_s=load_s, error=_finite(error))
-        timing = _time(loaded, backend.memory(device), inputs, got, budget)
-        return Outcome("", timing.seconds, timing.median_s, timing.run_count, load_s, _finite(error))
+        got = loaded.run(trial.inputs)
+        error, wrong = compare(got, trial.expected, trial.tolerance)
+        timing = _time(loaded, backend.memory(device), trial.inputs, got, trial.budget)
+        return Outcome(
+            wrong=wrong,
+            seconds=timing.seconds,
+            median_s=timing.median_s,
+            run_count=timing.run_count,
+            load_s=load_s,
+            error=error if trial.expected and np.isfinite(error) else None,
+        )
     except Exception as failure:  # a provider may raise anything
         return Outcome(f"compiles, but does not run: {plain(failure)}", load_s=load_s)
     finally:
@@ -136,7 +145,3 @@ def _time_in_own_memory(
 
 def _contiguous(arrays: Mapping[str, Array]) -> dict[str, Array]:
     return {name: np.ascontiguousarray(array).reshape(array.shape) for name, array in arrays.items()}
-
-
-def _finite(error: float) -> float | None:
-    return error if np.isfinite(error) else None

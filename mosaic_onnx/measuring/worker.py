@@ -24,7 +24,7 @@ from mosaic_onnx.devices import Device
 from mosaic_onnx.errors import BackendError, InternalError
 from mosaic_onnx.measuring.copies import CopyTimes
 from mosaic_onnx.measuring.messages import device_to_json, write_slice, write_tensors
-from mosaic_onnx.measuring.slices import Outcome
+from mosaic_onnx.measuring.slices import Outcome, Trial
 from mosaic_onnx.measuring.timing import Budget
 
 Json = Any
@@ -55,16 +55,15 @@ class ChildMeter:
         """See ``Meter``."""
         return _outcome(self._ask({"what": "probe", "slice": self._slice(model)}))
 
-    def measure(
-        self, model: SliceModel, inputs: Mapping[str, Array], expected: Mapping[str, Array], budget: Budget
-    ) -> Outcome:
+    def measure(self, model: SliceModel, trial: Trial) -> Outcome:
         """See ``Meter``."""
         request = {
             "what": "measure",
             "slice": self._slice(model),
-            "inputs": write_tensors(inputs, self._files / "inputs"),
-            "expected": write_tensors(expected, self._files / "expected"),
-            "budget": vars(budget),
+            "inputs": write_tensors(trial.inputs, self._files / "inputs"),
+            "expected": write_tensors(trial.expected, self._files / "expected"),
+            "tolerance": trial.tolerance,
+            "budget": vars(trial.budget),
         }
         return _outcome(self._ask(request))
 
@@ -166,11 +165,11 @@ def _pipes(process: subprocess.Popen[bytes]) -> tuple[IO[bytes], IO[bytes]]:
 
 def _outcome(answer: dict[str, Json]) -> Outcome:
     if "failure" in answer:
-        return Outcome(reason=str(answer["failure"]))
+        return Outcome(reason=str(answer["failure"]), is_lasting=False)
     try:
         return Outcome(**answer)
     except TypeError:
-        return Outcome(reason="the measuring process answered nonsense")
+        return Outcome(reason="the measuring process answered nonsense", is_lasting=False)
 
 
 def _parsed(line: bytes) -> dict[str, Json] | None:

@@ -1,7 +1,7 @@
 """Types and shapes of every value, found in the child process: inferred first, then seen in trial runs.
 
 Static inference does not know operators outside ONNX, and gives up where a shape is computed by the graph; a run of the
-unoptimised model with made-up inputs shows both. Runs only in ``model_child``: a hostile model may do anything here.
+unoptimised model with made-up inputs shows both. Runs only in ``child``: a hostile model may do anything here.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from typing import Any
 import onnx
 
 from mosaic_onnx.graphs import put_in_order, writes
-from mosaic_onnx.input_shapes import FreeDim, fix_inputs, free_dims, given_inputs, guesses
 from mosaic_onnx.inputs import make_inputs
-from mosaic_onnx.mending import mend_operators
-from mosaic_onnx.shape_dependence import changing_functions, changing_shapes
-from mosaic_onnx.tensor_checks import tensor_bytes
+from mosaic_onnx.opening.input_shapes import FreeDim, fix_inputs, free_dims, given_inputs, guesses
+from mosaic_onnx.opening.mending import mend_operators
+from mosaic_onnx.opening.shape_dependence import changing_functions, changing_shapes
+from mosaic_onnx.opening.tensors import tensor_bytes
 
 _SMALL_BYTES = 4096
 _SEEDS = (0, 1)

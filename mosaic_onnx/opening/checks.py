@@ -25,7 +25,7 @@ from mosaic_onnx.graphs import (
     subgraphs,
     superseded_constants,
 )
-from mosaic_onnx.tensor_checks import TensorChecker
+from mosaic_onnx.opening.tensors import TensorChecker
 
 RUNTIME_DOMAINS = frozenset({"com.microsoft", "com.microsoft.nchwc", "com.ms.internal.nhwc"})
 """Domains that ONNX Runtime knows without an import; real exports leave them out."""

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO
 
 _TAIL_BYTES = 4000
-_CHILD = "mosaic_onnx.model_child"
+_CHILD = "mosaic_onnx.opening.child"
 
 
 @dataclass(frozen=True)
@@ -36,10 +36,10 @@ class ChildFailure(Exception):
 def run_child(
     job: str, request: Mapping[str, object], time_limit_s: float, memory_limit_bytes: int
 ) -> dict[str, object]:
-    """Run one job of ``model_child`` and return its answer.
+    """Run one job of ``child`` and return its answer.
 
     Args:
-        job: the job's name in ``model_child.JOBS``.
+        job: the job's name in ``child.JOBS``.
         request: what it needs, as JSON values.
         time_limit_s: wall-clock limit; the child's whole process group is killed when it has passed.
         memory_limit_bytes: limit of the child's address space (where the system has such limits).
@@ -93,7 +93,7 @@ def _kill_group(child: subprocess.Popen[bytes]) -> None:
 
 def _environment() -> dict[str, str]:
     """The child finds this very package, never one in the current folder (``-P``), and starts no thread pools."""
-    package_parent = str(Path(__file__).resolve().parents[1])
+    package_parent = str(Path(__file__).resolve().parents[2])
     return {**os.environ, "PYTHONPATH": package_parent, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import onnx
 
 from mosaic_onnx.graphs import domain_of, every_node, put_in_order
-from mosaic_onnx.model_checks import RUNTIME_DOMAINS
+from mosaic_onnx.opening.checks import RUNTIME_DOMAINS
 
 _RUNTIME_OPERATORS = frozenset(
     {"Affine", "Crop", "DynamicSlice", "GivenTensorFill", "ImageScaler", "ParametricSoftplus", "Scale", "ScaledTanh"}

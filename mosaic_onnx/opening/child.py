@@ -23,9 +23,9 @@ def check(request: Request) -> dict[str, object]:
     import onnx
 
     from mosaic_onnx.graphs import is_orderly
-    from mosaic_onnx.mending import mend_for_checker
-    from mosaic_onnx.model_checks import Limits, check_parsed
-    from mosaic_onnx.model_files import parse_model, read_regular_file
+    from mosaic_onnx.opening.checks import Limits, check_parsed
+    from mosaic_onnx.opening.files import parse_model, read_regular_file
+    from mosaic_onnx.opening.mending import mend_for_checker
 
     path = Path(request["path"])
     data = read_regular_file(path, request["limits"]["file_bytes"])
@@ -65,7 +65,7 @@ def load(request: Request) -> dict[str, object]:
 
 def types(request: Request) -> dict[str, object]:
     """Find types and shapes (``trial.find_types``); the value infos are written to the file ``target``."""
-    from mosaic_onnx.trial import find_types
+    from mosaic_onnx.opening.trial import find_types
 
     shapes = {name: tuple(shape) for name, shape in request["shapes"].items()}
     found = find_types(request["path"], shapes, request["symbols"], request["may_run"])
