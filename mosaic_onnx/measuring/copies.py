@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 
 from mosaic_onnx.backends.base import Memory
+from mosaic_onnx.estimators.communication import fit_line, fit_pieces
 from mosaic_onnx.measuring.timing import Budget, time_call
+from mosaic_onnx.profiles import HOST, Copy, TensorCopy
 
 SIZES_BYTES: tuple[int, ...] = tuple(4**power for power in range(1, 13))
 """4 bytes to 16 MiB, each four times the last: fixed costs and bandwidth both show."""
@@ -23,6 +26,39 @@ class CopyTimes:
 
     to_device: Points
     from_device: Points
+
+
+SHARED = CopyTimes((), ())
+"""What is known of a device that works in the host's memory: nothing is copied."""
+
+_ROUGH = 0.15
+"""A line that misses a measured point by more than this gives way to lines by size."""
+
+
+def copy_entries(device: str, times: CopyTimes, tensor_bytes: Mapping[str, int]) -> tuple[Copy, ...]:
+    """The profile's entries for a device with its own memory; none for a device that shares the host's.
+
+    Args:
+        device: its name.
+        times: what was measured.
+        tensor_bytes: the model's tensors; where one line does not fit all sizes, each gets its own figure.
+    """
+    if times == SHARED:
+        return ()
+    return (
+        _entry(HOST, device, times.to_device, tensor_bytes),
+        _entry(device, HOST, times.from_device, tensor_bytes),
+    )
+
+
+def _entry(source: str, destination: str, points: Points, tensor_bytes: Mapping[str, int]) -> Copy:
+    line = fit_line(points)
+    tensors = {}
+    if line.worst_error > _ROUGH:
+        pieces = fit_pieces(points)
+        tensors = {name: TensorCopy(max(pieces.predict(size), 0.0)) for name, size in tensor_bytes.items()}
+    meta = {"points": [list(point) for point in points], "worst_error": line.worst_error}
+    return Copy(source, destination, line.seconds_per_byte, line.seconds, tensors=tensors, meta=meta)
 
 
 def measure_copies(memory: Memory, budget: Budget, sizes_bytes: tuple[int, ...] = SIZES_BYTES) -> CopyTimes:

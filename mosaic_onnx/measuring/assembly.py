@@ -1,0 +1,79 @@
+"""From what a survey found to what the planner is told: seconds of each layer, of measured slices, of any slice.
+
+A slice's predicted time is the sum of its layers' seconds plus the device's ``slice_seconds``; a slice that was
+measured whole has its own figure. So that both agree, the layers of a stretch that was measured whole are scaled to add
+up to it, which takes out the profiler's own cost, and the pessimism of layers measured alone where the runtime cannot
+time kernels. What a layer costs alone beyond its share is what cutting around it costs: lost fusion, changes of layout,
+the call. The median of that over the layers is the device's ``slice_seconds``: a cut penalty learned, not assumed.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from mosaic_onnx.measuring.subject import Span
+from mosaic_onnx.measuring.survey import Findings
+
+_LEAST_SHARE = 0.05
+"""A layer alone does some work: its share is not all overhead, however noisy the figures."""
+_SCALES = (0.2, 2.0)
+"""A stretch that would scale its layers by more than this was disturbed; its own figure still stands."""
+
+
+@dataclass(frozen=True)
+class StateCosts:
+    """What one state of one device costs.
+
+    Attributes:
+        layer_s: by layer, its share of a slice's time; layers that cannot run are absent.
+        alone_s: by layer, measured as a slice of its own.
+        error: by layer, relative error against the reference, where it was compared alone.
+        segments: measured slices of more than one layer, seconds.
+        slice_s: added once per slice that was not measured.
+    """
+
+    layer_s: Mapping[int, float]
+    alone_s: Mapping[int, float]
+    error: Mapping[int, float]
+    segments: Mapping[Span, float]
+    slice_s: float
+
+
+def state_costs(findings: Findings, layer_count: int) -> StateCosts:
+    """Costs from a survey's findings; layers not measured yet are left out."""
+    alone = {layer: one.seconds for layer, one in findings.alone.items() if one.seconds is not None}
+    layer_s: dict[int, float] = {}
+    for layer in range(layer_count):
+        if layer in findings.refused:
+            continue
+        if layer in findings.in_place_s:
+            layer_s[layer] = findings.in_place_s[layer]
+        elif layer in alone:
+            layer_s[layer] = max(alone[layer] - findings.slice_s, _LEAST_SHARE * alone[layer])
+    for span, seconds in findings.stretches.items():
+        _scale(layer_s, span, seconds - findings.slice_s)
+    penalties = [alone[layer] - layer_s[layer] for layer in alone if layer in layer_s]
+    return StateCosts(
+        layer_s=layer_s,
+        alone_s={layer: max(alone[layer], layer_s[layer]) for layer in alone if layer in layer_s},
+        error={layer: one.error for layer, one in findings.alone.items() if one.error is not None},
+        segments=dict(findings.stretches),
+        slice_s=_slice_seconds(findings.slice_s, penalties),
+    )
+
+
+def _scale(layer_s: dict[int, float], span: Span, seconds: float) -> None:
+    """Scale a stretch's layers, in place, so that they add up to its measured time."""
+    layers = [layer for layer in range(span[0], span[1] + 1) if layer in layer_s]
+    total = sum(layer_s[layer] for layer in layers)
+    if seconds <= 0 or total <= 0 or not _SCALES[0] <= seconds / total <= _SCALES[1]:
+        return
+    for layer in layers:
+        layer_s[layer] *= seconds / total
+
+
+def _slice_seconds(overhead_s: float, penalties: Sequence[float]) -> float:
+    """The median penalty; at least what the smallest slice takes."""
+    return max(overhead_s, statistics.median(penalties)) if penalties else overhead_s

@@ -1,0 +1,261 @@
+"""Survey one state of one device: what each layer costs there, alone and in the midst of others, or why it cannot run.
+
+Order of work, so that little time tells much:
+
+1. The backend's claims exclude layers for nothing.
+2. The stretches between them (the whole model, where all is claimed) run as one slice each. Where the runtime can time
+   kernels, that gives every layer's time in place: fused, with its neighbours' layouts, caches as they are in a run.
+   A stretch that compiles, runs and agrees with the reference proves the claim of all its layers at once.
+3. Layers that are not proved so are compiled, run, compared and timed alone; equal ones once.
+4. Time permitting, the costliest of the others too: how much dearer a layer is alone tells what cutting costs.
+5. Stretches that could not run whole are tried again without the layers that were found out.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import onnx
+
+from mosaic_onnx.backends.base import SliceModel
+from mosaic_onnx.devices import Device
+from mosaic_onnx.measuring.attribution import layer_seconds, tag_nodes, value_layers
+from mosaic_onnx.measuring.digest import Digest
+from mosaic_onnx.measuring.ledger import Ledger
+from mosaic_onnx.measuring.meter import Meter
+from mosaic_onnx.measuring.progress import Ticker
+from mosaic_onnx.measuring.slices import Outcome, Trial
+from mosaic_onnx.measuring.subject import Span, Subject
+from mosaic_onnx.measuring.timing import Budget
+
+_MOST_STRETCHES = 16
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How much time measuring may take.
+
+    Attributes:
+        layer: for one layer alone.
+        stretch: for a stretch, and as much again for its kernels.
+        alone_s: in all, for layers alone whose cost in place is known already; the costliest come first.
+    """
+
+    layer: Budget = field(default_factory=lambda: Budget(0.03))
+    stretch: Budget = field(default_factory=lambda: Budget(1.0))
+    alone_s: float = 6.0
+
+
+@dataclass
+class Findings:
+    """What is known of one state so far: filled while measuring goes on, so that an interruption loses nothing.
+
+    Attributes:
+        device: the device.
+        refused: by layer, why it cannot run there.
+        in_place_s: by layer, its kernels' seconds while a stretch runs.
+        alone: by layer, what measuring it alone gave.
+        stretches: measured whole slices, seconds.
+        unsettled: seconds of stretches that ran, but not with the reference's result.
+        slice_s: what running any slice costs besides its work.
+    """
+
+    device: Device
+    refused: dict[int, str] = field(default_factory=dict)
+    in_place_s: dict[int, float] = field(default_factory=dict)
+    alone: dict[int, Outcome] = field(default_factory=dict)
+    stretches: dict[Span, float] = field(default_factory=dict)
+    unsettled: dict[Span, float] = field(default_factory=dict)
+    slice_s: float = 0.0
+
+
+@dataclass
+class Survey:
+    """The survey of one state of one device; ``run`` fills ``findings``."""
+
+    subject: Subject
+    findings: Findings
+    meter: Meter
+    ledger: Ledger
+    effort: Effort
+    ticker: Ticker
+    times_kernels: bool
+
+    def run(self) -> None:
+        """Measure whatever is not known yet."""
+        self.findings.slice_s = self._overhead()
+        proved: set[int] = set()
+        tried: set[Span] = set()
+        if self.times_kernels:
+            proved = self._stretches(tried)
+        self._alone([layer for layer in self._candidates() if layer not in proved])
+        self._settle()
+        if proved:
+            self._costliest(proved)
+        self._stretches(tried)
+
+    def _candidates(self) -> list[int]:
+        return [layer for layer in range(len(self.subject.graph.layers)) if layer not in self.findings.refused]
+
+    def _stretches(self, tried: set[Span]) -> set[int]:
+        """Measure the longest stretches not tried before; the layers that this proves."""
+        proved: set[int] = set()
+        spans = [span for span in stretches(self._candidates()) if span not in tried]
+        longest = sorted(spans, key=lambda span: span[0] - span[1])[:_MOST_STRETCHES]
+        worth = [span for span in longest if span[1] > span[0] or len(self.subject.graph.layers) == 1]
+        self.ticker.expect(len(worth))
+        for span in sorted(worth):
+            tried.add(span)
+            outcome = self._measure(span, self.effort.stretch)
+            if outcome.reason or outcome.seconds is None:
+                continue
+            if self.times_kernels:
+                self._kernels(span)
+            if outcome.wrong:
+                self.findings.unsettled[span] = outcome.seconds
+                continue
+            self.findings.stretches[span] = outcome.seconds
+            proved.update(layer for layer in range(span[0], span[1] + 1) if layer in self.findings.in_place_s)
+        return proved
+
+    def _settle(self) -> None:
+        """A stretch whose result was off counts if each of its layers was found sound alone: then rounding added up."""
+        for span, seconds in self.findings.unsettled.items():
+            layers = range(span[0], span[1] + 1)
+            if not any(layer in self.findings.refused for layer in layers):
+                self.findings.stretches[span] = seconds
+                continue
+            for layer in layers:
+                self.findings.in_place_s.pop(layer, None)
+        self.findings.unsettled.clear()
+
+    def _alone(self, layers: Sequence[int], until: float | None = None) -> list[str]:
+        """Measure layers alone, equal ones once, while there is time; the digests that were measured."""
+        firsts: dict[Digest, int] = {}
+        equals: dict[int, list[int]] = {}
+        for layer in layers:
+            first = firsts.setdefault(self._digest((layer, layer)), layer)
+            equals.setdefault(first, []).append(layer)
+        self.ticker.expect(len(equals))
+        measured = []
+        for batch in self.subject.batches([(first, first) for first in sorted(equals)]):
+            unknown = [span for span in batch if self.ledger.outcome(self._digest(span)) is None]
+            if unknown:
+                self.subject.hold_all(unknown)
+            for span in batch:
+                if until is not None and time.perf_counter() > until:
+                    self.ticker.end(False)
+                    continue
+                outcome = self._measure(span, self.effort.layer)
+                measured.append(self._digest(span).text)
+                for layer in equals[span[0]]:
+                    self._note_alone(layer, outcome)
+        return measured
+
+    def _note_alone(self, layer: int, outcome: Outcome) -> None:
+        proved = any(first <= layer <= last for first, last in self.findings.stretches)
+        reason = outcome.reason or (f"its result is wrong: {outcome.wrong}" if outcome.wrong else "")
+        if reason and not proved:
+            self.findings.refused[layer] = reason
+        elif not reason:
+            self.findings.alone[layer] = outcome
+
+    def _costliest(self, proved: Collection[int]) -> None:
+        """Measure proved layers alone too, those that cost most first; next time exactly those that were now."""
+        whole = self._digest((0, len(self.subject.graph.layers) - 1))
+        known = self.ledger.names("alone", whole)
+        layers = sorted(proved, key=lambda layer: -self.findings.in_place_s[layer])
+        if known is not None:
+            self._alone([layer for layer in layers if self._digest((layer, layer)).text in known])
+            return
+        each_s = 2 * self.effort.layer.seconds
+        worth = _first_different(layers, self.subject.digests, max(1, int(self.effort.alone_s / each_s)))
+        measured = self._alone(worth, time.perf_counter() + self.effort.alone_s)
+        self.ledger.keep_names("alone", whole, tuple(measured))
+
+    def _measure(self, span: Span, budget: Budget) -> Outcome:
+        """What a slice costs, from the cache or by measuring."""
+        digest = self._digest(span)
+        self.ticker.begin()
+        outcome = self.ledger.outcome(digest)
+        was_measured = outcome is None
+        if outcome is None:
+            model = self.subject.slice_model(span)
+            trial = self.subject.trial(span, self.findings.device.precision, budget)
+            outcome = self.meter.measure(model, trial)
+            self.ledger.keep_outcome(digest, outcome)
+        self.ticker.end(was_measured)
+        return outcome
+
+    def _kernels(self, span: Span) -> None:
+        """Seconds of each layer of a stretch while it runs; layers without a kernel were optimised away."""
+        digest = self._digest(span)
+        seconds = self.ledger.in_place_s(digest)
+        if seconds is None:
+            model = self.subject.slice_model(span)
+            layers = self.subject.layers_of(model.model, span[0])
+            made_by = value_layers(model.model, layers)
+            tag_nodes(model.model, layers)
+            trial = self.subject.trial(span, self.findings.device.precision, self.effort.stretch)
+            seconds = layer_seconds(self.meter.kernels(model, trial.inputs, self.effort.stretch), made_by)
+            self.ledger.keep_in_place_s(digest, seconds)
+        if seconds:
+            first, last = span
+            self.findings.in_place_s.update(
+                {layer: seconds.get(layer - first, 0.0) for layer in range(first, last + 1)}
+            )
+
+    def _overhead(self) -> float:
+        """Seconds that the least of all slices takes: one Relu of one element."""
+        digest = Digest("one Relu")
+        self.ticker.expect(1)
+        self.ticker.begin()
+        outcome = self.ledger.outcome(digest)
+        was_measured = outcome is None
+        if outcome is None:
+            trial = Trial({"x": np.ones(1, np.float32)}, {}, 1.0, self.effort.layer)
+            outcome = self.meter.measure(_least_slice(), trial)
+            self.ledger.keep_outcome(digest, outcome)
+        self.ticker.end(was_measured)
+        return outcome.seconds or 0.0
+
+    def _digest(self, span: Span) -> Digest:
+        return self.subject.digest(span)
+
+
+def stretches(layers: Iterable[int]) -> list[Span]:
+    """Runs of consecutive layers."""
+    found: list[Span] = []
+    for layer in sorted(layers):
+        if found and found[-1][1] == layer - 1:
+            found[-1] = (found[-1][0], layer)
+        else:
+            found.append((layer, layer))
+    return found
+
+
+def _first_different(layers: Iterable[int], digests: Sequence[Digest], count: int) -> list[int]:
+    """Layers until ``count`` different digests have been seen."""
+    seen: set[str] = set()
+    chosen = []
+    for layer in layers:
+        if len(seen) >= count and digests[layer].text not in seen:
+            break
+        seen.add(digests[layer].text)
+        chosen.append(layer)
+    return chosen
+
+
+def _least_slice() -> SliceModel:
+    value = onnx.helper.make_tensor_value_info
+    graph = onnx.helper.make_graph(
+        [onnx.helper.make_node("Relu", ["x"], ["y"], "relu")],
+        "least",
+        [value("x", onnx.TensorProto.FLOAT, [1])],
+        [value("y", onnx.TensorProto.FLOAT, [1])],
+    )
+    model = onnx.helper.make_model(graph, ir_version=8, opset_imports=[onnx.helper.make_opsetid("", 17)])
+    return SliceModel(model, None, ("x",), ("y",))

@@ -1,0 +1,117 @@
+"""Pass: which device can run which layer, and why not.
+
+A backend's claim costs nothing and may be wrong; asked to, this compiles too. Running and comparing is for ``profile``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import onnx
+
+from mosaic_onnx.backends.base import Backend, CostSource
+from mosaic_onnx.devices import Device
+from mosaic_onnx.errors import BackendError
+from mosaic_onnx.facts import layer_facts
+from mosaic_onnx.graphs import FunctionKey, call_key, function_key, node_keys, subgraphs
+from mosaic_onnx.layers import LayerGraph
+from mosaic_onnx.passes.normalise import Normalised
+
+
+@dataclass(frozen=True)
+class Annotation:
+    """What is claimed, or known, of each layer on each device.
+
+    Attributes:
+        graph: the layers.
+        reasons: [L] by device name, why it cannot run the layer; a device that is absent may.
+        is_probed: claims were checked by compiling.
+    """
+
+    graph: LayerGraph
+    reasons: tuple[Mapping[str, str], ...]
+    is_probed: bool = False
+
+
+@dataclass(frozen=True)
+class Annotate:
+    """Asks the backends.
+
+    Attributes:
+        devices: which devices to ask about.
+        backends: by name.
+    """
+
+    devices: Sequence[Device]
+    backends: Mapping[str, Backend] = field(default_factory=dict)
+
+    def __call__(self, normalised: Normalised, graph: LayerGraph) -> Annotation:
+        """See ``annotate``."""
+        return annotate(normalised, graph, self.devices, self.backends)
+
+
+def annotate(
+    normalised: Normalised, graph: LayerGraph, devices: Sequence[Device], backends: Mapping[str, Backend]
+) -> Annotation:
+    """What the backends claim.
+
+    Args:
+        normalised: the model.
+        graph: its layers.
+        devices: which devices to ask about.
+        backends: by name.
+
+    Raises:
+        BackendError: a device's backend is not here.
+    """
+    found = {device.name: refusals(normalised, graph, device, backend_of(device, backends)) for device in devices}
+    reasons = tuple(
+        {name: refused[index] for name, refused in found.items() if index in refused}
+        for index in range(len(graph.layers))
+    )
+    return Annotation(graph, reasons)
+
+
+def backend_of(device: Device, backends: Mapping[str, Backend]) -> Backend:
+    """The backend that runs a device.
+
+    Raises:
+        BackendError: it is not here.
+    """
+    if device.backend not in backends:
+        known = ", ".join(sorted(backends)) or "none"
+        raise BackendError(f"device {device.name}: there is no backend {device.backend!r}", f"installed: {known}")
+    return backends[device.backend]
+
+
+def refusals(normalised: Normalised, graph: LayerGraph, device: Device, backend: Backend) -> dict[int, str]:
+    """By layer, why a device cannot run it, as far as its backend tells without compiling."""
+    if isinstance(backend, CostSource):
+        facts = layer_facts(graph, normalised.model)
+        costs = [backend.layer_cost(one, device, device.states[-1]) for one in facts]
+        return {index: cost for index, cost in enumerate(costs) if isinstance(cost, str)}
+    model = normalised.model
+    nodes = dict(zip(node_keys(model.graph), model.graph.node, strict=True))
+    functions = {function_key(function): function for function in model.functions}
+    refused = {}
+    for index, layer in enumerate(graph.layers):
+        for key in layer.nodes:
+            reason = next(filter(None, (backend.supports(node, device) for node in _leaves(nodes[key], functions))), "")
+            if reason:
+                refused[index] = f"{nodes[key].op_type} ({key}): {reason}"
+                break
+    return refused
+
+
+def _leaves(node: onnx.NodeProto, functions: Mapping[FunctionKey, onnx.FunctionProto]) -> Iterator[onnx.NodeProto]:
+    """The node, the nodes of its bodies, and in place of a call the nodes of the function."""
+    function = functions.get(call_key(node))
+    if function is not None:
+        for inner in function.node:
+            yield from _leaves(inner, functions)
+        return
+    yield node
+    for body in subgraphs(node):
+        for inner in body.node:
+            yield from _leaves(inner, functions)
