@@ -25,15 +25,17 @@ class Port:
 
     Attributes:
         name: the tensor's name in the slice.
-        index: its position; OpenVINO merges names, positions stay.
+        index: its position in OpenVINO's list; None for an empty input that it dropped.
         dtype: numpy (or ml_dtypes) type of its host arrays.
         dims: declared shape, None for a dimension known only when it runs; None where the rank is.
+        is_bound: it only says where Slice starts and ends.
     """
 
     name: str
-    index: int
+    index: int | None
     dtype: np.dtype[np.generic]
     dims: tuple[int | None, ...] | None
+    is_bound: bool = False
 
     @property
     def is_narrowed(self) -> bool:
@@ -85,15 +87,15 @@ class OpenvinoRunner:
         missing = [name for name in self._inputs if name not in inputs]
         if missing:
             raise BackendError(f"{self._label}: input {missing[0]!r} is missing")
-        arrays = {name: np.ascontiguousarray(inputs[name]).reshape(inputs[name].shape) for name in self._inputs}
-        for name, array in arrays.items():
-            self._check_fit(self._inputs[name], array)
-            self._check_range(self._inputs[name], array)
+        arrays = {}
+        for name, port in self._inputs.items():
+            self._check_fit(port, inputs[name])
+            arrays[name] = self._narrowed(port, np.require(inputs[name], requirements=["C", "W"]))
         with self._named_failure(), pinned(self._cores):
             if self._request is None:
                 self._request = compiled.create_infer_request()
             for name, array in arrays.items():
-                self._request.set_input_tensor(self._inputs[name].index, tensor_over(array))
+                self._set_input(self._request, name, array)
             self._request.infer()
             return {
                 name: array_of(self._request.get_output_tensor(port.index), port)
@@ -113,24 +115,31 @@ class OpenvinoRunner:
         arrays = {name: self._array(name, place) for name, place in {**inputs, **outputs}.items()}
         for name, array in arrays.items():
             self._check_fit((self._inputs | self._outputs)[name], array)
+        narrowed = {name: np.zeros_like(arrays[name]) for name in inputs if self._inputs[name].is_narrowed}
         with self._named_failure():
             request = compiled.create_infer_request()
             for name in inputs:
-                request.set_input_tensor(self._inputs[name].index, tensor_over(arrays[name]))
+                self._set_input(request, name, narrowed.get(name, arrays[name]))
             for name in outputs:
                 request.set_output_tensor(self._outputs[name].index, tensor_over(arrays[name]))
-        return self._call(request, arrays)
+        return self._call(request, arrays, [(self._inputs[name], arrays[name], own) for name, own in narrowed.items()])
 
-    def _call(self, request: Any, arrays: Mapping[str, Array]) -> Callable[[], None]:
+    def _set_input(self, request: Any, name: str, array: Array) -> None:
+        index = self._inputs[name].index
+        if index is not None:
+            request.set_input_tensor(index, tensor_over(array))
+
+    def _call(
+        self, request: Any, arrays: Mapping[str, Array], narrowed: list[tuple[Port, Array, Array]]
+    ) -> Callable[[], None]:
         """The call that runs in place; the arrays live as long as it does."""
         from openvino._pyopenvino import InferRequest
 
         infer_raw, cores, named_failure = InferRequest.infer, self._cores, self._named_failure
-        narrowed = [(port, arrays[name]) for name, port in self._inputs.items() if port.is_narrowed]
 
         def call(_held: object = arrays) -> None:
-            for port, array in narrowed:
-                self._check_range(port, array)
+            for port, given, own in narrowed:
+                own[...] = self._narrowed(port, given)
             try:
                 with pinned(cores):
                     infer_raw(request, *_IN_PLACE)
@@ -148,13 +157,20 @@ class OpenvinoRunner:
                 f"{self._label}: tensor {port.name!r} has shape {list(port.dims or ())}, not {list(array.shape)}"
             )
 
-    def _check_range(self, port: Port, array: Array) -> None:
-        """Refuse integers that OpenVINO would wrap without a word."""
-        if port.is_narrowed and array.size and (array.max() > _INT32.max or array.min() < _INT32.min):
-            raise BackendError(
-                f"{self._label}: input {port.name!r} holds integers beyond 32 bits, which OpenVINO would wrap",
-                "pin the layers that read it to another device",
-            )
+    def _narrowed(self, port: Port, array: Array) -> Array:
+        """The array, fit for OpenVINO's 32-bit integers: where Slice starts and ends may be cut, no other value may.
+
+        Raises:
+            BackendError: it holds integers that OpenVINO would wrap without a word.
+        """
+        if not port.is_narrowed or not array.size or (array.max() <= _INT32.max and array.min() >= _INT32.min):
+            return array
+        if port.is_bound:
+            return np.clip(array, _INT32.min, _INT32.max)
+        raise BackendError(
+            f"{self._label}: input {port.name!r} holds integers beyond 32 bits, which OpenVINO would wrap",
+            "pin the layers that read it to another device",
+        )
 
     def _array(self, name: str, place: Place) -> Array:
         if not isinstance(place, np.ndarray):
@@ -205,7 +221,8 @@ def tensor_over(array: Array) -> Any:
 
     if array.dtype.name == "bfloat16":
         return ov.Tensor(array.view(np.uint16), array.shape, ov.Type.bf16)
-    return ov.Tensor(array, array.shape, ov.Type(np.dtype(array.dtype.name)))  # it knows one of C's two 64-bit integers
+    plain = np.dtype(array.dtype.name)  # of C's two 64-bit integer types it knows one only
+    return ov.Tensor(array.view(plain), array.shape, ov.Type(plain))
 
 
 def array_of(tensor: Any, port: Port) -> Array:

@@ -1,0 +1,116 @@
+"""From a slice to OpenVINO's compiled model: made self-contained and legal, checked, compiled."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import onnx
+
+from mosaic_onnx.backends.base import SliceModel
+from mosaic_onnx.backends.legalise import legalise
+from mosaic_onnx.backends.openvino_claims import slice_bounds, unsupported_slice
+from mosaic_onnx.backends.openvino_graph import input_ports, output_ports, wrong_arithmetic
+from mosaic_onnx.backends.openvino_options import Options
+from mosaic_onnx.backends.openvino_runner import Port, short_reason
+from mosaic_onnx.errors import BackendError, MosaicError
+
+_LARGEST_MESSAGE_BYTES = 2**31 - 2**20
+_REWRITTEN = ("Dropout", "Softmax")
+"""OpenVINO gets the Softmax of operator sets before 13 wrong, and the types of their Dropout."""
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """A compiled slice.
+
+    Attributes:
+        model: the ``ov.CompiledModel``.
+        inputs: in the slice's order.
+        outputs: in the slice's order.
+    """
+
+    model: Any
+    inputs: tuple[Port, ...]
+    outputs: tuple[Port, ...]
+
+
+@cache
+def core() -> Any:
+    """One ``ov.Core`` for the process: it holds OpenVINO's plugins, nothing of a slice."""
+    import openvino as ov
+
+    return ov.Core()
+
+
+def compile_slice(model: SliceModel, label: str, options: Options, recording: bool = False) -> Compiled:
+    """Compile a slice.
+
+    Args:
+        model: the slice; left as it is.
+        label: what messages call it: slice and device.
+        options: the device's options.
+        recording: keep the time of each kernel.
+
+    Raises:
+        BackendError: OpenVINO refuses it, or would compute something else than ONNX says.
+    """
+    with named_failure(label):
+        proto = _self_contained(model, label)
+        _refuse(label, unsupported_slice(proto.graph))
+        read = core().read_model(proto.SerializeToString())
+        _refuse(label, wrong_arithmetic(read))
+        inputs = input_ports(read, true_inputs(proto.graph), slice_bounds(proto.graph), label)
+        outputs = output_ports(read, proto.graph.output, label)
+        configuration = options.configuration() | ({"PERF_COUNT": True} if recording else {})
+        return Compiled(core().compile_model(read, options.plugin, configuration), inputs, outputs)
+
+
+def _refuse(label: str, reason: str | None) -> None:
+    if reason is not None:
+        raise BackendError(f"{label}: {reason}")
+
+
+@contextmanager
+def named_failure(label: str) -> Iterator[None]:
+    """Turn what OpenVINO raises into a BackendError that names slice and device."""
+    try:
+        yield
+    except MosaicError:
+        raise
+    except Exception as error:  # OpenVINO raises RuntimeError and more
+        raise BackendError(f"{label}: {short_reason(error)}") from error
+
+
+def _self_contained(model: SliceModel, label: str) -> onnx.ModelProto:
+    """The slice with functions inlined (OpenVINO knows none), external weights taken in, and legal operators.
+
+    Raises:
+        BackendError: it would pass 2 GiB, the most that one protobuf message holds.
+    """
+    from onnx import external_data_helper, inliner
+
+    proto = model.model
+    if proto.functions:
+        proto = inliner.inline_local_functions(proto)
+    if model.folder is not None:
+        copy = onnx.ModelProto()
+        copy.CopyFrom(proto)
+        external_data_helper.load_external_data_for_model(copy, model.folder)
+        proto = copy
+    weight_bytes = sum(len(tensor.raw_data) for tensor in proto.graph.initializer)
+    if weight_bytes > _LARGEST_MESSAGE_BYTES:
+        raise BackendError(
+            f"{label}: its weights are {weight_bytes / 1e9:.1f} GB, more than OpenVINO can be handed at once (2 GiB)",
+            "cap its slices: --slice-memory",
+        )
+    return legalise(proto, _REWRITTEN)
+
+
+def true_inputs(graph: onnx.GraphProto) -> list[onnx.ValueInfoProto]:
+    """The graph's inputs, those with an initialiser of their name left out."""
+    weights = {tensor.name for tensor in graph.initializer}
+    return [value for value in graph.input if value.name not in weights]
