@@ -60,6 +60,12 @@ def is_constant(node: onnx.NodeProto) -> bool:
     return node.op_type == "Constant" and node.domain in DEFAULT_DOMAINS
 
 
+def parameter_nodes(graph: onnx.GraphProto) -> set[int]:
+    """Indices of the ``Constant`` nodes that are parameters: all but those that make one of the graph's outputs."""
+    outputs = {value.name for value in graph.output}
+    return {index for index, node in enumerate(graph.node) if is_constant(node) and outputs.isdisjoint(node.output)}
+
+
 def initializer_names(graph: onnx.GraphProto) -> set[str]:
     """Names of the graph's initialisers, dense and sparse."""
     names = {tensor.name for tensor in graph.initializer}
