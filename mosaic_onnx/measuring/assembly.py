@@ -52,14 +52,15 @@ def state_costs(findings: Findings, layer_count: int) -> StateCosts:
             layer_s[layer] = findings.in_place_s[layer]
         elif layer in alone:
             layer_s[layer] = max(alone[layer] - findings.slice_s, _LEAST_SHARE * alone[layer])
-    for span, seconds in findings.stretches.items():
+    whole = {span: one.seconds for span, one in findings.stretches.items() if one.seconds is not None}
+    for span, seconds in whole.items():
         _scale(layer_s, span, seconds - findings.slice_s)
     penalties = [alone[layer] - layer_s[layer] for layer in alone if layer in layer_s]
     return StateCosts(
         layer_s=layer_s,
         alone_s={layer: max(alone[layer], layer_s[layer]) for layer in alone if layer in layer_s},
         error={layer: one.error for layer, one in findings.alone.items() if one.error is not None},
-        segments=dict(findings.stretches),
+        segments=whole,
         slice_s=_slice_seconds(findings.slice_s, penalties),
     )
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -50,6 +50,7 @@ class Outcome:
         load_s: compiling it.
         error: largest relative error of its outputs against the reference; None where nothing was compared.
         is_lasting: the next try would end the same way; not so for a crash or a hang.
+        spell_count: times, apart from each other, that it was measured; the figures are the least spell's.
     """
 
     reason: str = ""
@@ -60,6 +61,13 @@ class Outcome:
     load_s: float = 0.0
     error: float | None = None
     is_lasting: bool = True
+    spell_count: int = 1
+
+    def least(self, other: Outcome) -> Outcome:
+        """This and another spell taken together: what disturbed one may not have disturbed the other."""
+        count = self.spell_count + other.spell_count
+        is_better = other.seconds is not None and (self.seconds is None or other.seconds < self.seconds)
+        return replace(other if is_better else self, spell_count=count)
 
 
 def probe_slice(backend: Backend, device: Device, model: SliceModel) -> Outcome:

@@ -4,11 +4,11 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from mosaic_onnx.measuring.compare import compare, relative_error
+from mosaic_onnx.measuring.compare import COARSE_TOLERANCE, compare, relative_error, tolerance_of
 
 
-def one(got: object, expected: object, precision: str = "f32") -> tuple[float, str]:
-    return compare({"y": np.asarray(got)}, {"y": np.asarray(expected)}, precision)
+def one(got: object, expected: object, tolerance: float = 1e-4) -> tuple[float, str]:
+    return compare({"y": np.asarray(got)}, {"y": np.asarray(expected)}, tolerance)
 
 
 def floats(*values: float) -> np.ndarray:
@@ -25,7 +25,7 @@ def test_the_error_is_relative_to_the_largest_value() -> None:
 
 @pytest.mark.parametrize(("precision", "passes"), [("f32", False), ("bf16", True), ("f16", True)])
 def test_the_devices_precision_sets_the_tolerance(precision: str, passes: bool) -> None:
-    error, wrong = one(floats(1.005), floats(1.0), precision)
+    error, wrong = one(floats(1.005), floats(1.0), tolerance_of(precision))
     assert error == pytest.approx(0.005, rel=1e-3)
     assert (wrong == "") is passes
 
@@ -64,7 +64,7 @@ def test_strings_must_be_equal() -> None:
 
 
 def test_bfloat16_counts_as_floating_point() -> None:
-    error, wrong = one(np.array([1.0], ml_dtypes.bfloat16), np.array([1.0078125], ml_dtypes.bfloat16), "bf16")
+    error, wrong = one(np.array([1.0], ml_dtypes.bfloat16), np.array([1.0078125], ml_dtypes.bfloat16), 2e-2)
     assert 0 < error < 0.01
     assert wrong == ""
 
@@ -75,12 +75,23 @@ def test_another_shape_or_type_is_said() -> None:
 
 
 def test_a_missing_output_is_said() -> None:
-    assert "'y' is missing" in compare({}, {"y": floats(1)}, "f32")[1]
+    assert "'y' is missing" in compare({}, {"y": floats(1)}, 1e-4)[1]
 
 
 def test_what_the_reference_does_not_hold_is_not_compared() -> None:
-    assert compare({"y": floats(1), "random": floats(9)}, {"y": floats(1)}, "f32") == (0.0, "")
+    assert compare({"y": floats(1), "random": floats(9)}, {"y": floats(1)}, 1e-4) == (0.0, "")
 
 
 def test_empty_outputs_are_equal() -> None:
     assert one(np.empty((0, 3), np.float32), np.empty((0, 3), np.float32)) == (0.0, "")
+
+
+def test_sixteen_bit_tensors_loosen_the_tolerance_of_an_exact_device() -> None:
+    assert tolerance_of("f32", [np.dtype(np.float32), np.dtype(np.int64)]) == 1e-4
+    assert tolerance_of("f32", [np.dtype(np.float16)]) == 1e-2
+    assert tolerance_of("f16", [np.dtype(ml_dtypes.bfloat16)]) == 2e-2
+
+
+def test_what_quantises_is_only_held_against_garbage() -> None:
+    assert tolerance_of("f32", quantises=True) == COARSE_TOLERANCE
+    assert tolerance_of("int8") == COARSE_TOLERANCE

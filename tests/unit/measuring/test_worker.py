@@ -11,7 +11,7 @@ import pytest
 from mosaic_onnx.backends.base import KernelTime
 from mosaic_onnx.devices import Device
 from mosaic_onnx.measuring.meter import LocalMeter, Meter, address_of, open_meter
-from mosaic_onnx.measuring.slices import Outcome
+from mosaic_onnx.measuring.slices import Outcome, Trial
 from mosaic_onnx.measuring.timing import Budget
 from mosaic_onnx.measuring.worker import ChildMeter
 from tests.unit.backends.helpers import unary
@@ -32,7 +32,7 @@ def child(backend: Fake, limit_s: float = 30.0) -> Iterator[Meter]:
 
 
 def measure(meter: Meter) -> Outcome:
-    return meter.measure(NEG, {"x": X}, {"y": -X}, BUDGET)
+    return meter.measure(NEG, Trial({"x": X}, {"y": -X}, 1e-4, BUDGET))
 
 
 def test_a_child_measures_as_this_process_does() -> None:
@@ -78,9 +78,11 @@ def test_a_refusal_comes_with_its_words() -> None:
         assert measure(meter).reason == "does not compile: no such operator"
 
 
-def test_a_wrong_result_is_a_reason() -> None:
+def test_a_wrong_result_is_said() -> None:
     with child(fake_backends.WRONG) as meter:
-        assert "its result is wrong: output 'y' is off by 2.0e+00" in measure(meter).reason
+        outcome = measure(meter)
+        assert outcome.reason == ""
+        assert outcome.wrong == "output 'y' is off by 2.0e+00 of its largest value"
 
 
 def test_what_a_library_prints_does_not_disturb_the_answers() -> None:
