@@ -6,8 +6,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from mosaic_onnx.costs import CostTable
+from mosaic_onnx.errors import UsageError
 from mosaic_onnx.planner.algorithm1 import algorithm1
+from mosaic_onnx.planner.baselines.ablations import hca, hcca
+from mosaic_onnx.planner.baselines.best_of import best_of
+from mosaic_onnx.planner.baselines.greedy import greedy
+from mosaic_onnx.planner.baselines.preferred import preferred, preferred_on_demand
+from mosaic_onnx.planner.baselines.random_plans import random_plans
 from mosaic_onnx.planner.request import Answer, Request
+from mosaic_onnx.planner.spread import for_throughput, throughput
+from mosaic_onnx.planner.spread_cpsat import applies as spread_cpsat_applies
+from mosaic_onnx.planner.spread_cpsat import throughput_cpsat
 
 
 def always(table: CostTable, request: Request) -> bool:
@@ -29,14 +38,53 @@ class Method:
             there is no plan, ``MethodUnavailable`` where it needs what is not installed.
         help: one line for people.
         automatic: whether ``auto`` runs it on this table for this request.
+        words: what may follow the name after a colon (``preferred:npu``); empty for nothing.
     """
 
     function: Callable[[CostTable, Request], Answer]
     help: str
     automatic: Callable[[CostTable, Request], bool] = never
+    words: str = ""
 
 
 METHODS: Mapping[str, Method] = {
     "algorithm1": Method(algorithm1, "the paper's own Algorithm 1 in O(L²·S)", always),
+    "preferred": Method(
+        preferred,
+        "all that one device can hold on it, the rest by fallback; highest levels",
+        words="DEVICE[,FALLBACK…]",
+    ),
+    "preferred-on-demand": Method(
+        preferred_on_demand, "the same at the levels of the on-demand governor", words="DEVICE[,FALLBACK…]"
+    ),
+    "greedy": Method(
+        greedy, "every layer to the first listed device that can run it, as ONNX Runtime does", words="DEVICE,…"
+    ),
+    "hca": Method(hca, "MOSAIC blind to communication and levels"),
+    "hcca": Method(hcca, "MOSAIC blind to levels"),
+    "random": Method(random_plans, "the best of N random plans (default 1)", words="N"),
+    "best-of": Method(best_of, "the best of N random plans (default 1000) and all simple methods' plans", words="N"),
+    "throughput": Method(
+        throughput,
+        "smallest largest device load: pipelines through downward-closed sets (exact where they are few), local search",
+        for_throughput,
+    ),
+    "throughput-cpsat": Method(
+        throughput_cpsat, "layers spread over devices by OR-tools' CP-SAT, with a bound", spread_cpsat_applies
+    ),
 }
 """In the order in which ``auto`` runs them."""
+
+
+def method_named(word: str) -> Method:
+    """The method that a request names: ``preferred:npu`` is ``preferred``, which reads the rest itself.
+
+    Raises:
+        UsageError: there is no such method, or it takes no words.
+    """
+    name, colon, _ = word.partition(":")
+    if name not in METHODS:
+        raise UsageError(f"there is no planner method {name!r}", f"one of: auto, {', '.join(METHODS)}")
+    if colon and not METHODS[name].words:
+        raise UsageError(f"planner method {name} takes nothing after a colon, got {word!r}")
+    return METHODS[name]

@@ -7,7 +7,7 @@ from typing import Literal
 
 from mosaic_onnx.costs import CostTable
 from mosaic_onnx.errors import InfeasibleError, UsageError
-from mosaic_onnx.planner.methods import METHODS
+from mosaic_onnx.planner.methods import METHODS, method_named
 from mosaic_onnx.planner.movements import HOST_MEMORY
 from mosaic_onnx.planner.request import TOLERANCE, Answer, MethodUnavailable, Placed, Proposal, Request, within
 from mosaic_onnx.planner.simulate import Timeline, simulate, value
@@ -131,8 +131,8 @@ def plan_of(
 
 
 def _check_request(table: CostTable, request: Request) -> None:
-    if request.method != "auto" and request.method not in METHODS:
-        raise UsageError(f"there is no planner method {request.method!r}", f"one of: auto, {', '.join(METHODS)}")
+    if request.method != "auto":
+        method_named(request.method)
     needs_joules = request.objective in ("energy", "edp") or request.budget_j is not None or request.pareto
     if needs_joules and table.layer_j is None and table.layer_names:
         raise UsageError("the profile has no joules, so only time can be planned", "use --objective latency")
@@ -149,7 +149,7 @@ def _ask(table: CostTable, request: Request) -> tuple[list[tuple[str, Answer]], 
     refusal: InfeasibleError | None = None
     for name in names:
         try:
-            answers.append((name, METHODS[name].function(table, request)))
+            answers.append((name, method_named(name).function(table, request)))
         except InfeasibleError as error:
             refusal = refusal or error
         except MethodUnavailable as error:
