@@ -1,0 +1,90 @@
+"""The workloads at the paper's granularity: layers, facts, and profiles on described devices."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from math import prod
+
+from onnx import TensorProto
+
+from mosaic_onnx.backends.base import LayerFacts
+from mosaic_onnx.backends.simulated import BACKEND
+from mosaic_onnx.devices import Device
+from mosaic_onnx.facts import known_shapes, layer_facts
+from mosaic_onnx.layers import LayerGraph, TensorInfo
+from mosaic_onnx.passes.layerize import Granularity, layerize
+from mosaic_onnx.passes.normalise import Normalised
+from mosaic_onnx.profiles import Cost, Profile, ProfileLayer
+from mosaic_onnx.zoo import WORKLOADS, Workload, build_shapes
+
+
+@dataclass(frozen=True)
+class Layered:
+    """One workload cut into the paper's layers.
+
+    Attributes:
+        workload: its row of Table I.
+        graph: the layers.
+        facts: [L] what each layer is made of.
+    """
+
+    workload: Workload
+    graph: LayerGraph
+    facts: tuple[LayerFacts, ...]
+
+
+@cache
+def layered(name: str, granularity: Granularity = "block") -> Layered:
+    """A workload's layers, from a graph whose weights have shapes but no data.
+
+    Args:
+        name: a name in ``zoo.WORKLOADS``.
+        granularity: ``block`` for the paper's layers; see ``passes.layerize``.
+    """
+    model = build_shapes(name)
+    tensors = {
+        tensor: TensorInfo(tensor, TensorProto.FLOAT, shape, 4 * prod(shape))
+        for tensor, shape in known_shapes(model.graph).items()
+    }
+    graph = layerize(Normalised(model, "", tensors), granularity)
+    return Layered(WORKLOADS[name], graph, layer_facts(graph, model))
+
+
+def described_profile(one: Layered, devices: Sequence[Device]) -> Profile:
+    """What simulated devices say of a workload, at every level: no measuring, no clock."""
+    layers = []
+    for layer, facts in zip(one.graph.layers, one.facts, strict=True):
+        said = {state: BACKEND.layer_cost(facts, device, state) for device in devices for state in device.states}
+        cost: Mapping[str, Cost | None] = {s: value if isinstance(value, Cost) else None for s, value in said.items()}
+        layers.append(
+            ProfileLayer(
+                name=layer.name,
+                inputs=layer.inputs,
+                outputs=layer.outputs,
+                cost=cost,
+                reasons={state: value for state, value in said.items() if isinstance(value, str)},
+                parameter_bytes=layer.parameter_bytes,
+                activation_bytes=layer.activation_bytes,
+                nodes=layer.nodes,
+                op_types=layer.op_types,
+            )
+        )
+    names = dict.fromkeys(
+        (*one.graph.inputs, *(t for layer in one.graph.layers for t in (*layer.inputs, *layer.outputs)))
+    )
+    return Profile(
+        model_name=one.workload.name,
+        devices=tuple(devices),
+        tensor_bytes={name: one.graph.tensors[name].bytes for name in names},
+        inputs=one.graph.inputs,
+        outputs=one.graph.outputs,
+        layers=tuple(layers),
+        copies=tuple(copy for device in devices for copy in BACKEND.copies(device)),
+    )
+
+
+def highest_only(devices: Sequence[Device]) -> tuple[Device, ...]:
+    """The devices with their highest level alone: D of Equation 6."""
+    return tuple(replace(device, levels=device.levels[-1:]) for device in devices)
