@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,17 +9,13 @@ import numpy as np
 from mosaic_onnx.costs import Floats
 from mosaic_onnx.planner.linear import LinearModel, Solved
 from mosaic_onnx.planner.placement import Placement
+from mosaic_onnx.planner.solver import new_solver
 
 if TYPE_CHECKING:
     from ortools.sat.python import cp_model
 
 RESOLUTION = float(1 << 40)
 """Whole units that the largest cost that matters is cut into."""
-
-
-def available() -> bool:
-    """Whether OR-tools is installed."""
-    return find_spec("ortools") is not None
 
 
 def solve_cpsat(model: LinearModel, problem: Placement, time_limit_s: float, seed: int = 0) -> Solved:
@@ -37,9 +32,7 @@ def solve_cpsat(model: LinearModel, problem: Placement, time_limit_s: float, see
     whole = np.floor(model.cost / unit).astype(np.int64)
     used = np.flatnonzero(whole)
     solver_model.minimize(cp_model.LinearExpr.weighted_sum([columns[i] for i in used], whole[used].tolist()))
-    solver = cp_model.CpSolver()
-    solver.parameters.max_time_in_seconds = max(time_limit_s, 0.05)
-    solver.parameters.random_seed = seed
+    solver = new_solver(time_limit_s, seed)
     status = solver.solve(solver_model)
     if status == cp_model.INFEASIBLE:
         return Solved(float("inf"), None, optimal=True)

@@ -70,7 +70,7 @@ def search(table: CostTable, criteria: Sequence[Weighed], transition_limit: int 
     """All plans that no other plan dominates in the criteria (one plan where there is one criterion); may be none.
 
     Raises:
-        TooLargeError: more transitions than the limit, or more orders of one slice than ``ORDER_LIMIT``.
+        TooLargeError: more sets and transitions than the limit, or more orders of one slice than ``ORDER_LIMIT``.
     """
     return _Search(table, criteria, transition_limit).run()
 
@@ -127,9 +127,7 @@ class _Search:
                 extra = [a + b for a, b in zip(copies, switch, strict=True)]
                 for option in options:
                     for label in labels:
-                        self.left -= 1
-                        if self.left < 0:
-                            raise TooLargeError
+                        self._count()
                         vector = self._extend(label.vector, option, extra, self.device[state])
                         if vector is not None:
                             yield after, _Label(vector, (option.order, state), label)
@@ -142,9 +140,15 @@ class _Search:
             for layer, needed in enumerate(self.before):
                 bit = 1 << layer
                 if not (done | held) & bit and not needed & ~(done | held) and held | bit not in found:
+                    self._count()
                     found.add(held | bit)
                     stack.append(held | bit)
         return sorted(found)
+
+    def _count(self) -> None:
+        self.left -= 1
+        if self.left < 0:
+            raise TooLargeError
 
     def _extend(
         self, vector: tuple[float, ...], option: _Option, extra: list[float], device: int

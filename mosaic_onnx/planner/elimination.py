@@ -127,7 +127,7 @@ def minimise(sizes: Sequence[int], factors: Sequence[Factor], order: Sequence[in
     best: list[tuple[tuple[int, ...], NDArray[np.integer]]] = []
     for variable in order:
         scope = tuple(sorted({other for factor in buckets[variable] for other in factor.scope} - {variable}))
-        table = _sum((*scope, variable), sizes, buckets[variable])
+        table = table_sum((*scope, variable), sizes, buckets[variable])
         best.append((scope, table.argmin(axis=-1).astype(np.min_scalar_type(sizes[variable]))))
         least = table.min(axis=-1)
         if scope:
@@ -141,7 +141,7 @@ def minimise(sizes: Sequence[int], factors: Sequence[Factor], order: Sequence[in
     return constant, picked
 
 
-def _sum(scope: tuple[int, ...], sizes: Sequence[int], factors: Sequence[Factor]) -> Floats:
+def table_sum(scope: tuple[int, ...], sizes: Sequence[int], factors: Sequence[Factor]) -> Floats:
     """Add tables over different variables up to one table with one axis per variable of the scope."""
     axis = {variable: index for index, variable in enumerate(scope)}
     total: Floats = np.zeros([sizes[variable] for variable in scope])

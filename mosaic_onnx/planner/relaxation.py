@@ -14,6 +14,7 @@ from mosaic_onnx.planner.floors import possible_states, useful_states
 from mosaic_onnx.planner.linear import SideConstraint
 from mosaic_onnx.planner.placement import Placement, placement, value
 from mosaic_onnx.planner.request import MethodUnavailable
+from mosaic_onnx.planner.solver import available
 from mosaic_onnx.planner.weights import Weighed
 
 LEVELS_KEPT = 1 << 20
@@ -142,7 +143,7 @@ def _integer_program(
     begun = time.monotonic()
     model = linear.linear_model(problem, sides)
     if solver == "cpsat":
-        if not cpsat_placement.available():
+        if not available():
             raise MethodUnavailable("OR-tools is not installed", "pip install 'mosaic-onnx[solver]'")
         solved = cpsat_placement.solve_cpsat(model, problem, time_limit_s, seed)
     else:

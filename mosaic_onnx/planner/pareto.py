@@ -1,0 +1,128 @@
+"""The front of seconds and joules: all plans that no other plan beats in both.
+
+Exact where the graph is small enough to be searched whole, or where placements are plans (no overheads, caps, segments,
+switches) and few enough. Else the best plans found for many weights, with a lower bound for each.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from mosaic_onnx.costs import CostTable
+from mosaic_onnx.errors import InfeasibleError, UsageError
+from mosaic_onnx.planner.bounds import bounded, front_bound, hull_of
+from mosaic_onnx.planner.conflicts import check_possible
+from mosaic_onnx.planner.goal import Rank, has_joules, rank_of
+from mosaic_onnx.planner.hull import everywhere
+from mosaic_onnx.planner.moves import improve
+from mosaic_onnx.planner.request import TOLERANCE, Answer, Proposal, Request
+from mosaic_onnx.planner.sequential import search_whole
+from mosaic_onnx.planner.simulate import Timeline, simulate
+from mosaic_onnx.planner.starts import implied_plans, one_state_plans
+from mosaic_onnx.planner.weights import Weights
+
+
+@dataclass(frozen=True)
+class FrontPlan:
+    """One plan of the front."""
+
+    proposal: Proposal
+    timeline: Timeline
+
+
+@dataclass(frozen=True)
+class Front:
+    """The front found.
+
+    Attributes:
+        plans: by rising seconds and falling joules.
+        exact: no plan lies below it.
+        how: in words, what was done.
+    """
+
+    plans: tuple[FrontPlan, ...]
+    exact: bool
+    how: str
+
+
+def pareto(table: CostTable, request: Request) -> Answer:
+    """The method: the front's plans as proposals; the bound is the objective's alone."""
+    found = front(table, request)
+    bound = bounded(table, replace(request, pareto=False), time.monotonic() + request.time_limit_s / 2)
+    return Answer(tuple(plan.proposal for plan in found.plans), bound.bound, bound.how)
+
+
+def pareto_fits(table: CostTable, request: Request) -> bool:
+    """Whether the front of sequential plans is asked for."""
+    return request.pareto and request.schedule == "sequential" and has_joules(table)
+
+
+def front(table: CostTable, request: Request) -> Front:
+    """The front of all sequential plans within the request's limits.
+
+    Raises:
+        UsageError: the table has no joules.
+        InfeasibleError: no plan runs every layer, or none keeps the limits.
+    """
+    if not has_joules(table):
+        raise UsageError("the profile has no joules, so there is no front of time and energy", "give `joules`")
+    check_possible(table)
+    asked = replace(request, pareto=True)
+    whole = search_whole(table, asked)
+    if whole is not None:
+        return _front(table, asked, whole.proposals, True, "whole search, exact")
+    points, uncovered = front_bound(table)
+    if points is not None and not uncovered:
+        plans = implied_plans(table, [point.states for point in points])
+        return _front(table, asked, plans, True, "front of placements, exact")
+    return _searched(table, asked)
+
+
+def _searched(table: CostTable, request: Request) -> Front:
+    """Good plans for the weights of the whole hull, each improved for its own weights."""
+    until = time.monotonic() + request.time_limit_s
+    hull = hull_of(table, until, request.seed)
+    hull.explore(everywhere)
+    found = one_state_plans(table)
+    answers = [answer for answer in hull.answers if answer.point is not None]
+    for index, answer in enumerate(answers):
+        starts = implied_plans(table, [answer.point.states]) if answer.point else []
+        runnable = _judged(table, [*starts, *found])
+        if runnable:
+            rank = _sum_rank(answer.weights)
+            best = min(runnable, key=lambda plan: rank(plan.timeline.seconds, plan.timeline.joules or 0.0))
+            left = max(until - time.monotonic(), 0.05) / (len(answers) - index)
+            found += [best.proposal, improve(table, best.proposal, rank, left)]
+    return _front(table, request, found, False, "plans for the weights of the lower hull, improved by moves")
+
+
+def _sum_rank(weights: Weights) -> Rank:
+    return lambda seconds, joules: (0.0, weights.seconds * seconds + weights.joules * joules)
+
+
+def _judged(table: CostTable, proposals: Sequence[Proposal]) -> list[FrontPlan]:
+    """The different proposals that can run, with the simulator's word."""
+    judged = []
+    for proposal in dict.fromkeys(proposals):
+        try:
+            judged.append(FrontPlan(proposal, simulate(table, proposal)))
+        except InfeasibleError:
+            continue
+    return judged
+
+
+def _front(table: CostTable, request: Request, proposals: Sequence[Proposal], exact: bool, how: str) -> Front:
+    """Judge the proposals and keep those that none beats; equal ones (up to rounding) once."""
+    rank = rank_of(request)
+    plans = [(plan.timeline.seconds, plan.timeline.joules or 0.0, plan) for plan in _judged(table, proposals)]
+    plans = sorted((plan for plan in plans if rank(plan[0], plan[1])[0] == 0.0), key=lambda plan: plan[:2])
+    kept: list[tuple[float, float, FrontPlan]] = []
+    for plan in plans:
+        if kept and plan[1] >= kept[-1][1] * (1 - TOLERANCE):
+            continue
+        if kept and plan[0] <= kept[-1][0] * (1 + TOLERANCE):
+            kept.pop()
+        kept.append(plan)
+    return Front(tuple(plan for _, _, plan in kept), exact, how)
