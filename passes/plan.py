@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from mosaic_onnx.passes.estimate import cost_table
-from mosaic_onnx.planner.request import Request
-from mosaic_onnx.planner.solve import solve
+from mosaic_onnx.planner.request import Proposal, Request
+from mosaic_onnx.planner.simulate import simulate
+from mosaic_onnx.planner.solve import plan_of, solve
 from mosaic_onnx.plans import Plan, Slice
 from mosaic_onnx.profiles import Profile
 
@@ -24,6 +25,17 @@ def plan_profile(profile: Profile, request: Request | None = None) -> Plan:
     plan = solution.plan
     meta = {"notes": list(solution.notes)} if solution.notes else {}
     return replace(plan, slices=tuple(_with_nodes(profile, item) for item in plan.slices), meta=meta)
+
+
+def plan_of_slices(profile: Profile, request: Request, method: str, proposal: Proposal) -> Plan:
+    """The plan of slices that somebody chose, with the simulator's word on it.
+
+    Raises:
+        InfeasibleError: they break a constraint of the profile.
+    """
+    table = cost_table(profile)
+    plan = plan_of(table, request, method, proposal, simulate(table, proposal, request.schedule))
+    return replace(plan, slices=tuple(_with_nodes(profile, item) for item in plan.slices))
 
 
 def _with_nodes(profile: Profile, item: Slice) -> Slice:

@@ -1,0 +1,241 @@
+"""The compiler: passes in order, from a model file to slices that are measured and proved."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from mosaic_onnx.backends.base import Array, CostSource, SliceModel
+from mosaic_onnx.cache import Cache
+from mosaic_onnx.constraints import Constraints, constrain
+from mosaic_onnx.errors import ModelError
+from mosaic_onnx.inputs import make_inputs, read_inputs
+from mosaic_onnx.layers import LayerGraph
+from mosaic_onnx.measuring.progress import Progress
+from mosaic_onnx.model import OpenedModel, custom_operators, open_model, runtime_accepts
+from mosaic_onnx.passes.annotate import annotate
+from mosaic_onnx.passes.deliver import (
+    PLAN,
+    Candidate,
+    Contest,
+    contest,
+    contest_by_prediction,
+    single_device_plan,
+)
+from mosaic_onnx.passes.layerize import Granularity, layerize
+from mosaic_onnx.passes.normalise import Normalised, normalise
+from mosaic_onnx.passes.plan import plan_profile
+from mosaic_onnx.passes.profile import ProfileOptions, profile_model
+from mosaic_onnx.passes.rewrite import slice_models
+from mosaic_onnx.passes.verify import Verifiable, Verify
+from mosaic_onnx.planner.request import Request
+from mosaic_onnx.plans import Plan
+from mosaic_onnx.profiles import Profile
+from mosaic_onnx.proof.report import VerifyReport
+from mosaic_onnx.runtime.executor import open_program
+from mosaic_onnx.selection import Selection
+
+Note = Callable[[str], None]
+
+
+def say_nothing(text: str) -> None:
+    """The note of who wants none."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What a compilation is told.
+
+    Attributes:
+        request: what the plan is best at, by which method.
+        constraints: pins, forbids and caps.
+        input_shapes: shapes of dynamic inputs, by name.
+        inputs: a file of inputs; None makes them up from ``seed``.
+        seed: of made-up inputs.
+        granularity: what one layer is.
+        fallback: deliver a single device where the plan is not faster (do no harm).
+        cache: where measurements are kept; None measures everything anew.
+    """
+
+    request: Request = field(default_factory=Request)
+    constraints: Constraints = field(default_factory=Constraints)
+    input_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    inputs: Path | None = None
+    seed: int = 0
+    granularity: Granularity = "fused"
+    fallback: bool = True
+    cache: Cache | None = None
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A model that can be measured.
+
+    Attributes:
+        opened: as the file has it.
+        normalised: sorted, shapes concrete.
+        graph: its layers.
+        inputs: what it is run with.
+    """
+
+    opened: OpenedModel
+    normalised: Normalised
+    graph: LayerGraph
+    inputs: Mapping[str, Array]
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Names of the model's outputs."""
+        return tuple(value.name for value in self.normalised.model.graph.output)
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """What a compilation found.
+
+    Attributes:
+        prepared: the model.
+        selection: devices that took part.
+        profile: what was measured.
+        planned: the plan that the planner made.
+        contest: how it did against the single devices.
+        plan: what is delivered.
+        slices: its slices, in its order.
+        proof: that they compute what the uncut model computes.
+    """
+
+    prepared: Prepared
+    selection: Selection
+    profile: Profile
+    planned: Plan
+    contest: Contest
+    plan: Plan
+    slices: tuple[SliceModel, ...]
+    proof: VerifyReport
+
+
+def prepare(path: Path, recipe: Recipe, note: Note = say_nothing) -> Prepared:
+    """Open, normalise and layerize a model; assumptions are said aloud through ``note``.
+
+    Raises:
+        ModelError: the file is refused.
+        UsageError: the given shapes do not fit.
+    """
+    opened = open_model(path)
+    normalised = normalise(opened, recipe.input_shapes)
+    for text in (*normalised.defaults, *normalised.notes):
+        note(text)
+    model = normalised.model
+    inputs = make_inputs(model, recipe.seed) if recipe.inputs is None else read_inputs(recipe.inputs, model)
+    return Prepared(opened, normalised, layerize(normalised, recipe.granularity), inputs)
+
+
+def measure(prepared: Prepared, selection: Selection, recipe: Recipe, progress: Progress | None = None) -> Profile:
+    """Measure every layer on every device.
+
+    Raises:
+        ModelError: no device can run some layer; the message names it, and says what ONNX Runtime says of the model.
+        BackendError: a device failed.
+    """
+    refuse_unknown_operators(prepared, selection)
+    options = ProfileOptions(
+        model_name=prepared.opened.path.name,
+        model_sha256=prepared.opened.sha256,
+        inputs=prepared.inputs,
+        seed=recipe.seed,
+        cache=recipe.cache,
+        versions=selection.versions,
+    )
+    return profile_model(prepared.normalised, prepared.graph, selection.chosen, selection.backends, options, progress)
+
+
+def refuse_unknown_operators(prepared: Prepared, selection: Selection) -> None:
+    """Refuse a model that no device can run, naming the thing.
+
+    Raises:
+        ModelError: a layer has no device, or ONNX Runtime, the reference, does not take the model at all.
+    """
+    claims = annotate(prepared.normalised, prepared.graph, selection.chosen, selection.backends)
+    for layer, reasons in zip(prepared.graph.layers, claims.reasons, strict=True):
+        if len(reasons) == len(selection.chosen):
+            words = "; ".join(f"{name}: {reason}" for name, reason in reasons.items())
+            raise ModelError(f"no device can run layer {layer.name}: {words}", "name another device with -d")
+    refusal = runtime_accepts(prepared.opened)
+    if refusal is not None:
+        custom = custom_operators(prepared.opened.model)
+        names = ", ".join(f"{operator} ({nodes[0]})" for operator, nodes in custom.items())
+        hint = f"operators outside ONNX's own domains: {names}" if names else "export the model again for ONNX Runtime"
+        raise ModelError(f"{prepared.opened.path.name}: {refusal}", hint)
+
+
+def compile_model(
+    path: Path,
+    selection: Selection,
+    recipe: Recipe,
+    note: Note = say_nothing,
+    progress: Progress | None = None,
+) -> Compiled:
+    """From a model file to slices that are planned, measured and proved; nothing is written.
+
+    Raises:
+        ModelError: the model is refused.
+        InfeasibleError: no plan satisfies the constraints.
+        BackendError: a device failed.
+    """
+    prepared = prepare(path, recipe, note)
+    profile = constrain(measure(prepared, selection, recipe, progress), recipe.constraints)
+    planned = plan_profile(profile, recipe.request)
+    candidates = _candidates(prepared, selection, profile, planned)
+    judged = _contest(prepared, selection, recipe, candidates, note)
+    chosen = next(one for one in candidates if one.name == judged.winner)
+    proof = prove(prepared, selection, chosen)
+    return Compiled(prepared, selection, profile, planned, judged, chosen.plan, chosen.slices, proof)
+
+
+def _candidates(prepared: Prepared, selection: Selection, profile: Profile, planned: Plan) -> tuple[Candidate, ...]:
+    """The plan, and each device that can run the whole model alone."""
+    plans = {PLAN: planned}
+    for device in selection.chosen:
+        alone = single_device_plan(profile, device.name, planned)
+        if alone is not None:
+            plans[device.name] = alone
+    model, folder = prepared.normalised.model, prepared.normalised.folder
+    return tuple(Candidate(name, plan, slice_models(model, folder, plan, profile)) for name, plan in plans.items())
+
+
+def _contest(
+    prepared: Prepared, selection: Selection, recipe: Recipe, candidates: tuple[Candidate, ...], note: Note
+) -> Contest:
+    """Which candidate is delivered."""
+    if recipe.request.min_slice_count:
+        note(f"at least {recipe.request.min_slice_count} slices were asked for: do-no-harm is off")
+        return Contest(PLAN, "slices were forced (--min-slices): do-no-harm is off")
+    if not recipe.fallback:
+        note("--no-fallback: do-no-harm is off")
+        return Contest(PLAN, "do-no-harm is off (--no-fallback)")
+    stated = [device.name for device in selection.chosen if _is_stated(selection, device.backend)]
+    if recipe.request.objective != "latency" or stated:
+        return contest_by_prediction(candidates)
+    return contest(candidates, selection.by_name, selection.backends, prepared.inputs, prepared.outputs)
+
+
+def _is_stated(selection: Selection, backend: str) -> bool:
+    """Whether a backend's times are stated, not measured."""
+    return isinstance(selection.backends.get(backend), CostSource)
+
+
+def prove(prepared: Prepared, selection: Selection, chosen: Candidate) -> VerifyReport:
+    """Every slice and the whole against the uncut, unoptimised model."""
+    devices = selection.by_name
+    with open_program(
+        chosen.slices,
+        replace(chosen.plan, schedule="sequential") if len(chosen.slices) == 1 else chosen.plan,
+        devices,
+        selection.backends,
+        inputs=tuple(prepared.inputs),
+        outputs=prepared.outputs,
+    ) as program:
+        normalised = prepared.normalised
+        work = Verifiable(normalised.model, normalised.folder, chosen.slices, program, devices, prepared.inputs)
+        return Verify()(work)
