@@ -13,6 +13,7 @@ from mosaic_onnx.planner.baselines.best_of import best_of
 from mosaic_onnx.planner.baselines.greedy import greedy
 from mosaic_onnx.planner.baselines.preferred import preferred, preferred_on_demand
 from mosaic_onnx.planner.baselines.random_plans import random_plans
+from mosaic_onnx.planner.interval import interval
 from mosaic_onnx.planner.request import Answer, Request
 from mosaic_onnx.planner.spread import for_throughput, throughput
 from mosaic_onnx.planner.spread_cpsat import applies as spread_cpsat_applies
@@ -48,7 +49,8 @@ class Method:
 
 
 METHODS: Mapping[str, Method] = {
-    "algorithm1": Method(algorithm1, "the paper's own Algorithm 1 in O(L²·S)", always),
+    "interval": Method(interval, "MOSAIC's dynamic program over consecutive layers in O(L·S), exact on chains", always),
+    "algorithm1": Method(algorithm1, "the paper's own Algorithm 1 in O(L²·S)"),
     "preferred": Method(
         preferred,
         "all that one device can hold on it, the rest by fallback; highest levels",
