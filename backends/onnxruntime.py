@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import onnx
 
 from mosaic_onnx.backends.base import Absent, Array, Found, KernelTime, Memory, Runner, SliceModel
+from mosaic_onnx.backends.integers import integer_arithmetic
 from mosaic_onnx.backends.ort_kernels import read_kernels, recording_folder, run_repeatedly
+from mosaic_onnx.backends.ort_known import EXTRAS, NAME, PLUGIN_DEVICES, known
+from mosaic_onnx.backends.ort_memory import OrtMemory, memory_of_type
 from mosaic_onnx.backends.ort_options import OrtOptions, read_options
-from mosaic_onnx.backends.ort_plugins import Plugins
+from mosaic_onnx.backends.ort_plugins import Plugins, is_installed
+from mosaic_onnx.backends.ort_probe import probe
 from mosaic_onnx.backends.ort_runner import OrtRunner
 from mosaic_onnx.backends.ort_session import caller_cores, idle_providers, make_session
 from mosaic_onnx.devices import Device
 from mosaic_onnx.errors import BackendError, MosaicError
-
-NAME = "onnxruntime"
 
 
 @dataclass(frozen=True)
@@ -41,15 +44,19 @@ class OnnxRuntime:
             idle = idle_providers()
         except Exception as error:  # a broken installation must be a line, not a crash
             return Found(absent=(Absent("cpu", NAME, f"onnxruntime cannot be imported: {error}"),))
+        plugins = _find_plugins()
         absent = tuple(
             Absent(provider, NAME, "built into onnxruntime; a device entry makes it a device: docs/devices.md")
             for provider in idle
         )
-        return Found((Device("cpu", backend=NAME),), absent, {"onnxruntime": ort.__version__})
+        versions = {"onnxruntime": ort.__version__, **plugins.versions}
+        return Found((Device("cpu", backend=NAME), *plugins.devices), (*plugins.absent, *absent), versions)
 
     def supports(self, node: onnx.NodeProto, device: Device) -> str | None:
         """None if the provider may take the node, else the reason; loading the slice verifies it."""
-        return None
+        options = read_options(device)
+        reason = known(options.provider).refused.get(node.op_type) if not node.domain else None
+        return f"{node.op_type}: {reason}" if reason else None
 
     def load(self, model: SliceModel, device: Device) -> Runner:
         """Compile a slice for a device.
@@ -61,11 +68,27 @@ class OnnxRuntime:
         options = read_options(device)
         label = _label(model, device)
         session = self._session(model, options, label)
-        return OrtRunner(session, label, caller_cores(options))
+        return OrtRunner(
+            session,
+            label,
+            caller_cores(options),
+            self._memory(options, device),
+            self.plugins.turn(options) if known(options.provider).takes_turns else None,
+            known(options.provider).narrows_integers,
+        )
 
     def memory(self, device: Device) -> Memory | None:
-        """The device's own memory; None where it shares host's."""
-        return None
+        """The device's own memory; None where it shares host's.
+
+        Raises:
+            BackendError: the device's provider cannot be loaded.
+        """
+        return self._memory(read_options(device), device)
+
+    def _memory(self, options: OrtOptions, device: Device) -> OrtMemory | None:
+        if options.own_memory:
+            return memory_of_type(device.name, options.own_memory, options.hardware)
+        return self.plugins.memory(options, device.name) if options.is_plugin else None
 
     def can_crash(self, device: Device) -> bool:
         """Vendors' providers may take the process with them; ONNX Runtime's own CPU provider does not."""
@@ -90,6 +113,10 @@ class OnnxRuntime:
             return read_kernels(Path(session.end_profiling()))
 
     def _session(self, model: SliceModel, options: OrtOptions, label: str, record_to: str | None = None) -> Any:
+        self.plugins.claim_options(options)
+        if known(options.provider).narrows_integers and (node := integer_arithmetic(model.model)) is not None:
+            name = node.name or node.output[0]
+            raise BackendError(f"{label}: {options.provider} saturates integers where ONNX wraps them (node {name!r})")
         try:
             return make_session(model, options, self._ep_devices(options), record_to)
         except MosaicError:
@@ -103,6 +130,25 @@ class OnnxRuntime:
 
 def _label(model: SliceModel, device: Device) -> str:
     return f"slice {model.model.graph.name or ', '.join(model.outputs)!r} on {device.name}"
+
+
+@cache
+def _find_plugins() -> Found:
+    """Known plugin devices, each tried in a process of its own; one look a process, since it costs a second."""
+    here = [device for device in PLUGIN_DEVICES if is_installed(str(device.options["package"]))]
+    verdicts = dict(zip((device.name for device in here), probe(here), strict=True))
+    devices, absent, versions = [], [], {}
+    for device in PLUGIN_DEVICES:
+        package = str(device.options["package"])
+        verdict = verdicts.get(device.name)
+        if verdict is None:
+            absent.append(Absent(device.name, NAME, f"not installed: pip install 'mosaic-onnx[{EXTRAS[package]}]'"))
+        elif verdict.reason:
+            absent.append(Absent(device.name, NAME, verdict.reason))
+        else:
+            devices.append(replace(device, simulated=verdict.hardware == "cpu"))
+            versions[package] = verdict.version
+    return Found(tuple(devices), tuple(absent), versions)
 
 
 BACKEND = OnnxRuntime()

@@ -5,11 +5,12 @@ Everything here was seen on OpenVINO 2026.4's CPU plugin; each refusal says what
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 
 import onnx
-from onnx import AttributeProto, TensorProto, helper
+from onnx import TensorProto, helper
 
+from mosaic_onnx.backends.integers import with_bodies
 from mosaic_onnx.backends.ort_types import numpy_type
 
 _TYPES = frozenset(
@@ -44,7 +45,7 @@ _WRONG_OUTPUTS: Mapping[tuple[str, str], slice] = {
 
 def unsupported_node(node: onnx.NodeProto) -> str | None:
     """Why OpenVINO cannot take the node, its bodies included; None where it may."""
-    for each in _with_bodies(node):
+    for each in with_bodies([node]):
         if each.domain not in _DOMAINS:
             return f"OpenVINO has no operators of domain {each.domain!r} ({each.op_type})"
         refuse = _REFUSALS.get(each.op_type)
@@ -56,7 +57,7 @@ def unsupported_node(node: onnx.NodeProto) -> str | None:
 
 def unsupported_slice(graph: onnx.GraphProto) -> str | None:
     """Why OpenVINO cannot take the slice, where the nodes alone do not show it; None where it may."""
-    nodes = [node for outer in graph.node for node in _with_bodies(outer)]
+    nodes = list(with_bodies(graph.node))
     weights = {tensor.name: tensor for tensor in graph.initializer}
     fixed = set(weights) | {name for node in nodes if node.op_type == "Constant" for name in node.output}
     read = {name for node in nodes for name in node.input} | {value.name for value in graph.output}
@@ -86,11 +87,10 @@ def slice_bounds(graph: onnx.GraphProto) -> set[str]:
     """Tensors that only say where Slice starts and ends: cutting them to 32 bits changes nothing."""
     bounds: set[str] = set()
     others = {value.name for value in graph.output}
-    for outer in graph.node:
-        for node in _with_bodies(outer):
-            is_slice = node.op_type == "Slice"
-            bounds.update(node.input[1:3] if is_slice else ())
-            others.update([node.input[0], *node.input[3:]] if is_slice else node.input)
+    for node in with_bodies(graph.node):
+        is_slice = node.op_type == "Slice"
+        bounds.update(node.input[1:3] if is_slice else ())
+        others.update([node.input[0], *node.input[3:]] if is_slice else node.input)
     return bounds - others
 
 
@@ -106,16 +106,6 @@ def unsupported_type(value: onnx.TypeProto) -> str | None:
     if element_type == TensorProto.STRING:
         return "OpenVINO's CPU plugin computes no strings"
     return f"OpenVINO's CPU plugin computes no {numpy_type(element_type)}"
-
-
-def _with_bodies(node: onnx.NodeProto) -> Iterator[onnx.NodeProto]:
-    """The node and the nodes of its bodies (If, Loop, Scan)."""
-    yield node
-    for attribute in node.attribute:
-        graphs = [attribute.g] if attribute.type == AttributeProto.GRAPH else attribute.graphs
-        for graph in graphs:
-            for inner in graph.node:
-                yield from _with_bodies(inner)
 
 
 def _top_k(node: onnx.NodeProto) -> str | None:

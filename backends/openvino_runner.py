@@ -11,10 +11,9 @@ import numpy as np
 
 from mosaic_onnx.backends.base import Array, Place
 from mosaic_onnx.backends.cores import pinned
+from mosaic_onnx.backends.integers import is_cut_to_32_bits, limited_to_32_bits, passes_32_bits
 from mosaic_onnx.errors import BackendError
 
-_NARROWED = frozenset({"int64", "uint64", "uint32"})
-_INT32 = np.iinfo(np.int32)
 _IN_PLACE: tuple[dict[str, object], bool, bool] = ({}, True, True)
 """Arguments of OpenVINO's own ``infer``: no new inputs, outputs shared, strings decoded."""
 
@@ -40,7 +39,7 @@ class Port:
     @property
     def is_narrowed(self) -> bool:
         """OpenVINO's CPU plugin computes these in int32, and wraps what does not fit."""
-        return self.dtype.name in _NARROWED
+        return is_cut_to_32_bits(self.dtype)
 
     def takes(self, shape: tuple[int, ...]) -> bool:
         """The shape is a legal one."""
@@ -163,10 +162,10 @@ class OpenvinoRunner:
         Raises:
             BackendError: it holds integers that OpenVINO would wrap without a word.
         """
-        if not port.is_narrowed or not array.size or (array.max() <= _INT32.max and array.min() >= _INT32.min):
+        if not port.is_narrowed or not passes_32_bits(array):
             return array
         if port.is_bound:
-            return np.clip(array, _INT32.min, _INT32.max)
+            return limited_to_32_bits(array)
         raise BackendError(
             f"{self._label}: input {port.name!r} holds integers beyond 32 bits, which OpenVINO would wrap",
             "pin the layers that read it to another device",

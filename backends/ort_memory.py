@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -38,12 +39,14 @@ class OrtBuffer:
         device: the device's name, for messages.
         dtype: element type of the host arrays that it exchanges.
         shape: its shape.
+        turn: held while the provider copies.
     """
 
     value: Any
     device: str
     dtype: np.dtype[np.generic]
     shape: tuple[int, ...]
+    turn: AbstractContextManager[object] = field(default_factory=nullcontext)
 
     def upload(self, array: Array) -> None:
         """Copy a host array in; returns when the array may be changed."""
@@ -63,7 +66,12 @@ class OrtBuffer:
                 "arrays must be contiguous and of the buffer's type and shape",
             )
         host = host_value(array)
-        ort.copy_tensors(*(([host], [self.value]) if upload else ([self.value], [host])))
+        source, destination = (host, self.value) if upload else (self.value, host)
+        try:
+            with self.turn:
+                ort.copy_tensors([source], [destination])
+        except Exception as error:  # the binding raises plain RuntimeError and its own types
+            raise BackendError(f"device {self.device}: a copy of {self.dtype} {self.shape} failed: {error}") from error
 
 
 @dataclass(frozen=True)
@@ -73,10 +81,12 @@ class OrtMemory:
     Attributes:
         device: the device's name, for messages.
         new_value: makes an ``ort.OrtValue`` there.
+        turn: held while the provider allocates and copies.
     """
 
     device: str
     new_value: Allocate
+    turn: AbstractContextManager[object] = field(default_factory=nullcontext)
 
     def allocate(self, dtype: np.dtype[np.generic], shape: tuple[int, ...]) -> OrtBuffer:
         """A new buffer; contents undefined.
@@ -88,7 +98,24 @@ class OrtMemory:
         if not lies_flat(element_type):
             raise BackendError(f"device {self.device}: tensors of {dtype} cannot lie in its memory")
         try:
-            value = self.new_value(tuple(shape), element_type)
+            with self.turn:
+                value = self.new_value(tuple(shape), element_type)
         except Exception as error:  # the binding raises plain RuntimeError and its own types
             raise BackendError(f"device {self.device}: no buffer of {dtype} {shape}: {error}") from error
-        return OrtBuffer(value, self.device, numpy_type(element_type), tuple(shape))
+        return OrtBuffer(value, self.device, numpy_type(element_type), tuple(shape), self.turn)
+
+
+def memory_of_type(device: str, device_type: str, number: int) -> OrtMemory:
+    """Memory of a built-in provider, by ONNX Runtime's name for the device type.
+
+    Args:
+        device: the device's name, for messages.
+        device_type: ``cuda``, ``dml``, ``webgpu``, …
+        number: which device of that type, counted from 0.
+    """
+    import onnxruntime as ort
+
+    return OrtMemory(
+        device,
+        lambda shape, element_type: ort.OrtValue.ortvalue_from_shape_and_type(shape, element_type, device_type, number),
+    )

@@ -5,8 +5,12 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import threading
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import Any
 
+from mosaic_onnx.backends.ort_known import EXTRAS, known
+from mosaic_onnx.backends.ort_memory import OrtMemory
 from mosaic_onnx.backends.ort_options import OrtOptions
 from mosaic_onnx.errors import BackendError, UsageError
 
@@ -19,6 +23,8 @@ class Plugins:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._library_of: dict[str, str] = {}
+        self._first_options: dict[str, dict[str, str]] = {}
+        self._turns: dict[str, threading.RLock] = {}
 
     def devices(self, options: OrtOptions) -> list[Any]:
         """The ``OrtEpDevice`` that the options ask for, its library registered.
@@ -48,14 +54,59 @@ class Plugins:
             )
         return [offered[options.hardware]]
 
+    def facts(self, options: OrtOptions) -> dict[str, str]:
+        """The chosen device's kind of ``hardware`` (cpu, gpu, npu) and the provider's ``version``."""
+        (chosen,) = self.devices(options)
+        return {"hardware": chosen.device.type.name.lower(), "version": str(chosen.ep_metadata.get("version", ""))}
+
+    def memory(self, options: OrtOptions, device: str) -> OrtMemory | None:
+        """The provider's own memory; None where it shares the host's."""
+        import onnxruntime as ort
+
+        (chosen,) = self.devices(options)
+        info = chosen.memory_info(ort.OrtDeviceMemoryType.DEFAULT)
+        if info is None or info.name == "Cpu":
+            return None
+        new_value = partial(ort.OrtValue.ortvalue_from_shape_and_type, memory_info=info)
+        return OrtMemory(device, new_value, self.turn(options))
+
+    def turn(self, options: OrtOptions) -> AbstractContextManager[object]:
+        """Held while the provider works: a lock where it takes only one thread at a time."""
+        if not known(options.provider).takes_turns:
+            return nullcontext()
+        with self._lock:
+            return self._turns.setdefault(options.provider, threading.RLock())
+
+    def claim_options(self, options: OrtOptions) -> None:
+        """Note the provider options of a session that is about to be made.
+
+        Raises:
+            UsageError: the provider would keep the options of an earlier session instead.
+        """
+        if not known(options.provider).keeps_first_options:
+            return
+        with self._lock:
+            first = self._first_options.setdefault(options.provider, dict(options.provider_options))
+        if first != dict(options.provider_options):
+            raise UsageError(
+                f"{options.provider} keeps the provider options of its first session in this process: {first}",
+                "give all its devices the same provider options, or use one process for each",
+            )
+
 
 def _library(options: OrtOptions) -> str:
     return options.library or str(_call(options.package, "get_library_path"))
 
 
+def is_installed(package: str) -> bool:
+    """Whether the Python package can be imported."""
+    return importlib.util.find_spec(package) is not None
+
+
 def _call(package: str, function: str) -> object:
-    if importlib.util.find_spec(package) is None:
-        raise BackendError(f"Python package {package} is not installed", f"pip install {package.replace('_', '-')}")
+    if not is_installed(package):
+        name = f"'mosaic-onnx[{EXTRAS[package]}]'" if package in EXTRAS else package.replace("_", "-")
+        raise BackendError(f"Python package {package} is not installed", f"pip install {name}")
     try:
         return getattr(importlib.import_module(package), function)()
     except Exception as error:  # a vendor's package may fail in any way

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, TypeGuard
 
 import numpy as np
 
 from mosaic_onnx.backends.base import Array, Place
 from mosaic_onnx.backends.cores import pinned
+from mosaic_onnx.backends.integers import is_cut_to_32_bits, passes_32_bits
 from mosaic_onnx.backends.ort_memory import OrtBuffer, OrtMemory, element_type_of_array, host_value
 from mosaic_onnx.backends.ort_session import assignment
 from mosaic_onnx.backends.ort_types import element_type_of, is_native, lies_flat, packed, unpacked
@@ -47,7 +49,13 @@ class OrtRunner:
     """A loaded slice."""
 
     def __init__(
-        self, session: Any, label: str, caller_cores: frozenset[int] | None = None, memory: OrtMemory | None = None
+        self,
+        session: Any,
+        label: str,
+        caller_cores: frozenset[int] | None = None,
+        memory: OrtMemory | None = None,
+        turn: AbstractContextManager[object] | None = None,
+        narrows_integers: bool = False,
     ) -> None:
         """Take over a session.
 
@@ -56,11 +64,15 @@ class OrtRunner:
             label: what messages call it: slice and device.
             caller_cores: where the calling thread is held meanwhile.
             memory: the device's own memory; None where it works in the host's.
+            turn: held while the provider works; None where threads may use it at once.
+            narrows_integers: the provider holds 64-bit integers in 32 bits.
         """
         self._session = session
         self._label = label
         self._cores = caller_cores
         self._memory = memory
+        self._turn = turn
+        self._narrows_integers = narrows_integers
         self._inputs = _ports(session.get_inputs(), session.get_input_memory_infos())
         self._outputs = _ports(session.get_outputs(), session.get_output_memory_infos())
         self._is_native = all(
@@ -79,7 +91,8 @@ class OrtRunner:
         if missing:
             raise BackendError(f"{self._label}: input {missing[0]!r} is missing")
         fed = {name: inputs[name] for name in self._inputs}
-        with self._named_failure(), pinned(self._cores):
+        self._check_integers(fed)
+        with self._named_failure(), pinned(self._cores), self._turn or nullcontext():
             if self._is_native:
                 return dict(zip(self._outputs, session._sess.run(list(self._outputs), fed, None), strict=True))
             return self._run_through_values(session, fed)
@@ -128,7 +141,9 @@ class OrtRunner:
             binding.bind_input(name, *_pointer(self._array(name, place)))
         for name, place in outputs.items():
             binding.bind_output(name, *_pointer(self._array(name, place)))
-        return self._call(session, binding, held)
+        narrowed = {name: array for name, array in inputs.items() if self._narrows_integers and _is_narrowed(array)}
+        check = partial(self._check_integers, narrowed) if narrowed else None
+        return self._call(session, binding, held, check)
 
     def _bind_in_device_memory(
         self, session: Any, inputs: Mapping[str, Place], outputs: Mapping[str, Place], memory: OrtMemory
@@ -182,7 +197,7 @@ class OrtRunner:
         after: Callable[[], None] | None = None,
     ) -> Callable[[], None]:
         """The call that runs in place; ``held`` lives as long as it does, since the binding keeps pointers only."""
-        raw, cores, named_failure = session._sess, self._cores, self._named_failure
+        raw, cores, turn, named_failure = session._sess, self._cores, self._turn, self._named_failure
 
         def call(_held: object = held) -> None:
             try:
@@ -192,14 +207,25 @@ class OrtRunner:
                     raise
 
         def call_with_care(_held: object = held) -> None:
-            with named_failure(), pinned(cores):
+            with named_failure(), pinned(cores), turn or nullcontext():
                 if before:
                     before()
                 raw.run_with_iobinding(binding, None)
                 if after:
                     after()
 
-        return call_with_care if cores or before or after else call
+        return call_with_care if cores or turn or before or after else call
+
+    def _check_integers(self, arrays: Mapping[str, Array]) -> None:
+        """Refuse integers that the provider would wrap without a word."""
+        if not self._narrows_integers:
+            return
+        for name, array in arrays.items():
+            if _is_narrowed(array) and passes_32_bits(array):
+                raise BackendError(
+                    f"{self._label}: input {name!r} holds integers beyond 32 bits, which the provider would wrap",
+                    "pin the layers that read it to another device",
+                )
 
     def _check_place(self, port: Port, place: Place) -> None:
         """Refuse what the session would misread: it is given pointers."""
@@ -250,6 +276,10 @@ class OrtRunner:
             raise
         except Exception as error:  # ONNX Runtime's exceptions share no base but Exception
             raise BackendError(f"{self._label}: {error}") from error
+
+
+def _is_narrowed(place: Place) -> TypeGuard[Array]:
+    return isinstance(place, np.ndarray) and is_cut_to_32_bits(place.dtype)
 
 
 def _cpu() -> Any:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import ctypes
+import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import onnx
 
 from mosaic_onnx.backends.base import SliceModel
 from mosaic_onnx.backends.cores import pinned
+from mosaic_onnx.backends.legalise import legalise
+from mosaic_onnx.backends.ort_known import known
 from mosaic_onnx.backends.ort_options import OrtOptions
 from mosaic_onnx.backends.ort_plugins import provider_options
 
@@ -93,9 +98,25 @@ def make_session(
         session.add_provider_for_devices(ep_devices, provider_options(options))
     else:
         arguments["providers"] = [(options.provider, provider_options(options))]
-    content = with_named_nodes(model.model).SerializeToString()
-    with pinned(frozenset(options.cores) if options.cores else None):
+    legal = legalise(model.model, known(options.provider).rewritten if options.legalise else ())
+    content = with_named_nodes(legal).SerializeToString()
+    quiet = nullcontext() if options.is_cpu else stdout_kept_clean()
+    with quiet, pinned(frozenset(options.cores) if options.cores else None):
         return ort.InferenceSession(content, session, enable_fallback=0, **arguments)
+
+
+@contextmanager
+def stdout_kept_clean() -> Iterator[None]:
+    """Send what a vendor's library prints to stdout to stderr: stdout belongs to results."""
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        yield
+    finally:
+        if os.name == "posix":
+            ctypes.CDLL(None).fflush(None)  # what C still holds back would come out of the real stdout later
+        os.dup2(kept, 1)
+        os.close(kept)
 
 
 def assignment(session: Any) -> Mapping[str, str]:

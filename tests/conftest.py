@@ -1,13 +1,16 @@
-"""Fixtures that every test may use."""
+"""Fixtures that every test may use, and what the ``provider`` marker means."""
 
 from __future__ import annotations
 
 import os
+from functools import cache
 from pathlib import Path
 
 import pytest
 
 SHARED = Path(os.environ.get("MOSAIC_SHARED", Path(__file__).parents[2] / "shared"))
+PROVIDERS_REQUIRED = os.environ.get("MOSAIC_REQUIRE_PROVIDERS") == "1"
+"""Set by ``make test-providers``: a provider that is absent fails its tests instead of skipping them."""
 
 
 @pytest.fixture(scope="session")
@@ -16,3 +19,25 @@ def shared() -> Path:
     if not (SHARED / "models" / "catalog.json").is_file():
         pytest.skip(f"shared test data is absent ({SHARED}): set MOSAIC_SHARED")
     return SHARED
+
+
+@cache
+def absence(name: str) -> str:
+    """Why a device is not here; empty where it is."""
+    from mosaic_onnx.registry import find_all
+
+    found = find_all()
+    if name in found.devices:
+        return ""
+    return next((each.reason for each in found.absent if each.name == name), "no backend knows it")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip a test whose provider is absent, or fail it where providers are required."""
+    for marker in item.iter_markers("provider"):
+        for name in marker.args:
+            reason = absence(name)
+            if reason and PROVIDERS_REQUIRED:
+                pytest.fail(f"provider {name} is absent: {reason}", pytrace=False)
+            if reason:
+                pytest.skip(f"provider {name} is absent ({reason}); `make test-providers` brings it")

@@ -1,0 +1,78 @@
+"""What is known of execution providers beforehand: their device entries, what they lack, how they must be treated."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from mosaic_onnx.devices import Device
+
+NAME = "onnxruntime"
+QNN = "QNNExecutionProvider"
+WEBGPU = "WebGpuExecutionProvider"
+
+
+@dataclass(frozen=True)
+class Known:
+    """One provider.
+
+    Attributes:
+        rewritten: operators that it lacks or gets wrong and that ``legalise`` can write otherwise.
+        refused: operators that it does not take (or takes and then fails at), with the reason.
+        keeps_first_options: the process keeps the provider options of its first session, whatever later ones say.
+        takes_turns: two threads must not use it at once, whatever sessions they use.
+        narrows_integers: it holds 64-bit integers in 32 bits, and saturates sums and products.
+    """
+
+    rewritten: tuple[str, ...] = ()
+    refused: Mapping[str, str] = field(default_factory=dict)
+    keeps_first_options: bool = False
+    takes_turns: bool = False
+    narrows_integers: bool = False
+
+
+_NO_KERNEL = "the WebGPU provider has no kernel for it"
+_NO_HTP = "the HTP has no such operator"
+
+KNOWN: Mapping[str, Known] = {
+    QNN: Known(
+        rewritten=("Dropout", "Mean"),
+        refused={name: _NO_HTP for name in ("Erf", "NonZero", "Shape", "Trilu")},
+        keeps_first_options=True,
+        narrows_integers=True,
+    ),
+    WEBGPU: Known(
+        rewritten=("Sum", "Mean", "Dropout", "LRN", "LogSoftmax", "IsNaN", "Sign"),
+        refused={name: _NO_KERNEL for name in ("GridSample", "NonZero", "Round")},
+        takes_turns=True,
+    ),
+}
+
+
+def known(provider: str) -> Known:
+    """What is known of a provider; nothing special of one that is not listed."""
+    return KNOWN.get(provider, Known())
+
+
+PLUGIN_DEVICES: tuple[Device, ...] = (
+    Device(
+        "qnn",
+        backend=NAME,
+        precision="f16",
+        io="host",
+        options={
+            "provider": QNN,
+            "package": "onnxruntime_qnn",
+            "provider_options.backend_path": "package:get_qnn_htp_path",
+            "provider_options.soc_model": "57",
+            "provider_options.htp_arch": "75",
+        },
+    ),
+    Device("webgpu", backend=NAME, options={"provider": WEBGPU, "package": "onnxruntime_ep_webgpu"}),
+)
+"""Entries of the plugins that `pip install mosaic-onnx[qnn,webgpu]` brings: all that they need to be devices.
+
+The ``soc_model`` makes QNN's simulator compute floats in 16 bits, as the real NPU does.
+"""
+EXTRAS: Mapping[str, str] = {"onnxruntime_qnn": "qnn", "onnxruntime_ep_webgpu": "webgpu"}
+"""Which extra of this package brings each plugin's Python package."""
