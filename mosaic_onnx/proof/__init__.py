@@ -1,0 +1,1 @@
+"""Proof that a partitioned model computes what the uncut one does."""

@@ -1,0 +1,144 @@
+"""Pass: the same outputs? Each slice against the uncut model's tensors, and the whole from end to end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+
+import onnx
+
+from mosaic_onnx.backends.base import Array, SliceModel
+from mosaic_onnx.devices import Device
+from mosaic_onnx.errors import BackendError, MosaicError
+from mosaic_onnx.proof.cuts import Subject, check_slices
+from mosaic_onnx.proof.differences import Difference, difference
+from mosaic_onnx.proof.judging import judge, precisions_of, tolerance_of
+from mosaic_onnx.proof.marks import find_marks
+from mosaic_onnx.proof.report import SliceCheck, TensorCheck, VerifyReport
+from mosaic_onnx.proof.sensitivity import ROUNDING, disturbances, element_types, rounding_of
+from mosaic_onnx.reference import Reference
+from mosaic_onnx.runtime.executor import Executor
+
+Progress = Callable[[int, int], None]
+"""Called with the slices that are checked and their number."""
+
+
+@dataclass(frozen=True)
+class Verifiable:
+    """What verification needs.
+
+    Attributes:
+        model: the uncut model, topologically sorted, types inferred.
+        folder: where its external data lies; None where there is none.
+        slices: what it is cut into, in the plan's order.
+        program: the slices, loaded.
+        devices: by name.
+        inputs: the model's inputs.
+    """
+
+    model: onnx.ModelProto
+    folder: str | None
+    slices: Sequence[SliceModel]
+    program: Executor
+    devices: Mapping[str, Device]
+    inputs: Mapping[str, Array]
+
+
+@dataclass(frozen=True)
+class Verify:
+    """Verifies a loaded program.
+
+    Attributes:
+        tolerance: largest error relative to an output's largest value; None: by the devices' precisions.
+        progress: told after every slice.
+    """
+
+    tolerance: float | None = None
+    progress: Progress | None = None
+
+    def __call__(self, work: Verifiable) -> VerifyReport:
+        """See ``VerifyReport``; the caller turns a failed one into an error.
+
+        Raises:
+            ModelError: there is no reference for this model.
+            BackendError: the reference cannot run on these inputs.
+        """
+        reference = Reference(work.model, work.folder)
+        try:
+            outputs = self._end_to_end(work, reference)
+            slices = self._slices(work, reference)
+        finally:
+            reference.close()
+        return VerifyReport(reference.runtime, tuple(slices), tuple(outputs), _notes(work, reference))
+
+    def _slices(self, work: Verifiable, reference: Reference) -> list[SliceCheck]:
+        subject = Subject(
+            work.model,
+            work.folder,
+            work.slices,
+            work.program.runners,
+            [work.devices[name] for name in work.program.device_names],
+            work.inputs,
+            self.tolerance,
+            {name: tensor.bytes for name, tensor in work.program.tensors.items()},
+        )
+        checks = []
+        for check in check_slices(subject, reference):
+            checks.append(check)
+            if self.progress is not None:
+                self.progress(len(checks), len(work.slices))
+        return checks
+
+    def _end_to_end(self, work: Verifiable, reference: Reference) -> list[TensorCheck]:
+        expected = reference.run(work.inputs)
+        try:
+            made = work.program.run(work.inputs)
+        except BackendError as error:
+            lost = [Difference(name, problem=f"the run failed: {error.message}") for name in expected]
+            return [TensorCheck(each.tensor, "failed", each) for each in lost]
+        used = {work.devices[name].precision for name in work.program.device_names} | precisions_of(work.model)
+        relative = self.tolerance or tolerance_of(used)
+        amount = max(map(rounding_of, used), default=ROUNDING["f32"])
+        marks = find_marks(work.model)
+        optimised = "ONNX Runtime's own optimised run of the uncut model is as far off"
+        sources = [
+            (optimised, _by_optimising(work, reference, expected)),
+            *disturbances(work.model, work.folder, reference, work.inputs, amount, element_types(work.model.graph)),
+        ]
+        return [judge(difference(name, made.get(name), expected[name]), relative, marks, sources) for name in expected]
+
+
+def _by_optimising(
+    work: Verifiable, reference: Reference, expected: Mapping[str, Array]
+) -> Callable[[], Mapping[str, Difference]]:
+    """How far the uncut model, optimised, is from the reference (up to several quantisation steps)."""
+
+    @cache
+    def found() -> Mapping[str, Difference]:
+        if reference.runtime != "ONNX Runtime":
+            return {}
+        try:
+            optimised = Reference(work.model, work.folder, "ONNX Runtime", optimisation="all")
+            try:
+                made = optimised.run(work.inputs)
+            finally:
+                optimised.close()
+        except MosaicError:
+            return {}
+        return {name: difference(name, made.get(name), array) for name, array in expected.items()}
+
+    return found
+
+
+def _notes(work: Verifiable, reference: Reference) -> tuple[str, ...]:
+    notes = []
+    if reference.runtime != "ONNX Runtime":
+        notes.append(
+            "ONNX Runtime's CPU provider cannot run the uncut model; the onnx package's evaluator is the reference"
+        )
+    notes += [f"slice {index} is not run in place: {why}" for index, why in work.program.handed_over.items()]
+    simulated = sorted({name for name in work.program.device_names if work.devices[name].simulated})
+    if simulated:
+        notes.append(f"simulated: {', '.join(simulated)}")
+    return tuple(notes)
