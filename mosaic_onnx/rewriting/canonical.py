@@ -1,0 +1,303 @@
+"""The canonical file: one model in which each slice is a function, and each crossing a call of ``mosaic.Transfer``.
+
+Any runtime that knows ONNX runs it: functions are inlined and the transfers' Identity falls away. Weights and constants
+stay outside, as function inputs, so that external data and more than 2 GiB work. Every value, node, piece of metadata
+and annotation of the input is still there, in the graph or in the function that now holds it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import onnx
+from onnx import helper
+
+from mosaic_onnx.devices import device_of
+from mosaic_onnx.errors import ModelError
+from mosaic_onnx.graphs import function_key, initializer_names, is_orderly, order_by_sources, put_in_order
+from mosaic_onnx.plans import Plan
+from mosaic_onnx.profiles import HOST, Profile
+from mosaic_onnx.rewriting.crossings import Crossing, Crossings, shared_memory
+from mosaic_onnx.rewriting.index import ModelIndex, index_model
+from mosaic_onnx.rewriting.tags import add_configuration, layer_annotation, set_metadata, slice_metadata
+
+DOMAIN = "mosaic"
+TRANSFER = "Transfer"
+IR_VERSION = 11
+"""The first with multi-device fields; the input's own is kept where it is higher, never raised beyond this."""
+
+
+@dataclass(frozen=True)
+class _Part:
+    """One slice: its nodes, and the values that pass its border."""
+
+    number: int
+    positions: list[int]
+    tensors: list[str]
+    parameters: list[str]
+    outputs: list[str]
+
+
+def partition(model: onnx.ModelProto, profile: Profile, plan: Plan) -> onnx.ModelProto:
+    """The model rewritten to the plan's slices; it is left as it is.
+
+    Args:
+        model: any model, sorted or not; shapes need not be known. External tensors stay external.
+        profile: whose layers name the model's nodes.
+        plan: whose slices cover every layer once.
+
+    Raises:
+        ModelError: profile or plan are not of this model, or the slices wait for each other.
+    """
+    result = onnx.ModelProto()
+    result.CopyFrom(model)
+    if not is_orderly(result):
+        put_in_order(result)
+    index = index_model(result)
+    parts = _parts(index, profile, plan)
+    result.ir_version = max(result.ir_version, IR_VERSION)
+    _keep_old_initialisers_constant(result, model.ir_version)
+    devices = [device_of(each.state) for each in plan.slices]
+    configuration = add_configuration(result, sorted(set(devices)))
+    names = _function_names(result, len(parts))
+    functions = [_function(index, part, names[part.number]) for part in parts]
+    calls = _lay_out(index, parts, names, profile, plan)
+    _tag(calls, profile, plan, configuration)
+    _replace_nodes(result, index, functions, calls)
+    _describe(result, profile, plan)
+    return result
+
+
+def _parts(index: ModelIndex, profile: Profile, plan: Plan) -> list[_Part]:
+    """The slices as sets of nodes, in an order in which each finds its inputs made."""
+    owner: dict[int, int] = {}
+    parts = []
+    for number in range(len(plan.slices)):
+        positions = index.positions(slice_nodes(profile, plan, number))
+        for position in positions:
+            if owner.setdefault(position, number) != number:
+                raise ModelError(f"node {_key(index, position)!r} is in two slices, {owner[position]} and {number}")
+        parts.append(_part(index, number, positions))
+    missing = [at for at in range(len(index.nodes)) if at not in owner and at not in index.constants]
+    if missing:
+        hint = "profile and plan must be of this very model"
+        raise ModelError(f"node {_key(index, missing[0])!r} is in no slice of the plan", hint)
+    sources = [{owner[index.maker[name]] for name in part.tensors if name in index.maker} for part in parts]
+    order = order_by_sources(sources, str)
+    if order.cycle:
+        raise ModelError(f"the plan's slices wait for each other: {' → '.join((*order.cycle, order.cycle[0]))}")
+    return [parts[number] for number in order.positions]
+
+
+def slice_nodes(profile: Profile, plan: Plan, number: int) -> list[str]:
+    """Keys of a slice's nodes: its own where the plan has them, else its layers'.
+
+    Raises:
+        ModelError: the profile does not say which nodes a layer has.
+    """
+    planned = plan.slices[number]
+    if planned.nodes:
+        return list(planned.nodes)
+    keys: list[str] = []
+    for layer in planned.layers:
+        if not 0 <= layer < len(profile.layers):
+            raise ModelError(f"slice {number} names layer {layer}, and the profile has {len(profile.layers)}")
+        nodes = profile.layers[layer].nodes
+        if not nodes:
+            hint = "profile the model again, or give each layer its nodes"
+            raise ModelError(f"layer {profile.layers[layer].name!r} of the profile names no nodes", hint)
+        keys.extend(nodes)
+    return keys
+
+
+def _part(index: ModelIndex, number: int, positions: list[int]) -> _Part:
+    read = index.external_reads(positions)
+    return _Part(
+        number,
+        positions,
+        tensors=[name for name in read if not index.is_parameter(name)],
+        parameters=[name for name in read if index.is_parameter(name)],
+        outputs=index.needed_outside(positions) or index.unread(positions),
+    )
+
+
+def _key(index: ModelIndex, position: int) -> str:
+    return next(key for key, at in index.position.items() if at == position)
+
+
+def _keep_old_initialisers_constant(model: onnx.ModelProto, ir_version: int) -> None:
+    """Before IR 4 every initialiser is an input and yet constant; from 4 on such an input could be overridden.
+
+    Their declarations move to the value infos, so that a runtime still folds and packs those weights.
+    """
+    if ir_version >= 4:
+        return
+    names = initializer_names(model.graph)
+    kept: list[onnx.ValueInfoProto] = []
+    moved: list[onnx.ValueInfoProto] = []
+    for value in model.graph.input:
+        copy = onnx.ValueInfoProto.FromString(value.SerializeToString())
+        (moved if value.name in names else kept).append(copy)
+    del model.graph.input[:]
+    model.graph.input.extend(kept)
+    present = {value.name for value in model.graph.value_info}
+    model.graph.value_info.extend(value for value in moved if value.name not in present)
+
+
+def _function_names(model: onnx.ModelProto, count: int) -> list[str]:
+    """Names for the slices' functions that no function of the model has."""
+    taken = {function.name for function in model.functions if function.domain == DOMAIN}
+    names = []
+    for number in range(count):
+        name = f"slice_{number:03d}"
+        while name in taken:
+            name += "_"
+        names.append(name)
+    return names
+
+
+def _function(index: ModelIndex, part: _Part, name: str) -> onnx.FunctionProto:
+    """One slice as a function over its tensors and parameters."""
+    function = onnx.FunctionProto(name=name, domain=DOMAIN)
+    function.input.extend([*part.tensors, *part.parameters])
+    function.output.extend(part.outputs)
+    function.node.extend(index.nodes[position] for position in part.positions)
+    function.opset_import.extend(index.model.opset_import)
+    named = {*index.made(part.positions), *part.tensors, *part.parameters}
+    # A type that is not written down is no value info that a checker takes.
+    infos = (info for info in index.model.graph.value_info if info.name in named)
+    function.value_info.extend(info for info in infos if info.type.WhichOneof("value"))
+    return function
+
+
+def _lay_out(
+    index: ModelIndex, parts: Sequence[_Part], names: Sequence[str], profile: Profile, plan: Plan
+) -> list[onnx.NodeProto]:
+    """Calls of the slices and transfers, in an order in which each finds its inputs made."""
+    outer = {*index.inputs, *index.outputs, *index.weights, *index.sparse_weights, *index.maker}
+    crossings = Crossings(plan, shared_memory(profile), profile.tensor_bytes, outer)
+    for name in index.inputs:
+        crossings.homes[name], crossings.base[name] = HOST, name
+    calls: list[onnx.NodeProto] = []
+    node_names = {node.name for node in index.nodes}
+    outputs = set(index.outputs)
+    for part in parts:
+        device = device_of(plan.slices[part.number].state)
+        values = [crossings.value_for(name, device) for name in part.tensors]
+        _add_transfers(crossings, calls, node_names)
+        for name in part.outputs:
+            crossings.homes[name] = device
+            is_moved = name in outputs and crossings.leaves_home(name)
+            crossings.base[name] = _free_name(f"{name}@{device}", crossings.taken) if is_moved else name
+            if is_moved:
+                crossings.taken.discard(name)
+        made = [crossings.base[name] for name in part.outputs]
+        node_name = _free_name(names[part.number], node_names)
+        call = helper.make_node(names[part.number], [*values, *part.parameters], made, node_name, domain=DOMAIN)
+        call.metadata_props.add(key="mosaic.slice", value=str(part.number))
+        calls.append(call)
+    for name in outputs & crossings.homes.keys() - set(index.inputs):
+        crossings.output_value(name)
+    _add_transfers(crossings, calls, node_names)
+    return calls
+
+
+def _free_name(wanted: str, taken: set[str]) -> str:
+    name, count = wanted, 1
+    while name in taken:
+        count += 1
+        name = f"{wanted}#{count}"
+    taken.add(name)
+    return name
+
+
+def _add_transfers(crossings: Crossings, calls: list[onnx.NodeProto], node_names: set[str]) -> None:
+    """Put the transfers that were asked for since the last time after the calls so far."""
+    for crossing in crossings.made:
+        calls.append(_transfer(crossing, _free_name(f"transfer/{crossing.value}", node_names)))
+    crossings.made.clear()
+
+
+def _transfer(crossing: Crossing, name: str) -> onnx.NodeProto:
+    call = helper.make_node(
+        TRANSFER,
+        [crossing.source_value],
+        [crossing.value],
+        name,
+        domain=DOMAIN,
+        source=crossing.source,
+        destination=crossing.destination,
+        bytes=crossing.bytes,
+    )
+    set_metadata(call.metadata_props, {"mosaic.tensor": crossing.tensor})
+    return call
+
+
+def _transfer_function(model: onnx.ModelProto) -> onnx.FunctionProto:
+    version = next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), 13)
+    return helper.make_function(
+        DOMAIN,
+        TRANSFER,
+        ["x"],
+        ["y"],
+        [helper.make_node("Identity", ["x"], ["y"])],
+        [helper.make_opsetid("", version)],
+        ["source", "destination", "bytes"],
+    )
+
+
+def _tag(calls: Sequence[onnx.NodeProto], profile: Profile, plan: Plan, configuration: str) -> None:
+    """Say on every call of a slice where it runs, and as which stage."""
+    for call in calls:
+        if call.op_type == TRANSFER:
+            destination = next(each.s.decode() for each in call.attribute if each.name == "destination")
+            if destination != HOST:
+                set_metadata(call.metadata_props, {"layer_ann": layer_annotation(destination)})
+            continue
+        number = int(call.metadata_props[0].value)
+        set_metadata(call.metadata_props, slice_metadata(profile, plan, number))
+        call.device_configurations.add(configuration_id=configuration, pipeline_stage=number)
+
+
+def _replace_nodes(
+    model: onnx.ModelProto,
+    index: ModelIndex,
+    functions: Sequence[onnx.FunctionProto],
+    calls: Sequence[onnx.NodeProto],
+) -> None:
+    """Constants stay, every other node gives way to the calls; inner value infos have moved into the functions."""
+    constants = [onnx.NodeProto.FromString(index.nodes[at].SerializeToString()) for at in sorted(index.constants)]
+    outer = {name for call in calls for name in (*call.input, *call.output)} | set(index.inputs)
+    moved = {info.name for function in functions for info in function.value_info} - outer
+    infos = [
+        onnx.ValueInfoProto.FromString(info.SerializeToString())
+        for info in model.graph.value_info
+        if info.name not in moved
+    ]
+    del model.graph.node[:]
+    model.graph.node.extend([*constants, *calls])
+    del model.graph.value_info[:]
+    model.graph.value_info.extend(infos)
+    model.functions.extend(functions)
+    keys = {function_key(function) for function in model.functions}
+    if (DOMAIN, TRANSFER, "") not in keys and any(call.op_type == TRANSFER for call in calls):
+        model.functions.append(_transfer_function(model))
+    if calls and all(entry.domain != DOMAIN for entry in model.opset_import):
+        model.opset_import.add(domain=DOMAIN, version=1)
+    if all(entry.domain not in ("", "ai.onnx") for entry in model.opset_import):
+        model.opset_import.add(domain="", version=13)
+
+
+def _describe(model: onnx.ModelProto, profile: Profile, plan: Plan) -> None:
+    devices = list(dict.fromkeys(device_of(each.state) for each in plan.slices))
+    described = {
+        "mosaic.objective": plan.objective,
+        "mosaic.schedule": plan.schedule,
+        "mosaic.slices": str(len(plan.slices)),
+        "mosaic.devices": json.dumps(devices, ensure_ascii=False),
+    }
+    if profile.model_sha256:
+        described["mosaic.source_sha256"] = profile.model_sha256
+    set_metadata(model.metadata_props, described)

@@ -1,0 +1,133 @@
+"""A graph by name: who makes and reads each value, its type, which values are parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import onnx
+
+from mosaic_onnx.errors import ModelError
+from mosaic_onnx.graphs import (
+    FunctionKey,
+    call_key,
+    every_node,
+    function_key,
+    node_keys,
+    parameter_nodes,
+    reads,
+    writes,
+)
+from mosaic_onnx.opening.input_shapes import given_inputs
+
+
+@dataclass(frozen=True)
+class ModelIndex:
+    """A sorted model's main graph by name.
+
+    Attributes:
+        model: the model; nothing here changes it.
+        nodes: nodes of the main graph in topological order, constants included.
+        position: of each node, by its key.
+        read: value names that each node reads, captures included.
+        maker: position of the node that makes each value.
+        readers: positions of the nodes that read each value.
+        weights: initialisers by name.
+        sparse_weights: sparse initialisers by name.
+        constants: positions of ``Constant`` nodes that are parameters.
+        inputs: the model's inputs that a caller must give.
+        outputs: the model's outputs, in order.
+        infos: declared values by name.
+        functions: model-local functions.
+    """
+
+    model: onnx.ModelProto
+    nodes: Sequence[onnx.NodeProto]
+    position: Mapping[str, int]
+    read: Sequence[Mapping[str, None]]
+    maker: Mapping[str, int]
+    readers: Mapping[str, Sequence[int]]
+    weights: Mapping[str, onnx.TensorProto]
+    sparse_weights: Mapping[str, onnx.SparseTensorProto]
+    constants: frozenset[int]
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    infos: Mapping[str, onnx.ValueInfoProto]
+    functions: Mapping[FunctionKey, onnx.FunctionProto]
+
+    def positions(self, keys: Iterable[str]) -> list[int]:
+        """Positions of nodes by their keys, sorted.
+
+        Raises:
+            ModelError: the model has no such node.
+        """
+        found = set()
+        for key in keys:
+            if key not in self.position:
+                raise ModelError(f"the model has no node {key!r}", "profile and plan must be of this very model")
+            found.add(self.position[key])
+        return sorted(found - self.constants)
+
+    def is_parameter(self, name: str) -> bool:
+        """Whether the value is a weight or a constant."""
+        return name in self.weights or name in self.sparse_weights or self.maker.get(name) in self.constants
+
+    def made(self, positions: Iterable[int]) -> list[str]:
+        """Values that the nodes make, in order."""
+        return [name for position in positions for name in writes(self.nodes[position])]
+
+    def external_reads(self, positions: Sequence[int]) -> list[str]:
+        """Values that the nodes read and do not make, parameters included, first use first."""
+        inside = set(self.made(positions))
+        return list(dict.fromkeys(name for at in positions for name in self.read[at] if name not in inside))
+
+    def needed_outside(self, positions: Sequence[int]) -> list[str]:
+        """Values that the nodes make and that other nodes, or the model's outputs, need."""
+        inside, outputs = set(positions), set(self.outputs)
+        return [
+            name
+            for name in self.made(positions)
+            if name in outputs or any(reader not in inside for reader in self.readers.get(name, ()))
+        ]
+
+    def unread(self, positions: Sequence[int]) -> list[str]:
+        """Values that the nodes make and nothing reads."""
+        return [name for name in self.made(positions) if not self.readers.get(name)]
+
+    def called_functions(self, positions: Iterable[int]) -> list[onnx.FunctionProto]:
+        """Model-local functions that the nodes call, directly or through others, in the model's order."""
+        found: set[FunctionKey] = set()
+        waiting = [self.nodes[position] for position in positions]
+        while waiting:
+            for node in every_node([waiting.pop()]):
+                key = call_key(node)
+                if key in self.functions and key not in found:
+                    found.add(key)
+                    waiting.extend(self.functions[key].node)
+        return [function for key, function in self.functions.items() if key in found]
+
+
+def index_model(model: onnx.ModelProto) -> ModelIndex:
+    """Index a model whose nodes are sorted (``graphs.put_in_order``)."""
+    graph = model.graph
+    nodes = list(graph.node)
+    read = [reads(node) for node in nodes]
+    readers: dict[str, list[int]] = {}
+    for position, names in enumerate(read):
+        for name in names:
+            readers.setdefault(name, []).append(position)
+    return ModelIndex(
+        model=model,
+        nodes=nodes,
+        position={key: position for position, key in enumerate(node_keys(graph))},
+        read=read,
+        maker={name: position for position, node in enumerate(nodes) for name in writes(node)},
+        readers=readers,
+        weights={tensor.name: tensor for tensor in graph.initializer},
+        sparse_weights={sparse.values.name: sparse for sparse in graph.sparse_initializer},
+        constants=frozenset(parameter_nodes(graph)),
+        inputs=tuple(value.name for value in given_inputs(graph)),
+        outputs=tuple(value.name for value in graph.output),
+        infos={value.name: value for value in (*graph.value_info, *graph.input, *graph.output)},
+        functions={function_key(function): function for function in model.functions},
+    )
