@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
+from mosaic_onnx.constraints import Constraints, constrain
+from mosaic_onnx.errors import InfeasibleError
+from mosaic_onnx.feasibility import check_feasible
 from mosaic_onnx.passes.estimate import cost_table
 from mosaic_onnx.planner.request import Proposal, Request
 from mosaic_onnx.planner.simulate import simulate
@@ -12,19 +15,41 @@ from mosaic_onnx.plans import Plan, Slice
 from mosaic_onnx.profiles import Profile
 
 
-def plan_profile(profile: Profile, request: Request | None = None) -> Plan:
+def plan_profile(profile: Profile, request: Request | None = None, constraints: Constraints | None = None) -> Plan:
     """The best plan of a profile that ``check_profile`` accepts, with the nodes of every slice.
 
-    Notes of the planner (a solver that is not installed, say) are in the plan's ``meta["notes"]``.
+    Notes of the planner (a solver that is not installed, say) are in the plan's ``meta["notes"]``; what was demanded is
+    in its ``constraints``.
 
     Raises:
         InfeasibleError: no plan satisfies the constraints.
-        UsageError: the request does not fit the profile.
+        UsageError: the request or the constraints do not fit the profile.
     """
-    solution = solve(cost_table(profile), request or Request())
-    plan = solution.plan
-    meta = {"notes": list(solution.notes)} if solution.notes else {}
-    return replace(plan, slices=tuple(_with_nodes(profile, item) for item in plan.slices), meta=meta)
+    request = request or Request()
+    if constraints is not None:
+        profile = constrain(profile, constraints)
+    try:
+        solution = solve(cost_table(profile), request)
+    except InfeasibleError:
+        check_feasible(profile)  # says it in names where it can
+        raise
+    return replace(
+        solution.plan,
+        slices=tuple(_with_nodes(profile, item) for item in solution.plan.slices),
+        constraints=(constraints.as_fields() if constraints else {}) | _demands(request),
+        meta={"notes": list(solution.notes)} if solution.notes else {},
+    )
+
+
+def _demands(request: Request) -> dict[str, object]:
+    """What a request demands beyond an objective."""
+    demands: dict[str, object] = {"deadline_s": request.deadline_s, "budget_j": request.budget_j}
+    demands = {name: value for name, value in demands.items() if value is not None}
+    if request.one_slice_per_device:
+        demands["one_slice_per_device"] = True
+    if request.min_slice_count:
+        demands["min_slice_count"] = request.min_slice_count
+    return demands
 
 
 def plan_of_slices(profile: Profile, request: Request, method: str, proposal: Proposal) -> Plan:
