@@ -1,1 +1,1 @@
-"""The paper's evaluation (section VI) on the simulated HiKey 970, as one call: ``reproduce``."""
+"""The paper's evaluation (section VI) on the simulated HiKey 970, as one call: ``run.reproduce``."""

@@ -15,7 +15,7 @@ import numpy as np
 from mosaic_onnx.devices import Device, Level
 from mosaic_onnx.estimators.communication import CopyFit, fit_line
 from mosaic_onnx.estimators.execution import execution_seconds
-from mosaic_onnx.estimators.levels import fill_levels
+from mosaic_onnx.estimators.levels import LevelErrors, fill_levels, leave_levels_out
 from mosaic_onnx.estimators.power import StaticPower
 from mosaic_onnx.passes.estimate import cost_table
 from mosaic_onnx.planner.interval import interval
@@ -98,6 +98,13 @@ def estimated_profile(measured: Profile, devices: Sequence[Device], seed: int = 
     )
     ends = replace(measured, layers=tuple(layers), copies=copies)
     return fill_levels(ends, {device.name: static_power(device) for device in devices})
+
+
+def level_errors(name: str, devices: Sequence[Device], overlap: float) -> tuple[LevelErrors, ...]:
+    """What the middle levels of each device are off when only the ends are profiled, without noise."""
+    bent = [_with(device, overlap=overlap) for device in devices]
+    statics = {device.name: static_power(device) for device in bent}
+    return leave_levels_out(described_profile(layered(name), bent), statics)
 
 
 def static_power(device: Device) -> StaticPower:

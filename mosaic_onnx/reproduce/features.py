@@ -17,7 +17,7 @@ from mosaic_onnx.reproduce.paper import DEVICES, FALLBACK
 from mosaic_onnx.reproduce.priors import POWERS, RATES
 from mosaic_onnx.reproduce.rates import CLASSES, LITTLE_MEMORY_FACTOR, Rates, devices
 from mosaic_onnx.reproduce.workloads import Layered, described_profile, highest_only, layered
-from mosaic_onnx.zoo import Workload
+from mosaic_onnx.zoo import WORKLOADS, Workload
 
 Pieces = tuple[tuple[int, int, int], ...]
 """Slices as (first, last, device)."""
@@ -62,7 +62,7 @@ def features(name: str) -> Features:
     one = layered(name)
     table = cost_table(described_profile(one, highest_only(devices(RATES, POWERS))))
     return Features(
-        workload=one.workload,
+        workload=WORKLOADS[name],
         gmac=_by_class(one, dense=False),
         dense_gmac=_by_class(one, dense=True),
         weight_mb=np.array([facts.parameter_bytes for facts in one.facts]) / 1e6,

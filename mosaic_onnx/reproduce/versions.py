@@ -89,7 +89,11 @@ def methods(objective: Objective, random_count: int) -> dict[str, str]:
 
 
 def evaluate(
-    names: Sequence[str], devices: Sequence[Device], random_count: int, objectives: Sequence[Objective]
+    names: Sequence[str],
+    devices: Sequence[Device],
+    random_count: int,
+    objectives: Sequence[Objective],
+    only: Sequence[str] = (),
 ) -> Outcomes:
     """Plan every version of every workload and let the simulator judge it.
 
@@ -98,12 +102,15 @@ def evaluate(
         devices: described devices with all their levels.
         random_count: random plans of the exhaustive version.
         objectives: what to plan for.
+        only: versions to evaluate; empty for all.
     """
     found: dict[tuple[str, Objective, str], Outcome] = {}
     for name in names:
         table = cost_table(described_profile(layered(name), devices))
         for objective in objectives:
             for version, method in methods(objective, random_count).items():
+                if only and version not in only:
+                    continue
                 found[name, objective, version] = _outcome(table, name, objective, version, method)
     return Outcomes(found, tuple(names))
 

@@ -17,7 +17,9 @@ from mosaic_onnx.layers import LayerGraph, TensorInfo
 from mosaic_onnx.passes.layerize import Granularity, layerize
 from mosaic_onnx.passes.normalise import Normalised
 from mosaic_onnx.profiles import Cost, Profile, ProfileLayer
-from mosaic_onnx.zoo import WORKLOADS, Workload, build_shapes
+from mosaic_onnx.zoo import build_shapes
+from mosaic_onnx.zoo.independent import NETWORKS
+from mosaic_onnx.zoo.weights import ShapesOnly
 
 
 @dataclass(frozen=True)
@@ -25,12 +27,12 @@ class Layered:
     """One workload cut into the paper's layers.
 
     Attributes:
-        workload: its row of Table I.
+        name: what it is called.
         graph: the layers.
         facts: [L] what each layer is made of.
     """
 
-    workload: Workload
+    name: str
     graph: LayerGraph
     facts: tuple[LayerFacts, ...]
 
@@ -40,16 +42,16 @@ def layered(name: str, granularity: Granularity = "block") -> Layered:
     """A workload's layers, from a graph whose weights have shapes but no data.
 
     Args:
-        name: a name in ``zoo.WORKLOADS``.
+        name: a name in ``zoo.WORKLOADS`` or ``zoo.independent.NETWORKS``.
         granularity: ``block`` for the paper's layers; see ``passes.layerize``.
     """
-    model = build_shapes(name)
+    model = NETWORKS[name](ShapesOnly()) if name in NETWORKS else build_shapes(name)
     tensors = {
         tensor: TensorInfo(tensor, TensorProto.FLOAT, shape, 4 * prod(shape))
         for tensor, shape in known_shapes(model.graph).items()
     }
     graph = layerize(Normalised(model, "", tensors), granularity)
-    return Layered(WORKLOADS[name], graph, layer_facts(graph, model))
+    return Layered(name, graph, layer_facts(graph, model))
 
 
 def described_profile(one: Layered, devices: Sequence[Device]) -> Profile:
@@ -75,7 +77,7 @@ def described_profile(one: Layered, devices: Sequence[Device]) -> Profile:
         (*one.graph.inputs, *(t for layer in one.graph.layers for t in (*layer.inputs, *layer.outputs)))
     )
     return Profile(
-        model_name=one.workload.name,
+        model_name=one.name,
         devices=tuple(devices),
         tensor_bytes={name: one.graph.tensors[name].bytes for name in names},
         inputs=one.graph.inputs,

@@ -68,12 +68,13 @@ class NetBuilder:
         stride: int = 1,
         *,
         padding: Padding = "same",
+        groups: int = 1,
         activation: Activation = "relu",
         gain: float = 1.0,
         name: str = "conv",
     ) -> Value:
-        """A dense convolution with bias (a folded batch norm) and its activation."""
-        out = self._convolve(x, channels, _pair(kernel), stride, padding=padding, gain=gain, name=name)
+        """A convolution with bias (a folded batch norm) and its activation."""
+        out = self._convolve(x, channels, _pair(kernel), stride, groups=groups, padding=padding, gain=gain, name=name)
         return self._activate(out, activation, name)
 
     def depthwise(

@@ -8,18 +8,35 @@ import numpy as np
 
 from mosaic_onnx.costs import CostTable
 from mosaic_onnx.planner.baselines.arguments import highest_states
+from mosaic_onnx.planner.baselines.random_plans import fits
 from mosaic_onnx.planner.interval import interval
-from mosaic_onnx.planner.request import Answer, Request
+from mosaic_onnx.planner.request import Answer, Placed, Proposal, Request
 
 
 def hca(table: CostTable, request: Request) -> Answer:
     """Heterogeneity- and constraint-aware only: plans as if copies were free and every device had one level."""
-    return Answer(interval(without_levels(without_copies(table)), request).proposals)
+    proposals = interval(without_levels(without_copies(table)), request).proposals
+    return Answer(tuple(joined(table, proposal) for proposal in proposals))
 
 
 def hcca(table: CostTable, request: Request) -> Answer:
     """The same aware of communication, blind to levels: every device at its highest."""
     return Answer(interval(without_levels(table), request).proposals)
+
+
+def joined(table: CostTable, proposal: Proposal) -> Proposal:
+    """The same with neighbouring slices of one state made one, as far as the cap allows.
+
+    A plan that thinks copies free is indifferent to such cuts; it would be unfair to charge it for them.
+    """
+    slices: list[Placed] = []
+    for placed in proposal:
+        grown = Placed((*slices[-1].layers, *placed.layers), placed.state) if slices else placed
+        if slices and slices[-1].state == placed.state and fits(table, grown):
+            slices[-1] = grown
+        else:
+            slices.append(placed)
+    return tuple(slices)
 
 
 def without_copies(table: CostTable) -> CostTable:

@@ -1,0 +1,162 @@
+"""The plots of the report: counterparts of the paper's Figures 3, 4 and 7 to 17. Needs matplotlib (extra report)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mosaic_onnx.backends.simulated_options import read_options
+from mosaic_onnx.device_file import read_shipped
+from mosaic_onnx.plans import Objective
+from mosaic_onnx.reproduce.findings import Findings, Governed
+from mosaic_onnx.reproduce.paper import DEVICES
+from mosaic_onnx.reproduce.versions import BASE, EXHAUSTIVE, MOSAIC
+from mosaic_onnx.reproduce.workloads import described_profile, layered
+from mosaic_onnx.zoo import WORKLOADS
+
+Series = Mapping[str, Sequence[float]]
+MEAN = "Average"
+NORMALISED: Mapping[Governed, str] = {
+    "latency": "latency over TF-GPU-O (simulated)",
+    "energy": "energy over TF-GPU-O (simulated)",
+}
+
+
+def draw_all(found: Findings, folder: Path) -> tuple[Path, ...]:
+    """Write every plot into ``folder``.
+
+    Raises:
+        ImportError: matplotlib is not installed.
+    """
+    import matplotlib
+
+    matplotlib.use("Agg")
+    drawn = [
+        _layers(folder, "figure_03_layer_seconds.png", energy=False),
+        _layers(folder, "figure_04_layer_joules.png", energy=True),
+        _copies(folder),
+        *_versions(found, folder),
+        *_estimation(found, folder),
+        *_planning(found, folder),
+    ]
+    return tuple(drawn)
+
+
+def _versions(found: Findings, folder: Path) -> list[Path]:
+    """Figures 8 to 13: versions normalised to TF-GPU-O, with the geometric mean."""
+    governed = {suffix: [f"TF-{device.upper()}-{suffix}" for device in DEVICES] for suffix in ("P", "O")}
+    all_versions = [*governed["P"], *governed["O"], EXHAUSTIVE, MOSAIC]
+    plots: list[tuple[str, Governed, tuple[str, ...], list[str]]] = [
+        ("figure_08_latency_large.png", "latency", found.large, all_versions),
+        ("figure_09_energy_large.png", "energy", found.large, all_versions),
+        ("figure_10_latency_components.png", "latency", found.large, [BASE, "HCA", MOSAIC]),
+        ("figure_11_energy_components.png", "energy", found.large, [BASE, "HCA", "HCCA", MOSAIC]),
+        ("figure_12_latency_small.png", "latency", found.small, all_versions),
+        ("figure_13_energy_small.png", "energy", found.small, all_versions),
+    ]
+    return [
+        _bars(folder / name, _codes(names), normalised(found, objective, names, versions), NORMALISED[objective])
+        for name, objective, names, versions in plots
+        if names
+    ]
+
+
+def normalised(found: Findings, objective: Objective, names: Sequence[str], versions: Sequence[str]) -> Series:
+    """By version: the figure of every workload over TF-GPU-O's, then their geometric mean."""
+    base = found.outcomes.figures(names, objective, BASE)
+    series = {}
+    for version in versions:
+        ratios = found.outcomes.figures(names, objective, version) / base
+        series[version] = [*ratios.tolist(), float(np.exp(np.log(ratios).mean()))]
+    return series
+
+
+def _estimation(found: Findings, folder: Path) -> list[Path]:
+    """Figures 14 and 15."""
+    drawn = []
+    for number, objective in ((14, "latency"), (15, "energy")):
+        series = {
+            label: _with_mean([100 * abs(each.error) for each in errors if each.objective == objective])
+            for label, errors in (("law of Equation 3", found.errors), ("bent law", found.bent_errors))
+        }
+        path = folder / f"figure_{number}_error_{objective}.png"
+        drawn.append(_bars(path, _codes(found.scope.workloads), series, "absolute error, % (simulated)"))
+    return drawn
+
+
+def _planning(found: Findings, folder: Path) -> list[Path]:
+    """Figures 16 and 17."""
+    drawn = []
+    for number, objective in ((16, "latency"), (17, "energy")):
+        times = [each for each in found.planning if each.objective == objective]
+        series = {"interval": _with_mean([1e3 * each.interval_s for each in times])}
+        path = folder / f"figure_{number}_planning_{objective}.png"
+        drawn.append(_bars(path, _codes(found.scope.workloads), series, "planning, ms (measured here)"))
+    return drawn
+
+
+def _layers(folder: Path, name: str, *, energy: bool) -> Path:
+    """Figures 3 and 4: each layer of MN-1.0 and MO-1.4 on each device at its highest level."""
+    from matplotlib import pyplot
+
+    devices = read_shipped("hikey970")
+    figure, axes = pyplot.subplots(2, 1, figsize=(9, 6), layout="constrained")
+    for axis, workload in zip(axes, ("mnasnet_1.0", "mobilenet_v2_1.4"), strict=True):
+        profile = described_profile(layered(workload), devices)
+        for device in devices:
+            costs = [layer.cost.get(device.states[-1]) for layer in profile.layers]
+            values = [np.nan if cost is None else (cost.joules if energy else cost.seconds) for cost in costs]
+            axis.plot(range(1, len(values) + 1), 1e3 * np.array(values, dtype=float), marker="o", label=device.name)
+        axis.set(title=WORKLOADS[workload].code, xlabel="layer", ylabel="mJ" if energy else "ms", yscale="log")
+    axes[0].legend(ncols=4)
+    return _save(figure, folder / name)
+
+
+def _copies(folder: Path) -> Path:
+    """Figure 7: the description's own lines (Equations 1 and 2)."""
+    from matplotlib import pyplot
+
+    sizes = np.linspace(0, 4e6, 50)
+    figure, axis = pyplot.subplots(figsize=(6, 4), layout="constrained")
+    for device in read_shipped("hikey970"):
+        line = read_options(device).copy_in
+        if line is not None:
+            axis.plot(sizes / 1e6, 1e3 * (line.seconds_per_byte * sizes + line.seconds), label=device.name)
+    axis.set(xlabel="tensor, MB", ylabel="copy, ms (described)")
+    axis.legend()
+    return _save(figure, folder / "figure_07_communication.png")
+
+
+def _bars(path: Path, groups: Sequence[str], series: Series, ylabel: str) -> Path:
+    """Grouped bars; the last group is the mean."""
+    from matplotlib import pyplot
+
+    labels = [*groups, MEAN]
+    width = 0.8 / len(series)
+    figure, axis = pyplot.subplots(figsize=(max(7.0, 1.3 * len(labels)), 4), layout="constrained")
+    for index, (name, values) in enumerate(series.items()):
+        places = np.arange(len(labels)) + (index - (len(series) - 1) / 2) * width
+        axis.bar(places, values, width, label=name)
+    axis.set_xticks(range(len(labels)), labels)
+    axis.set_ylabel(ylabel)
+    axis.legend(ncols=5, fontsize="small", loc="upper center", bbox_to_anchor=(0.5, -0.12))
+    return _save(figure, path)
+
+
+def _save(figure: Any, path: Path) -> Path:
+    from matplotlib import pyplot
+
+    figure.savefig(path, dpi=110, metadata={"Software": None})
+    pyplot.close(figure)
+    return path
+
+
+def _with_mean(values: list[float]) -> list[float]:
+    return [*values, float(np.mean(values))]
+
+
+def _codes(names: Sequence[str]) -> list[str]:
+    return [WORKLOADS[name].code for name in names]

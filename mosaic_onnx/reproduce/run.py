@@ -1,0 +1,99 @@
+"""``mosaic-onnx reproduce mosaic``: find, judge, write."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from mosaic_onnx.errors import UsageError
+from mosaic_onnx.files import write_atomically
+from mosaic_onnx.reproduce.agreement import written
+from mosaic_onnx.reproduce.findings import FULL, QUICK, Findings, find
+from mosaic_onnx.reproduce.text import report_text
+from mosaic_onnx.reproduce.verdicts import Verdict, verdicts
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was written.
+
+    Attributes:
+        folder: where.
+        files: names in it.
+        verdicts: every bar and whether it is met.
+        findings: the numbers.
+        notes: what is missing, and why.
+    """
+
+    folder: Path
+    files: tuple[str, ...]
+    verdicts: tuple[Verdict, ...]
+    findings: Findings
+    notes: tuple[str, ...] = ()
+
+    @property
+    def all_met(self) -> bool:
+        """Every bar is met."""
+        return all(each.met for each in self.verdicts)
+
+
+def reproduce(output_folder: str | os.PathLike[str], quick: bool = False) -> Report:
+    """Evaluate MOSAIC on the simulated HiKey 970 and write tables, plots and ``report.md``.
+
+    Files of an earlier report in the folder are replaced. Plots need matplotlib (extra ``report``); without it they are
+    left out and the report says so.
+
+    Args:
+        output_folder: made if it is missing.
+        quick: five workloads, few random plans, two calibrations, no plots.
+
+    Raises:
+        UsageError: the folder cannot be made or written.
+    """
+    folder = _folder(output_folder)
+    found = find(QUICK if quick else FULL)
+    judged = verdicts(found)
+    plots, missing = ((), "reduced run") if quick else _draw(found, folder)
+    texts = {
+        "report.md": report_text(found, judged, plots, missing),
+        "outcomes.csv": outcomes_csv(found),
+        "verdicts.json": json.dumps([asdict(each) for each in judged], indent=1, ensure_ascii=False) + "\n",
+    }
+    for name, text in texts.items():
+        write_atomically(folder / name, text.encode())
+    return Report(folder, (*texts, *plots), judged, found, (f"no plots: {missing}",) if missing else ())
+
+
+def outcomes_csv(found: Findings) -> str:
+    """Every version of every workload for every objective, one a line."""
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(("workload", "objective", "version", "seconds", "joules", "slices", "plan"))
+    for outcome in found.outcomes.by_key.values():
+        plan = written(outcome.plan, levels=True)
+        row = (outcome.workload, outcome.objective, outcome.version, outcome.seconds, outcome.joules)
+        table.writerow((*row, len(outcome.plan.slices), plan))
+    return text.getvalue()
+
+
+def _folder(output_folder: str | os.PathLike[str]) -> Path:
+    folder = Path(output_folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"cannot make the folder {folder}: {error.strerror}") from error
+    return folder
+
+
+def _draw(found: Findings, folder: Path) -> tuple[tuple[str, ...], str]:
+    """Names of the plots, and why there are none."""
+    from mosaic_onnx.reproduce.figures import draw_all
+
+    try:
+        return tuple(path.name for path in draw_all(found, folder)), ""
+    except ImportError:
+        return (), "matplotlib is not installed: pip install 'mosaic-onnx[report]'"
