@@ -19,6 +19,13 @@ test: setup
 test-all: setup
 	$(BIN)/python -m pytest -q -n 2
 
+# Installs the QNN and WebGPU providers and a software Vulkan driver into $(VENV), and runs every test that needs one.
+test-providers: setup
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,openvino,qnn,webgpu]'
+	sh tests/providers/unpack_vulkan_driver.sh $(VENV)/vulkan
+	. $(CURDIR)/$(VENV)/vulkan/driver.env && \
+		MOSAIC_REQUIRE_PROVIDERS=1 $(BIN)/python -m pytest -q -m provider
+
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .

@@ -119,6 +119,8 @@ class OnnxRuntime:
             raise BackendError(f"{label}: {options.provider} saturates integers where ONNX wraps them (node {name!r})")
         try:
             return make_session(model, options, self._ep_devices(options), record_to)
+        except BackendError as error:
+            raise BackendError(f"{label}: {error.message}", error.hint) from error
         except MosaicError:
             raise
         except Exception as error:  # ONNX Runtime's exceptions share no base but Exception

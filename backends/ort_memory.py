@@ -40,6 +40,8 @@ class OrtBuffer:
         dtype: element type of the host arrays that it exchanges.
         shape: its shape.
         turn: held while the provider copies.
+        is_plugins: the provider is a plugin, whose copies ONNX Runtime's environment knows; a built-in one copies
+            through the value itself.
     """
 
     value: Any
@@ -47,6 +49,7 @@ class OrtBuffer:
     dtype: np.dtype[np.generic]
     shape: tuple[int, ...]
     turn: AbstractContextManager[object] = field(default_factory=nullcontext)
+    is_plugins: bool = True
 
     def upload(self, array: Array) -> None:
         """Copy a host array in; returns when the array may be changed."""
@@ -65,11 +68,15 @@ class OrtBuffer:
                 f"a buffer of {self.dtype} {self.shape}",
                 "arrays must be contiguous and of the buffer's type and shape",
             )
-        host = host_value(array)
-        source, destination = (host, self.value) if upload else (self.value, host)
         try:
             with self.turn:
-                ort.copy_tensors([source], [destination])
+                if self.is_plugins:
+                    host = host_value(array)
+                    ort.copy_tensors(*(([host], [self.value]) if upload else ([self.value], [host])))
+                elif upload:
+                    self.value.update_inplace(array)
+                else:
+                    array[...] = self.value.numpy()
         except Exception as error:  # the binding raises plain RuntimeError and its own types
             raise BackendError(f"device {self.device}: a copy of {self.dtype} {self.shape} failed: {error}") from error
 
@@ -82,11 +89,13 @@ class OrtMemory:
         device: the device's name, for messages.
         new_value: makes an ``ort.OrtValue`` there.
         turn: held while the provider allocates and copies.
+        is_plugins: as for the buffers.
     """
 
     device: str
     new_value: Allocate
     turn: AbstractContextManager[object] = field(default_factory=nullcontext)
+    is_plugins: bool = True
 
     def allocate(self, dtype: np.dtype[np.generic], shape: tuple[int, ...]) -> OrtBuffer:
         """A new buffer; contents undefined.
@@ -102,7 +111,7 @@ class OrtMemory:
                 value = self.new_value(tuple(shape), element_type)
         except Exception as error:  # the binding raises plain RuntimeError and its own types
             raise BackendError(f"device {self.device}: no buffer of {dtype} {shape}: {error}") from error
-        return OrtBuffer(value, self.device, numpy_type(element_type), tuple(shape), self.turn)
+        return OrtBuffer(value, self.device, numpy_type(element_type), tuple(shape), self.turn, self.is_plugins)
 
 
 def memory_of_type(device: str, device_type: str, number: int) -> OrtMemory:
@@ -118,4 +127,5 @@ def memory_of_type(device: str, device_type: str, number: int) -> OrtMemory:
     return OrtMemory(
         device,
         lambda shape, element_type: ort.OrtValue.ortvalue_from_shape_and_type(shape, element_type, device_type, number),
+        is_plugins=False,
     )

@@ -17,6 +17,7 @@ from mosaic_onnx.backends.legalise import legalise
 from mosaic_onnx.backends.ort_known import known
 from mosaic_onnx.backends.ort_options import OrtOptions
 from mosaic_onnx.backends.ort_plugins import provider_options
+from mosaic_onnx.errors import BackendError
 
 _FATAL_ONLY = 4
 _RENAMED_BY_LAYOUT = re.compile(r"_token_\d+$")
@@ -96,6 +97,11 @@ def make_session(
     arguments: dict[str, Any] = {}
     if ep_devices is not None:
         session.add_provider_for_devices(ep_devices, provider_options(options))
+    elif options.provider not in ort.get_available_providers():
+        raise BackendError(
+            f"provider {options.provider} is not built into the installed onnxruntime",
+            "install the onnxruntime package that has it, or name its plugin (package, library): docs/devices.md",
+        )
     else:
         arguments["providers"] = [(options.provider, provider_options(options))]
     legal = legalise(model.model, known(options.provider).rewritten if options.legalise else ())
