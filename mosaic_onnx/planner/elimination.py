@@ -23,6 +23,10 @@ TOTAL_LIMIT = 1 << 27
 """Entries of all tables together, as a guard on time."""
 
 
+PLACE_LIMIT = 10
+"""Memories that one tensor may have to reach; the sets of them are a variable's values."""
+
+
 @dataclass(frozen=True, eq=False)
 class Factor:
     """One term of the sum: a table over the variables of its scope (axes in the scope's order)."""
@@ -38,6 +42,8 @@ def solve_placement(problem: Placement, table_limit: int = TABLE_LIMIT) -> tuple
     """
     if any(len(choices) == 0 for choices in problem.choices):
         return float("inf"), np.zeros(len(problem.choices), dtype=np.int64)
+    if any(len(hub.places) > PLACE_LIMIT for hub in problem.hubs):
+        return None
     sizes, factors = factors_of(problem)
     order = elimination_order(sizes, [factor.scope for factor in factors], table_limit)
     if order is None:

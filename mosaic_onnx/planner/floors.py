@@ -29,15 +29,19 @@ def useful_states(table: CostTable, criteria: Sequence[Weighed], penalty: Floats
     """[L, S] possible states less those that another level of their device is no worse than, in all criteria.
 
     That is right where switching levels is free, and a lower bound where it is not. Of equal levels the first is kept.
+    Devices that share host's memory are as levels of one device, where slices cost nothing, the better one has no caps
+    and the layer is in no group.
     """
     possible = possible_states(table)
     extra = np.zeros(possible.shape) if penalty is None else penalty
     layers = [np.where(possible, segment_floor(table, weighed) + extra, np.inf) for weighed in criteria]
     leaving = [_leaving(table, weighed) for weighed in criteria]
     made = table.producer >= 0
+    alike = _alike(table, criteria)
     useful = possible.copy()
     for a, b in permutations(range(possible.shape[1]), 2):
-        if table.state_device[a] != table.state_device[b]:
+        levels = table.state_device[a] == table.state_device[b]
+        if not levels and not alike[a, b]:
             continue
         better, equal = np.ones((2, len(possible)), dtype=np.bool_)
         for layer, costs in zip(layers, leaving, strict=True):
@@ -46,8 +50,17 @@ def useful_states(table: CostTable, criteria: Sequence[Weighed], penalty: Floats
             ahead, behind = costs[made, a], costs[made, b]
             np.logical_and.at(better, table.producer[made], (ahead <= behind).all(axis=1))
             np.logical_and.at(equal, table.producer[made], (ahead == behind).all(axis=1))
-        useful[:, b] &= ~(better & ~(equal & (a > b)))
+        useful[:, b] &= ~(better & ~(equal & (a > b)) & (levels | (table.group < 0)))
     return useful
+
+
+def _alike(table: CostTable, criteria: Sequence[Weighed]) -> Bools:
+    """[S, S] the first state may stand in for the second although its device is another."""
+    in_host = places_of_states(table) == HOST_PLACE
+    uncapped = np.isinf(np.minimum(table.memory_bytes, table.slice_memory_bytes))[table.state_device]
+    if any(weighed.slice.any() or weighed.segments for weighed in criteria):
+        in_host = np.zeros_like(in_host)
+    return np.asarray((in_host & uncapped)[:, None] & in_host[None, :])
 
 
 def _leaving(table: CostTable, weighed: Weighed) -> Floats:

@@ -1,8 +1,8 @@
 """The placement problem as a 0/1 linear program, for solvers: any width, and linear side constraints.
 
 Columns: one per choice of each layer; per link one for each pair of choices; per hub one for each pair of the maker's
-choice and the set of memories reached. Only the layers' columns need be whole: with them fixed, the others are 0 or 1
-in some optimum.
+choice and a memory reached from there, and one for each maker's choice from where host is reached. Only the layers'
+columns need be whole: with them fixed, the others are 0 or 1 in some optimum.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ def linear_model(problem: Placement, sides: Sequence[SideConstraint] = ()) -> Li
         for index, line in enumerate(grid.T):
             _equal(rows, line, [int(first[v]) + index])
     for hub in problem.hubs:
-        column = _add_hub(rows, problem, hub, first, column)
+        column = _add_hub(rows, hub, first, column, problem)
     _add_groups(rows, problem, first)
     cost = _costs(problem)
     for side in sides:
@@ -145,24 +145,30 @@ def _equal(rows: _Rows, parts: Sequence[int] | Ints, whole: Sequence[int]) -> No
     rows.add([*map(int, parts), *whole], [1.0] * len(parts) + [-1.0] * len(whole), 0.0, 0.0)
 
 
-def _add_hub(rows: _Rows, problem: Placement, hub: Hub, first: Ints, column: int) -> int:
-    """A reader in a memory needs a set that holds it; returns the next free column."""
-    cost = hub.cost[:, 1:]  # reaching nothing is of no use
-    grid = column + np.arange(cost.size).reshape(cost.shape)
+def _add_hub(rows: _Rows, hub: Hub, first: Ints, column: int, problem: Placement) -> int:
+    """Columns: (maker's choice, place) reached from afar, then the maker's choices gone by host; the next free column.
+
+    A reader in a place needs the maker there, or the place reached; a place reached by host needs the way to host.
+    """
+    grid = column + np.arange(hub.arrival.size).reshape(hub.arrival.shape)
+    host = column + hub.arrival.size + np.arange(len(hub.to_host))
+    for choice, bit in zip(*np.nonzero(hub.by_host), strict=True):
+        rows.add([int(grid[choice, bit]), int(host[choice])], [1.0, -1.0], -np.inf, 0.0)
     if hub.producer >= 0:
-        for index, line in enumerate(grid):
-            _equal(rows, line, [int(first[hub.producer]) + index])
-    else:
-        rows.add(grid[0].tolist(), [1.0] * grid.size, 1.0, 1.0)
-    masks = np.arange(1, cost.shape[1] + 1)
+        made = problem.state_place[problem.choices[hub.producer]]
+        for choice, columns in enumerate(np.column_stack([grid, host])):
+            for one in columns:
+                rows.add([int(one), int(first[hub.producer]) + choice], [1.0, -1.0], -np.inf, 0.0)
     for bit, place in enumerate(hub.places):
-        holding = grid[:, masks >> bit & 1 == 1].ravel().tolist()
+        giving = grid[:, bit].copy()
+        if hub.producer >= 0:
+            giving = np.where(made == place, first[hub.producer] + np.arange(len(made)), giving)
         for reader in hub.readers:
             there = np.flatnonzero(problem.state_place[problem.choices[reader]] == place)
             if len(there):
-                needing = (int(first[reader]) + there).tolist()
-                rows.add([*needing, *holding], [1.0] * len(needing) + [-1.0] * len(holding), -np.inf, 0.0)
-    return column + cost.size
+                needing = (first[reader] + there).tolist()
+                rows.add([*needing, *giving.tolist()], [1.0] * len(needing) + [-1.0] * len(giving), -np.inf, 0.0)
+    return column + grid.size + host.size
 
 
 def _add_groups(rows: _Rows, problem: Placement, first: Ints) -> None:
@@ -181,5 +187,6 @@ def _add_groups(rows: _Rows, problem: Placement, first: Ints) -> None:
 def _costs(problem: Placement) -> Floats:
     """[columns] in the order of ``linear_model``."""
     parts = [*problem.unary, *(table.ravel() for table in problem.links.values())]
-    parts += [hub.cost[:, 1:].ravel() for hub in problem.hubs]
+    for hub in problem.hubs:
+        parts += [hub.arrival.ravel(), hub.to_host]
     return np.concatenate(parts) if parts else np.zeros(0)

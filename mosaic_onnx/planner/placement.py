@@ -14,9 +14,9 @@ is a lower bound:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cache
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import cache, cached_property
 
 import numpy as np
 
@@ -41,15 +41,30 @@ class Hub:
     Attributes:
         producer: the layer that makes it; -1 for the model's inputs.
         readers: layers that read it.
-        places: the memories that it may have to reach, ascending.
-        cost: [choices of the producer (1 row for inputs), 2^places] cost of reaching each set of places; bit k of the
-            column stands for ``places[k]``.
+        places: [K] the memories that it may have to reach, ascending.
+        arrival: [C, K] cost of reaching each place from each choice of the producer (C is 1 for inputs).
+        by_host: [C, K] whether the way there is by host.
+        to_host: [C] cost of reaching host, paid once if any way is by host.
     """
 
     producer: int
     readers: tuple[int, ...]
     places: tuple[int, ...]
-    cost: Floats
+    arrival: Floats
+    by_host: Bools
+    to_host: Floats
+
+    @cached_property
+    def cost(self) -> Floats:
+        """[C, 2^K] cost of reaching each set of places; bit k of the column stands for ``places[k]``."""
+        members = _members(len(self.places))
+        return np.asarray(self.arrival @ members.T + self.to_host[:, None] * (self.by_host @ members.T > 0))
+
+    def cost_of(self, choice: int, reached: Iterable[int]) -> float:
+        """The cost of reaching these places from one choice of the producer."""
+        bits = [self.places.index(place) for place in reached]
+        passing = self.to_host[choice] if self.by_host[choice, bits].any() else 0.0
+        return float(self.arrival[choice, bits].sum() + passing)
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,8 +126,7 @@ def value(problem: Placement, states: Sequence[int] | Ints) -> float:
     total += sum(float(costs[at[u], at[v]]) for (u, v), costs in problem.links.items())
     for hub in problem.hubs:
         reached = {int(problem.state_place[states[reader]]) for reader in hub.readers}
-        column = sum(1 << bit for bit, place in enumerate(hub.places) if place in reached)
-        total += float(hub.cost[at[hub.producer] if hub.producer >= 0 else 0, column])
+        total += hub.cost_of(at[hub.producer] if hub.producer >= 0 else 0, reached)
     torn = any(len({int(problem.state_device[states[layer]]) for layer in group}) > 1 for group in problem.groups)
     return float("inf") if torn else total
 
@@ -136,24 +150,26 @@ class _Builder:
         layer_cost = segment_floor(table, weighed) + (0.0 if penalty is None else penalty)
         self.unary = [layer_cost[layer, states] for layer, states in enumerate(self.choices)]
         self.links: dict[tuple[int, int], Floats] = {}
-        self.hubs: dict[tuple[int, tuple[int, ...], tuple[int, ...]], Floats] = {}
+        self.hubs: dict[tuple[int, tuple[int, ...]], Hub] = {}
         self.constant = 0.0
         self.uncovered = _uncovered(table, weighed, arrival_exact)
 
     def add_tensors(self) -> None:
+        """Charge every tensor: in its maker's row, in a link to its only reader, or in a hub."""
         for t in range(len(self.table.tensor_names)):
             producer, readers = int(self.table.producer[t]), self.table.consumers[t]
+            if producer >= 0 and self.table.is_output[t]:
+                self._add_single(producer, self.weighed.to_host[t, self.choices[producer]])
             reached = {int(place) for reader in readers for place in self.place[self.choices[reader]]}
-            places = tuple(sorted(reached))
-            cost = self._spread(t, producer, places)
+            hub = self._hub(t, producer, readers, tuple(sorted(reached)))
+            alone = hub.arrival + hub.to_host[:, None] * hub.by_host
             if len(readers) == 1:
-                bits = np.searchsorted(places, self.place[self.choices[readers[0]]])
-                self._add_pair(producer, readers[0], cost[:, 1 << bits])
-            elif len(places) <= 1:
-                self._add_single(producer, cost[:, -1])
-            else:
-                key = (producer, readers, places)
-                self.hubs[key] = self.hubs[key] + cost if key in self.hubs else cost
+                bits = np.searchsorted(hub.places, self.place[self.choices[readers[0]]])
+                self._add_pair(producer, readers[0], alone[:, bits])
+            elif len(hub.places) == 1:
+                self._add_single(producer, alone[:, 0])
+            elif hub.places:
+                self._add_hub(hub)
 
     def add_path(self) -> None:
         """Charge slice overheads and level switches along the longest path, where each change opens a new slice."""
@@ -180,7 +196,7 @@ class _Builder:
             choices=tuple(self.choices),
             unary=tuple(self.unary),
             links=self.links,
-            hubs=tuple(Hub(*key, cost) for key, cost in self.hubs.items()),
+            hubs=tuple(self.hubs.values()),
             groups=tuple(group for group in groups if len(group) > 1),
             constant=self.constant,
             state_device=self.table.state_device,
@@ -189,19 +205,27 @@ class _Builder:
             uncovered=self.uncovered,
         )
 
-    def _spread(self, t: int, producer: int, places: tuple[int, ...]) -> Floats:
-        """[producer's choices, 2^places] the cost of bringing tensor ``t`` to each set of places."""
-        members = _members(len(places))
+    def _hub(self, t: int, producer: int, readers: tuple[int, ...], places: tuple[int, ...]) -> Hub:
+        """What bringing tensor ``t`` to each place costs; its way to host is free where it ends there anyway."""
         targets = np.array(places, dtype=np.int64)
         if producer < 0:
-            return np.asarray((self.arrival[t, targets] @ members.T)[None, :])
+            arrival = self.arrival[t, targets][None, :]
+            return Hub(producer, readers, places, arrival, np.zeros_like(arrival, dtype=np.bool_), np.zeros(1))
         makers = self.choices[producer]
         away = self.place[makers][:, None] != targets[None, :]
         straight = np.full(away.shape, np.inf) if self.direct is None else self.direct[t][np.ix_(makers, targets)]
         by_host = ~np.isfinite(straight)
-        arriving = np.where(by_host, self.arrival[t, targets][None, :], straight) * away
-        needs_host = ((away & by_host) @ members.T > 0) | bool(self.table.is_output[t])
-        return np.asarray(arriving @ members.T + self.weighed.to_host[t, makers][:, None] * needs_host)
+        arrival = np.where(by_host, self.arrival[t, targets][None, :], straight) * away
+        to_host = self.weighed.to_host[t, makers] * (not self.table.is_output[t])
+        return Hub(producer, readers, places, arrival, by_host & away, to_host)
+
+    def _add_hub(self, hub: Hub) -> None:
+        """Tensors with the same maker and readers travel together."""
+        key = hub.producer, hub.readers
+        if key in self.hubs:
+            other = self.hubs[key]
+            hub = replace(hub, arrival=hub.arrival + other.arrival, to_host=hub.to_host + other.to_host)
+        self.hubs[key] = hub
 
     def _add_single(self, layer: int, costs: Floats) -> None:
         if layer < 0:

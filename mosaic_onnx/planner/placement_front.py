@@ -12,7 +12,7 @@ from itertools import product
 import numpy as np
 
 from mosaic_onnx.costs import Floats, Ints
-from mosaic_onnx.planner.elimination import Factor, elimination_order, factors_of, table_sum
+from mosaic_onnx.planner.elimination import PLACE_LIMIT, Factor, elimination_order, factors_of, table_sum
 from mosaic_onnx.planner.placement import Placement
 
 TABLE_LIMIT = 1 << 14
@@ -61,6 +61,8 @@ def placement_front(seconds: Placement, joules: Placement, label_limit: int = 1_
     """
     if any(len(choices) == 0 for choices in seconds.choices):
         return []
+    if any(len(hub.places) > PLACE_LIMIT for hub in seconds.hubs):
+        return None
     sizes, factors = factors_of(seconds)
     _, twins = factors_of(joules)
     order = elimination_order(sizes, [factor.scope for factor in factors], TABLE_LIMIT)

@@ -105,7 +105,7 @@ def memory_sides(table: CostTable, problem: Placement) -> list[SideConstraint]:
         weights = np.where(table.state_device == device, table.parameter_bytes, 0).astype(np.float64)
         unary = tuple(weights[layer, choices] for layer, choices in enumerate(problem.choices))
         links = {pair: np.zeros_like(costs) for pair, costs in problem.links.items()}
-        hubs = tuple(replace(hub, cost=np.zeros_like(hub.cost)) for hub in problem.hubs)
+        hubs = tuple(replace(hub, arrival=hub.arrival * 0, to_host=hub.to_host * 0) for hub in problem.hubs)
         empty = replace(problem, unary=unary, links=links, hubs=hubs, constant=0.0)
         sides.append(SideConstraint(empty, float(table.memory_bytes[device])))
     return sides

@@ -16,7 +16,7 @@ from mosaic_onnx.planner.placement import placement, value
 from mosaic_onnx.planner.relaxation import relax, relax_within
 from mosaic_onnx.planner.request import MethodUnavailable
 from mosaic_onnx.planner.weights import LATENCY, weigh
-from tests.unit.planner.brute_force import every_plan, placement_costs
+from tests.unit.planner.every_plan import every_plan, placement_costs
 from tests.unit.planner.random_graphs import EVERYTHING, Kind, random_profile
 
 

@@ -21,7 +21,7 @@ from mosaic_onnx.planner.request import Answer, Placed, Request
 from mosaic_onnx.planner.sequential import sequential
 from mosaic_onnx.planner.simulate import simulate, value
 from mosaic_onnx.planner.weights import LATENCY, weigh
-from tests.unit.planner.brute_force import every_plan, front, placement_costs
+from tests.unit.planner.every_plan import every_plan, front, placement_costs
 from tests.unit.planner.random_graphs import EVERYTHING, Kind, random_profile
 
 
