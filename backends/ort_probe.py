@@ -68,7 +68,8 @@ def main() -> None:
     try:
         verdict = _try(Device(request["name"], options=request["options"]))
     except MosaicError as error:
-        verdict = Verdict(f"{error.message} ({error.hint})" if error.hint else error.message)
+        reason = error.message.removeprefix(f"slice 'probe' on {request['name']}: ")
+        verdict = Verdict(f"{reason} ({error.hint})" if error.hint else reason)
     with os.fdopen(answer, "w") as stream:
         stream.write(json.dumps(dataclasses.asdict(verdict)) + "\n")
 

@@ -15,7 +15,7 @@ work=$(mktemp -d "$folder/unpack.XXXXXX")
 trap 'rm -rf "$work"' EXIT
 cd "$work"
 apt-cache show chromium-common >/dev/null 2>&1 || apt-get update -qq
-apt-get download -qq chromium-common
+apt-get download -qq -o APT::Sandbox::User=root chromium-common
 dpkg -x chromium-common_*.deb root
 for file in libvk_swiftshader.so libvulkan.so.1 vk_swiftshader_icd.json; do
 	mv "root/usr/lib/chromium/$file" "$folder/$file"

@@ -40,7 +40,7 @@ def vendor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_what_is_not_installed_is_absent_with_the_command_that_installs_it() -> None:
     (verdict,) = probe([plugin("no_such_package")])
-    assert verdict.reason.endswith("Python package no_such_package is not installed (pip install no-such-package)")
+    assert verdict.reason == "Python package no_such_package is not installed (pip install no-such-package)"
 
 
 def test_a_provider_that_crashes_takes_only_its_trial_with_it(vendor: Path) -> None:
