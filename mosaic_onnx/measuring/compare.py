@@ -78,10 +78,16 @@ def compare(got: Mapping[str, Array], expected: Mapping[str, Array], tolerance: 
             error = relative_error(left, right)
             largest = max(largest, error)
             if error > tolerance:
-                return largest, f"output {name!r} is off by {error:.1e} of its largest value"
+                return largest, f"output {name!r} {_how_far(error)}"
         elif wrong := _different(left, right):
             return largest, f"output {name!r} differs in {wrong} of {right.size} elements"
     return largest, ""
+
+
+def _how_far(error: float) -> str:
+    if np.isfinite(error):
+        return f"is off by {error:.1e} of its largest value"
+    return "is not finite, or not zero, where the reference is"
 
 
 def is_float(dtype: np.dtype[np.generic]) -> bool:

@@ -15,7 +15,7 @@ import numpy as np
 
 from mosaic_onnx.backends.base import Array, Backend, Memory, Place, Runner, SliceModel
 from mosaic_onnx.devices import Device
-from mosaic_onnx.errors import BackendError, MosaicError
+from mosaic_onnx.errors import BackendError, MosaicError, UsageError
 from mosaic_onnx.measuring.compare import compare
 from mosaic_onnx.measuring.timing import Budget, Timing, time_call, time_in_flight
 
@@ -100,7 +100,7 @@ def measure_slice(backend: Backend, device: Device, model: SliceModel, trial: Tr
             error=error if trial.expected and np.isfinite(error) else None,
         )
     except Exception as failure:  # a provider may raise anything
-        return Outcome(f"compiles, but does not run: {plain(failure)}", load_s=load_s)
+        return Outcome(f"compiles, but does not run: {_reason(failure, device)}", load_s=load_s)
     finally:
         loaded.close()
 
@@ -112,11 +112,20 @@ def plain(failure: BaseException) -> str:
     return line if len(line) <= 300 else f"{line[:297]}..."
 
 
+def _reason(failure: BaseException, device: Device) -> str:
+    """The provider's own words: which slice and which device is clear from where they will stand."""
+    text = plain(failure)
+    before, named, words = text.partition(f" on {device.name}: ")
+    return words if named and before.startswith("slice ") else text
+
+
 def _load(backend: Backend, device: Device, model: SliceModel) -> Runner | Outcome:
     try:
         return backend.load(model, device)
+    except UsageError:  # the device's options are wrong: no layer's fault
+        raise
     except Exception as failure:  # a provider may raise anything
-        return Outcome(f"does not compile: {plain(failure)}")
+        return Outcome(f"does not compile: {_reason(failure, device)}")
 
 
 def _time(

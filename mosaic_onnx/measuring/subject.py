@@ -26,8 +26,6 @@ BATCH_BYTES = 512 << 20
 RANDOM_OPERATORS = frozenset(
     {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Bernoulli", "Multinomial"}
 )
-_WHOLE_SLICE_FACTOR = 10.0
-"""Rounding adds up over the layers of a slice; what is far beyond a layer's tolerance is garbage all the same."""
 
 
 class Reference(Protocol):
@@ -123,9 +121,8 @@ class Subject:
         tensors = {name: self.held[name] for name in (*inputs, *outputs) if name in self.held}
         known = outputs if self.reference.is_right else ()
         expected = {name: tensors[name] for name in known if name in tensors and name not in random}
-        factor = 1.0 if span[0] == span[1] else _WHOLE_SLICE_FACTOR
         dtypes = [array.dtype for array in tensors.values() if hasattr(array, "dtype")]
-        tolerance = factor * tolerance_of(precision, dtypes, self._quantises(span))
+        tolerance = tolerance_of(precision, dtypes, self._quantises(span))
         return Trial({name: tensors[name] for name in inputs}, expected, tolerance, budget)
 
     def hold(self, names: Collection[str]) -> None:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -22,6 +23,7 @@ import onnx
 
 from mosaic_onnx.backends.base import SliceModel
 from mosaic_onnx.devices import Device
+from mosaic_onnx.errors import ModelError
 from mosaic_onnx.measuring.attribution import layer_seconds, tag_nodes, value_layers
 from mosaic_onnx.measuring.digest import Digest
 from mosaic_onnx.measuring.ledger import Ledger
@@ -143,7 +145,7 @@ class Survey:
         self.ticker.expect(len(worth))
         for span, outcome in worth:
             self.ticker.begin()
-            again = outcome.least(self.meter.measure(*self._trial(span, self.effort.stretch)))
+            again = outcome.least(measure_span(self.subject, span, self.meter, self._precision, self.effort.stretch))
             self.findings.stretches[span] = again
             self.ledger.keep_outcome(self._digest(span), again)
             self.ticker.end(True)
@@ -160,7 +162,8 @@ class Survey:
         for batch in self.subject.batches([(first, first) for first in sorted(equals)]):
             unknown = [span for span in batch if self.ledger.outcome(self._digest(span)) is None]
             if unknown:
-                self.subject.hold_all(unknown)
+                with suppress(ModelError):  # whose tensors nobody knows is found out one by one
+                    self.subject.hold_all(unknown)
             for span in batch:
                 if until is not None and time.perf_counter() > until:
                     self.ticker.end(False)
@@ -172,11 +175,13 @@ class Survey:
         return measured
 
     def _note_alone(self, layer: int, outcome: Outcome) -> None:
-        proved = any(first <= layer <= last for first, last in self.findings.stretches)
-        reason = outcome.reason or (f"its result is wrong: {outcome.wrong}" if outcome.wrong else "")
-        if reason and not proved:
-            self.findings.refused[layer] = reason
-        elif not reason:
+        """What a layer alone tells; one that a sound stretch holds is not refused for what only the cut brings out."""
+        is_in_stretch = any(first <= layer <= last for first, last in self.findings.stretches)
+        if outcome.reason and not (is_in_stretch and layer in self.findings.in_place_s):
+            self.findings.refused[layer] = outcome.reason
+        elif outcome.wrong and not is_in_stretch:
+            self.findings.refused[layer] = f"its result is wrong: {outcome.wrong}"
+        elif not outcome.reason:
             self.findings.alone[layer] = outcome
 
     def _costliest(self, proved: Collection[int]) -> None:
@@ -199,13 +204,14 @@ class Survey:
         outcome = self.ledger.outcome(digest)
         was_measured = outcome is None
         if outcome is None:
-            outcome = self.meter.measure(*self._trial(span, budget))
+            outcome = measure_span(self.subject, span, self.meter, self._precision, budget)
             self.ledger.keep_outcome(digest, outcome)
         self.ticker.end(was_measured)
         return outcome
 
-    def _trial(self, span: Span, budget: Budget) -> tuple[SliceModel, Trial]:
-        return self.subject.slice_model(span), self.subject.trial(span, self.findings.device.precision, budget)
+    @property
+    def _precision(self) -> str:
+        return self.findings.device.precision
 
     def _kernels(self, span: Span) -> None:
         """Seconds of each layer of a stretch while it runs; layers without a kernel were optimised away."""
@@ -216,7 +222,7 @@ class Survey:
             layers = self.subject.layers_of(model.model, span[0])
             made_by = value_layers(model.model, layers)
             tag_nodes(model.model, layers)
-            trial = self.subject.trial(span, self.findings.device.precision, self.effort.stretch)
+            trial = self.subject.trial(span, self._precision, self.effort.stretch)
             seconds = layer_seconds(self.meter.kernels(model, trial.inputs, self.effort.stretch), made_by)
             self.ledger.keep_in_place_s(digest, seconds)
         if seconds:
@@ -241,6 +247,20 @@ class Survey:
 
     def _digest(self, span: Span) -> Digest:
         return self.subject.digest(span)
+
+
+def measure_span(subject: Subject, span: Span, meter: Meter, precision: str, budget: Budget) -> Outcome:
+    """Measure a slice; where it cannot be cut out, or nobody knows its tensors, that is the reason."""
+    try:
+        model = subject.slice_model(span)
+    except ModelError as error:
+        return Outcome(f"cannot be cut out: {error.message}")
+    try:
+        trial = subject.trial(span, precision, budget)
+    except ModelError as error:
+        probed = meter.probe(model)
+        return probed if probed.reason else Outcome(f"not measured: {error.message}")
+    return meter.measure(model, trial)
 
 
 def stretches(layers: Iterable[int]) -> list[Span]:

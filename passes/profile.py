@@ -1,0 +1,246 @@
+"""Pass: measure what each layer costs on each device, and what copying between host and devices costs.
+
+Devices of a backend that states its costs (``CostSource``: simulated ones) are asked, not measured.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import onnx
+
+from mosaic_onnx.backends.base import Array, Backend, CostSource, KernelTimer, SetsLevels, SliceModel
+from mosaic_onnx.cache import Cache, digest
+from mosaic_onnx.devices import Device, Level
+from mosaic_onnx.errors import BackendError
+from mosaic_onnx.estimators.levels import fill_levels
+from mosaic_onnx.facts import layer_facts
+from mosaic_onnx.graphs import node_keys
+from mosaic_onnx.layers import LayerGraph
+from mosaic_onnx.measuring.assembly import state_costs
+from mosaic_onnx.measuring.compose import Identity, StateResult, compose, measured_result
+from mosaic_onnx.measuring.copies import SHARED, copy_entries
+from mosaic_onnx.measuring.digest import layer_digests
+from mosaic_onnx.measuring.ledger import Conditions, Ledger
+from mosaic_onnx.measuring.levels import held_at, measured_states
+from mosaic_onnx.measuring.machine import fingerprint
+from mosaic_onnx.measuring.meter import Meter, open_meter
+from mosaic_onnx.measuring.progress import Progress, Ticker
+from mosaic_onnx.measuring.reference_tensors import ReferenceTensors
+from mosaic_onnx.measuring.subject import Subject
+from mosaic_onnx.measuring.survey import Effort, Findings, Survey
+from mosaic_onnx.passes.annotate import backend_of, refusals
+from mosaic_onnx.passes.normalise import Normalised
+from mosaic_onnx.passes.rewrite import Extractor
+from mosaic_onnx.profiles import Copy, Cost, Profile
+
+
+@dataclass(frozen=True)
+class ProfileOptions:
+    """How to measure.
+
+    Attributes:
+        model_name: what the profile calls the model.
+        model_sha256: of the model's file.
+        inputs: the model's inputs by name; None makes seeded ones.
+        seed: of made-up inputs.
+        cache: where measurements are kept; None measures everything anew and keeps nothing.
+        versions: of backends, providers and drivers (``registry.Inventory.versions``).
+        effort: how much time to spend.
+        limit_s: how long one slice may take in a child process.
+    """
+
+    model_name: str = ""
+    model_sha256: str | None = None
+    inputs: Mapping[str, Array] | None = None
+    seed: int = 0
+    cache: Cache | None = None
+    versions: Mapping[str, str] = field(default_factory=dict)
+    effort: Effort = field(default_factory=Effort)
+    limit_s: float = 120.0
+
+
+class ProfilingInterrupted(KeyboardInterrupt):
+    """The user ended the measuring.
+
+    Attributes:
+        profile: what was measured until then; layers that were not say so in their ``reasons``.
+    """
+
+    def __init__(self, profile: Profile) -> None:
+        super().__init__("profiling was interrupted")
+        self.profile = profile
+
+
+def profile_model(
+    normalised: Normalised,
+    graph: LayerGraph,
+    devices: Sequence[Device],
+    backends: Mapping[str, Backend],
+    options: ProfileOptions | None = None,
+    progress: Progress | None = None,
+) -> Profile:
+    """Measure a model on devices.
+
+    Args:
+        normalised: the model.
+        graph: its layers.
+        devices: those that take part, in the order of the profile's states.
+        backends: by name.
+        options: how to measure.
+        progress: told how far it has come.
+
+    Raises:
+        BackendError: a device's backend is not here, or its memory cannot be measured.
+        UsageError: a device's options or the model's inputs do not fit.
+        ProfilingInterrupted: Ctrl-C; holds what was measured, and the cache holds it too.
+    """
+    return _Profiling(normalised, graph, devices, backends, options or ProfileOptions(), Ticker(progress)).run()
+
+
+@dataclass
+class _Profiling:
+    """One call of ``profile_model``: what it was given, and what it has found so far."""
+
+    normalised: Normalised
+    graph: LayerGraph
+    devices: Sequence[Device]
+    backends: Mapping[str, Backend]
+    options: ProfileOptions
+    ticker: Ticker
+    found: dict[str, Findings] = field(default_factory=dict)
+    stated: dict[str, StateResult] = field(default_factory=dict)
+    copies: list[Copy] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def run(self) -> Profile:
+        devices = [self._with_settable_levels(device) for device in self.devices]
+        subject = open_subject(self.normalised, self.graph, self.options)
+        try:
+            for device in devices:
+                backend = backend_of(device, self.backends)
+                if isinstance(backend, CostSource):
+                    self._ask(backend, device)
+                else:
+                    self._measure(subject, backend, device)
+        except KeyboardInterrupt:
+            raise ProfilingInterrupted(self._profile(devices, subject)) from None
+        return fill_levels(self._profile(devices, subject))
+
+    def _with_settable_levels(self, device: Device) -> Device:
+        """A device whose backend cannot set levels is measured once, at whatever level it is."""
+        if not device.levels or isinstance(backend_of(device, self.backends), CostSource | SetsLevels):
+            return device
+        self.notes.append(f"{device.name}: its levels are left out, since backend {device.backend} cannot set them")
+        return dataclasses.replace(device, levels=())
+
+    def _ask(self, backend: CostSource, device: Device) -> None:
+        """Costs of a device that is described."""
+        facts = layer_facts(self.graph, self.normalised.model)
+        for state in device.states:
+            said = [backend.layer_cost(one, device, state) for one in facts]
+            costs = {index: cost for index, cost in enumerate(said) if isinstance(cost, Cost)}
+            reasons = {index: cost for index, cost in enumerate(said) if isinstance(cost, str)}
+            self.stated[state] = StateResult(state, costs, reasons)
+        self.copies.extend(backend.copies(device))
+
+    def _measure(self, subject: Subject, backend: Backend, device: Device) -> None:
+        """Costs of a device that is here, at its lowest and its highest level where they can be set."""
+        refused = refusals(self.normalised, self.graph, device, backend)
+        with contextlib.closing(open_meter(backend, device, self.options.limit_s)) as meter:
+            for state, level in measured_states(device):
+                self.found[state] = Findings(device, dict(refused))
+                ledger = open_ledger(subject, device, level, self.options)
+                with held_at(backend, device, level):
+                    Survey(
+                        subject=subject,
+                        findings=self.found[state],
+                        meter=meter,
+                        ledger=ledger,
+                        effort=self.options.effort,
+                        ticker=self.ticker,
+                        times_kernels=isinstance(backend, KernelTimer),
+                    ).run()
+            if len(self.found[device.states[0]].refused) < len(self.graph.layers):
+                self._measure_copies(meter, device, ledger)
+
+    def _measure_copies(self, meter: Meter, device: Device, ledger: Ledger) -> None:
+        """The communication microbenchmark, where the device has a memory of its own."""
+        known = ledger.copies()
+        if known is None:
+            try:
+                known = meter.copies(self.options.effort.layer) or SHARED
+            except BackendError as error:
+                self._refuse_all(device, error.message)
+                return
+            ledger.keep_copies(known)
+        sizes = {name: tensor.bytes for name, tensor in self.graph.tensors.items()}
+        self.copies.extend(copy_entries(device.name, known, sizes))
+
+    def _refuse_all(self, device: Device, reason: str) -> None:
+        """A device whose memory cannot be reached runs nothing, whatever it said of its layers."""
+        for state in device.states:
+            if state in self.found:
+                refused = self.found[state].refused
+                refused.update((index, reason) for index in range(len(self.graph.layers)) if index not in refused)
+
+    def _profile(self, devices: Sequence[Device], subject: Subject) -> Profile:
+        """What is known by now."""
+        layer_count = len(self.graph.layers)
+        results = []
+        for state in (state for device in devices for state in device.states):
+            if state in self.found:
+                findings = self.found[state]
+                costs = state_costs(findings, layer_count)
+                results.append(measured_result(state, costs, findings.refused, layer_count))
+            else:
+                results.append(self.stated.get(state, StateResult(state)))
+        cache_notes = self.options.cache.notes if self.options.cache else []
+        notes = [*self.notes, *subject.notes, *cache_notes]
+        meta: dict[str, object] = {"machine": fingerprint(), "versions": dict(self.options.versions)}
+        if notes:
+            meta["notes"] = notes
+        identity = Identity(self.options.model_name or self.normalised.model.graph.name, self.options.model_sha256)
+        return compose(identity, self.graph, devices, results, self.copies, meta)
+
+
+def open_ledger(subject: Subject, device: Device, level: Level | None, options: ProfileOptions) -> Ledger:
+    """The book of what was measured before of a device at a level."""
+    return Ledger(options.cache, device, level, Conditions(options.versions, fingerprint(), subject.identity))
+
+
+def open_subject(normalised: Normalised, graph: LayerGraph, options: ProfileOptions) -> Subject:
+    """A model, ready to be measured layer by layer.
+
+    Raises:
+        UsageError: the inputs given are not the model's.
+    """
+    model, folder = normalised.model, normalised.folder
+    nodes = dict(zip(node_keys(model.graph), model.graph.node, strict=True))
+    tensors = ReferenceTensors(model, folder, graph.tensors, options.inputs, options.seed)
+    return Subject(
+        graph=graph,
+        digests=layer_digests(model, nodes, graph, folder),
+        makers={
+            name: index for index, layer in enumerate(graph.layers) for key in layer.nodes for name in nodes[key].output
+        },
+        extract=_LazyExtract(model, folder),
+        reference=tensors,
+        identity=digest([options.model_sha256, tensors.identity]),
+    )
+
+
+@dataclass
+class _LazyExtract:
+    """Makes slices; the model is indexed for the first one, so that a warm profile does without."""
+
+    model: onnx.ModelProto
+    folder: str
+    _extractor: Extractor | None = None
+
+    def __call__(self, keys: Sequence[str], outputs: Sequence[str]) -> SliceModel:
+        self._extractor = self._extractor or Extractor(self.model, self.folder)
+        return self._extractor.extract(keys, outputs)
