@@ -57,9 +57,7 @@ def integer_arithmetic(model: onnx.ModelProto) -> onnx.NodeProto | None:
 
 
 def _known_types(graph: onnx.GraphProto) -> Mapping[str, int]:
-    types = {
-        value.name: value.type.tensor_type.elem_type for value in (*graph.input, *graph.value_info, *graph.output)
-    }
+    types = {value.name: value.type.tensor_type.elem_type for value in (*graph.input, *graph.value_info, *graph.output)}
     weights = {tensor.name: tensor.data_type for tensor in graph.initializer}
     return {name: element_type for name, element_type in {**types, **weights}.items() if element_type}
 

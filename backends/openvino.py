@@ -89,7 +89,9 @@ class Openvino:
         label = f"slice {model.model.graph.name or ', '.join(model.outputs)!r} on {device.name}"
         compiled = compile_slice(model, label, options, recording=True)
         places = {
-            port.index: np.ascontiguousarray(inputs[port.name]) for port in compiled.inputs if port.index is not None
+            port.index: np.ascontiguousarray(inputs[port.name]).reshape(inputs[port.name].shape)  # a scalar stays one
+            for port in compiled.inputs
+            if port.index is not None
         }
         with named_failure(label), pinned(options.cores):
             return kernels_of(compiled.model, places, budget_s)

@@ -71,7 +71,8 @@ def unsupported_slice(graph: onnx.GraphProto) -> str | None:
 def _unsupported_here(
     node: onnx.NodeProto, weights: Mapping[str, onnx.TensorProto], fixed: set[str], read: set[str]
 ) -> str | None:
-    wrong = [name for name in node.output[_WRONG_OUTPUTS.get((node.domain, node.op_type), slice(0, 0))] if name in read]
+    suspects = node.output[_WRONG_OUTPUTS.get((node.domain, node.op_type), slice(0, 0))]
+    wrong = [name for name in suspects if name and name in read]  # no name: an output left out
     if wrong:
         return f"{node.op_type}: OpenVINO gets {wrong[0]!r} wrong"
     if node.op_type == "Tile" and node.input[1] not in fixed:
