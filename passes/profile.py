@@ -21,7 +21,7 @@ from mosaic_onnx.facts import layer_facts
 from mosaic_onnx.graphs import node_keys
 from mosaic_onnx.layers import LayerGraph
 from mosaic_onnx.measuring.assembly import state_costs
-from mosaic_onnx.measuring.compose import Identity, StateResult, compose, measured_result
+from mosaic_onnx.measuring.compose import Identity, StateResult, compose, measured_result, unmeasured_result
 from mosaic_onnx.measuring.copies import SHARED, copy_entries
 from mosaic_onnx.measuring.digest import layer_digests
 from mosaic_onnx.measuring.ledger import Conditions, Ledger
@@ -197,7 +197,7 @@ class _Profiling:
                 costs = state_costs(findings, layer_count)
                 results.append(measured_result(state, costs, findings.refused, layer_count))
             else:
-                results.append(self.stated.get(state, StateResult(state)))
+                results.append(self.stated.get(state) or unmeasured_result(state, layer_count))
         cache_notes = self.options.cache.notes if self.options.cache else []
         notes = [*self.notes, *subject.notes, *cache_notes]
         meta: dict[str, object] = {"machine": fingerprint(), "versions": dict(self.options.versions)}

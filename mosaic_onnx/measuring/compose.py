@@ -11,6 +11,8 @@ from mosaic_onnx.layers import Layer, LayerGraph
 from mosaic_onnx.measuring.assembly import StateCosts
 from mosaic_onnx.profiles import Copy, Cost, Profile, ProfileLayer, Segment
 
+_INTERRUPTED = "not measured: interrupted"
+
 
 @dataclass(frozen=True)
 class StateResult:
@@ -44,7 +46,7 @@ def measured_result(state: str, costs: StateCosts, refused: Mapping[int, str], l
     reasons = dict(refused)
     for layer in range(layer_count):
         if layer not in costs.layer_s:
-            reasons.setdefault(layer, "not measured: interrupted")
+            reasons.setdefault(layer, _INTERRUPTED)
     alone = {layer: {"alone_s": seconds} for layer, seconds in costs.alone_s.items()}
     return StateResult(
         state,
@@ -57,6 +59,11 @@ def measured_result(state: str, costs: StateCosts, refused: Mapping[int, str], l
         _segments(state, costs),
         costs.slice_s,
     )
+
+
+def unmeasured_result(state: str, layer_count: int) -> StateResult:
+    """The result of a state that measuring did not come to."""
+    return StateResult(state, reasons=dict.fromkeys(range(layer_count), _INTERRUPTED))
 
 
 def _segments(state: str, costs: StateCosts) -> tuple[Segment, ...]:

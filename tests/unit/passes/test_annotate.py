@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+import onnx
+import pytest
+
+from mosaic_onnx.backends.base import LayerFacts
+from mosaic_onnx.backends.onnxruntime import BACKEND as ORT
+from mosaic_onnx.devices import Device
+from mosaic_onnx.errors import BackendError
+from mosaic_onnx.passes.annotate import Annotate, annotate
+from mosaic_onnx.passes.layerize import layerize
+from mosaic_onnx.profiles import Copy, Cost
+from tests.unit.measuring.helpers import normalised
+from tests.unit.passes.test_profile import Wrapped
+
+HEAD = '<ir_version: 10, opset_import: ["": 21, "local": 1]>'
+CPU, NPU = Device("cpu", backend="onnxruntime"), Device("npu", backend="picky")
+
+
+class Picky(Wrapped):
+    """Takes no Erf."""
+
+    def supports(self, node: onnx.NodeProto, device: Device) -> str | None:
+        return "no kernel" if node.op_type == "Erf" else None
+
+
+BACKENDS = {"onnxruntime": ORT, "picky": Picky("picky")}
+
+
+def reasons(text: str, *devices: Device) -> list[dict[str, str]]:
+    model = normalised(f"{HEAD} {text}")
+    return [dict(one) for one in annotate(model, layerize(model, "node"), devices, BACKENDS).reasons]
+
+
+def test_claims_are_kept_by_layer_and_device() -> None:
+    found = reasons("g (float[4] x) => (float[4] y) { a = Relu(x) [bad] y = Erf(a) }", CPU, NPU)
+    assert found == [{}, {"npu": "Erf (bad): no kernel"}]
+
+
+def test_a_node_inside_a_body_counts() -> None:
+    text = """g (bool c, float[4] x) => (float[4] y)
+    { [if] y = If (c) <
+        then_branch = t () => (float[4] a) { a = Erf(x) },
+        else_branch = e () => (float[4] b) { b = Neg(x) }
+    > }"""
+    assert reasons(text, NPU) == [{"npu": "If (if): no kernel"}]
+
+
+def test_a_call_of_a_function_is_judged_by_its_body() -> None:
+    text = """g (float[4] x) => (float[4] y) { [call] y = local.f(x) }
+    <domain: "local", opset_import: ["": 21]> f (a) => (b) { b = Erf(a) }"""
+    assert reasons(text, NPU) == [{"npu": "f (call): no kernel"}]
+
+
+class Described(Picky):
+    def layer_cost(self, facts: LayerFacts, device: Device, state: str) -> Cost | str:
+        return "too large" if "Erf" in facts.op_types else Cost(1.0)
+
+    def copies(self, device: Device) -> tuple[Copy, ...]:
+        return ()
+
+
+def test_a_described_device_gives_its_own_reason() -> None:
+    model = normalised(f"{HEAD} g (float[4] x) => (float[4] y) {{ y = Erf(x) }}")
+    found = Annotate([NPU], {"picky": Described("picky")})(model, layerize(model))
+    assert found.reasons == ({"npu": "too large"},)
+
+
+def test_an_unknown_backend_is_named() -> None:
+    with pytest.raises(BackendError, match="'quantum'"):
+        reasons("g (float[4] x) => (float[4] y) { y = Erf(x) }", Device("q", backend="quantum"))
+
+
+def test_the_model_is_left_untouched() -> None:
+    model = normalised(f"{HEAD} g (float[4] x) => (float[4] y) {{ y = Erf(x) }}")
+    before = model.model.SerializeToString()
+    annotate(model, layerize(model), [CPU, NPU], BACKENDS)
+    assert model.model.SerializeToString() == before
