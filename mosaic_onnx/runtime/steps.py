@@ -114,7 +114,7 @@ def _program(
     resident: set[tuple[str, str]] = set()
     steps: list[tuple[Step, ...]] = []
     for index, (each, call) in enumerate(zip(loaded, calls, strict=True)):
-        name = each.model.model.graph.name or f"slice {index}"
+        name = f"slice {index}"
         if call is None:
             run = _hand_over(each, places.host, values, _dying(index, wiring, places))
             steps.append((Step(run, "slice", name),))
