@@ -6,7 +6,6 @@ import ctypes
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, TypeGuard
 
 import numpy as np
@@ -141,9 +140,21 @@ class OrtRunner:
             binding.bind_input(name, *_pointer(self._array(name, place)))
         for name, place in outputs.items():
             binding.bind_output(name, *_pointer(self._array(name, place)))
+        copied = [
+            (name, host_value(self._array(name, place))) for name, place in inputs.items() if self._is_copied(name)
+        ]
         narrowed = {name: array for name, array in inputs.items() if self._narrows_integers and _is_narrowed(array)}
-        check = partial(self._check_integers, narrowed) if narrowed else None
-        return self._call(session, binding, held, check)
+
+        def before() -> None:
+            self._check_integers(narrowed)
+            for name, value in copied:
+                binding.bind_ortvalue_input(name, value._get_c_value())
+
+        return self._call(session, binding, held, before if copied or narrowed else None)
+
+    def _is_copied(self, name: str) -> bool:
+        """The provider reads this input from memory of its own, so that binding copies it there and then."""
+        return not self._inputs[name].on_host
 
     def _bind_in_device_memory(
         self, session: Any, inputs: Mapping[str, Place], outputs: Mapping[str, Place], memory: OrtMemory

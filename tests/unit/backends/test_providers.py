@@ -16,7 +16,8 @@ from mosaic_onnx.backends.ort_memory import memory_of_type
 from mosaic_onnx.backends.ort_options import read_options
 from mosaic_onnx.backends.ort_plugins import Plugins
 from mosaic_onnx.backends.ort_probe import probe
-from mosaic_onnx.backends.ort_session import stdout_kept_clean, thread_affinities
+from mosaic_onnx.backends.ort_runner import OrtRunner
+from mosaic_onnx.backends.ort_session import make_session, stdout_kept_clean, thread_affinities
 from mosaic_onnx.device_file import devices_from_toml, devices_to_toml
 from mosaic_onnx.devices import Device
 from mosaic_onnx.errors import BackendError, UsageError
@@ -152,6 +153,18 @@ def test_what_webgpu_wants_on_the_host_is_read_when_the_slice_runs() -> None:
     result = np.zeros((3, 2), np.float32)
     y.download(result)
     np.testing.assert_array_equal(result, x.reshape(3, 2))
+
+
+@pytest.mark.provider("webgpu")
+def test_a_provider_whose_memory_nobody_named_reads_its_inputs_when_it_runs() -> None:
+    options = read_options(WEBGPU)
+    session = make_session(unary("Neg", opset=17), options, BACKEND.plugins.devices(options))
+    x, y = np.zeros((2, 3), np.float32), np.zeros((2, 3), np.float32)
+    call = OrtRunner(session, "neg on webgpu").bind({"x": x}, {"y": y})
+    for value in (1.0, 2.0):
+        x[:] = value
+        call()
+        np.testing.assert_array_equal(y, np.full((2, 3), -value))
 
 
 @pytest.mark.provider("webgpu")
