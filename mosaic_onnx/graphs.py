@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import onnx
@@ -90,6 +90,31 @@ def reads(node: onnx.NodeProto) -> dict[str, None]:
     for graph in subgraphs(node):
         found.update(free_names(graph))
     return found
+
+
+def renamed_node(node: onnx.NodeProto, names: Mapping[str, str]) -> onnx.NodeProto:
+    """A copy of the node that reads and makes other values; what its subgraphs define themselves keeps its name."""
+    copy = onnx.NodeProto()
+    copy.CopyFrom(node)
+    for field in (copy.input, copy.output):
+        for at, name in enumerate(field):
+            field[at] = names.get(name, name)
+    for graph in subgraphs(copy):
+        _rename_captures(graph, names)
+    return copy
+
+
+def _rename_captures(graph: onnx.GraphProto, names: Mapping[str, str]) -> None:
+    own = {value.name for value in graph.input} | initializer_names(graph)
+    own.update(output for node in graph.node for output in node.output)
+    captured = {name: other for name, other in names.items() if name not in own}
+    for node in graph.node:
+        for at, name in enumerate(node.input):
+            node.input[at] = captured.get(name, name)
+        for inner in subgraphs(node):
+            _rename_captures(inner, captured)
+    for value in graph.output:
+        value.name = captured.get(value.name, value.name)
 
 
 def writes(node: onnx.NodeProto) -> list[str]:

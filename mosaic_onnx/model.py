@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -17,11 +18,19 @@ import onnx
 
 from mosaic_onnx.errors import InternalError, ModelError
 from mosaic_onnx.graphs import FunctionKey, call_key, domain_of, every_node, function_key, node_keys, operator_name
-from mosaic_onnx.opening.checks import ONNX_DOMAINS, Limits
+from mosaic_onnx.opening.checks import ONNX_DOMAINS, Limits, check_parsed
 from mosaic_onnx.opening.children import ChildFailure, run_child
 from mosaic_onnx.opening.files import parse_model, read_regular_file
 
-__all__ = ["Limits", "OpenedModel", "custom_operators", "node_keys", "open_model", "runtime_accepts"]
+__all__ = [
+    "Limits",
+    "OpenedModel",
+    "custom_operators",
+    "loads_in_runtime",
+    "node_keys",
+    "open_model",
+    "runtime_accepts",
+]
 
 
 @dataclass(frozen=True)
@@ -80,6 +89,18 @@ def open_model(path: str | os.PathLike[str], limits: Limits | None = None) -> Op
     return OpenedModel(model, file, file.parent, digest, bool(answer["is_orderly"]), external_bytes)
 
 
+def open_parsed(path: str | os.PathLike[str], limits: Limits | None = None) -> onnx.ModelProto:
+    """Open one of a bundle's own models: the cheap checks only, no child, since its digest has been checked.
+
+    Raises:
+        ModelError: it is refused; the message names the file and the thing in it.
+    """
+    limits, file = limits or Limits(), Path(os.path.abspath(path))
+    model = parse_model(read_regular_file(file, limits.file_bytes), file)
+    check_parsed(model, file.parent, limits)
+    return model
+
+
 def runtime_accepts(opened: OpenedModel, limits: Limits | None = None) -> str | None:
     """Whether ONNX Runtime's CPU provider loads the whole model; tried in a child process.
 
@@ -88,17 +109,37 @@ def runtime_accepts(opened: OpenedModel, limits: Limits | None = None) -> str | 
     """
     limits = limits or Limits()
     size = opened.path.stat().st_size + opened.external_bytes
+    return _load_refusal({"path": str(opened.path)}, opened.path, size, limits)
+
+
+def loads_in_runtime(
+    model: onnx.ModelProto, folder: Path, external_bytes: int = 0, limits: Limits | None = None
+) -> str | None:
+    """The same for a model that we made: None if ONNX Runtime loads it, else the reason.
+
+    Args:
+        model: any model.
+        folder: where its external data lies.
+        external_bytes: how much of that there is.
+        limits: what loading may cost.
+    """
+    limits = limits or Limits()
+    with tempfile.TemporaryDirectory(prefix="mosaic-") as temporary:
+        path = Path(temporary) / "model.onnx"
+        path.write_bytes(model.SerializeToString())
+        size = path.stat().st_size + external_bytes
+        return _load_refusal({"path": str(path), "folder": str(folder)}, path, size, limits)
+
+
+def _load_refusal(request: dict[str, object], path: Path, size: int, limits: Limits) -> str | None:
+    """Ask the child process to load a model."""
+    time_limit_s = limits.time_limit_s(size, limits.load_s)
     try:
-        answer = run_child(
-            "load",
-            {"path": str(opened.path)},
-            limits.time_limit_s(size, limits.load_s),
-            limits.memory_bytes + 4 * size,
-        )
+        answer = run_child("load", request, time_limit_s, limits.memory_bytes + 4 * size)
     except ChildFailure as failure:
-        return _refusal(opened.path, "loading it in ONNX Runtime", failure).message
+        return _refusal(path, "loading it in ONNX Runtime", failure).message
     refusal = answer.get("refusal", answer.get("error"))
-    return None if refusal is None else _runtime_words(str(refusal), opened.path)
+    return None if refusal is None else _runtime_words(str(refusal), path)
 
 
 def custom_operators(model: onnx.ModelProto) -> dict[str, tuple[str, ...]]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 
 import onnx
 
 from mosaic_onnx.backends.base import SliceModel
+from mosaic_onnx.model import Limits, OpenedModel, loads_in_runtime
+from mosaic_onnx.passes.normalise import Normalised
 from mosaic_onnx.plans import Plan
 from mosaic_onnx.profiles import Profile
 from mosaic_onnx.rewriting.canonical import partition, slice_nodes
@@ -19,29 +22,47 @@ __all__ = ["Extractor", "Rewrite", "Rewritten", "extract", "layer_assignment_set
 
 @dataclass(frozen=True)
 class Rewritten:
-    """The canonical file's model, and the slices in the plan's order."""
+    """The canonical file's model, the slices in the plan's order, and what had to be done otherwise, in sentences."""
 
     model: onnx.ModelProto
     slices: tuple[SliceModel, ...]
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Rewrite:
-    """Rewrites a model to a plan."""
+    """Rewrites a model to a plan, and tries the canonical file in ONNX Runtime (a child process)."""
 
     profile: Profile
     plan: Plan
+    limits: Limits = field(default_factory=Limits)
 
-    def __call__(self, original: onnx.ModelProto, normalised: onnx.ModelProto, folder: str | None) -> Rewritten:
+    def __call__(self, opened: OpenedModel, normalised: Normalised) -> Rewritten:
         """Rewrite.
 
-        Args:
-            original: as it was opened; the canonical file is made of it, so that its free dimensions stay free.
-            normalised: with concrete shapes; the slices are made of it.
-            folder: where the external data of both lies.
+        The canonical file is made of the model as it was opened, so that its free dimensions stay free; the slices are
+        made of the normalised model, whose shapes are concrete.
         """
-        canonical = partition(original, self.profile, self.plan)
-        return Rewritten(canonical, slice_models(normalised, folder, self.plan, self.profile))
+        canonical, notes = self._canonical(opened, normalised)
+        return Rewritten(canonical, slice_models(normalised.model, normalised.folder, self.plan, self.profile), notes)
+
+    def _canonical(self, opened: OpenedModel, normalised: Normalised) -> tuple[onnx.ModelProto, tuple[str, ...]]:
+        """The canonical model; slices that ONNX Runtime refuses as functions are left as tagged nodes."""
+        graph = normalised.model.graph
+        types = {value.name: value.type for value in (*graph.value_info, *graph.output)}
+        inline: set[int] = set()
+        notes: list[str] = []
+        while True:
+            model = partition(opened.model, self.profile, self.plan, types=types, inline=inline)
+            refusal = loads_in_runtime(model, opened.folder, opened.external_bytes, self.limits)
+            if refusal is None or len(inline) == len(self.plan.slices):
+                return model, (*notes, *([f"ONNX Runtime refuses the partitioned file: {refusal}"] if refusal else []))
+            named = re.search(r"\(slice_(\d+)_*\)", refusal)
+            number = int(named.group(1)) if named else -1
+            culprits = {number} if number >= 0 and number not in inline else set(range(len(self.plan.slices)))
+            for each in sorted(culprits - inline):
+                notes.append(f"slice {each} is kept as tagged nodes: ONNX Runtime refuses it as a function ({refusal})")
+            inline |= culprits
 
 
 def extract(
@@ -75,5 +96,5 @@ def slice_models(model: onnx.ModelProto, folder: str | None, plan: Plan, profile
     index = extractor.index
     constant = [name for name in index.outputs if index.is_parameter(name)]
     if constant and slices:
-        slices[0] = replace(extractor.extract(keys[0], [*slices[0].outputs, *constant]))
+        slices[0] = extractor.extract(keys[0], [*slices[0].outputs, *constant])
     return tuple(slices)

@@ -49,7 +49,10 @@ def check(request: Request) -> dict[str, object]:
 
 
 def load(request: Request) -> dict[str, object]:
-    """Load the model in ONNX Runtime's CPU provider without optimising it; answers with its refusal, if any."""
+    """Load the model in ONNX Runtime's CPU provider without optimising it; answers with its refusal, if any.
+
+    External data lies in ``folder`` where the request names one, else beside the model.
+    """
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -57,7 +60,13 @@ def load(request: Request) -> dict[str, object]:
     options.intra_op_num_threads = 1
     options.log_severity_level = 4
     try:
-        onnxruntime.InferenceSession(request["path"], options, providers=["CPUExecutionProvider"])
+        if "folder" in request:
+            key = "session.model_external_initializers_file_folder_path"
+            options.add_session_config_entry(key, request["folder"])
+            model: str | bytes = Path(request["path"]).read_bytes()
+        else:
+            model = request["path"]
+        onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime raises a dozen classes with no common base
         return {"refusal": _one_line(error)}
     return {"refusal": None}

@@ -8,7 +8,7 @@ and annotation of the input is still there, in the graph or in the function that
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import onnx
@@ -16,7 +16,20 @@ from onnx import helper
 
 from mosaic_onnx.devices import device_of
 from mosaic_onnx.errors import ModelError
-from mosaic_onnx.graphs import function_key, initializer_names, is_orderly, order_by_sources, put_in_order
+from mosaic_onnx.graphs import (
+    domain_of,
+    every_node,
+    function_key,
+    initializer_names,
+    is_orderly,
+    order_by_sources,
+    put_in_order,
+    reads,
+    renamed_node,
+    subgraphs,
+    writes,
+)
+from mosaic_onnx.opening.checks import RUNTIME_DOMAINS
 from mosaic_onnx.plans import Plan
 from mosaic_onnx.profiles import HOST, Profile
 from mosaic_onnx.rewriting.crossings import Crossing, Crossings, shared_memory
@@ -28,33 +41,50 @@ TRANSFER = "Transfer"
 IR_VERSION = 11
 """The first with multi-device fields; the input's own is kept where it is higher, never raised beyond this."""
 
+_Call = tuple[int | None, onnx.NodeProto]
+"""A node of the new graph with the number of its slice; None for a transfer."""
 
-@dataclass(frozen=True)
+
+@dataclass
 class _Part:
-    """One slice: its nodes, and the values that pass its border."""
+    """One slice: its nodes, the values that pass its border, and whether it stays in the graph as tagged nodes."""
 
     number: int
     positions: list[int]
     tensors: list[str]
     parameters: list[str]
     outputs: list[str]
+    is_inline: bool = False
 
 
-def partition(model: onnx.ModelProto, profile: Profile, plan: Plan) -> onnx.ModelProto:
+def partition(
+    model: onnx.ModelProto,
+    profile: Profile,
+    plan: Plan,
+    *,
+    types: Mapping[str, onnx.TypeProto] | None = None,
+    inline: Collection[int] = (),
+) -> onnx.ModelProto:
     """The model rewritten to the plan's slices; it is left as it is.
 
     Args:
         model: any model, sorted or not; shapes need not be known. External tensors stay external.
         profile: whose layers name the model's nodes.
         plan: whose slices cover every layer once.
+        types: types of values that the model does not declare; element types and ranks are used, so that dimensions
+            which the model leaves free stay free. Checkers want them where operators outside ONNX make what crosses.
+        inline: numbers of slices to leave as tagged nodes; slices of which it is known that runtimes refuse them as
+            functions are left so anyway (see ``needs_no_function``).
 
     Raises:
         ModelError: profile or plan are not of this model, or the slices wait for each other.
     """
+    kinds = types or {}
     result = onnx.ModelProto()
     result.CopyFrom(model)
     if not is_orderly(result):
         put_in_order(result)
+    _import_what_is_used(result)
     index = index_model(result)
     parts = _parts(index, profile, plan)
     result.ir_version = max(result.ir_version, IR_VERSION)
@@ -62,12 +92,30 @@ def partition(model: onnx.ModelProto, profile: Profile, plan: Plan) -> onnx.Mode
     devices = [device_of(each.state) for each in plan.slices]
     configuration = add_configuration(result, sorted(set(devices)))
     names = _function_names(result, len(parts))
-    functions = [_function(index, part, names[part.number]) for part in parts]
-    calls = _lay_out(index, parts, names, profile, plan)
+    for part in parts:
+        part.is_inline = part.number in inline or needs_no_function([index.nodes[at] for at in part.positions])
+    functions = [_function(index, part, names[part.number]) for part in parts if not part.is_inline]
+    calls, origins = _lay_out(index, parts, names, profile, plan)
     _tag(calls, profile, plan, configuration)
     _replace_nodes(result, index, functions, calls)
+    _declare(result.graph, {value: kinds[name] for value, name in origins.items() if name in kinds})
     _describe(result, profile, plan)
     return result
+
+
+def needs_no_function(nodes: Sequence[onnx.NodeProto]) -> bool:
+    """Whether runtimes refuse these nodes in a function though they take them in a graph.
+
+    ONNX's type inference of functions, which ONNX Runtime calls, fails on bodies of loops and branches that do not
+    declare their types, and on ``EmbedLayerNormalization`` with all three outputs.
+    """
+    for node in every_node(nodes):
+        if node.op_type == "EmbedLayerNormalization" and len(writes(node)) > 2:
+            return True
+        for graph in subgraphs(node):
+            if any(not value.type.WhichOneof("value") for value in (*graph.input, *graph.output)):
+                return True
+    return False
 
 
 def _parts(index: ModelIndex, profile: Profile, plan: Plan) -> list[_Part]:
@@ -164,7 +212,9 @@ def _function(index: ModelIndex, part: _Part, name: str) -> onnx.FunctionProto:
     function.input.extend([*part.tensors, *part.parameters])
     function.output.extend(part.outputs)
     function.node.extend(index.nodes[position] for position in part.positions)
-    function.opset_import.extend(index.model.opset_import)
+    for entry in index.model.opset_import:
+        # Runtimes look for the default domain by its empty name here.
+        function.opset_import.add(domain=domain_of(entry.domain), version=entry.version)
     named = {*index.made(part.positions), *part.tensors, *part.parameters}
     # A type that is not written down is no value info that a checker takes.
     infos = (info for info in index.model.graph.value_info if info.name in named)
@@ -174,13 +224,17 @@ def _function(index: ModelIndex, part: _Part, name: str) -> onnx.FunctionProto:
 
 def _lay_out(
     index: ModelIndex, parts: Sequence[_Part], names: Sequence[str], profile: Profile, plan: Plan
-) -> list[onnx.NodeProto]:
-    """Calls of the slices and transfers, in an order in which each finds its inputs made."""
+) -> tuple[list[_Call], dict[str, str]]:
+    """Calls of the slices and transfers, in an order in which each finds its inputs made.
+
+    Returns:
+        The calls, and for each value that they make at the border of slices, the tensor of the model that it is.
+    """
     outer = {*index.inputs, *index.outputs, *index.weights, *index.sparse_weights, *index.maker}
     crossings = Crossings(plan, shared_memory(profile), profile.tensor_bytes, outer)
     for name in index.inputs:
         crossings.homes[name], crossings.base[name] = HOST, name
-    calls: list[onnx.NodeProto] = []
+    calls: list[_Call] = []
     node_names = {node.name for node in index.nodes}
     outputs = set(index.outputs)
     for part in parts:
@@ -193,15 +247,19 @@ def _lay_out(
             crossings.base[name] = _free_name(f"{name}@{device}", crossings.taken) if is_moved else name
             if is_moved:
                 crossings.taken.discard(name)
+        if part.is_inline:
+            renamed = dict(zip(part.tensors, values, strict=True))
+            renamed |= {name: crossings.base[name] for name in part.outputs}
+            calls.extend((part.number, renamed_node(index.nodes[at], renamed)) for at in part.positions)
+            continue
         made = [crossings.base[name] for name in part.outputs]
         node_name = _free_name(names[part.number], node_names)
         call = helper.make_node(names[part.number], [*values, *part.parameters], made, node_name, domain=DOMAIN)
-        call.metadata_props.add(key="mosaic.slice", value=str(part.number))
-        calls.append(call)
+        calls.append((part.number, call))
     for name in outputs & crossings.homes.keys() - set(index.inputs):
         crossings.output_value(name)
     _add_transfers(crossings, calls, node_names)
-    return calls
+    return calls, crossings.origins
 
 
 def _free_name(wanted: str, taken: set[str]) -> str:
@@ -213,10 +271,10 @@ def _free_name(wanted: str, taken: set[str]) -> str:
     return name
 
 
-def _add_transfers(crossings: Crossings, calls: list[onnx.NodeProto], node_names: set[str]) -> None:
+def _add_transfers(crossings: Crossings, calls: list[_Call], node_names: set[str]) -> None:
     """Put the transfers that were asked for since the last time after the calls so far."""
     for crossing in crossings.made:
-        calls.append(_transfer(crossing, _free_name(f"transfer/{crossing.value}", node_names)))
+        calls.append((None, _transfer(crossing, _free_name(f"transfer/{crossing.value}", node_names))))
     crossings.made.clear()
 
 
@@ -248,15 +306,14 @@ def _transfer_function(model: onnx.ModelProto) -> onnx.FunctionProto:
     )
 
 
-def _tag(calls: Sequence[onnx.NodeProto], profile: Profile, plan: Plan, configuration: str) -> None:
-    """Say on every call of a slice where it runs, and as which stage."""
-    for call in calls:
-        if call.op_type == TRANSFER:
+def _tag(calls: Sequence[_Call], profile: Profile, plan: Plan, configuration: str) -> None:
+    """Say on every call (and node of a slice that is none) where it runs, and as which stage."""
+    for number, call in calls:
+        if number is None:
             destination = next(each.s.decode() for each in call.attribute if each.name == "destination")
             if destination != HOST:
                 set_metadata(call.metadata_props, {"layer_ann": layer_annotation(destination)})
             continue
-        number = int(call.metadata_props[0].value)
         set_metadata(call.metadata_props, slice_metadata(profile, plan, number))
         call.device_configurations.add(configuration_id=configuration, pipeline_stage=number)
 
@@ -265,11 +322,11 @@ def _replace_nodes(
     model: onnx.ModelProto,
     index: ModelIndex,
     functions: Sequence[onnx.FunctionProto],
-    calls: Sequence[onnx.NodeProto],
+    calls: Sequence[_Call],
 ) -> None:
     """Constants stay, every other node gives way to the calls; inner value infos have moved into the functions."""
     constants = [onnx.NodeProto.FromString(index.nodes[at].SerializeToString()) for at in sorted(index.constants)]
-    outer = {name for call in calls for name in (*call.input, *call.output)} | set(index.inputs)
+    outer = {name for _, call in calls for name in (*reads(call), *call.output)} | set(index.inputs)
     moved = {info.name for function in functions for info in function.value_info} - outer
     infos = [
         onnx.ValueInfoProto.FromString(info.SerializeToString())
@@ -277,17 +334,43 @@ def _replace_nodes(
         if info.name not in moved
     ]
     del model.graph.node[:]
-    model.graph.node.extend([*constants, *calls])
+    model.graph.node.extend([*constants, *(call for _, call in calls)])
     del model.graph.value_info[:]
     model.graph.value_info.extend(infos)
     model.functions.extend(functions)
     keys = {function_key(function) for function in model.functions}
-    if (DOMAIN, TRANSFER, "") not in keys and any(call.op_type == TRANSFER for call in calls):
+    if (DOMAIN, TRANSFER, "") not in keys and any(number is None for number, _ in calls):
         model.functions.append(_transfer_function(model))
     if calls and all(entry.domain != DOMAIN for entry in model.opset_import):
         model.opset_import.add(domain=DOMAIN, version=1)
     if all(entry.domain not in ("", "ai.onnx") for entry in model.opset_import):
         model.opset_import.add(domain="", version=13)
+
+
+def _declare(graph: onnx.GraphProto, types: Mapping[str, onnx.TypeProto]) -> None:
+    """Declare element types of values that the graph does not declare, and ranks of its outputs."""
+    declared = {value.name for value in (*graph.value_info, *graph.input, *graph.output)}
+    for name, kind in types.items():
+        if name not in declared and kind.HasField("tensor_type"):
+            graph.value_info.add(name=name).type.tensor_type.elem_type = kind.tensor_type.elem_type
+    for value in graph.output:
+        kind = types.get(value.name, onnx.TypeProto())
+        if not value.type.WhichOneof("value") and kind.HasField("tensor_type"):
+            value.type.tensor_type.elem_type = kind.tensor_type.elem_type
+        own = value.type.tensor_type
+        if value.type.HasField("tensor_type") and not own.HasField("shape") and kind.tensor_type.HasField("shape"):
+            own.shape.SetInParent()
+            for _ in kind.tensor_type.shape.dim:
+                own.shape.dim.add()
+
+
+def _import_what_is_used(model: onnx.ModelProto) -> None:
+    """ONNX Runtime takes nodes of its own domains without an import in a graph, not in a function."""
+    imported = {domain_of(entry.domain) for entry in model.opset_import}
+    bodies = [model.graph.node, *(function.node for function in model.functions)]
+    used = {domain_of(node.domain) for nodes in bodies for node in every_node(nodes)}
+    for domain in sorted((used & RUNTIME_DOMAINS) - imported):
+        model.opset_import.add(domain=domain, version=1)
 
 
 def _describe(model: onnx.ModelProto, profile: Profile, plan: Plan) -> None:

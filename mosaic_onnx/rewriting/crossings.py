@@ -37,6 +37,7 @@ class Crossings:
         homes: device that makes each tensor; ``host`` for the model's inputs.
         base: name of each tensor where it was made.
         made: transfers in the order in which they were asked for.
+        arrived: by value that a transfer makes, the tensor that it is.
     """
 
     plan: Plan
@@ -46,6 +47,7 @@ class Crossings:
     homes: dict[str, str] = field(default_factory=dict)
     base: dict[str, str] = field(default_factory=dict)
     made: list[Crossing] = field(default_factory=list)
+    arrived: dict[str, str] = field(default_factory=dict)
     _values: dict[tuple[str, int], str] = field(default_factory=dict)
     _free: dict[tuple[str, str], str] = field(default_factory=dict)
     _used: set[tuple[str, int]] = field(default_factory=set)
@@ -54,6 +56,11 @@ class Crossings:
     def __post_init__(self) -> None:
         for transfer in self.plan.transfers:
             self._entries.setdefault(transfer.tensor, []).append(transfer)
+
+    @property
+    def origins(self) -> dict[str, str]:
+        """By value at the border of slices, the tensor that it is."""
+        return {**{value: tensor for tensor, value in self.base.items()}, **self.arrived}
 
     def place(self, device: str) -> str:
         """Where a device works: itself, or host where it shares host's memory."""
@@ -113,6 +120,7 @@ class Crossings:
             count += 1
             value = f"{wanted}#{count}"
         self.taken.add(value)
+        self.arrived[value] = tensor
         self.made.append(Crossing(tensor, source_value, value, source, destination, size))
         return value
 
