@@ -198,7 +198,7 @@ class LayerFacts:
         operator_count: nodes.
         dense_macs: as ``macs``, with depthwise kernels computed dense.
         kernel_count: nodes less those that fuse into the one before (activations) or move nothing (reshapes).
-        buffered_bytes: f32 bytes of the outputs of convolutions, pools, concats and fully connected operators.
+        buffered_bytes: f32 bytes of the outputs of those nodes.
         parameter_count: weights as the model stores them.
     """
 

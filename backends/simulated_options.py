@@ -33,8 +33,8 @@ class SimulatedOptions:
         seconds_per_activation_mb: the same for the tensors that a layer reads and makes.
         dense_depthwise: depthwise kernels are stored and computed dense (C x C x k x k).
         bytes_per_weight: how the device stores weights; 0 for as the model does.
-        buffered_activations: what counts against ``slice_memory_bytes`` is the outputs of convolutions, pools,
-            concats and fully connected operators, in f32, instead of the layer's outputs.
+        buffered_activations: what counts against ``slice_memory_bytes`` is the output of every operator that is not
+            fused into the one before, in f32, instead of the layer's outputs.
         supported: operator types that it has; empty for all.
         unsupported: operator types that it lacks.
         dynamic_w: dynamic power at the highest level; None where energy is not described.

@@ -21,11 +21,6 @@ Shapes = Mapping[str, Shape]
 _CONVOLUTIONS = {"Conv", "ConvInteger", "QLinearConv"}
 _MATRIX_PRODUCTS = {"MatMul", "MatMulInteger", "QLinearMatMul"}
 _RECURRENT = {"LSTM", "GRU", "RNN"}
-_POOLS = {"MaxPool", "AveragePool", "LpPool", "GlobalAveragePool", "GlobalMaxPool", "GlobalLpPool", "ReduceMean"}
-_FULLY_CONNECTED = {"Gemm", *_MATRIX_PRODUCTS}
-_BUFFERED = {*_CONVOLUTIONS, "ConvTranspose", "Concat", *_POOLS, *_FULLY_CONNECTED}
-"""Operators whose outputs count as activations: each convolution with its ReLU, pool, concat, fully connected."""
-
 _FUSED = {
     *("Relu", "Clip", "LeakyRelu", "PRelu", "Sigmoid", "HardSigmoid", "HardSwish", "Tanh", "Elu", "Selu", "Gelu"),
     *("Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Dropout", "Constant", "Shape"),
@@ -46,7 +41,7 @@ class NodeFacts:
         dense_macs: the same with depthwise kernels computed dense (C times as many).
         extra_dense_weights: weights that storing a depthwise kernel dense adds.
         is_kernel: a runtime launches it; false for what fuses or moves nothing.
-        buffered_bytes: f32 bytes of its outputs if it is among the operators that keep a buffer.
+        buffered_bytes: f32 bytes of its outputs if it is a kernel; what fuses writes into another's buffer.
     """
 
     macs: Mapping[str, int] = field(default_factory=dict)
@@ -115,13 +110,14 @@ def known_shapes(graph: onnx.GraphProto) -> Shapes:
 def node_facts(node: onnx.NodeProto, shapes: Shapes) -> NodeFacts:
     """Facts of one node; a node whose shapes are unknown has no multiply-accumulates."""
     kind, macs, dense_factor, extra_weights = _multiply_accumulates(node, shapes)
+    is_kernel = node.op_type not in _FUSED
     buffered = sum(4 * prod(shapes[name]) for name in node.output if name in shapes)
     return NodeFacts(
         macs={kind: macs} if macs else {},
         dense_macs={kind: macs * dense_factor} if macs else {},
         extra_dense_weights=extra_weights,
-        is_kernel=node.op_type not in _FUSED,
-        buffered_bytes=buffered if node.op_type in _BUFFERED else 0,
+        is_kernel=is_kernel,
+        buffered_bytes=buffered if is_kernel else 0,
     )
 
 

@@ -24,7 +24,7 @@ HEADER = """\
 #   the four energy reductions for large models. About thirty numbers to eighteen: hitting those proves nothing.
 # Assumed: the priors of the fit (mosaic_onnx/reproduce/priors.py), and the scale of all watts.
 # Inferred: how a slice's bytes are counted against the limit (half-precision weights, depthwise kernels stored dense,
-#   single-precision outputs of convolutions, pools, concats and fully connected layers), and what the NPU lacks.
+#   single-precision outputs of all operators that are not fused into the one before), and what the NPU lacks.
 # What that is worth: docs/reproduction.md.
 """
 

@@ -87,6 +87,11 @@ def described_profile(one: Layered, devices: Sequence[Device]) -> Profile:
     )
 
 
+def rule_bytes(name: str) -> int:
+    """A workload's size by the inferred 100 MB rule: half-precision dense weights and every kernel's output in f32."""
+    return sum(2 * facts.dense_parameter_count + facts.buffered_bytes for facts in layered(name).facts)
+
+
 def highest_only(devices: Sequence[Device]) -> tuple[Device, ...]:
     """The devices with their highest level alone: D of Equation 6."""
     return tuple(replace(device, levels=device.levels[-1:]) for device in devices)
