@@ -62,6 +62,8 @@ class Extractor:
         for name in read:
             if name in index.weights:
                 graph.initializer.append(index.weights[name])
+                if name in index.overridable:
+                    graph.input.append(index.infos[name])
             elif name in index.sparse_weights:
                 graph.sparse_initializer.append(index.sparse_weights[name])
             elif index.maker.get(name) in index.constants:

@@ -13,6 +13,7 @@ from mosaic_onnx.graphs import (
     call_key,
     every_node,
     function_key,
+    initializer_names,
     node_keys,
     parameter_nodes,
     reads,
@@ -34,6 +35,7 @@ class ModelIndex:
         readers: positions of the nodes that read each value.
         weights: initialisers by name.
         sparse_weights: sparse initialisers by name.
+        overridable: initialisers that are inputs too: defaults from IR 4 on, which runtimes must not take as constant.
         constants: positions of ``Constant`` nodes that are parameters.
         inputs: the model's inputs that a caller must give.
         outputs: the model's outputs, in order.
@@ -49,6 +51,7 @@ class ModelIndex:
     readers: Mapping[str, Sequence[int]]
     weights: Mapping[str, onnx.TensorProto]
     sparse_weights: Mapping[str, onnx.SparseTensorProto]
+    overridable: frozenset[str]
     constants: frozenset[int]
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
@@ -112,6 +115,8 @@ def index_model(model: onnx.ModelProto) -> ModelIndex:
     graph = model.graph
     nodes = list(graph.node)
     read = [reads(node) for node in nodes]
+    initialisers = initializer_names(graph)
+    overridable = {value.name for value in graph.input if value.name in initialisers and model.ir_version >= 4}
     readers: dict[str, list[int]] = {}
     for position, names in enumerate(read):
         for name in names:
@@ -125,6 +130,7 @@ def index_model(model: onnx.ModelProto) -> ModelIndex:
         readers=readers,
         weights={tensor.name: tensor for tensor in graph.initializer},
         sparse_weights={sparse.values.name: sparse for sparse in graph.sparse_initializer},
+        overridable=frozenset(overridable),
         constants=frozenset(parameter_nodes(graph)),
         inputs=tuple(value.name for value in given_inputs(graph)),
         outputs=tuple(value.name for value in graph.output),
