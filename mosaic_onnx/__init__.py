@@ -1,3 +1,20 @@
 """mosaic-onnx: partition an ONNX model across the unequal devices of a machine."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mosaic_onnx.api import compile, inspect, partition, plan, profile, run, verify
+
 __version__ = "0.1.0"
+__all__ = ["__version__", "compile", "inspect", "partition", "plan", "profile", "run", "verify"]
+
+
+def __getattr__(name: str) -> Any:
+    """The functions of ``mosaic_onnx.api``, imported when first used: ``--help`` needs none of them."""
+    if name in __all__:
+        from mosaic_onnx import api
+
+        return getattr(api, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

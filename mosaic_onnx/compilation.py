@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import onnx
+
 from mosaic_onnx.backends.base import Array, CostSource, SliceModel
 from mosaic_onnx.cache import Cache
 from mosaic_onnx.constraints import Constraints, constrain
@@ -85,6 +87,12 @@ class Prepared:
     inputs: Mapping[str, Array]
 
     @property
+    def types(self) -> dict[str, onnx.TypeProto]:
+        """Types of values, by name, as far as they are known."""
+        graph = self.normalised.model.graph
+        return {value.name: value.type for value in (*graph.input, *graph.value_info, *graph.output)}
+
+    @property
     def outputs(self) -> tuple[str, ...]:
         """Names of the model's outputs."""
         return tuple(value.name for value in self.normalised.model.graph.output)
@@ -103,6 +111,7 @@ class Compiled:
         plan: what is delivered.
         slices: its slices, in its order.
         proof: that they compute what the uncut model computes.
+        single_predicted: seconds by device that can run the whole model, as the simulator predicts them.
     """
 
     prepared: Prepared
@@ -113,6 +122,7 @@ class Compiled:
     plan: Plan
     slices: tuple[SliceModel, ...]
     proof: VerifyReport
+    single_predicted: Mapping[str, float] = field(default_factory=dict)
 
 
 def prepare(path: Path, recipe: Recipe, note: Note = say_nothing) -> Prepared:
@@ -185,12 +195,13 @@ def compile_model(
     """
     prepared = prepare(path, recipe, note)
     profile = constrain(measure(prepared, selection, recipe, progress), recipe.constraints)
-    planned = plan_profile(profile, recipe.request)
+    planned = replace(plan_profile(profile, recipe.request), constraints=recipe.constraints.as_fields())
     candidates = _candidates(prepared, selection, profile, planned)
     judged = _contest(prepared, selection, recipe, candidates, note)
     chosen = next(one for one in candidates if one.name == judged.winner)
     proof = prove(prepared, selection, chosen)
-    return Compiled(prepared, selection, profile, planned, judged, chosen.plan, chosen.slices, proof)
+    alone = {one.name: one.plan.predicted.seconds for one in candidates if one.name != PLAN}
+    return Compiled(prepared, selection, profile, planned, judged, chosen.plan, chosen.slices, proof, alone)
 
 
 def _candidates(prepared: Prepared, selection: Selection, profile: Profile, planned: Plan) -> tuple[Candidate, ...]:
@@ -208,16 +219,24 @@ def _contest(
     prepared: Prepared, selection: Selection, recipe: Recipe, candidates: tuple[Candidate, ...], note: Note
 ) -> Contest:
     """Which candidate is delivered."""
-    if recipe.request.min_slice_count:
-        note(f"at least {recipe.request.min_slice_count} slices were asked for: do-no-harm is off")
-        return Contest(PLAN, "slices were forced (--min-slices): do-no-harm is off")
-    if not recipe.fallback:
-        note("--no-fallback: do-no-harm is off")
-        return Contest(PLAN, "do-no-harm is off (--no-fallback)")
+    refusal = _why_no_fallback(recipe)
+    if refusal:
+        note(f"do-no-harm is off: {refusal}")
     stated = [device.name for device in selection.chosen if _is_stated(selection, device.backend)]
     if recipe.request.objective != "latency" or stated:
-        return contest_by_prediction(candidates)
-    return contest(candidates, selection.by_name, selection.backends, prepared.inputs, prepared.outputs)
+        judged = contest_by_prediction(candidates)
+    else:
+        judged = contest(candidates, selection.by_name, selection.backends, prepared.inputs, prepared.outputs)
+    if refusal and PLAN not in judged.failed:
+        return replace(judged, winner=PLAN, reason=f"do-no-harm is off: {refusal} ({judged.reason})")
+    return judged
+
+
+def _why_no_fallback(recipe: Recipe) -> str:
+    """Why the plan is delivered whatever is measured; empty where it is not."""
+    if recipe.request.min_slice_count:
+        return f"at least {recipe.request.min_slice_count} slices were asked for"
+    return "" if recipe.fallback else "--no-fallback"
 
 
 def _is_stated(selection: Selection, backend: str) -> bool:

@@ -6,8 +6,8 @@ import json
 import os
 import sys
 import traceback
+from typing import Any
 
-import click
 import typer
 
 from mosaic_onnx.cli import building, caching, running, studying
@@ -27,6 +27,8 @@ app.add_typer(caching.app, name="cache")
 
 INTERRUPTED = 130
 BUG = 70
+USAGE_ERRORS: type[Any] = typer.BadParameter.__mro__[2]
+"""The base of all refusals of the command line's words; typer does not export it by a name that lasts."""
 
 
 def main() -> None:
@@ -45,25 +47,24 @@ def run(arguments: list[str]) -> int:
         failed, 70 our bug, 130 interrupted.
     """
     try:
-        result = app(arguments, prog_name="mosaic-onnx", standalone_mode=False)
+        result: object = app(arguments, prog_name="mosaic-onnx", standalone_mode=False)
         sys.stdout.flush()
         return result if isinstance(result, int) else 0
     except MosaicError as error:
         return _fail(arguments, error.message, error.hint, error.exit_code)
-    except click.exceptions.Exit as stop:
-        return stop.exit_code
-    except click.ClickException as error:
-        if "--json" in arguments:
-            return _fail(arguments, error.format_message(), "see --help", 2)
-        error.show()
-        return 2
-    except (KeyboardInterrupt, click.exceptions.Abort):
-        return _fail(arguments, "interrupted", "what was measured is kept: run the same command again to go on", 130)
+    except typer.Exit as stop:
+        return int(stop.exit_code)
+    except (KeyboardInterrupt, typer.Abort):
+        return _fail(
+            arguments, "interrupted", "what was measured is kept: run the same command again to go on", INTERRUPTED
+        )
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
         return _fail(arguments, f"{error.filename or 'input/output'}: {error.strerror or error}", "", 1)
+    except USAGE_ERRORS as error:
+        return _fail(arguments, error.format_message(), "mosaic-onnx --help, or --help after a command", 2)
     except Exception as error:
         if os.environ.get("MOSAIC_TRACEBACK") or {"-v", "--verbose"} & set(arguments):
             traceback.print_exc()

@@ -14,6 +14,7 @@ from mosaic_onnx.cli.parse import parse_caps, parse_rules, parse_shapes, split_w
 
 if TYPE_CHECKING:
     from mosaic_onnx.constraints import Constraints
+    from mosaic_onnx.planner.request import Request
 
 
 def register(app: typer.Typer) -> None:
@@ -154,43 +155,33 @@ def plan(
     forbid: opt.Forbid = None,
     min_slices: opt.MinSlices = 0,
     seed: opt.Seed = 0,
-    pareto: Annotated[bool, typer.Option("--pareto", help="The whole front of latency and energy.")] = False,
     force: opt.Force = False,
     as_json: opt.Json = False,
     quiet: opt.Quiet = False,
 ) -> None:
     """Plan from a profile, with no device at hand."""
     from mosaic_onnx import api
-    from mosaic_onnx.cli.tables import pareto_table, plan_line, plan_table
+    from mosaic_onnx.cli.tables import plan_line, plan_table
     from mosaic_onnx.files import refuse_to_replace
     from mosaic_onnx.plan_file import plan_to_fields, write_plan
-    from mosaic_onnx.planner.request import Request
     from mosaic_onnx.profile_file import read_profile
 
     voice = Voice(json=as_json, quiet=quiet)
-    request = Request(
-        objective=objective.value,
-        schedule=schedule.value,
-        method=method,
-        deadline_s=None if deadline_ms is None else deadline_ms / 1e3,
-        budget_j=None if energy_mj is None else energy_mj / 1e3,
-        time_limit_s=time_limit,
-        seed=seed,
+    request = _request(
+        objective,
+        schedule,
+        method,
+        time_limit,
+        deadline_ms,
+        energy_mj,
+        seed,
+        min_slices,
         one_slice_per_device=one_slice_per_device,
-        min_slice_count=min_slices,
-        pareto=pareto,
     )
     constraints = read_constraints(memory, slice_memory, pin, forbid)
     if output is not None:
         refuse_to_replace(output, force=force)
     measured = read_profile(profile_file)
-    if pareto:
-        front = api.plan_front(measured, request, constraints)
-        voice.show(pareto_table(front))
-        voice.emit("mosaic-onnx/front/1", {"plans": [plan_to_fields(one) for one in front]})
-        for one in front:
-            voice.result(plan_line(one))
-        return
     planned = api.plan(measured, request, constraints)
     voice.show(plan_table(measured, planned))
     if output is not None:
@@ -229,37 +220,60 @@ def compile_model(
 ) -> None:
     """Profile, plan, partition, measure and prove a model; write MODEL.mosaic/."""
     from mosaic_onnx import api
-    from mosaic_onnx.cli.tables import compile_table
-    from mosaic_onnx.planner.request import Request
+    from mosaic_onnx.bundle import refuse_target
+    from mosaic_onnx.cache import Cache
+    from mosaic_onnx.cli.report import compiled_fields, compiled_tables
+    from mosaic_onnx.compilation import Recipe
+    from mosaic_onnx.delivery import deliver
 
     voice = Voice(json=as_json, quiet=quiet, verbose=verbose)
+    recipe = Recipe(
+        request=_request(objective, schedule, method, time_limit, deadline_ms, energy_mj, seed, min_slices),
+        constraints=read_constraints(memory, slice_memory, pin, forbid),
+        input_shapes=parse_shapes(input_shape or ()),
+        inputs=inputs,
+        seed=seed,
+        granularity=granularity.value,
+        fallback=not no_fallback,
+        cache=None if no_cache else Cache(),
+    )
+    folder = api.bundle_folder(model, output)
+    if not dry_run:
+        refuse_target(folder, force=force)
+    selection = api.find_devices(split_words(device_words or ()))
     with voice.progress("compile") as progress:
-        compiled = api.compile_with_report(
-            model,
-            output=output,
-            devices=split_words(device_words or ()),
-            request=Request(
-                objective=objective.value,
-                schedule=schedule.value,
-                method=method,
-                deadline_s=None if deadline_ms is None else deadline_ms / 1e3,
-                budget_j=None if energy_mj is None else energy_mj / 1e3,
-                time_limit_s=time_limit,
-                seed=seed,
-                min_slice_count=min_slices,
-            ),
-            constraints=read_constraints(memory, slice_memory, pin, forbid),
-            input_shapes=parse_shapes(input_shape or ()),
-            inputs=inputs,
-            fallback=not no_fallback,
-            granularity=granularity.value,
-            cache=not no_cache,
-            dry_run=dry_run,
-            force=force,
-            progress=progress,
-            note=voice.note,
-        )
-    voice.show(*compile_table(compiled))
-    if compiled.bundle is not None:
-        voice.result(str(compiled.bundle.folder))
-    voice.emit("mosaic-onnx/compiled/1", compiled.as_fields())
+        compiled = api.compile_checked(model, selection, recipe, progress, voice.note)
+    voice.show(*compiled_tables(compiled))
+    if dry_run:
+        voice.note(f"dry run: {folder} was not written")
+    else:
+        deliver(compiled, recipe, folder, force=force)
+        voice.result(str(folder))
+    voice.emit("mosaic-onnx/compiled/1", {"folder": None if dry_run else str(folder), **compiled_fields(compiled)})
+
+
+def _request(
+    objective: opt.ObjectiveWord,
+    schedule: opt.ScheduleWord,
+    method: str,
+    time_limit_s: float,
+    deadline_ms: float | None,
+    energy_mj: float | None,
+    seed: int,
+    min_slices: int,
+    **more: bool,
+) -> Request:
+    """The planner's request in its own units."""
+    from mosaic_onnx.planner.request import Request
+
+    return Request(
+        objective=objective.value,
+        schedule=schedule.value,
+        method=method,
+        deadline_s=None if deadline_ms is None else deadline_ms / 1e3,
+        budget_j=None if energy_mj is None else energy_mj / 1e3,
+        time_limit_s=time_limit_s,
+        seed=seed,
+        min_slice_count=min_slices,
+        **more,
+    )

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import dataclasses
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mosaic_onnx.cli.console import Voice
 from mosaic_onnx.cli.options import Json, Quiet
+
+if TYPE_CHECKING:
+    from mosaic_onnx.cache import Removed
 
 app = typer.Typer(help="Measurements that profile and compile keep.", no_args_is_help=True)
 
@@ -17,7 +21,7 @@ def show_folder(as_json: Json = False) -> None:
     """Print the folder of the cache."""
     from mosaic_onnx.cache import Cache
 
-    folder = Cache.default().folder
+    folder = Cache().folder
     voice = Voice(json=as_json)
     voice.result(str(folder))
     voice.emit("mosaic-onnx/cache/1", {"folder": str(folder)})
@@ -28,7 +32,7 @@ def clean(as_json: Json = False, quiet: Quiet = False) -> None:
     """Drop every measurement."""
     from mosaic_onnx.cache import Cache
 
-    cache = Cache.default()
+    cache = Cache()
     _tell(Voice(json=as_json, quiet=quiet), str(cache.folder), cache.clean())
 
 
@@ -41,10 +45,10 @@ def prune(
     """Drop measurements that have not been used for a while."""
     from mosaic_onnx.cache import Cache
 
-    cache = Cache.default()
+    cache = Cache()
     _tell(Voice(json=as_json, quiet=quiet), str(cache.folder), cache.prune(max_age_s=older_than_days * 86400))
 
 
-def _tell(voice: Voice, folder: str, removed_count: int) -> None:
-    voice.result(f"{removed_count} measurements dropped from {folder}")
-    voice.emit("mosaic-onnx/cache/1", {"folder": folder, "removed_count": removed_count})
+def _tell(voice: Voice, folder: str, removed: Removed) -> None:
+    voice.result(f"{removed.entry_count} measurements ({removed.entry_bytes} bytes) dropped from {folder}")
+    voice.emit("mosaic-onnx/cache/1", {"folder": folder, **dataclasses.asdict(removed)})

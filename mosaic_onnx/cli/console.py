@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-ProgressCall = Callable[[int, int, str], None]
-"""(done, total, what is being done now)."""
+ProgressCall = Callable[[int, int, float], None]
+"""(measurements done, measurements in all as far as known, seconds left)."""
 
 
 @dataclass(frozen=True)
@@ -60,13 +60,18 @@ class Voice:
             yield None
             return
         from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[left]}"),
+        )
         with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-            task = bar.add_task(title, total=None)
+            task = bar.add_task(title, total=None, left="")
 
-            def call(done: int, total: int, what: str) -> None:
-                bar.update(task, completed=done, total=total, description=f"{title} {what}"[:60])
+            def call(done: int, total: int, left_s: float) -> None:
+                bar.update(task, completed=done, total=total, left=f"{left_s:.0f} s left")
 
             yield call

@@ -71,13 +71,16 @@ def verify(
 ) -> None:
     """Prove a bundle right: every slice against the uncut, unoptimised model, and every node where the plan says."""
     from mosaic_onnx import api
-    from mosaic_onnx.cli.tables import proof_table
+    from mosaic_onnx.cli.report import proof_tables
+    from mosaic_onnx.delivery import proof_fields
     from mosaic_onnx.errors import OutputsDifferError
 
     voice = Voice(json=as_json, quiet=quiet)
     report = api.verify(bundle, inputs=inputs, seed=seed)
-    voice.show(*proof_table(report))
-    voice.emit("mosaic-onnx/proof/1", report.as_fields())
-    if not report.ok:
-        raise OutputsDifferError(report.verdict, "the table above names the slice; compile again, or report it")
-    voice.result(report.verdict)
+    voice.show(*proof_tables(report))
+    voice.emit("mosaic-onnx/proof/1", proof_fields(report))
+    if not report.passed:
+        raise OutputsDifferError(f"{bundle}: {'; '.join(report.failures[:3])}", "compile it again, or report it")
+    for text in report.explained:
+        voice.note(f"note: {text}")
+    voice.result(f"{bundle}: {len(report.slices)} slices and {len(report.outputs)} outputs are right")

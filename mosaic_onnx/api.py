@@ -1,0 +1,333 @@
+"""What scripts import: the commands as functions. Typed; nothing here prints."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mosaic_onnx.backends.base import Array
+from mosaic_onnx.bundle import Bundle, read_bundle, refuse_target
+from mosaic_onnx.cache import Cache
+from mosaic_onnx.compilation import Compiled, Recipe, compile_model, measure, prepare, say_nothing
+from mosaic_onnx.constraints import Constraints, constrain
+from mosaic_onnx.delivery import deliver, open_bundle, verify_bundle
+from mosaic_onnx.devices import Device
+from mosaic_onnx.errors import ModelError, OutputsDifferError
+from mosaic_onnx.files import write_atomically
+from mosaic_onnx.inputs import make_inputs, read_inputs
+from mosaic_onnx.layers import LayerGraph
+from mosaic_onnx.measuring.progress import Progress
+from mosaic_onnx.passes.annotate import annotate
+from mosaic_onnx.passes.layerize import Granularity
+from mosaic_onnx.passes.plan import plan_profile
+from mosaic_onnx.passes.rewrite import partition
+from mosaic_onnx.passes.verify import Progress as VerifyProgress
+from mosaic_onnx.planner.request import Request
+from mosaic_onnx.plans import Plan
+from mosaic_onnx.profile_file import read_profile
+from mosaic_onnx.profiles import Profile
+from mosaic_onnx.proof.report import VerifyReport
+from mosaic_onnx.selection import Selection, select
+
+PathLike = str | os.PathLike[str]
+Note = Callable[[str], None]
+
+__all__ = [
+    "Inspection",
+    "RunResult",
+    "Selection",
+    "compile",
+    "find_devices",
+    "inspect",
+    "partition",
+    "plan",
+    "profile",
+    "run",
+    "verify",
+]
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What can be said of a model before anything is measured.
+
+    Attributes:
+        graph: its layers.
+        devices: those that were asked.
+        reasons: [L] by device name, why it cannot run the layer; absent where it claims that it can.
+        notes: what was assumed.
+    """
+
+    graph: LayerGraph
+    devices: tuple[Device, ...]
+    reasons: tuple[Mapping[str, str], ...]
+    notes: tuple[str, ...] = ()
+
+    @cached_property
+    def crossing(self) -> tuple[tuple[str, ...], ...]:
+        """[L] tensors that are alive across the boundary after each layer: made (or given) before, read after."""
+        last_use = {name: index for index, layer in enumerate(self.graph.layers) for name in layer.inputs}
+        last_use |= dict.fromkeys(self.graph.outputs, len(self.graph.layers))
+        alive = dict.fromkeys(self.graph.inputs)
+        boundaries = []
+        for index, layer in enumerate(self.graph.layers):
+            alive |= dict.fromkeys(layer.outputs)
+            alive = {name: None for name in alive if last_use.get(name, -1) > index}
+            boundaries.append(tuple(alive))
+        return tuple(boundaries)
+
+    def crossing_bytes(self, layer: int) -> int:
+        """Bytes alive across the boundary after a layer, as far as shapes are known."""
+        return sum(self.graph.tensors[name].bytes for name in self.crossing[layer] if name in self.graph.tensors)
+
+    def as_fields(self) -> dict[str, Any]:
+        """For JSON."""
+        layers = [
+            asdict(layer)
+            | {"crossing": self.crossing[index], "crossing_bytes": self.crossing_bytes(index)}
+            | {"reasons": dict(self.reasons[index])}
+            for index, layer in enumerate(self.graph.layers)
+        ]
+        tensors = {name: asdict(info) for name, info in self.graph.tensors.items()}
+        names = [device.name for device in self.devices]
+        return {"layers": layers, "tensors": tensors, "devices": names, "notes": list(self.notes)}
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """Outputs of the last run, and how long each timed run took."""
+
+    outputs: Mapping[str, Array]
+    seconds: tuple[float, ...]
+
+    @property
+    def median_s(self) -> float:
+        """Median of the timed runs."""
+        return float(np.median(self.seconds))
+
+
+def find_devices(words: Sequence[str] = ()) -> Selection:
+    """Devices that are here, and those that take part.
+
+    Args:
+        words: names, devices files or shipped descriptions; none for the default set.
+
+    Raises:
+        UsageError: a word names nothing.
+    """
+    return select(words)
+
+
+def inspect(
+    model: PathLike,
+    *,
+    devices: Sequence[str] = (),
+    input_shapes: Mapping[str, tuple[int, ...]] | None = None,
+    granularity: Granularity = "fused",
+) -> Inspection:
+    """Layers of a model, and which device claims to run which.
+
+    Raises:
+        ModelError: the file is refused.
+        UsageError: a device or shape does not fit.
+    """
+    chosen = select(devices)
+    prepared = prepare(Path(model), Recipe(input_shapes=input_shapes or {}, granularity=granularity))
+    claims = annotate(prepared.normalised, prepared.graph, chosen.chosen, chosen.backends)
+    notes = (*prepared.normalised.defaults, *prepared.normalised.notes)
+    return Inspection(prepared.graph, chosen.chosen, claims.reasons, notes)
+
+
+def profile(
+    model: PathLike,
+    *,
+    devices: Sequence[str] = (),
+    input_shapes: Mapping[str, tuple[int, ...]] | None = None,
+    inputs: PathLike | None = None,
+    seed: int = 0,
+    granularity: Granularity = "fused",
+    cache: bool = True,
+    progress: Progress | None = None,
+    note: Note = say_nothing,
+) -> Profile:
+    """Measure every layer of a model on every device.
+
+    Raises:
+        ModelError: the file is refused, or no device runs some layer.
+        UsageError: a device, shape or input does not fit.
+        BackendError: a device failed.
+        ProfilingInterrupted: Ctrl-C; it holds what was measured until then.
+    """
+    recipe = Recipe(
+        input_shapes=input_shapes or {},
+        inputs=None if inputs is None else Path(inputs),
+        seed=seed,
+        granularity=granularity,
+        cache=Cache() if cache else None,
+    )
+    return measure(prepare(Path(model), recipe, note), select(devices), recipe, progress)
+
+
+def plan(profile: Profile | PathLike, request: Request | None = None, constraints: Constraints | None = None) -> Plan:
+    """The best plan that the planner finds for a profile.
+
+    Raises:
+        ModelError: the profile's file is wrong.
+        InfeasibleError: no plan satisfies the constraints.
+    """
+    measured = profile if isinstance(profile, Profile) else read_profile(profile)
+    demanded = constraints or Constraints()
+    return replace(plan_profile(constrain(measured, demanded), request or Request()), constraints=demanded.as_fields())
+
+
+def compile(
+    model: PathLike,
+    *,
+    output: PathLike | None = None,
+    devices: Sequence[str] = (),
+    request: Request | None = None,
+    constraints: Constraints | None = None,
+    input_shapes: Mapping[str, tuple[int, ...]] | None = None,
+    inputs: PathLike | None = None,
+    seed: int = 0,
+    granularity: Granularity = "fused",
+    fallback: bool = True,
+    cache: bool = True,
+    force: bool = False,
+    progress: Progress | None = None,
+    note: Note = say_nothing,
+) -> Bundle:
+    """Profile, plan, partition, measure and prove a model, and write the bundle.
+
+    Args:
+        model: the model's file.
+        output: the bundle's folder; by default ``MODEL.mosaic`` beside the model.
+        devices: names, devices files or shipped descriptions; none for every real device of the model's precision.
+        request: what the plan is best at, and by which method.
+        constraints: pins, forbids and caps.
+        input_shapes: shapes of dynamic inputs.
+        inputs: a file of inputs; None makes them up from ``seed``.
+        seed: of made-up inputs.
+        granularity: what one layer is.
+        fallback: deliver a single device where the plan is not faster.
+        cache: keep measurements, and use kept ones.
+        force: replace a bundle that is there.
+        progress: told how far the measuring has come.
+        note: told what was assumed.
+
+    Raises:
+        MosaicError: of the kind that the thing has: model, usage, infeasible, outputs differ, backend.
+    """
+    recipe = Recipe(
+        request=request or Request(),
+        constraints=constraints or Constraints(),
+        input_shapes=input_shapes or {},
+        inputs=None if inputs is None else Path(inputs),
+        seed=seed,
+        granularity=granularity,
+        fallback=fallback,
+        cache=Cache() if cache else None,
+    )
+    folder = bundle_folder(model, output)
+    refuse_target(folder, force=force)
+    compiled = compile_checked(Path(model), select(devices), recipe, progress, note)
+    return deliver(compiled, recipe, folder, force=force)
+
+
+def compile_checked(
+    model: Path, selection: Selection, recipe: Recipe, progress: Progress | None = None, note: Note = say_nothing
+) -> Compiled:
+    """Compile without writing.
+
+    Raises:
+        OutputsDifferError: the plan does not compute what the model computes.
+    """
+    compiled = compile_model(model, selection, recipe, note, progress)
+    if not compiled.proof.passed:
+        words = "; ".join(compiled.proof.failures[:3])
+        raise OutputsDifferError(f"{model.name}: the partitioned model is not right: {words}", "nothing was written")
+    return compiled
+
+
+def bundle_folder(model: PathLike, output: PathLike | None = None) -> Path:
+    """Where a bundle goes: the given folder, or ``MODEL.mosaic`` beside the model."""
+    return Path(model).with_suffix(".mosaic") if output is None else Path(output)
+
+
+def run(
+    bundle: Bundle | PathLike,
+    inputs: Mapping[str, Array] | PathLike | None = None,
+    *,
+    seed: int = 0,
+    iterations: int = 1,
+    warmup: int = 0,
+) -> RunResult:
+    """Run a bundle.
+
+    Args:
+        bundle: the bundle or its folder.
+        inputs: arrays by name, or a .npz or .npy file; None makes them up from ``seed``.
+        seed: of made-up inputs.
+        iterations: timed runs.
+        warmup: runs before those.
+
+    Raises:
+        ModelError: the bundle or the inputs are wrong.
+        UsageError: a device of the bundle is not here.
+        BackendError: a device failed.
+    """
+    opened = read_bundle(bundle) if not isinstance(bundle, Bundle) else bundle
+    fed = bundle_inputs(opened, inputs, seed)
+    with open_bundle(opened) as program:
+        for _ in range(warmup):
+            program.run(fed)
+        traces = [program.run_timed(fed) for _ in range(iterations)]
+    return RunResult(traces[-1][0], tuple(trace.seconds for _, trace in traces))
+
+
+def bundle_inputs(bundle: Bundle, inputs: Mapping[str, Array] | PathLike | None, seed: int = 0) -> Mapping[str, Array]:
+    """What a bundle is run with: given arrays, a file, or made up.
+
+    Raises:
+        ModelError: they are not the model's inputs.
+    """
+    if isinstance(inputs, Mapping):
+        return inputs
+    model = bundle.uncut()
+    return make_inputs(model, seed) if inputs is None else read_inputs(Path(inputs), model)
+
+
+def verify(
+    bundle: Bundle | PathLike, *, inputs: PathLike | None = None, seed: int = 0, progress: VerifyProgress | None = None
+) -> VerifyReport:
+    """Every slice and the whole of a bundle against the uncut, unoptimised model.
+
+    Raises:
+        ModelError: the bundle or the inputs are wrong.
+        BackendError: the reference cannot run.
+    """
+    opened = read_bundle(bundle) if not isinstance(bundle, Bundle) else bundle
+    return verify_bundle(opened, bundle_inputs(opened, inputs, seed), progress)
+
+
+def write_arrays(arrays: Mapping[str, Array], path: PathLike) -> None:
+    """Write arrays as .npz (or one array as .npy), whole or not at all.
+
+    Raises:
+        ModelError: a .npy file is asked for and there are several arrays.
+    """
+    buffer = io.BytesIO()
+    if Path(path).suffix == ".npy":
+        if len(arrays) != 1:
+            raise ModelError(f"{path}: a .npy file holds one array, there are {len(arrays)}", "name a .npz file")
+        np.save(buffer, next(iter(arrays.values())), allow_pickle=False)
+    else:
+        np.savez(buffer, allow_pickle=False, **{name: np.asarray(array) for name, array in arrays.items()})
+    write_atomically(path, buffer.getvalue())

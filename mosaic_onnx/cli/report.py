@@ -1,0 +1,96 @@
+"""What compile and verify found, as tables and as JSON."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from mosaic_onnx.cli.tables import MANY, megabytes, milliseconds, plan_line, table
+from mosaic_onnx.delivery import contest_fields, proof_fields
+from mosaic_onnx.plan_file import plan_to_fields
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from mosaic_onnx.compilation import Compiled
+    from mosaic_onnx.proof.report import VerifyReport
+
+
+def compiled_tables(compiled: Compiled) -> list[Table]:
+    """The slices of what is delivered, and the plan against every single device."""
+    return [_slices(compiled), _contest(compiled)]
+
+
+def _slices(compiled: Compiled) -> Table:
+    profile, plan = compiled.profile, compiled.plan
+    incoming: dict[str, int] = {}
+    for transfer in plan.transfers:
+        incoming[transfer.destination] = incoming.get(transfer.destination, 0) + 1
+    rows = []
+    for number, one in enumerate(plan.slices):
+        first, last = profile.layers[one.layers[0]].name, profile.layers[one.layers[-1]].name
+        parameters = sum(profile.layers[layer].parameter_bytes for layer in one.layers)
+        span = first if first == last else f"{first} … {last}"
+        crossing = len(compiled.slices[number].outputs)
+        rows.append(
+            (
+                str(number),
+                one.state,
+                str(len(one.layers)),
+                span,
+                milliseconds(one.end_s - one.start_s),
+                str(crossing),
+                megabytes(parameters),
+            )
+        )
+    columns = ("slice", "device", "layers", "from … to", "predicted", "tensors out", "weights")
+    return table(f"delivered: {plan_line(plan)}", columns, rows, most=MANY)
+
+
+def _contest(compiled: Compiled) -> Table:
+    judged, measured = compiled.contest, compiled.contest.timings
+    predicted = {"plan": compiled.planned.predicted.seconds, **compiled.single_predicted}
+    rows = []
+    for name, seconds in predicted.items():
+        figure, spread, ratio = "–", "–", "–"
+        if measured is not None and name in measured.seconds:
+            figure, spread = milliseconds(measured.median_s(name)), f"±{measured.spread(name):.1%}"
+            if "plan" in measured.seconds:
+                against = measured.ratio(name, "plan")
+                ratio = f"{against.value:.3f} ({against.low:.3f}–{against.high:.3f})"
+        note = judged.failed.get(name, "delivered" if name == judged.winner else "")
+        rows.append((name, milliseconds(seconds), figure, spread, ratio, note))
+    columns = ("candidate", "predicted", "measured median", "spread", "ratio to the plan", "")
+    made = table("the plan against every single device", columns, rows)
+    made.caption = judged.reason
+    return made
+
+
+def compiled_fields(compiled: Compiled) -> dict[str, Any]:
+    """A compilation, for JSON."""
+    return {
+        "plan": plan_to_fields(compiled.plan),
+        "planned": plan_to_fields(compiled.planned),
+        "measured": contest_fields(compiled.contest),
+        "single_predicted_s": dict(compiled.single_predicted),
+        "proof": proof_fields(compiled.proof),
+        "left_out": {absent.name: absent.reason for absent in compiled.selection.left_out},
+    }
+
+
+def proof_tables(report: VerifyReport) -> list[Table]:
+    """Slices and outputs."""
+    slices = [
+        (
+            str(check.slice),
+            check.device,
+            "right" if check.is_good else "WRONG",
+            "–" if check.worst is None else str(check.worst),
+            "–" if check.providers is None else ", ".join(f"{name} {count}" for name, count in check.providers.items()),
+        )
+        for check in report.slices
+    ]
+    outputs = [(check.tensor, check.verdict, str(check.difference), check.note) for check in report.outputs]
+    return [
+        table("slices, fed with the reference's tensors", ("slice", "device", "", "largest error", "ran on"), slices),
+        table(f"outputs, end to end, against {report.reference}", ("output", "verdict", "error", "note"), outputs),
+    ]

@@ -1,0 +1,93 @@
+"""Commands that explain plans, read other tools' profiles and reproduce the paper."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mosaic_onnx.cli import options as opt
+from mosaic_onnx.cli.console import Voice
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this room."""
+    app.command("import")(import_profile)
+    app.command("reproduce")(reproduce)
+
+
+def import_profile(
+    kind: Annotated[str, typer.Argument(metavar="KIND", help="dnn-partitioning, pipedream, tensorrt or onnxruntime.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="What the other tool wrote.")],
+    output: opt.Output = None,
+    option: Annotated[
+        list[str] | None, typer.Option("--option", metavar="NAME=VALUE", help="An option of the kind; repeat.")
+    ] = None,
+    force: opt.Force = False,
+    as_json: opt.Json = False,
+    quiet: opt.Quiet = False,
+) -> None:
+    """Turn a profile that another tool wrote into profile.json."""
+    from mosaic_onnx.cli.tables import profile_table
+    from mosaic_onnx.files import refuse_to_replace
+    from mosaic_onnx.importers import import_profile as read_foreign
+    from mosaic_onnx.profile_file import profile_to_fields, write_profile
+
+    voice = Voice(json=as_json, quiet=quiet)
+    target = output or file.with_suffix(".profile.json")
+    refuse_to_replace(target, force=force)
+    imported = read_foreign(kind, file, **_options(option or []))
+    write_profile(imported, target)
+    voice.show(profile_table(imported))
+    voice.result(str(target))
+    voice.emit("mosaic-onnx/imported/1", {"file": str(target), "profile": profile_to_fields(imported)})
+
+
+def reproduce(
+    paper: Annotated[str, typer.Argument(metavar="PAPER", help="mosaic")],
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="FOLDER", help="Where the report goes.")] = Path(
+        "report"
+    ),
+    reduced: Annotated[bool, typer.Option("--reduced", help="Fewer workloads and random plans: for a look.")] = False,
+    force: opt.Force = False,
+    as_json: opt.Json = False,
+    quiet: opt.Quiet = False,
+) -> None:
+    """Reproduce a paper's evaluation on the simulated HiKey 970: tables, plots, theirs beside ours."""
+    from mosaic_onnx.errors import UsageError
+    from mosaic_onnx.files import refuse_to_replace
+    from mosaic_onnx.reproduce.run import reproduce as reproduce_mosaic
+
+    if paper != "mosaic":
+        raise UsageError(f"there is no paper called '{paper}' here", "mosaic-onnx reproduce mosaic -o report/")
+    voice = Voice(json=as_json, quiet=quiet)
+    refuse_to_replace(output, force=force)
+    report = reproduce_mosaic(output, quick=reduced)
+    voice.result(str(output))
+    for verdict in report.verdicts:
+        voice.note(f"{'met' if verdict.met else 'NOT MET'}: {verdict.what} ({verdict.detail})")
+    fields = {"files": list(report.files), "verdicts": [dataclasses.asdict(each) for each in report.verdicts]}
+    voice.emit("mosaic-onnx/reproduction/1", {"folder": str(output), **fields})
+
+
+def _options(words: list[str]) -> dict[str, object]:
+    """``NAME=VALUE`` words; numbers and true/false are read as such.
+
+    Raises:
+        UsageError: a word has no equals sign.
+    """
+    from mosaic_onnx.errors import UsageError
+
+    options: dict[str, object] = {}
+    for word in words:
+        name, sign, text = word.partition("=")
+        if not sign:
+            raise UsageError(f"--option '{word}' has no value", "write --option NAME=VALUE")
+        try:
+            options[name] = json.loads(text)
+        except ValueError:
+            options[name] = text
+    return options

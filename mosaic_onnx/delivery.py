@@ -1,0 +1,161 @@
+"""From a compilation to a bundle, and from a bundle to something that runs."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from mosaic_onnx.backends.base import Array
+from mosaic_onnx.bundle import SLICES, Bundle, Contents, write_bundle
+from mosaic_onnx.compilation import Compiled, Recipe
+from mosaic_onnx.devices import device_of
+from mosaic_onnx.measuring.machine import fingerprint
+from mosaic_onnx.passes.deliver import Contest
+from mosaic_onnx.passes.rewrite import layer_assignment_settings, partition
+from mosaic_onnx.passes.verify import Progress, Verifiable, Verify
+from mosaic_onnx.proof.report import VerifyReport
+from mosaic_onnx.registry import backends
+from mosaic_onnx.runtime.executor import Executor, open_program
+
+_PACKAGES = ("onnx", "onnxruntime", "openvino", "numpy", "onnxruntime-qnn", "onnxruntime-ep-webgpu")
+
+
+def deliver(compiled: Compiled, recipe: Recipe, folder: Path, *, force: bool = False) -> Bundle:
+    """Write the bundle of a compilation.
+
+    Raises:
+        UsageError: the folder cannot be written.
+    """
+    prepared = compiled.prepared
+    used = {device_of(one.state) for one in compiled.plan.slices}
+    contents = Contents(
+        model=partition(prepared.opened.model, compiled.profile, compiled.plan, types=prepared.types),
+        folder=str(prepared.opened.folder),
+        uncut=prepared.normalised.model,
+        slices=compiled.slices,
+        profile=compiled.profile,
+        plan=compiled.plan,
+        devices=[device for device in compiled.profile.devices if device.name in used],
+        facts=_facts(compiled, recipe),
+    )
+    return write_bundle(contents, folder, force=force)
+
+
+def _facts(compiled: Compiled, recipe: Recipe) -> dict[str, Any]:
+    """What the manifest says beyond the files."""
+    opened = compiled.prepared.opened
+    return {
+        "model": {"name": opened.path.name, "sha256": opened.sha256},
+        "versions": {"python": sys.version.split()[0], **_versions(), **compiled.selection.versions},
+        "machine": fingerprint(),
+        "replay": replay(compiled, recipe),
+        "layer_assignment_settings": layer_assignment_settings(compiled.profile, compiled.plan),
+        "assumed": list(compiled.prepared.normalised.defaults),
+        "left_out": [asdict(absent) for absent in compiled.selection.left_out],
+        "simulated": [device.name for device in compiled.selection.chosen if device.simulated],
+        "measured": contest_fields(compiled.contest),
+        "proof": proof_fields(compiled.proof),
+    }
+
+
+def _versions() -> dict[str, str]:
+    """Versions of the packages that a bundle depends on, as far as they are installed."""
+    found = {}
+    for name in _PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def replay(compiled: Compiled, recipe: Recipe) -> list[str]:
+    """The command that compiles the same model the same way."""
+    words = ["mosaic-onnx", "compile", compiled.prepared.opened.path.name]
+    words += ["-d", ",".join(device.name for device in compiled.selection.chosen)]
+    request, constraints = recipe.request, recipe.constraints
+    words += ["--objective", request.objective, "--schedule", request.schedule, "--method", request.method]
+    words += ["--granularity", recipe.granularity, "--seed", str(recipe.seed)]
+    if request.min_slice_count:
+        words += ["--min-slices", str(request.min_slice_count)]
+    for flag, rules in (("--pin", constraints.pins), ("--forbid", constraints.forbids)):
+        words += [word for pattern, device in rules for word in (flag, f"{pattern}={device}")]
+    for flag, caps in (("--memory", constraints.memory_bytes), ("--slice-memory", constraints.slice_memory_bytes)):
+        words += [word for device, count in caps.items() for word in (flag, f"{device}={count}")]
+    for name, shape in recipe.input_shapes.items():
+        words += ["--input-shape", f"{name}:{','.join(map(str, shape))}"]
+    return words
+
+
+def contest_fields(judged: Contest) -> dict[str, Any]:
+    """The contest, for JSON."""
+    fields: dict[str, Any] = {"delivered": judged.winner, "reason": judged.reason, "failed": dict(judged.failed)}
+    if judged.timings is not None:
+        fields["median_s"] = {name: judged.timings.median_s(name) for name in judged.timings.seconds}
+        fields["spread"] = {name: judged.timings.spread(name) for name in judged.timings.seconds}
+        fields["round_count"] = len(next(iter(judged.timings.seconds.values())))
+    if judged.ratio is not None:
+        fields["plan_against_best_single"] = asdict(judged.ratio)
+    return fields
+
+
+def proof_fields(report: VerifyReport) -> dict[str, Any]:
+    """A verification, for JSON."""
+    return {
+        "passed": report.passed,
+        "reference": report.reference,
+        "outputs": {check.tensor: {"verdict": check.verdict, "error": str(check)} for check in report.outputs},
+        "slices": [
+            {
+                "slice": check.slice,
+                "device": check.device,
+                "good": check.is_good,
+                "cut": _verdicts(check.cut),
+                "computed": _verdicts(check.computed),
+                "worst": None if check.worst is None else str(check.worst),
+                "providers": None if check.providers is None else dict(check.providers),
+            }
+            for check in report.slices
+        ],
+        "failures": list(report.failures),
+        "explained": list(report.explained),
+        "notes": list(report.notes),
+    }
+
+
+def _verdicts(checks: Sequence[Any]) -> dict[str, int]:
+    """How many tensors came to which verdict."""
+    counts: dict[str, int] = {}
+    for check in checks:
+        counts[check.verdict] = counts.get(check.verdict, 0) + 1
+    return counts
+
+
+def open_bundle(bundle: Bundle) -> Executor:
+    """Load a bundle's slices on their devices.
+
+    Raises:
+        UsageError: a backend of the bundle is not installed here.
+        BackendError: a slice cannot be loaded.
+    """
+    devices = {device.name: device for device in bundle.devices}
+    plan = bundle.plan
+    return open_program(bundle.slices, plan, devices, backends(), inputs=bundle.inputs, outputs=bundle.outputs)
+
+
+def verify_bundle(bundle: Bundle, inputs: Mapping[str, Array], progress: Progress | None = None) -> VerifyReport:
+    """Every slice and the whole against the uncut, unoptimised model.
+
+    Raises:
+        ModelError: there is no reference for this model.
+        BackendError: a slice cannot be loaded, or the reference cannot run.
+    """
+    with open_bundle(bundle) as program:
+        devices = {device.name: device for device in bundle.devices}
+        folder = str(bundle.folder / SLICES)
+        work = Verifiable(bundle.uncut(), folder, bundle.slices, program, devices, inputs)
+        return Verify(progress=progress)(work)
