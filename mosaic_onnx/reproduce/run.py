@@ -11,10 +11,10 @@ from pathlib import Path
 
 from mosaic_onnx.errors import UsageError
 from mosaic_onnx.files import write_atomically
-from mosaic_onnx.reproduce.agreement import written
-from mosaic_onnx.reproduce.findings import FULL, QUICK, Findings, find
+from mosaic_onnx.reproduce.agreement import share, written
+from mosaic_onnx.reproduce.findings import FULL, QUICK, Findings, Governed, find
 from mosaic_onnx.reproduce.text import report_text
-from mosaic_onnx.reproduce.verdicts import Verdict, verdicts
+from mosaic_onnx.reproduce.verdicts import RESNET, Verdict, verdicts
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,24 @@ class Report:
     def all_met(self) -> bool:
         """Every bar is met."""
         return all(each.met for each in self.verdicts)
+
+    def as_fields(self) -> dict[str, object]:
+        """What a script wants to know, as plain values: files, verdicts, reductions in per cent, shares of layers."""
+        found = self.findings
+        governed: tuple[Governed, ...] = ("latency", "energy")
+        return {
+            "files": list(self.files),
+            "notes": list(self.notes),
+            "verdicts": [asdict(each) for each in self.verdicts],
+            "reductions_fitted": {objective: list(found.reductions(objective, large=True)) for objective in governed},
+            "reductions_predicted": {
+                objective: list(found.reductions(objective, large=False)) for objective in governed
+            },
+            "table_iii_share": share(found.table_iii),
+            "table_iii_share_without_resnet": share(found.table_iii, RESNET),
+            "table_iii_share_trivial": share(found.table_iii_trivial),
+            "table_iv_share": share(found.table_iv),
+        }
 
 
 def reproduce(output_folder: str | os.PathLike[str], quick: bool = False) -> Report:

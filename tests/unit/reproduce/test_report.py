@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -61,6 +62,13 @@ def test_the_report_keeps_fitted_and_predicted_apart_and_claims_no_board(report:
         "0.82",
     ):
         assert figure in text
+
+
+def test_its_fields_are_json_and_say_what_was_found(report: Report) -> None:
+    fields = json.loads(json.dumps(report.as_fields()))
+    assert len(fields["reductions_predicted"]["latency"]) == 4
+    assert 0 < fields["table_iii_share"] <= 100
+    assert fields["notes"] == ["no plots: reduced run"]
 
 
 def test_every_version_of_every_workload_is_in_the_table(report: Report) -> None:
