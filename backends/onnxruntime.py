@@ -11,7 +11,7 @@ from typing import Any
 import onnx
 
 from mosaic_onnx.backends.base import Absent, Array, Found, KernelTime, Memory, Runner, SliceModel
-from mosaic_onnx.backends.integers import integer_arithmetic
+from mosaic_onnx.backends.integers import integer_arithmetic, with_bodies
 from mosaic_onnx.backends.ort_kernels import read_kernels, recording_folder, run_repeatedly
 from mosaic_onnx.backends.ort_known import EXTRAS, NAME, PLUGIN_DEVICES, known
 from mosaic_onnx.backends.ort_memory import OrtMemory, memory_of_type
@@ -54,9 +54,7 @@ class OnnxRuntime:
 
     def supports(self, node: onnx.NodeProto, device: Device) -> str | None:
         """None if the provider may take the node, else the reason; loading the slice verifies it."""
-        options = read_options(device)
-        reason = known(options.provider).refused.get(node.op_type) if not node.domain else None
-        return f"{node.op_type}: {reason}" if reason else None
+        return _claim(node, read_options(device).provider)
 
     def load(self, model: SliceModel, device: Device) -> Runner:
         """Compile a slice for a device.
@@ -114,6 +112,9 @@ class OnnxRuntime:
 
     def _session(self, model: SliceModel, options: OrtOptions, label: str, record_to: str | None = None) -> Any:
         self.plugins.claim_options(options)
+        for each in with_bodies(model.model.graph.node):  # some would not fail but crash
+            if (reason := _claim(each, options.provider)) is not None:
+                raise BackendError(f"{label}: node {each.name or each.output[0]!r}: {reason}")
         if known(options.provider).narrows_integers and (node := integer_arithmetic(model.model)) is not None:
             name = node.name or node.output[0]
             raise BackendError(f"{label}: {options.provider} saturates integers where ONNX wraps them (node {name!r})")
@@ -128,6 +129,12 @@ class OnnxRuntime:
 
     def _ep_devices(self, options: OrtOptions) -> list[Any] | None:
         return self.plugins.devices(options) if options.is_plugin else None
+
+
+def _claim(node: onnx.NodeProto, provider: str) -> str | None:
+    claim = known(provider).claims.get(node.op_type) if node.domain in ("", "ai.onnx") else None
+    reason = claim(node) if claim else None
+    return f"{node.op_type}: {reason}" if reason else None
 
 
 def _label(model: SliceModel, device: Device) -> str:

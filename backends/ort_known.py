@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from mosaic_onnx.backends.ort_claims import QNN_CLAIMS, WEBGPU_CLAIMS, Claim
 from mosaic_onnx.devices import Device
 
 NAME = "onnxruntime"
@@ -18,32 +19,29 @@ class Known:
 
     Attributes:
         rewritten: operators that it lacks or gets wrong and that ``legalise`` can write otherwise.
-        refused: operators that it does not take (or takes and then fails at), with the reason.
+        claims: by operator, why a node of it must not be given to the provider.
         keeps_first_options: the process keeps the provider options of its first session, whatever later ones say.
         takes_turns: two threads must not use it at once, whatever sessions they use.
         narrows_integers: it holds 64-bit integers in 32 bits, and saturates sums and products.
     """
 
     rewritten: tuple[str, ...] = ()
-    refused: Mapping[str, str] = field(default_factory=dict)
+    claims: Mapping[str, Claim] = field(default_factory=dict)
     keeps_first_options: bool = False
     takes_turns: bool = False
     narrows_integers: bool = False
 
 
-_NO_KERNEL = "the WebGPU provider has no kernel for it"
-_NO_HTP = "the HTP has no such operator"
-
 KNOWN: Mapping[str, Known] = {
     QNN: Known(
         rewritten=("Dropout", "Mean"),
-        refused={name: _NO_HTP for name in ("Erf", "NonZero", "Shape", "Trilu")},
+        claims=QNN_CLAIMS,
         keeps_first_options=True,
         narrows_integers=True,
     ),
     WEBGPU: Known(
         rewritten=("Sum", "Mean", "Dropout", "LRN", "LogSoftmax", "IsNaN", "Sign"),
-        refused={name: _NO_KERNEL for name in ("GridSample", "NonZero", "Round")},
+        claims=WEBGPU_CLAIMS,
         takes_turns=True,
     ),
 }

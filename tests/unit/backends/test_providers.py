@@ -105,6 +105,33 @@ def test_claims_of_known_providers_need_no_library() -> None:
     assert BACKEND.supports(onnx.helper.make_node("Relu", ["x"], ["y"]), QNN) is None
 
 
+@pytest.mark.parametrize(
+    ("attributes", "taken"),
+    [
+        ({"kernel_shape": [3, 3]}, True),
+        ({"kernel_shape": [3, 3], "pads": [1, 1, 1, 1]}, True),
+        ({"kernel_shape": [3, 3], "pads": [2, 2, 2, 2]}, False),
+        ({"kernel_shape": [3, 3], "pads": [1, 1, 1, 1], "count_include_pad": 1}, False),
+        ({"kernel_shape": [3, 3], "ceil_mode": 1}, False),
+        ({"kernel_shape": [3, 3], "auto_pad": "SAME_UPPER"}, False),
+        ({"kernel_shape": [3, 3], "auto_pad": "VALID"}, True),
+    ],
+)
+def test_qnn_is_given_no_pool_that_it_gets_wrong(attributes: dict[str, object], taken: bool) -> None:
+    node = onnx.helper.make_node("AveragePool", ["x"], ["y"], **attributes)  # type: ignore[arg-type]
+    assert (BACKEND.supports(node, QNN) is None) == taken
+
+
+def test_a_slice_that_a_provider_would_crash_at_does_not_reach_it() -> None:
+    model = slice_of(
+        '<ir_version: 8, opset_import: ["": 17]> edge (float[1,1,6,6] x) => (float[1,1,6,6] y) '
+        '{ [p] y = AveragePool<kernel_shape = [3,3], auto_pad = "SAME_UPPER">(x) }'
+    )
+    absent = Device("npu", options={**QNN.options, "package": "no_such_package"})
+    with pytest.raises(BackendError, match="slice 'edge' on npu: node 'p': AveragePool: QNN crashes"):
+        BACKEND.load(model, absent)
+
+
 def test_memory_of_a_built_in_provider_conforms() -> None:
     check_backend(BACKEND, Device("cpu", backend="onnxruntime", options={"own_memory": "cpu", "threads": 1}))
 
