@@ -114,19 +114,7 @@ class _Run:
 
     def _entry_with_direct(self, j: int, source: list[float]) -> list[float]:
         """As ``_entry`` where some pairs of devices copy directly, and then always do."""
-        return [min(self._costs_from(j, source, state)) for state in range(len(source))]
-
-    def _costs_from(self, j: int, source: list[float], state: int) -> list[float]:
-        """[S] least cost of beginning a slice at place ``j`` in one state, by the state that comes before."""
-        chain = self.chain
-        into = chain.entering[j][state]
-        costs = [a + b + into for a, b in zip(source, chain.leaving[j - 1], strict=True)]
-        for other, direct in chain.direct.get(state, {}).items():
-            costs[other] = source[other] + direct[j] + chain.per_slice[state]
-        for first, end in chain.keeps:
-            if first <= state < end:
-                costs[first:end] = [cost + chain.per_slice[state] for cost in source[first:end]]
-        return costs
+        return [min(map(add, source, self.chain.cuts_into(j, state))) for state in range(len(source))]
 
     def start_of(self, last: int, state: int) -> int:
         """The first place of the best slice that ends at ``last`` in ``state``."""
@@ -141,7 +129,7 @@ class _Run:
     def before(self, first: int, state: int) -> tuple[int, bool]:
         """The state of the slice before the one that begins at ``first``, and whether it belongs to this run."""
         source = self._sources(first)
-        costs = self._costs_from(first, source, state)
+        costs = list(map(add, source, self.chain.cuts_into(first, state)))
         previous = costs.index(min(costs))
         return previous, self.again and self.closed[first - 1][previous] <= source[previous]
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
@@ -19,12 +20,10 @@ from mosaic_onnx.planner.windows import first_layers
 INF = float("inf")
 
 
-@dataclass(frozen=True)
-class MeasuredSlice:
+class MeasuredSlice(NamedTuple):
     """A segment, in places along the chain."""
 
     first: int
-    state: int
     cost: float
     """Its execution and what its layers copy wherever the cuts are."""
 
@@ -55,6 +54,17 @@ class ChainCosts:
     """capped state -> [L] first place of the longest slice that ends there and fits."""
     measured: dict[tuple[int, int], list[MeasuredSlice]] = field(default_factory=dict)
     """(state, last place) -> the segments that end there."""
+
+    def cuts_into(self, j: int, state: int) -> list[float]:
+        """[S] what beginning a slice at place ``j`` in one state costs, by the state that comes before."""
+        into = self.entering[j][state]
+        costs = [out + into for out in self.leaving[j - 1]]
+        for other, direct in self.direct.get(state, {}).items():
+            costs[other] = direct[j] + self.per_slice[state]
+        for first, end in self.keeps:
+            if first <= state < end:
+                costs[first:end] = [self.per_slice[state]] * (end - first)
+        return costs
 
     @property
     def queued(self) -> list[int]:
@@ -144,5 +154,5 @@ def _measured(
         start, end = place[first], place[first] + last - first
         if places[start : end + 1] == list(range(first, last + 1)):
             whole = cost + float(copies[start : end + 1, state].sum())
-            found.setdefault((state, end), []).append(MeasuredSlice(start, state, whole))
+            found.setdefault((state, end), []).append(MeasuredSlice(start, whole))
     return found

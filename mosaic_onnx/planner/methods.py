@@ -14,6 +14,7 @@ from mosaic_onnx.planner.baselines.greedy import greedy
 from mosaic_onnx.planner.baselines.preferred import preferred, preferred_on_demand
 from mosaic_onnx.planner.baselines.random_plans import random_plans
 from mosaic_onnx.planner.interval import interval
+from mosaic_onnx.planner.labels import labels, labels_apply
 from mosaic_onnx.planner.request import Answer, Request
 from mosaic_onnx.planner.spread import for_throughput, throughput
 from mosaic_onnx.planner.spread_cpsat import applies as spread_cpsat_applies
@@ -50,6 +51,9 @@ class Method:
 
 METHODS: Mapping[str, Method] = {
     "interval": Method(interval, "MOSAIC's dynamic program over consecutive layers in O(L·S), exact on chains", always),
+    "labels": Method(
+        labels, "exact on chains with caps on devices, level switches, groups, one slice a device", labels_apply
+    ),
     "algorithm1": Method(algorithm1, "the paper's own Algorithm 1 in O(L²·S)"),
     "preferred": Method(
         preferred,

@@ -41,14 +41,14 @@ def first_layers(table: CostTable, order: Sequence[int]) -> dict[int, list[int]]
         needs = [array for array in (parameters, workspace, activations) if array is not None]
         key = cap, summed, b"".join(array.tobytes() for array in needs)
         if key not in walked:
-            live = None if summed else _Live(table, places)
+            live = None if summed else LiveWindow(table, places)
             added = parameters if activations is None else parameters + activations
             walked[key] = _walk(added, workspace, live, cap)
         found[state] = walked[key]
     return found
 
 
-def _walk(added: Ints, workspace: Ints, live: _Live | None, cap: float) -> list[int]:
+def _walk(added: Ints, workspace: Ints, live: LiveWindow | None, cap: float) -> list[int]:
     """[L] first places, by two pointers.
 
     Args:
@@ -75,7 +75,7 @@ def _walk(added: Ints, workspace: Ints, live: _Live | None, cap: float) -> list[
     return firsts
 
 
-class _Live:
+class LiveWindow:
     """Bytes of tensors live at each step of a window of layers, as ``memory.live_bytes`` counts them.
 
     A tensor made inside the window lives from its layer to its last reader anywhere (to the end where it is an output
@@ -96,6 +96,10 @@ class _Live:
             for output, readers in zip(rows.is_output, self.readers, strict=True)
         ]
         self.live: Ints = np.zeros(end + 1, dtype=np.int64)
+
+    def restart(self) -> None:
+        """Begin an empty window."""
+        self.live[:] = 0
 
     def extend(self, first: int, last: int) -> None:
         """The window first…last-1 becomes first…last."""

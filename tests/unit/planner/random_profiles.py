@@ -123,7 +123,9 @@ def _with_costs(draw: random.Random, layer: ProfileLayer, devices: Sequence[Devi
                     activation_bytes=draw.randint(0, 9) if bytes_given else None,
                 )
     names = [device.name for device in devices]
-    allowed = tuple(draw.sample(names, draw.randint(1, len(names)))) if draw.random() < 0.1 else None
+    if not any(cost.values()) and draw.random() < 0.9:  # most layers can run somewhere
+        cost[draw.choice(devices).states[0]] = Cost(draw.randint(0, 20), draw.randint(0, 20) if joules else None)
+    allowed = tuple(draw.sample(names, draw.randint(1, len(names)))) if draw.random() < 0.05 else None
     return _changed(layer, cost=cost, allowed=allowed)
 
 
