@@ -13,11 +13,14 @@ from mosaic_onnx.planner.baselines.best_of import best_of
 from mosaic_onnx.planner.baselines.greedy import greedy
 from mosaic_onnx.planner.baselines.preferred import preferred, preferred_on_demand
 from mosaic_onnx.planner.baselines.random_plans import random_plans
+from mosaic_onnx.planner.concurrent_cpsat import concurrent_cpsat
 from mosaic_onnx.planner.interval import interval
 from mosaic_onnx.planner.labels import labels, labels_apply
 from mosaic_onnx.planner.request import Answer, Request
+from mosaic_onnx.planner.side_by_side import for_concurrent, heft
+from mosaic_onnx.planner.side_by_side import solver_applies as concurrent_solver_applies
 from mosaic_onnx.planner.spread import for_throughput, throughput
-from mosaic_onnx.planner.spread_cpsat import applies as spread_cpsat_applies
+from mosaic_onnx.planner.spread import solver_applies as throughput_solver_applies
 from mosaic_onnx.planner.spread_cpsat import throughput_cpsat
 
 
@@ -70,13 +73,19 @@ METHODS: Mapping[str, Method] = {
     "hcca": Method(hcca, "MOSAIC blind to levels"),
     "random": Method(random_plans, "the best of N random plans (default 1)", words="N"),
     "best-of": Method(best_of, "the best of N random plans (default 1000) and all simple methods' plans", words="N"),
+    "heft": Method(
+        heft, "devices side by side: HEFT and PEFT seeded by sequential plans, improved and merged", for_concurrent
+    ),
+    "concurrent-cpsat": Method(
+        concurrent_cpsat, "the same, then OR-tools' CP-SAT, with a bound", concurrent_solver_applies
+    ),
     "throughput": Method(
         throughput,
         "smallest largest device load: pipelines through downward-closed sets (exact where they are few), local search",
         for_throughput,
     ),
     "throughput-cpsat": Method(
-        throughput_cpsat, "layers spread over devices by OR-tools' CP-SAT, with a bound", spread_cpsat_applies
+        throughput_cpsat, "layers spread over devices by OR-tools' CP-SAT, with a bound", throughput_solver_applies
     ),
 }
 """In the order in which ``auto`` runs them."""

@@ -22,11 +22,14 @@ from mosaic_onnx.planner.memory import slice_memory
 from mosaic_onnx.planner.orders import implied_order
 from mosaic_onnx.planner.polish import best_of, polish
 from mosaic_onnx.planner.request import Answer, Placed, Proposal, Request
+from mosaic_onnx.planner.solver import available
 from mosaic_onnx.planner.throughput import one_slice_per_device
 from mosaic_onnx.planner.weights import LATENCY, weigh
 
 MAX_MOVES = 4_000
 """How many moves one improvement may make."""
+MAX_ASSIGNMENTS = 20_000
+"""Up to so many pairs of piece and device the solver is tried."""
 SHARPNESS = 12
 """The sum of loads to this power is what moves lower: nearly the largest load, but it also sees the others."""
 POLISHED_PIECES = 60
@@ -63,8 +66,14 @@ def throughput(table: CostTable, request: Request) -> Answer:
 
 
 def for_throughput(table: CostTable, request: Request) -> bool:
-    """Whether ``auto`` runs it: where throughput is the objective."""
-    return request.objective == "throughput"
+    """Whether ``auto`` runs it: where throughput is the objective, unless the solver takes this on as well."""
+    return request.objective == "throughput" and not (solver_applies(table, request) and available())
+
+
+def solver_applies(table: CostTable, request: Request) -> bool:
+    """Whether ``auto`` runs the solver: throughput, several slices a device, not too large."""
+    pairs = len(table.layer_names) * len(table.device_names)
+    return request.objective == "throughput" and not request.one_slice_per_device and pairs <= MAX_ASSIGNMENTS
 
 
 def improve(loads: Loads, scale_s: float, deadline: float) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -30,14 +31,6 @@ UNITS_IN_ALL = 1 << 28
 
 With 2^36 and more, CP-SAT 9.15 was seen to prove optima that were too high; 2^32 and less were right.
 """
-MAX_ASSIGNMENTS = 20_000
-"""Up to so many pairs of piece and device the solver is tried."""
-
-
-def applies(table: CostTable, request: Request) -> bool:
-    """Whether ``auto`` runs it: throughput, several slices a device, not too large."""
-    pairs = len(table.layer_names) * len(table.device_names)
-    return request.objective == "throughput" and not request.one_slice_per_device and pairs <= MAX_ASSIGNMENTS
 
 
 def throughput_cpsat(table: CostTable, request: Request) -> Answer:
@@ -53,7 +46,8 @@ def throughput_cpsat(table: CostTable, request: Request) -> Answer:
 
     started = time.monotonic()
     pieces = pieces_of(table)
-    hint = _best_start(table, pieces, throughput(table, request).proposals)
+    heuristic = throughput(table, replace(request, time_limit_s=0.4 * request.time_limit_s))
+    hint = _best_start(table, pieces, heuristic.proposals)
     model = _Model(table, pieces)
     model.suggest(hint)
     solver = new_solver(request.time_limit_s - (time.monotonic() - started), request.seed)
@@ -63,10 +57,12 @@ def throughput_cpsat(table: CostTable, request: Request) -> Answer:
             "no assignment of layers to devices keeps groups, pins and memory caps",
             "Relax a cap, a pin or a group.",
         )
-    proposals: list[Proposal] = []
+    proposals = list(heuristic.proposals)
     if status in (cp_model.OPTIMAL, cp_model.FEASIBLE):
-        proposals = slices_of(table, Loads(table, pieces, model.devices(solver)).layer_states())
+        proposals += slices_of(table, Loads(table, pieces, model.devices(solver)).layer_states())
     bound_s = solver.best_objective_bound * model.unit_s
+    if heuristic.bound is not None and heuristic.bound >= bound_s:
+        return Answer(tuple(proposals), heuristic.bound, heuristic.bound_method)
     return Answer(tuple(proposals), bound_s, "CP-SAT over assignments of layers to devices")
 
 
