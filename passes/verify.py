@@ -16,7 +16,7 @@ from mosaic_onnx.proof.differences import Difference, difference
 from mosaic_onnx.proof.judging import judge, precisions_of, tolerance_of
 from mosaic_onnx.proof.marks import find_marks
 from mosaic_onnx.proof.report import SliceCheck, TensorCheck, VerifyReport
-from mosaic_onnx.proof.sensitivity import ROUNDING, disturbances, element_types, rounding_of
+from mosaic_onnx.proof.sensitivity import ROUNDING, disturbances, element_types, rounding_floor, rounding_of
 from mosaic_onnx.reference import Reference
 from mosaic_onnx.runtime.executor import Executor
 
@@ -106,7 +106,11 @@ class Verify:
             (optimised, _by_optimising(work, reference, expected)),
             *disturbances(work.model, work.folder, reference, work.inputs, amount, element_types(work.model.graph)),
         ]
-        return [judge(difference(name, made.get(name), expected[name]), relative, marks, sources) for name in expected]
+        floor = rounding_floor(work.inputs, amount)
+        return [
+            judge(difference(name, made.get(name), expected[name]), relative, marks, sources, floor)
+            for name in expected
+        ]
 
 
 def _by_optimising(

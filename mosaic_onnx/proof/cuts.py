@@ -20,7 +20,7 @@ from mosaic_onnx.proof.half_precision import fed_at_cuts
 from mosaic_onnx.proof.judging import judge, judge_cut, precisions_of, tolerance_of
 from mosaic_onnx.proof.marks import Marks, find_marks
 from mosaic_onnx.proof.report import SliceCheck, TensorCheck
-from mosaic_onnx.proof.sensitivity import disturbances, element_types, rounding_of
+from mosaic_onnx.proof.sensitivity import disturbances, element_types, rounding_floor, rounding_of
 from mosaic_onnx.reference import Reference, batches
 
 CPU_PROVIDER = "CPUExecutionProvider"
@@ -111,7 +111,7 @@ def _judged(
     relative = subject.tolerance or tolerance_of(precisions)
     amount = max(map(rounding_of, precisions))
     sources = disturbances(one.model, one.folder, alone, feeds, amount, element_types(subject.model.graph))
-    return [judge(found, relative, marks, sources) for found in differences]
+    return [judge(found, relative, marks, sources, rounding_floor(feeds, amount)) for found in differences]
 
 
 def _placement(runner: Runner, device: Device) -> tuple[dict[str, int] | None, tuple[str, ...]]:

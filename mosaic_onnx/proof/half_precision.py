@@ -14,7 +14,7 @@ import onnx
 from onnx import TensorProto
 
 from mosaic_onnx.backends.base import SliceModel
-from mosaic_onnx.graphs import reads, subgraphs, writes
+from mosaic_onnx.graphs import reads, renamed_node, writes
 
 HALVES = frozenset({TensorProto.FLOAT16, TensorProto.BFLOAT16})
 
@@ -53,10 +53,12 @@ def fed_at_cuts(model: onnx.ModelProto, slices: Sequence[SliceModel]) -> FedAtCu
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
     feeds = _new_names(copy.graph, cut)
-    for node in copy.graph.node:
+    nodes = []
+    for node in model.graph.node:
         index = next((slice_of[name] for name in writes(node) if name in slice_of), None)
-        if index is not None:
-            _rename(node, {name: feeds[name] for name in crossing[index]})
+        nodes.append(renamed_node(node, {name: feeds[name] for name in crossing[index]} if index is not None else {}))
+    del copy.graph.node[:]
+    copy.graph.node.extend(nodes)
     for name, fed in feeds.items():
         copy.graph.input.add(name=fed, type=halves[name])
     return FedAtCuts(copy, feeds)
@@ -81,17 +83,3 @@ def _new_names(graph: onnx.GraphProto, names: set[str]) -> dict[str, str]:
         taken.add(new)
         renamed[name] = new
     return renamed
-
-
-def _rename(node: onnx.NodeProto, names: Mapping[str, str]) -> None:
-    """Let a node and its bodies read other tensors; bodies never hide an outer name (ONNX forbids it)."""
-    if not names:
-        return
-    for place, name in enumerate(node.input):
-        if name in names:
-            node.input[place] = names[name]
-    for graph in subgraphs(node):
-        for inner in graph.node:
-            _rename(inner, names)
-        for value in graph.output:
-            value.name = names.get(value.name, value.name)

@@ -60,7 +60,9 @@ def allowance(found: Difference, relative: float, marks: Marks) -> Allowance:
     return Allowance(relative, 0.0, f"tolerance {relative:g}")
 
 
-def judge(found: Difference, relative: float, marks: Marks, sources: Iterable[tuple[str, Moved]]) -> TensorCheck:
+def judge(
+    found: Difference, relative: float, marks: Marks, sources: Iterable[tuple[str, Moved]], floor: float = 0.0
+) -> TensorCheck:
     """The verdict on one tensor.
 
     Args:
@@ -68,6 +70,7 @@ def judge(found: Difference, relative: float, marks: Marks, sources: Iterable[tu
         relative: the precision's tolerance.
         marks: of the graph that the tensor is in.
         sources: (words, differences that rounding alone makes), asked in turn while nothing explains the error.
+        floor: what rounding the values that it is made from may leave where the reference is all zero.
     """
     if (operators := marks.random.get(found.tensor)) is not None:
         return _random(found, operators)
@@ -76,6 +79,9 @@ def judge(found: Difference, relative: float, marks: Marks, sources: Iterable[tu
     allowed = allowance(found, relative, marks)
     if found.is_within(allowed.relative, allowed.absolute):
         return TensorCheck(found.tensor, "within", found, allowed.why)
+    if not found.is_discrete and found.scale == 0 and found.is_within(0.0, floor):
+        note = f"the reference is all zero, and {found.max_absolute:.2g} is below the rounding of what it is made from"
+        return TensorCheck(found.tensor, "explained", found, note)
     for words, moved_by in sources:
         moved = moved_by().get(found.tensor)
         if explains(moved, found):

@@ -113,6 +113,14 @@ def disturbed(array: Array, random: np.random.Generator, amount: float) -> Array
         return np.asarray(array.astype(np.float64) * (1 + signs * amount)).astype(array.dtype)
 
 
+def rounding_floor(inputs: Mapping[str, Array], amount: float) -> float:
+    """What a rounding of the largest finite float among the inputs is worth."""
+    floats = [array.astype(np.float64) for array in inputs.values() if array.dtype.kind == "f" and array.size]
+    return amount * max(
+        (float(np.max(np.abs(array[np.isfinite(array)]), initial=0.0)) for array in floats), default=0.0
+    )
+
+
 def element_types(graph: onnx.GraphProto) -> dict[str, int]:
     """Element type of every value that the graph says it of."""
     return {value.name: value.type.tensor_type.elem_type for value in (*graph.input, *graph.value_info, *graph.output)}

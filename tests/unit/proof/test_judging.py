@@ -88,6 +88,13 @@ def test_explanations_are_not_made_for_what_needs_none() -> None:
     assert judge(error(1e-6), 1e-4, NOTHING, [("x", never)]).verdict == "within"
 
 
+def test_beside_an_all_zero_reference_what_is_below_rounding_is_explained_and_more_is_not() -> None:
+    for value, verdict in ((1e-9, "explained"), (1e-5, "failed"), (np.nan, "failed")):
+        found = difference("t", np.array([value]), np.zeros(1))
+        assert judge(found, 1e-4, NOTHING, [], floor=1e-6).verdict == verdict
+    assert judge(error(1e-3), 1e-4, NOTHING, [], floor=1.0).verdict == "failed"
+
+
 def test_a_cut_forgives_nothing() -> None:
     assert judge_cut(error(0), NOTHING).verdict == "equal"
     assert judge_cut(error(1e-12), NOTHING).verdict == "failed"
