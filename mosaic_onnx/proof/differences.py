@@ -65,7 +65,8 @@ class Difference:
             return "equal"
         if self.is_discrete:
             return f"{self.differing_count} of {self.element_count} elements differ"
-        text = f"max error {self.relative:.2g} of the largest value"
+        against = "of the largest value" if self.scale else "beside zeros"
+        text = f"max error {self.relative if self.scale else self.max_absolute:.2g} {against}"
         if self.non_finite_count:
             text += f", {self.non_finite_count} elements are NaN or infinite in one of the two only"
         return text
