@@ -36,3 +36,11 @@ clean:
 
 bench: setup
 	$(BIN)/python -m bench
+
+demo: setup
+	mkdir -p demo
+	$(BIN)/python examples/zoo.py squeezenet -o demo/squeezenet.onnx
+	$(BIN)/mosaic-onnx compile demo/squeezenet.onnx -o demo/squeezenet.mosaic --force
+	$(BIN)/mosaic-onnx run demo/squeezenet.mosaic --iterations 10 --warmup 2
+	$(BIN)/mosaic-onnx compile demo/squeezenet.onnx -d hikey970 -o demo/squeezenet.hikey970.mosaic --force
+	$(BIN)/mosaic-onnx run demo/squeezenet.hikey970.mosaic --iterations 3

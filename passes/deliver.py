@@ -14,7 +14,7 @@ from mosaic_onnx.devices import Device, device_of
 from mosaic_onnx.errors import BackendError, InfeasibleError
 from mosaic_onnx.interleaved import Ratio, Timings, measure_interleaved
 from mosaic_onnx.passes.plan import plan_of_slices
-from mosaic_onnx.planner.request import Placed, Request
+from mosaic_onnx.planner.request import TOLERANCE, Placed, Request
 from mosaic_onnx.plans import Plan
 from mosaic_onnx.profiles import Profile
 from mosaic_onnx.runtime.executor import Executor, open_program
@@ -155,9 +155,12 @@ def contest_by_prediction(candidates: Sequence[Candidate]) -> Contest:
     figures = {one.name: _predicted(one.plan) for one in candidates}
     singles = [name for name in figures if name != PLAN]
     best = min(singles, key=figures.__getitem__) if singles else PLAN
-    if figures[PLAN] <= figures[best]:
-        return Contest(PLAN, "no single device is predicted to be better (predicted, not measured)")
-    return Contest(best, f"{best} alone is predicted to be better (predicted, not measured)")
+    if best == PLAN:
+        return Contest(PLAN, "no single device can run the whole model")
+    if figures[PLAN] < figures[best] * (1 - TOLERANCE):
+        share = 1 - figures[PLAN] / figures[best]
+        return Contest(PLAN, f"predicted (not measured) {share:.1%} better than {best}, the best single device")
+    return Contest(best, f"the plan is predicted (not measured) to be no better than {best} alone: the simpler one")
 
 
 def _predicted(plan: Plan) -> float:

@@ -22,9 +22,7 @@ def compiled_tables(compiled: Compiled) -> list[Table]:
 
 def _slices(compiled: Compiled) -> Table:
     profile, plan = compiled.profile, compiled.plan
-    incoming: dict[str, int] = {}
-    for transfer in plan.transfers:
-        incoming[transfer.destination] = incoming.get(transfer.destination, 0) + 1
+    simulated = {state for device in profile.devices if device.simulated for state in device.states}
     rows = []
     for number, one in enumerate(plan.slices):
         first, last = profile.layers[one.layers[0]].name, profile.layers[one.layers[-1]].name
@@ -34,7 +32,7 @@ def _slices(compiled: Compiled) -> Table:
         rows.append(
             (
                 str(number),
-                one.state,
+                f"{one.state} (simulated)" if one.state in simulated else one.state,
                 str(len(one.layers)),
                 span,
                 milliseconds(one.end_s - one.start_s),
@@ -48,6 +46,7 @@ def _slices(compiled: Compiled) -> Table:
 
 def _contest(compiled: Compiled) -> Table:
     judged, measured = compiled.contest, compiled.contest.timings
+    simulated = {device.name for device in compiled.profile.devices if device.simulated}
     predicted = {"plan": compiled.planned.predicted.seconds, **compiled.single_predicted}
     rows = []
     for name, seconds in predicted.items():
@@ -58,7 +57,8 @@ def _contest(compiled: Compiled) -> Table:
                 against = measured.ratio(name, "plan")
                 ratio = f"{against.value:.3f} ({against.low:.3f}–{against.high:.3f})"
         note = judged.failed.get(name, "delivered" if name == judged.winner else "")
-        rows.append((name, milliseconds(seconds), figure, spread, ratio, note))
+        label = f"{name} (simulated)" if name in simulated else name
+        rows.append((label, milliseconds(seconds), figure, spread, ratio, note))
     columns = ("candidate", "predicted", "measured median", "spread", "ratio to the plan", "")
     made = table("the plan against every single device", columns, rows)
     made.caption = judged.reason
