@@ -171,21 +171,11 @@ class OrtRunner:
         for name, place in inputs.items():
             if self._inputs[name].on_host:
                 rebound.append((name, _value(place)))
-                continue
-            if isinstance(place, OrtBuffer):
-                buffer = place
             else:
-                array = self._array(name, place)
-                buffer = memory.allocate(array.dtype, array.shape)
-                uploads.append((buffer, array))
-            binding.bind_ortvalue_input(name, buffer.value._get_c_value())
+                binding.bind_ortvalue_input(name, self._buffer(name, place, memory, uploads).value._get_c_value())
         for name, place in outputs.items():
-            if isinstance(place, OrtBuffer) or self._outputs[name].on_host:
-                binding.bind_ortvalue_output(name, _value(place)._get_c_value())
-                continue
-            array = self._array(name, place)
-            downloads.append((memory.allocate(array.dtype, array.shape), array))
-            binding.bind_ortvalue_output(name, downloads[-1][0].value._get_c_value())
+            value = _value(place) if self._outputs[name].on_host else self._buffer(name, place, memory, downloads).value
+            binding.bind_ortvalue_output(name, value._get_c_value())
 
         def before() -> None:
             for buffer, array in uploads:
@@ -198,6 +188,14 @@ class OrtRunner:
                 buffer.download(array)
 
         return self._call(session, binding, [inputs, outputs, uploads, downloads], before, after)
+
+    def _buffer(self, name: str, place: Place, memory: OrtMemory, copies: list[tuple[OrtBuffer, Array]]) -> OrtBuffer:
+        """The place itself where it is a buffer of this device, else a new buffer that is noted for copying."""
+        if isinstance(place, OrtBuffer) and place.device == memory.device:
+            return place
+        array = self._array(name, place)
+        copies.append((memory.allocate(array.dtype, array.shape), array))
+        return copies[-1][0]
 
     def _call(
         self,

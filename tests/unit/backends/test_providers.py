@@ -145,6 +145,12 @@ def test_a_buffer_refuses_what_does_not_fit() -> None:
         memory_of_type("cpu", "cpu", 0).allocate(np.dtype(object), (1,))
 
 
+def test_a_buffer_of_another_device_cannot_be_bound() -> None:
+    foreign = memory_of_type("gpu", "cpu", 0).allocate(np.dtype(np.float32), (2, 3))
+    with pytest.raises(BackendError, match="'x' is bound to a buffer of another device"):
+        BACKEND.load(unary("Neg"), Device("cpu")).bind({"x": foreign}, {"y": np.zeros((2, 3), np.float32)})
+
+
 @pytest.mark.provider("webgpu")
 def test_webgpu_runs_every_node_itself() -> None:
     runner = BACKEND.load(slice_of(SUM.format("[s] t = Add(a, b) [r] y = Mul(t, c)")), WEBGPU)
