@@ -38,7 +38,7 @@ def _probe(meter: LocalMeter, request: Mapping[str, Json]) -> Json:
 
 def _measure(meter: LocalMeter, request: Mapping[str, Json]) -> Json:
     inputs, expected = read_tensors(request["inputs"]), read_tensors(request["expected"])
-    trial = Trial(inputs, expected, request["tolerance"], Budget(**request["budget"]))
+    trial = Trial(inputs, expected, Budget(**request["budget"]))
     return dataclasses.asdict(meter.measure(read_slice(request["slice"]), trial))
 
 

@@ -58,7 +58,9 @@ class Ledger:
     def keep_outcome(self, digest: Digest, outcome: Outcome, what: str = "slice") -> None:
         """Keep it, unless the next try may end otherwise."""
         if outcome.is_lasting:
-            self._keep(what, digest, dataclasses.asdict(outcome))
+            value = dataclasses.asdict(outcome)
+            del value["differences"]  # they were judged
+            self._keep(what, digest, value)
 
     def in_place_s(self, digest: Digest) -> dict[int, float] | None:
         """Seconds of each layer while the whole slice runs, layers counted from the slice's first."""

@@ -12,7 +12,9 @@ from onnx import helper
 
 from mosaic_onnx.backends.base import Array
 from mosaic_onnx.errors import BackendError, ModelError
+from mosaic_onnx.inputs import make_inputs
 from mosaic_onnx.layers import TensorInfo
+from mosaic_onnx.reference import Reference
 
 
 @dataclass
@@ -41,6 +43,7 @@ class ReferenceTensors:
     is_right: bool = True
     _why_not: str = ""
     _fed: dict[str, Array] | None = None
+    _reference: Reference | None = None
 
     @property
     def identity(self) -> object:
@@ -60,14 +63,15 @@ class ReferenceTensors:
         return {name: self._made_up(name) for name in names}
 
     def _computed(self, names: Collection[str]) -> Mapping[str, Array]:
-        from mosaic_onnx.inputs import make_inputs
-        from mosaic_onnx.reference import Reference
-
         if self._fed is None:
             self._fed = dict(self.inputs) if self.inputs is not None else make_inputs(self.model, self.seed)
-        reference = Reference(self.model, self.folder)
-        # The model's own outputs come along: some of ONNX Runtime's kernels fail where an output of theirs is not read.
-        found = reference.run(self._fed, list(dict.fromkeys([*names, *reference.outputs])))
+        if self._reference is None:
+            self._reference = Reference(self.model, self.folder)
+        try:
+            # The model's own outputs come along: some of ONNX Runtime's kernels fail where one of theirs is not read.
+            found = self._reference.run(self._fed, list(dict.fromkeys([*names, *self._reference.outputs])))
+        finally:
+            self._reference.close()
         return {name: found[name] for name in names}
 
     def _made_up(self, name: str) -> Array:

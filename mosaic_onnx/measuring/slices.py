@@ -7,7 +7,7 @@ compute something else. So a slice counts as supported only when all three went 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -16,8 +16,8 @@ import numpy as np
 from mosaic_onnx.backends.base import Array, Backend, Memory, Place, Runner, SliceModel
 from mosaic_onnx.devices import Device
 from mosaic_onnx.errors import BackendError, MosaicError, UsageError
-from mosaic_onnx.measuring.compare import compare
 from mosaic_onnx.measuring.timing import Budget, Timing, time_call, time_in_flight
+from mosaic_onnx.proof.differences import Difference, difference
 
 
 @dataclass(frozen=True)
@@ -26,14 +26,12 @@ class Trial:
 
     Attributes:
         inputs: the reference's tensors that it reads.
-        expected: the reference's tensors that it makes; one that is absent is not compared (a random operator).
-        tolerance: the largest relative error of a floating-point output that is no fault.
+        expected: the reference's tensors that it makes; one that is absent is not compared.
         budget: how long to time it.
     """
 
     inputs: Mapping[str, Array]
     expected: Mapping[str, Array]
-    tolerance: float
     budget: Budget
 
 
@@ -43,13 +41,14 @@ class Outcome:
 
     Attributes:
         reason: why the device cannot compile or run the slice; empty where it can.
-        wrong: how its result differs from the reference's; empty where it does not.
+        wrong: why its result is not the reference's; empty where it is (``soundness.judged`` says).
         seconds: one run, transfers left out; None where it cannot run or was only compiled.
         median_s: the median over the runs, beside the minimum that ``seconds`` is.
         run_count: how many runs that is the minimum of.
         load_s: compiling it.
         error: largest relative error of its outputs against the reference; None where nothing was compared.
         is_lasting: the next try would end the same way; not so for a crash or a hang.
+        differences: of the outputs that are not the reference's bit for bit, until they are judged.
         spell_count: times, apart from each other, that it was measured; the figures are the least spell's.
     """
 
@@ -61,6 +60,7 @@ class Outcome:
     load_s: float = 0.0
     error: float | None = None
     is_lasting: bool = True
+    differences: tuple[Difference, ...] = ()
     spell_count: int = 1
 
     def least(self, other: Outcome) -> Outcome:
@@ -89,15 +89,16 @@ def measure_slice(backend: Backend, device: Device, model: SliceModel, trial: Tr
     load_s = time.perf_counter() - started
     try:
         got = loaded.run(trial.inputs)
-        error, wrong = compare(got, trial.expected, trial.tolerance)
+        found = [difference(name, got.get(name), array) for name, array in trial.expected.items()]
+        differences = tuple(each for each in found if not each.is_equal)
         timing = _time(loaded, backend.memory(device), trial.inputs, got, trial.budget)
         return Outcome(
-            wrong=wrong,
             seconds=timing.seconds,
             median_s=timing.median_s,
             run_count=timing.run_count,
             load_s=load_s,
-            error=error if trial.expected and np.isfinite(error) else None,
+            error=_largest(differences) if trial.expected else None,
+            differences=differences,
         )
     except Exception as failure:  # a provider may raise anything
         return Outcome(f"compiles, but does not run: {_reason(failure, device)}", load_s=load_s)
@@ -126,6 +127,12 @@ def _load(backend: Backend, device: Device, model: SliceModel) -> Runner | Outco
         raise
     except Exception as failure:  # a provider may raise anything
         return Outcome(f"does not compile: {_reason(failure, device)}")
+
+
+def _largest(differences: Sequence[Difference]) -> float | None:
+    """The largest relative error of floating-point outputs; None where it is not finite."""
+    error = max((each.relative for each in differences if not each.is_discrete), default=0.0)
+    return error if np.isfinite(error) else None
 
 
 def _time(

@@ -11,10 +11,10 @@ import onnx
 
 from mosaic_onnx.backends.base import Array, SliceModel
 from mosaic_onnx.layers import LayerGraph
-from mosaic_onnx.measuring.compare import tolerance_of
 from mosaic_onnx.measuring.digest import Digest, slice_digest
 from mosaic_onnx.measuring.slices import Trial
 from mosaic_onnx.measuring.timing import Budget
+from mosaic_onnx.proof.marks import RANDOM_OPERATORS
 
 Extract = Callable[[Sequence[str], Sequence[str]], SliceModel]
 """Makes a slice of nodes (their keys) with the outputs named."""
@@ -23,9 +23,6 @@ Span = tuple[int, int]
 
 BATCH_BYTES = 512 << 20
 """Tensors of the reference held at once."""
-RANDOM_OPERATORS = frozenset(
-    {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Bernoulli", "Multinomial"}
-)
 
 
 class Reference(Protocol):
@@ -113,17 +110,12 @@ class Subject:
         ]
         return [maker - first for maker in makers]
 
-    def trial(self, span: Span, precision: str, budget: Budget) -> Trial:
+    def trial(self, span: Span, budget: Budget) -> Trial:
         """What to run the slice on, and what must come out."""
         inputs, outputs = self.inputs(span), self.outputs(span)
         self.hold({*inputs, *outputs})
-        random = self._random(span)
-        tensors = {name: self.held[name] for name in (*inputs, *outputs) if name in self.held}
-        known = outputs if self.reference.is_right else ()
-        expected = {name: tensors[name] for name in known if name in tensors and name not in random}
-        dtypes = [array.dtype for array in tensors.values() if hasattr(array, "dtype")]
-        tolerance = tolerance_of(precision, dtypes, self._quantises(span))
-        return Trial({name: tensors[name] for name in inputs}, expected, tolerance, budget)
+        expected = {name: self.held[name] for name in outputs} if self.reference.is_right else {}
+        return Trial({name: self.held[name] for name in inputs}, expected, budget)
 
     def hold(self, names: Collection[str]) -> None:
         """Have these tensors of the reference in memory; others go if all together would be too many.
@@ -164,21 +156,3 @@ class Subject:
 
     def _bytes(self, names: Collection[str]) -> int:
         return sum(self.graph.tensors[name].bytes for name in names if name in self.graph.tensors)
-
-    def _random(self, span: Span) -> set[str]:
-        """Outputs of the slice that a random operator in it has a hand in: no two runs agree on them."""
-        tainted: set[str] = set()
-        for layer in self.graph.layers[span[0] : span[1] + 1]:
-            if RANDOM_OPERATORS.intersection(layer.op_types) or tainted.intersection(layer.inputs):
-                tainted.update(layer.outputs)
-        return tainted
-
-    def _quantises(self, span: Span) -> bool:
-        layers = self.graph.layers[span[0] : span[1] + 1]
-        return any(quantises(operator) for layer in layers for operator in layer.op_types)
-
-
-def quantises(operator: str) -> bool:
-    """The operator rounds to, or computes in, integers that stand for reals."""
-    name = operator.rpartition("::")[2]
-    return "Quantize" in name or name.startswith(("QLinear", "QGemm", "QAttention")) or name.endswith("Integer")

@@ -30,6 +30,7 @@ from mosaic_onnx.measuring.ledger import Ledger
 from mosaic_onnx.measuring.meter import Meter
 from mosaic_onnx.measuring.progress import Ticker
 from mosaic_onnx.measuring.slices import Outcome, Trial
+from mosaic_onnx.measuring.soundness import judged
 from mosaic_onnx.measuring.subject import Span, Subject
 from mosaic_onnx.measuring.timing import Budget
 
@@ -222,7 +223,7 @@ class Survey:
             layers = self.subject.layers_of(model.model, span[0])
             made_by = value_layers(model.model, layers)
             tag_nodes(model.model, layers)
-            trial = self.subject.trial(span, self._precision, self.effort.stretch)
+            trial = self.subject.trial(span, self.effort.stretch)
             seconds = layer_seconds(self.meter.kernels(model, trial.inputs, self.effort.stretch), made_by)
             self.ledger.keep_in_place_s(digest, seconds)
         if seconds:
@@ -239,7 +240,7 @@ class Survey:
         outcome = self.ledger.outcome(digest)
         was_measured = outcome is None
         if outcome is None:
-            trial = Trial({"x": np.ones(1, np.float32)}, {}, 1.0, self.effort.layer)
+            trial = Trial({"x": np.ones(1, np.float32)}, {}, self.effort.layer)
             outcome = self.meter.measure(_least_slice(), trial)
             self.ledger.keep_outcome(digest, outcome)
         self.ticker.end(was_measured)
@@ -256,11 +257,11 @@ def measure_span(subject: Subject, span: Span, meter: Meter, precision: str, bud
     except ModelError as error:
         return Outcome(f"cannot be cut out: {error.message}")
     try:
-        trial = subject.trial(span, precision, budget)
+        trial = subject.trial(span, budget)
     except ModelError as error:
         probed = meter.probe(model)
         return probed if probed.reason else Outcome(f"not measured: {error.message}")
-    return meter.measure(model, trial)
+    return judged(meter.measure(model, trial), model, trial, precision)
 
 
 def stretches(layers: Iterable[int]) -> list[Span]:

@@ -26,6 +26,7 @@ from mosaic_onnx.measuring.copies import CopyTimes
 from mosaic_onnx.measuring.messages import device_to_json, write_slice, write_tensors
 from mosaic_onnx.measuring.slices import Outcome, Trial
 from mosaic_onnx.measuring.timing import Budget
+from mosaic_onnx.proof.differences import Difference
 
 Json = Any
 _DEATHS_IN_A_ROW = 3
@@ -62,7 +63,6 @@ class ChildMeter:
             "slice": self._slice(model),
             "inputs": write_tensors(trial.inputs, self._files / "inputs"),
             "expected": write_tensors(trial.expected, self._files / "expected"),
-            "tolerance": trial.tolerance,
             "budget": vars(trial.budget),
         }
         return _outcome(self._ask(request))
@@ -167,8 +167,9 @@ def _outcome(answer: dict[str, Json]) -> Outcome:
     if "failure" in answer:
         return Outcome(reason=str(answer["failure"]), is_lasting=False)
     try:
-        return Outcome(**answer)
-    except TypeError:
+        differences = tuple(Difference(**each) for each in answer.pop("differences"))
+        return Outcome(**answer, differences=differences)
+    except (TypeError, KeyError):
         return Outcome(reason="the measuring process answered nonsense", is_lasting=False)
 
 
