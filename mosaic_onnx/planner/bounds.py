@@ -16,7 +16,7 @@ from mosaic_onnx.planner.goal import has_joules, objective_of, rank_of, single_w
 from mosaic_onnx.planner.hull import Asked, Hull, Supported, around, everywhere, products
 from mosaic_onnx.planner.placement import placement, value
 from mosaic_onnx.planner.placement_front import FrontPoint, placement_front
-from mosaic_onnx.planner.relaxation import Relaxed, over_memory, relax, relax_within
+from mosaic_onnx.planner.relaxation import Relaxed, over_memory, relax, relax_within, said
 from mosaic_onnx.planner.request import Request
 from mosaic_onnx.planner.weights import ENERGY, LATENCY, Weights, weigh
 
@@ -67,7 +67,7 @@ def bounded(table: CostTable, request: Request, until: float) -> Bounded:
         check_limits(request, relaxed[0].bound, None)
     best = max(relaxed, key=lambda one: one.bound)
     found = tuple(one.states for one in reversed(relaxed) if one.states is not None)
-    return Bounded(best.bound, _said(best.how, best.uncovered), found, (single,))
+    return Bounded(best.bound, best.said, found, (single,))
 
 
 def front_bound(table: CostTable, label_limit: int = FRONT_LABELS) -> tuple[list[FrontPoint] | None, tuple[str, ...]]:
@@ -126,7 +126,7 @@ def _both(table: CostTable, request: Request, until: float) -> Bounded:
     best = sorted(hull.points, key=lambda point: rank(point.seconds, point.joules))
     placements = [point.states for point in best[:PLACEMENTS]]
     uncovered = placement(table, weigh(table, Weights(1.0, 1.0))).uncovered
-    found = Bounded(bound, _said("Lagrangian, exact placements", uncovered), tuple(placements), weights)
+    found = Bounded(bound, said("Lagrangian, exact placements", uncovered), tuple(placements), weights)
     closer = _closer(table, request, until) if len(hull.points) > 1 else None
     if closer is None or closer.bound <= bound:
         return found
@@ -147,7 +147,7 @@ def _closer(table: CostTable, request: Request, until: float) -> Bounded | None:
             min((p.seconds for p in points if request.budget_j is None or p.joules <= request.budget_j), default=None),
         )
         bound = min((objective_of(request.objective, p.seconds, p.joules) for p in kept), default=0.0)
-        return Bounded(bound, _said("front of placements", uncovered), tuple(p.states for p in best), ())
+        return Bounded(bound, said("front of placements", uncovered), tuple(p.states for p in best), ())
     return _limited_program(table, request, until)
 
 
@@ -166,7 +166,7 @@ def _limited_program(table: CostTable, request: Request, until: float) -> Bounde
         seed=request.seed,
     )
     placements = () if relaxed.states is None else (relaxed.states,)
-    return Bounded(relaxed.bound, _said(relaxed.how, relaxed.uncovered), placements, ())
+    return Bounded(relaxed.bound, relaxed.said, placements, ())
 
 
 def _promising(request: Request, deadline: float, budget: float) -> Callable[[Hull, Supported, Supported], bool]:
@@ -187,10 +187,6 @@ def _weights_at(hull: Hull, request: Request) -> tuple[Weights, ...]:
         points, key=lambda a: rank(a.point.seconds, a.point.joules) if a.point else (INF, INF)
     )
     return tuple(dict.fromkeys(answer.weights for answer in near))[:PLACEMENTS]
-
-
-def _said(how: str, uncovered: Sequence[str]) -> str:
-    return f"{how}; not counted: {', '.join(uncovered)}" if uncovered else f"{how}, exact"
 
 
 def _share(until: float) -> float:

@@ -81,7 +81,7 @@ class _Search:
     def __init__(self, table: CostTable, criteria: Sequence[Weighed], transition_limit: int) -> None:
         self.table = table
         self.criteria = criteria
-        self.left = transition_limit
+        self.left = self.sets_left = transition_limit
         self.before = [sum(1 << maker for maker in makers) for makers in predecessors(table)]
         self.full = (1 << len(self.before)) - 1
         self.place = places_of_states(table).tolist()
@@ -140,7 +140,9 @@ class _Search:
             for layer, needed in enumerate(self.before):
                 bit = 1 << layer
                 if not (done | held) & bit and not needed & ~(done | held) and held | bit not in found:
-                    self._count()
+                    self.sets_left -= 1
+                    if self.sets_left < 0:
+                        raise TooLargeError
                     found.add(held | bit)
                     stack.append(held | bit)
         return sorted(found)

@@ -93,8 +93,8 @@ def elimination_order(
 
     def rank(variable: int) -> tuple[float, int, int]:
         around = neighbours[variable]
-        weight = round(bits[variable] + sum(bits[other] for other in around), 6)
-        fill = sum(len(around - neighbours[other]) - 1 for other in around) if len(around) > 1 else 0
+        weight = round(bits[variable] + sum([bits[other] for other in around]), 6)
+        fill = sum([len(around) - 1 - len(around & neighbours[other]) for other in around])
         return weight, fill, variable
 
     waiting = [rank(variable) for variable in range(len(sizes))]

@@ -14,9 +14,12 @@ from mosaic_onnx.planner.baselines.greedy import greedy
 from mosaic_onnx.planner.baselines.preferred import preferred, preferred_on_demand
 from mosaic_onnx.planner.baselines.random_plans import random_plans
 from mosaic_onnx.planner.concurrent_cpsat import concurrent_cpsat
+from mosaic_onnx.planner.exact_placement import exact_placement
 from mosaic_onnx.planner.interval import interval
 from mosaic_onnx.planner.labels import labels, labels_apply
+from mosaic_onnx.planner.pareto import pareto, pareto_fits
 from mosaic_onnx.planner.request import Answer, Request
+from mosaic_onnx.planner.sequential import sequential, sequential_fits
 from mosaic_onnx.planner.side_by_side import for_concurrent, heft
 from mosaic_onnx.planner.side_by_side import solver_applies as concurrent_solver_applies
 from mosaic_onnx.planner.spread import for_throughput, throughput
@@ -57,6 +60,16 @@ METHODS: Mapping[str, Method] = {
     "labels": Method(
         labels, "exact on chains with caps on devices, level switches, groups, one slice a device", labels_apply
     ),
+    "sequential": Method(
+        sequential,
+        "any graph, one thing at a time: exact where small, else bounds, several orders cut into slices, moves",
+        sequential_fits,
+    ),
+    "pareto": Method(pareto, "the whole front of seconds and joules", pareto_fits),
+    "mincut": Method(exact_placement("mincut"), "two states: the best placement by a minimum cut"),
+    "elimination": Method(exact_placement("elimination"), "the best placement by variable elimination, narrow graphs"),
+    "milp": Method(exact_placement("milp"), "the best placement by an integer program (HiGHS)"),
+    "cpsat": Method(exact_placement("cpsat"), "the best placement by OR-tools' CP-SAT"),
     "algorithm1": Method(algorithm1, "the paper's own Algorithm 1 in O(L²·S)"),
     "preferred": Method(
         preferred,

@@ -39,6 +39,16 @@ class Relaxed:
     exact: bool
     uncovered: tuple[str, ...]
 
+    @property
+    def said(self) -> str:
+        """How the bound was proved, and what it does not count in full."""
+        return said(self.how, self.uncovered)
+
+
+def said(how: str, uncovered: Sequence[str]) -> str:
+    """How a bound was proved, and what it does not count in full."""
+    return f"{how}; not counted in full: {', '.join(uncovered)}" if uncovered else how
+
 
 def relax(table: CostTable, weighed: Weighed, time_limit_s: float, solver: str = "", seed: int = 0) -> Relaxed:
     """The best placement and the lower bound.

@@ -16,14 +16,15 @@ from operator import itemgetter
 from mosaic_onnx.costs import CostTable
 from mosaic_onnx.errors import InfeasibleError
 from mosaic_onnx.planner import downsets
-from mosaic_onnx.planner.bounds import bounded
+from mosaic_onnx.planner.bounds import Bounded, bounded
 from mosaic_onnx.planner.conflicts import check_limits, check_possible
 from mosaic_onnx.planner.goal import has_joules, objective_of, rank_of, single_weights
 from mosaic_onnx.planner.moves import improve
+from mosaic_onnx.planner.orders import candidate_orders
 from mosaic_onnx.planner.placement import placement
 from mosaic_onnx.planner.request import TOLERANCE, Answer, Placed, Proposal, Request
 from mosaic_onnx.planner.simulate import simulate
-from mosaic_onnx.planner.starts import implied_plans, one_state_plans
+from mosaic_onnx.planner.starts import cut_plans, filled_plans, implied_plans, one_state_plans
 from mosaic_onnx.planner.weights import ENERGY, LATENCY, Weights, weigh
 
 SMALL_LAYERS = 40
@@ -47,21 +48,29 @@ def sequential(table: CostTable, request: Request) -> Answer:
     if exact is not None:
         return exact
     relaxed = bounded(table, request, until)
-    plans = [*implied_plans(table, relaxed.placements), *one_state_plans(table)]
-    ranked = _ranked(table, request, plans)
-    return Answer(
-        (*_improved(table, request, ranked, relaxed.bound, until), *(plan for plan, _ in ranked)),
-        relaxed.bound,
-        relaxed.how,
-    )
+    ranked = _ranked(table, request, [*implied_plans(table, relaxed.placements), *one_state_plans(table)])
+    goal = (0.0, relaxed.bound * (1 + TOLERANCE))
+    if not ranked or ranked[0][1] > goal:
+        ranked = sorted([*ranked, *_cut(table, request, relaxed, until)], key=itemgetter(1))
+        improved = _improved(table, request, ranked, goal, until)
+    else:
+        improved = []
+    return Answer((*improved, *(plan for plan, _ in ranked)), relaxed.bound, relaxed.how)
+
+
+def _cut(table: CostTable, request: Request, relaxed: Bounded, until: float) -> list[Ranked]:
+    """Plans from several orders cut into slices."""
+    orders = candidate_orders(table, relaxed.placements[:1])
+    first = relaxed.placements[0] if relaxed.placements else None
+    plans = [*filled_plans(table, orders), *cut_plans(table, relaxed.weights, orders, first, until)]
+    return _ranked(table, request, plans)
 
 
 def _improved(
-    table: CostTable, request: Request, starts: Sequence[Ranked], bound: float, until: float
+    table: CostTable, request: Request, starts: Sequence[Ranked], goal: tuple[float, float], until: float
 ) -> list[Proposal]:
-    """The best few starts after moves; none where the best start meets the bound."""
+    """The best few starts after moves; none where the best start reaches the goal."""
     rank = rank_of(request)
-    goal = (0.0, bound * (1 + TOLERANCE))
     improved = []
     for index, (proposal, figure) in enumerate(starts[:IMPROVED]):
         if figure <= goal:

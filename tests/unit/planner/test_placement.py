@@ -8,13 +8,15 @@ import numpy as np
 import pytest
 
 from mosaic_onnx.costs import CostTable
+from mosaic_onnx.errors import UsageError
 from mosaic_onnx.passes.estimate import cost_table
 from mosaic_onnx.planner import elimination, mincut
 from mosaic_onnx.planner.floors import possible_states
 from mosaic_onnx.planner.linear import linear_model, solve_mixed
 from mosaic_onnx.planner.placement import placement, value
 from mosaic_onnx.planner.relaxation import relax, relax_within
-from mosaic_onnx.planner.request import MethodUnavailable
+from mosaic_onnx.planner.request import MethodUnavailable, Request
+from mosaic_onnx.planner.solve import solve
 from mosaic_onnx.planner.weights import LATENCY, weigh
 from tests.unit.planner.every_plan import every_plan, placement_costs
 from tests.unit.planner.random_graphs import EVERYTHING, Kind, random_profile
@@ -125,3 +127,15 @@ def test_a_layer_that_fits_nowhere_makes_the_bound_infinite() -> None:
     table = replace(table, slice_memory_bytes=np.zeros(2), parameter_bytes=np.ones_like(table.parameter_bytes))
     for solver in ("", "mincut", "elimination", "milp"):
         assert relax(table, weigh(table, LATENCY), 1.0, solver=solver).bound == np.inf
+
+
+def test_methods_named_by_their_solver_give_the_same_plan() -> None:
+    table = plain(1, 12, 2)
+    plans = [solve(table, Request(method=name)).plan for name in ("mincut", "elimination", "milp")]
+    assert [plan.predicted.seconds for plan in plans] == pytest.approx([plans[0].predicted.seconds] * 3, rel=1e-9)
+    assert all(plan.gap == pytest.approx(0.0, abs=1e-5) for plan in plans)
+
+
+def test_a_placement_method_refuses_what_it_does_not_answer() -> None:
+    with pytest.raises(UsageError, match="latency and energy of sequential plans"):
+        solve(plain(1, 4, 2), Request(method="mincut", objective="throughput"))
