@@ -9,18 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, permutations
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mosaic_onnx.costs import CostTable
-from mosaic_onnx.planner.floors import useful_states
+from mosaic_onnx.costs import Bools, CostTable, Floats
+from mosaic_onnx.planner.floors import possible_states
 from mosaic_onnx.planner.memory import slice_memory
 from mosaic_onnx.planner.orders import predecessors
 from mosaic_onnx.planner.request import Placed, Proposal
 from mosaic_onnx.planner.simulate import slice_cost
-from mosaic_onnx.planner.weights import LATENCY, weigh
 
 if TYPE_CHECKING:
     from ortools.sat.python import cp_model
@@ -48,6 +47,31 @@ def convex_sets(table: CostTable) -> list[LayerSet]:
             if not any(above[x] & mask and any(above[layer] >> x & 1 for layer in layers) for x in outside):
                 found.append(layers)
     return found
+
+
+def worthwhile_states(table: CostTable) -> Bools:
+    """[L, S] states that can run each layer, less those that another level of the device beats.
+
+    It does where it runs the layer and sends off what the layer makes no more slowly, and needs no more memory.
+    """
+    worthwhile = possible_states(table)
+    device = table.state_device.tolist()
+    ways: dict[int, dict[int, Floats]] = {state: {} for state in range(len(device))}
+    for (source, target), seconds in table.direct_s.items():
+        ways[source][target] = seconds
+    for a, b in permutations(range(len(device)), 2):
+        if device[a] != device[b] or ways[a].keys() != ways[b].keys():
+            continue
+        sends = table.to_host_s[:, a] <= table.to_host_s[:, b]
+        for target, seconds in ways[a].items():
+            sends &= seconds <= ways[b][target]
+        beats = table.layer_s[:, a] <= table.layer_s[:, b]
+        for layer, tensors in enumerate(table.layer_outputs):
+            beats[layer] &= sends[list(tensors)].all()
+        for need in (table.parameter_bytes, table.workspace_bytes, table.activation_bytes):
+            beats &= need[:, a] <= need[:, b]
+        worthwhile[:, b] &= ~(beats & worthwhile[:, a])
+    return worthwhile
 
 
 @dataclass(frozen=True)
@@ -135,7 +159,7 @@ class ConcurrentModel:
 
     def _add_sets(self, sets: Sequence[LayerSet]) -> None:
         """Candidates with their intervals; in every layer exactly one of those that hold it is a slice."""
-        useful = useful_states(self.table, [weigh(self.table, LATENCY)])
+        useful = worthwhile_states(self.table)
         self.intervals: list[list[cp_model.IntervalVar]] = [[] for _ in self.table.device_names]
         for layers in sets:
             states = np.flatnonzero(useful[list(layers)].all(axis=0)).tolist()

@@ -105,7 +105,7 @@ def test_the_solver_is_as_good_as_brute_force(kind: Kind, slices_matter: bool, c
         best = by_brute_force(table, slices_matter)
         answer = solver_method.concurrent_cpsat(table, ASKED)
         assert best_seconds(table, answer) == pytest.approx(best)
-        assert answer.bound is not None
+        assert answer.bound == pytest.approx(best, rel=1e-5)
         assert answer.bound <= best * (1 + 1e-9)
 
 
