@@ -35,10 +35,13 @@ from mosaic_onnx.planner.request import Request
 from mosaic_onnx.plans import Plan
 from mosaic_onnx.profiles import Profile
 from mosaic_onnx.proof.report import VerifyReport
+from mosaic_onnx.reference import Reference
 from mosaic_onnx.runtime.executor import open_program
 from mosaic_onnx.selection import Selection
 
 Note = Callable[[str], None]
+_LACKS_KERNEL = "Could not find an implementation"
+"""ONNX Runtime's words where the model is legal and only its CPU provider lacks an operator for a type."""
 
 
 def say_nothing(text: str) -> None:
@@ -172,11 +175,20 @@ def refuse_unknown_operators(prepared: Prepared, selection: Selection) -> None:
             words = "; ".join(f"{name}: {reason}" for name, reason in reasons.items())
             raise ModelError(f"no device can run layer {layer.name}: {words}", "name another device with -d")
     refusal = runtime_accepts(prepared.opened)
-    if refusal is not None:
+    if refusal is not None and not (_LACKS_KERNEL in refusal and _has_reference(prepared)):
         custom = custom_operators(prepared.opened.model)
         names = ", ".join(f"{operator} ({nodes[0]})" for operator, nodes in custom.items())
         hint = f"operators outside ONNX's own domains: {names}" if names else "export the model again for ONNX Runtime"
         raise ModelError(f"{prepared.opened.path.name}: {refusal}", hint)
+
+
+def _has_reference(prepared: Prepared) -> bool:
+    """Whether something else than ONNX Runtime can say what the model's outputs should be."""
+    try:
+        Reference(prepared.normalised.model, prepared.normalised.folder).close()
+    except ModelError:
+        return False
+    return True
 
 
 def compile_model(
