@@ -33,7 +33,7 @@ class FileModel(BaseModel):
     """Base of all objects in our files: unknown keys are errors, types are not bent, ``meta`` may stand anywhere."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, populate_by_name=True)
-    meta: Meta = {}
+    meta: Meta = Field(default_factory=dict)
 
 
 AnyFileModel = TypeVar("AnyFileModel", bound=FileModel)
