@@ -12,7 +12,7 @@ import onnx
 from numpy.typing import NDArray
 
 from mosaic_onnx.devices import Device, Level
-from mosaic_onnx.profiles import Copy, Cost
+from mosaic_onnx.profiles import Copy, Cost, Switch
 
 Array = NDArray[np.generic]
 
@@ -226,6 +226,14 @@ class CostSource(Protocol):
 
     def copies(self, device: Device) -> tuple[Copy, ...]:
         """Copy entries to and from the device's memory; empty where it shares host's."""
+
+
+@runtime_checkable
+class StatesSwitches(Protocol):
+    """A backend of described devices that also states what changing a device's level costs."""
+
+    def switches(self, device: Device) -> tuple[Switch, ...]:
+        """Switch entries between the device's levels; empty where they cost nothing."""
 
 
 def as_devices(found: Sequence[Found]) -> dict[str, Device]:

@@ -6,6 +6,7 @@ A description is a ``devices.toml`` whose devices name this backend; ``hikey970`
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import permutations
 
 import onnx
 
@@ -24,7 +25,7 @@ from mosaic_onnx.backends.simulated_options import CopyLine, SimulatedOptions, r
 from mosaic_onnx.backends.simulated_runner import SimulatedMemory, SimulatedRunner
 from mosaic_onnx.devices import Device, Level
 from mosaic_onnx.errors import UsageError
-from mosaic_onnx.profiles import HOST, Copy, Cost
+from mosaic_onnx.profiles import HOST, Copy, Cost, Switch
 
 NAME = "simulated"
 
@@ -100,6 +101,16 @@ class Simulated:
         return (
             _copy(HOST, device.name, options.copy_in, options),
             _copy(device.name, HOST, options.copy_out, options),
+        )
+
+    def switches(self, device: Device) -> tuple[Switch, ...]:
+        """What changing the device's level costs; empty where it costs nothing."""
+        options = read_options(device)
+        if not (options.switch_seconds or options.switch_joules):
+            return ()
+        return tuple(
+            Switch(device.name, before.name, after.name, options.switch_seconds, options.switch_joules)
+            for before, after in permutations(device.levels, 2)
         )
 
 

@@ -42,6 +42,8 @@ class SimulatedOptions:
         copy_in: host to device; None where it shares host's memory.
         copy_out: device to host; None where it shares host's memory.
         copy_w: power drawn while copying.
+        switch_seconds: changing from any level to any other.
+        switch_joules: the same.
         overlap: how far computing and memory overlap: 1 adds them up (MOSAIC's Equation 3, exactly), more
             hides the shorter behind the longer: ``t^p = (γ/f)^p + ε^p``.
         noise: relative standard deviation of a measurement of it.
@@ -64,6 +66,8 @@ class SimulatedOptions:
     copy_in: CopyLine | None = None
     copy_out: CopyLine | None = None
     copy_w: float = 0.0
+    switch_seconds: float = 0.0
+    switch_joules: float = 0.0
     overlap: float = 1.0
     noise: float = 0.0
     seed: int = 0
@@ -73,7 +77,7 @@ class SimulatedOptions:
 
 _NUMBERS = (
     *("seconds_per_operator", "seconds_per_weight_mb", "seconds_per_activation_mb", "dynamic_w", "static_w", "copy_w"),
-    *("overlap", "noise", "time_scale"),
+    *("switch_seconds", "switch_joules", "overlap", "noise", "time_scale"),
 )
 _WHOLE = ("bytes_per_weight", "seed")
 _FLAGS = ("dense_depthwise", "buffered_activations")

@@ -193,6 +193,9 @@ def _multiply_accumulates(node: onnx.NodeProto, shapes: Shapes) -> tuple[str, in
         weight = node.input[_QUANTISED_WEIGHT.get(op_type, 1)]
         kind = "fc" if len(shapes.get(weight, ())) == 2 else "other"
         return kind, prod(inputs[0]) * inputs[1][-1] if inputs and inputs[1] else 0, 1, 0
+    if op_type == "MatMulNBits":
+        outputs = _shapes_of(node.output[:1], shapes)
+        return "fc", prod(outputs[0]) * _attribute(node, "K", 0) if outputs else 0, 1, 0
     if op_type in _RECURRENT:
         return "other", _recurrent(node, shapes), 1, 0
     return "other", 0, 1, 0

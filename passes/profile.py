@@ -12,7 +12,15 @@ from dataclasses import dataclass, field
 
 import onnx
 
-from mosaic_onnx.backends.base import Array, Backend, CostSource, KernelTimer, SetsLevels, SliceModel
+from mosaic_onnx.backends.base import (
+    Array,
+    Backend,
+    CostSource,
+    KernelTimer,
+    SetsLevels,
+    SliceModel,
+    StatesSwitches,
+)
 from mosaic_onnx.cache import Cache, digest
 from mosaic_onnx.devices import Device, Level
 from mosaic_onnx.errors import BackendError
@@ -35,7 +43,7 @@ from mosaic_onnx.measuring.survey import Effort, Findings, Survey
 from mosaic_onnx.passes.annotate import backend_of, refusals
 from mosaic_onnx.passes.normalise import Normalised
 from mosaic_onnx.passes.rewrite import Extractor
-from mosaic_onnx.profiles import Copy, Cost, Profile
+from mosaic_onnx.profiles import Copy, Cost, Profile, Switch
 
 
 @dataclass(frozen=True)
@@ -114,6 +122,7 @@ class _Profiling:
     found: dict[str, Findings] = field(default_factory=dict)
     stated: dict[str, StateResult] = field(default_factory=dict)
     copies: list[Copy] = field(default_factory=list)
+    switches: list[Switch] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
     def run(self) -> Profile:
@@ -146,6 +155,8 @@ class _Profiling:
             reasons = {index: cost for index, cost in enumerate(said) if isinstance(cost, str)}
             self.stated[state] = StateResult(state, costs, reasons)
         self.copies.extend(backend.copies(device))
+        if isinstance(backend, StatesSwitches):
+            self.switches.extend(backend.switches(device))
 
     def _measure(self, subject: Subject, backend: Backend, device: Device) -> None:
         """Costs of a device that is here, at its lowest and its highest level where they can be set."""
@@ -204,7 +215,8 @@ class _Profiling:
         if notes:
             meta["notes"] = notes
         identity = Identity(self.options.model_name or self.normalised.model.graph.name, self.options.model_sha256)
-        return compose(identity, self.graph, devices, results, self.copies, meta)
+        profile = compose(identity, self.graph, devices, results, self.copies, meta)
+        return dataclasses.replace(profile, switches=tuple(self.switches))
 
 
 def open_ledger(subject: Subject, device: Device, level: Level | None, options: ProfileOptions) -> Ledger:

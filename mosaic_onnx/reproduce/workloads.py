@@ -84,6 +84,7 @@ def described_profile(one: Layered, devices: Sequence[Device]) -> Profile:
         outputs=one.graph.outputs,
         layers=tuple(layers),
         copies=tuple(copy for device in devices for copy in BACKEND.copies(device)),
+        switches=tuple(switch for device in devices for switch in BACKEND.switches(device)),
     )
 
 

@@ -69,6 +69,24 @@ def test_attention_products_are_no_weights() -> None:
     assert node_facts(node("s = MatMul (q, k)"), shapes).macs == {"other": 2 * 5 * 5 * 8}
 
 
+def test_packed_weights_are_counted_by_their_attributes() -> None:
+    packed = node("y = com.microsoft.MatMulNBits <K = 8, N = 6, bits = 4> (x, w, s)")
+    assert node_facts(packed, {"y": (2, 6)}).macs == {"fc": 2 * 6 * 8}
+
+
+def test_facts_of_layers_come_in_the_graphs_order() -> None:
+    from mosaic_onnx.reproduce.workloads import layered
+
+    one = layered("squeezenet")
+    assert [facts.name for facts in one.facts] == [layer.name for layer in one.graph.layers]
+    assert sum(facts.parameter_count for facts in one.facts) == 1_248_937
+    fire = one.facts[1]
+    assert fire.kernel_count == 4
+    assert fire.parameter_bytes == 4 * (96 * 16 + 16 + 16 * 64 + 64 + 16 * 64 * 9 + 64)
+    assert fire.input_bytes == 4 * 96 * 54 * 54
+    assert fire.output_bytes == 4 * 128 * 54 * 54
+
+
 def test_an_lstm_is_counted_over_its_steps() -> None:
     shapes = {"x": (7, 2, 3), "w": (1, 16, 3), "r": (1, 16, 4)}
     assert node_facts(node("y = LSTM <hidden_size = 4> (x, w, r)"), shapes).macs == {"other": 7 * 2 * 16 * (3 + 4)}

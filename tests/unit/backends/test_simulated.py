@@ -129,6 +129,13 @@ def test_copies_stand_for_a_memory_of_its_own() -> None:
     assert (outward.source, outward.destination, outward.joules) == ("sim", "host", 4e-3)
 
 
+def test_level_switches_cost_what_is_described_and_nothing_by_default() -> None:
+    assert BACKEND.switches(device()) == ()
+    there, back = BACKEND.switches(device(switch_seconds=1e-4, switch_joules=1e-5))
+    assert (there.source, there.destination, there.seconds, there.joules) == ("slow", "fast", 1e-4, 1e-5)
+    assert (back.source, back.destination) == ("fast", "slow")
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

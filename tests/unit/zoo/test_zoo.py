@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections import Counter
 from math import prod
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -12,6 +15,8 @@ import pytest
 from mosaic_onnx.errors import UsageError
 from mosaic_onnx.facts import known_shapes, node_facts
 from mosaic_onnx.zoo import WORKLOADS, build, build_shapes
+from mosaic_onnx.zoo.independent import NETWORKS
+from mosaic_onnx.zoo.weights import ShapesOnly
 
 PUBLISHED = {  # (GMAC, millions of convolution and fully connected parameters): reference "ten workloads" table
     "inception_v4": (12.254, 42.65),
@@ -113,3 +118,29 @@ def test_it_passes_the_checker_and_runs(name: str) -> None:
 def test_an_unknown_name_is_answered_with_the_known_ones() -> None:
     with pytest.raises(UsageError, match="squeezenet"):
         build("squeezenot")
+
+
+@pytest.mark.parametrize(
+    ("name", "gmac", "millions"),
+    [
+        ("alexnet", 0.724, 60.97),
+        ("googlenet", 1.583, 7.00),
+        ("mobilenet_v1", 0.569, 4.22),
+        ("resnet50", 3.858, 25.53),
+    ],
+)
+def test_networks_that_others_measured_have_the_published_counts(name: str, gmac: float, millions: float) -> None:
+    model = NETWORKS[name](ShapesOnly())
+    assert multiply_accumulates(model) / 1e9 == pytest.approx(gmac, abs=6e-4)
+    assert weight_count(model) / 1e6 == pytest.approx(millions, abs=6e-3)
+    onnx.shape_inference.infer_shapes(model, strict_mode=True)
+
+
+def test_the_example_writes_a_model_that_can_be_loaded(tmp_path: Path) -> None:
+    script = Path(__file__).parents[3] / "examples" / "zoo.py"
+    target = tmp_path / "new" / "squeezenet.onnx"
+    done = subprocess.run(
+        [sys.executable, str(script), "squeezenet", "-o", str(target)], capture_output=True, text=True, check=True
+    )
+    assert "65 nodes" in done.stdout
+    onnx.checker.check_model(onnx.load(target))
