@@ -46,6 +46,10 @@ from mosaic_onnx.passes.rewrite import Extractor
 from mosaic_onnx.profiles import Copy, Cost, Profile, Switch
 
 
+BUSY = 1.5
+"""Above this ratio of median to least, something else was running."""
+
+
 @dataclass(frozen=True)
 class ProfileOptions:
     """How to measure.
@@ -191,6 +195,15 @@ class _Profiling:
         sizes = {name: tensor.bytes for name, tensor in self.graph.tensors.items()}
         self.copies.extend(copy_entries(device.name, known, sizes))
 
+    def _note_busy(self, state: str, findings: Findings) -> None:
+        """Say where other work on the machine was in the way: the least of few quiet runs is a doubtful figure."""
+        slowed = [one.median_s / one.seconds for one in findings.stretches.values() if one.seconds and one.median_s]
+        if slowed and max(slowed) > BUSY:
+            self.notes.append(
+                f"the machine was busy while {state} was measured (half of the runs took {max(slowed):.1f} times as long "
+                "as the least, or longer): figures may be off"
+            )
+
     def _refuse_all(self, device: Device, reason: str) -> None:
         """A device whose memory cannot be reached runs nothing, whatever it said of its layers."""
         for state in device.states:
@@ -206,6 +219,7 @@ class _Profiling:
             if state in self.found:
                 findings = self.found[state]
                 costs = state_costs(findings, layer_count)
+                self._note_busy(state, findings)
                 results.append(measured_result(state, costs, findings.refused, layer_count))
             else:
                 results.append(self.stated.get(state) or unmeasured_result(state, layer_count))

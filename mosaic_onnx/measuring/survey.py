@@ -193,8 +193,9 @@ class Survey:
         if known is not None:
             self._alone([layer for layer in layers if self._digest((layer, layer)).text in known])
             return
-        each_s = 2 * self.effort.layer.seconds
-        worth = _first_different(layers, self.subject.digests, max(1, int(self.effort.alone_s / each_s)))
+        most = max(1, int(self.effort.alone_s / (2 * self.effort.layer.seconds)))
+        costliest = set(list(dict.fromkeys(self._digest((layer, layer)).text for layer in layers))[:most])
+        worth = [layer for layer in layers if self._digest((layer, layer)).text in costliest]
         measured = self._alone(worth, time.perf_counter() + self.effort.alone_s)
         self.ledger.keep_names("alone", whole, tuple(measured))
 
@@ -273,18 +274,6 @@ def stretches(layers: Iterable[int]) -> list[Span]:
         else:
             found.append((layer, layer))
     return found
-
-
-def _first_different(layers: Iterable[int], digests: Sequence[Digest], count: int) -> list[int]:
-    """Layers until ``count`` different digests have been seen."""
-    seen: set[str] = set()
-    chosen = []
-    for layer in layers:
-        if len(seen) >= count and digests[layer].text not in seen:
-            break
-        seen.add(digests[layer].text)
-        chosen.append(layer)
-    return chosen
 
 
 def _least_slice() -> SliceModel:

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import heapq
 import math
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+
+_AGREEING, _AGREEMENT = 3, 0.03
+"""So many of the least runs must lie within this share of the least."""
+_PATIENCE = 4.0
 
 
 @dataclass(frozen=True)
 class Budget:
     """How long to measure one thing.
 
-    Other work on the machine only ever adds time, so the minimum is the figure and more runs only bring it down.
+    Other work on the machine only ever adds time, so the minimum is the figure and more runs only bring it down. A
+    minimum that was reached once may be one that a quiet machine would go below: some runs must agree with it.
 
     Attributes:
-        seconds: stop when this is spent and ``min_runs`` are done.
+        seconds: stop when this is spent, ``min_runs`` are done and the least runs agree; or when four times this is.
         min_runs: at least so many, however slow; a call slower than the whole budget is run only twice.
         max_runs: at most so many, however fast.
     """
@@ -45,9 +51,18 @@ def time_call(call: Callable[[], None], budget: Budget, clock: Callable[[], floa
         after = clock()
         taken.append(after - before)
         spent = after - started
-        needed = 2 if taken[0] > budget.seconds else budget.min_runs
-        if len(taken) >= budget.max_runs or (spent >= budget.seconds and len(taken) >= needed):
+        is_slow = taken[0] > budget.seconds
+        is_enough = spent >= budget.seconds and len(taken) >= (2 if is_slow else budget.min_runs)
+        if len(taken) >= budget.max_runs or (is_enough and (is_slow or _is_settled(taken, spent, budget))):
             return Timing(max(min(taken), 0.0), statistics.median(taken), len(taken))
+
+
+def _is_settled(taken: Sequence[float], spent: float, budget: Budget) -> bool:
+    """The least runs agree, or waiting for that has lasted long enough."""
+    if spent >= _PATIENCE * budget.seconds:
+        return True
+    least = heapq.nsmallest(_AGREEING, taken)
+    return len(least) == _AGREEING and least[-1] <= (1 + _AGREEMENT) * least[0]
 
 
 def time_in_flight(

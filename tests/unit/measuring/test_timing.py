@@ -52,6 +52,20 @@ def test_a_call_slower_than_the_whole_budget_runs_only_twice() -> None:
     assert timed(Budget(seconds=1.0, min_runs=5), 4.0).run_count == 2
 
 
+def test_a_minimum_that_no_other_run_comes_near_is_doubted_for_a_while() -> None:
+    lonely = [0.1, *(0.2 + 0.01 * index for index in range(60))]
+    clock = Clock(iter(lonely))
+    assert time_call(clock.work, Budget(seconds=1.0, min_runs=3), clock).run_count > 10
+    agreed = Clock(forever(0.125, 0.375))
+    assert time_call(agreed.work, Budget(seconds=1.0, min_runs=3), agreed).run_count == 5
+
+
+def test_doubt_ends_at_four_times_the_budget() -> None:
+    clock = Clock(0.1 * 1.1**index for index in range(100))
+    time_call(clock.work, Budget(seconds=1.0), clock)
+    assert 4.0 <= clock.now < 5.5
+
+
 def test_the_idle_wait_is_taken_off_what_only_enqueues() -> None:
     clock = Clock(forever(0.0))
 
