@@ -1,7 +1,7 @@
 """Rewrite operators that a provider lacks into ones that it has: pure functions from a node to its replacement.
 
-Every tensor that the node made is still made, under its name, with its type, shape and meaning; the node that makes the
-first of them keeps the node's name. Tensors and nodes in between get names of their own.
+Every tensor of the node that anybody reads is still made, under its name, with its type, shape and meaning; the node
+that makes the first of them keeps the node's name. Tensors and nodes in between get names of their own.
 """
 
 from __future__ import annotations
@@ -29,12 +29,14 @@ class Scope:
         element_types: ONNX element type of each tensor where it is known.
         shapes: shape of each tensor where it is known whole.
         taken: names that are in use.
+        read: tensors that a node reads or a graph hands out.
     """
 
     opset: int
     element_types: Mapping[str, int] = field(default_factory=dict)
     shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     taken: frozenset[str] = frozenset()
+    read: frozenset[str] = frozenset()
 
 
 class Draft:
@@ -98,7 +100,7 @@ def _scope(model: onnx.ModelProto) -> Scope:
             shapes[value.name] = tuple(dim.dim_value for dim in tensor.shape.dim)
     for weight in model.graph.initializer:
         types[weight.name], shapes[weight.name] = weight.data_type, tuple(weight.dims)
-    return Scope(opset, types, shapes, frozenset(_names(model.graph)))
+    return Scope(opset, types, shapes, frozenset(_names(model.graph)), frozenset(_read(model.graph)))
 
 
 def _names(graph: onnx.GraphProto) -> Iterable[str]:
@@ -108,6 +110,14 @@ def _names(graph: onnx.GraphProto) -> Iterable[str]:
         yield from node.output
         for body in _bodies(node):
             yield from _names(body)
+
+
+def _read(graph: onnx.GraphProto) -> Iterable[str]:
+    yield from (value.name for value in graph.output)
+    for node in graph.node:
+        yield from filter(None, node.input)
+        for body in _bodies(node):
+            yield from _read(body)
 
 
 def _bodies(node: onnx.NodeProto) -> list[onnx.GraphProto]:
@@ -188,7 +198,7 @@ def _number(tensor: str, scope: Scope) -> Callable[[float], Array] | None:
 def dropout_as_identity(node: onnx.NodeProto, scope: Scope) -> list[onnx.NodeProto] | None:
     """Dropout passes its input on when nothing trains and nobody reads its mask."""
     is_trained = len(node.input) > 2 and bool(node.input[2])
-    if is_trained or any(node.output[1:]) or scope.opset < 7:
+    if is_trained or any(name in scope.read for name in node.output[1:]) or scope.opset < 7:
         return None
     draft = Draft(node, scope)
     draft.add("Identity", node.input[:1], node.output[0])

@@ -97,6 +97,11 @@ def test_a_sum_of_one_is_itself() -> None:
     assert [node.op_type for node in legal.graph.node] == ["Identity"]
 
 
+def test_a_mask_that_nobody_reads_does_not_keep_a_dropout() -> None:
+    model = slice_of(HEAD.format(17) + "g (float[3] a) => (float[3] y) { y, mask = Dropout(a) }").model
+    assert [node.op_type for node in legalise(model, {"Dropout"}).graph.node] == ["Identity"]
+
+
 def test_bodies_are_made_legal_too() -> None:
     model = slice_of(
         HEAD.format(17) + "g (bool c, float[3] a) => (float[3] y) { y = If<then_branch = t () => (float[3] p) "
