@@ -100,31 +100,54 @@ class CostTable:
 
 
 class TableRows:
-    """A cost table's arrays as plain Python lists, for code that walks over single layers and tensors."""
+    """A cost table's arrays as plain Python lists of the same names, each made when it is first asked for."""
+
+    state_device: list[int]
+    layer_s: list[list[float]]
+    parameter_bytes: list[list[int]]
+    workspace_bytes: list[list[int]]
+    activation_bytes: list[list[int]]
+    tensor_bytes: list[int]
+    producer: list[int]
+    is_output: list[bool]
+    group: list[int]
+    own_memory: list[bool]
+    io_host: list[bool]
+    activation_sum: list[bool]
+    slice_s: list[float]
+    slice_j: list[float]
+    memory_bytes: list[float]
+    slice_memory_bytes: list[float]
+    to_host_s: list[list[float]]
+    to_host_j: list[list[float]]
+    from_host_s: list[list[float]]
+    from_host_j: list[list[float]]
+    switch_s: list[list[float]]
+    switch_j: list[list[float]]
 
     def __init__(self, table: CostTable) -> None:
-        self.state_device: list[int] = table.state_device.tolist()
-        self.layer_s: list[list[float]] = table.layer_s.tolist()
-        self.layer_j: list[list[float]] | None = None if table.layer_j is None else table.layer_j.tolist()
-        self.parameter_bytes: list[list[int]] = table.parameter_bytes.tolist()
-        self.workspace_bytes: list[list[int]] = table.workspace_bytes.tolist()
-        self.activation_bytes: list[list[int]] = table.activation_bytes.tolist()
-        self.tensor_bytes: list[int] = table.tensor_bytes.tolist()
-        self.producer: list[int] = table.producer.tolist()
-        self.is_output: list[bool] = table.is_output.tolist()
-        self.group: list[int] = table.group.tolist()
-        self.own_memory: list[bool] = table.own_memory.tolist()
-        self.io_host: list[bool] = table.io_host.tolist()
-        self.activation_sum: list[bool] = table.activation_sum.tolist()
-        self.slice_s: list[float] = table.slice_s.tolist()
-        self.slice_j: list[float] = table.slice_j.tolist()
-        self.memory_bytes: list[float] = table.memory_bytes.tolist()
-        self.slice_memory_bytes: list[float] = table.slice_memory_bytes.tolist()
-        self.to_host_s: list[list[float]] = table.to_host_s.tolist()
-        self.to_host_j: list[list[float]] = table.to_host_j.tolist()
-        self.from_host_s: list[list[float]] = table.from_host_s.tolist()
-        self.from_host_j: list[list[float]] = table.from_host_j.tolist()
-        self.switch_s: list[list[float]] = table.switch_s.tolist()
-        self.switch_j: list[list[float]] = table.switch_j.tolist()
-        self.output_tensors: list[int] = [t for t, output in enumerate(self.is_output) if output]
-        self.idle_w: float = float(table.idle_w.sum())
+        self._table = table
+
+    def __getattr__(self, name: str) -> object:
+        """Called only for what is not there yet: make the list and keep it."""
+        array = getattr(self._table, name, None) if name in TableRows.__annotations__ else None
+        if array is None:
+            raise AttributeError(f"a cost table has no rows {name!r}")
+        rows = array.tolist()
+        setattr(self, name, rows)
+        return rows
+
+    @cached_property
+    def layer_j(self) -> list[list[float]] | None:
+        """Joules of each layer and state; None where the profile has no energy."""
+        return None if self._table.layer_j is None else self._table.layer_j.tolist()
+
+    @cached_property
+    def output_tensors(self) -> list[int]:
+        """The model's outputs, ascending."""
+        return [tensor for tensor, output in enumerate(self.is_output) if output]
+
+    @cached_property
+    def idle_w(self) -> float:
+        """Watts that all devices together draw over the whole run."""
+        return float(self._table.idle_w.sum())
