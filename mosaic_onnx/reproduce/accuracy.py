@@ -76,7 +76,7 @@ def estimated_profile(measured: Profile, devices: Sequence[Device], seed: int = 
         seed: of the microbenchmark's noise.
     """
     stream = np.random.Generator(np.random.PCG64(seed))
-    lines = {(copy.source, copy.destination): _benchmark(copy, stream) for copy in measured.copies}
+    lines = {(copy.source, copy.destination): fit_line(benchmark_points(copy, stream)) for copy in measured.copies}
     layers = []
     for layer in measured.layers:
         sizes = [sum(measured.tensor_bytes[name] for name in names) for names in (layer.inputs, layer.outputs)]
@@ -138,14 +138,13 @@ def _without_copies(
     return replace(given, seconds=seconds, joules=joules, source="modelled")
 
 
-def _benchmark(copy: Copy, stream: np.random.Generator) -> CopyFit:
-    """Equations 1 and 2 fitted to noisy copies of several sizes."""
-    points = [
+def benchmark_points(copy: Copy, stream: np.random.Generator) -> list[tuple[float, float]]:
+    """(bytes, seconds) of noisy copies of several sizes: the simulated microbenchmark."""
+    return [
         (size, (copy.seconds_per_byte * size + copy.seconds) * (1 + NOISE * stream.standard_normal()))
         for size in COPY_SIZES
         for _ in range(COPY_SAMPLES)
     ]
-    return fit_line(points)
 
 
 def _watts(copy: Copy) -> float:

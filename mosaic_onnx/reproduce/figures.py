@@ -8,9 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from mosaic_onnx.backends.simulated_options import read_options
+from mosaic_onnx.backends.simulated import BACKEND
 from mosaic_onnx.device_file import read_shipped
+from mosaic_onnx.estimators.plots import draw_fits
 from mosaic_onnx.plans import Objective
+from mosaic_onnx.profiles import HOST
+from mosaic_onnx.reproduce.accuracy import benchmark_points
 from mosaic_onnx.reproduce.findings import Findings, Governed
 from mosaic_onnx.reproduce.paper import DEVICES
 from mosaic_onnx.reproduce.versions import BASE, EXHAUSTIVE, MOSAIC
@@ -116,18 +119,11 @@ def _layers(folder: Path, name: str, *, energy: bool) -> Path:
 
 
 def _copies(folder: Path) -> Path:
-    """Figure 7: the description's own lines (Equations 1 and 2)."""
-    from matplotlib import pyplot
-
-    sizes = np.linspace(0, 4e6, 50)
-    figure, axis = pyplot.subplots(figsize=(6, 4), layout="constrained")
-    for device in read_shipped("hikey970"):
-        line = read_options(device).copy_in
-        if line is not None:
-            axis.plot(sizes / 1e6, 1e3 * (line.seconds_per_byte * sizes + line.seconds), label=device.name)
-    axis.set(xlabel="tensor, MB", ylabel="copy, ms (described)")
-    axis.legend()
-    return _save(figure, folder / "figure_07_communication.png")
+    """Figure 7: the simulated microbenchmark and the lines fitted to it (Equations 1 and 2)."""
+    stream = np.random.Generator(np.random.PCG64(0))
+    into = {copy.destination: copy for device in read_shipped("hikey970") for copy in BACKEND.copies(device)}
+    points = {device: benchmark_points(copy, stream) for device, copy in into.items() if device != HOST}
+    return draw_fits(points, folder / "figure_07_communication.png", "copy to the device, simulated")
 
 
 def _bars(path: Path, groups: Sequence[str], series: Series, ylabel: str) -> Path:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -118,3 +120,35 @@ def test_no_joule_is_made_up() -> None:
     assert (failed.joules, failed.source) == (None, "absent")
     assert "gone" in failed.meter
     assert failed.seconds == pytest.approx(0.2)
+
+
+NVML_STAND_IN = r"""
+#include <stddef.h>
+static unsigned long long energy = 7000;
+int nvmlInit_v2(void) { return 0; }
+int nvmlDeviceGetCount_v2(unsigned int *count) { *count = 2; return 0; }
+int nvmlDeviceGetHandleByIndex_v2(unsigned int index, void **device) {
+    *device = (void *)(size_t)(index + 1);
+    return 0;
+}
+int nvmlDeviceGetTotalEnergyConsumption(void *device, unsigned long long *millijoules) {
+    if ((size_t)device == 2) return 3;
+    energy += 500;
+    *millijoules = energy;
+    return 0;
+}
+"""
+
+
+def test_nvml_is_read_in_joules_and_a_gpu_without_a_counter_is_absent(tmp_path: Path) -> None:
+    compiler = shutil.which("cc")
+    if compiler is None:
+        pytest.skip("no C compiler to build the stand-in for NVIDIA's library")
+    (tmp_path / "nvml.c").write_text(NVML_STAND_IN)
+    library = tmp_path / "libstandin.so"
+    subprocess.run([compiler, "-shared", "-fPIC", "-o", str(library), str(tmp_path / "nvml.c")], check=True)
+    found = find_meters(tmp_path / "no-powercap", str(library))
+    assert [meter.name for meter in found.meters] == ["nvml:0"]
+    before, after = found.meters[0].read_joules(), found.meters[0].read_joules()
+    assert after - before == pytest.approx(0.5)
+    assert ("nvml:1", "energy meter nvml:1: NVML error 3") in {(each.name, each.reason) for each in found.absent}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,6 +11,7 @@ from hypothesis import strategies as st
 
 from mosaic_onnx.errors import ModelError
 from mosaic_onnx.estimators.communication import fit_line, fit_pieces
+from mosaic_onnx.estimators.plots import draw_fits
 
 SIZES = [4**power for power in range(1, 13)]
 
@@ -73,3 +76,9 @@ def test_one_piece_is_kept_where_two_are_no_better_or_points_are_few() -> None:
 def test_too_few_points_are_refused(points: list[tuple[float, float]]) -> None:
     with pytest.raises(ModelError, match="two measured points"):
         fit_line(points)
+
+
+def test_a_fit_is_drawn_with_its_residuals(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    path = draw_fits({"gpu": noisy(1e-9, 1e-4, 3, seed=1)}, tmp_path / "fit.png", "copies")
+    assert path.read_bytes().startswith(b"\x89PNG")
