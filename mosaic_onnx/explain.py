@@ -13,7 +13,7 @@ from mosaic_onnx.lifting import Lift, lifts
 from mosaic_onnx.passes.estimate import cost_table
 from mosaic_onnx.plan_diff import MovedLayer, PlanDiff, diff_plans
 from mosaic_onnx.planner.movements import HOST_MEMORY, Movement, movements
-from mosaic_onnx.planner.request import Placed, Proposal
+from mosaic_onnx.planner.request import TOLERANCE, Placed, Proposal
 from mosaic_onnx.planner.simulate import Timeline, simulate, value
 from mosaic_onnx.plans import Plan, Transfer
 from mosaic_onnx.profiles import HOST, Profile
@@ -263,7 +263,8 @@ def _move(table: CostTable, plan: Plan, proposal: Proposal, index: int, state: i
             reason = reason or error.message
             continue
         figure = value(timeline, plan.objective)
-        if best is None or (figure, len(tried)) < (best[0], best[2]):
+        fewer = best is not None and len(tried) < best[2] and figure <= best[0] * (1 + TOLERANCE)
+        if best is None or fewer or figure < best[0] * (1 - TOLERANCE):
             best = figure, timeline, len(tried)
     if best is None:
         return Move(table.state_names[state], None, None, None, len(proposal), reason)
