@@ -69,8 +69,10 @@ class Groups:
 
     def merge_with_paths(self, sets: Iterable[Iterable[int]]) -> None:
         """Merge each set, and whatever lies on paths between its members, so that the groups stay acyclic."""
-        for items in sets:
-            first, *rest = items
+        listed = [list(items) for items in sets]
+        if not listed:
+            return
+        for first, *rest in listed:
             for item in rest:
                 if self.find(first) != self.find(item):
                     self._union(self.find(first), self.find(item))

@@ -23,20 +23,27 @@ def read_regular_file(path: Path, max_bytes: int) -> bytes:
         raise ModelError(f"cannot open {str(path)!r}: {error.strerror}", "give the path of a .onnx file") from None
     except ValueError as error:
         raise ModelError(f"cannot open {str(path)!r}: {error}", "give the path of a .onnx file") from None
-    with os.fdopen(descriptor, "rb") as file:
-        found = os.fstat(descriptor)
-        if stat.S_ISDIR(found.st_mode):
-            raise ModelError(f"{str(path)!r} is a folder", "give the .onnx file inside it")
-        if not stat.S_ISREG(found.st_mode):
-            raise ModelError(f"{str(path)!r} is not a regular file", "give the path of a .onnx file")
-        if found.st_size == 0:
-            raise ModelError(f"{str(path)!r} is empty", "download or export it again")
-        if found.st_size > max_bytes:
-            raise ModelError(
-                f"{str(path)!r} has {found.st_size} bytes, more than {max_bytes}",
-                "save the weights as external data: onnx.save_model(…, save_as_external_data=True)",
-            )
-        return file.read(max_bytes + 1)
+    try:
+        _check_kind(os.fstat(descriptor), path, max_bytes)
+        with os.fdopen(os.dup(descriptor), "rb") as file:
+            return file.read(max_bytes + 1)
+    finally:
+        os.close(descriptor)
+
+
+def _check_kind(found: os.stat_result, path: Path, max_bytes: int) -> None:
+    """Refuse what is no regular file, empty, or too large."""
+    if stat.S_ISDIR(found.st_mode):
+        raise ModelError(f"{str(path)!r} is a folder", "give the .onnx file inside it")
+    if not stat.S_ISREG(found.st_mode):
+        raise ModelError(f"{str(path)!r} is not a regular file", "give the path of a .onnx file")
+    if found.st_size == 0:
+        raise ModelError(f"{str(path)!r} is empty", "download or export it again")
+    if found.st_size > max_bytes:
+        raise ModelError(
+            f"{str(path)!r} has {found.st_size} bytes, more than {max_bytes}",
+            "save the weights as external data: onnx.save_model(…, save_as_external_data=True)",
+        )
 
 
 def parse_model(data: bytes, path: Path) -> onnx.ModelProto:

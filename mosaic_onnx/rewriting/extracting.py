@@ -41,7 +41,7 @@ class Extractor:
         """
         index = self.index
         positions = index.positions(node_keys)
-        made = set(index.made(positions))
+        made = dict.fromkeys(index.made(positions))
         names = list(outputs) if outputs is not None else index.needed_outside(positions) or index.unread(positions)
         strange = [name for name in names if name not in made and not index.is_parameter(name)]
         if strange:
@@ -52,7 +52,7 @@ class Extractor:
         inputs = self._add_reads(graph, dict.fromkeys(read))
         for name in names:
             graph.output.append(index.infos.get(name, onnx.ValueInfoProto(name=name)))
-        self._add_annotations(graph, made - set(names), {*made, *read})
+        self._add_annotations(graph, [name for name in made if name not in set(names)], [*read, *made])
         return SliceModel(self._model(graph, positions), self._folder, tuple(inputs), tuple(names))
 
     def _add_reads(self, graph: onnx.GraphProto, read: Iterable[str]) -> list[str]:
@@ -79,12 +79,12 @@ class Extractor:
             raise ModelError(f"the type of value {name!r} is unknown, so the model cannot be cut there")
         return info
 
-    def _add_annotations(self, graph: onnx.GraphProto, inner: set[str], named: set[str]) -> None:
+    def _add_annotations(self, graph: onnx.GraphProto, inner: Iterable[str], named: Iterable[str]) -> None:
         """What the model says of values inside: types and quantisation parameters."""
-        graph.value_info.extend(info for info in self.index.model.graph.value_info if info.name in inner)
-        graph.quantization_annotation.extend(
-            entry for entry in self.index.model.graph.quantization_annotation if entry.tensor_name in named
-        )
+        index = self.index
+        graph.value_info.extend(index.infos[name] for name in inner if name in index.infos)
+        annotated = index.annotations
+        graph.quantization_annotation.extend(annotated[name] for name in dict.fromkeys(named) if name in annotated)
 
     def _model(self, graph: onnx.GraphProto, positions: Sequence[int]) -> onnx.ModelProto:
         source = self.index.model

@@ -40,6 +40,7 @@ class ModelIndex:
         inputs: the model's inputs that a caller must give.
         outputs: the model's outputs, in order.
         infos: declared values by name.
+        annotations: quantisation annotations by tensor.
         functions: model-local functions.
     """
 
@@ -56,6 +57,7 @@ class ModelIndex:
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     infos: Mapping[str, onnx.ValueInfoProto]
+    annotations: Mapping[str, onnx.TensorAnnotation]
     functions: Mapping[FunctionKey, onnx.FunctionProto]
 
     def positions(self, keys: Iterable[str]) -> list[int]:
@@ -135,5 +137,6 @@ def index_model(model: onnx.ModelProto) -> ModelIndex:
         inputs=tuple(value.name for value in given_inputs(graph)),
         outputs=tuple(value.name for value in graph.output),
         infos={value.name: value for value in (*graph.value_info, *graph.input, *graph.output)},
+        annotations={entry.tensor_name: entry for entry in graph.quantization_annotation},
         functions={function_key(function): function for function in model.functions},
     )

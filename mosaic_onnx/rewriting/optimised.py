@@ -1,0 +1,59 @@
+"""Cut a model after its runtime optimised it, so that cuts keep fusions and blocked layouts.
+
+A runtime's optimised graph holds nodes of its own, fused and renamed. Each is given to the slice of the last original
+value that it stands for, and never to an earlier slice than what it reads, so the slices stay in order.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+import onnx
+
+from mosaic_onnx.backends.base import SliceModel
+from mosaic_onnx.graphs import node_keys, reads, writes
+from mosaic_onnx.rewriting.extracting import Extractor
+
+_LAYOUT_SUFFIX = re.compile(r"_nchwc$|_token_\d+$|_transpose(_\d+)?$")
+"""What ONNX Runtime adds to the name of a value when it makes a node of another layout for it."""
+
+
+def slice_numbers(graph: onnx.GraphProto, maker: Mapping[str, int]) -> list[int]:
+    """[node] the slice of each node of an optimised graph.
+
+    Args:
+        graph: sorted topologically.
+        maker: by name of an original value, the slice that makes it.
+    """
+    at: dict[str, int] = {}
+    numbers = []
+    for node in graph.node:
+        names = (*writes(node), _LAYOUT_SUFFIX.sub("", node.name))
+        number = max((maker[name] for name in names if name in maker), default=0)
+        number = max([number, *(at[name] for name in reads(node) if name in at)])
+        at.update(dict.fromkeys(writes(node), number))
+        numbers.append(number)
+    return numbers
+
+
+def cut_optimised(optimised: SliceModel, made: Sequence[Sequence[str]]) -> tuple[SliceModel, ...] | None:
+    """The slices of an optimised model.
+
+    Args:
+        optimised: with the type of every value.
+        made: [slice] the original values that each slice makes.
+
+    Returns:
+        One model a slice, in order; None where optimising left a slice without a node.
+    """
+    graph = optimised.model.graph
+    numbers = slice_numbers(graph, {name: number for number, names in enumerate(made) for name in names})
+    keys: list[list[str]] = [[] for _ in made]
+    for key, number in zip(node_keys(graph), numbers, strict=True):
+        keys[number].append(key)
+    if not all(keys):
+        return None
+    extractor = Extractor(optimised.model, optimised.folder)
+    cut = [extractor.extract(each) for each in keys]
+    return tuple(SliceModel(one.model, one.folder, one.inputs, one.outputs, is_optimised=True) for one in cut)
