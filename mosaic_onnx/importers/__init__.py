@@ -76,6 +76,10 @@ KINDS: Mapping[str, Kind] = {
 """Kind -> how it is imported."""
 
 
+NUMBERS: Mapping[str, tuple[type, ...]] = {"device_count": (int,), "bandwidth_bytes_per_s": (int, float)}
+"""Options that are numbers."""
+
+
 def import_profile(kind: str, path: Path | str, **options: Any) -> Profile:
     """The profile in a file that another tool wrote.
 
@@ -94,4 +98,8 @@ def import_profile(kind: str, path: Path | str, **options: Any) -> Profile:
         if option not in KINDS[kind].options:
             known = ", ".join(KINDS[kind].options) or "none"
             raise UsageError(f"'{option}' is no option of {kind}", f"Its options: {known}.")
+    for option in options.keys() & NUMBERS.keys():
+        kinds = NUMBERS[option]
+        if isinstance(options[option], bool) or not isinstance(options[option], kinds):
+            raise UsageError(f"{option} must be a number, is {options[option]!r}", KINDS[kind].options[option])
     return check_profile(KINDS[kind].function(Path(path), **options), str(path))

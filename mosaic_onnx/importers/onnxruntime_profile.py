@@ -31,7 +31,7 @@ class _Runs:
     seconds: list[float] = field(default_factory=list)
 
 
-def import_onnxruntime(path: Path, *, also: Sequence[Path] = ()) -> Profile:
+def import_onnxruntime(path: Path, *, also: Sequence[Path | str] | Path | str = ()) -> Profile:
     """A profile with one device for every execution provider in the file (``CUDAExecutionProvider`` → ``cuda``).
 
     A node's time is the median of its runs. Nodes inside an If, Loop or Scan are part of that node's time; copies
@@ -40,12 +40,14 @@ def import_onnxruntime(path: Path, *, also: Sequence[Path] = ()) -> Profile:
 
     Args:
         path: the JSON file.
-        also: files of further runs of the same model, such as on another provider: each node gets the time of each.
+        also: a file, or several, of further runs of the same model, such as on another provider: each node gets the
+            time of each.
 
     Raises:
         ModelError: a file is not of this form, or the runs do not hold the same nodes.
     """
-    files = [path, *also]
+    further = [also] if isinstance(also, Path | str) else also
+    files = [path, *(Path(file) for file in further)]
     read = [(str(file), *_read(file)) for file in files]
     layers = merge_runs([(file, timed) for file, timed, _, _ in read])
     return chain_profile(

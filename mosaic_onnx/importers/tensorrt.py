@@ -34,7 +34,7 @@ class _Ends:
     op_type: str
 
 
-def import_tensorrt(path: Path, *, layer_info: Path | None = None, device: str = "tensorrt") -> Profile:
+def import_tensorrt(path: Path, *, layer_info: Path | str | None = None, device: str = "tensorrt") -> Profile:
     """A profile with one device.
 
     Args:
@@ -50,8 +50,9 @@ def import_tensorrt(path: Path, *, layer_info: Path | None = None, device: str =
     meta: dict[str, object] = {"imported_from": "tensorrt", "file": path.name}
     if layer_info is None:
         return chain_profile(path.stem, [device], layers, 0, meta)
-    meta["layer_info"] = layer_info.name
-    return _with_graph(path, layer_info, layers, device, meta)
+    graph = Path(layer_info)
+    meta["layer_info"] = graph.name
+    return _with_graph(path, graph, layers, device, meta)
 
 
 def _timed_layers(path: Path, device: str) -> list[TimedLayer]:

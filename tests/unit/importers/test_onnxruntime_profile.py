@@ -133,6 +133,17 @@ def test_an_unknown_option_names_the_known_ones(tmp_path: Path) -> None:
         import_profile("tensorrt", tmp_path / "x", bandwidth=1)
 
 
+def test_an_option_that_is_no_number_is_a_usage_error(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="device_count must be a number"):
+        import_profile("dnn-partitioning", tmp_path / "x", device_count="six")
+
+
+def test_files_may_be_named_by_their_paths_as_text(tmp_path: Path) -> None:
+    cpu = written(tmp_path, [event("a", 0, 5)], "cpu.json")
+    cuda = written(tmp_path, [event("a", 0, 1, provider="CUDA")], "cuda.json")
+    assert len(import_profile("onnxruntime", str(cpu), also=str(cuda)).devices) == 2
+
+
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="cannot be read"):
         import_profile("onnxruntime", tmp_path / "absent.json")
