@@ -22,7 +22,7 @@ from mosaic_onnx.errors import InfeasibleError
 from mosaic_onnx.planner.along_queue import Nodes, OpenTensors, Starts
 from mosaic_onnx.planner.request import Placed, Proposal
 from mosaic_onnx.planner.weights import Weighed
-from mosaic_onnx.planner.windows import first_layers
+from mosaic_onnx.planner.windows import first_layers, single_layers
 
 INF = float("inf")
 
@@ -35,8 +35,9 @@ def best_along(
     Raises:
         InfeasibleError: no slices cover all layers.
     """
-    graph = _Graph(table, weighed, tuple(order))
-    count = max(1, min(min_slice_count, len(graph.order)))
+    alone = min_slice_count >= len(order)
+    graph = _Graph(table, weighed, tuple(order), alone=alone)
+    count = 1 if alone else max(1, min_slice_count)
     closings: list[tuple[Floats, Ints]] | None = None
     for number in range(count):
         closings = _Pass(graph, closings, again=number == count - 1).run()
@@ -52,7 +53,8 @@ def best_along(
 class _Graph:
     """What every pass along the order needs."""
 
-    def __init__(self, table: CostTable, weighed: Weighed, order: tuple[int, ...]) -> None:
+    def __init__(self, table: CostTable, weighed: Weighed, order: tuple[int, ...], *, alone: bool) -> None:
+        """Look at the table along the order; ``alone``: every layer is a slice of its own."""
         rows = table.rows
         self.order, self.weighed = order, weighed
         self.state_count = len(table.state_names)
@@ -70,6 +72,8 @@ class _Graph:
                 self.outputs[self.maker[tensor]] += weighed.to_host[tensor]
         self.per_slice = weighed.slice[table.state_device]
         self.windows = first_layers(table, order)
+        if alone:
+            self.windows = single_layers(self.windows, self.state_count, len(order))
         self.segments = self._segments(place)
         self.nodes = Nodes()
         self._split_states(table)

@@ -6,7 +6,8 @@ Where a cap or a measured slice makes the best start depend on the end, a monoto
 slice: values are kept relative to prefix sums, dominated starts leave at the back, starts outside the cap's window at
 the front.
 
-At least K slices: K runs one after the other; in run q every plan has q + 1 slices, in the last one at least K.
+At least K slices: K runs one after the other; in run q every plan has q + 1 slices, in the last one at least K. Where
+there are no more than K layers, a window of one layer does it in one run.
 
 Plain lists: over the few states of a machine they are as fast as arrays, and need no second version for queues.
 """
@@ -14,11 +15,13 @@ Plain lists: over the few states of a machine they are as fast as arrays, and ne
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import replace
 from operator import add
 
 from mosaic_onnx.errors import InfeasibleError
 from mosaic_onnx.planner.chain_costs import INF, ChainCosts
 from mosaic_onnx.planner.request import Placed, Proposal
+from mosaic_onnx.planner.windows import single_layers
 
 
 def best_on_chain(chain: ChainCosts, min_slice_count: int = 0) -> tuple[float, Proposal]:
@@ -27,7 +30,10 @@ def best_on_chain(chain: ChainCosts, min_slice_count: int = 0) -> tuple[float, P
     Raises:
         InfeasibleError: no slices cover all layers.
     """
-    count = max(1, min(min_slice_count, len(chain.order)))
+    if min_slice_count >= len(chain.order):
+        windows = single_layers(chain.windows, len(chain.per_slice), len(chain.order))
+        chain, min_slice_count = replace(chain, windows=windows), 0
+    count = max(1, min_slice_count)
     runs: list[_Run] = []
     for number in range(count):
         runs.append(_Run(chain, runs[-1].closed if runs else None, again=number == count - 1))

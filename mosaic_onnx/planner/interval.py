@@ -19,6 +19,7 @@ from mosaic_onnx.errors import InfeasibleError
 from mosaic_onnx.planner.along import best_along
 from mosaic_onnx.planner.chain import best_on_chain
 from mosaic_onnx.planner.chain_costs import chain_costs, is_chain, is_tight
+from mosaic_onnx.planner.demands import at_least
 from mosaic_onnx.planner.request import TOLERANCE, Answer, Proposal, Request, within
 from mosaic_onnx.planner.simulate import simulate, value
 from mosaic_onnx.planner.weights import ENERGY, LATENCY, Weighed, Weights, weigh
@@ -27,6 +28,9 @@ from mosaic_onnx.plans import Objective
 INF = float("inf")
 GROUP_CHOICES = 64
 """Up to so many ways to spread groups over devices are all tried; beyond, one group is moved at a time."""
+MOST_PASSES = 32
+"""Up to so many slices are demanded exactly, one pass for each; for more, slices are rewarded."""
+REWARD_STEPS = 16
 HULL_CORNERS = 64
 """How many mixtures of seconds and joules are tried for their product."""
 
@@ -38,11 +42,13 @@ class Found(NamedTuple):
         cost: their weighed cost as the program counts it.
         proposal: the slices.
         bound: no slices of consecutive layers along the order cost less; None on graphs that are no chain.
+        others: further slices that may be better for some objectives, where very many are demanded.
     """
 
     cost: float
     proposal: Proposal
     bound: float | None
+    others: tuple[Proposal, ...] = ()
 
 
 def interval(table: CostTable, request: Request) -> Answer:
@@ -58,7 +64,7 @@ def interval(table: CostTable, request: Request) -> Answer:
         proposals, bound = _least_product(table, find)
     else:
         found = find(ENERGY if request.objective == "energy" else LATENCY)
-        proposals, bound = (found.proposal,), found.bound
+        proposals, bound = (found.proposal, *found.others), found.bound
     if request.schedule != "sequential" or request.objective == "throughput" or not is_tight(table):
         bound = None
     return Answer(proposals, bound, _bound_method(table, proposals, bound, request.objective))
@@ -92,11 +98,20 @@ def best_slices(
     order = range(len(table.layer_names)) if order is None else order
     chain = is_chain(table, order)
 
-    def find(choice: Weighed) -> tuple[float, Proposal]:
+    def find(choice: Weighed, least_count: int = min_slice_count) -> tuple[float, Proposal]:
         if chain:
-            return best_on_chain(chain_costs(table, choice, order), min_slice_count)
-        return best_along(table, choice, order, min_slice_count)
+            return best_on_chain(chain_costs(table, choice, order), least_count)
+        return best_along(table, choice, order, least_count)
 
+    if 1 < min_slice_count < len(order):
+        free = best_slices(table, weighed, order)  # its bound holds for many slices too
+        if len(free.proposal) >= min_slice_count:
+            return free
+        if min_slice_count > MOST_PASSES:
+            rewarded = _many_slices(find, weighed, min_slice_count, free.proposal)
+            split, alone = at_least(free.proposal, min_slice_count), find(weighed, len(order))[1]
+            fastest = _fastest(table, (rewarded, split, alone), min_slice_count)
+            return free._replace(proposal=fastest, others=(rewarded, split, alone))
     groups = _group_devices(table, weighed)
     if not groups:
         cost, proposal = find(weighed)
@@ -105,6 +120,37 @@ def best_slices(
     everything = prod(len(devices) for devices in groups.values()) <= GROUP_CHOICES
     bound = (cost if everything else find(weighed)[0]) if chain else None
     return Found(cost, proposal, bound)
+
+
+def _fastest(table: CostTable, proposals: Sequence[Proposal], slice_count: int) -> Proposal:
+    """The fastest of those that can run and have so many slices; else the last."""
+
+    def seconds(proposal: Proposal) -> float:
+        try:
+            return simulate(table, proposal).seconds if len(proposal) >= slice_count else INF
+        except InfeasibleError:
+            return INF
+
+    return min(reversed(proposals), key=seconds)
+
+
+def _many_slices(
+    find: Callable[[Weighed, int], tuple[float, Proposal]], weighed: Weighed, slice_count: int, fallback: Proposal
+) -> Proposal:
+    """Slices that are many because each is rewarded; the reward is the least that makes enough of them."""
+    low, high = 0.0, 2.0 * float(weighed.layer[np.isfinite(weighed.layer)].max(initial=0.0)) + 1e-9
+    best = fallback
+    for _ in range(REWARD_STEPS):
+        reward = high if best is fallback else (low + high) / 2
+        segments = {key: cost - reward for key, cost in weighed.segments.items()}
+        _, proposal = find(replace(weighed, slice=weighed.slice - reward, segments=segments), 0)
+        if len(proposal) >= slice_count:
+            best, high = proposal, reward
+        elif best is fallback:
+            low, high = high, 4.0 * high
+        else:
+            low = reward
+    return best
 
 
 def _counts_all(table: CostTable) -> bool:

@@ -6,7 +6,7 @@ from which on slices fit, and it never moves back: two pointers find all of them
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -46,6 +46,15 @@ def first_layers(table: CostTable, order: Sequence[int]) -> dict[int, list[int]]
             walked[key] = _walk(added, workspace, live, cap)
         found[state] = walked[key]
     return found
+
+
+def single_layers(windows: Mapping[int, list[int]], state_count: int, layer_count: int) -> dict[int, list[int]]:
+    """For every state: windows that hold one layer at most, and none where not even that fits."""
+    free = [0] * layer_count
+    return {
+        state: [max(place, first) for place, first in enumerate(windows.get(state, free))]
+        for state in range(state_count)
+    }
 
 
 def _walk(added: Ints, workspace: Ints, live: LiveWindow | None, cap: float) -> list[int]:

@@ -272,7 +272,7 @@ def _copies(
 class _Clock:
     """The concurrent schedule, from event to event."""
 
-    def __init__(  # noqa: PLR0917
+    def __init__(
         self,
         profile: Profile,
         slices: list[PlainSlice],

@@ -21,6 +21,7 @@ from mosaic_onnx.planner.request import Placed, Request
 from mosaic_onnx.planner.simulate import simulate, value
 from mosaic_onnx.planner.weights import ENERGY, LATENCY, weigh
 from mosaic_onnx.planner.windows import first_layers, slice_caps
+from mosaic_onnx.profiles import Cost
 from tests.unit.planner.brute_force import least
 from tests.unit.planner.random_profiles import random_profile
 from tests.unit.test_profile_file import tiny
@@ -212,3 +213,19 @@ def test_a_layer_that_no_state_can_run_is_infeasible() -> None:
 def test_a_model_without_layers_has_an_empty_plan() -> None:
     profile = replace(tiny(), layers=(), outputs=("x",), segments=())
     assert interval(cost_table(profile), Request()).proposals == ((),)
+
+
+@pytest.mark.parametrize("chain", [True, False])
+def test_any_number_of_slices_can_be_demanded_of_a_long_model(chain: bool) -> None:
+    profile = random_profile(3, chain=chain, layer_count=120, state_count=3, device_caps=False, switches=False)
+    devices = tuple(replace(device, slice_memory_bytes=None) for device in profile.devices)
+    costs = {state: Cost(1.0 + number, 1.0) for number, state in enumerate(profile.states)}
+    layers = tuple(replace(layer, cost=costs, allowed=None) for layer in profile.layers)
+    table = cost_table(replace(profile, devices=devices, layers=layers, segments=()))
+    seconds = []
+    for count in (0, 3, 40, 119, 120, 500):
+        found = best_slices(table, weigh(table, LATENCY), min_slice_count=count)
+        assert len(found.proposal) >= min(count, 120)
+        seconds.append(simulate(table, found.proposal).seconds)
+    assert seconds[0] == min(seconds)
+    assert seconds[-1] == max(seconds)
