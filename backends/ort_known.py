@@ -40,7 +40,7 @@ KNOWN: Mapping[str, Known] = {
         narrows_integers=True,
     ),
     WEBGPU: Known(
-        rewritten=("Sum", "Mean", "Dropout", "LRN", "LogSoftmax", "IsNaN", "Sign"),
+        rewritten=("Sum", "Mean", "Dropout", "LRN", "LogSoftmax", "IsNaN", "Sign", "Softmax"),
         claims=WEBGPU_CLAIMS,
         takes_turns=True,
     ),

@@ -168,6 +168,15 @@ def test_webgpu_takes_a_sum_as_additions_and_refuses_it_as_it_is() -> None:
 
 
 @pytest.mark.provider("webgpu")
+def test_webgpu_takes_the_softmax_of_old_operator_sets() -> None:
+    model = slice_of(
+        '<ir_version: 8, opset_import: ["": 9]> old (float[1,8,1,1] x) => (float[1,8,1,1] y) { y = Softmax(x) }'
+    )
+    y = BACKEND.load(model, WEBGPU).run({"x": np.zeros((1, 8, 1, 1), np.float32)})["y"]
+    np.testing.assert_allclose(y, np.full((1, 8, 1, 1), 0.125), rtol=1e-6)
+
+
+@pytest.mark.provider("webgpu")
 def test_what_webgpu_wants_on_the_host_is_read_when_the_slice_runs() -> None:
     model = slice_of(
         '<ir_version: 8, opset_import: ["": 17]> reshape (float[6] x, int64[2] shape) => (float[a,b] y) '
