@@ -5,6 +5,8 @@
 ``slices/NNN.onnx``             each slice as a model of its own
 ``slices/uncut.onnx``           the model before it was cut, with concrete shapes: the reference of ``verify``
 ``slices/weights.bin``          the weights of all of them, each content once
+``tuned/NNN.onnx``              slices as they run best on the machine that compiled, where that differs; rebuilt elsewhere
+``tuned/weights.bin``           their weights
 ``plan.json, profile.json``     what was decided, and on what grounds
 ``devices.toml``                the devices that the plan uses, with their options
 ``manifest.json``               digests, versions, the command, how to replay, what was measured
@@ -31,7 +33,7 @@ from mosaic_onnx.device_file import devices_to_toml, read_devices
 from mosaic_onnx.devices import Device
 from mosaic_onnx.errors import ModelError, UsageError
 from mosaic_onnx.files import read_text
-from mosaic_onnx.model import open_parsed
+from mosaic_onnx.model import open_model, open_models
 from mosaic_onnx.plan_file import plan_to_json, read_plan
 from mosaic_onnx.plans import Plan
 from mosaic_onnx.profile_file import profile_to_json, read_profile
@@ -40,7 +42,7 @@ from mosaic_onnx.weights_file import WeightsFile
 
 SCHEMA = "mosaic-onnx/bundle/1"
 MODEL, MANIFEST, PLAN, PROFILE, DEVICES = "model.onnx", "manifest.json", "plan.json", "profile.json", "devices.toml"
-SLICES, UNCUT, WEIGHTS = "slices", "uncut.onnx", "weights.bin"
+SLICES, TUNED, UNCUT, WEIGHTS = "slices", "tuned", "uncut.onnx", "weights.bin"
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,8 @@ class Contents:
         profile: what was measured.
         plan: what was decided.
         devices: those that the plan uses, with their options.
+        tuned: the slices as they run best on this machine; those that are optimised are kept.
+        fingerprint: of the machine and runtimes that they fit.
         facts: whatever else the manifest says (versions, machine, command, measurements); JSON.
     """
 
@@ -65,6 +69,8 @@ class Contents:
     profile: Profile
     plan: Plan
     devices: Sequence[Device]
+    tuned: Sequence[SliceModel] = ()
+    fingerprint: str = ""
     facts: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -80,6 +86,8 @@ class Bundle:
         slices: in the plan's order; weights still external.
         inputs: names of the model's inputs.
         outputs: names of the model's outputs.
+        tuned: by slice, what the machine with ``fingerprint`` runs in its place.
+        fingerprint: of the machine and runtimes that ``tuned`` fits.
         manifest: all of ``manifest.json``.
     """
 
@@ -90,6 +98,8 @@ class Bundle:
     slices: tuple[SliceModel, ...]
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
+    tuned: Mapping[int, SliceModel]
+    fingerprint: str
     manifest: Mapping[str, Any]
 
     @property
@@ -103,7 +113,7 @@ class Bundle:
         Raises:
             ModelError: the file is damaged.
         """
-        return open_parsed(self.folder / SLICES / UNCUT)
+        return open_model(self.folder / SLICES / UNCUT).model
 
 
 def refuse_target(folder: Path, *, force: bool) -> None:
@@ -156,6 +166,7 @@ def _write_files(contents: Contents, folder: Path) -> None:
         _write_model(contents.model, contents.folder, weights, folder / MODEL, f"{SLICES}/{WEIGHTS}")
         for number, one in enumerate(contents.slices):
             _write_model(one.model, one.folder, weights, slices / f"{number:03}.onnx", WEIGHTS)
+    tuned = _write_tuned(contents, folder)
     (folder / PLAN).write_text(plan_to_json(contents.plan), encoding="utf-8")
     (folder / DEVICES).write_text(devices_to_toml(contents.devices), encoding="utf-8")
     (folder / PROFILE).write_text(profile_to_json(contents.profile), encoding="utf-8")
@@ -172,6 +183,7 @@ def _write_files(contents: Contents, folder: Path) -> None:
             | {"state": placed.state}
             for number, (one, placed) in enumerate(zip(contents.slices, contents.plan.slices, strict=True))
         ],
+        "tuned": {"fingerprint": contents.fingerprint, "slices": tuned},
         **contents.facts,
     }
     text = json.dumps(manifest, indent=1, ensure_ascii=False, allow_nan=False)
@@ -211,7 +223,11 @@ def read_bundle(folder: str | os.PathLike[str]) -> Bundle:
         if _digest(path) != digest:
             raise ModelError(f"bundle {place}: {name} was changed after it was written", "compile the model again")
     plan, profile = read_plan(place / PLAN), read_profile(place / PROFILE)
-    slices = tuple(_slice(place, entry) for entry in manifest["slices"])
+    opened = open_models([place / entry["file"] for entry in manifest["slices"]]) if manifest["slices"] else ()
+    slices = tuple(
+        SliceModel(one.model, str(place / SLICES), tuple(entry["inputs"]), tuple(entry["outputs"]))
+        for one, entry in zip(opened, manifest["slices"], strict=True)
+    )
     if len(slices) != len(plan.slices):
         raise ModelError(f"bundle {place}: {len(plan.slices)} slices are planned, {len(slices)} are here")
     devices = read_devices(place / DEVICES)
@@ -221,11 +237,6 @@ def read_bundle(folder: str | os.PathLike[str]) -> Bundle:
 
 def _folders(place: Path) -> tuple[Path, Path]:
     return place.resolve(), (place / SLICES).resolve()
-
-
-def _slice(place: Path, entry: Mapping[str, Any]) -> SliceModel:
-    model = open_parsed(place / entry["file"])
-    return SliceModel(model, str(place / SLICES), tuple(entry["inputs"]), tuple(entry["outputs"]))
 
 
 def _manifest(place: Path) -> dict[str, Any]:
@@ -248,15 +259,18 @@ def _check_shape(manifest: Mapping[str, Any], path: Path) -> None:
     Raises:
         ModelError: one is missing or of the wrong kind.
     """
-    kinds: dict[str, type] = {"files": dict, "devices": list, "inputs": list, "outputs": list, "slices": list}
+    kinds: dict[str, type] = {"files": dict, "inputs": list, "outputs": list, "slices": list, "tuned": dict}
     for key, kind in kinds.items():
         if not isinstance(manifest.get(key), kind):
             raise ModelError(f"{path}: {key} is missing or damaged", "compile the model again")
     listed = set(manifest["files"])
-    for number, entry in enumerate(manifest["slices"]):
-        known = isinstance(entry, dict) and {"file", "inputs", "outputs", "state"} <= set(entry)
-        if not known or entry["file"] not in listed:
-            raise ModelError(f"{path}: slices[{number}] is damaged", "compile the model again")
+    tuned = manifest["tuned"].get("slices")
+    if not isinstance(tuned, list) or "fingerprint" not in manifest["tuned"]:
+        raise ModelError(f"{path}: tuned is damaged", "compile the model again")
+    for entry in (*manifest["slices"], *tuned):
+        known = isinstance(entry, dict) and {"file", "inputs", "outputs"} <= set(entry)
+        if not known or entry["file"] not in listed or (entry in tuned and not isinstance(entry.get("slice"), int)):
+            raise ModelError(f"{path}: an entry of slices is damaged", "compile the model again")
     missing = {MODEL, PLAN, PROFILE, DEVICES, f"{SLICES}/{UNCUT}", f"{SLICES}/{WEIGHTS}"} - listed
     if missing:
         raise ModelError(f"{path}: {', '.join(sorted(missing))} is not listed", "compile the model again")

@@ -11,14 +11,16 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import onnx
 
-from mosaic_onnx.errors import InternalError, ModelError
+from mosaic_onnx.errors import ModelError
 from mosaic_onnx.graphs import FunctionKey, call_key, domain_of, every_node, function_key, node_keys, operator_name
-from mosaic_onnx.opening.checks import ONNX_DOMAINS, Limits, check_parsed
+from mosaic_onnx.opening.checks import ONNX_DOMAINS, Limits
 from mosaic_onnx.opening.children import ChildFailure, run_child
 from mosaic_onnx.opening.files import parse_model, read_regular_file
 
@@ -29,6 +31,7 @@ __all__ = [
     "loads_in_runtime",
     "node_keys",
     "open_model",
+    "open_models",
     "runtime_accepts",
 ]
 
@@ -66,39 +69,38 @@ def open_model(path: str | os.PathLike[str], limits: Limits | None = None) -> Op
     Raises:
         ModelError: it is refused; the message names the file and the thing in it.
     """
-    limits = limits or Limits()
-    file = Path(os.path.abspath(path))
-    # Read here first: the cheapest refusals need no child, and the bytes are compared with what the child saw.
-    data = read_regular_file(file, limits.file_bytes)
-    memory_limit_bytes = limits.memory_bytes + 3 * len(data)
-    request = {"path": str(file), "limits": asdict(limits)}
-    try:
-        time_limit_s = limits.time_limit_s(len(data), limits.check_s)
-        answer = run_child("check", request, time_limit_s, memory_limit_bytes)
-    except ChildFailure as failure:
-        raise _refusal(file, "checking it", failure) from None
-    if "error" in answer:
-        raise ModelError(f"{file.name}: {answer['error']}", str(answer.get("hint", "")))
-    digest = hashlib.sha256(data).hexdigest()
-    if digest != answer["sha256"]:
-        raise ModelError(f"{file.name} changed while it was being opened", "try again when nothing writes it")
-    external_bytes = answer["external_bytes"]
-    if not isinstance(external_bytes, int):
-        raise InternalError("the checking child gave no count of external bytes")
-    model = parse_model(data, file)
-    return OpenedModel(model, file, file.parent, digest, bool(answer["is_orderly"]), external_bytes)
+    return open_models([path], limits)[0]
 
 
-def open_parsed(path: str | os.PathLike[str], limits: Limits | None = None) -> onnx.ModelProto:
-    """Open one of a bundle's own models: the cheap checks only, no child, since its digest has been checked.
+def open_models(paths: Sequence[str | os.PathLike[str]], limits: Limits | None = None) -> tuple[OpenedModel, ...]:
+    """The same for several files, checked in one child process.
 
     Raises:
-        ModelError: it is refused; the message names the file and the thing in it.
+        ModelError: one of them is refused; the message names the file and the thing in it.
     """
-    limits, file = limits or Limits(), Path(os.path.abspath(path))
-    model = parse_model(read_regular_file(file, limits.file_bytes), file)
-    check_parsed(model, file.parent, limits)
-    return model
+    limits = limits or Limits()
+    files = [Path(os.path.abspath(path)) for path in paths]
+    # Read here first: the cheapest refusals need no child, and the bytes are compared with what the child saw.
+    contents = [read_regular_file(file, limits.file_bytes) for file in files]
+    size = sum(map(len, contents))
+    request = {"paths": [str(file) for file in files], "limits": asdict(limits)}
+    try:
+        answer = run_child("check", request, limits.time_limit_s(size, limits.check_s), limits.memory_bytes + 3 * size)
+    except ChildFailure as failure:
+        raise _refusal(files[0], "checking it", failure) from None
+    if "error" in answer:
+        raise ModelError(str(answer["error"]), str(answer.get("hint", "")))
+    checked: Any = answer["models"]
+    return tuple(_opened(file, data, one) for file, data, one in zip(files, contents, checked, strict=True))
+
+
+def _opened(file: Path, data: bytes, checked: Mapping[str, Any]) -> OpenedModel:
+    """Parse what the child vouches for, if it is still the same."""
+    digest = hashlib.sha256(data).hexdigest()
+    if digest != checked["sha256"]:
+        raise ModelError(f"{file.name} changed while it was being opened", "try again when nothing writes it")
+    model = parse_model(data, file)
+    return OpenedModel(model, file, file.parent, digest, checked["is_orderly"], checked["external_bytes"])
 
 
 def runtime_accepts(opened: OpenedModel, limits: Limits | None = None) -> str | None:

@@ -5,6 +5,7 @@ Nothing is renamed, removed or folded; input shapes, order and value infos are a
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -21,8 +22,8 @@ from mosaic_onnx.opening.children import ChildFailure, run_child
 from mosaic_onnx.opening.input_shapes import FreeDim, Shapes, fix_inputs, free_dims, symbols_of_shapes
 from mosaic_onnx.opening.tensors import tensor_bytes
 
-MAX_TENSOR_BYTES = 2**42
-"""No machine that this is for holds a larger tensor: such a shape is an error, or an attack."""
+_LARGE_BYTES = 2**34
+"""A tensor up to this size is never refused; a larger one is where it does not fit this machine."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,7 @@ def _find_types(opened: OpenedModel, shapes: Shapes, symbols: Mapping[str, int],
             request |= {"shapes": {name: list(shape) for name, shape in shapes.items()}, "symbols": dict(symbols)}
             try:
                 memory_limit_bytes = limits.memory_bytes + 4 * size
-                answer: Any = run_child("types", request, limits.time_limit_s(size, limits.load_s), memory_limit_bytes)
+                answer: Any = run_child("types", request, limits.time_limit_s(size, limits.trial_s), memory_limit_bytes)
             except ChildFailure as failure:
                 failures.append(str(failure))
                 continue
@@ -159,9 +160,20 @@ def _tensor_info(value: onnx.ValueInfoProto, seen_bytes: int) -> TensorInfo:
         return TensorInfo(value.name, tensor_type.elem_type, None, seen_bytes)
     shape = tuple(dim.dim_value for dim in dims)
     size = tensor_bytes(tensor_type.elem_type, shape)
-    if size > MAX_TENSOR_BYTES or any(one < 0 for one in shape):
-        raise ModelError(f"tensor {value.name!r} of shape {shape} would take {size} bytes")
+    if size > max(_LARGE_BYTES, _machine_bytes()) or any(one < 0 for one in shape):
+        raise ModelError(
+            f"tensor {value.name!r} of shape {shape} would take {size} bytes, more than this machine has",
+            "give smaller input shapes: --input-shape NAME:1,3,224,224",
+        )
     return TensorInfo(value.name, tensor_type.elem_type, shape, size)
+
+
+def _machine_bytes() -> int:
+    """Physical memory; 0 where the system does not say."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        return 0
 
 
 def _constant_info(node: onnx.NodeProto) -> dict[str, TensorInfo]:

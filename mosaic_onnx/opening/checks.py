@@ -43,7 +43,8 @@ class Limits:
         name_bytes: cap on each name.
         memory_bytes: what the checking child may use beyond three times the file.
         check_s: what the checks may take; large files get more (see ``time_limit_s``).
-        load_s: what loading in ONNX Runtime, or shape inference, may take.
+        load_s: what loading in ONNX Runtime may take.
+        trial_s: what shape inference with its trial runs may take.
     """
 
     file_bytes: int = 2**31 - 1
@@ -53,6 +54,7 @@ class Limits:
     memory_bytes: int = 6 * 2**30
     check_s: float = 25.0
     load_s: float = 25.0
+    trial_s: float = 12.0
 
     def time_limit_s(self, file_bytes: int, limit_s: float) -> float:
         """The limit for a file of that size: one second more for each 20 MB."""

@@ -17,26 +17,33 @@ Request = Mapping[str, Any]
 
 
 def check(request: Request) -> dict[str, object]:
-    """Parse, walk, and run the ONNX checker. Answers with the file's digest and whether its nodes are sorted."""
+    """Parse, walk, and run the ONNX checker on each of ``paths``.
+
+    Answers with, for each, its digest, whether it is orderly, and how much external data it names.
+    """
+    return {"models": [_check_one(Path(path), request["limits"]) for path in request["paths"]]}
+
+
+def _check_one(path: Path, words: Mapping[str, Any]) -> dict[str, object]:
     import hashlib
 
     import onnx
 
+    from mosaic_onnx.errors import ModelError
     from mosaic_onnx.graphs import is_orderly
     from mosaic_onnx.opening.checks import Limits, check_parsed
     from mosaic_onnx.opening.files import parse_model, read_regular_file
     from mosaic_onnx.opening.mending import mend_for_checker
 
-    path = Path(request["path"])
-    data = read_regular_file(path, request["limits"]["file_bytes"])
+    limits = Limits(**words)
+    data = read_regular_file(path, limits.file_bytes)
     digest = hashlib.sha256(data).hexdigest()
     model = parse_model(data, path)
     del data
-    external_bytes = check_parsed(model, path.parent, Limits(**request["limits"]))
-    orderly = is_orderly(model)
-    mended = mend_for_checker(model, orderly)
     try:
-        if mended:
+        external_bytes = check_parsed(model, path.parent, limits)
+        orderly = is_orderly(model)
+        if mend_for_checker(model, orderly):
             # Without a path the checker looks for external data in the current folder.
             os.chdir(path.parent)
             onnx.checker.check_model(model.SerializeToString())
@@ -44,7 +51,10 @@ def check(request: Request) -> dict[str, object]:
             del model
             onnx.checker.check_model(os.fspath(path))
     except onnx.checker.ValidationError as error:
-        return {"error": _one_line(error), "hint": "the ONNX checker refuses it: export it again"}
+        hint = "the ONNX checker refuses it: export it again"
+        raise ModelError(f"{path.name}: {_one_line(error)}", hint) from None
+    except ModelError as error:
+        raise ModelError(f"{path.name}: {error.message}", error.hint) from None
     return {"sha256": digest, "is_orderly": orderly, "external_bytes": external_bytes}
 
 
