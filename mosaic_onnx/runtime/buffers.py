@@ -7,8 +7,11 @@ share bytes only where every user of the one is over before the maker of the oth
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
 
 ALIGNMENT_BYTES = 64
 """A cache line, and the widest vector of today's CPUs."""
@@ -59,23 +62,44 @@ def lay_out(needs: Sequence[Need], before: Sequence[int]) -> Layout:
         needs: the tensors.
         before: [slice] bit ``j`` is set if slice ``j`` is certainly over when this one starts.
     """
-    offsets: dict[str, int] = {}
-    placed: list[Need] = []
+    ordered = sorted(needs, key=lambda each: (-each.bytes, each.name))
+    large = [need for need in ordered if need.bytes >= SHARING_BYTES]
+    apart = _apart_in_time(large, before)
+    starts = np.zeros(len(large), np.int64)
+    sizes = np.array([need.bytes for need in large], np.int64)
     total = 0
-    for need in sorted(needs, key=lambda each: (-each.bytes, each.name)):
-        if need.bytes < SHARING_BYTES:
-            offset = total
-        else:
-            taken = [(offsets[other.name], other.bytes) for other in placed if _overlap_in_time(need, other, before)]
-            offset = _lowest_gap(sorted(taken), need.bytes)
-            placed.append(need)
-        offsets[need.name] = offset
-        total = max(total, offset + aligned(need.bytes))
+    for index, need in enumerate(large):
+        others = np.flatnonzero(~apart[index, :index])
+        others = others[np.argsort(starts[others], kind="stable")]
+        starts[index] = _lowest_gap(starts[others].tolist(), sizes[others].tolist(), need.bytes)
+        total = max(total, int(starts[index]) + aligned(need.bytes))
+    offsets = {need.name: int(start) for need, start in zip(large, starts, strict=True)}
+    for need in ordered[len(large) :]:
+        offsets[need.name] = total
+        total += aligned(need.bytes)
     return Layout(offsets, total, sum(aligned(need.bytes) for need in needs))
 
 
-def _overlap_in_time(one: Need, other: Need, before: Sequence[int]) -> bool:
-    return not (is_dead_before(one.users, other.maker, before) or is_dead_before(other.users, one.maker, before))
+def _apart_in_time(needs: Sequence[Need], before: Sequence[int]) -> NDArray[np.bool_]:
+    """[needs, needs] one of the two is certainly dead when the other is made."""
+    count = len(before)
+    width = -(-count // 8)
+    packed = np.frombuffer(b"".join(mask.to_bytes(width, "little") for mask in before), np.uint8)
+    is_before = np.unpackbits(packed.reshape(count, width), axis=1, count=count, bitorder="little").astype(bool)
+    makers = np.array([need.maker for need in needs], np.int64)
+    dead = np.zeros((len(needs), len(needs)), bool)  # [one, other] one is dead when other is made
+    for index, need in enumerate(needs):
+        if need.users >= 0:
+            dead[index] = np.logical_and.reduce([is_before[makers, user] for user in _bits(need.users)])
+    return dead | dead.T
+
+
+def _bits(mask: int) -> Iterator[int]:
+    """Numbers of the bits that are set, ascending."""
+    while mask:
+        lowest = mask & -mask
+        yield lowest.bit_length() - 1
+        mask ^= lowest
 
 
 def is_dead_before(users: int, maker: int, before: Sequence[int]) -> bool:
@@ -83,13 +107,13 @@ def is_dead_before(users: int, maker: int, before: Sequence[int]) -> bool:
     return users >= 0 and maker >= 0 and users & ~before[maker] == 0
 
 
-def _lowest_gap(taken: Sequence[tuple[int, int]], size: int) -> int:
-    """The lowest aligned offset where ``size`` bytes fit between (offset, bytes) pairs sorted by offset."""
+def _lowest_gap(starts: Sequence[int], sizes: Sequence[int], size: int) -> int:
+    """The lowest aligned offset where ``size`` bytes fit between what is taken, given by start."""
     end = 0
-    for offset, length in taken:
-        if offset - end >= size:
+    for start, length in zip(starts, sizes, strict=True):
+        if start - end >= size:
             break
-        end = max(end, offset + aligned(length))
+        end = max(end, start + aligned(length))
     return end
 
 

@@ -77,30 +77,33 @@ def build(loaded: Sequence[Loaded], wiring: Wiring) -> Program:
     while True:
         sites = [Site(each.device, each.memory, index not in reasons) for index, each in enumerate(loaded)]
         places = allocate(wiring, sites)
-        refused = _bind_all(loaded, sites, places)
-        if isinstance(refused, list):
-            return _program(loaded, wiring, places, refused, reasons)
-        reasons.update([refused])
+        calls, refused = _bind_all(loaded, sites, places)
+        if not refused:
+            return _program(loaded, wiring, places, calls, reasons)
+        reasons.update(refused)
 
 
 def _touched(model: SliceModel) -> tuple[str, ...]:
     return (*model.inputs, *model.outputs)
 
 
-def _bind_all(loaded: Sequence[Loaded], sites: Sequence[Site], places: Places) -> list[Call | None] | tuple[int, str]:
-    """[slice] the bound call, None where it is handed over; or the slice that cannot be bound, and why."""
+def _bind_all(
+    loaded: Sequence[Loaded], sites: Sequence[Site], places: Places
+) -> tuple[list[Call | None], dict[int, str]]:
+    """[slice] the bound call, None where it is handed over; and the slices that refuse to be bound, with the reason."""
     calls: list[Call | None] = []
+    refused: dict[int, str] = {}
     for index, each in enumerate(loaded):
-        if not sites[index].is_bound:
-            calls.append(None)
-            continue
-        try:
+        call = None
+        if sites[index].is_bound:
             inputs = {name: places.of(each.device, name) for name in each.model.inputs}
             outputs = {name: places.of(each.device, name) for name in each.model.outputs}
-            calls.append(each.runner.bind(inputs, outputs))
-        except BackendError as error:
-            return index, error.message
-    return calls
+            try:
+                call = each.runner.bind(inputs, outputs)
+            except BackendError as error:
+                refused[index] = error.message
+        calls.append(call)
+    return calls, refused
 
 
 def _program(
@@ -112,11 +115,12 @@ def _program(
 ) -> Program:
     values: dict[str, Array] = {}
     resident: set[tuple[str, str]] = set()
+    dying = _dying(wiring, places)
     steps: list[tuple[Step, ...]] = []
     for index, (each, call) in enumerate(zip(loaded, calls, strict=True)):
         name = f"slice {index}"
         if call is None:
-            run = _hand_over(each, places.host, values, _dying(index, wiring, places))
+            run = _hand_over(each, places.host, values, dying.get(index, ()))
             steps.append((Step(run, "slice", name),))
             continue
         uploads = [
@@ -144,16 +148,16 @@ def _download(device: str, tensor: str, places: Places) -> Call:
     return lambda: download(array)
 
 
-def _dying(index: int, wiring: Wiring, places: Places) -> tuple[str, ...]:
-    """Handed-over tensors that this slice certainly reads last."""
-    return tuple(
-        tensor.name
-        for tensor in wiring.tensors.values()
-        if index in tensor.readers
-        and tensor.name not in places.host
-        and not tensor.is_output
-        and all(reader == index or wiring.before[index] >> reader & 1 for reader in tensor.readers)
-    )
+def _dying(wiring: Wiring, places: Places) -> dict[int, list[str]]:
+    """By slice, the handed-over tensors that it certainly reads last."""
+    dying: dict[int, list[str]] = {}
+    for tensor in wiring.tensors.values():
+        if tensor.name in places.host or tensor.is_output:
+            continue
+        for index in tensor.readers:
+            if all(reader == index or wiring.before[index] >> reader & 1 for reader in tensor.readers):
+                dying.setdefault(index, []).append(tensor.name)
+    return dying
 
 
 def _hand_over(each: Loaded, host: Mapping[str, Array], values: dict[str, Array], dying: Sequence[str]) -> Call:

@@ -18,12 +18,11 @@ from mosaic_onnx.inputs import make_inputs
 from mosaic_onnx.passes.layerize import layerize
 from mosaic_onnx.passes.load import Load
 from mosaic_onnx.passes.normalise import Normalise, Normalised
-from mosaic_onnx.passes.rewrite import partition, slice_models
+from mosaic_onnx.passes.rewrite import slice_models
 from mosaic_onnx.passes.verify import Verifiable, Verify
 from mosaic_onnx.plans import Plan, Predicted, Schedule, Slice
 from mosaic_onnx.profiles import Profile, ProfileLayer
 from mosaic_onnx.proof.report import VerifyReport
-from mosaic_onnx.proof.uncut import uncut
 from mosaic_onnx.runtime.executor import open_program
 
 pytestmark = pytest.mark.corpus
@@ -88,16 +87,15 @@ def test_squeezenet_in_three_slices_passes(
             assert set(one.providers or {}) == {"CPUExecutionProvider"}
 
 
-def test_slices_of_one_file_give_the_same_bits_as_unoptimised_onnx_runtime(squeezenet: Normalised) -> None:
+def test_unoptimised_slices_give_the_same_bits_as_the_uncut_model(squeezenet: Normalised) -> None:
     profile, plan = forced(squeezenet, ["cpu"] * 5)
-    whole = uncut(partition(squeezenet.model, profile, plan))
     strict = {"cpu": Device("cpu", backend="onnxruntime", options={"threads": 1, "optimisation": "disabled"})}
     slices = slice_models(squeezenet.model, squeezenet.folder, plan, profile)
     with open_program(
         slices, plan, strict, {"onnxruntime": ONNX_RUNTIME}, inputs=profile.inputs, outputs=profile.outputs
     ) as program:
         inputs = make_inputs(squeezenet.model)
-        report = Verify()(Verifiable(whole, squeezenet.folder, slices, program, strict, inputs))
+        report = Verify()(Verifiable(squeezenet.model, squeezenet.folder, slices, program, strict, inputs))
     assert report.passed
     assert [check.verdict for check in report.outputs] == ["equal"]
 
