@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mosaic_onnx.costs import CostTable, Floats, Ints
+from mosaic_onnx.costs import Bools, CostTable, Floats, Ints
 from mosaic_onnx.devices import device_of
 from mosaic_onnx.profiles import HOST, Copy, Profile, ProfileLayer
 
@@ -26,8 +26,6 @@ def cost_table(profile: Profile) -> CostTable:
     layer_s, layer_j = _layer_costs(profile)
     parameter_bytes, workspace_bytes, activation_bytes = _layer_bytes(profile)
     lines = _CopyLines(profile, tensor_bytes, tensor_index)
-    own_memory = np.array([device.name in lines.named for device in devices], dtype=np.bool_)
-    direct = lines.direct()
     outputs = {tensor_index[name] for name in profile.outputs}
     return CostTable(
         layer_names=tuple(layer.name for layer in profile.layers),
@@ -45,35 +43,43 @@ def cost_table(profile: Profile) -> CostTable:
         tensor_bytes=tensor_bytes,
         producer=producer,
         consumers=consumers,
-        is_output=np.array([t in outputs for t in range(len(tensor_names))], dtype=np.bool_),
+        is_output=_flags(t in outputs for t in range(len(tensor_names))),
         group=_groups(profile.layers),
-        own_memory=own_memory,
-        io_host=np.array([device.io == "host" for device in devices], dtype=np.bool_),
-        activation_sum=np.array([device.activation_memory == "sum" for device in devices], dtype=np.bool_),
-        slice_s=np.array([device.slice_seconds for device in devices], dtype=np.float64),
-        slice_j=np.array([device.slice_joules for device in devices], dtype=np.float64),
-        memory_bytes=_caps(device.memory_bytes for device in devices),
-        slice_memory_bytes=_caps(device.slice_memory_bytes for device in devices),
-        idle_w=np.array([device.idle_w for device in devices], dtype=np.float64),
+        own_memory=_flags(device.name in lines.named for device in devices),
+        io_host=_flags(device.io == "host" for device in devices),
+        activation_sum=_flags(device.activation_memory == "sum" for device in devices),
+        slice_s=_floats(device.slice_seconds for device in devices),
+        slice_j=_floats(device.slice_joules for device in devices),
+        memory_bytes=_floats(device.memory_bytes for device in devices),
+        slice_memory_bytes=_floats(device.slice_memory_bytes for device in devices),
+        idle_w=_floats(device.idle_w for device in devices),
         to_host_s=lines.by_state(to_host=True, joules=False),
         to_host_j=lines.by_state(to_host=True, joules=True),
         from_host_s=lines.by_state(to_host=False, joules=False),
         from_host_j=lines.by_state(to_host=False, joules=True),
-        direct_s={pair: lines.cost(copy, joules=False) for pair, copy in direct.items()},
-        direct_j={pair: lines.cost(copy, joules=True) for pair, copy in direct.items()},
+        direct_s=lines.direct(joules=False),
+        direct_j=lines.direct(joules=True),
         switch_s=_switches(profile, joules=False),
         switch_j=_switches(profile, joules=True),
-        segments={
-            (segment.first, segment.last, states.index(segment.state)): (segment.seconds, segment.joules)
-            for segment in profile.segments
-        },
+        segments=_segments(profile),
         copies_occupy_device=profile.copies_occupy_device,
     )
 
 
-def _caps(caps: Iterable[int | None]) -> Floats:
-    """[D] caps in bytes; inf for none."""
-    return np.array([INF if cap is None else cap for cap in caps], dtype=np.float64)
+def _floats(values: Iterable[float | None]) -> Floats:
+    """[D] numbers; a cap that is None is infinite."""
+    return np.array([INF if value is None else value for value in values], dtype=np.float64)
+
+
+def _flags(values: Iterable[bool]) -> Bools:
+    """[D] or [T] flags."""
+    return np.fromiter(values, dtype=np.bool_)
+
+
+def _segments(profile: Profile) -> dict[tuple[int, int, int], tuple[float, float | None]]:
+    """(first, last, state) -> what the slice was measured to cost."""
+    index = {state: s for s, state in enumerate(profile.states)}
+    return {(one.first, one.last, index[one.state]): (one.seconds, one.joules) for one in profile.segments}
 
 
 def _flow(
@@ -196,8 +202,8 @@ class _CopyLines:
                 costs[:, s] = self.cost(copy, joules=joules)
         return costs
 
-    def direct(self) -> dict[tuple[int, int], Copy]:
-        """The direct entry of each pair of states of two resident devices, where there is one."""
+    def direct(self, *, joules: bool) -> dict[tuple[int, int], Floats]:
+        """The direct costs between each pair of states of two resident devices, where there is an entry."""
         states = [
             (s, state, d)
             for s, (state, d) in enumerate(
@@ -208,7 +214,7 @@ class _CopyLines:
         found = {
             (s1, s2): self.find(state1, state2) for s1, state1, d1 in states for s2, state2, d2 in states if d1 != d2
         }
-        return {pair: copy for pair, copy in found.items() if copy is not None}
+        return {pair: self.cost(copy, joules=joules) for pair, copy in found.items() if copy is not None}
 
 
 @dataclass(frozen=True)

@@ -98,22 +98,17 @@ class _Mover:
                 if (source_state, state) in self.direct_s:
                     waits.append(self._direct(k, tensor, maker, source_state, state))
                     return
-        hop = self.to_host(tensor, maker, k)
-        copy = self._add(
-            Movement(
-                tensor,
-                HOST_MEMORY,
-                device,
-                rows.from_host_s[tensor][state],
-                rows.from_host_j[tensor][state],
-                maker,
-                hop,
-                k,
-            )
-        )
+        copy = self._from_host(k, tensor, maker, state)
         if keeps:
             self.on_device[tensor, device] = copy
         waits.append(copy)
+
+    def _from_host(self, k: int, tensor: int, maker: int, state: int) -> int:
+        """The copy of a tensor from host to the state of slice ``k``, after the one to host."""
+        rows = self.rows
+        hop = self.to_host(tensor, maker, k)
+        costs = rows.from_host_s[tensor][state], rows.from_host_j[tensor][state]
+        return self._add(Movement(tensor, HOST_MEMORY, rows.state_device[state], *costs, maker, hop, k))
 
     def to_host(self, tensor: int, maker: int, k: int) -> int:
         """The copy that brings a tensor to host; -1 where host has it by itself."""
