@@ -45,7 +45,6 @@ from mosaic_onnx.passes.normalise import Normalised
 from mosaic_onnx.passes.rewrite import Extractor
 from mosaic_onnx.profiles import Copy, Cost, Profile, Switch
 
-
 BUSY = 1.5
 """Above this ratio of median to least, something else was running."""
 
@@ -200,8 +199,8 @@ class _Profiling:
         slowed = [one.median_s / one.seconds for one in findings.stretches.values() if one.seconds and one.median_s]
         if slowed and max(slowed) > BUSY:
             self.notes.append(
-                f"the machine was busy while {state} was measured (half of the runs took {max(slowed):.1f} times as long "
-                "as the least, or longer): figures may be off"
+                f"the machine was busy while {state} was measured (half of the runs took {max(slowed):.1f} times the "
+                "least, or more), so figures may be off"
             )
 
     def _refuse_all(self, device: Device, reason: str) -> None:

@@ -9,6 +9,7 @@ the call. The median of that over the layers is the device's ``slice_seconds``: 
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ from mosaic_onnx.measuring.survey import Findings
 
 _LEAST_SHARE = 0.05
 """A layer alone does some work: its share is not all overhead, however noisy the figures."""
+_MOST_OVER_ALONE = 1.25
+"""In place, a layer saves the call and changes of layout; a kernel that takes far longer than alone was disturbed."""
 _SCALES = (0.2, 2.0)
 """A stretch that would scale its layers by more than this was disturbed; its own figure still stands."""
 
@@ -49,7 +52,7 @@ def state_costs(findings: Findings, layer_count: int) -> StateCosts:
         if layer in findings.refused:
             continue
         if layer in findings.in_place_s:
-            layer_s[layer] = findings.in_place_s[layer]
+            layer_s[layer] = min(findings.in_place_s[layer], _MOST_OVER_ALONE * alone.get(layer, math.inf))
         elif layer in alone:
             layer_s[layer] = max(alone[layer] - findings.slice_s, _LEAST_SHARE * alone[layer])
     whole = {span: one.seconds for span, one in findings.stretches.items() if one.seconds is not None}

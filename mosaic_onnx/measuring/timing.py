@@ -1,9 +1,13 @@
-"""Timing one call on a machine that is never quiet: the minimum of many runs within a time budget."""
+"""Timing one call on a machine that is never quiet: the least of many runs within a time budget.
+
+Where the calling thread never waits in a run, what it was kept from its core by others is taken off: the time that it
+held a core is the run's time. That makes figures of synchronous runtimes repeatable on a busy machine, where no long
+run goes undisturbed. Where it waits (for a device, for other threads), the wall clock counts.
+"""
 
 from __future__ import annotations
 
 import heapq
-import math
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -34,32 +38,69 @@ class Budget:
 
 @dataclass(frozen=True)
 class Timing:
-    """What came of it: the minimum is the figure, the median tells how noisy the machine was."""
+    """What came of it: the least is the figure, the median of the wall clock tells how noisy the machine was."""
 
     seconds: float
     median_s: float
     run_count: int
 
 
-def time_call(call: Callable[[], None], budget: Budget, clock: Callable[[], float] = time.perf_counter) -> Timing:
+@dataclass(frozen=True)
+class Reading:
+    """A look at the clocks.
+
+    Attributes:
+        wall_s: the wall clock.
+        held_s: how long the calling thread has held a core; None where the system does not tell.
+        wait_count: how often it has waited of its own accord.
+    """
+
+    wall_s: float
+    held_s: float | None = None
+    wait_count: int = 0
+
+
+Clocks = Callable[[], Reading]
+
+
+def read_clocks() -> Reading:
+    """The clocks of the calling thread."""
+    try:
+        from resource import RUSAGE_THREAD, getrusage
+    except ImportError:  # not Linux
+        return Reading(time.perf_counter())
+    return Reading(time.perf_counter(), time.thread_time(), getrusage(RUSAGE_THREAD).ru_nvcsw)
+
+
+def undisturbed_s(before: Reading, after: Reading) -> float:
+    """What a run took, less what others kept it from its core."""
+    wall_s = after.wall_s - before.wall_s
+    if before.held_s is None or after.held_s is None or after.wait_count != before.wait_count:
+        return wall_s
+    return min(wall_s, after.held_s - before.held_s)
+
+
+def time_call(call: Callable[[], None], budget: Budget, clocks: Clocks = read_clocks) -> Timing:
     """Time a call that is complete when it returns; it should have run once before."""
     taken: list[float] = []
-    started = clock()
+    walls: list[float] = []
+    started = clocks()
     while True:
-        before = clock()
+        before = clocks()
         call()
-        after = clock()
-        taken.append(after - before)
-        spent = after - started
-        is_slow = taken[0] > budget.seconds
-        is_enough = spent >= budget.seconds and len(taken) >= (2 if is_slow else budget.min_runs)
-        if len(taken) >= budget.max_runs or (is_enough and (is_slow or _is_settled(taken, spent, budget))):
-            return Timing(max(min(taken), 0.0), statistics.median(taken), len(taken))
+        after = clocks()
+        taken.append(max(undisturbed_s(before, after), 0.0))
+        walls.append(after.wall_s - before.wall_s)
+        spent_s = after.wall_s - started.wall_s
+        is_slow = walls[0] > budget.seconds
+        is_enough = spent_s >= budget.seconds and len(taken) >= (2 if is_slow else budget.min_runs)
+        if len(taken) >= budget.max_runs or (is_enough and (is_slow or _is_settled(taken, spent_s, budget))):
+            return Timing(min(taken), statistics.median(walls), len(taken))
 
 
-def _is_settled(taken: Sequence[float], spent: float, budget: Budget) -> bool:
+def _is_settled(taken: Sequence[float], spent_s: float, budget: Budget) -> bool:
     """The least runs agree, or waiting for that has lasted long enough."""
-    if spent >= _PATIENCE * budget.seconds:
+    if spent_s >= _PATIENCE * budget.seconds:
         return True
     least = heapq.nsmallest(_AGREEING, taken)
     return len(least) == _AGREEING and least[-1] <= (1 + _AGREEMENT) * least[0]
@@ -69,7 +110,7 @@ def time_in_flight(
     start: Callable[[], None],
     barrier: Callable[[], None],
     budget: Budget,
-    clock: Callable[[], float] = time.perf_counter,
+    clocks: Clocks = read_clocks,
 ) -> Timing:
     """Time a call that only enqueues work: start and wait, less what the wait costs when there is nothing to wait for.
 
@@ -77,20 +118,15 @@ def time_in_flight(
         start: enqueues the work.
         barrier: returns when all enqueued work is done.
         budget: for the whole; a quarter of it goes to the idle wait.
-        clock: seconds, never going back.
+        clocks: the calling thread's.
     """
     barrier()
     quarter = Budget(budget.seconds / 4, min(3, budget.min_runs), budget.max_runs)
-    idle = time_call(barrier, quarter, clock)
+    idle = time_call(barrier, quarter, clocks)
 
     def start_and_wait() -> None:
         start()
         barrier()
 
-    both = time_call(start_and_wait, budget, clock)
+    both = time_call(start_and_wait, budget, clocks)
     return Timing(max(both.seconds - idle.seconds, 0.0), max(both.median_s - idle.median_s, 0.0), both.run_count)
-
-
-def is_sane(seconds: float) -> bool:
-    """A duration that may stand in a profile."""
-    return math.isfinite(seconds) and seconds >= 0.0

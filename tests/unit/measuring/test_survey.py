@@ -267,10 +267,15 @@ def test_the_cut_penalty_is_the_median_of_what_layers_cost_more_alone() -> None:
 
 
 def test_a_layer_is_never_cheaper_alone_than_in_place() -> None:
-    findings = findings_with(in_place_s={0: 1.0}, alone={0: Outcome(seconds=0.7)}, slice_s=0.01)
+    findings = findings_with(in_place_s={0: 1.0}, alone={0: Outcome(seconds=0.9)}, slice_s=0.01)
     costs = state_costs(findings, 1)
     assert costs.alone_s == {0: 1.0}
     assert costs.slice_s == 0.01
+
+
+def test_a_disturbed_kernel_counts_little_more_than_its_layer_alone() -> None:
+    findings = findings_with(in_place_s={0: 9.0, 1: 1.0}, alone={0: Outcome(seconds=2.0), 1: Outcome(seconds=1.5)})
+    assert state_costs(findings, 2).layer_s == {0: 2.5, 1: 1.0}
 
 
 def test_a_spoilt_stretch_does_not_scale_its_layers() -> None:

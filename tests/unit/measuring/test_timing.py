@@ -1,20 +1,21 @@
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 
 import pytest
 
-from mosaic_onnx.measuring.timing import Budget, Timing, time_call, time_in_flight
+from mosaic_onnx.measuring.timing import Budget, Reading, Timing, read_clocks, time_call, time_in_flight, undisturbed_s
 
 
 class Clock:
-    """A clock that only calls move on."""
+    """Clocks that only calls move on."""
 
     def __init__(self, durations: Iterator[float]) -> None:
         self.now, self.durations = 0.0, durations
 
-    def __call__(self) -> float:
-        return self.now
+    def __call__(self) -> Reading:
+        return Reading(self.now)
 
     def work(self) -> None:
         self.now += next(self.durations)
@@ -79,3 +80,25 @@ def test_the_idle_wait_is_taken_off_what_only_enqueues() -> None:
 
     timing = time_in_flight(start, barrier, Budget(seconds=1.0), clock)
     assert timing.seconds == pytest.approx(0.010)
+
+
+def test_what_others_kept_the_thread_from_its_core_is_taken_off() -> None:
+    assert undisturbed_s(Reading(1.0, 0.5, 7), Reading(2.0, 0.75, 7)) == 0.25
+
+
+def test_a_run_that_waited_counts_by_the_wall_clock() -> None:
+    assert undisturbed_s(Reading(1.0, 0.5, 7), Reading(2.0, 0.75, 8)) == 1.0
+
+
+def test_without_clocks_of_the_thread_the_wall_clock_counts() -> None:
+    assert undisturbed_s(Reading(1.0), Reading(2.0)) == 1.0
+
+
+def test_a_sleep_counts_in_full_and_work_is_not_more_than_the_wall_clock_says() -> None:
+    before = read_clocks()
+    time.sleep(0.02)
+    between = read_clocks()
+    sum(range(10_000))
+    after = read_clocks()
+    assert undisturbed_s(before, between) >= 0.02
+    assert 0 < undisturbed_s(between, after) <= after.wall_s - between.wall_s
