@@ -247,8 +247,8 @@ def check_unknown_operators_are_refused(backend: Backend, device: Device) -> Non
 
 
 def check_types_are_right_or_refused(backend: Backend, device: Device) -> None:
-    """Every element type is computed as ONNX says, or refused; integers wrap and never saturate."""
-    for sample in slices.types():
+    """Every element type, and a tensor of no elements, comes out right or is refused; integers wrap."""
+    for sample in (*slices.types(), slices.empty()):
         try:
             outputs = backend.load(sample.model, device).run(sample.inputs)
         except BackendError:

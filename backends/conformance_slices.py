@@ -146,6 +146,12 @@ def dynamic(extent: int) -> Sample:
     return _sample("dynamic", nodes, {"x": _floats(extent, 4)}, lambda fed: {"y": np.abs(fed["x"])}, free_dims=True)
 
 
+def empty() -> Sample:
+    """A tensor without elements goes through."""
+    nodes = [helper.make_node("Abs", ["x"], ["y"], name="abs")]
+    return _sample("empty", nodes, {"x": _floats(0, 4)}, lambda fed: {"y": np.abs(fed["x"])})
+
+
 def types() -> list[Sample]:
     """One operator in each element type, with values that wrap, and values beyond 32 bits."""
     samples = []

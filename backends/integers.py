@@ -1,4 +1,4 @@
-"""Integers on devices that compute them in 32 signed bits, or saturate them: what must be refused, and when."""
+"""What devices of narrow means must not be given: wide or wrapping integers, tensors without elements."""
 
 from __future__ import annotations
 
@@ -60,6 +60,14 @@ def _known_types(graph: onnx.GraphProto) -> Mapping[str, int]:
     types = {value.name: value.type.tensor_type.elem_type for value in (*graph.input, *graph.value_info, *graph.output)}
     weights = {tensor.name: tensor.data_type for tensor in graph.initializer}
     return {name: element_type for name, element_type in {**types, **weights}.items() if element_type}
+
+
+def empty_tensor(graph: onnx.GraphProto) -> str | None:
+    """The name of a tensor that is known to hold no elements, if there is one."""
+    for value in (*graph.input, *graph.value_info, *graph.output):
+        if any(dim.HasField("dim_value") and dim.dim_value == 0 for dim in value.type.tensor_type.shape.dim):
+            return str(value.name)
+    return next((str(tensor.name) for tensor in graph.initializer if 0 in tensor.dims), None)
 
 
 def with_bodies(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.NodeProto]:

@@ -23,6 +23,7 @@ class Known:
         keeps_first_options: the process keeps the provider options of its first session, whatever later ones say.
         takes_turns: two threads must not use it at once, whatever sessions they use.
         narrows_integers: it holds 64-bit integers in 32 bits, and saturates sums and products.
+        crashes_at_empty: it takes the process with it where a tensor holds no elements.
     """
 
     rewritten: tuple[str, ...] = ()
@@ -30,6 +31,7 @@ class Known:
     keeps_first_options: bool = False
     takes_turns: bool = False
     narrows_integers: bool = False
+    crashes_at_empty: bool = False
 
 
 KNOWN: Mapping[str, Known] = {
@@ -38,6 +40,7 @@ KNOWN: Mapping[str, Known] = {
         claims=QNN_CLAIMS,
         keeps_first_options=True,
         narrows_integers=True,
+        crashes_at_empty=True,
     ),
     WEBGPU: Known(
         rewritten=("Sum", "Mean", "Dropout", "LRN", "LogSoftmax", "IsNaN", "Sign", "Softmax"),

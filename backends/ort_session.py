@@ -13,6 +13,7 @@ import onnx
 
 from mosaic_onnx.backends.base import SliceModel
 from mosaic_onnx.backends.cores import pinned
+from mosaic_onnx.backends.integers import empty_tensor
 from mosaic_onnx.backends.legalise import legalise
 from mosaic_onnx.backends.ort_known import known
 from mosaic_onnx.backends.ort_options import OrtOptions
@@ -90,6 +91,8 @@ def make_session(
     """
     import onnxruntime as ort
 
+    if known(options.provider).crashes_at_empty and (name := empty_tensor(model.model.graph)) is not None:
+        raise BackendError(f"{options.provider} crashes at tensors without elements ({name!r})")
     session = session_options(options, model.folder)
     if record_to is not None:
         session.enable_profiling = True

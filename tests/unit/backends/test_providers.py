@@ -242,6 +242,12 @@ def test_qnn_refuses_integer_sums_that_it_would_saturate() -> None:
 
 
 @pytest.mark.provider("qnn")
+def test_qnn_is_given_no_tensor_without_elements_at_which_it_would_crash() -> None:
+    with pytest.raises(BackendError, match=r"on qnn: .*crashes at tensors without elements \('x'\)"):
+        BACKEND.load(unary("Relu", shape="[0,4]", opset=17), QNN)
+
+
+@pytest.mark.provider("qnn")
 def test_a_second_configuration_of_qnn_is_refused_in_one_process() -> None:
     BACKEND.load(unary("Relu", opset=17), QNN)
     other = Device("npu", options={**QNN.options, "provider_options.soc_model": "43"})
