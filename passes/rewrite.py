@@ -17,7 +17,16 @@ from mosaic_onnx.rewriting.canonical import partition, slice_nodes
 from mosaic_onnx.rewriting.extracting import Extractor
 from mosaic_onnx.rewriting.tags import layer_assignment_settings
 
-__all__ = ["Extractor", "Rewrite", "Rewritten", "extract", "layer_assignment_settings", "partition", "slice_models"]
+__all__ = [
+    "Extractor",
+    "Rewrite",
+    "Rewritten",
+    "canonical_model",
+    "extract",
+    "layer_assignment_settings",
+    "partition",
+    "slice_models",
+]
 
 
 @dataclass(frozen=True)
@@ -43,26 +52,40 @@ class Rewrite:
         The canonical file is made of the model as it was opened, so that its free dimensions stay free; the slices are
         made of the normalised model, whose shapes are concrete.
         """
-        canonical, notes = self._canonical(opened, normalised)
+        canonical, notes = canonical_model(opened, normalised, self.profile, self.plan, self.limits)
         return Rewritten(canonical, slice_models(normalised.model, normalised.folder, self.plan, self.profile), notes)
 
-    def _canonical(self, opened: OpenedModel, normalised: Normalised) -> tuple[onnx.ModelProto, tuple[str, ...]]:
-        """The canonical model; slices that ONNX Runtime refuses as functions are left as tagged nodes."""
-        graph = normalised.model.graph
-        types = {value.name: value.type for value in (*graph.value_info, *graph.output)}
-        inline: set[int] = set()
-        notes: list[str] = []
-        while True:
-            model = partition(opened.model, self.profile, self.plan, types=types, inline=inline)
-            refusal = loads_in_runtime(model, opened.folder, opened.external_bytes, self.limits)
-            if refusal is None or len(inline) == len(self.plan.slices):
-                return model, (*notes, *([f"ONNX Runtime refuses the partitioned file: {refusal}"] if refusal else []))
-            named = re.search(r"\(slice_(\d+)_*\)", refusal)
-            number = int(named.group(1)) if named else -1
-            culprits = {number} if number >= 0 and number not in inline else set(range(len(self.plan.slices)))
-            for each in sorted(culprits - inline):
-                notes.append(f"slice {each} is kept as tagged nodes: ONNX Runtime refuses it as a function ({refusal})")
-            inline |= culprits
+
+def canonical_model(
+    opened: OpenedModel, normalised: Normalised, profile: Profile, plan: Plan, limits: Limits | None = None
+) -> tuple[onnx.ModelProto, tuple[str, ...]]:
+    """The canonical file's model, tried in ONNX Runtime; slices that it refuses as functions stay as tagged nodes.
+
+    Args:
+        opened: the canonical file is made of it, so that its free dimensions stay free.
+        normalised: knows the types of values that the model does not declare.
+        profile: whose layers name the nodes.
+        plan: whose slices become functions.
+        limits: what the trial may cost.
+
+    Returns:
+        The model, and what had to be done otherwise, in sentences.
+    """
+    graph = normalised.model.graph
+    types = {value.name: value.type for value in (*graph.value_info, *graph.output)}
+    inline: set[int] = set()
+    notes: list[str] = []
+    while True:
+        model = partition(opened.model, profile, plan, types=types, inline=inline)
+        refusal = loads_in_runtime(model, opened.folder, opened.external_bytes, limits)
+        if refusal is None or len(inline) == len(plan.slices):
+            return model, (*notes, *([f"ONNX Runtime refuses the partitioned file: {refusal}"] if refusal else []))
+        named = re.search(r"\(slice_(\d+)_*\)", refusal)
+        number = int(named.group(1)) if named else -1
+        culprits = {number} if number >= 0 and number not in inline else set(range(len(plan.slices)))
+        for each in sorted(culprits - inline):
+            notes.append(f"slice {each} is kept as tagged nodes: ONNX Runtime refuses it as a function ({refusal})")
+        inline |= culprits
 
 
 def extract(

@@ -1,0 +1,91 @@
+"""The shared corpus: every real model opens, normalises and layerizes; every negative one is refused by name."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from mosaic_onnx.errors import ModelError
+from mosaic_onnx.layers import LayerGraph
+from mosaic_onnx.model import custom_operators, open_model, runtime_accepts
+from mosaic_onnx.passes.layerize import layerize
+from mosaic_onnx.passes.normalise import normalise
+from tests.corpus.catalog import MODELS, NEGATIVE, REAL, SHARED, model_path
+
+pytestmark = pytest.mark.corpus
+
+REPRESENTATIVE = ["nhwc_qdq_conv", "silero_vad_op15", "llama_tiny_fp16_ext", "crop_resize_loop", "all_dtypes", "mnist8"]
+"""Quantised, nested branches, unsorted with external data, loops, no inputs, old IR; the rest is run slowly."""
+SLOW = [name for name in REAL if name not in REPRESENTATIVE]
+
+
+def check_layers(graph: LayerGraph, node_count: int) -> None:
+    """Every node in one layer, layers in a topological order, and so convex."""
+    keys = [key for layer in graph.layers for key in layer.nodes]
+    assert len(keys) == len(set(keys)) == node_count
+    assert len({layer.name for layer in graph.layers}) == len(graph.layers)
+    made = set(graph.inputs)
+    for layer in graph.layers:
+        assert set(layer.inputs) <= made, layer.name
+        assert not set(layer.outputs) & made, layer.name
+        made |= set(layer.outputs)
+    assert set(graph.outputs) <= made
+
+
+def check_model(path: Path) -> None:
+    opened = open_model(path)
+    before = opened.model.SerializeToString()
+    normalised = normalise(opened)
+    outputs = {value.name for value in opened.model.graph.output}
+    nodes = [node for node in normalised.model.graph.node if node.op_type != "Constant" or node.output[0] in outputs]
+    for granularity in ("fused", "node", "block"):
+        check_layers(layerize(normalised, granularity), len(nodes))
+    untyped = [name for node in nodes for name in node.output if name and name not in normalised.tensors]
+    assert not untyped
+    assert opened.model.SerializeToString() == before
+
+
+@pytest.mark.parametrize("name", REPRESENTATIVE)
+def test_a_real_model_becomes_layers(name: str, tmp_path: Path) -> None:
+    check_model(model_path(name, tmp_path))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SLOW)
+def test_every_real_model_becomes_layers(name: str, tmp_path: Path) -> None:
+    check_model(model_path(name, tmp_path))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [f"fuzz/{number}" for number in range(0, 150, 2) if number != 86] or [])
+def test_every_generated_model_becomes_layers(name: str, tmp_path: Path) -> None:
+    path = SHARED / "models" / f"{name}.onnx"
+    if not path.is_file():
+        pytest.skip(f"{name} is not in the corpus")
+    check_model(path)
+
+
+@pytest.mark.parametrize("name", NEGATIVE)
+def test_a_negative_model_is_refused_by_name(name: str) -> None:
+    try:
+        opened = open_model(MODELS / f"{name}.onnx")
+    except ModelError as error:
+        said = error.message
+    else:
+        said = f"{runtime_accepts(opened)} {custom_operators(opened.model)}"
+    expected = {
+        "mnist_opset1_neg": "Add(1) node with name 'Plus30'",
+        "dscnn_int8conv_neg": "operator (Conv)",
+        "glm_tiny_qmoe_ext": "pkg.nxrt::IndexShare",
+        "opset01_coverage_neg": "batchnormalization",
+        "opset22_coverage_neg": "RandomNormal(22)",
+        "nested_if_loop_scan_neg": "Node (outer_if) Op (If)",
+    }
+    assert expected[name] in said
+
+
+def test_the_catalogue_is_the_one_that_these_tests_know() -> None:
+    catalogue = json.loads((MODELS / "catalog.json").read_text())
+    assert len(REAL) + len(NEGATIVE) == len(catalogue)
