@@ -50,12 +50,14 @@ class SliceModel:
         folder: where the external data lies; None where there is none.
         inputs: tensors that it reads, in the model's input order.
         outputs: tensors that it makes for others, in the model's output order.
+        is_optimised: cut from what ``Optimises.optimise`` gave: to be loaded as it is, on the machine that made it.
     """
 
     model: onnx.ModelProto
     folder: str | None
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
+    is_optimised: bool = False
 
 
 class Buffer(Protocol):
@@ -179,6 +181,21 @@ class SetsLevels(Protocol):
 
         Raises:
             BackendError: the level cannot be set (permissions, hardware).
+        """
+
+
+@runtime_checkable
+class Optimises(Protocol):
+    """A backend whose runtime can write down what it makes of a model, which can then be cut without a tax."""
+
+    def optimise(self, model: SliceModel, device: Device) -> SliceModel | None:
+        """The model as the runtime would run it on this machine: same inputs and outputs, the type of every value.
+
+        Returns:
+            The optimised model, weights inline; None for devices that optimise nothing that could be cut.
+
+        Raises:
+            BackendError: it cannot be compiled.
         """
 
 

@@ -15,6 +15,7 @@ from mosaic_onnx.backends.integers import integer_arithmetic, with_bodies
 from mosaic_onnx.backends.ort_kernels import read_kernels, recording_folder, run_repeatedly
 from mosaic_onnx.backends.ort_known import EXTRAS, NAME, PLUGIN_DEVICES, known
 from mosaic_onnx.backends.ort_memory import OrtMemory, memory_of_type
+from mosaic_onnx.backends.ort_optimise import optimised
 from mosaic_onnx.backends.ort_options import OrtOptions, read_options
 from mosaic_onnx.backends.ort_plugins import Plugins, is_installed
 from mosaic_onnx.backends.ort_probe import probe
@@ -63,7 +64,7 @@ class OnnxRuntime:
             BackendError: it cannot; the message names slice, device and the provider's own reason.
             UsageError: the device's options are wrong.
         """
-        options = read_options(device)
+        options = _options_for(model, device)
         label = _label(model, device)
         session = self._session(model, options, label)
         return OrtRunner(
@@ -91,6 +92,15 @@ class OnnxRuntime:
     def can_crash(self, device: Device) -> bool:
         """Vendors' providers may take the process with them; ONNX Runtime's own CPU provider does not."""
         return not read_options(device).is_cpu
+
+    def optimise(self, model: SliceModel, device: Device) -> SliceModel | None:
+        """What ONNX Runtime's CPU provider makes of a model; None for other providers, which compile it whole.
+
+        Raises:
+            BackendError: it cannot be compiled.
+        """
+        options = read_options(device)
+        return optimised(model, options, _label(model, device)) if options.is_cpu else None
 
     def kernel_times(
         self, model: SliceModel, device: Device, inputs: Mapping[str, Array], budget_s: float
@@ -129,6 +139,12 @@ class OnnxRuntime:
 
     def _ep_devices(self, options: OrtOptions) -> list[Any] | None:
         return self.plugins.devices(options) if options.is_plugin else None
+
+
+def _options_for(model: SliceModel, device: Device) -> OrtOptions:
+    """The device's options; what is optimised already stays as it is."""
+    options = read_options(device)
+    return replace(options, optimisation="disabled", legalise=False) if model.is_optimised else options
 
 
 def _claim(node: onnx.NodeProto, provider: str) -> str | None:

@@ -5,7 +5,7 @@
 ``slices/NNN.onnx``             each slice as a model of its own
 ``slices/uncut.onnx``           the model before it was cut, with concrete shapes: the reference of ``verify``
 ``slices/weights.bin``          the weights of all of them, each content once
-``tuned/NNN.onnx``              slices as they run best on the machine that compiled, where that differs; rebuilt elsewhere
+``tuned/NNN.onnx``              slices as they run best on the machine that compiled; made anew elsewhere
 ``tuned/weights.bin``           their weights
 ``plan.json, profile.json``     what was decided, and on what grounds
 ``devices.toml``                the devices that the plan uses, with their options
@@ -190,6 +190,22 @@ def _write_files(contents: Contents, folder: Path) -> None:
     (folder / MANIFEST).write_text(text + "\n", encoding="utf-8")
 
 
+def _write_tuned(contents: Contents, folder: Path) -> list[dict[str, Any]]:
+    """The optimised slices; what the manifest says of them."""
+    kept = [(number, one) for number, one in enumerate(contents.tuned) if one.is_optimised]
+    if not kept:
+        return []
+    (folder / TUNED).mkdir()
+    with (folder / TUNED / WEIGHTS).open("wb") as file:
+        weights = WeightsFile(file)
+        for number, one in kept:
+            _write_model(one.model, one.folder, weights, folder / TUNED / f"{number:03}.onnx", WEIGHTS)
+    return [
+        {"file": f"{TUNED}/{number:03}.onnx", "inputs": list(one.inputs), "outputs": list(one.outputs), "slice": number}
+        for number, one in kept
+    ]
+
+
 def _write_model(model: onnx.ModelProto, folder: str | None, weights: WeightsFile, path: Path, location: str) -> None:
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
@@ -223,20 +239,33 @@ def read_bundle(folder: str | os.PathLike[str]) -> Bundle:
         if _digest(path) != digest:
             raise ModelError(f"bundle {place}: {name} was changed after it was written", "compile the model again")
     plan, profile = read_plan(place / PLAN), read_profile(place / PROFILE)
-    opened = open_models([place / entry["file"] for entry in manifest["slices"]]) if manifest["slices"] else ()
-    slices = tuple(
-        SliceModel(one.model, str(place / SLICES), tuple(entry["inputs"]), tuple(entry["outputs"]))
-        for one, entry in zip(opened, manifest["slices"], strict=True)
-    )
+    slices = _slices(place, SLICES, manifest["slices"])
     if len(slices) != len(plan.slices):
         raise ModelError(f"bundle {place}: {len(plan.slices)} slices are planned, {len(slices)} are here")
     devices = read_devices(place / DEVICES)
     inputs, outputs = tuple(manifest["inputs"]), tuple(manifest["outputs"])
-    return Bundle(place, profile, plan, devices, slices, inputs, outputs, manifest)
+    entries = manifest["tuned"]["slices"]
+    made = _slices(place, TUNED, entries, is_optimised=True)
+    tuned = {int(entry["slice"]): one for entry, one in zip(entries, made, strict=True)}
+    fingerprint = str(manifest["tuned"]["fingerprint"])
+    return Bundle(place, profile, plan, devices, slices, inputs, outputs, tuned, fingerprint, manifest)
 
 
-def _folders(place: Path) -> tuple[Path, Path]:
-    return place.resolve(), (place / SLICES).resolve()
+def _slices(
+    place: Path, folder: str, entries: Sequence[Mapping[str, Any]], *, is_optimised: bool = False
+) -> tuple[SliceModel, ...]:
+    """The models that the manifest lists; their weights lie beside them."""
+    opened = open_models([place / entry["file"] for entry in entries]) if entries else ()
+    return tuple(
+        SliceModel(
+            one.model, str(place / folder), tuple(entry["inputs"]), tuple(entry["outputs"]), is_optimised=is_optimised
+        )
+        for one, entry in zip(opened, entries, strict=True)
+    )
+
+
+def _folders(place: Path) -> tuple[Path, ...]:
+    return tuple((place / name).resolve() for name in ("", SLICES, TUNED))
 
 
 def _manifest(place: Path) -> dict[str, Any]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -30,13 +31,14 @@ from mosaic_onnx.passes.normalise import Normalised, normalise
 from mosaic_onnx.passes.plan import plan_profile
 from mosaic_onnx.passes.profile import ProfileOptions, profile_model
 from mosaic_onnx.passes.rewrite import slice_models
+from mosaic_onnx.passes.tune import Tune
 from mosaic_onnx.passes.verify import Verifiable, Verify
 from mosaic_onnx.planner.request import Request
 from mosaic_onnx.plans import Plan
 from mosaic_onnx.profiles import Profile
 from mosaic_onnx.proof.report import VerifyReport
 from mosaic_onnx.reference import Reference
-from mosaic_onnx.runtime.executor import open_program
+from mosaic_onnx.runtime.executor import Executor, open_program
 from mosaic_onnx.selection import Selection
 
 Note = Callable[[str], None]
@@ -113,6 +115,7 @@ class Compiled:
         contest: how it did against the single devices.
         plan: what is delivered.
         slices: its slices, in its order.
+        tuned: the same as they run best on this machine.
         proof: that they compute what the uncut model computes.
         single_predicted: seconds by device that can run the whole model, as the simulator predicts them.
     """
@@ -124,6 +127,7 @@ class Compiled:
     contest: Contest
     plan: Plan
     slices: tuple[SliceModel, ...]
+    tuned: tuple[SliceModel, ...]
     proof: VerifyReport
     single_predicted: Mapping[str, float] = field(default_factory=dict)
 
@@ -213,7 +217,9 @@ def compile_model(
     chosen = next(one for one in candidates if one.name == judged.winner)
     proof = prove(prepared, selection, chosen)
     alone = {one.name: one.plan.predicted.seconds for one in candidates if one.name != PLAN}
-    return Compiled(prepared, selection, profile, planned, judged, chosen.plan, chosen.slices, proof, alone)
+    return Compiled(
+        prepared, selection, profile, planned, judged, chosen.plan, chosen.slices, chosen.tuned, proof, alone
+    )
 
 
 def _candidates(prepared: Prepared, selection: Selection, profile: Profile, planned: Plan) -> tuple[Candidate, ...]:
@@ -224,7 +230,12 @@ def _candidates(prepared: Prepared, selection: Selection, profile: Profile, plan
         if alone is not None:
             plans[device.name] = alone
     model, folder = prepared.normalised.model, prepared.normalised.folder
-    return tuple(Candidate(name, plan, slice_models(model, folder, plan, profile)) for name, plan in plans.items())
+    tune = Tune(selection.by_name, selection.backends)
+    candidates = []
+    for name, plan in plans.items():
+        slices = slice_models(model, folder, plan, profile)
+        candidates.append(Candidate(name, plan, slices, tune(model, folder, plan, slices)))
+    return tuple(candidates)
 
 
 def _contest(
@@ -258,15 +269,21 @@ def _is_stated(selection: Selection, backend: str) -> bool:
 
 def prove(prepared: Prepared, selection: Selection, chosen: Candidate) -> VerifyReport:
     """Every slice and the whole against the uncut, unoptimised model."""
-    devices = selection.by_name
-    with open_program(
-        chosen.slices,
-        replace(chosen.plan, schedule="sequential") if len(chosen.slices) == 1 else chosen.plan,
-        devices,
-        selection.backends,
-        inputs=tuple(prepared.inputs),
-        outputs=prepared.outputs,
-    ) as program:
-        normalised = prepared.normalised
-        work = Verifiable(normalised.model, normalised.folder, chosen.slices, program, devices, prepared.inputs)
+    normalised = prepared.normalised
+
+    def opened(slices: Sequence[SliceModel]) -> Executor:
+        names = {"inputs": tuple(prepared.inputs), "outputs": prepared.outputs}
+        program = open_program(slices, chosen.plan, selection.by_name, selection.backends, **names)
+        return stack.enter_context(program)
+
+    with ExitStack() as stack:
+        work = Verifiable(
+            model=normalised.model,
+            folder=normalised.folder,
+            slices=chosen.slices,
+            program=opened(chosen.slices),
+            devices=selection.by_name,
+            inputs=prepared.inputs,
+            tuned=opened(chosen.tuned) if chosen.is_tuned else None,
+        )
         return Verify()(work)

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from mosaic_onnx.backends.base import Array
+from mosaic_onnx.backends.base import Array, Backend, SliceModel
 from mosaic_onnx.bundle import SLICES, Bundle, Contents, write_bundle
+from mosaic_onnx.cache import digest
 from mosaic_onnx.compilation import Compiled, Recipe
-from mosaic_onnx.devices import device_of
+from mosaic_onnx.devices import Device, device_of
 from mosaic_onnx.measuring.machine import fingerprint
 from mosaic_onnx.passes.deliver import Contest
-from mosaic_onnx.passes.rewrite import layer_assignment_settings, partition
+from mosaic_onnx.passes.rewrite import canonical_model, layer_assignment_settings
+from mosaic_onnx.passes.tune import Tune
 from mosaic_onnx.passes.verify import Progress, Verifiable, Verify
 from mosaic_onnx.proof.report import VerifyReport
-from mosaic_onnx.registry import backends
+from mosaic_onnx.registry import backends, find_all
 from mosaic_onnx.runtime.executor import Executor, open_program
 
 _PACKAGES = ("onnx", "onnxruntime", "openvino", "numpy", "onnxruntime-qnn", "onnxruntime-ep-webgpu")
@@ -32,17 +35,25 @@ def deliver(compiled: Compiled, recipe: Recipe, folder: Path, *, force: bool = F
     """
     prepared = compiled.prepared
     used = {device_of(one.state) for one in compiled.plan.slices}
+    model, notes = canonical_model(prepared.opened, prepared.normalised, compiled.profile, compiled.plan)
     contents = Contents(
-        model=partition(prepared.opened.model, compiled.profile, compiled.plan, types=prepared.types),
+        model=model,
         folder=str(prepared.opened.folder),
         uncut=prepared.normalised.model,
         slices=compiled.slices,
         profile=compiled.profile,
         plan=compiled.plan,
         devices=[device for device in compiled.profile.devices if device.name in used],
-        facts=_facts(compiled, recipe),
+        tuned=compiled.tuned,
+        fingerprint=machine_fingerprint(compiled.selection.versions),
+        facts=_facts(compiled, recipe) | {"rewritten": list(notes)},
     )
     return write_bundle(contents, folder, force=force)
+
+
+def machine_fingerprint(versions: Mapping[str, str]) -> str:
+    """Digest of what tuned slices fit: the processor, and the versions of the runtimes."""
+    return digest({"machine": fingerprint(), "versions": dict(versions)})
 
 
 def _facts(compiled: Compiled, recipe: Recipe) -> dict[str, Any]:
@@ -135,16 +146,30 @@ def _verdicts(checks: Sequence[Any]) -> dict[str, int]:
     return counts
 
 
-def open_bundle(bundle: Bundle) -> Executor:
-    """Load a bundle's slices on their devices.
+def open_bundle(bundle: Bundle, *, portable: bool = False) -> Executor:
+    """Load a bundle's slices on their devices, as they run best on this machine.
+
+    Args:
+        bundle: what to load.
+        portable: load the portable slices, whatever is tuned.
 
     Raises:
         UsageError: a backend of the bundle is not installed here.
         BackendError: a slice cannot be loaded.
     """
     devices = {device.name: device for device in bundle.devices}
-    plan = bundle.plan
-    return open_program(bundle.slices, plan, devices, backends(), inputs=bundle.inputs, outputs=bundle.outputs)
+    candidates = backends()
+    slices = bundle.slices if portable else _tuned(bundle, devices, candidates)
+    return open_program(slices, bundle.plan, devices, candidates, inputs=bundle.inputs, outputs=bundle.outputs)
+
+
+def _tuned(bundle: Bundle, devices: Mapping[str, Device], candidates: Mapping[str, Backend]) -> tuple[SliceModel, ...]:
+    """The slices as they run best here: the bundle's own where it was made here, else cut anew."""
+    if not bundle.tuned:
+        return bundle.slices
+    if bundle.fingerprint == machine_fingerprint(find_all(candidates).versions):
+        return tuple(bundle.tuned.get(number, one) for number, one in enumerate(bundle.slices))
+    return Tune(devices, candidates)(bundle.uncut(), str(bundle.folder / SLICES), bundle.plan, bundle.slices)
 
 
 def verify_bundle(bundle: Bundle, inputs: Mapping[str, Array], progress: Progress | None = None) -> VerifyReport:
@@ -154,8 +179,14 @@ def verify_bundle(bundle: Bundle, inputs: Mapping[str, Array], progress: Progres
         ModelError: there is no reference for this model.
         BackendError: a slice cannot be loaded, or the reference cannot run.
     """
-    with open_bundle(bundle) as program:
-        devices = {device.name: device for device in bundle.devices}
-        folder = str(bundle.folder / SLICES)
-        work = Verifiable(bundle.uncut(), folder, bundle.slices, program, devices, inputs)
+    with ExitStack() as stack:
+        work = Verifiable(
+            model=bundle.uncut(),
+            folder=str(bundle.folder / SLICES),
+            slices=bundle.slices,
+            program=stack.enter_context(open_bundle(bundle, portable=True)),
+            devices={device.name: device for device in bundle.devices},
+            inputs=inputs,
+            tuned=stack.enter_context(open_bundle(bundle)) if bundle.tuned else None,
+        )
         return Verify(progress=progress)(work)

@@ -31,11 +31,18 @@ class Candidate:
         name: ``plan``, or the device that runs the whole model.
         plan: its plan.
         slices: its slices, in the plan's order.
+        tuned: the same as they run best on this machine (``passes.tune``).
     """
 
     name: str
     plan: Plan
     slices: tuple[SliceModel, ...]
+    tuned: tuple[SliceModel, ...]
+
+    @property
+    def is_tuned(self) -> bool:
+        """Whether anything was cut anew for this machine."""
+        return any(one.is_optimised for one in self.tuned)
 
 
 @dataclass(frozen=True)
@@ -117,7 +124,7 @@ def contest(
         for one in candidates:
             try:
                 program = open_program(
-                    one.slices, one.plan, devices, backends, inputs=tuple(inputs), outputs=tuple(outputs)
+                    one.tuned, one.plan, devices, backends, inputs=tuple(inputs), outputs=tuple(outputs)
                 )
                 stack.callback(program.close)
                 program.run(inputs)

@@ -33,6 +33,7 @@ class Verifiable:
         folder: where its external data lies; None where there is none.
         slices: what it is cut into, in the plan's order.
         program: the slices, loaded.
+        tuned: what is delivered, where that is not the slices one by one (see ``passes.tune``); judged end to end.
         devices: by name.
         inputs: the model's inputs.
     """
@@ -43,6 +44,7 @@ class Verifiable:
     program: Executor
     devices: Mapping[str, Device]
     inputs: Mapping[str, Array]
+    tuned: Executor | None = None
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,7 @@ class Verify:
     def _end_to_end(self, work: Verifiable, reference: Reference) -> list[TensorCheck]:
         expected = reference.run(work.inputs)
         try:
-            made = work.program.run(work.inputs)
+            made = (work.tuned or work.program).run(work.inputs)
         except BackendError as error:
             lost = [Difference(name, problem=f"the run failed: {error.message}") for name in expected]
             return [TensorCheck(each.tensor, "failed", each) for each in lost]

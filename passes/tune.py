@@ -1,0 +1,86 @@
+"""Pass: neighbouring slices of one device, cut from what its runtime makes of them together.
+
+A cut between two slices of the same device then costs no fusion and no change of layout. What comes out fits this
+machine only; the portable slices stay what they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+import onnx
+
+from mosaic_onnx.backends.base import Backend, Optimises, SliceModel
+from mosaic_onnx.devices import Device, device_of
+from mosaic_onnx.errors import BackendError
+from mosaic_onnx.graphs import node_keys, writes
+from mosaic_onnx.opening.tensors import tensor_bytes
+from mosaic_onnx.plans import Plan
+from mosaic_onnx.rewriting.extracting import Extractor
+from mosaic_onnx.rewriting.optimised import cut_optimised
+
+MOST_BYTES = 2**30
+"""Weights of slices that are optimised together are held in memory meanwhile; larger ones are left as they are."""
+
+
+@dataclass(frozen=True)
+class Tune:
+    """Tunes the slices of a plan.
+
+    Attributes:
+        devices: by name.
+        backends: by name.
+    """
+
+    devices: Mapping[str, Device]
+    backends: Mapping[str, Backend]
+
+    def __call__(
+        self, uncut: onnx.ModelProto, folder: str | None, plan: Plan, slices: Sequence[SliceModel]
+    ) -> tuple[SliceModel, ...]:
+        """The slices as they are best run here: those of runs of one device cut anew, the others as they were.
+
+        Args:
+            uncut: the normalised model.
+            folder: where its external data lies.
+            plan: whose slices name their nodes.
+            slices: the portable ones, in the plan's order.
+        """
+        tuned = list(slices)
+        extractor = Extractor(uncut, folder)
+        for first, last in runs(plan):
+            device = self.devices[device_of(plan.slices[first].state)]
+            backend = self.backends.get(device.backend)
+            small = sum(_weight_bytes(one) for one in slices[first : last + 1]) <= MOST_BYTES
+            if isinstance(backend, Optimises) and small:
+                cut = _cut(extractor, plan, first, last, backend, device)
+                tuned[first : last + 1] = cut or slices[first : last + 1]
+        return tuple(tuned)
+
+
+def runs(plan: Plan) -> Iterator[tuple[int, int]]:
+    """First and last index of each stretch of at least two neighbouring slices in one state."""
+    for _, group in groupby(range(len(plan.slices)), key=lambda number: plan.slices[number].state):
+        members = list(group)
+        if len(members) > 1:
+            yield members[0], members[-1]
+
+
+def _cut(
+    extractor: Extractor, plan: Plan, first: int, last: int, backend: Optimises, device: Device
+) -> tuple[SliceModel, ...] | None:
+    """The slices of one run; None where they cannot be cut so."""
+    nodes = dict(zip(node_keys(extractor.index.model.graph), extractor.index.model.graph.node, strict=True))
+    parts = [plan.slices[number].nodes for number in range(first, last + 1)]
+    made = [[name for key in part for name in writes(nodes[key])] for part in parts]
+    try:
+        optimised = backend.optimise(extractor.extract([key for part in parts for key in part]), device)
+        return None if optimised is None else cut_optimised(optimised, made)
+    except BackendError:
+        return None
+
+
+def _weight_bytes(one: SliceModel) -> int:
+    return sum(tensor_bytes(tensor.data_type, list(tensor.dims)) for tensor in one.model.graph.initializer)
