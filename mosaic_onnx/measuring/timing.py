@@ -1,8 +1,8 @@
 """Timing one call on a machine that is never quiet: the least of many runs within a time budget.
 
-Where the calling thread never waits in a run, what it was kept from its core by others is taken off: the time that it
-held a core is the run's time. That makes figures of synchronous runtimes repeatable on a busy machine, where no long
-run goes undisturbed. Where it waits (for a device, for other threads), the wall clock counts.
+Where the calling thread never waits in a run, the run takes no longer than all threads of this process held cores for:
+with one thread that is exactly what it takes, however often others kept it from its core, so figures repeat on a busy
+machine, where no long run goes undisturbed. Where it waits (for a device, for other threads), the wall clock counts.
 """
 
 from __future__ import annotations
@@ -51,8 +51,8 @@ class Reading:
 
     Attributes:
         wall_s: the wall clock.
-        held_s: how long the calling thread has held a core; None where the system does not tell.
-        wait_count: how often it has waited of its own accord.
+        held_s: how long threads of this process have held cores; None where the system does not tell.
+        wait_count: how often the calling thread has waited of its own accord.
     """
 
     wall_s: float
@@ -64,16 +64,16 @@ Clocks = Callable[[], Reading]
 
 
 def read_clocks() -> Reading:
-    """The clocks of the calling thread."""
+    """The clocks of this process and of the calling thread."""
     try:
         from resource import RUSAGE_THREAD, getrusage
     except ImportError:  # not Linux
         return Reading(time.perf_counter())
-    return Reading(time.perf_counter(), time.thread_time(), getrusage(RUSAGE_THREAD).ru_nvcsw)
+    return Reading(time.perf_counter(), time.process_time(), getrusage(RUSAGE_THREAD).ru_nvcsw)
 
 
 def undisturbed_s(before: Reading, after: Reading) -> float:
-    """What a run took, less what others kept it from its core."""
+    """What a run took, less what others kept it from its core where that can be told."""
     wall_s = after.wall_s - before.wall_s
     if before.held_s is None or after.held_s is None or after.wait_count != before.wait_count:
         return wall_s

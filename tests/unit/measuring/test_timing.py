@@ -90,6 +90,10 @@ def test_a_run_that_waited_counts_by_the_wall_clock() -> None:
     assert undisturbed_s(Reading(1.0, 0.5, 7), Reading(2.0, 0.75, 8)) == 1.0
 
 
+def test_work_of_several_threads_counts_by_the_wall_clock() -> None:
+    assert undisturbed_s(Reading(1.0, 0.5, 7), Reading(2.0, 2.25, 7)) == 1.0
+
+
 def test_without_clocks_of_the_thread_the_wall_clock_counts() -> None:
     assert undisturbed_s(Reading(1.0), Reading(2.0)) == 1.0
 
