@@ -69,10 +69,11 @@ def changing_shapes(
     for node in nodes:
         read = list(reads(node))
         by_values, by_shapes = any(name in values for name in read), any(name in shapes for name in read)
-        changes = by_shapes or _shape_follows_values(node, values, by_values, functions)
         if node.op_type in ("Shape", "Size"):
-            makes_values = by_shapes
+            # Ranks stay: a shape has always as many entries.
+            changes, makes_values = False, by_shapes
         else:
+            changes = by_shapes or _shape_follows_values(node, values, by_values, functions)
             makes_values = by_values or by_shapes or node.op_type in _RANDOM
         for name in writes(node):
             if changes and name not in fixed:
