@@ -28,9 +28,10 @@ from mosaic_onnx.passes.deliver import (
 )
 from mosaic_onnx.passes.layerize import Granularity, layerize
 from mosaic_onnx.passes.normalise import Normalised, normalise
-from mosaic_onnx.passes.plan import plan_profile
 from mosaic_onnx.passes.profile import ProfileOptions, profile_model
+from mosaic_onnx.passes.refine import Refine, Refined
 from mosaic_onnx.passes.rewrite import slice_models
+from mosaic_onnx.passes.segments import Choice, SegmentsMeasured, measure_segments
 from mosaic_onnx.passes.tune import Tune
 from mosaic_onnx.passes.verify import Verifiable, Verify
 from mosaic_onnx.planner.request import Request
@@ -156,7 +157,28 @@ def measure(prepared: Prepared, selection: Selection, recipe: Recipe, progress: 
         BackendError: a device failed.
     """
     refuse_unknown_operators(prepared, selection)
-    options = ProfileOptions(
+    options = _profile_options(prepared, selection, recipe)
+    return profile_model(prepared.normalised, prepared.graph, selection.chosen, selection.backends, options, progress)
+
+
+def refine(prepared: Prepared, selection: Selection, recipe: Recipe, profile: Profile) -> Refined:
+    """Plan, measure the slices that were chosen, and plan again until they agree.
+
+    Raises:
+        InfeasibleError: no plan satisfies the constraints.
+    """
+    options = _profile_options(prepared, selection, recipe)
+
+    def measure_slices(choices: Sequence[Choice]) -> SegmentsMeasured:
+        return measure_segments(
+            prepared.normalised, prepared.graph, choices, selection.chosen, selection.backends, options
+        )
+
+    return Refine(measure_slices, recipe.request)(profile)
+
+
+def _profile_options(prepared: Prepared, selection: Selection, recipe: Recipe) -> ProfileOptions:
+    return ProfileOptions(
         model_name=prepared.opened.path.name,
         model_sha256=prepared.opened.sha256,
         inputs=prepared.inputs,
@@ -164,7 +186,6 @@ def measure(prepared: Prepared, selection: Selection, recipe: Recipe, progress: 
         cache=recipe.cache,
         versions=selection.versions,
     )
-    return profile_model(prepared.normalised, prepared.graph, selection.chosen, selection.backends, options, progress)
 
 
 def refuse_unknown_operators(prepared: Prepared, selection: Selection) -> None:
@@ -211,7 +232,10 @@ def compile_model(
     """
     prepared = prepare(path, recipe, note)
     profile = constrain(measure(prepared, selection, recipe, progress), recipe.constraints)
-    planned = replace(plan_profile(profile, recipe.request), constraints=recipe.constraints.as_fields())
+    refined = refine(prepared, selection, recipe, profile)
+    if not refined.is_settled:
+        note(f"the plan still changed after {refined.round_count} rounds of measuring its slices")
+    profile, planned = refined.profile, replace(refined.plan, constraints=recipe.constraints.as_fields())
     candidates = _candidates(prepared, selection, profile, planned)
     judged = _contest(prepared, selection, recipe, candidates, note)
     chosen = next(one for one in candidates if one.name == judged.winner)

@@ -77,7 +77,7 @@ def _cut(
     made = [[name for key in part for name in writes(nodes[key])] for part in parts]
     try:
         optimised = backend.optimise(extractor.extract([key for part in parts for key in part]), device)
-        return None if optimised is None else cut_optimised(optimised, made)
+        return None if optimised is None else cut_optimised(optimised, made, f"tuned{first}/")
     except BackendError:
         return None
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 import onnx
 
 from mosaic_onnx.backends.base import SliceModel
-from mosaic_onnx.graphs import node_keys, reads, writes
+from mosaic_onnx.graphs import node_keys, reads, renamed_node, writes
 from mosaic_onnx.rewriting.extracting import Extractor
 
 _LAYOUT_SUFFIX = re.compile(r"_nchwc$|_token_\d+$|_transpose(_\d+)?$")
@@ -37,18 +37,22 @@ def slice_numbers(graph: onnx.GraphProto, maker: Mapping[str, int]) -> list[int]
     return numbers
 
 
-def cut_optimised(optimised: SliceModel, made: Sequence[Sequence[str]]) -> tuple[SliceModel, ...] | None:
+def cut_optimised(
+    optimised: SliceModel, made: Sequence[Sequence[str]], prefix: str = ""
+) -> tuple[SliceModel, ...] | None:
     """The slices of an optimised model.
 
     Args:
-        optimised: with the type of every value.
+        optimised: with the type of every value; its inner values are renamed in place.
         made: [slice] the original values that each slice makes.
+        prefix: set before the names of inner values, which a runtime counts anew in every model that it optimises.
 
     Returns:
         One model a slice, in order; None where optimising left a slice without a node.
     """
     graph = optimised.model.graph
     numbers = slice_numbers(graph, {name: number for number, names in enumerate(made) for name in names})
+    _rename_inner(graph, prefix)
     keys: list[list[str]] = [[] for _ in made]
     for key, number in zip(node_keys(graph), numbers, strict=True):
         keys[number].append(key)
@@ -57,3 +61,14 @@ def cut_optimised(optimised: SliceModel, made: Sequence[Sequence[str]]) -> tuple
     extractor = Extractor(optimised.model, optimised.folder)
     cut = [extractor.extract(each) for each in keys]
     return tuple(SliceModel(one.model, one.folder, one.inputs, one.outputs, is_optimised=True) for one in cut)
+
+
+def _rename_inner(graph: onnx.GraphProto, prefix: str) -> None:
+    """Set a prefix before the name of every value that a node makes and that is no output."""
+    kept = {value.name for value in graph.output}
+    names = {name: prefix + name for node in graph.node for name in writes(node) if name not in kept}
+    renamed = [renamed_node(node, names) for node in graph.node]
+    del graph.node[:]
+    graph.node.extend(renamed)
+    for value in graph.value_info:
+        value.name = names.get(value.name, value.name)
