@@ -17,7 +17,7 @@ from mosaic_onnx.backends.ort_known import EXTRAS, NAME, PLUGIN_DEVICES, known
 from mosaic_onnx.backends.ort_memory import OrtMemory, memory_of_type
 from mosaic_onnx.backends.ort_optimise import optimised
 from mosaic_onnx.backends.ort_options import OrtOptions, read_options
-from mosaic_onnx.backends.ort_plugins import Plugins, is_installed
+from mosaic_onnx.backends.ort_plugins import Plugins, installed_version, is_installed, vulkan_driver
 from mosaic_onnx.backends.ort_probe import probe
 from mosaic_onnx.backends.ort_runner import OrtRunner
 from mosaic_onnx.backends.ort_session import caller_cores, idle_providers, make_session
@@ -172,8 +172,8 @@ def _find_plugins() -> Found:
             absent.append(Absent(device.name, NAME, verdict.reason))
         else:
             devices.append(replace(device, simulated=verdict.hardware == "cpu"))
-            versions[package] = verdict.version
-    return Found(tuple(devices), tuple(absent), versions)
+            versions[package] = f"{installed_version(package)} {verdict.version}".strip()
+    return Found(tuple(devices), tuple(absent), versions | vulkan_driver())
 
 
 BACKEND = OnnxRuntime()

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import os
 import threading
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 from mosaic_onnx.backends.ort_known import EXTRAS, known
@@ -101,6 +104,20 @@ def _library(options: OrtOptions) -> str:
 def is_installed(package: str) -> bool:
     """Whether the Python package can be imported."""
     return importlib.util.find_spec(package) is not None
+
+
+def installed_version(package: str) -> str:
+    """Version of the distribution that brings a Python package; empty where it does not tell."""
+    try:
+        return version(package.replace("_", "-"))
+    except PackageNotFoundError:
+        return ""
+
+
+def vulkan_driver() -> dict[str, str]:
+    """The Vulkan driver that the environment chooses, by its file's name: measurements of one are not another's."""
+    chosen = os.environ.get("VK_DRIVER_FILES") or os.environ.get("VK_ICD_FILENAMES")
+    return {"vulkan_driver": Path(chosen).name} if chosen else {}
 
 
 def _call(package: str, function: str) -> object:

@@ -188,6 +188,19 @@ def test_a_pinned_device_leaves_the_callers_cores_as_they_were() -> None:
     assert os.sched_getaffinity(0) == before
 
 
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="this system does not list threads")
+def test_the_threads_of_a_pinned_device_stay_on_its_cores() -> None:
+    cores = sorted(os.sched_getaffinity(0))[:2]
+    if len(cores) < 2:
+        pytest.skip("one core is usable here, a second thread has none of its own")
+    before = set(os.listdir("/proc/self/task"))
+    runner = BACKEND.load(unary("Neg"), Device("big", options={"cores": f"{cores[0]},{cores[1]}"}))
+    runner.run({"x": np.zeros((2, 3), np.float32)})
+    made = set(os.listdir("/proc/self/task")) - before
+    assert {cores[1]} in [os.sched_getaffinity(int(thread)) for thread in made]
+    runner.close()
+
+
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [
