@@ -37,43 +37,61 @@ def draw_plans(table: CostTable, request: Request, number: int) -> tuple[Proposa
     Raises:
         InfeasibleError: a layer runs nowhere.
     """
-    stream = np.random.Generator(np.random.PCG64(request.seed))
     has_levels = request.objective in ("energy", "edp")
     states = list(range(len(table.state_names))) if has_levels else highest_states(table)
+    drawing = _Drawing(table, states, np.random.Generator(np.random.PCG64(request.seed)))
     plans: dict[Proposal, None] = {}
     for _ in range(number * TRIES_PER_PLAN):
-        plans.setdefault(_draw(table, states, stream))
+        plans.setdefault(drawing.plan())
         if len(plans) == number:
             break
     return tuple(plans)
 
 
-def _draw(table: CostTable, states: list[int], stream: np.random.Generator) -> Proposal:
-    layer_count = len(table.layer_names)
-    share = stream.uniform(0.0, 0.6)
-    cuts = [layer for layer in range(1, layer_count) if stream.random() < share]
-    bounds = [0, *cuts, layer_count]
-    slices: list[Placed] = []
-    for first, end in pairwise(bounds):
-        slices.extend(_place(table, tuple(range(first, end)), states, stream))
-    return tuple(slices)
+class _Drawing:
+    """Draws plans; what a range of layers may run on is looked up once."""
 
+    def __init__(self, table: CostTable, states: list[int], stream: np.random.Generator) -> None:
+        self.table = table
+        self.states = states
+        self.stream = stream
+        self.able: dict[tuple[int, int], list[int]] = {}
 
-def _place(
-    table: CostTable, layers: tuple[int, ...], states: list[int], stream: np.random.Generator
-) -> tuple[Placed, ...]:
-    """The layers as one slice in a random state that can run them, or as two halves."""
-    if not layers:
-        return ()
-    rows = table.rows
-    able = [state for state in states if all(rows.layer_s[layer][state] != float("inf") for layer in layers)]
-    able = [state for state in able if fits(table, Placed(layers, state))]
-    if able:
-        return (Placed(layers, able[int(stream.integers(len(able)))]),)
-    if len(layers) == 1:
-        raise InfeasibleError(f"layer {table.layer_names[layers[0]]} runs nowhere")
-    half = len(layers) // 2
-    return (*_place(table, layers[:half], states, stream), *_place(table, layers[half:], states, stream))
+    def plan(self) -> Proposal:
+        """One plan that keeps the slice caps.
+
+        Raises:
+            InfeasibleError: a layer runs nowhere.
+        """
+        layer_count = len(self.table.layer_names)
+        share = self.stream.uniform(0.0, 0.6)
+        cuts = (np.flatnonzero(self.stream.random(max(0, layer_count - 1)) < share) + 1).tolist()
+        slices: list[Placed] = []
+        for first, end in pairwise((0, *cuts, layer_count)):
+            slices.extend(self._place(first, end))
+        return tuple(slices)
+
+    def _place(self, first: int, end: int) -> tuple[Placed, ...]:
+        """The layers from ``first`` to before ``end`` as one slice in a random state, or as two halves."""
+        if first == end:
+            return ()
+        able = self._able(first, end)
+        if able:
+            return (Placed(tuple(range(first, end)), able[int(self.stream.integers(len(able)))]),)
+        if end - first == 1:
+            raise InfeasibleError(f"layer {self.table.layer_names[first]} runs nowhere")
+        half = (first + end) // 2
+        return (*self._place(first, half), *self._place(half, end))
+
+    def _able(self, first: int, end: int) -> list[int]:
+        """States that support these layers and hold them."""
+        if (first, end) not in self.able:
+            supported = np.asarray(np.isfinite(self.table.layer_s[first:end]).all(axis=0))
+            layers = tuple(range(first, end))
+            self.able[first, end] = [
+                state for state in self.states if supported[state] and fits(self.table, Placed(layers, state))
+            ]
+        return self.able[first, end]
 
 
 def fits(table: CostTable, placed: Placed) -> bool:
