@@ -10,68 +10,37 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-import onnx
-
 from mosaic_onnx.backends.base import (
-    Array,
     Backend,
     CostSource,
     KernelTimer,
     SetsLevels,
-    SliceModel,
     StatesSwitches,
 )
-from mosaic_onnx.cache import Cache, digest
-from mosaic_onnx.devices import Device, Level
+from mosaic_onnx.devices import Device
 from mosaic_onnx.errors import BackendError
 from mosaic_onnx.estimators.levels import fill_levels
 from mosaic_onnx.facts import layer_facts
-from mosaic_onnx.graphs import node_keys
 from mosaic_onnx.layers import LayerGraph
 from mosaic_onnx.measuring.assembly import state_costs
 from mosaic_onnx.measuring.compose import Identity, StateResult, compose, measured_result, unmeasured_result
 from mosaic_onnx.measuring.copies import SHARED, copy_entries
-from mosaic_onnx.measuring.digest import layer_digests
-from mosaic_onnx.measuring.ledger import Conditions, Ledger
+from mosaic_onnx.measuring.ledger import Ledger
 from mosaic_onnx.measuring.levels import held_at, measured_states
 from mosaic_onnx.measuring.machine import fingerprint
 from mosaic_onnx.measuring.meter import Meter, open_meter
+from mosaic_onnx.measuring.opening import ProfileOptions, open_ledger, open_subject
 from mosaic_onnx.measuring.progress import Progress, Ticker
-from mosaic_onnx.measuring.reference_tensors import ReferenceTensors
 from mosaic_onnx.measuring.subject import Subject
-from mosaic_onnx.measuring.survey import Effort, Findings, Survey
+from mosaic_onnx.measuring.survey import Findings, Survey
 from mosaic_onnx.passes.annotate import backend_of, refusals
 from mosaic_onnx.passes.normalise import Normalised
-from mosaic_onnx.passes.rewrite import Extractor
 from mosaic_onnx.profiles import Copy, Cost, Profile, Switch
+
+__all__ = ["ProfileOptions", "ProfilingInterrupted", "profile_model"]
 
 BUSY = 1.5
 """Above this ratio of median to least, something else was running."""
-
-
-@dataclass(frozen=True)
-class ProfileOptions:
-    """How to measure.
-
-    Attributes:
-        model_name: what the profile calls the model.
-        model_sha256: of the model's file.
-        inputs: the model's inputs by name; None makes seeded ones.
-        seed: of made-up inputs.
-        cache: where measurements are kept; None measures everything anew and keeps nothing.
-        versions: of backends, providers and drivers (``registry.Inventory.versions``).
-        effort: how much time to spend.
-        limit_s: how long one slice may take in a child process.
-    """
-
-    model_name: str = ""
-    model_sha256: str | None = None
-    inputs: Mapping[str, Array] | None = None
-    seed: int = 0
-    cache: Cache | None = None
-    versions: Mapping[str, str] = field(default_factory=dict)
-    effort: Effort = field(default_factory=Effort)
-    limit_s: float = 120.0
 
 
 class ProfilingInterrupted(KeyboardInterrupt):
@@ -130,7 +99,7 @@ class _Profiling:
 
     def run(self) -> Profile:
         devices = [self._with_settable_levels(device) for device in self.devices]
-        subject = open_subject(self.normalised, self.graph, self.options)
+        subject = open_subject(self.normalised.model, self.normalised.folder, self.graph, self.options)
         try:
             for device in devices:
                 backend = backend_of(device, self.backends)
@@ -230,42 +199,3 @@ class _Profiling:
         identity = Identity(self.options.model_name or self.normalised.model.graph.name, self.options.model_sha256)
         profile = compose(identity, self.graph, devices, results, self.copies, meta)
         return dataclasses.replace(profile, switches=tuple(self.switches))
-
-
-def open_ledger(subject: Subject, device: Device, level: Level | None, options: ProfileOptions) -> Ledger:
-    """The book of what was measured before of a device at a level."""
-    return Ledger(options.cache, device, level, Conditions(options.versions, fingerprint(), subject.identity))
-
-
-def open_subject(normalised: Normalised, graph: LayerGraph, options: ProfileOptions) -> Subject:
-    """A model, ready to be measured layer by layer.
-
-    Raises:
-        UsageError: the inputs given are not the model's.
-    """
-    model, folder = normalised.model, normalised.folder
-    nodes = dict(zip(node_keys(model.graph), model.graph.node, strict=True))
-    tensors = ReferenceTensors(model, folder, graph.tensors, options.inputs, options.seed)
-    return Subject(
-        graph=graph,
-        digests=layer_digests(model, nodes, graph, folder),
-        makers={
-            name: index for index, layer in enumerate(graph.layers) for key in layer.nodes for name in nodes[key].output
-        },
-        extract=_LazyExtract(model, folder),
-        reference=tensors,
-        identity=digest([options.model_sha256, tensors.identity]),
-    )
-
-
-@dataclass
-class _LazyExtract:
-    """Makes slices; the model is indexed for the first one, so that a warm profile does without."""
-
-    model: onnx.ModelProto
-    folder: str
-    _extractor: Extractor | None = None
-
-    def __call__(self, keys: Sequence[str], outputs: Sequence[str]) -> SliceModel:
-        self._extractor = self._extractor or Extractor(self.model, self.folder)
-        return self._extractor.extract(keys, outputs)

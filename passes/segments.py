@@ -13,6 +13,7 @@ from mosaic_onnx.layers import LayerGraph
 from mosaic_onnx.measuring.ledger import Ledger
 from mosaic_onnx.measuring.levels import held_at
 from mosaic_onnx.measuring.meter import Meter, open_meter
+from mosaic_onnx.measuring.opening import ProfileOptions, open_ledger, open_subject
 from mosaic_onnx.measuring.progress import Progress, Ticker
 from mosaic_onnx.measuring.slices import Outcome
 from mosaic_onnx.measuring.subject import Span, Subject
@@ -20,7 +21,6 @@ from mosaic_onnx.measuring.survey import measure_span
 from mosaic_onnx.measuring.timing import Budget
 from mosaic_onnx.passes.annotate import backend_of
 from mosaic_onnx.passes.normalise import Normalised
-from mosaic_onnx.passes.profile import ProfileOptions, open_ledger, open_subject
 from mosaic_onnx.profiles import Segment
 
 Choice = tuple[int, int, str]
@@ -66,7 +66,7 @@ def measure_segments(
         UsageError: a state is none of the devices', or a slice lies outside the model.
     """
     options, ticker = options or ProfileOptions(), Ticker(progress)
-    subject = open_subject(normalised, graph, options)
+    subject = open_subject(normalised.model, normalised.folder, graph, options)
     by_state = _by_state(choices, graph)
     ticker.expect(sum(map(len, by_state.values())))
     outcomes: dict[Choice, Outcome] = {}

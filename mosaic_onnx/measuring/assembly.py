@@ -21,7 +21,7 @@ _LEAST_SHARE = 0.05
 """A layer alone does some work: its share is not all overhead, however noisy the figures."""
 _MOST_OVER_ALONE = 1.25
 """In place, a layer saves the call and changes of layout; a kernel that takes far longer than alone was disturbed."""
-_SCALES = (0.2, 2.0)
+_SCALES = (0.05, 2.0)
 """A stretch that would scale its layers by more than this was disturbed; its own figure still stands."""
 
 
@@ -47,6 +47,8 @@ class StateCosts:
 def state_costs(findings: Findings, layer_count: int) -> StateCosts:
     """Costs from a survey's findings; layers not measured yet are left out."""
     alone = {layer: one.seconds for layer, one in findings.alone.items() if one.seconds is not None}
+    whole = {span: one.seconds for span, one in findings.stretches.items() if one.seconds is not None}
+    call_s = min([findings.slice_s, *alone.values(), *whole.values()])  # no slice takes less than the call
     layer_s: dict[int, float] = {}
     for layer in range(layer_count):
         if layer in findings.refused:
@@ -54,17 +56,16 @@ def state_costs(findings: Findings, layer_count: int) -> StateCosts:
         if layer in findings.in_place_s:
             layer_s[layer] = min(findings.in_place_s[layer], _MOST_OVER_ALONE * alone.get(layer, math.inf))
         elif layer in alone:
-            layer_s[layer] = max(alone[layer] - findings.slice_s, _LEAST_SHARE * alone[layer])
-    whole = {span: one.seconds for span, one in findings.stretches.items() if one.seconds is not None}
+            layer_s[layer] = max(alone[layer] - call_s, _LEAST_SHARE * alone[layer])
     for span, seconds in whole.items():
-        _scale(layer_s, span, seconds - findings.slice_s)
+        _scale(layer_s, span, seconds - call_s)
     penalties = [alone[layer] - layer_s[layer] for layer in alone if layer in layer_s]
     return StateCosts(
         layer_s=layer_s,
         alone_s={layer: max(alone[layer], layer_s[layer]) for layer in alone if layer in layer_s},
         error={layer: one.error for layer, one in findings.alone.items() if one.error is not None},
         segments=whole,
-        slice_s=_slice_seconds(findings.slice_s, penalties),
+        slice_s=_slice_seconds(call_s, penalties),
     )
 
 

@@ -13,6 +13,11 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+try:
+    from resource import RUSAGE_THREAD, getrusage
+except ImportError:  # not Linux: the wall clock must do
+    getrusage = None  # type: ignore[assignment]
+
 _AGREEING, _AGREEMENT = 3, 0.03
 """So many of the least runs must lie within this share of the least."""
 _PATIENCE = 4.0
@@ -60,16 +65,31 @@ class Reading:
     wait_count: int = 0
 
 
-Clocks = Callable[[], Reading]
-
-
-def read_clocks() -> Reading:
-    """The clocks of this process and of the calling thread."""
-    try:
-        from resource import RUSAGE_THREAD, getrusage
-    except ImportError:  # not Linux
+def read_before() -> Reading:
+    """The clocks, the wall clock last: what reading the others takes stays out of the run."""
+    if getrusage is None:
         return Reading(time.perf_counter())
-    return Reading(time.perf_counter(), time.process_time(), getrusage(RUSAGE_THREAD).ru_nvcsw)
+    waits, held_s = getrusage(RUSAGE_THREAD).ru_nvcsw, time.process_time()
+    return Reading(time.perf_counter(), held_s, waits)
+
+
+def read_after() -> Reading:
+    """The clocks, the wall clock first."""
+    wall_s = time.perf_counter()
+    if getrusage is None:
+        return Reading(wall_s)
+    return Reading(wall_s, time.process_time(), getrusage(RUSAGE_THREAD).ru_nvcsw)
+
+
+@dataclass(frozen=True)
+class Clocks:
+    """How the clocks are read before and after a run."""
+
+    before: Callable[[], Reading] = read_before
+    after: Callable[[], Reading] = read_after
+
+
+REAL = Clocks()
 
 
 def undisturbed_s(before: Reading, after: Reading) -> float:
@@ -80,15 +100,15 @@ def undisturbed_s(before: Reading, after: Reading) -> float:
     return min(wall_s, after.held_s - before.held_s)
 
 
-def time_call(call: Callable[[], None], budget: Budget, clocks: Clocks = read_clocks) -> Timing:
+def time_call(call: Callable[[], None], budget: Budget, clocks: Clocks = REAL) -> Timing:
     """Time a call that is complete when it returns; it should have run once before."""
     taken: list[float] = []
     walls: list[float] = []
-    started = clocks()
+    started = clocks.before()
     while True:
-        before = clocks()
+        before = clocks.before()
         call()
-        after = clocks()
+        after = clocks.after()
         taken.append(max(undisturbed_s(before, after), 0.0))
         walls.append(after.wall_s - before.wall_s)
         spent_s = after.wall_s - started.wall_s
@@ -110,7 +130,7 @@ def time_in_flight(
     start: Callable[[], None],
     barrier: Callable[[], None],
     budget: Budget,
-    clocks: Clocks = read_clocks,
+    clocks: Clocks = REAL,
 ) -> Timing:
     """Time a call that only enqueues work: start and wait, less what the wait costs when there is nothing to wait for.
 
@@ -118,7 +138,7 @@ def time_in_flight(
         start: enqueues the work.
         barrier: returns when all enqueued work is done.
         budget: for the whole; a quarter of it goes to the idle wait.
-        clocks: the calling thread's.
+        clocks: how to tell the time.
     """
     barrier()
     quarter = Budget(budget.seconds / 4, min(3, budget.min_runs), budget.max_runs)

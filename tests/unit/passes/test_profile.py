@@ -89,8 +89,7 @@ def test_the_layers_add_up_to_the_whole_model() -> None:
     profile = measure(CPU)
     total = sum(cost.seconds for layer in profile.layers if (cost := layer.cost["cpu"]))
     [whole] = [one.seconds for one in profile.segments if one.last - one.first + 1 == len(GRAPH.layers)]
-    assert total <= whole
-    assert total == pytest.approx(whole, rel=0.5)
+    assert 0 < total < whole <= (total + profile.devices[0].slice_seconds) * 1.001
 
 
 def test_the_model_is_left_untouched() -> None:
