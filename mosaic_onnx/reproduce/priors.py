@@ -7,8 +7,9 @@
 * an operator costs 0.2 ms to start, half of that inside the NPU's compiled slices;
 * copies: 2 GB/s and 0.5 ms for the GPU, 0.5 GB/s and 1 ms for the NPU (the paper's Figure 7 shows the NPU's dearer).
 
-These are assumptions of the order of magnitude. Whoever wrote them down had read the paper's other numbers, so what the
-fit leaves to them is no blind prediction; the range over seeds tells how much hangs on them.
+These are assumptions of the order of magnitude. Several sets were tried with the paper's other numbers in view before
+this one was kept, so what the fit leaves to them is no blind prediction; the range over seeds tells how much hangs on
+them.
 """
 
 from __future__ import annotations

@@ -22,9 +22,9 @@ description calibrated to these published numbers, plans agree with the paper's 
 below, beside the share of the trivial plan. What may not be said: that the paper's speed-ups on the board, its energy,
 or its estimation errors were reproduced.
 
-**Fitted** figures were aimed at by the calibration and prove nothing. **Predicted** ones were not; but whoever wrote
-the calibration's priors had read the paper, so they are not blind either. How the description was made, and what is
-assumed in it: `docs/reproduction.md`.
+**Fitted** figures were aimed at by the calibration and prove nothing. **Predicted** ones were not; but the
+calibration's priors were chosen with the paper's other figures in view, so they are not blind either: look at the range
+over priors, not at one column. How the description was made, and what is assumed in it: `docs/reproduction.md`.
 """
 
 
