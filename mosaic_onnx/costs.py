@@ -92,6 +92,9 @@ class CostTable:
     segments: Mapping[tuple[int, int, int], tuple[float, float | None]]
     """(first, last, state) -> (seconds, joules or None) of measured slices."""
     copies_occupy_device: bool
+    layer_error: Floats | None = None
+    """[L, S] relative error that a layer adds to the model's outputs; 0 where the profile says nothing of a layer in a
+    state; None where it says nothing at all."""
 
     @cached_property
     def rows(self) -> TableRows:

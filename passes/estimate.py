@@ -63,6 +63,7 @@ def cost_table(profile: Profile) -> CostTable:
         switch_j=_switches(profile, joules=True),
         segments=_segments(profile),
         copies_occupy_device=profile.copies_occupy_device,
+        layer_error=_layer_errors(profile),
     )
 
 
@@ -117,6 +118,17 @@ def _layer_costs(profile: Profile) -> tuple[Floats, Floats | None]:
                 has_joules = True
     layer_s = np.array(seconds, dtype=np.float64).reshape(shape)
     return layer_s, np.array(joules, dtype=np.float64).reshape(shape) if has_joules else None
+
+
+def _layer_errors(profile: Profile) -> Floats | None:
+    """[L, S] errors, 0 where none is given; None where there is none at all."""
+    index = {state: s for s, state in enumerate(profile.states)}
+    errors = np.zeros((len(profile.layers), len(index)))
+    for number, layer in enumerate(profile.layers):
+        for state, cost in layer.cost.items():
+            if cost is not None and cost.error:
+                errors[number, index[state]] = cost.error
+    return errors if errors.any() else None
 
 
 def _layer_bytes(profile: Profile) -> tuple[Ints, Ints, Ints]:

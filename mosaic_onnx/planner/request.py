@@ -43,6 +43,7 @@ class Request:
         one_slice_per_device: each device holds at most one slice.
         min_slice_count: at least so many slices, or as many as there are layers; 0 for any.
         pareto: the whole front of seconds and joules is asked for.
+        max_error: upper limit of the sum of the layers' errors; None for none.
     """
 
     objective: Objective = "latency"
@@ -55,9 +56,10 @@ class Request:
     one_slice_per_device: bool = False
     min_slice_count: int = 0
     pareto: bool = False
+    max_error: float | None = None
 
     def __post_init__(self) -> None:
-        for name in ("deadline_s", "budget_j"):
+        for name in ("deadline_s", "budget_j", "max_error"):
             limit = getattr(self, name)
             if limit is not None and not limit >= 0:
                 raise UsageError(f"{name} is {limit}: it must be a number from 0 on")
