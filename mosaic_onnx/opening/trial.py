@@ -58,13 +58,22 @@ def find_types(path: str, shapes: Mapping[str, tuple[int, ...]], symbols: Mappin
     if dims:
         found.symbols.update(_settle(model, path, shapes, dims, found) if may_run else next(guesses(dims)))
     fix_inputs(model, shapes, found.symbols)
+    declared = {value.name: onnx.ValueInfoProto.FromString(value.SerializeToString()) for value in _declared(model)}
     inferred = _infer(model, found.notes)
     unknown = [name for name in _made(model.graph) if not _is_known(inferred.get(name))]
     seen: dict[str, _Seen] = {}
     if unknown and may_run:
         seen = _observe(_with_types(model, inferred), path, unknown, found.notes)
     _merge(model, inferred, seen, found)
+    for value in found.values.value_info:
+        # What the file declares is the last resort: it may be of other input shapes.
+        if not _is_known(value) and value.name not in seen and _is_known(declared.get(value.name)):
+            value.CopyFrom(declared[value.name])
     return found
+
+
+def _declared(model: onnx.ModelProto) -> list[onnx.ValueInfoProto]:
+    return [*model.graph.value_info, *model.graph.output]
 
 
 def _merge(
@@ -116,10 +125,9 @@ def _is_known(value: onnx.ValueInfoProto | None) -> bool:
 
 
 def _infer(model: onnx.ModelProto, notes: list[str]) -> dict[str, onnx.ValueInfoProto]:
-    """Static inference on a copy without large weights; declared types help only where it fails without them."""
+    """Static inference on a copy without large weights; what the file declares is left out, since it may be stale."""
     skeleton = _skeleton(model)
     mend_operators(skeleton)
-    declared = {value.name: value for value in (*model.graph.value_info, *model.graph.output)}
     for value in skeleton.graph.output:
         value.type.tensor_type.ClearField("shape")
     del skeleton.graph.value_info[:]
@@ -129,7 +137,7 @@ def _infer(model: onnx.ModelProto, notes: list[str]) -> dict[str, onnx.ValueInfo
         notes.append(f"shape inference failed: {' '.join(str(error).split())[:300]}")
         inferred = skeleton
     found = {value.name: value for value in (*inferred.graph.value_info, *inferred.graph.output)}
-    return {**declared, **{name: value for name, value in found.items() if value.type.WhichOneof("value")}}
+    return {name: value for name, value in found.items() if value.type.WhichOneof("value")}
 
 
 def _skeleton(model: onnx.ModelProto) -> onnx.ModelProto:
