@@ -3,48 +3,20 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
-from onnx import helper, numpy_helper, shape_inference, utils
+from onnx import helper, utils
 
 from mosaic_onnx.backends.base import Backend, SliceModel
 from mosaic_onnx.backends.onnxruntime import BACKEND as ORT
 from mosaic_onnx.devices import Device
 from mosaic_onnx.registry import backends, find_all
+from tests.unit.backends.helpers import seeded_squeezenet
 
 FIRES = ("r16", "r31", "r53")
 """Tensors between the slices: what fire modules 3, 5 and 8 make."""
-
-
-@pytest.fixture(scope="module")
-def squeezenet() -> onnx.ModelProto:
-    """SqueezeNet as the onnx package ships it, with seeded weights for its constant ones."""
-    path = Path(onnx.__file__).parent / "backend/test/data/light/light_squeezenet.onnx"
-    model = onnx.load(path)
-    rng = np.random.default_rng(0)
-    given = {tensor.name: tensor for tensor in model.graph.initializer}
-    nodes = []
-    for node in model.graph.node:
-        if node.op_type == "ConstantOfShape":
-            shape = numpy_helper.to_array(given.pop(node.input[0]))
-            spread = np.sqrt(2 / np.prod(shape[1:])) if len(shape) == 4 else 0.01
-            values = (rng.standard_normal(shape) * spread).astype(np.float32)
-            given[node.output[0]] = numpy_helper.from_array(values, node.output[0])
-        else:
-            nodes.append(node)
-    graph = helper.make_graph(
-        nodes,
-        "squeezenet",
-        [value for value in model.graph.input if value.name == "data_0"],
-        model.graph.output,
-        list(given.values()),
-    )
-    model.graph.CopyFrom(graph)
-    model.ir_version = 8
-    return shape_inference.infer_shapes(model)
 
 
 def cut(model: onnx.ModelProto) -> list[SliceModel]:
@@ -65,7 +37,8 @@ def empty(model: SliceModel) -> np.ndarray:
 @pytest.mark.provider("openvino")
 @pytest.mark.provider("qnn")
 @pytest.mark.provider("webgpu")
-def test_four_devices_run_one_squeezenet_in_one_process(squeezenet: onnx.ModelProto) -> None:
+def test_four_devices_run_one_squeezenet_in_one_process() -> None:
+    squeezenet = seeded_squeezenet()
     found, all_backends = find_all().devices, backends()
     devices: list[tuple[Backend, Device]] = [
         (all_backends[found[name].backend], found[name]) for name in ("cpu", "openvino", "qnn", "webgpu")
