@@ -26,7 +26,7 @@ from mosaic_onnx.layers import LayerGraph
 from mosaic_onnx.measuring.progress import Progress
 from mosaic_onnx.passes.annotate import annotate
 from mosaic_onnx.passes.layerize import Granularity
-from mosaic_onnx.passes.plan import plan_profile
+from mosaic_onnx.passes.plan import plan_front, plan_profile
 from mosaic_onnx.passes.rewrite import partition
 from mosaic_onnx.passes.verify import Progress as VerifyProgress
 from mosaic_onnx.planner.request import Request
@@ -48,6 +48,7 @@ __all__ = [
     "inspect",
     "partition",
     "plan",
+    "plan_front",
     "profile",
     "run",
     "verify",

@@ -10,7 +10,7 @@ from mosaic_onnx.feasibility import check_feasible
 from mosaic_onnx.passes.estimate import cost_table
 from mosaic_onnx.planner.request import Proposal, Request
 from mosaic_onnx.planner.simulate import simulate
-from mosaic_onnx.planner.solve import plan_of, solve
+from mosaic_onnx.planner.solve import plan_of, solve, solve_front
 from mosaic_onnx.plans import Plan, Slice
 from mosaic_onnx.profiles import Profile
 
@@ -61,6 +61,21 @@ def plan_of_slices(profile: Profile, request: Request, method: str, proposal: Pr
     table = cost_table(profile)
     plan = plan_of(table, request, method, proposal, simulate(table, proposal, request.schedule))
     return replace(plan, slices=tuple(_with_nodes(profile, item) for item in plan.slices))
+
+
+def plan_front(profile: Profile, request: Request, constraints: Constraints | None = None) -> tuple[Plan, ...]:
+    """Every plan that no other plan beats in both seconds and joules, fastest first, as far as the method finds them.
+
+    Raises:
+        InfeasibleError: no plan satisfies the constraints.
+        UsageError: the profile has no joules.
+    """
+    profile = constrain(profile, constraints or Constraints())
+    plans = [
+        replace(plan, slices=tuple(_with_nodes(profile, item) for item in plan.slices))
+        for plan in solve_front(cost_table(profile), replace(request, pareto=True))
+    ]
+    return tuple(plans)
 
 
 def _with_nodes(profile: Profile, item: Slice) -> Slice:

@@ -155,13 +155,14 @@ def plan(
     forbid: opt.Forbid = None,
     min_slices: opt.MinSlices = 0,
     seed: opt.Seed = 0,
+    pareto: Annotated[bool, typer.Option("--pareto", help="The whole front of latency and energy.")] = False,
     force: opt.Force = False,
     as_json: opt.Json = False,
     quiet: opt.Quiet = False,
 ) -> None:
     """Plan from a profile, with no device at hand."""
     from mosaic_onnx import api
-    from mosaic_onnx.cli.tables import plan_line, plan_table
+    from mosaic_onnx.cli.tables import pareto_table, plan_line, plan_table
     from mosaic_onnx.files import refuse_to_replace
     from mosaic_onnx.plan_file import plan_to_fields, write_plan
     from mosaic_onnx.profile_file import read_profile
@@ -182,6 +183,13 @@ def plan(
     if output is not None:
         refuse_to_replace(output, force=force)
     measured = read_profile(profile_file)
+    if pareto:
+        front = api.plan_front(measured, request, constraints)
+        voice.show(pareto_table(front))
+        for one in front:
+            voice.result(plan_line(one))
+        voice.emit("mosaic-onnx/front/1", {"plans": [plan_to_fields(one) for one in front]})
+        return
     planned = api.plan(measured, request, constraints)
     voice.show(plan_table(measured, planned))
     if output is not None:

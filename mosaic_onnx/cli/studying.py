@@ -15,8 +15,66 @@ from mosaic_onnx.cli.console import Voice
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this room."""
+    app.command("explain")(explain)
+    app.command("diff")(diff)
     app.command("import")(import_profile)
     app.command("reproduce")(reproduce)
+
+
+PlanFile = Annotated[Path, typer.Argument(metavar="PLAN.json", help="A plan.")]
+
+
+def explain(
+    profile_file: opt.ProfileFile,
+    plan_file: PlanFile,
+    layer: Annotated[str | None, typer.Option("--layer", metavar="NAME", help="Explain one layer (or node).")] = None,
+    time_limit: opt.TimeLimit = 10.0,
+    as_json: opt.Json = False,
+    quiet: opt.Quiet = False,
+) -> None:
+    """Say why a plan is as it is: boundaries, missing operators, or one layer's costs and moves."""
+    from mosaic_onnx.cli.explanations import layer_tables, plan_tables
+    from mosaic_onnx.explain import explain_layer, explain_plan
+    from mosaic_onnx.plan_file import read_plan
+    from mosaic_onnx.profile_file import read_profile
+
+    voice = Voice(json=as_json, quiet=quiet)
+    profile, plan = read_profile(profile_file), read_plan(plan_file)
+    if layer is not None:
+        one = explain_layer(profile, plan, layer)
+        voice.show(*layer_tables(one))
+        voice.result(f"{one.name} runs on {one.state}, in slice {one.slice_number}")
+        voice.emit("mosaic-onnx/explanation/1", {"layer": dataclasses.asdict(one)})
+        return
+    whole = explain_plan(profile, plan, time_limit)
+    voice.show(*plan_tables(whole))
+    for lift in whole.lifts:
+        voice.result(f"if {lift.device} ran {lift.operator}: {lift.seconds * 1e3:+.4g} ms")
+    voice.emit("mosaic-onnx/explanation/1", {"plan": dataclasses.asdict(whole)})
+
+
+def diff(
+    before: PlanFile,
+    after: PlanFile,
+    profile_file: Annotated[
+        Path | None, typer.Option("--profile", metavar="PROFILE.json", help="For the layers' names.")
+    ] = None,
+    as_json: opt.Json = False,
+    quiet: opt.Quiet = False,
+) -> None:
+    """Say what one plan does otherwise than another of the same layers."""
+    from mosaic_onnx.cli.explanations import diff_tables
+    from mosaic_onnx.cli.tables import milliseconds
+    from mosaic_onnx.plan_diff import diff_plans
+    from mosaic_onnx.plan_file import read_plan
+    from mosaic_onnx.profile_file import read_profile
+
+    voice = Voice(json=as_json, quiet=quiet)
+    profile = None if profile_file is None else read_profile(profile_file)
+    found = diff_plans(read_plan(before), read_plan(after), profile)
+    voice.show(*diff_tables(found))
+    voice.result(f"{len(found.moved)} layers moved, {milliseconds(found.seconds)} ({found.bytes:+d} bytes moved)")
+    voice.emit("mosaic-onnx/diff/1", dataclasses.asdict(found))
 
 
 def import_profile(

@@ -66,13 +66,45 @@ def solve(table: CostTable, request: Request) -> Solution:
             except InfeasibleError as error:
                 refusal = refusal or error
                 continue
-            if best is None or judged.figure < best.figure:
+            if best is None or _is_better(judged, best):
                 best = judged
     if best is None:
         raise refusal or InfeasibleError("no method found a plan that satisfies the constraints")
     bound, dropped = _best_bound(answers, best.figure, request.objective)
     plan = plan_of(table, request, best.method, best.proposal, best.timeline, bound=bound)
     return Solution(plan, best.proposal, best.timeline, (*notes, *dropped))
+
+
+def _is_better(one: _Judged, other: _Judged) -> bool:
+    """Smaller, or as small with fewer slices."""
+    if abs(one.figure - other.figure) <= TOLERANCE * abs(other.figure):
+        return len(one.proposal) < len(other.proposal)
+    return one.figure < other.figure
+
+
+def solve_front(table: CostTable, request: Request) -> tuple[Plan, ...]:
+    """Plans that none beats in both seconds and joules, fastest first; which of them are found is the methods' work.
+
+    Raises:
+        InfeasibleError: no proposal satisfies the constraints.
+        UsageError: the table has no joules.
+    """
+    _check_request(table, request)
+    answers, _, refusal = _ask(table, request)
+    judged: list[_Judged] = []
+    for method, answer in answers:
+        for proposal in answer.proposals:
+            try:
+                judged.append(_judge(table, request, method, proposal))
+            except InfeasibleError as error:
+                refusal = refusal or error
+    if not judged:
+        raise refusal or InfeasibleError("no method found a plan that satisfies the constraints")
+    front: list[_Judged] = []
+    for one in sorted(judged, key=lambda one: (one.timeline.seconds, one.timeline.joules or 0.0)):
+        if not front or (one.timeline.joules or 0.0) < (front[-1].timeline.joules or 0.0) * (1 - TOLERANCE):
+            front.append(one)
+    return tuple(plan_of(table, request, one.method, one.proposal, one.timeline) for one in front)
 
 
 def plan_of(

@@ -1,0 +1,81 @@
+"""Explanations of plans, as tables."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mosaic_onnx.cli.tables import MANY, megabytes, milliseconds, table
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from mosaic_onnx.explain import LayerExplanation, PlanExplanation
+    from mosaic_onnx.plan_diff import PlanDiff
+
+
+def layer_tables(one: LayerExplanation) -> list[Table]:
+    """What a layer costs in each state, what moving it would change, and the transfers that it causes."""
+    moves = {move.state: move for move in one.moves}
+    rows = []
+    for cost in one.costs:
+        move = moves.get(cost.state)
+        change = "runs here" if cost.state == one.state else milliseconds(None if move is None else move.seconds)
+        why = cost.reason or (move.reason if move is not None else "")
+        rows.append((cost.state, milliseconds(cost.seconds), cost.source, change, why))
+    transfers = [
+        (transfer.tensor, transfer.source, transfer.destination, megabytes(transfer.bytes))
+        for transfer in (*one.brought, *one.sent)
+    ]
+    return [
+        table(
+            f"layer {one.name} ({' '.join(one.op_types)})", ("state", "cost", "source", "moving it", "why not"), rows
+        ),
+        table("transfers that it causes", ("tensor", "from", "to", "size"), transfers),
+    ]
+
+
+def plan_tables(whole: PlanExplanation) -> list[Table]:
+    """Busy time of each device, the boundaries that matter most, and what lifting a refusal would save."""
+    busy = [(name, milliseconds(seconds)) for name, seconds in whole.busy_s.items()]
+    boundaries = [
+        (
+            _end(boundary.source, boundary.source_state),
+            _end(boundary.destination, boundary.destination_state),
+            str(len(boundary.tensors)),
+            megabytes(boundary.bytes),
+            milliseconds(boundary.seconds),
+            milliseconds(boundary.without) if boundary.reason == "" else boundary.reason,
+        )
+        for boundary in whole.boundaries
+    ]
+    lifts = [
+        (
+            f"if {lift.device} ran {lift.operator}",
+            milliseconds(lift.seconds),
+            str(len(lift.layers)),
+            lift.assumed,
+        )
+        for lift in whole.lifts
+    ]
+    columns = ("from", "to", "tensors", "size", "copies", "change without it")
+    return [
+        table("busy", ("device", "time"), busy),
+        table("boundaries", columns, boundaries, most=MANY),
+        table("if a device ran what it refuses", ("", "change", "layers", "assumed"), lifts, most=MANY),
+    ]
+
+
+def _end(slice_number: int | None, state: str) -> str:
+    return state if slice_number is None else f"{slice_number} ({state})"
+
+
+def diff_tables(found: PlanDiff) -> list[Table]:
+    """Layers that moved, and settings that differ."""
+    moved = [(layer.name, layer.before, layer.after) for layer in found.moved]
+    before, after = found.slices
+    settings = [(word, old, new) for word, (old, new) in found.settings.items()]
+    settings.append(("slices", str(before), str(after)))
+    return [
+        table("layers that moved", ("layer", "before", "after"), moved, most=MANY),
+        table("otherwise", ("", "before", "after"), settings),
+    ]
