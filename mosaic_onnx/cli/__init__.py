@@ -49,6 +49,8 @@ def run(arguments: list[str]) -> int:
     try:
         result: object = app(arguments, prog_name="mosaic-onnx", standalone_mode=False)
         sys.stdout.flush()
+        if result == INTERRUPTED:  # typer turns Ctrl-C into an exit code of its own
+            raise KeyboardInterrupt
         return result if isinstance(result, int) else 0
     except MosaicError as error:
         return _fail(arguments, error.message, error.hint, error.exit_code)
