@@ -43,7 +43,11 @@ def plan_profile(profile: Profile, request: Request | None = None, constraints: 
 
 def _demands(request: Request) -> dict[str, object]:
     """What a request demands beyond an objective."""
-    demands: dict[str, object] = {"deadline_s": request.deadline_s, "budget_j": request.budget_j}
+    demands: dict[str, object] = {
+        "deadline_s": request.deadline_s,
+        "budget_j": request.budget_j,
+        "max_error": request.max_error,
+    }
     demands = {name: value for name, value in demands.items() if value is not None}
     if request.one_slice_per_device:
         demands["one_slice_per_device"] = True

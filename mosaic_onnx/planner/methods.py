@@ -14,6 +14,7 @@ from mosaic_onnx.planner.baselines.greedy import greedy
 from mosaic_onnx.planner.baselines.preferred import preferred, preferred_on_demand
 from mosaic_onnx.planner.baselines.random_plans import random_plans
 from mosaic_onnx.planner.concurrent_cpsat import concurrent_cpsat
+from mosaic_onnx.planner.error_budget import error_budget, has_error_budget
 from mosaic_onnx.planner.exact_placement import exact_placement
 from mosaic_onnx.planner.interval import interval
 from mosaic_onnx.planner.labels import labels, labels_apply
@@ -66,6 +67,11 @@ METHODS: Mapping[str, Method] = {
         sequential_fits,
     ),
     "pareto": Method(pareto, "the whole front of seconds and joules", pareto_fits),
+    "error-budget": Method(
+        error_budget,
+        "the best plan whose layers' errors keep a budget: errors as joules, errors at a price",
+        has_error_budget,
+    ),
     "mincut": Method(exact_placement("mincut"), "two states: the best placement by a minimum cut"),
     "elimination": Method(exact_placement("elimination"), "the best placement by variable elimination, narrow graphs"),
     "milp": Method(exact_placement("milp"), "the best placement by an integer program (HiGHS)"),
