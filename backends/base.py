@@ -141,10 +141,12 @@ class KernelTime:
     Attributes:
         name: the runtime's name for it; holds the names of the nodes or values that it was made from, where it can.
         seconds: the least over the runs.
+        workspace_bytes: scratch memory that it takes while it runs; 0 where it takes none or nobody tells.
     """
 
     name: str
     seconds: float
+    workspace_bytes: int = 0
 
 
 @runtime_checkable

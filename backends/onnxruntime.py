@@ -20,7 +20,7 @@ from mosaic_onnx.backends.ort_options import OrtOptions, read_options
 from mosaic_onnx.backends.ort_plugins import Plugins, installed_version, is_installed, vulkan_driver
 from mosaic_onnx.backends.ort_probe import probe
 from mosaic_onnx.backends.ort_runner import OrtRunner
-from mosaic_onnx.backends.ort_session import caller_cores, idle_providers, make_session
+from mosaic_onnx.backends.ort_session import MEMORY_SUFFIX, caller_cores, idle_providers, make_session
 from mosaic_onnx.devices import Device
 from mosaic_onnx.errors import BackendError, MosaicError
 
@@ -115,10 +115,11 @@ class OnnxRuntime:
         if not options.is_cpu:
             raise BackendError(f"{label}: {options.provider} does not tell when its kernels end")
         with recording_folder() as folder:
-            session = self._session(model, options, label, record_to=f"{folder}/kernels")
+            prefix = f"{folder}/kernels"
+            session = self._session(model, options, label, record_to=prefix)
             node_count = len(model.model.graph.node)
             run_repeatedly(OrtRunner(session, label, caller_cores(options)), inputs, node_count, budget_s)
-            return read_kernels(Path(session.end_profiling()))
+            return read_kernels(Path(session.end_profiling()), Path(prefix + MEMORY_SUFFIX))
 
     def _session(self, model: SliceModel, options: OrtOptions, label: str, record_to: str | None = None) -> Any:
         self.plugins.claim_options(options)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mosaic_onnx.backends.base import Array, KernelTime, Runner
@@ -16,6 +17,7 @@ _MAX_RUNS = 100
 _MAX_EVENTS = 400_000
 """ONNX Runtime's profiler stops recording at 1,000,000 events; two or three come with each kernel."""
 _KERNEL = "_kernel_time"
+_HASH = re.compile(r"_\d+$")
 
 
 def run_repeatedly(runner: Runner, inputs: Mapping[str, Array], node_count: int, budget_s: float) -> None:
@@ -32,10 +34,27 @@ def recording_folder() -> tempfile.TemporaryDirectory[str]:
     return tempfile.TemporaryDirectory(prefix="mosaic-kernels-")
 
 
-def read_kernels(path: Path) -> tuple[KernelTime, ...]:
-    """Kernels in a file that the profiler wrote, in the order of their last run."""
-    with path.open(encoding="utf-8", errors="replace") as lines:
-        return kernels_of(_events(lines))
+def read_kernels(times: Path, memory: Path) -> tuple[KernelTime, ...]:
+    """Kernels in the files that a recording session wrote, in the order of their last run.
+
+    Args:
+        times: the profiler's file.
+        memory: of the kernels' memory; absent where this onnxruntime writes none.
+    """
+    with times.open(encoding="utf-8", errors="replace") as lines:
+        kernels = kernels_of(_events(lines))
+    workspace_bytes = workspaces(memory.read_text(errors="replace").splitlines()) if memory.is_file() else {}
+    return tuple(replace(kernel, workspace_bytes=workspace_bytes.get(kernel.name, 0)) for kernel in kernels)
+
+
+def workspaces(lines: Iterable[str]) -> dict[str, int]:
+    """Scratch memory of each kernel that takes any, from lines ``NAME_HASH,…,total_temp_allocations``."""
+    found = {}
+    for line in lines:
+        name, *numbers = line.rsplit(",", 4)
+        if len(numbers) == 4 and numbers[-1].isdigit() and int(numbers[-1]):
+            found[_HASH.sub("", name)] = int(numbers[-1])
+    return found
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,8 @@ from mosaic_onnx.backends.ort_options import OrtOptions
 from mosaic_onnx.backends.ort_plugins import provider_options
 from mosaic_onnx.errors import BackendError
 
+MEMORY_SUFFIX = ".memory.csv"
+"""Of the file that a recording session writes of its kernels' memory, after what it was told to record to."""
 _FATAL_ONLY = 4
 _RENAMED_BY_LAYOUT = re.compile(r"_token_\d+$")
 _SHIPS_IN_CPU_WHEEL = "AzureExecutionProvider"
@@ -97,6 +99,7 @@ def make_session(
     if record_to is not None:
         session.enable_profiling = True
         session.profile_file_prefix = record_to
+        session.add_session_config_entry("session.collect_node_memory_stats_to_file", f"{record_to}{MEMORY_SUFFIX}")
     arguments: dict[str, Any] = {}
     if ep_devices is not None:
         session.add_provider_for_devices(ep_devices, provider_options(options))

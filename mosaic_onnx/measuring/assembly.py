@@ -31,6 +31,7 @@ class StateCosts:
 
     Attributes:
         layer_s: by layer, its share of a slice's time; layers that cannot run are absent.
+        workspace_bytes: by layer, scratch memory; layers of which nobody tells are absent.
         alone_s: by layer, measured as a slice of its own.
         error: by layer, relative error against the reference, where it was compared alone.
         segments: measured slices of more than one layer, seconds.
@@ -38,6 +39,7 @@ class StateCosts:
     """
 
     layer_s: Mapping[int, float]
+    workspace_bytes: Mapping[int, int]
     alone_s: Mapping[int, float]
     error: Mapping[int, float]
     segments: Mapping[Span, float]
@@ -53,8 +55,8 @@ def state_costs(findings: Findings, layer_count: int) -> StateCosts:
     for layer in range(layer_count):
         if layer in findings.refused:
             continue
-        if layer in findings.in_place_s:
-            layer_s[layer] = min(findings.in_place_s[layer], _MOST_OVER_ALONE * alone.get(layer, math.inf))
+        if layer in findings.in_place:
+            layer_s[layer] = min(findings.in_place[layer].seconds, _MOST_OVER_ALONE * alone.get(layer, math.inf))
         elif layer in alone:
             layer_s[layer] = max(alone[layer] - call_s, _LEAST_SHARE * alone[layer])
     for span, seconds in whole.items():
@@ -62,6 +64,7 @@ def state_costs(findings: Findings, layer_count: int) -> StateCosts:
     penalties = [alone[layer] - layer_s[layer] for layer in alone if layer in layer_s]
     return StateCosts(
         layer_s=layer_s,
+        workspace_bytes={layer: share.workspace_bytes for layer, share in findings.in_place.items()},
         alone_s={layer: max(alone[layer], layer_s[layer]) for layer in alone if layer in layer_s},
         error={layer: one.error for layer, one in findings.alone.items() if one.error is not None},
         segments=whole,

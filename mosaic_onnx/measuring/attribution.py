@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import reduce
 
 import onnx
 
@@ -36,25 +38,42 @@ def value_layers(model: onnx.ModelProto, layers: Sequence[int]) -> dict[str, int
     return {name: layer for node, layer in pairs for name in node.output if name}
 
 
-def layer_seconds(kernels: Sequence[KernelTime], made_by: Mapping[str, int]) -> dict[int, float]:
-    """Seconds of each layer that has a kernel; empty where no kernel is known.
+@dataclass(frozen=True)
+class Share:
+    """What a layer takes of a slice that runs.
+
+    Attributes:
+        seconds: of its kernels.
+        workspace_bytes: scratch memory of the kernel that needs most.
+    """
+
+    seconds: float = 0.0
+    workspace_bytes: int = 0
+
+    def with_kernel(self, kernel: KernelTime) -> Share:
+        """This and one kernel more."""
+        return Share(self.seconds + kernel.seconds, max(self.workspace_bytes, kernel.workspace_bytes))
+
+
+def layer_shares(kernels: Sequence[KernelTime], made_by: Mapping[str, int]) -> dict[int, Share]:
+    """The share of each layer that has a kernel; empty where no kernel is known.
 
     Args:
         kernels: in the order in which they ran.
         made_by: the layer that makes each value (``value_layers``).
     """
-    seconds: dict[int, float] = {}
-    waiting, last = 0.0, None
+    found: dict[int, Share] = {}
+    waiting: list[KernelTime] = []
+    last: int | None = None
     for kernel in kernels:
+        waiting.append(kernel)
         layer = _layer_of(kernel.name, made_by)
-        if layer is None:
-            waiting += kernel.seconds
-            continue
-        seconds[layer] = seconds.get(layer, 0.0) + kernel.seconds + waiting
-        waiting, last = 0.0, layer
+        if layer is not None:
+            found[layer] = reduce(Share.with_kernel, waiting, found.get(layer, Share()))
+            waiting, last = [], layer
     if last is not None:
-        seconds[last] += waiting
-    return seconds
+        found[last] = reduce(Share.with_kernel, waiting, found[last])
+    return found
 
 
 def _layer_of(name: str, made_by: Mapping[str, int]) -> int | None:

@@ -51,7 +51,12 @@ def measured_result(state: str, costs: StateCosts, refused: Mapping[int, str], l
     return StateResult(
         state,
         {
-            layer: Cost(seconds, error=costs.error.get(layer), meta=alone.get(layer, {}))
+            layer: Cost(
+                seconds,
+                workspace_bytes=costs.workspace_bytes.get(layer),
+                error=costs.error.get(layer),
+                meta=alone.get(layer, {}),
+            )
             for layer, seconds in costs.layer_s.items()
             if layer not in refused
         },

@@ -9,6 +9,7 @@ from typing import Any
 
 from mosaic_onnx.cache import Cache
 from mosaic_onnx.devices import Device, Level
+from mosaic_onnx.measuring.attribution import Share
 from mosaic_onnx.measuring.copies import CopyTimes
 from mosaic_onnx.measuring.digest import Digest
 from mosaic_onnx.measuring.slices import Outcome
@@ -62,14 +63,16 @@ class Ledger:
             del value["differences"]  # they were judged
             self._keep(what, digest, value)
 
-    def in_place_s(self, digest: Digest) -> dict[int, float] | None:
-        """Seconds of each layer while the whole slice runs, layers counted from the slice's first."""
-        value = self._recall("in place", digest)
-        return None if value is None else {int(layer): float(seconds) for layer, seconds in value}
+    def shares(self, digest: Digest) -> dict[int, Share] | None:
+        """What each layer takes while the whole slice runs, layers counted from the slice's first."""
+        value = self._recall("shares", digest)
+        return (
+            None if value is None else {int(layer): Share(float(seconds), int(size)) for layer, seconds, size in value}
+        )
 
-    def keep_in_place_s(self, digest: Digest, seconds: Mapping[int, float]) -> None:
+    def keep_shares(self, digest: Digest, shares: Mapping[int, Share]) -> None:
         """Keep them."""
-        self._keep("in place", digest, [[layer, each_s] for layer, each_s in seconds.items()])
+        self._keep("shares", digest, [[layer, one.seconds, one.workspace_bytes] for layer, one in shares.items()])
 
     def copies(self) -> CopyTimes | None:
         """The copy microbenchmark."""

@@ -24,7 +24,7 @@ import onnx
 from mosaic_onnx.backends.base import SliceModel
 from mosaic_onnx.devices import Device
 from mosaic_onnx.errors import ModelError
-from mosaic_onnx.measuring.attribution import layer_seconds, tag_nodes, value_layers
+from mosaic_onnx.measuring.attribution import Share, layer_shares, tag_nodes, value_layers
 from mosaic_onnx.measuring.digest import Digest
 from mosaic_onnx.measuring.ledger import Ledger
 from mosaic_onnx.measuring.meter import Meter
@@ -61,7 +61,7 @@ class Findings:
     Attributes:
         device: the device.
         refused: by layer, why it cannot run there.
-        in_place_s: by layer, its kernels' seconds while a stretch runs.
+        in_place: by layer, what its kernels take while a stretch runs.
         alone: by layer, what measuring it alone gave.
         stretches: slices measured whole.
         unsettled: those that ran, but not with the reference's result.
@@ -70,7 +70,7 @@ class Findings:
 
     device: Device
     refused: dict[int, str] = field(default_factory=dict)
-    in_place_s: dict[int, float] = field(default_factory=dict)
+    in_place: dict[int, Share] = field(default_factory=dict)
     alone: dict[int, Outcome] = field(default_factory=dict)
     stretches: dict[Span, Outcome] = field(default_factory=dict)
     unsettled: dict[Span, Outcome] = field(default_factory=dict)
@@ -125,7 +125,7 @@ class Survey:
                 self.findings.unsettled[span] = outcome
                 continue
             self.findings.stretches[span] = outcome
-            proved.update(layer for layer in range(span[0], span[1] + 1) if layer in self.findings.in_place_s)
+            proved.update(layer for layer in range(span[0], span[1] + 1) if layer in self.findings.in_place)
         return proved
 
     def _settle(self) -> None:
@@ -136,7 +136,7 @@ class Survey:
                 self.findings.stretches[span] = outcome
                 continue
             for layer in layers:
-                self.findings.in_place_s.pop(layer, None)
+                self.findings.in_place.pop(layer, None)
         self.findings.unsettled.clear()
 
     def _look_again(self) -> None:
@@ -178,7 +178,7 @@ class Survey:
     def _note_alone(self, layer: int, outcome: Outcome) -> None:
         """What a layer alone tells; one that a sound stretch holds is not refused for what only the cut brings out."""
         is_in_stretch = any(first <= layer <= last for first, last in self.findings.stretches)
-        if outcome.reason and not (is_in_stretch and layer in self.findings.in_place_s):
+        if outcome.reason and not (is_in_stretch and layer in self.findings.in_place):
             self.findings.refused[layer] = outcome.reason
         elif outcome.wrong and not is_in_stretch:
             self.findings.refused[layer] = f"its result is wrong: {outcome.wrong}"
@@ -189,7 +189,7 @@ class Survey:
         """Measure proved layers alone too, those that cost most first; next time exactly those that were now."""
         whole = self._digest((0, len(self.subject.graph.layers) - 1))
         known = self.ledger.names("alone", whole)
-        layers = sorted(proved, key=lambda layer: -self.findings.in_place_s[layer])
+        layers = sorted(proved, key=lambda layer: -self.findings.in_place[layer].seconds)
         if known is not None:
             self._alone([layer for layer in layers if self._digest((layer, layer)).text in known])
             return
@@ -218,19 +218,19 @@ class Survey:
     def _kernels(self, span: Span) -> None:
         """Seconds of each layer of a stretch while it runs; layers without a kernel were optimised away."""
         digest = self._digest(span)
-        seconds = self.ledger.in_place_s(digest)
-        if seconds is None:
+        shares = self.ledger.shares(digest)
+        if shares is None:
             model = self.subject.slice_model(span)
             layers = self.subject.layers_of(model.model, span[0])
             made_by = value_layers(model.model, layers)
             tag_nodes(model.model, layers)
             trial = self.subject.trial(span, self.effort.stretch)
-            seconds = layer_seconds(self.meter.kernels(model, trial.inputs, self.effort.stretch), made_by)
-            self.ledger.keep_in_place_s(digest, seconds)
-        if seconds:
+            shares = layer_shares(self.meter.kernels(model, trial.inputs, self.effort.stretch), made_by)
+            self.ledger.keep_shares(digest, shares)
+        if shares:
             first, last = span
-            self.findings.in_place_s.update(
-                {layer: seconds.get(layer - first, 0.0) for layer in range(first, last + 1)}
+            self.findings.in_place.update(
+                {layer: shares.get(layer - first, Share()) for layer in range(first, last + 1)}
             )
 
     def _overhead(self) -> float:

@@ -5,16 +5,18 @@ import onnx
 import pytest
 
 from mosaic_onnx.backends.base import KernelTime
-from mosaic_onnx.backends.ort_kernels import Event, kernels_of
+from mosaic_onnx.backends.onnxruntime import BACKEND as ORT
+from mosaic_onnx.backends.ort_kernels import Event, kernels_of, workspaces
 from mosaic_onnx.devices import Device
-from mosaic_onnx.measuring.attribution import layer_seconds, tag_nodes, value_layers
+from mosaic_onnx.measuring.attribution import Share, layer_shares, tag_nodes, value_layers
 from tests.unit.backends.helpers import slice_of
 
 MADE_BY = {"r1": 0, "r1_extra": 1, "a/b:0": 2}
 
 
 def seconds(*kernels: tuple[str, float]) -> dict[int, float]:
-    return layer_seconds([KernelTime(name, each_s) for name, each_s in kernels], MADE_BY)
+    shares = layer_shares([KernelTime(name, each_s) for name, each_s in kernels], MADE_BY)
+    return {layer: share.seconds for layer, share in shares.items()}
 
 
 @pytest.mark.parametrize(
@@ -102,4 +104,30 @@ def test_fused_kernels_find_their_layers(backend: str) -> None:
     del model.model.graph.input[1]
     kernels = module.BACKEND.kernel_times(model, Device("cpu"), {"x": np.ones((1, 3, 16, 16), np.float32)}, 0.01)
     assert kernels
-    assert 0 in layer_seconds(kernels, made_by)
+    assert 0 in layer_shares(kernels, made_by)
+
+
+def test_a_layers_workspace_is_that_of_its_hungriest_kernel() -> None:
+    kernels = [KernelTime("r1", 1.0, 100), KernelTime("ReorderInput", 1.0, 300), KernelTime("r1", 1.0, 200)]
+    assert layer_shares(kernels, MADE_BY) == {0: Share(3.0, 300)}
+
+
+def test_workspaces_are_read_from_onnx_runtimes_statistics() -> None:
+    lines = [
+        "#name,input_sizes,initializers_sizes,total_dynamic_sizes,total_temp_allocations",
+        "r57_nchwc_14812943313457764945,66560,0,0,0",
+        "fused, conv_77,66560,0,0,4096",
+        "broken",
+    ]
+    assert workspaces(lines) == {"fused, conv": 4096}
+
+
+def test_a_kernel_of_onnx_runtime_tells_its_scratch_memory() -> None:
+    model = slice_of(
+        '<ir_version: 10, opset_import: ["": 21]> g (float[1,3,32,32] x, float[5,3,5,5] w) => (float[1,5,28,28] y)'
+        " { [conv] y = Conv(x, w) }"
+    )
+    inputs = {"x": np.ones((1, 3, 32, 32), np.float32), "w": np.ones((5, 3, 5, 5), np.float32)}
+    [kernel] = ORT.kernel_times(model, Device("cpu"), inputs, 0.0)
+    assert kernel.name == "conv"
+    assert kernel.workspace_bytes > 0  # parts of the image, unrolled for a matrix product

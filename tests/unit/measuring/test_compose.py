@@ -10,7 +10,7 @@ from mosaic_onnx.profiles import Cost
 from tests.unit.measuring.test_survey import chain_graph
 
 CPU, NPU = Device("cpu", backend="a"), Device("npu", backend="b", simulated=True, slice_seconds=0.5)
-COSTS = StateCosts({0: 1.0, 1: 2.0}, {1: 2.5}, {1: 1e-6}, {(0, 1): 2.9}, 0.1)
+COSTS = StateCosts({0: 1.0, 1: 2.0}, {1: 4096}, {1: 2.5}, {1: 1e-6}, {(0, 1): 2.9}, 0.1)
 
 
 def test_measured_costs_segments_and_reasons_stand_in_the_profile() -> None:
@@ -18,13 +18,13 @@ def test_measured_costs_segments_and_reasons_stand_in_the_profile() -> None:
     profile = compose(Identity("m", "0" * 64), chain_graph(3), [CPU], [result])
     assert [layer.cost["cpu"] and layer.cost["cpu"].seconds for layer in profile.layers] == [1.0, 2.0, None]
     assert profile.layers[2].reasons == {"cpu": "does not compile: no"}
-    assert profile.layers[1].cost["cpu"] == Cost(2.0, error=1e-6, meta={"alone_s": 2.5})
+    assert profile.layers[1].cost["cpu"] == Cost(2.0, workspace_bytes=4096, error=1e-6, meta={"alone_s": 2.5})
     assert [(one.first, one.last, one.seconds) for one in profile.segments] == [(0, 1, 2.9), (1, 1, 2.5)]
     assert profile.devices[0].slice_seconds == 0.1
 
 
 def test_layers_not_measured_say_so() -> None:
-    result = measured_result("cpu", StateCosts({}, {}, {}, {}, 0.0), {}, 2)
+    result = measured_result("cpu", StateCosts({}, {}, {}, {}, {}, 0.0), {}, 2)
     assert set(result.reasons.values()) == {"not measured: interrupted"}
 
 

@@ -13,6 +13,7 @@ from mosaic_onnx.cache import Cache
 from mosaic_onnx.devices import Device
 from mosaic_onnx.layers import Layer, LayerGraph, TensorInfo
 from mosaic_onnx.measuring.assembly import state_costs
+from mosaic_onnx.measuring.attribution import Share
 from mosaic_onnx.measuring.copies import CopyTimes
 from mosaic_onnx.measuring.digest import Digest
 from mosaic_onnx.measuring.ledger import Conditions, Ledger
@@ -128,7 +129,7 @@ def test_a_stretch_that_runs_proves_its_layers() -> None:
     meter = ScriptedMeter(fine, {0: 0.01, 1: 0.02, 2: 0.0, 3: 0.01})
     findings = run(meter, times_kernels=True, effort=Effort(alone_s=0.0))
     assert meter.asked[0] == (0, 3)
-    assert findings.in_place_s == {0: 0.01, 1: 0.02, 2: 0.0, 3: 0.01}
+    assert findings.in_place == {0: Share(0.01), 1: Share(0.02), 2: Share(), 3: Share(0.01)}
     assert findings.refused == {}
 
 
@@ -240,8 +241,9 @@ def test_stretches_are_runs_of_consecutive_layers() -> None:
     assert stretches([]) == []
 
 
-def findings_with(**fields: object) -> Findings:
-    return Findings(DEVICE, **fields)  # type: ignore[arg-type]
+def findings_with(in_place_s: Mapping[int, float] | None = None, **fields: object) -> Findings:
+    in_place = {layer: Share(seconds) for layer, seconds in (in_place_s or {}).items()}
+    return Findings(DEVICE, in_place=in_place, **fields)  # type: ignore[arg-type]
 
 
 def test_layers_in_place_add_up_to_the_stretch() -> None:
