@@ -25,11 +25,6 @@ def request(folder: Path, text: str, *, may_run: bool = True) -> dict[str, objec
 
 
 def test_a_child_that_hangs_is_ended_at_its_limit(tmp_path: Path) -> None:
-    text = (
-        ENDLESS.replace("float[2] x", "float[n] x")
-        .replace("float[2] y", "float[m] y")
-        .replace("float[2] ", "float[k] ")
-    )
     started_s = time.monotonic()
     with pytest.raises(ChildFailure, match="time: not done after 3 s"):
         run_child("types", request(tmp_path, ENDLESS), 3.0, 4 * 2**30)
