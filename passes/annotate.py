@@ -6,6 +6,7 @@ A backend's claim costs nothing and may be wrong; asked to, this compiles too. R
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 
 import onnx
@@ -16,6 +17,10 @@ from mosaic_onnx.errors import BackendError
 from mosaic_onnx.facts import layer_facts
 from mosaic_onnx.graphs import FunctionKey, call_key, function_key, node_keys, subgraphs
 from mosaic_onnx.layers import LayerGraph
+from mosaic_onnx.measuring.meter import open_meter
+from mosaic_onnx.measuring.opening import ProfileOptions, open_ledger, open_subject
+from mosaic_onnx.measuring.probing import compile_refusals
+from mosaic_onnx.measuring.progress import Progress, Ticker
 from mosaic_onnx.passes.normalise import Normalised
 
 
@@ -41,36 +46,54 @@ class Annotate:
     Attributes:
         devices: which devices to ask about.
         backends: by name.
+        options: how to check their claims by compiling; None takes their word.
     """
 
     devices: Sequence[Device]
     backends: Mapping[str, Backend] = field(default_factory=dict)
+    options: ProfileOptions | None = None
 
     def __call__(self, normalised: Normalised, graph: LayerGraph) -> Annotation:
         """See ``annotate``."""
-        return annotate(normalised, graph, self.devices, self.backends)
+        return annotate(normalised, graph, self.devices, self.backends, self.options)
 
 
 def annotate(
-    normalised: Normalised, graph: LayerGraph, devices: Sequence[Device], backends: Mapping[str, Backend]
+    normalised: Normalised,
+    graph: LayerGraph,
+    devices: Sequence[Device],
+    backends: Mapping[str, Backend],
+    options: ProfileOptions | None = None,
+    progress: Progress | None = None,
 ) -> Annotation:
-    """What the backends claim.
+    """What the backends claim, and whether it compiles.
 
     Args:
         normalised: the model.
         graph: its layers.
         devices: which devices to ask about.
         backends: by name.
+        options: how to check the claims by compiling; None takes the backends' word.
+        progress: told how far it has come.
 
     Raises:
         BackendError: a device's backend is not here.
     """
     found = {device.name: refusals(normalised, graph, device, backend_of(device, backends)) for device in devices}
+    if options is not None:
+        subject, ticker = open_subject(normalised.model, normalised.folder, graph, options), Ticker(progress)
+        for device in devices:
+            backend = backend_of(device, backends)
+            if isinstance(backend, CostSource):
+                continue
+            ledger = open_ledger(subject, device, None, options)
+            with closing(open_meter(backend, device, options.limit_s)) as meter:
+                found[device.name] = compile_refusals(subject, found[device.name], meter, ledger, ticker)
     reasons = tuple(
         {name: refused[index] for name, refused in found.items() if index in refused}
         for index in range(len(graph.layers))
     )
-    return Annotation(graph, reasons)
+    return Annotation(graph, reasons, is_probed=options is not None)
 
 
 def backend_of(device: Device, backends: Mapping[str, Backend]) -> Backend:

@@ -1,12 +1,17 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+
 import onnx
 import pytest
 
-from mosaic_onnx.backends.base import LayerFacts
+from mosaic_onnx.backends.base import LayerFacts, SliceModel
 from mosaic_onnx.backends.onnxruntime import BACKEND as ORT
+from mosaic_onnx.cache import Cache
 from mosaic_onnx.devices import Device
 from mosaic_onnx.errors import BackendError
+from mosaic_onnx.measuring.opening import ProfileOptions
 from mosaic_onnx.passes.annotate import Annotate, annotate
 from mosaic_onnx.passes.layerize import layerize
 from mosaic_onnx.profiles import Copy, Cost
@@ -76,3 +81,43 @@ def test_the_model_is_left_untouched() -> None:
     before = model.model.SerializeToString()
     annotate(model, layerize(model), [CPU, NPU], BACKENDS)
     assert model.model.SerializeToString() == before
+
+
+def probed(text: str, refuse: Callable[[SliceModel], None], cache: Cache | None = None) -> list[dict[str, str]]:
+    model = normalised(f"{HEAD} {text}")
+    backends = {"picky": Wrapped("picky", before_load=refuse)}
+    found = annotate(model, layerize(model, "node"), [NPU], backends, ProfileOptions(cache=cache))
+    assert found.is_probed
+    return [dict(one) for one in found.reasons]
+
+
+CHAIN = "g (float[4] x) => (float[4] z) { a = Neg(x) b = Erf(a) c = Neg(b) z = Erf(c) }"
+
+
+def no_erf(model: SliceModel) -> None:
+    if any(node.op_type == "Erf" for node in model.model.graph.node):
+        raise BackendError("slice g on npu: no kernel for Erf")
+
+
+def test_a_claim_is_checked_by_compiling() -> None:
+    reason = {"npu": "does not compile: no kernel for Erf"}
+    assert probed(CHAIN, no_erf) == [{}, reason, {}, reason]
+
+
+def test_what_compiles_whole_is_compiled_once(tmp_path: Path) -> None:
+    loads: list[SliceModel] = []
+    assert probed(CHAIN, loads.append, Cache(tmp_path)) == [{}, {}, {}, {}]
+    assert len(loads) == 1
+    probed(CHAIN, loads.append, Cache(tmp_path))
+    assert len(loads) == 1
+
+
+def test_equal_layers_are_compiled_once() -> None:
+    loads: list[SliceModel] = []
+
+    def count_and_refuse(model: SliceModel) -> None:
+        loads.append(model)
+        no_erf(model)
+
+    probed(CHAIN, count_and_refuse)
+    assert len(loads) == 3
