@@ -33,6 +33,11 @@ def always(table: CostTable, request: Request) -> bool:
     return True
 
 
+def for_sums(table: CostTable, request: Request) -> bool:
+    """What is asked is a sum over slices and copies, or follows from one; the largest device load does not."""
+    return request.objective != "throughput"
+
+
 def never(table: CostTable, request: Request) -> bool:
     """It runs only when named."""
     return False
@@ -57,7 +62,9 @@ class Method:
 
 
 METHODS: Mapping[str, Method] = {
-    "interval": Method(interval, "MOSAIC's dynamic program over consecutive layers in O(L·S), exact on chains", always),
+    "interval": Method(
+        interval, "MOSAIC's dynamic program over consecutive layers in O(L·S), exact on chains", for_sums
+    ),
     "labels": Method(
         labels, "exact on chains with caps on devices, level switches, groups, one slice a device", labels_apply
     ),

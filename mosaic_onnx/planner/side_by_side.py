@@ -128,7 +128,7 @@ def _starts(lister: Lister, tasks: Tasks, seeds: Sequence[Proposal]) -> list[tup
 
 
 def finished(table: CostTable, request: Request, plans: Iterable[Proposal], deadline: float) -> tuple[Proposal, ...]:
-    """The plans that can run, best first, the first few with slices merged and polished."""
+    """The plans that can run, best first; the first few with slices merged and polished instead of as they were."""
     rank = rank_of(request)
     judged: dict[Proposal, float] = {}
     for plan in dict.fromkeys(plans):
@@ -145,7 +145,7 @@ def finished(table: CostTable, request: Request, plans: Iterable[Proposal], dead
         if len(table.layer_names) <= POLISHED_LAYERS and time.monotonic() < deadline:
             merged = polish(table, request, merged, deadline)
         done.append(merged)
-    return tuple(dict.fromkeys((*done, *best)))
+    return tuple(dict.fromkeys((*done, *best[KEPT:])))
 
 
 def slices_cost(table: CostTable) -> bool:
