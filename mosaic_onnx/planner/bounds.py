@@ -1,4 +1,4 @@
-"""Lower bounds of every sequential plan, and the placements that reach them.
+"""Lower bounds of every sequential plan, and the placements and plans that reach them.
 
 What a bound leaves out is said in its ``how`` (see ``placement`` for the list and why each only lowers it).
 """
@@ -6,27 +6,36 @@ What a bound leaves out is said in its ``how`` (see ``placement`` for the list a
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
+
 from mosaic_onnx.costs import CostTable, Ints
+from mosaic_onnx.errors import InfeasibleError
+from mosaic_onnx.planner.closers import (
+    PLACEMENTS,
+    Closed,
+    chain_uncovered,
+    close_chain,
+    close_placements,
+    close_program,
+    on_one_order,
+)
 from mosaic_onnx.planner.conflicts import check_limits
-from mosaic_onnx.planner.floors import possible_states, useful_states
+from mosaic_onnx.planner.floors import possible_states
 from mosaic_onnx.planner.goal import has_joules, objective_of, rank_of, single_weights
 from mosaic_onnx.planner.hull import Asked, Hull, Supported, around, everywhere, products
+from mosaic_onnx.planner.interval import best_slices
 from mosaic_onnx.planner.placement import placement, value
-from mosaic_onnx.planner.placement_front import FrontPoint, placement_front
 from mosaic_onnx.planner.relaxation import Relaxed, over_memory, relax, relax_within, said
-from mosaic_onnx.planner.request import Request
+from mosaic_onnx.planner.request import Proposal, Request
+from mosaic_onnx.planner.simulate import simulate
 from mosaic_onnx.planner.weights import ENERGY, LATENCY, Weights, weigh
 
 INF = float("inf")
 SOLVER_SHARE = 0.5
 """Of the time that is left, what an integer program may take."""
-FRONT_LABELS = 400_000
-"""Labels that the exact front of placements may look at."""
-PLACEMENTS = 4
-"""How many placements are handed on as starts."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,12 +47,14 @@ class Bounded:
         how: the method, and what it does not charge.
         placements: [L] states each; good placements, the best first.
         weights: weights of seconds and joules that matter at the request's optimum.
+        proposals: plans that were found on the way.
     """
 
     bound: float
     how: str
     placements: tuple[Ints, ...]
     weights: tuple[Weights, ...]
+    proposals: tuple[Proposal, ...] = ()
 
 
 def bounded(table: CostTable, request: Request, until: float) -> Bounded:
@@ -70,17 +81,10 @@ def bounded(table: CostTable, request: Request, until: float) -> Bounded:
     return Bounded(best.bound, best.said, found, (single,))
 
 
-def front_bound(table: CostTable, label_limit: int = FRONT_LABELS) -> tuple[list[FrontPoint] | None, tuple[str, ...]]:
-    """The front of all placements, below which no plan lies (None where it is too large); what it does not charge."""
-    criteria = [weigh(table, LATENCY), weigh(table, ENERGY)]
-    keep = useful_states(table, criteria)
-    seconds, joules = (placement(table, weighed, keep) for weighed in criteria)
-    uncovered = tuple(dict.fromkeys(seconds.uncovered + joules.uncovered))
-    return placement_front(seconds, joules, label_limit), uncovered
-
-
 def hull_of(table: CostTable, until: float, seed: int = 0) -> Hull:
-    """A hull whose questions are answered by the best placements."""
+    """A hull whose questions are answered by the best slices of a chain, or else by the best placements."""
+    if on_one_order(table):
+        return Hull(lambda weights: _ask_chain(table, weights))
     possible = possible_states(table)
     seconds, joules = (placement(table, weigh(table, weights), possible) for weights in (LATENCY, ENERGY))
 
@@ -93,6 +97,19 @@ def hull_of(table: CostTable, until: float, seed: int = 0) -> Hull:
         return Asked(weights, relaxed.bound, point)
 
     return Hull(ask)
+
+
+def _ask_chain(table: CostTable, weights: Weights) -> Asked:
+    found = best_slices(table, weigh(table, weights))
+    states = np.zeros(len(table.layer_names), dtype=np.int64)
+    for layers, state in found.proposal:
+        states[list(layers)] = state
+    bound = found.bound or 0.0
+    try:
+        timeline = simulate(table, found.proposal)
+    except InfeasibleError:
+        return Asked(weights, bound, None)
+    return Asked(weights, bound, Supported(timeline.seconds, timeline.joules or 0.0, states, found.proposal))
 
 
 def _single(table: CostTable, weights: Weights, request: Request, until: float) -> list[Relaxed]:
@@ -109,84 +126,66 @@ def _both(table: CostTable, request: Request, until: float) -> Bounded:
     hull = hull_of(table, until, request.seed)
     deadline = INF if request.deadline_s is None else request.deadline_s
     budget = INF if request.budget_j is None else request.budget_j
-    hull.explore(_promising(request, deadline, budget))
-    check_limits(
-        request,
-        hull.seconds_within(INF),
-        hull.joules_within(INF),
-        hull.seconds_within(budget) if budget < INF else None,
-    )
+    hull.explore(_promising(request, deadline, budget), until)
+    in_budget = hull.seconds_within(budget) if budget < INF else None
+    check_limits(request, hull.seconds_within(INF), hull.joules_within(INF), in_budget)
     bound = {
         "latency": lambda: hull.seconds_within(budget),
         "energy": lambda: hull.joules_within(deadline),
         "edp": lambda: hull.product_within(deadline, budget),
     }[request.objective]()
-    weights = _weights_at(hull, request)
     rank = rank_of(request)
-    best = sorted(hull.points, key=lambda point: rank(point.seconds, point.joules))
-    placements = [point.states for point in best[:PLACEMENTS]]
-    uncovered = placement(table, weigh(table, Weights(1.0, 1.0))).uncovered
-    found = Bounded(bound, said("Lagrangian, exact placements", uncovered), tuple(placements), weights)
-    closer = _closer(table, request, until) if len(hull.points) > 1 else None
-    if closer is None or closer.bound <= bound:
-        return found
-    return Bounded(closer.bound, closer.how, (*closer.placements, *placements), weights)
-
-
-def _closer(table: CostTable, request: Request, until: float) -> Bounded | None:
-    """A bound that closes the gap of the Lagrangian one: the front of placements, or an integer program."""
-    points, uncovered = front_bound(table)
-    if points is not None:
-        rank = rank_of(request)
-        best = sorted(points, key=lambda point: rank(point.seconds, point.joules))[:PLACEMENTS]
-        kept = [point for point in points if rank(point.seconds, point.joules)[0] == 0.0]
-        check_limits(
-            request,
-            points[0].seconds,
-            points[-1].joules,
-            min((p.seconds for p in points if request.budget_j is None or p.joules <= request.budget_j), default=None),
-        )
-        bound = min((objective_of(request.objective, p.seconds, p.joules) for p in kept), default=0.0)
-        return Bounded(bound, said("front of placements", uncovered), tuple(p.states for p in best), ())
-    return _limited_program(table, request, until)
-
-
-def _limited_program(table: CostTable, request: Request, until: float) -> Bounded | None:
-    """The integer program with the limits as constraints; for a single sum only."""
-    if request.objective == "edp":
-        return None
-    weights = {"latency": LATENCY, "energy": ENERGY}[request.objective]
-    limits = [(LATENCY, request.deadline_s), (ENERGY, request.budget_j)]
-    held = [(weigh(table, one), limit) for one, limit in limits if limit is not None and one != weights]
-    relaxed = relax_within(
-        table,
-        [weigh(table, weights), *(weighed for weighed, _ in held)],
-        [limit for _, limit in held],
-        time_limit_s=_share(until),
-        seed=request.seed,
+    best = sorted(hull.points, key=lambda point: rank(point.seconds, point.joules))[:PLACEMENTS]
+    closer = _closer(table, request, hull, bound, until)
+    return Bounded(
+        max(bound, closer.bound),
+        closer.how if closer.bound > bound else _how(table),
+        (*closer.placements, *(point.states for point in best)),
+        _weights_at(hull, request),
+        (*closer.proposals, *(point.proposal for point in best if point.proposal)),
     )
-    placements = () if relaxed.states is None else (relaxed.states,)
-    return Bounded(relaxed.bound, relaxed.said, placements, ())
+
+
+def _how(table: CostTable) -> str:
+    if on_one_order(table):
+        return said("hull of weighed sums along the chain", chain_uncovered(table))
+    uncovered = placement(table, weigh(table, Weights(1.0, 1.0))).uncovered
+    return said("hull of weighed sums over placements", uncovered)
+
+
+def _closer(table: CostTable, request: Request, hull: Hull, bound: float, until: float) -> Closed:
+    """What closes the gap that weighed sums leave; nothing where there is none."""
+    nothing = Closed(0.0, "")
+    limited = request.deadline_s is not None or request.budget_j is not None
+    if not limited or len(hull.points) < 2:
+        return nothing
+    if on_one_order(table):
+        incumbent = _incumbent(request, hull)
+        return nothing if incumbent <= bound else close_chain(table, request, hull, incumbent)
+    closed = close_placements(table, request)
+    return closed or close_program(table, request, _share(until)) or nothing
+
+
+def _incumbent(request: Request, hull: Hull) -> float:
+    """The objective of the best plan known within the limits."""
+    rank = rank_of(request)
+    points = [(point.seconds, point.joules) for point in hull.points if point.proposal]
+    kept = [point for point in points if rank(*point)[0] == 0.0]
+    return min((objective_of(request.objective, *point) for point in kept), default=INF)
 
 
 def _promising(request: Request, deadline: float, budget: float) -> Callable[[Hull, Supported, Supported], bool]:
-    if request.pareto:
+    if request.pareto or (request.objective == "edp" and min(deadline, budget) < INF):
         return everywhere
-    if request.objective == "edp" and deadline == budget == INF:
-        return products
-    if request.objective == "edp":
-        return everywhere
-    return around(deadline, budget)
+    return products if request.objective == "edp" else around(deadline, budget)
 
 
 def _weights_at(hull: Hull, request: Request) -> tuple[Weights, ...]:
     """Weights whose optimum lies near the request's: those of the hull's edges around its best point."""
     rank = rank_of(request)
-    points = [answer for answer in hull.answers if answer.point is not None]
-    near: Sequence[Asked] = sorted(
-        points, key=lambda a: rank(a.point.seconds, a.point.joules) if a.point else (INF, INF)
-    )
-    return tuple(dict.fromkeys(answer.weights for answer in near))[:PLACEMENTS]
+    points = [(answer.weights, answer.point) for answer in hull.answers if answer.point is not None]
+    points.sort(key=lambda pair: rank(pair[1].seconds, pair[1].joules))
+    return tuple(dict.fromkeys(weights for weights, _ in points))[:PLACEMENTS]
 
 
 def _share(until: float) -> float:

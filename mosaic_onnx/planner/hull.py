@@ -7,6 +7,7 @@ quasi-concave, so over the half-planes it is least in a corner; where the corner
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -14,25 +15,28 @@ from itertools import pairwise
 import numpy as np
 
 from mosaic_onnx.costs import Ints
+from mosaic_onnx.planner.request import Proposal
 from mosaic_onnx.planner.weights import ENERGY, LATENCY, Weights
 
 INF = float("inf")
+MOST_ANSWERS = 40
 TIE_BREAK = 1e-6
 """How much the other figure counts, relative to its size, where one is made small and the other only breaks ties."""
 
 
 @dataclass(frozen=True, eq=False)
 class Supported:
-    """A placement that is best for some weights, and its relaxed figures."""
+    """What is best for some weights: a placement with its relaxed figures, on chains with its slices."""
 
     seconds: float
     joules: float
     states: Ints
+    proposal: Proposal = ()
 
 
 @dataclass(frozen=True, eq=False)
 class Asked:
-    """The answer to one pair of weights: a proved lower bound of the weighed sum, and a placement if one was found."""
+    """The answer to one pair of weights: a proved lower bound of the weighed sum, and what was found to reach it."""
 
     weights: Weights
     bound: float
@@ -57,8 +61,8 @@ class Hull:
         found = {(a.point.seconds, a.point.joules): a.point for a in self.answers if a.point is not None}
         return [found[key] for key in sorted(found)]
 
-    def explore(self, promising: Callable[[Hull, Supported, Supported], bool], limit: int = 40) -> None:
-        """Ask for the ends, then between neighbouring points as long as it is promising and new points are found."""
+    def explore(self, promising: Callable[[Hull, Supported, Supported], bool], until: float = INF) -> None:
+        """Ask for the ends, then between neighbouring points while it is promising and there is time."""
         for weights in (LATENCY, ENERGY):
             self._put(weights)
         if self.points:  # of all plans that are best in one, the best in the other
@@ -66,7 +70,7 @@ class Hull:
             self._put(Weights(1.0, TIE_BREAK * first.seconds / first.joules if first.joules else 1.0))
             self._put(Weights(TIE_BREAK * last.joules / last.seconds if last.seconds else 1.0, 1.0))
         settled: set[tuple[float, float]] = set()
-        while len(self.answers) < limit:
+        while len(self.answers) < MOST_ANSWERS and time.monotonic() < until:
             gap = self._next_gap(promising, settled)
             if gap is None:
                 return

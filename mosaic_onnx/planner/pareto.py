@@ -12,10 +12,12 @@ from dataclasses import dataclass, replace
 
 from mosaic_onnx.costs import CostTable
 from mosaic_onnx.errors import InfeasibleError, UsageError
-from mosaic_onnx.planner.bounds import bounded, front_bound, hull_of
+from mosaic_onnx.planner.bounds import bounded, hull_of
+from mosaic_onnx.planner.chain_front import chain_front
+from mosaic_onnx.planner.closers import chain_uncovered, front_of_placements, on_one_order, thinned_front
 from mosaic_onnx.planner.conflicts import check_possible
 from mosaic_onnx.planner.goal import Rank, has_joules, rank_of
-from mosaic_onnx.planner.hull import everywhere
+from mosaic_onnx.planner.hull import Asked, everywhere
 from mosaic_onnx.planner.moves import improve
 from mosaic_onnx.planner.request import TOLERANCE, Answer, Proposal, Request
 from mosaic_onnx.planner.sequential import search_whole
@@ -72,30 +74,55 @@ def front(table: CostTable, request: Request) -> Front:
     asked = replace(request, pareto=True)
     whole = search_whole(table, asked)
     if whole is not None:
-        return _front(table, asked, whole.proposals, True, "whole search, exact")
-    points, uncovered = front_bound(table)
+        return _front(asked, _judged(table, whole.proposals), exact=True, how="whole search, exact")
+    if on_one_order(table):
+        return _along_chain(table, asked)
+    points, uncovered = front_of_placements(table)
     if points is not None and not uncovered:
         plans = implied_plans(table, [point.states for point in points])
-        return _front(table, asked, plans, True, "front of placements, exact")
-    return _searched(table, asked)
+        return _front(asked, _judged(table, plans), exact=True, how="front of placements, exact")
+    return _searched(table, asked, [])
 
 
-def _searched(table: CostTable, request: Request) -> Front:
-    """Good plans for the weights of the whole hull, each improved for its own weights."""
+def _along_chain(table: CostTable, request: Request) -> Front:
+    """The front of a chain: exact where it is not too large and nothing couples slices far apart."""
+    points = chain_front(table)
+    if points is not None and not chain_uncovered(table):
+        return _front(
+            request,
+            _judged(table, [point.proposal for point in points]),
+            exact=True,
+            how="front along the chain, exact",
+        )
+    if points is None:
+        hull = hull_of(table, time.monotonic() + request.time_limit_s)
+        hull.explore(lambda *_: False)
+        ends = [point.seconds for point in hull.points]
+        points = thinned_front(table, min(ends), max(ends)) if len(ends) > 1 else []
+    return _searched(table, request, [point.proposal for point in points])
+
+
+def _searched(table: CostTable, request: Request, known: Sequence[Proposal]) -> Front:
+    """Good plans for the weights of the whole hull, each improved for its own weights; and those known already."""
     until = time.monotonic() + request.time_limit_s
     hull = hull_of(table, until, request.seed)
-    hull.explore(everywhere)
-    found = one_state_plans(table)
+    hull.explore(everywhere, until)
+    found = _judged(table, [*known, *one_state_plans(table)])
     answers = [answer for answer in hull.answers if answer.point is not None]
     for index, answer in enumerate(answers):
-        starts = implied_plans(table, [answer.point.states]) if answer.point else []
-        runnable = _judged(table, [*starts, *found])
-        if runnable:
+        starts = [*_plan_of(answer), *implied_plans(table, [answer.point.states])] if answer.point else []
+        found += _judged(table, starts)
+        if found:
             rank = _sum_rank(answer.weights)
-            best = min(runnable, key=lambda plan: rank(plan.timeline.seconds, plan.timeline.joules or 0.0))
+            best = min(found, key=lambda plan: rank(plan.timeline.seconds, plan.timeline.joules or 0.0))
             left = max(until - time.monotonic(), 0.05) / (len(answers) - index)
-            found += [best.proposal, improve(table, best.proposal, rank, left)]
-    return _front(table, request, found, False, "plans for the weights of the lower hull, improved by moves")
+            found += _judged(table, [improve(table, best.proposal, rank, left)])
+    how = "plans for the weights of the lower hull, improved by moves"
+    return _front(request, found, exact=False, how=how)
+
+
+def _plan_of(answer: Asked) -> list[Proposal]:
+    return [answer.point.proposal] if answer.point is not None and answer.point.proposal else []
 
 
 def _sum_rank(weights: Weights) -> Rank:
@@ -113,10 +140,10 @@ def _judged(table: CostTable, proposals: Sequence[Proposal]) -> list[FrontPlan]:
     return judged
 
 
-def _front(table: CostTable, request: Request, proposals: Sequence[Proposal], exact: bool, how: str) -> Front:
-    """Judge the proposals and keep those that none beats; equal ones (up to rounding) once."""
+def _front(request: Request, judged: Sequence[FrontPlan], *, exact: bool, how: str) -> Front:
+    """Of judged plans within the limits those that none beats; equal ones (up to rounding) once."""
     rank = rank_of(request)
-    plans = [(plan.timeline.seconds, plan.timeline.joules or 0.0, plan) for plan in _judged(table, proposals)]
+    plans = [(plan.timeline.seconds, plan.timeline.joules or 0.0, plan) for plan in judged]
     plans = sorted((plan for plan in plans if rank(plan[0], plan[1])[0] == 0.0), key=lambda plan: plan[:2])
     kept: list[tuple[float, float, FrontPlan]] = []
     for plan in plans:

@@ -13,6 +13,7 @@ import numpy as np
 
 from mosaic_onnx.costs import Floats, Ints
 from mosaic_onnx.planner.elimination import PLACE_LIMIT, Factor, elimination_order, factors_of, table_sum
+from mosaic_onnx.planner.front import front_indices
 from mosaic_onnx.planner.placement import Placement
 
 TABLE_LIMIT = 1 << 14
@@ -72,7 +73,7 @@ def placement_front(seconds: Placement, joules: Placement, label_limit: int = 1_
     if roots is None:
         return None
     points, parts = _combine([root.points for root in roots])
-    keep = _front(points)
+    keep = front_indices(points)
     found = []
     for label in keep:
         picked = [0] * len(sizes)
@@ -130,7 +131,7 @@ def _message(
             return None
         if here:
             all_points = np.concatenate([item[0] for item in here])
-            keep = _front(all_points)
+            keep = front_indices(all_points)
             points.append(all_points[keep])
             picked.append(np.concatenate([item[1] for item in here])[keep])
             parts.append(np.concatenate([item[2] for item in here])[keep])
@@ -160,20 +161,10 @@ def _combine(fronts: Sequence[Floats]) -> tuple[Floats, Ints]:
     for points in fronts:
         sums = (total[:, None, :] + points[None, :, :]).reshape(-1, 2)
         first, second = np.divmod(np.arange(len(sums)), max(len(points), 1))
-        keep = _front(sums)
+        keep = front_indices(sums)
         total = sums[keep]
         parts = np.concatenate([parts[first[keep]], second[keep][:, None]], axis=1)
     return total, parts
-
-
-def _front(points: Floats) -> Ints:
-    """Indices of the points that no other beats, by rising seconds; equal ones once."""
-    order = np.lexsort((points[:, 1], points[:, 0]))
-    joules = points[order, 1]
-    least = np.minimum.accumulate(joules)
-    first = np.ones(len(order), dtype=np.bool_)
-    first[1:] = joules[1:] < least[:-1] - 1e-12 * np.abs(least[:-1])
-    return np.asarray(order[first])
 
 
 def _collect(message: _Message, label: int, picked: list[int]) -> None:

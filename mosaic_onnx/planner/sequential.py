@@ -48,7 +48,8 @@ def sequential(table: CostTable, request: Request) -> Answer:
     if exact is not None:
         return exact
     relaxed = bounded(table, request, until)
-    ranked = _ranked(table, request, [*implied_plans(table, relaxed.placements), *one_state_plans(table)])
+    plans = [*relaxed.proposals, *implied_plans(table, relaxed.placements), *one_state_plans(table)]
+    ranked = _ranked(table, request, plans)
     goal = (0.0, relaxed.bound * (1 + TOLERANCE))
     if not ranked or ranked[0][1] > goal:
         ranked = sorted([*ranked, *_cut(table, request, relaxed, until)], key=itemgetter(1))

@@ -66,6 +66,17 @@ def random_profile(rng: np.random.Generator, kind: Kind) -> Profile:
     return profile
 
 
+def random_chain(rng: np.random.Generator, kind: Kind) -> Profile:
+    """A profile of the kind in which each layer reads what the one before makes, and nothing else."""
+    profile = random_profile(rng, kind)
+    layers = tuple(
+        replace(layer, inputs=(profile.layers[index - 1].outputs[0] if index else "x0",), outputs=layer.outputs[:1])
+        for index, layer in enumerate(profile.layers)
+    )
+    tensors = {"x0": 10} | {layer.outputs[0]: profile.tensor_bytes[layer.outputs[0]] for layer in layers}
+    return replace(profile, layers=layers, tensor_bytes=tensors, inputs=("x0",), outputs=layers[-1].outputs)
+
+
 def _device(rng: np.random.Generator, kind: Kind, index: int) -> Device:
     levels = tuple(Level(f"l{n}", 1e9 * (n + 1), 1.0) for n in range(kind.levels)) if kind.levels > 1 else ()
     capped = kind.caps and index > 0
