@@ -30,7 +30,7 @@ import onnx
 from mosaic_onnx import __version__
 from mosaic_onnx.backends.base import SliceModel
 from mosaic_onnx.device_file import devices_to_toml, read_devices
-from mosaic_onnx.devices import Device
+from mosaic_onnx.devices import Device, device_of
 from mosaic_onnx.errors import ModelError, UsageError
 from mosaic_onnx.files import read_text
 from mosaic_onnx.model import open_model, open_models
@@ -144,17 +144,26 @@ def write_bundle(contents: Contents, folder: Path, *, force: bool = False) -> Bu
     try:
         _write_files(contents, temporary)
         temporary.chmod(0o755)
-        if folder.exists():
-            replaced = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}.old.")) / "old"
-            os.replace(folder, replaced)
-            os.replace(temporary, folder)
-            shutil.rmtree(replaced.parent)
-        else:
-            os.replace(temporary, folder)
+        _move_into_place(temporary, folder)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
     return read_bundle(folder)
+
+
+def _move_into_place(temporary: Path, folder: Path) -> None:
+    """Put the new folder where the old one is; whatever interrupts this, one of the two is there."""
+    if not folder.exists():
+        os.replace(temporary, folder)
+        return
+    aside = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}.old."))
+    try:
+        os.replace(folder, aside / "old")
+        os.replace(temporary, folder)
+    finally:
+        if not folder.exists():
+            os.replace(aside / "old", folder)
+        shutil.rmtree(aside, ignore_errors=True)
 
 
 def _write_files(contents: Contents, folder: Path) -> None:
@@ -243,6 +252,9 @@ def read_bundle(folder: str | os.PathLike[str]) -> Bundle:
     if len(slices) != len(plan.slices):
         raise ModelError(f"bundle {place}: {len(plan.slices)} slices are planned, {len(slices)} are here")
     devices = read_devices(place / DEVICES)
+    strange = {device_of(each.state) for each in plan.slices} - {device.name for device in devices}
+    if strange:
+        raise ModelError(f"bundle {place}: {DEVICES} does not describe {', '.join(sorted(strange))}")
     inputs, outputs = tuple(manifest["inputs"]), tuple(manifest["outputs"])
     entries = manifest["tuned"]["slices"]
     made = _slices(place, TUNED, entries, is_optimised=True)
@@ -256,6 +268,11 @@ def _slices(
 ) -> tuple[SliceModel, ...]:
     """The models that the manifest lists; their weights lie beside them."""
     opened = open_models([place / entry["file"] for entry in entries]) if entries else ()
+    for one, entry in zip(opened, entries, strict=True):
+        given = {value.name for value in _given_inputs(one.model)}
+        made = {value.name for value in one.model.graph.output}
+        if one.path.parent.name != folder or given != set(entry["inputs"]) or not set(entry["outputs"]) <= made:
+            raise ModelError(f"bundle {place}: {MANIFEST} says otherwise of {entry['file']} than the file itself")
     return tuple(
         SliceModel(
             one.model, str(place / folder), tuple(entry["inputs"]), tuple(entry["outputs"]), is_optimised=is_optimised
@@ -265,7 +282,8 @@ def _slices(
 
 
 def _folders(place: Path) -> tuple[Path, ...]:
-    return tuple((place / name).resolve() for name in ("", SLICES, TUNED))
+    """Where the files of a bundle may lie; a link in place of a folder leads elsewhere and is none of them."""
+    return tuple(place.resolve() / name for name in ("", SLICES, TUNED))
 
 
 def _manifest(place: Path) -> dict[str, Any]:
@@ -274,7 +292,7 @@ def _manifest(place: Path) -> dict[str, Any]:
         raise ModelError(f"{place} is not a bundle: it has no {MANIFEST}", "give a folder that compile wrote")
     try:
         manifest = json.loads(read_text(path))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ModelError(f"{path}: not JSON: {error}", "compile the model again") from error
     if not isinstance(manifest, dict) or manifest.get("schema") != SCHEMA:
         raise ModelError(f"{path}: its schema is not {SCHEMA}", "compile the model again with this version")
@@ -296,10 +314,22 @@ def _check_shape(manifest: Mapping[str, Any], path: Path) -> None:
     tuned = manifest["tuned"].get("slices")
     if not isinstance(tuned, list) or "fingerprint" not in manifest["tuned"]:
         raise ModelError(f"{path}: tuned is damaged", "compile the model again")
-    for entry in (*manifest["slices"], *tuned):
-        known = isinstance(entry, dict) and {"file", "inputs", "outputs"} <= set(entry)
-        if not known or entry["file"] not in listed or (entry in tuned and not isinstance(entry.get("slice"), int)):
-            raise ModelError(f"{path}: an entry of slices is damaged", "compile the model again")
+    if not (_are_names(manifest["inputs"]) and _are_names(manifest["outputs"])):
+        raise ModelError(f"{path}: inputs or outputs are damaged", "compile the model again")
+    numbered = all(isinstance(entry, dict) and isinstance(entry.get("slice"), int) for entry in tuned)
+    if not numbered or not all(_is_entry(entry, listed) for entry in (*manifest["slices"], *tuned)):
+        raise ModelError(f"{path}: an entry of slices is damaged", "compile the model again")
     missing = {MODEL, PLAN, PROFILE, DEVICES, f"{SLICES}/{UNCUT}", f"{SLICES}/{WEIGHTS}"} - listed
     if missing:
         raise ModelError(f"{path}: {', '.join(sorted(missing))} is not listed", "compile the model again")
+
+
+def _is_entry(entry: object, listed: set[str]) -> bool:
+    """Whether it names a listed file and what that reads and makes."""
+    if not isinstance(entry, dict) or not isinstance(entry.get("file"), str) or entry["file"] not in listed:
+        return False
+    return _are_names(entry.get("inputs")) and _are_names(entry.get("outputs"))
+
+
+def _are_names(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(name, str) for name in value)
