@@ -6,7 +6,6 @@ What a bound leaves out is said in its ``how`` (see ``placement`` for the list a
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,7 +24,7 @@ from mosaic_onnx.planner.closers import (
 from mosaic_onnx.planner.conflicts import check_limits
 from mosaic_onnx.planner.floors import possible_states
 from mosaic_onnx.planner.goal import has_joules, objective_of, rank_of, single_weights
-from mosaic_onnx.planner.hull import Asked, Hull, Supported, around, everywhere, products
+from mosaic_onnx.planner.hull import Asked, Hull, Promise, Supported, around, everywhere, products
 from mosaic_onnx.planner.interval import best_slices
 from mosaic_onnx.planner.placement import placement, value
 from mosaic_onnx.planner.relaxation import Relaxed, over_memory, relax, relax_within, said
@@ -126,7 +125,7 @@ def _both(table: CostTable, request: Request, until: float) -> Bounded:
     hull = hull_of(table, until, request.seed)
     deadline = INF if request.deadline_s is None else request.deadline_s
     budget = INF if request.budget_j is None else request.budget_j
-    hull.explore(_promising(request, deadline, budget), until)
+    hull.explore(_promise(request, deadline, budget), until)
     in_budget = hull.seconds_within(budget) if budget < INF else None
     check_limits(request, hull.seconds_within(INF), hull.joules_within(INF), in_budget)
     bound = {
@@ -174,7 +173,7 @@ def _incumbent(request: Request, hull: Hull) -> float:
     return min((objective_of(request.objective, *point) for point in kept), default=INF)
 
 
-def _promising(request: Request, deadline: float, budget: float) -> Callable[[Hull, Supported, Supported], bool]:
+def _promise(request: Request, deadline: float, budget: float) -> Promise:
     if request.pareto or (request.objective == "edp" and min(deadline, budget) < INF):
         return everywhere
     return products if request.objective == "edp" else around(deadline, budget)

@@ -43,6 +43,10 @@ class Asked:
     point: Supported | None
 
 
+Promise = Callable[["Hull", Supported, Supported], float]
+"""How promising the gap between two neighbouring points is, the smaller the more; inf where it is not."""
+
+
 @dataclass
 class Hull:
     """Half-planes and supported points, found by asking for weights.
@@ -61,8 +65,8 @@ class Hull:
         found = {(a.point.seconds, a.point.joules): a.point for a in self.answers if a.point is not None}
         return [found[key] for key in sorted(found)]
 
-    def explore(self, promising: Callable[[Hull, Supported, Supported], bool], until: float = INF) -> None:
-        """Ask for the ends, then between neighbouring points while it is promising and there is time."""
+    def explore(self, promise: Promise, until: float = INF) -> None:
+        """Ask for the ends, then between neighbouring points, most promising first, while there is time."""
         for weights in (LATENCY, ENERGY):
             self._put(weights)
         if self.points:  # of all plans that are best in one, the best in the other
@@ -71,7 +75,7 @@ class Hull:
             self._put(Weights(TIE_BREAK * last.joules / last.seconds if last.seconds else 1.0, 1.0))
         settled: set[tuple[float, float]] = set()
         while len(self.answers) < MOST_ANSWERS and time.monotonic() < until:
-            gap = self._next_gap(promising, settled)
+            gap = self._next_gap(promise, settled)
             if gap is None:
                 return
             left, right = gap
@@ -82,8 +86,7 @@ class Hull:
         """A lower bound of the joules of every plan that keeps the deadline; inf where none does."""
         if deadline_s < self.seconds_within(INF) * (1 - 1e-12):
             return INF
-        at = [self._joules_at(answer, deadline_s) for answer in self.answers if answer.weights.joules]
-        return max(at, default=0.0)
+        return self._joules_above(deadline_s)
 
     def seconds_within(self, budget_j: float) -> float:
         """A lower bound of the seconds of every plan that keeps the budget; inf where none does."""
@@ -99,13 +102,19 @@ class Hull:
 
     def product_within(self, deadline_s: float = INF, budget_j: float = INF) -> float:
         """A lower bound of seconds · joules of every plan that keeps both limits; inf where none does."""
-        low, high = self.seconds_within(budget_j), deadline_s
-        if high < low * (1 - 1e-12):
-            return INF
-        corners = {low, *(s for s in self._crossings() if low < s < high)}
-        if np.isfinite(high):
-            corners.add(high)
-        return min(s * self.joules_within(max(s, low)) for s in corners)
+        low = self.seconds_within(budget_j)
+        return INF if deadline_s < low * (1 - 1e-12) else self.product_between(low, deadline_s)
+
+    def product_between(self, low_s: float, high_s: float) -> float:
+        """A lower bound of seconds · joules of every plan whose seconds lie between the two."""
+        corners = {low_s, *(s for s in self._crossings() if low_s < s < high_s)}
+        if np.isfinite(high_s):
+            corners.add(high_s)
+        return min(s * self._joules_above(s) for s in corners)
+
+    def _joules_above(self, seconds: float) -> float:
+        """The half-planes' joules at so many seconds."""
+        return max((self._joules_at(one, seconds) for one in self.answers if one.weights.joules), default=0.0)
 
     def _crossings(self) -> list[float]:
         """Seconds at which two half-planes' edges meet."""
@@ -126,14 +135,12 @@ class Hull:
     def _put(self, weights: Weights) -> None:
         self.answers.append(self.ask(weights))
 
-    def _next_gap(
-        self, promising: Callable[[Hull, Supported, Supported], bool], settled: set[tuple[float, float]]
-    ) -> tuple[Supported, Supported] | None:
-        points = _undominated(self.points)
-        for left, right in pairwise(points):
-            if (left.seconds, right.seconds) not in settled and promising(self, left, right):
-                return left, right
-        return None
+    def _next_gap(self, promise: Promise, settled: set[tuple[float, float]]) -> tuple[Supported, Supported] | None:
+        """The gap between two neighbouring points that promises most; None where none promises anything."""
+        gaps = [gap for gap in pairwise(_undominated(self.points)) if (gap[0].seconds, gap[1].seconds) not in settled]
+        promised = [(promise(self, *gap), index) for index, gap in enumerate(gaps)]
+        best = min(promised, default=(INF, 0))
+        return gaps[best[1]] if best[0] < INF else None
 
 
 def _undominated(points: list[Supported]) -> list[Supported]:
@@ -144,20 +151,28 @@ def _undominated(points: list[Supported]) -> list[Supported]:
     return kept
 
 
-def around(seconds: float = INF, joules: float = INF) -> Callable[[Hull, Supported, Supported], bool]:
+def around(seconds: float = INF, joules: float = INF) -> Promise:
     """Promising where the deadline or the budget lies between two points."""
 
-    def promising(_: Hull, left: Supported, right: Supported) -> bool:
-        return left.seconds <= seconds < right.seconds or right.joules <= joules < left.joules
+    def promise(_: Hull, left: Supported, right: Supported) -> float:
+        held = left.seconds <= seconds < right.seconds or right.joules <= joules < left.joules
+        return 0.0 if held else INF
 
-    return promising
-
-
-def products(_: Hull, left: Supported, right: Supported) -> bool:
-    """Promising where a corner between two points could have a smaller product than both ends."""
-    return left.seconds * right.joules < min(left.seconds * left.joules, right.seconds * right.joules)
+    return promise
 
 
-def everywhere(_: Hull, left: Supported, right: Supported) -> bool:
-    """The whole hull."""
-    return left.seconds < right.seconds
+def products(hull: Hull, left: Supported, right: Supported) -> float:
+    """Promising where a corner of the half-planes between two points has a smaller product than all points."""
+    least = min(point.seconds * point.joules for point in hull.points)
+    corner = hull.product_between(left.seconds, right.seconds)
+    return corner if corner < least * (1 - 1e-12) else INF
+
+
+def everywhere(_: Hull, left: Supported, right: Supported) -> float:
+    """The whole hull, wide gaps first."""
+    return -(right.seconds - left.seconds) * (left.joules - right.joules)
+
+
+def nowhere(_: Hull, left: Supported, right: Supported) -> float:
+    """Only the ends."""
+    return INF

@@ -17,7 +17,7 @@ from mosaic_onnx.planner.chain_front import chain_front
 from mosaic_onnx.planner.closers import chain_uncovered, front_of_placements, on_one_order, thinned_front
 from mosaic_onnx.planner.conflicts import check_possible
 from mosaic_onnx.planner.goal import Rank, has_joules, rank_of
-from mosaic_onnx.planner.hull import Asked, everywhere
+from mosaic_onnx.planner.hull import Asked, everywhere, nowhere
 from mosaic_onnx.planner.moves import improve
 from mosaic_onnx.planner.request import TOLERANCE, Answer, Proposal, Request
 from mosaic_onnx.planner.sequential import search_whole
@@ -96,7 +96,7 @@ def _along_chain(table: CostTable, request: Request) -> Front:
         )
     if points is None:
         hull = hull_of(table, time.monotonic() + request.time_limit_s)
-        hull.explore(lambda *_: False)
+        hull.explore(nowhere)
         ends = [point.seconds for point in hull.points]
         points = thinned_front(table, min(ends), max(ends)) if len(ends) > 1 else []
     return _searched(table, request, [point.proposal for point in points])
