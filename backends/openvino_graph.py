@@ -30,6 +30,8 @@ def wrong_arithmetic(graph: Any) -> str | None:
     """
     for operation in _operations(graph):
         kind = operation.get_type_name()
+        if kind == "Convert" and operation.get_input_element_type(0).get_type_name() == "u64":
+            return f"OpenVINO reads u64 as 32 signed bits (Convert at {operation.get_friendly_name()!r})"
         if kind not in _ARITHMETIC and kind not in _BITWISE:
             continue
         made = operation.get_output_element_type(0).get_type_name()

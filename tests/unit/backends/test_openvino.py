@@ -151,6 +151,11 @@ def test_unsigned_arithmetic_that_would_be_cut_is_refused() -> None:
     assert "computes u64 in 32 signed bits" in refusal(text)
 
 
+def test_a_cast_from_64_unsigned_bits_is_refused() -> None:
+    text = '<ir_version: 10, opset_import: ["": 21]> hash (uint64[2] x) => (float[2] y) { y = Cast<to = 1>(x) }'
+    assert "reads u64 as 32 signed bits" in refusal(text)
+
+
 def test_integers_beyond_32_bits_are_refused_when_they_come() -> None:
     runner = BACKEND.load(unary("Neg", "int64"), F32)
     x, y = np.full((2, 3), 2**40, np.int64), np.zeros((2, 3), np.int64)
