@@ -14,6 +14,7 @@ from mosaic_onnx.backends.openvino_claims import unsupported_node
 from mosaic_onnx.backends.openvino_compile import compile_slice, core, named_failure
 from mosaic_onnx.backends.openvino_kernels import kernels_of
 from mosaic_onnx.backends.openvino_options import read_options
+from mosaic_onnx.backends.openvino_quiet import openvino_module
 from mosaic_onnx.backends.openvino_runner import OpenvinoRunner
 from mosaic_onnx.devices import Device
 
@@ -33,8 +34,7 @@ class Openvino:
     def find(self) -> Found:
         """Devices here; never raises."""
         try:
-            import openvino as ov
-
+            ov = openvino_module()
             plugins = list(core().available_devices)
             versions = {"openvino": ov.__version__}
             abilities = list(core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")) if "CPU" in plugins else []

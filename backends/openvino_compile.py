@@ -15,6 +15,7 @@ from mosaic_onnx.backends.legalise import legalise
 from mosaic_onnx.backends.openvino_claims import slice_bounds, unsupported_slice
 from mosaic_onnx.backends.openvino_graph import input_ports, output_ports, wrong_arithmetic
 from mosaic_onnx.backends.openvino_options import Options
+from mosaic_onnx.backends.openvino_quiet import openvino_module
 from mosaic_onnx.backends.openvino_runner import Port, short_reason
 from mosaic_onnx.errors import BackendError, MosaicError
 
@@ -41,9 +42,7 @@ class Compiled:
 @cache
 def core() -> Any:
     """One ``ov.Core`` for the process: it holds OpenVINO's plugins, nothing of a slice."""
-    import openvino as ov
-
-    return ov.Core()
+    return openvino_module().Core()
 
 
 def compile_slice(model: SliceModel, label: str, options: Options, recording: bool = False) -> Compiled:

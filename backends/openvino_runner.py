@@ -12,6 +12,7 @@ import numpy as np
 from mosaic_onnx.backends.base import Array, Place
 from mosaic_onnx.backends.cores import pinned
 from mosaic_onnx.backends.integers import is_cut_to_32_bits, limited_to_32_bits, passes_32_bits
+from mosaic_onnx.backends.openvino_quiet import openvino_module
 from mosaic_onnx.errors import BackendError
 
 _IN_PLACE: tuple[dict[str, object], bool, bool] = ({}, True, True)
@@ -216,8 +217,7 @@ def short_reason(error: Exception) -> str:
 
 def tensor_over(array: Array) -> Any:
     """An ``ov.Tensor`` that is the host array itself, not a copy."""
-    import openvino as ov
-
+    ov = openvino_module()
     if array.dtype.name == "bfloat16":
         return ov.Tensor(array.view(np.uint16), array.shape, ov.Type.bf16)
     plain = np.dtype(array.dtype.name)  # of C's two 64-bit integer types it knows one only

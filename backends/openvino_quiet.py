@@ -1,0 +1,47 @@
+"""The one door to the ``openvino`` package: imported so that it tells nobody.
+
+``import openvino`` imports its model converter, and that reports each import, and counts them in the user's home, to
+its vendor's usage statistics (package ``openvino_telemetry``) unless the user has opted out. It does without where that
+package is not installed; here the package is hidden from it while it is imported. What a user's own program imported
+before is left as it is.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+_REPORTER = "openvino_telemetry"
+_ONE_AT_A_TIME = threading.Lock()
+
+
+def openvino_module() -> Any:
+    """The ``openvino`` module.
+
+    Raises:
+        ImportError: it is not installed, or broken.
+    """
+    if "openvino" not in sys.modules:
+        with _ONE_AT_A_TIME, _hidden(_REPORTER):
+            import openvino
+    import openvino
+
+    return openvino
+
+
+@contextmanager
+def _hidden(name: str) -> Iterator[None]:
+    """Importing the module fails meanwhile as if it were not installed."""
+    there = name in sys.modules
+    before = sys.modules.get(name)
+    sys.modules[name] = None  # type: ignore[assignment]  # the import system's own word for "not installed"
+    try:
+        yield
+    finally:
+        if there and before is not None:
+            sys.modules[name] = before
+        else:
+            del sys.modules[name]
