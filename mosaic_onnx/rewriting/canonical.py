@@ -32,8 +32,9 @@ from mosaic_onnx.graphs import (
 from mosaic_onnx.opening.checks import RUNTIME_DOMAINS
 from mosaic_onnx.plans import Plan
 from mosaic_onnx.profiles import HOST, Profile
-from mosaic_onnx.rewriting.crossings import Crossing, Crossings, shared_memory
+from mosaic_onnx.rewriting.crossings import Crossings, shared_memory
 from mosaic_onnx.rewriting.index import ModelIndex, index_model
+from mosaic_onnx.rewriting.outer import OuterGraph
 from mosaic_onnx.rewriting.tags import add_configuration, layer_annotation, set_metadata, slice_metadata
 
 DOMAIN = "mosaic"
@@ -96,7 +97,7 @@ def partition(
         part.is_inline = part.number in inline or needs_no_function([index.nodes[at] for at in part.positions])
     functions = [_function(index, part, names[part.number]) for part in parts if not part.is_inline]
     calls, origins = _lay_out(index, parts, names, profile, plan)
-    _tag(calls, profile, plan, configuration)
+    _tag(calls, origins, profile, plan, configuration)
     _replace_nodes(result, index, functions, calls)
     _declare(result.graph, {value: kinds[name] for value, name in origins.items() if name in kinds})
     _describe(result, profile, plan)
@@ -230,36 +231,47 @@ def _lay_out(
     Returns:
         The calls, and for each value that they make at the border of slices, the tensor of the model that it is.
     """
-    outer = {*index.inputs, *index.outputs, *index.weights, *index.sparse_weights, *index.maker}
-    crossings = Crossings(plan, shared_memory(profile), profile.tensor_bytes, outer)
+    taken = {*index.inputs, *index.outputs, *index.weights, *index.sparse_weights, *index.maker}
+    crossings = Crossings(plan, shared_memory(profile), profile.tensor_bytes, taken)
     for name in index.inputs:
         crossings.homes[name], crossings.base[name] = HOST, name
-    calls: list[_Call] = []
+    graph = OuterGraph(DOMAIN)
+    numbers: list[int | None] = []
     node_names = {node.name for node in index.nodes}
-    outputs = set(index.outputs)
+    renamed: dict[int, dict[str, str]] = {}
     for part in parts:
         device = device_of(plan.slices[part.number].state)
         values = [crossings.value_for(name, device) for name in part.tensors]
-        _add_transfers(crossings, calls, node_names)
-        for name in part.outputs:
-            crossings.homes[name] = device
-            is_moved = name in outputs and crossings.leaves_home(name)
-            crossings.base[name] = _free_name(f"{name}@{device}", crossings.taken) if is_moved else name
-            if is_moved:
-                crossings.taken.discard(name)
-        if part.is_inline:
-            renamed = dict(zip(part.tensors, values, strict=True))
-            renamed |= {name: crossings.base[name] for name in part.outputs}
-            calls.extend((part.number, renamed_node(index.nodes[at], renamed)) for at in part.positions)
-            continue
+        numbers += _add_transfers(crossings, graph, node_names)
+        _place_outputs(crossings, part, device, index)
         made = [crossings.base[name] for name in part.outputs]
+        renamed[part.number] = dict(zip((*part.tensors, *part.outputs), (*values, *made), strict=True))
         node_name = _free_name(names[part.number], node_names)
-        call = helper.make_node(names[part.number], [*values, *part.parameters], made, node_name, domain=DOMAIN)
-        calls.append((part.number, call))
-    for name in outputs & crossings.homes.keys() - set(index.inputs):
-        crossings.output_value(name)
-    _add_transfers(crossings, calls, node_names)
+        graph.call(names[part.number], node_name, [*values, *part.parameters], made)
+        numbers.append(part.number)
+    for name in index.outputs:
+        if name in crossings.homes and name not in index.inputs:
+            crossings.output_value(name)
+    numbers += _add_transfers(crossings, graph, node_names)
+    inline = {part.number: part for part in parts if part.is_inline}
+    calls: list[_Call] = []
+    for number, call in zip(numbers, graph.nodes(), strict=True):
+        if number in inline:
+            nodes = (index.nodes[at] for at in inline[number].positions)
+            calls.extend((number, renamed_node(node, renamed[number])) for node in nodes)
+        else:
+            calls.append((number, call))
     return calls, crossings.origins
+
+
+def _place_outputs(crossings: Crossings, part: _Part, device: str, index: ModelIndex) -> None:
+    """Say where the slice's tensors are made and under which name; a model output that moves gets its own later."""
+    for name in part.outputs:
+        crossings.homes[name] = device
+        is_moved = name in index.outputs and crossings.leaves_home(name)
+        crossings.base[name] = _free_name(f"{name}@{device}", crossings.taken) if is_moved else name
+        if is_moved:
+            crossings.taken.discard(name)
 
 
 def _free_name(wanted: str, taken: set[str]) -> str:
@@ -271,26 +283,15 @@ def _free_name(wanted: str, taken: set[str]) -> str:
     return name
 
 
-def _add_transfers(crossings: Crossings, calls: list[_Call], node_names: set[str]) -> None:
-    """Put the transfers that were asked for since the last time after the calls so far."""
-    for crossing in crossings.made:
-        calls.append((None, _transfer(crossing, _free_name(f"transfer/{crossing.value}", node_names))))
+def _add_transfers(crossings: Crossings, graph: OuterGraph, node_names: set[str]) -> list[None]:
+    """Put the transfers that were asked for since the last time after the calls so far; one None for each."""
+    asked = list(crossings.made)
     crossings.made.clear()
-
-
-def _transfer(crossing: Crossing, name: str) -> onnx.NodeProto:
-    call = helper.make_node(
-        TRANSFER,
-        [crossing.source_value],
-        [crossing.value],
-        name,
-        domain=DOMAIN,
-        source=crossing.source,
-        destination=crossing.destination,
-        bytes=crossing.bytes,
-    )
-    set_metadata(call.metadata_props, {"mosaic.tensor": crossing.tensor})
-    return call
+    for one in asked:
+        words: dict[str, str | int] = {"source": one.source, "destination": one.destination, "bytes": one.bytes}
+        name = _free_name(f"transfer/{one.value}", node_names)
+        graph.call(TRANSFER, name, [one.source_value], [one.value], **words)
+    return [None] * len(asked)
 
 
 def _transfer_function(model: onnx.ModelProto) -> onnx.FunctionProto:
@@ -306,11 +307,12 @@ def _transfer_function(model: onnx.ModelProto) -> onnx.FunctionProto:
     )
 
 
-def _tag(calls: Sequence[_Call], profile: Profile, plan: Plan, configuration: str) -> None:
+def _tag(calls: Sequence[_Call], origins: Mapping[str, str], profile: Profile, plan: Plan, configuration: str) -> None:
     """Say on every call (and node of a slice that is none) where it runs, and as which stage."""
     for number, call in calls:
         if number is None:
             destination = next(each.s.decode() for each in call.attribute if each.name == "destination")
+            set_metadata(call.metadata_props, {"mosaic.tensor": origins[call.output[0]]})
             if destination != HOST:
                 set_metadata(call.metadata_props, {"layer_ann": layer_annotation(destination)})
             continue

@@ -59,8 +59,17 @@ def cut_optimised(
     if not all(keys):
         return None
     extractor = Extractor(optimised.model, optimised.folder)
-    cut = [extractor.extract(each) for each in keys]
+    folded = {value.name for value in graph.output} & set(extractor.index.weights)
+    cut = [_extract(extractor, own, [n for n in names if n in folded]) for own, names in zip(keys, made, strict=True)]
     return tuple(SliceModel(one.model, one.folder, one.inputs, one.outputs, is_optimised=True) for one in cut)
+
+
+def _extract(extractor: Extractor, keys: Sequence[str], folded: Sequence[str]) -> SliceModel:
+    """One slice, with the outputs that optimising made weights of: no node is left to say whose they are."""
+    if not folded:
+        return extractor.extract(keys)
+    needed = extractor.index.needed_outside(extractor.index.positions(keys))
+    return extractor.extract(keys, [*needed, *folded])
 
 
 def _rename_inner(graph: onnx.GraphProto, prefix: str) -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -95,6 +98,30 @@ def test_partitioning_leaves_the_model_untouched_and_gives_the_same_twice() -> N
     first = partition(model, *plan_for(THREE)).SerializeToString(deterministic=True)
     assert partition(model, *plan_for(THREE)).SerializeToString(deterministic=True) == first
     assert model.SerializeToString() == before
+
+
+SEVERAL_OUTPUTS = """
+import hashlib
+from tests.unit.passes.models import from_text
+from tests.unit.passes.test_rewrite import OWN_MEMORY, partition, plan_for
+names = "pqrstuvw"
+nodes = " ".join(f"[n{name}] {name} = Relu(x)" for name in names)
+outputs = ", ".join(f"float[2] {name}" for name in names)
+moves = [("x", "host", "gpu0"), *((name, "gpu0", "host") for name in names)]
+plan = plan_for([("gpu0", [f"n{name}" for name in names])], moves, OWN_MEMORY)
+made = partition(from_text(f"g (float[2] x) => ({outputs}) {{ {nodes} }}"), *plan)
+print(hashlib.sha256(made.SerializeToString(deterministic=True)).hexdigest())
+"""
+
+
+def test_another_process_gives_the_same_bytes() -> None:
+    digests = set()
+    for seed in ("1", "2"):
+        environment = {**os.environ, "PYTHONHASHSEED": seed}
+        command = [sys.executable, "-c", SEVERAL_OUTPUTS]
+        root = Path(__file__).parents[3]
+        digests.add(subprocess.run(command, env=environment, cwd=root, check=True, capture_output=True).stdout)
+    assert len(digests) == 1
 
 
 def test_a_partitioned_model_can_be_partitioned_again() -> None:
