@@ -85,6 +85,24 @@ def test_a_slice_that_optimising_leaves_empty_keeps_the_portable_slices() -> Non
     assert TUNE(model, None, plan_of(parts, ["cpu"] * 3), slices) == slices
 
 
+def test_an_output_that_the_runtime_folds_stays_with_the_slice_that_makes_it() -> None:
+    model = onnx.parser.parse_model("""
+        <ir_version: 9, opset_import: ["" : 17]>
+        g (float[2] x) => (float[2] y, int64[1] s) <float[2] w = {1, 2}> {
+            [first] a = Add (x, w)
+            [shape] s = Shape (w)
+            [second] y = MatMul (a, q)
+        }""")
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.eye(2, dtype=np.float32), "q"))
+    model = onnx.shape_inference.infer_shapes(model)
+    parts = [["first", "shape"], ["second"]]
+    first, second = TUNE(model, None, plan_of(parts, ["cpu", "cpu"]), cut(model, parts))
+    assert first.is_optimised
+    assert "s" in first.outputs
+    assert second.outputs == ("y",)
+    assert BACKEND.load(first, DEVICE).run({"x": np.ones(2, np.float32)})["s"] == [2]
+
+
 def test_slices_of_different_devices_are_left_alone() -> None:
     model, parts = two_convolutions(), [["c1", "r1"], ["c2", "r2"]]
     slices = cut(model, parts)
