@@ -285,8 +285,18 @@ def _check_node(walk: _Walk, node: onnx.NodeProto, where: str, depth: int) -> No
     _check_unique((attribute.name for attribute in node.attribute), "attribute", f"node {word} of {where}")
     for attribute in node.attribute:
         _check_attribute(walk, attribute, f"node {word}")
+    if node.op_type == "EPContext":
+        _check_compiled(walk, node, word)
     for graph in subgraphs(node):
         _check_graph(walk, graph, f"graph {graph.name!r} in node {word}", depth + 1)
+
+
+def _check_compiled(walk: _Walk, node: onnx.NodeProto, word: str) -> None:
+    """A node that a provider compiled may name a file with its code: that lies in the model's folder too."""
+    values = {attribute.name: attribute for attribute in node.attribute}
+    if "ep_cache_context" in values and "embed_mode" in values and values["embed_mode"].i == 0:
+        location = values["ep_cache_context"].s.decode(errors="replace")
+        walk.tensors.check_file(location, f"node {word}")
 
 
 def _check_attribute(walk: _Walk, attribute: onnx.AttributeProto, where: str) -> None:

@@ -6,6 +6,7 @@ must be refused is ``{"error": message, "hint": hint}``; running out of memory i
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
@@ -108,7 +109,8 @@ def _limit(memory_limit_bytes: int) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     _, hard = resource.getrlimit(resource.RLIMIT_AS)
     wanted = memory_limit_bytes if hard == resource.RLIM_INFINITY else min(memory_limit_bytes, hard)
-    resource.setrlimit(resource.RLIMIT_AS, (wanted, hard))
+    with contextlib.suppress(ValueError, OSError):  # some systems have the limit and refuse to set it
+        resource.setrlimit(resource.RLIMIT_AS, (wanted, hard))
 
 
 def main() -> int:

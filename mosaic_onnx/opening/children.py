@@ -94,7 +94,10 @@ def _kill_group(child: subprocess.Popen[bytes]) -> None:
 def _environment() -> dict[str, str]:
     """The child finds this very package, never one in the current folder (``-P``), and starts no thread pools."""
     package_parent = str(Path(__file__).resolve().parents[2])
-    return {**os.environ, "PYTHONPATH": package_parent, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+    # An empty entry would mean the current folder, where a hostile model's neighbours lie.
+    given = [place for place in os.environ.get("PYTHONPATH", "").split(os.pathsep) if os.path.isabs(place)]
+    path = os.pathsep.join([package_parent, *given])
+    return {**os.environ, "PYTHONPATH": path, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
 
 
 def _status(status: int) -> str:

@@ -139,7 +139,7 @@ class TensorChecker:
         words = _entry_words(tensor, what)
         offset, length = _number(words, "offset", what), _number(words, "length", what)
         location = words.get("location", "")
-        file_bytes = self._external_file_bytes(location, what)
+        file_bytes = self.check_file(location, what)
         needed = tensor_bytes(tensor.data_type, tuple(tensor.dims))
         start = offset or 0
         stored = needed if length is None else length
@@ -152,8 +152,12 @@ class TensorChecker:
             )
         self.external_bytes += stored
 
-    def _external_file_bytes(self, location: str, what: str) -> int:
-        """Size of an external file; it must lie inside the folder, be regular, and have no other name."""
+    def check_file(self, location: str, what: str) -> int:
+        """Size of an external file, which must lie inside the folder, be regular, and have no other name.
+
+        Raises:
+            ModelError: it does not.
+        """
         if location in self._file_bytes:
             return self._file_bytes[location]
         hint = "external data must lie in the model's folder or below, as a regular file of its own"

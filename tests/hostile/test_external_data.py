@@ -168,3 +168,17 @@ def test_external_data_is_looked_at_wherever_a_tensor_may_stand(
 ) -> None:
     error = refuse(save(build(external("../outside.bin")), tmp_path), "'w'|the tensor")
     assert "external data" in error.message
+
+
+def test_a_compiled_node_whose_code_lies_outside_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "outside.bin").write_bytes(bytes(8))
+    folder = tmp_path / "model"
+    folder.mkdir()
+    model = relu_model()
+    model.opset_import.add(domain="com.microsoft", version=1)
+    words = {"embed_mode": 0, "ep_cache_context": "../outside.bin"}
+    node = helper.make_node("EPContext", ["x"], ["z"], "compiled", domain="com.microsoft", **words)
+    model.graph.node.append(node)
+    refuse(
+        save(model, folder), r"'compiled' \(com\.microsoft::EPContext\) has its external data at '\.\./outside\.bin'"
+    )
