@@ -60,7 +60,7 @@ def devices(
     for device in found.devices:
         voice.result(device.name)
     voice.emit(
-        "mosaic-onnx/devices/1",
+        "mosaic-onnx/device-list/1",
         {
             "devices": [dataclasses.asdict(device) for device in found.devices],
             "default": [device.name for device in found.chosen],
