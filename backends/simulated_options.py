@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from math import isfinite
 
 from mosaic_onnx.devices import Device, OptionValue
@@ -86,51 +87,57 @@ _LINES = ("copy_in", "copy_out")
 
 
 def read_options(device: Device) -> SimulatedOptions:
-    """The device's options.
+    """The device's options; the same device is read once, since costs are asked for by layer.
 
     Raises:
         UsageError: an option is unknown or its value does not fit; the message names device and option.
     """
+    options = tuple((key, type(value), value) for key, value in device.options.items())
+    return _read(device.name, options, tuple(level.name for level in device.levels))
+
+
+@lru_cache(maxsize=64)
+def _read(device: str, given: tuple[tuple[str, type, OptionValue], ...], levels: tuple[str, ...]) -> SimulatedOptions:
+    """The same from what decides it; types stand beside the values, since 1 and True are equal."""
     rates: dict[str, float] = {}
     lines: dict[str, dict[str, float]] = {}
     plain: dict[str, object] = {}
-    for key, value in device.options.items():
+    for key, _, value in given:
         table, _, inner = key.partition(".")
         if key.startswith(_RATE) and inner in MAC_CLASSES:
-            rates[inner] = _number(device.name, key, value)
+            rates[inner] = _number(device, key, value)
         elif table in _LINES and inner in ("seconds_per_byte", "seconds"):
-            lines.setdefault(table, {})[inner] = _number(device.name, key, value)
+            lines.setdefault(table, {})[inner] = _number(device, key, value)
         elif key in _NUMBERS:
-            plain[key] = _number(device.name, key, value)
+            plain[key] = _number(device, key, value)
         elif key in _WHOLE:
-            plain[key] = _whole(device.name, key, value)
+            plain[key] = _whole(device, key, value)
         elif key in _FLAGS or key == "level":
-            plain[key] = _typed(device.name, key, value, bool if key in _FLAGS else str)
+            plain[key] = _typed(device, key, value, bool if key in _FLAGS else str)
         elif key in _LISTS:
             plain[key] = frozenset(filter(None, str(value).split(",")))
         else:
-            raise _unknown(device.name, key)
+            raise _unknown(device, key)
     options = SimulatedOptions(
         seconds_per_gmac=rates,
         copy_in=CopyLine(**lines["copy_in"]) if "copy_in" in lines else None,
         copy_out=CopyLine(**lines["copy_out"]) if "copy_out" in lines else None,
         **plain,  # type: ignore[arg-type]  # each checked above
     )
-    _check(device, options)
+    _check(device, levels, options)
     return options
 
 
-def _check(device: Device, options: SimulatedOptions) -> None:
+def _check(device: str, levels: tuple[str, ...], options: SimulatedOptions) -> None:
     if options.overlap < 1:
-        raise UsageError(f"device {device.name}: overlap = {options.overlap} is below 1", "1 means no overlap")
+        raise UsageError(f"device {device}: overlap = {options.overlap} is below 1", "1 means no overlap")
     if (options.copy_in is None) != (options.copy_out is None):
         raise UsageError(
-            f"device {device.name}: one of copy_in and copy_out is missing",
+            f"device {device}: one of copy_in and copy_out is missing",
             "a device with its own memory has both; one that shares host's has neither",
         )
-    names = [level.name for level in device.levels]
-    if options.level and options.level not in names:
-        raise UsageError(f"device {device.name}: level {options.level!r} is unknown", f"levels: {', '.join(names)}")
+    if options.level and options.level not in levels:
+        raise UsageError(f"device {device}: level {options.level!r} is unknown", f"levels: {', '.join(levels)}")
 
 
 def _number(device: str, key: str, value: OptionValue) -> float:

@@ -10,6 +10,7 @@ from pathlib import Path
 import onnx
 
 from mosaic_onnx.backends.base import Array, CostSource, SliceModel
+from mosaic_onnx.budgeting import Budgeting
 from mosaic_onnx.cache import Cache
 from mosaic_onnx.constraints import Constraints, constrain
 from mosaic_onnx.errors import ModelError
@@ -26,16 +27,19 @@ from mosaic_onnx.passes.deliver import (
     contest_by_prediction,
     single_device_plan,
 )
+from mosaic_onnx.passes.estimate import cost_table
 from mosaic_onnx.passes.layerize import Granularity, layerize
 from mosaic_onnx.passes.normalise import Normalised, normalise
 from mosaic_onnx.passes.profile import ProfileOptions, profile_model
 from mosaic_onnx.passes.refine import Refine, Refined
-from mosaic_onnx.passes.rewrite import slice_models
+from mosaic_onnx.passes.rewrite import Extractor, slice_models
 from mosaic_onnx.passes.segments import Choice, SegmentsMeasured, measure_segments
 from mosaic_onnx.passes.tune import Tune
 from mosaic_onnx.passes.verify import Verifiable, Verify
 from mosaic_onnx.planner.request import Request
 from mosaic_onnx.plans import Plan
+from mosaic_onnx.precision.report import Precision
+from mosaic_onnx.precision.samples import gather_samples, read_samples
 from mosaic_onnx.profiles import Profile
 from mosaic_onnx.proof.report import VerifyReport
 from mosaic_onnx.reference import Reference
@@ -64,6 +68,7 @@ class Recipe:
         granularity: what one layer is.
         fallback: deliver a single device where the plan is not faster (do no harm).
         cache: where measurements are kept; None measures everything anew.
+        samples: a file of sample inputs, for a request with ``max_error``; None for ``inputs``, or drawn ones.
     """
 
     request: Request = field(default_factory=Request)
@@ -74,6 +79,7 @@ class Recipe:
     granularity: Granularity = "fused"
     fallback: bool = True
     cache: Cache | None = None
+    samples: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -119,6 +125,7 @@ class Compiled:
         tuned: the same as they run best on this machine.
         proof: that they compute what the uncut model computes.
         single_predicted: seconds by device that can run the whole model, as the simulator predicts them.
+        precision: what came of a budget of errors; None where none was given.
     """
 
     prepared: Prepared
@@ -131,6 +138,7 @@ class Compiled:
     tuned: tuple[SliceModel, ...]
     proof: VerifyReport
     single_predicted: Mapping[str, float] = field(default_factory=dict)
+    precision: Precision | None = None
 
 
 def prepare(path: Path, recipe: Recipe, note: Note = say_nothing) -> Prepared:
@@ -145,8 +153,15 @@ def prepare(path: Path, recipe: Recipe, note: Note = say_nothing) -> Prepared:
     for text in (*normalised.defaults, *normalised.notes):
         note(text)
     model = normalised.model
-    inputs = make_inputs(model, recipe.seed) if recipe.inputs is None else read_inputs(recipe.inputs, model)
+    inputs = _inputs(model, recipe)
     return Prepared(opened, normalised, layerize(normalised, recipe.granularity), inputs)
+
+
+def _inputs(model: onnx.ModelProto, recipe: Recipe) -> Mapping[str, Array]:
+    """What the model is measured with: given inputs, else the first sample, else drawn ones."""
+    if recipe.inputs is not None:
+        return read_inputs(recipe.inputs, model)
+    return make_inputs(model, recipe.seed) if recipe.samples is None else read_samples(recipe.samples, model)[0]
 
 
 def measure(prepared: Prepared, selection: Selection, recipe: Recipe, progress: Progress | None = None) -> Profile:
@@ -232,6 +247,8 @@ def compile_model(
     """
     prepared = prepare(path, recipe, note)
     profile = constrain(measure(prepared, selection, recipe, progress), recipe.constraints)
+    if recipe.request.max_error is not None:
+        return _compile_within_budget(prepared, selection, recipe, profile, note, progress)
     refined = refine(prepared, selection, recipe, profile)
     if not refined.is_settled:
         note(f"the plan still changed after {refined.round_count} rounds of measuring its slices")
@@ -246,24 +263,79 @@ def compile_model(
     )
 
 
+def _compile_within_budget(
+    prepared: Prepared,
+    selection: Selection,
+    recipe: Recipe,
+    profile: Profile,
+    note: Note,
+    progress: Progress | None,
+) -> Compiled:
+    """As ``compile_model`` from the profile on: only what is measured to keep the budget of errors is delivered."""
+    budgeting = _budgeting(prepared, selection, recipe, note)
+
+    def make_plan(searched: Profile, limit: float) -> Refined:
+        request = replace(recipe.request, max_error=limit if limit < float("inf") else None)
+        return refine(prepared, selection, replace(recipe, request=request), searched)
+
+    profile = budgeting.measure_errors(profile, progress)
+    kept = budgeting.keep(profile, make_plan)
+    profile = replace(kept.refined.profile, layers=profile.layers)
+    demanded = recipe.constraints.as_fields() | {"max_error": budgeting.budget}
+    planned = replace(kept.refined.plan, constraints=demanded)
+    candidates = _candidates(prepared, selection, profile, planned)
+    errors = budgeting.judge(candidates)
+    judged = _contest(prepared, selection, recipe, errors.within, note, errors.refused)
+    chosen = next(one for one in candidates if one.name == judged.winner)
+    proof = prove(prepared, selection, chosen, budgeting.budget)
+    precision = budgeting.report(kept, errors, chosen, profile)
+    alone = {one.name: one.plan.predicted.seconds for one in candidates if one.name != PLAN}
+    cut = chosen.slices, chosen.tuned
+    return Compiled(prepared, selection, profile, planned, judged, chosen.plan, *cut, proof, alone, precision)
+
+
+def _budgeting(prepared: Prepared, selection: Selection, recipe: Recipe, note: Note) -> Budgeting:
+    """The model under the recipe's budget of errors, with its samples."""
+    normalised = prepared.normalised
+    samples = gather_samples(
+        normalised.model,
+        normalised.folder,
+        prepared.inputs,
+        file=recipe.samples,
+        inputs_file=recipe.inputs,
+        seed=recipe.seed,
+    )
+    note(f"errors are measured on {len(samples.runs)} samples: {samples.origin}")
+    budget = 0.0 if recipe.request.max_error is None else recipe.request.max_error
+    sha256 = prepared.opened.sha256
+    return Budgeting(normalised, prepared.graph, selection, samples, budget, recipe.cache, sha256)
+
+
 def _candidates(prepared: Prepared, selection: Selection, profile: Profile, planned: Plan) -> tuple[Candidate, ...]:
     """The plan, and each device that can run the whole model alone."""
-    plans = {PLAN: planned}
+    plans, table = {PLAN: planned}, cost_table(profile)
     for device in selection.chosen:
-        alone = single_device_plan(profile, device.name, planned)
+        alone = single_device_plan(profile, device.name, planned, table)
         if alone is not None:
             plans[device.name] = alone
     model, folder = prepared.normalised.model, prepared.normalised.folder
+    extractor = Extractor(model, folder)
     tune = Tune(selection.by_name, selection.backends)
-    candidates = []
-    for name, plan in plans.items():
-        slices = slice_models(model, folder, plan, profile)
-        candidates.append(Candidate(name, plan, slices, tune(model, folder, plan, slices)))
-    return tuple(candidates)
+
+    def cut(plan: Plan) -> tuple[tuple[SliceModel, ...], tuple[SliceModel, ...]]:
+        slices = slice_models(model, folder, plan, profile, extractor)
+        return slices, tune(model, folder, plan, slices, extractor)
+
+    return tuple(Candidate(name, plan, cut) for name, plan in plans.items())
 
 
 def _contest(
-    prepared: Prepared, selection: Selection, recipe: Recipe, candidates: tuple[Candidate, ...], note: Note
+    prepared: Prepared,
+    selection: Selection,
+    recipe: Recipe,
+    candidates: tuple[Candidate, ...],
+    note: Note,
+    refused: Mapping[str, str] | None = None,
 ) -> Contest:
     """Which candidate is delivered."""
     refusal = _why_no_fallback(recipe)
@@ -271,9 +343,10 @@ def _contest(
         note(f"do-no-harm is off: {refusal}")
     stated = [device.name for device in selection.chosen if _is_stated(selection, device.backend)]
     if recipe.request.objective != "latency" or stated:
-        judged = contest_by_prediction(candidates)
+        judged = contest_by_prediction(candidates, refused)
     else:
-        judged = contest(candidates, selection.by_name, selection.backends, prepared.inputs, prepared.outputs)
+        places = selection.by_name, selection.backends
+        judged = contest(candidates, *places, prepared.inputs, prepared.outputs, refused=refused)
     if refusal and PLAN not in judged.failed:
         return replace(judged, winner=PLAN, reason=f"do-no-harm is off: {refusal} ({judged.reason})")
     return judged
@@ -291,7 +364,7 @@ def _is_stated(selection: Selection, backend: str) -> bool:
     return isinstance(selection.backends.get(backend), CostSource)
 
 
-def prove(prepared: Prepared, selection: Selection, chosen: Candidate) -> VerifyReport:
+def prove(prepared: Prepared, selection: Selection, chosen: Candidate, budget: float | None = None) -> VerifyReport:
     """Every slice and the whole against the uncut, unoptimised model."""
     normalised = prepared.normalised
 
@@ -310,4 +383,4 @@ def prove(prepared: Prepared, selection: Selection, chosen: Candidate) -> Verify
             inputs=prepared.inputs,
             tuned=opened(chosen.tuned) if chosen.is_tuned else None,
         )
-        return Verify()(work)
+        return Verify(budget=budget)(work)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from types import MappingProxyType
 from typing import Literal
 
 from mosaic_onnx.devices import Device
@@ -12,11 +13,15 @@ from mosaic_onnx.devices import Device
 Source = Literal["measured", "modelled", "simulated"]
 HOST = "host"
 """Where the model's inputs and outputs live; no device bears this name."""
+_NOTHING: Mapping[str, object] = MappingProxyType({})
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Cost:
-    """What one layer costs in one state; the ``*_bytes`` override the layer's own where given."""
+    """What one layer costs in one state; the ``*_bytes`` override the layer's own where given.
+
+    There is one for every layer and state, up to millions: it is kept small.
+    """
 
     seconds: float
     joules: float | None = None
@@ -25,7 +30,7 @@ class Cost:
     activation_bytes: int | None = None
     error: float | None = None
     source: Source = "measured"
-    meta: Mapping[str, object] = field(default_factory=dict)
+    meta: Mapping[str, object] = field(default_factory=lambda: _NOTHING)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import onnx
 
-from mosaic_onnx.backends.base import Backend, CostSource
+from mosaic_onnx.backends.base import Backend, CostSource, LayerFacts
 from mosaic_onnx.devices import Device
 from mosaic_onnx.errors import BackendError
 from mosaic_onnx.facts import layer_facts
@@ -79,7 +79,15 @@ def annotate(
     Raises:
         BackendError: a device's backend is not here.
     """
-    found = {device.name: refusals(normalised, graph, device, backend_of(device, backends)) for device in devices}
+    found: dict[str, dict[int, str]] = {}
+    facts: tuple[LayerFacts, ...] = ()
+    for device in devices:
+        backend = backend_of(device, backends)
+        if isinstance(backend, CostSource):
+            facts = facts or layer_facts(graph, normalised.model)
+            found[device.name] = _stated_refusals(facts, device, backend)
+        else:
+            found[device.name] = refusals(normalised, graph, device, backend)
     if options is not None:
         subject, ticker = open_subject(normalised.model, normalised.folder, graph, options), Ticker(progress)
         for device in devices:
@@ -109,11 +117,7 @@ def backend_of(device: Device, backends: Mapping[str, Backend]) -> Backend:
 
 
 def refusals(normalised: Normalised, graph: LayerGraph, device: Device, backend: Backend) -> dict[int, str]:
-    """By layer, why a device cannot run it, as far as its backend tells without compiling."""
-    if isinstance(backend, CostSource):
-        facts = layer_facts(graph, normalised.model)
-        costs = [backend.layer_cost(one, device, device.states[-1]) for one in facts]
-        return {index: cost for index, cost in enumerate(costs) if isinstance(cost, str)}
+    """By layer, why a device that is measured cannot run it, as far as its backend tells without compiling."""
     model = normalised.model
     nodes = dict(zip(node_keys(model.graph), model.graph.node, strict=True))
     functions = {function_key(function): function for function in model.functions}
@@ -125,6 +129,12 @@ def refusals(normalised: Normalised, graph: LayerGraph, device: Device, backend:
                 refused[index] = f"{nodes[key].op_type} ({key}): {reason}"
                 break
     return refused
+
+
+def _stated_refusals(facts: Sequence[LayerFacts], device: Device, backend: CostSource) -> dict[int, str]:
+    """By layer, why a described device cannot run it."""
+    costs = (backend.layer_cost(one, device, device.states[-1]) for one in facts)
+    return {index: cost for index, cost in enumerate(costs) if isinstance(cost, str)}
 
 
 def _leaves(node: onnx.NodeProto, functions: Mapping[FunctionKey, onnx.FunctionProto]) -> Iterator[onnx.NodeProto]:

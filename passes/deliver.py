@@ -5,11 +5,13 @@ Simulated devices are judged by the simulator's figures, not by a stopwatch: the
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from mosaic_onnx.backends.base import Array, Backend, SliceModel
+from mosaic_onnx.costs import CostTable
 from mosaic_onnx.devices import Device, device_of
 from mosaic_onnx.errors import BackendError, InfeasibleError
 from mosaic_onnx.interleaved import Ratio, Timings, measure_interleaved
@@ -21,6 +23,7 @@ from mosaic_onnx.runtime.executor import Executor, open_program
 
 PLAN = "plan"
 """The name of the plan among the candidates; the others bear their device's name."""
+Slices = tuple[SliceModel, ...]
 
 
 @dataclass(frozen=True)
@@ -30,14 +33,26 @@ class Candidate:
     Attributes:
         name: ``plan``, or the device that runs the whole model.
         plan: its plan.
-        slices: its slices, in the plan's order.
-        tuned: the same as they run best on this machine (``passes.tune``).
+        cut: gives the plan's slices, portable and tuned; asked once, and only for what runs: it copies the model.
     """
 
     name: str
     plan: Plan
-    slices: tuple[SliceModel, ...]
-    tuned: tuple[SliceModel, ...]
+    cut: Callable[[Plan], tuple[Slices, Slices]]
+
+    @cached_property
+    def _cut(self) -> tuple[Slices, Slices]:
+        return self.cut(self.plan)
+
+    @property
+    def slices(self) -> Slices:
+        """The plan's slices, in its order."""
+        return self._cut[0]
+
+    @property
+    def tuned(self) -> Slices:
+        """The same as they run best on this machine (``passes.tune``)."""
+        return self._cut[1]
 
     @property
     def is_tuned(self) -> bool:
@@ -77,18 +92,19 @@ class Effort:
     budget_s: float = 12.0
 
 
-def single_device_plan(profile: Profile, device: str, like: Plan) -> Plan | None:
+def single_device_plan(profile: Profile, device: str, like: Plan, table: CostTable | None = None) -> Plan | None:
     """The whole model on one device at its highest level; None where it cannot run every layer or has no room.
 
     Args:
         profile: what was measured.
         device: its name.
         like: the plan whose objective it is compared under.
+        table: the profile's cost table, where it is made already.
     """
     state = max(index for index, name in enumerate(profile.states) if device_of(name) == device)
     whole = (Placed(tuple(range(len(profile.layers))), state),)
     try:
-        return plan_of_slices(profile, Request(objective=like.objective), f"single device {device}", whole)
+        return plan_of_slices(profile, Request(objective=like.objective), f"single device {device}", whole, table)
     except InfeasibleError:
         return None
 
@@ -100,6 +116,7 @@ def contest(
     inputs: Mapping[str, Array],
     outputs: Sequence[str],
     effort: Effort | None = None,
+    refused: Mapping[str, str] | None = None,
 ) -> Contest:
     """Run the candidates in turn and say which to deliver.
 
@@ -113,12 +130,13 @@ def contest(
         inputs: the model's inputs.
         outputs: the names of the model's outputs.
         effort: how long to measure.
+        refused: candidates that may not be delivered, with the reason; they do not run.
 
     Raises:
         BackendError: no candidate runs.
     """
     effort = effort or Effort()
-    failed: dict[str, str] = {}
+    failed: dict[str, str] = dict(refused or {})
     with ExitStack() as stack:
         running: dict[str, Executor] = {}
         for one in candidates:
@@ -143,7 +161,7 @@ def _judged(timings: Timings, failed: Mapping[str, str]) -> Contest:
     singles = [name for name in timings.seconds if name != PLAN]
     if PLAN not in timings.seconds:
         best = min(singles, key=timings.median_s)
-        return Contest(best, f"the plan could not run: {failed[PLAN]}", timings, failed=failed)
+        return Contest(best, f"the plan is not delivered: {failed[PLAN]}", timings, failed=failed)
     if not singles:
         return Contest(PLAN, "no single device can run the whole model", timings, failed=failed)
     best = min(singles, key=timings.median_s)
@@ -157,17 +175,24 @@ def _judged(timings: Timings, failed: Mapping[str, str]) -> Contest:
     return Contest(best, f"the plan measured {ratio.value - 1:.1%} slower than {best} alone", timings, ratio, failed)
 
 
-def contest_by_prediction(candidates: Sequence[Candidate]) -> Contest:
+def contest_by_prediction(candidates: Sequence[Candidate], refused: Mapping[str, str] | None = None) -> Contest:
     """Judge by the simulator's figures: for simulated devices, and for objectives that no clock measures."""
+    failed = dict(refused or {})
     figures = {one.name: _predicted(one.plan) for one in candidates}
     singles = [name for name in figures if name != PLAN]
     best = min(singles, key=figures.__getitem__) if singles else PLAN
     if best == PLAN:
-        return Contest(PLAN, "no single device can run the whole model")
+        return Contest(PLAN, "no single device can run the whole model", failed=failed)
+    if PLAN not in figures:
+        return Contest(best, f"the plan is not delivered: {failed[PLAN]}", failed=failed)
     if figures[PLAN] < figures[best] * (1 - TOLERANCE):
         share = 1 - figures[PLAN] / figures[best]
-        return Contest(PLAN, f"predicted (not measured) {share:.1%} better than {best}, the best single device")
-    return Contest(best, f"the plan is predicted (not measured) to be no better than {best} alone: the simpler one")
+        return Contest(
+            PLAN, f"predicted (not measured) {share:.1%} better than {best}, the best single device", failed=failed
+        )
+    return Contest(
+        best, f"the plan is predicted (not measured) to be no better than {best} alone: the simpler one", failed=failed
+    )
 
 
 def _predicted(plan: Plan) -> float:

@@ -134,22 +134,28 @@ def _layer_errors(profile: Profile) -> Floats | None:
 def _layer_bytes(profile: Profile) -> tuple[Ints, Ints, Ints]:
     """[L, S] bytes of parameters, workspace and activations: the layer's, unless the state's cost says otherwise."""
     index = {state: s for s, state in enumerate(profile.states)}
-    shape = 3, len(profile.layers), len(index)
-    filled = np.empty(shape, dtype=np.int64)
-    for number, layer in enumerate(profile.layers):
+    shape = len(profile.layers), len(index)
+    rows: tuple[list[list[int]], list[list[int]], list[list[int]]] = ([], [], [])
+    for layer in profile.layers:
         activations = layer.activation_bytes
         if activations is None:
             activations = sum(profile.tensor_bytes[name] for name in layer.outputs)
-        own = layer.parameter_bytes, layer.workspace_bytes, activations
-        filled[:, number] = np.array(own)[:, None]
+        parameters, workspace, sums = (
+            [own] * len(index) for own in (layer.parameter_bytes, layer.workspace_bytes, activations)
+        )
         for state, cost in layer.cost.items():
-            if cost is not None:
-                given = cost.parameter_bytes, cost.workspace_bytes, cost.activation_bytes
-                if given != (None, None, None):
-                    filled[:, number, index[state]] = [
-                        default if value is None else value for default, value in zip(own, given, strict=True)
-                    ]
-    return filled[0], filled[1], filled[2]
+            if cost is None:
+                continue
+            if cost.parameter_bytes is not None:
+                parameters[index[state]] = cost.parameter_bytes
+            if cost.workspace_bytes is not None:
+                workspace[index[state]] = cost.workspace_bytes
+            if cost.activation_bytes is not None:
+                sums[index[state]] = cost.activation_bytes
+        for kept, row in zip(rows, (parameters, workspace, sums), strict=True):
+            kept.append(row)
+    made = [np.array(kept, dtype=np.int64).reshape(shape) for kept in rows]
+    return made[0], made[1], made[2]
 
 
 def _groups(layers: Sequence[ProfileLayer]) -> Ints:

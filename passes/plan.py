@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from mosaic_onnx.constraints import Constraints, constrain
+from mosaic_onnx.costs import CostTable
 from mosaic_onnx.errors import InfeasibleError
 from mosaic_onnx.feasibility import check_feasible
 from mosaic_onnx.passes.estimate import cost_table
@@ -56,13 +57,22 @@ def _demands(request: Request) -> dict[str, object]:
     return demands
 
 
-def plan_of_slices(profile: Profile, request: Request, method: str, proposal: Proposal) -> Plan:
+def plan_of_slices(
+    profile: Profile, request: Request, method: str, proposal: Proposal, table: CostTable | None = None
+) -> Plan:
     """The plan of slices that somebody chose, with the simulator's word on it.
+
+    Args:
+        profile: what was measured.
+        request: what is asked.
+        method: who chose, in words.
+        proposal: what was chosen.
+        table: the profile's cost table, where it is made already: of a large model it takes seconds.
 
     Raises:
         InfeasibleError: they break a constraint of the profile.
     """
-    table = cost_table(profile)
+    table = table or cost_table(profile)
     plan = plan_of(table, request, method, proposal, simulate(table, proposal, request.schedule))
     return replace(plan, slices=tuple(_with_nodes(profile, item) for item in plan.slices))
 

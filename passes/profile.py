@@ -9,11 +9,13 @@ import contextlib
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from mosaic_onnx.backends.base import (
     Backend,
     CostSource,
     KernelTimer,
+    LayerFacts,
     SetsLevels,
     StatesSwitches,
 )
@@ -120,15 +122,19 @@ class _Profiling:
 
     def _ask(self, backend: CostSource, device: Device) -> None:
         """Costs of a device that is described."""
-        facts = layer_facts(self.graph, self.normalised.model)
         for state in device.states:
-            said = [backend.layer_cost(one, device, state) for one in facts]
+            said = [backend.layer_cost(one, device, state) for one in self._facts]
             costs = {index: cost for index, cost in enumerate(said) if isinstance(cost, Cost)}
             reasons = {index: cost for index, cost in enumerate(said) if isinstance(cost, str)}
             self.stated[state] = StateResult(state, costs, reasons)
         self.copies.extend(backend.copies(device))
         if isinstance(backend, StatesSwitches):
             self.switches.extend(backend.switches(device))
+
+    @cached_property
+    def _facts(self) -> tuple[LayerFacts, ...]:
+        """What a description is asked with."""
+        return layer_facts(self.graph, self.normalised.model)
 
     def _measure(self, subject: Subject, backend: Backend, device: Device) -> None:
         """Costs of a device that is here, at its lowest and its highest level where they can be set."""

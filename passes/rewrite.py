@@ -99,7 +99,9 @@ def extract(
     return Extractor(model, folder).extract(node_keys, outputs)
 
 
-def slice_models(model: onnx.ModelProto, folder: str | None, plan: Plan, profile: Profile) -> tuple[SliceModel, ...]:
+def slice_models(
+    model: onnx.ModelProto, folder: str | None, plan: Plan, profile: Profile, extractor: Extractor | None = None
+) -> tuple[SliceModel, ...]:
     """Each slice of the plan as a model of its own, in the plan's order.
 
     Outputs of the model that are weights, and so made by no node, are given by the first slice.
@@ -109,11 +111,12 @@ def slice_models(model: onnx.ModelProto, folder: str | None, plan: Plan, profile
         folder: where its external data lies.
         plan: whose slices they are.
         profile: whose layers name the nodes.
+        extractor: of this very model and folder, where there is one already: several plans then share an index.
 
     Raises:
         ModelError: profile or plan are not of this model.
     """
-    extractor = Extractor(model, folder)
+    extractor = extractor or Extractor(model, folder)
     keys = [slice_nodes(profile, plan, number) for number in range(len(plan.slices))]
     slices = [extractor.extract(each) for each in keys]
     index = extractor.index

@@ -38,7 +38,12 @@ class Tune:
     backends: Mapping[str, Backend]
 
     def __call__(
-        self, uncut: onnx.ModelProto, folder: str | None, plan: Plan, slices: Sequence[SliceModel]
+        self,
+        uncut: onnx.ModelProto,
+        folder: str | None,
+        plan: Plan,
+        slices: Sequence[SliceModel],
+        extractor: Extractor | None = None,
     ) -> tuple[SliceModel, ...]:
         """The slices as they are best run here: those of runs of one device cut anew, the others as they were.
 
@@ -47,14 +52,15 @@ class Tune:
             folder: where its external data lies.
             plan: whose slices name their nodes.
             slices: the portable ones, in the plan's order.
+            extractor: of ``uncut`` and ``folder``, where there is one already.
         """
         tuned = list(slices)
-        extractor = Extractor(uncut, folder)
         for first, last in runs(plan):
             device = self.devices[device_of(plan.slices[first].state)]
             backend = self.backends.get(device.backend)
             small = sum(_weight_bytes(one) for one in slices[first : last + 1]) <= MOST_BYTES
             if isinstance(backend, Optimises) and small:
+                extractor = extractor or Extractor(uncut, folder)
                 cut = _cut(extractor, plan, first, last, backend, device)
                 tuned[first : last + 1] = cut or slices[first : last + 1]
         return tuple(tuned)

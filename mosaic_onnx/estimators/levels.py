@@ -93,11 +93,13 @@ def leave_levels_out(profile: Profile, statics: Statics | None = None) -> tuple[
 def _filled(layer: ProfileLayer, devices: list[Device], statics: Statics) -> ProfileLayer:
     cost = dict(layer.cost)
     for device in devices:
+        if all(cost.get(state) for state in device.states):
+            continue
         static = statics.get(device.name) or no_static_power(device)
         for level, estimated in _middle_levels(layer, device, static):
             if not cost.get(_state(device, level)):
                 cost[_state(device, level)] = estimated
-    return replace(layer, cost=cost)
+    return replace(layer, cost=cost) if cost != layer.cost else layer
 
 
 def _middle_levels(layer: ProfileLayer, device: Device, static: StaticPower) -> list[tuple[Level, Cost]]:
