@@ -61,8 +61,9 @@ def unsupported_slice(graph: onnx.GraphProto) -> str | None:
     weights = {tensor.name: tensor for tensor in graph.initializer}
     fixed = set(weights) | {name for node in nodes if node.op_type == "Constant" for name in node.output}
     read = {name for node in nodes for name in node.input} | {value.name for value in graph.output}
+    makers = {name: node for node in nodes for name in node.output if name}
     for node in nodes:
-        reason = unsupported_node(node) or _unsupported_here(node, weights, fixed, read)
+        reason = unsupported_node(node) or _unsupported_here(node, weights, fixed, read) or _wrong_pool(node, makers)
         if reason is not None:
             return f"node {node.name or node.output[0]!r}: {reason}"
     return None
@@ -82,6 +83,32 @@ def _unsupported_here(
         if scale is None or any(extent > 1 for extent in scale.dims):
             return "QLinearConv: OpenVINO applies the scales of output channels to input channels"
     return None
+
+
+def _wrong_pool(node: onnx.NodeProto, makers: Mapping[str, onnx.NodeProto]) -> str | None:
+    """An average over padding of dequantised values: OpenVINO subtracts the zero point after it, from padding too."""
+    if node.op_type != "AveragePool" or not _counts_padding(node, makers.get(node.input[0])):
+        return None
+    waiting, seen = [node], {node.output[0]}
+    while waiting:
+        for name in waiting.pop().input:
+            maker = makers.get(name)
+            if maker is None or name in seen:
+                continue
+            if maker.op_type == "DequantizeLinear" or maker.op_type.startswith("QLinear"):
+                return "AveragePool: OpenVINO shifts padding by the zero point of the values that it dequantises before"
+            seen.update(maker.output)
+            waiting.append(maker)
+    return None
+
+
+def _counts_padding(node: onnx.NodeProto, before: onnx.NodeProto | None) -> bool:
+    """Whether zeros of padding are part of an AveragePool's means."""
+    if before is not None and before.op_type == "Pad":
+        return True
+    given = {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
+    is_padded = any(given.get("pads", ())) or given.get("auto_pad", b"NOTSET") not in (b"NOTSET", b"VALID")
+    return bool(given.get("count_include_pad")) and is_padded
 
 
 def slice_bounds(graph: onnx.GraphProto) -> set[str]:

@@ -183,6 +183,33 @@ def test_repeats_computed_at_run_time_are_refused() -> None:
     assert "Tile" in refusal(text)
 
 
+def averaged(attributes: str, before: str = "d") -> str:
+    """Dequantised values with a zero point that is not zero, averaged over windows, quantised again."""
+    return (
+        '<ir_version: 8, opset_import: ["": 17]> p (int8[1,1,8,8] x) => (int8[1,1,n,n] y) '
+        "<float s={0.05}, int8 z={3}, int64[8] pads={0,0,1,1,0,0,1,1}> { d = DequantizeLinear(x, s, z) "
+        f"padded = Pad(d, pads) a = AveragePool<kernel_shape=[3,3], {attributes}>({before}) "
+        "y = QuantizeLinear(a, s, z) }"
+    )
+
+
+def test_an_average_that_counts_padding_of_dequantised_values_is_refused() -> None:
+    for text in (
+        averaged("pads=[1,1,1,1], count_include_pad=1"),
+        averaged('auto_pad="SAME_UPPER", count_include_pad=1'),
+        averaged("strides=[2,2]", "padded"),
+    ):
+        assert "AveragePool" in refusal(text)
+
+
+@pytest.mark.parametrize("attributes", ["pads=[1,1,1,1]", "count_include_pad=1"])
+def test_an_average_that_counts_no_padding_is_right_after_dequantising(attributes: str) -> None:
+    model = slice_of(averaged(attributes))
+    x = np.random.default_rng(0).integers(-128, 128, (1, 1, 8, 8)).astype(np.int8)
+    expected = ORT.load(model, Device("cpu")).run({"x": x})["y"].astype(int)
+    assert np.abs(BACKEND.load(model, F32).run({"x": x})["y"] - expected).max() <= 1
+
+
 def test_an_input_that_openvino_drops_is_refused_unless_it_is_empty() -> None:
     reduce = (
         '<ir_version: 10, opset_import: ["": 21]> total (float[2,3] x, int64[{}] axes) => (float[1,1] y) '
