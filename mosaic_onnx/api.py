@@ -114,16 +114,17 @@ class RunResult:
         return float(np.median(self.seconds))
 
 
-def find_devices(words: Sequence[str] = ()) -> Selection:
+def find_devices(words: Sequence[str] = (), *, lower: bool = False) -> Selection:
     """Devices that are here, and those that take part.
 
     Args:
         words: names, devices files or shipped descriptions; none for the default set.
+        lower: a budget of errors lets devices of lower precision into the default set.
 
     Raises:
         UsageError: a word names nothing.
     """
-    return select(words)
+    return select(words, lower=lower)
 
 
 def inspect(
@@ -201,6 +202,7 @@ def compile(
     granularity: Granularity = "fused",
     fallback: bool = True,
     cache: bool = True,
+    samples: PathLike | None = None,
     force: bool = False,
     progress: Progress | None = None,
     note: Note = say_nothing,
@@ -219,6 +221,8 @@ def compile(
         granularity: what one layer is.
         fallback: deliver a single device where the plan is not faster.
         cache: keep measurements, and use kept ones.
+        samples: a file of inputs that errors are measured on, where the request has a ``max_error``: its arrays hold
+            whole inputs along their first axis; None for ``inputs``, or drawn ones.
         force: replace a bundle that is there.
         progress: told how far the measuring has come.
         note: told what was assumed.
@@ -235,11 +239,14 @@ def compile(
         granularity=granularity,
         fallback=fallback,
         cache=Cache() if cache else None,
+        samples=None if samples is None else Path(samples),
     )
     folder = bundle_folder(model, output)
     refuse_target(folder, force=force)
-    compiled = compile_checked(Path(model), select(devices), recipe, progress, note)
-    return deliver(compiled, recipe, folder, force=force)
+    selection = select(devices, lower=recipe.request.max_error is not None)
+    compiled = compile_checked(Path(model), selection, recipe, progress, note)
+    deliver(compiled, recipe, folder, force=force)
+    return read_bundle(folder)
 
 
 def compile_checked(

@@ -27,7 +27,7 @@ from mosaic_onnx.runtime.executor import Executor, open_program
 _PACKAGES = ("onnx", "onnxruntime", "openvino", "numpy", "onnxruntime-qnn", "onnxruntime-ep-webgpu")
 
 
-def deliver(compiled: Compiled, recipe: Recipe, folder: Path, *, force: bool = False) -> Bundle:
+def deliver(compiled: Compiled, recipe: Recipe, folder: Path, *, force: bool = False) -> None:
     """Write the bundle of a compilation.
 
     Raises:
@@ -48,7 +48,7 @@ def deliver(compiled: Compiled, recipe: Recipe, folder: Path, *, force: bool = F
         fingerprint=machine_fingerprint(compiled.selection.versions),
         facts=_facts(compiled, recipe) | {"rewritten": list(notes)},
     )
-    return write_bundle(contents, folder, force=force)
+    write_bundle(contents, folder, force=force)
 
 
 def machine_fingerprint(versions: Mapping[str, str]) -> str:
@@ -70,6 +70,7 @@ def _facts(compiled: Compiled, recipe: Recipe) -> dict[str, Any]:
         "simulated": [device.name for device in compiled.selection.chosen if device.simulated],
         "measured": contest_fields(compiled.contest),
         "proof": proof_fields(compiled.proof),
+        "precision": None if compiled.precision is None else compiled.precision.as_fields(),
     }
 
 
@@ -91,6 +92,10 @@ def replay(compiled: Compiled, recipe: Recipe) -> list[str]:
     request, constraints = recipe.request, recipe.constraints
     words += ["--objective", request.objective, "--schedule", request.schedule, "--method", request.method]
     words += ["--granularity", recipe.granularity, "--seed", str(recipe.seed)]
+    if request.max_error is not None:
+        words += ["--max-error", f"{request.max_error:g}"]
+    if recipe.samples is not None:
+        words += ["--samples", str(recipe.samples.name)]
     if request.min_slice_count:
         words += ["--min-slices", str(request.min_slice_count)]
     for flag, rules in (("--pin", constraints.pins), ("--forbid", constraints.forbids)):

@@ -149,7 +149,7 @@ def read_inputs(path: Path, model: onnx.ModelProto) -> dict[str, Array]:
         ModelError: the file cannot be read or holds pickled objects, or its arrays are not the model's inputs.
     """
     expected = model_inputs(model)
-    arrays = _read_arrays(path)
+    arrays = read_arrays(path)
     if set(arrays) == {""}:
         if len(expected) != 1:
             raise ModelError(
@@ -160,7 +160,7 @@ def read_inputs(path: Path, model: onnx.ModelProto) -> dict[str, Array]:
     return check_inputs(arrays, model, str(path))
 
 
-def _read_arrays(path: Path) -> dict[str, Array]:
+def read_arrays(path: Path) -> dict[str, Array]:
     """Arrays by name; a lone ``.npy`` array has the empty name."""
     try:
         loaded = np.load(path, allow_pickle=False)

@@ -90,7 +90,9 @@ def _find(name: str, backend: Backend) -> Found:
         return Found(absent=(Absent(name, name, f"its find() failed: {type(error).__name__}: {error}"),))
 
 
-def select_devices(words: Sequence[str], found: Inventory, precision: str = "f32") -> tuple[Device, ...]:
+def select_devices(
+    words: Sequence[str], found: Inventory, precision: str = "f32", *, lower: bool = False
+) -> tuple[Device, ...]:
     """The devices that take part.
 
     Args:
@@ -98,13 +100,14 @@ def select_devices(words: Sequence[str], found: Inventory, precision: str = "f32
             the default: real devices that compute at least in the model's own precision.
         found: what is here.
         precision: the model's own.
+        lower: a budget of errors lets devices of lower precision take part too.
 
     Raises:
         UsageError: a word names nothing that is here (with the reason), or two devices share a name.
         ModelError: a devices file is wrong.
     """
     if not words:
-        default = tuple(device for device in found.devices.values() if _why_not(device, precision) is None)
+        default = tuple(device for device in found.devices.values() if _why_not(device, precision, lower=lower) is None)
         if not default:
             raise UsageError("no device takes part by default", "name some: -d; `mosaic-onnx devices` lists them")
         return default
@@ -127,12 +130,13 @@ def left_out(selected: Sequence[Device], found: Inventory, precision: str = "f32
     )
 
 
-def _why_not(device: Device, precision: str) -> str | None:
-    """Why a device is not in the default set: simulators and lower precision join only when named."""
+def _why_not(device: Device, precision: str, *, lower: bool = False) -> str | None:
+    """Why a device is not in the default set: simulators join only when named, lower precision also for a budget."""
     if device.simulated:
         return f"simulated; name it with -d {device.name}"
-    if device.precision not in (precision, "f32"):
-        return f"computes in {device.precision}, the model in {precision}; name it with -d {device.name}"
+    if not lower and device.precision not in (precision, "f32"):
+        words = f"computes in {device.precision}, the model in {precision}"
+        return f"{words}; name it with -d {device.name}, or give a --max-error"
     return None
 
 

@@ -36,12 +36,13 @@ class Selection:
         return {device.name: device for device in self.chosen}
 
 
-def select(words: Sequence[str] = (), precision: str = "f32") -> Selection:
+def select(words: Sequence[str] = (), precision: str = "f32", *, lower: bool = False) -> Selection:
     """Find what is here and choose among it.
 
     Args:
         words: device names, ``devices.toml`` files or shipped descriptions; none for the default set.
         precision: the model's own.
+        lower: a budget of errors lets devices of lower precision take part too.
 
     Raises:
         UsageError: a word names nothing.
@@ -49,7 +50,7 @@ def select(words: Sequence[str] = (), precision: str = "f32") -> Selection:
     """
     candidates = backends()
     found = find_all(candidates)
-    chosen = select_devices(words, found, precision)
+    chosen = select_devices(words, found, precision, lower=lower)
     everything = {device.name: device for device in (*found.devices.values(), *chosen)}
     return Selection(
         devices=tuple(everything.values()),

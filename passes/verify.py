@@ -13,7 +13,7 @@ from mosaic_onnx.devices import Device
 from mosaic_onnx.errors import BackendError, MosaicError
 from mosaic_onnx.proof.cuts import Subject, check_slices
 from mosaic_onnx.proof.differences import Difference, difference
-from mosaic_onnx.proof.judging import judge, precisions_of, tolerance_of
+from mosaic_onnx.proof.judging import judge, precisions_of, tolerance_of, within_budget
 from mosaic_onnx.proof.marks import find_marks
 from mosaic_onnx.proof.report import SliceCheck, TensorCheck, VerifyReport
 from mosaic_onnx.proof.sensitivity import ROUNDING, disturbances, element_types, rounding_floor, rounding_of
@@ -54,10 +54,13 @@ class Verify:
     Attributes:
         tolerance: largest error relative to an output's largest value; None: by the devices' precisions.
         progress: told after every slice.
+        budget: largest relative error of an output, end to end, whatever its reason; slices alone keep their devices'
+            tolerances. None for no budget.
     """
 
     tolerance: float | None = None
     progress: Progress | None = None
+    budget: float | None = None
 
     def __call__(self, work: Verifiable) -> VerifyReport:
         """See ``VerifyReport``; the caller turns a failed one into an error.
@@ -99,6 +102,12 @@ class Verify:
         except BackendError as error:
             lost = [Difference(name, problem=f"the run failed: {error.message}") for name in expected]
             return [TensorCheck(each.tensor, "failed", each) for each in lost]
+        if self.budget is not None:
+            random = find_marks(work.model).random
+            return [
+                within_budget(difference(name, made.get(name), expected[name]), self.budget, random.get(name, ()))
+                for name in expected
+            ]
         used = {work.devices[name].precision for name in work.program.device_names} | precisions_of(work.model)
         relative = self.tolerance or tolerance_of(used)
         amount = max(map(rounding_of, used), default=ROUNDING["f32"])

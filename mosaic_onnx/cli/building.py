@@ -148,6 +148,7 @@ def plan(
     time_limit: opt.TimeLimit = 10.0,
     deadline_ms: opt.Deadline = None,
     energy_mj: opt.Budget = None,
+    max_error: opt.MaxError = None,
     one_slice_per_device: opt.OneSlice = False,
     memory: opt.Memory = None,
     slice_memory: opt.SliceMemory = None,
@@ -177,6 +178,7 @@ def plan(
         energy_mj,
         seed,
         min_slices,
+        max_error,
         one_slice_per_device=one_slice_per_device,
     )
     constraints = read_constraints(memory, slice_memory, pin, forbid)
@@ -209,6 +211,8 @@ def compile_model(
     time_limit: opt.TimeLimit = 10.0,
     deadline_ms: opt.Deadline = None,
     energy_mj: opt.Budget = None,
+    max_error: opt.MaxError = None,
+    samples: opt.Samples = None,
     memory: opt.Memory = None,
     slice_memory: opt.SliceMemory = None,
     input_shape: opt.InputShape = None,
@@ -236,7 +240,7 @@ def compile_model(
 
     voice = Voice(json=as_json, quiet=quiet, verbose=verbose)
     recipe = Recipe(
-        request=_request(objective, schedule, method, time_limit, deadline_ms, energy_mj, seed, min_slices),
+        request=_request(objective, schedule, method, time_limit, deadline_ms, energy_mj, seed, min_slices, max_error),
         constraints=read_constraints(memory, slice_memory, pin, forbid),
         input_shapes=parse_shapes(input_shape or ()),
         inputs=inputs,
@@ -244,11 +248,12 @@ def compile_model(
         granularity=granularity.value,
         fallback=not no_fallback,
         cache=None if no_cache else Cache(),
+        samples=samples,
     )
     folder = api.bundle_folder(model, output)
     if not dry_run:
         refuse_target(folder, force=force)
-    selection = api.find_devices(split_words(device_words or ()))
+    selection = api.find_devices(split_words(device_words or ()), lower=max_error is not None)
     with voice.progress("compile") as progress:
         compiled = api.compile_checked(model, selection, recipe, progress, voice.note)
     voice.show(*compiled_tables(compiled))
@@ -269,6 +274,7 @@ def _request(
     energy_mj: float | None,
     seed: int,
     min_slices: int,
+    max_error: float | None,
     **more: bool,
 ) -> Request:
     """The planner's request in its own units."""
@@ -283,5 +289,6 @@ def _request(
         time_limit_s=time_limit_s,
         seed=seed,
         min_slice_count=min_slices,
+        max_error=max_error,
         **more,
     )

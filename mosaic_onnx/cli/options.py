@@ -57,6 +57,24 @@ Deadline = Annotated[
 Budget = Annotated[
     float | None, typer.Option("--energy-mj", metavar="MJ", min=0, help="Energy (millijoules) not to exceed.")
 ]
+MaxError = Annotated[
+    float | None,
+    typer.Option(
+        "--max-error",
+        metavar="SHARE",
+        min=0,
+        help="Largest error of any output relative to its largest value (1e-2): lets devices of lower precision take "
+        "part. plan: the sum of the layers' errors.",
+    ),
+]
+Samples = Annotated[
+    Path | None,
+    typer.Option(
+        "--samples",
+        metavar="FILE.npz",
+        help="Inputs that errors are measured on, stacked along the first axis. Default: --inputs, or drawn by seed.",
+    ),
+]
 OneSlice = Annotated[
     bool, typer.Option("--one-slice-per-device", help="Throughput: each device holds one convex set of layers.")
 ]

@@ -12,12 +12,30 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from mosaic_onnx.compilation import Compiled
+    from mosaic_onnx.precision.report import Precision
     from mosaic_onnx.proof.report import VerifyReport
 
 
 def compiled_tables(compiled: Compiled) -> list[Table]:
     """The slices of what is delivered, and the plan against every single device."""
-    return [_slices(compiled), _contest(compiled)]
+    return [_slices(compiled), _contest(compiled)] + (
+        [] if compiled.precision is None else [_precision(compiled.precision)]
+    )
+
+
+def _precision(precision: Precision) -> Table:
+    """The error of every candidate, and what is said of the delivered one's."""
+    rows = []
+    for name, truth in precision.measured.items():
+        agreement = "–" if truth.agreement is None else f"{truth.agreement:.1%}"
+        note = "delivered" if name == precision.delivered else ""
+        if truth.error > precision.budget:
+            note = "above the budget"
+        rows.append((name, f"{truth.error:.3g}", agreement, note))
+    title = f"error relative to each output's largest value, budget {precision.budget:g}"
+    made = table(title, ("candidate", "measured", "top-1 agreement", ""), rows)
+    made.caption = str(precision)
+    return made
 
 
 def _slices(compiled: Compiled) -> Table:
@@ -73,6 +91,7 @@ def compiled_fields(compiled: Compiled) -> dict[str, Any]:
         "measured": contest_fields(compiled.contest),
         "single_predicted_s": dict(compiled.single_predicted),
         "proof": proof_fields(compiled.proof),
+        "precision": None if compiled.precision is None else compiled.precision.as_fields(),
         "left_out": {absent.name: absent.reason for absent in compiled.selection.left_out},
     }
 

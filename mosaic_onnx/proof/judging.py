@@ -89,6 +89,22 @@ def judge(
     return TensorCheck(found.tensor, "failed", found, allowed.why)
 
 
+def within_budget(found: Difference, budget: float, random: Iterable[str] = ()) -> TensorCheck:
+    """The verdict on an output that may be off by a budget, and by no more whatever the reason.
+
+    Args:
+        found: the difference.
+        budget: of its largest value.
+        random: operators that draw random numbers before it.
+    """
+    if operators := tuple(random):
+        return _random(found, operators)
+    if found.is_equal:
+        return TensorCheck(found.tensor, "equal", found)
+    good = found.is_within(budget)
+    return TensorCheck(found.tensor, "within" if good else "failed", found, f"error budget {budget:g}")
+
+
 def _random(found: Difference, operators: Iterable[str]) -> TensorCheck:
     note = f"random: comes after {', '.join(operators)}"
     return TensorCheck(found.tensor, "failed" if found.problem else "random", found, note)
