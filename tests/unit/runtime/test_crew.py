@@ -55,15 +55,21 @@ def test_an_error_on_one_device_stops_the_others_and_reaches_the_caller() -> Non
 
 
 def test_ctrl_c_stops_the_workers_and_the_program_can_run_again() -> None:
-    backend = FakeBackend(seconds={"left": 0.2, "right": 0.2})
+    main = threading.main_thread().ident
+    assert main is not None
+
+    def press(device: str) -> None:
+        """Ctrl-C while ``left`` runs, so the caller is surely waiting."""
+        if device == "left":
+            signal.pthread_kill(main, signal.SIGINT)
+            time.sleep(0.5)  # the slice goes on: what follows it must not start
+
+    backend = FakeBackend(hook=press)
     with open_fake(diamond(), ["top", "left", "right", "join"], backend, schedule="concurrent") as program:
-        threading.Timer(0.05, signal.pthread_kill, (threading.main_thread().ident, signal.SIGINT)).start()
-        start = time.perf_counter()
         with pytest.raises(KeyboardInterrupt):
             program.run({"x": X})
-        assert time.perf_counter() - start < 0.5
         assert backend.runners[3].threads == set()
-        backend.seconds.clear()
+        backend.hook = lambda device: None
         np.testing.assert_array_equal(program.run({"x": X})["y"], np.maximum(X, 0))
 
 
