@@ -53,6 +53,8 @@ def _prices(work_s: Floats, counts: Floats) -> list[Floats]:
     """Prices worth trying: the dual solution of the linear program over classes."""
     if len(counts) == 1:
         return []
+    if len(counts) == 2:
+        return _prices_of_two(work_s, counts)
     from scipy.optimize import linprog
     from scipy.sparse import coo_array, hstack
 
@@ -73,6 +75,22 @@ def _prices(work_s: Floats, counts: Floats) -> list[Floats]:
         return []
     price: Floats = np.maximum(-np.asarray(answer.ineqlin.marginals, dtype=np.float64), 0.0)
     return [price] if price @ counts > 0 else []
+
+
+def _prices_of_two(work_s: Floats, counts: Floats) -> list[Floats]:
+    """The best prices of two classes: the bound is largest where some piece costs the same on either."""
+    both = np.isfinite(work_s).all(axis=1) & (work_s > 0).all(axis=1)
+    ratios = np.sort(work_s[both, 1] / work_s[both, 0])
+    if not len(ratios):
+        return []
+    # With price r for class 0 and 1 for class 1: pieces of a ratio above r count r·work[0], the others work[1].
+    order = np.argsort(work_s[both, 1] / work_s[both, 0], kind="stable")
+    second = np.concatenate([[0.0], np.cumsum(work_s[both][order, 1])])[:-1]
+    first = np.cumsum(work_s[both][order, 0][::-1])[::-1]
+    only_first = np.where(np.isinf(work_s[:, 1]), work_s[:, 0], 0.0).sum()
+    only_second = np.where(np.isinf(work_s[:, 0]), work_s[:, 1], 0.0).sum()
+    bounds = (ratios * (first + only_first) + second + only_second) / (ratios * counts[0] + counts[1])
+    return [np.array([ratios[int(bounds.argmax())], 1.0])]
 
 
 def cumulated(weights: Floats, member: np.ndarray[tuple[int, int], np.dtype[np.bool_]]) -> Floats:

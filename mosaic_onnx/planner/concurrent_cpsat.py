@@ -14,6 +14,7 @@ from mosaic_onnx.planner.request import TOLERANCE, Answer, MethodUnavailable, Pl
 from mosaic_onnx.planner.side_by_side import finished, listed, sequential_seeds, slices_cost
 from mosaic_onnx.planner.simulate import simulate
 from mosaic_onnx.planner.solver import available, new_solver
+from mosaic_onnx.planner.span_search import by_spans
 
 
 def concurrent_cpsat(table: CostTable, request: Request) -> Answer:
@@ -26,10 +27,17 @@ def concurrent_cpsat(table: CostTable, request: Request) -> Answer:
     if not available():
         raise MethodUnavailable("concurrent-cpsat needs OR-tools", "pip install 'mosaic-onnx[solver]'")
     began = time.monotonic()
+    limit_s = request.time_limit_s
     bound_s, how = concurrent_bound(table)
-    seeds = sequential_seeds(table, request, 0.1 * request.time_limit_s)
-    plans = [*seeds, *listed(table, request, seeds, bound_s, began + 0.4 * request.time_limit_s)]
-    plans = list(finished(table, request, plans, began + 0.5 * request.time_limit_s))
+    plans = sequential_seeds(table, request, 0.1 * limit_s)
+    joined = by_spans(table, request.seed, True, began + 0.6 * limit_s)
+    if joined is not None:
+        plans += [joined.proposal] if joined.proposal is not None else []
+        if joined.bound_s > bound_s:
+            bound_s, how = joined.bound_s, "CP-SAT, span by span between gates"
+    share = 0.65 if joined is not None else 0.4
+    plans += listed(table, request, plans, bound_s, began + share * limit_s)
+    plans = list(finished(table, request, plans, began + (share + 0.1) * limit_s))
     beat_s = _seconds(table, plans[0]) if plans else math.inf
     if beat_s <= bound_s * (1 + TOLERANCE):
         return Answer(tuple(plans), bound_s, how)

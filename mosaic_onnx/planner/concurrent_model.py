@@ -9,17 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import combinations, permutations
+from itertools import combinations
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mosaic_onnx.costs import Bools, CostTable, Floats
-from mosaic_onnx.planner.floors import possible_states
+from mosaic_onnx.costs import CostTable
 from mosaic_onnx.planner.memory import slice_memory
 from mosaic_onnx.planner.orders import predecessors
 from mosaic_onnx.planner.request import Placed, Proposal
 from mosaic_onnx.planner.simulate import slice_cost
+from mosaic_onnx.planner.tasks import worthwhile_states
 
 if TYPE_CHECKING:
     from ortools.sat.python import cp_model
@@ -47,31 +47,6 @@ def convex_sets(table: CostTable) -> list[LayerSet]:
             if not any(above[x] & mask and any(above[layer] >> x & 1 for layer in layers) for x in outside):
                 found.append(layers)
     return found
-
-
-def worthwhile_states(table: CostTable) -> Bools:
-    """[L, S] states that can run each layer, less those that another level of the device beats.
-
-    It does where it runs the layer and sends off what the layer makes no more slowly, and needs no more memory.
-    """
-    worthwhile = possible_states(table)
-    device = table.state_device.tolist()
-    ways: dict[int, dict[int, Floats]] = {state: {} for state in range(len(device))}
-    for (source, target), seconds in table.direct_s.items():
-        ways[source][target] = seconds
-    for a, b in permutations(range(len(device)), 2):
-        if device[a] != device[b] or ways[a].keys() != ways[b].keys():
-            continue
-        sends = table.to_host_s[:, a] <= table.to_host_s[:, b]
-        for target, seconds in ways[a].items():
-            sends &= seconds <= ways[b][target]
-        beats = table.layer_s[:, a] <= table.layer_s[:, b]
-        for layer, tensors in enumerate(table.layer_outputs):
-            beats[layer] &= sends[list(tensors)].all()
-        for need in (table.parameter_bytes, table.workspace_bytes, table.activation_bytes):
-            beats &= need[:, a] <= need[:, b]
-        worthwhile[:, b] &= ~(beats & worthwhile[:, a])
-    return worthwhile
 
 
 @dataclass(frozen=True)

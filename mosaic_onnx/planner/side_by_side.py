@@ -25,6 +25,7 @@ from mosaic_onnx.planner.request import TOLERANCE, Answer, Proposal, Request
 from mosaic_onnx.planner.sequential import sequential
 from mosaic_onnx.planner.simulate import simulate
 from mosaic_onnx.planner.solver import available
+from mosaic_onnx.planner.span_search import by_spans
 from mosaic_onnx.planner.tasks import Tasks, chain_tasks, single_tasks
 from mosaic_onnx.planner.throughput import one_slice_per_device
 from mosaic_onnx.planner.weights import ENERGY, weigh
@@ -58,8 +59,14 @@ def heft(table: CostTable, request: Request) -> Answer:
     began = time.monotonic()
     seeds = sequential_seeds(table, request, 0.2 * request.time_limit_s)
     bound, how = lower_bound(table, request)
+    plans = list(seeds)
+    joined = by_spans(table, request.seed, False, began + 0.4 * request.time_limit_s)
+    if joined is not None:
+        plans += [joined.proposal] if joined.proposal is not None else []
+        if request.objective == "latency" and joined.bound_s > bound:
+            bound, how = joined.bound_s, "critical paths and areas of the spans between gates"
     goal_s = bound if request.objective == "latency" else 0.0
-    plans = [*seeds, *listed(table, request, seeds, goal_s, began + 0.6 * request.time_limit_s)]
+    plans += listed(table, request, plans, goal_s, began + 0.6 * request.time_limit_s)
     return Answer(finished(table, request, plans, began + 0.8 * request.time_limit_s), bound, how)
 
 
@@ -102,7 +109,7 @@ def listed(
         lister = Lister(table, tasks)
         starts = _starts(lister, tasks, seeds)
         plans += [schedule.proposal(tasks) for schedule, _ in starts]
-        if starts and starts[0][0].seconds > bound * (1 + TOLERANCE):
+        if starts and starts[0][0].seconds > bound * (1 + TOLERANCE) and time.monotonic() < deadline:
             share = time.monotonic() + (deadline - time.monotonic()) / (2 - number)
             schedule, priority = starts[0]
             plans.append(improve(lister, schedule, priority, request.seed, share).proposal(tasks))

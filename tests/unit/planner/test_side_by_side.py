@@ -24,6 +24,8 @@ from mosaic_onnx.planner.request import Answer, MethodUnavailable, Placed, Propo
 from mosaic_onnx.planner.side_by_side import heft
 from mosaic_onnx.planner.simulate import simulate
 from mosaic_onnx.planner.solve import solve
+from mosaic_onnx.planner.span_search import by_spans
+from mosaic_onnx.planner.spans import gates, spans
 from mosaic_onnx.planner.tasks import Tasks, chain_tasks, single_tasks
 from tests.unit.planner.random_graphs import EVERYTHING, Kind, random_profile
 
@@ -205,6 +207,50 @@ def test_list_scheduling_reckons_as_the_simulator_does(make: type[Tasks]) -> Non
                 timeline = simulate(table, schedule.proposal(tasks), "concurrent")
                 assert schedule.seconds == pytest.approx(timeline.seconds)
     assert reckoned > 60
+
+
+def test_a_model_falls_into_spans_at_its_gates() -> None:
+    table = wide_table()
+    found = gates(table)
+    assert [len(table.layer_inputs[gate]) for gate in found] == [4] * 5
+    parts = spans(table)
+    assert sorted(layer for span in parts for layer in span.layers) == list(range(len(table.layer_names)))
+    assert [span.begin for span in parts] == [None, *found[:-1]]
+    assert [span.end for span in parts] == found
+
+
+def test_a_plan_joined_from_spans_takes_as_long_as_was_reckoned() -> None:
+    table = wide_table()
+    joined = by_spans(table, 0, False, time.monotonic() + 1.0)
+    assert joined is not None
+    assert joined.proposal is not None
+    assert simulate(table, joined.proposal, "concurrent").seconds == pytest.approx(joined.seconds)
+    assert concurrent_bound(table)[0] <= joined.bound_s <= joined.seconds
+
+
+def test_spans_are_solved_to_the_end() -> None:
+    pytest.importorskip("ortools", reason="the extra 'solver' is not installed")
+    table = wide_table()
+    joined = by_spans(table, 0, True, time.monotonic() + 20.0)
+    assert joined is not None
+    assert joined.seconds == pytest.approx(joined.bound_s, rel=1e-5)
+
+
+def test_bounds_of_spans_hold_for_every_plan() -> None:
+    looked = 0
+    for seed in range(40):
+        table = table_of(seed, replace(EVERYTHING, layers=6, reach=1))
+        joined = by_spans(table, 0, False, time.monotonic())
+        if joined is None:
+            continue
+        rng = np.random.default_rng(seed)
+        for _ in range(20):
+            states = rng.integers(0, len(table.state_names), len(table.layer_names))
+            proposal = tuple(Placed((layer,), int(state)) for layer, state in enumerate(states))
+            seconds = best_seconds(table, Answer((proposal,)))
+            looked += seconds < np.inf
+            assert joined.bound_s <= seconds * (1 + 1e-9)
+    assert looked > 100
 
 
 def test_chains_hold_every_layer_once_and_are_convex() -> None:
