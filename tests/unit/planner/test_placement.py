@@ -16,7 +16,9 @@ from mosaic_onnx.planner.linear import linear_model, solve_mixed
 from mosaic_onnx.planner.placement import placement, value
 from mosaic_onnx.planner.relaxation import relax, relax_within
 from mosaic_onnx.planner.request import MethodUnavailable, Request
+from mosaic_onnx.planner.simulate import simulate
 from mosaic_onnx.planner.solve import solve
+from mosaic_onnx.planner.starts import implied_plans
 from mosaic_onnx.planner.weights import LATENCY, weigh
 from tests.unit.planner.every_plan import every_plan, placement_costs
 from tests.unit.planner.random_graphs import EVERYTHING, Kind, random_profile
@@ -40,6 +42,9 @@ def test_elimination_finds_the_best_of_all_placements_on_2000_graphs() -> None:
         if np.isfinite(found.bound):
             problem = placement(table, weigh(table, LATENCY))
             assert value(problem, found.states) == pytest.approx(found.bound, rel=1e-12)
+            assert found.states is not None
+            plan = implied_plans(table, [found.states])[0]
+            assert simulate(table, plan).seconds == pytest.approx(found.bound, rel=1e-9)
 
 
 def test_a_cut_and_elimination_agree_on_two_states() -> None:

@@ -167,6 +167,25 @@ def test_a_plan_that_no_move_can_run_is_left_alone() -> None:
     assert improve(table, start, lambda seconds, joules: (0.0, 0.0), 1.0) == start
 
 
+def test_a_known_plan_prunes_the_whole_search_but_not_the_best_plan() -> None:
+    for seed in range(40):
+        table = everything(seed + 4000)
+        weighed = [weigh(table, LATENCY)]
+        found = downsets.search(table, weighed)
+        if found:
+            least = found[0].costs[0]
+            for upper in (least, 1.1 * least):
+                assert downsets.search(table, weighed, upper=[upper])[0].costs[0] == pytest.approx(least, rel=1e-12)
+            assert downsets.search(table, weighed, upper=[0.99 * least]) == []
+
+
+def test_twelve_layers_with_every_feature_are_planned_exactly() -> None:
+    table = cost_table(random_profile(np.random.default_rng(3), replace(EVERYTHING, layers=12)))
+    answer = sequential(table, Request())
+    assert answer.bound_method == "whole search, exact"
+    assert best(table, answer, Request()) == pytest.approx(answer.bound, rel=1e-9)
+
+
 def test_the_search_stops_where_a_graph_is_too_large() -> None:
     table = cost_table(random_profile(np.random.default_rng(0), replace(EVERYTHING, layers=30, devices=3)))
     with pytest.raises(downsets.TooLargeError):
