@@ -21,7 +21,8 @@ from tests.unit.bundles import small_contents
 @pytest.fixture(scope="module")
 def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("bundle")
-    return write_bundle(small_contents(folder), folder / "small.mosaic").folder
+    write_bundle(small_contents(folder), folder / "small.mosaic")
+    return folder / "small.mosaic"
 
 
 @pytest.fixture
