@@ -15,9 +15,10 @@ from itertools import islice
 import numpy as np
 
 from mosaic_onnx.costs import CostTable
-from mosaic_onnx.planner.floors import places_of_states
+from mosaic_onnx.planner.floors import places_of_states, segment_floor
 from mosaic_onnx.planner.memory import live_bytes
 from mosaic_onnx.planner.orders import predecessors
+from mosaic_onnx.planner.request import TOLERANCE
 from mosaic_onnx.planner.weights import Weighed
 
 ORDER_LIMIT = 5040
@@ -66,19 +67,29 @@ class _Option:
     """workspace + activations, bytes"""
 
 
-def search(table: CostTable, criteria: Sequence[Weighed], transition_limit: int = 200_000) -> list[Found]:
+def search(
+    table: CostTable, criteria: Sequence[Weighed], transition_limit: int = 200_000, upper: Sequence[float] = ()
+) -> list[Found]:
     """All plans that no other plan dominates in the criteria (one plan where there is one criterion); may be none.
+
+    Args:
+        table: costs.
+        criteria: the costs that count.
+        transition_limit: how much is tried before the search gives up.
+        upper: per criterion, plans that cost more need not be found; empty for no limit.
 
     Raises:
         TooLargeError: more sets and transitions than the limit, or more orders of one slice than ``ORDER_LIMIT``.
     """
-    return _Search(table, criteria, transition_limit).run()
+    return _Search(table, criteria, transition_limit, upper).run()
 
 
 class _Search:
     """The state of one search."""
 
-    def __init__(self, table: CostTable, criteria: Sequence[Weighed], transition_limit: int) -> None:
+    def __init__(
+        self, table: CostTable, criteria: Sequence[Weighed], transition_limit: int, upper: Sequence[float]
+    ) -> None:
         self.table = table
         self.criteria = criteria
         self.left = self.sets_left = transition_limit
@@ -91,6 +102,11 @@ class _Search:
         self.options: dict[tuple[int, int], list[_Option]] = {}
         self.readers = [sum(1 << reader for reader in readers) for readers in table.consumers]
         self.outputs = table.is_output.tolist()
+        self.upper = [limit * (1 + TOLERANCE) for limit in upper]
+        self.least = [segment_floor(table, weighed).min(axis=1).tolist() for weighed in criteria]
+        """per criterion [L] the least that each layer costs"""
+        self.rooms: dict[int, list[float]] = {}
+        """layers done -> per criterion what may have been paid by then"""
 
     def run(self) -> list[Found]:
         table = self.table
@@ -124,12 +140,13 @@ class _Search:
                 copies, tensors = self._copies(key, layers, state)
                 switch, levels = self._switch(key.levels, state)
                 after = _Key(key.done | layers, tensors, levels, groups)
+                room = self._room(after.done)
                 extra = [a + b for a, b in zip(copies, switch, strict=True)]
                 for option in options:
                     for label in labels:
                         self._count()
                         vector = self._extend(label.vector, option, extra, self.device[state])
-                        if vector is not None:
+                        if vector is not None and all(a <= b for a, b in zip(vector, room, strict=False)):
                             yield after, _Label(vector, (option.order, state), label)
 
     def _next_sets(self, done: int) -> list[int]:
@@ -146,6 +163,14 @@ class _Search:
                     found.add(held | bit)
                     stack.append(held | bit)
         return sorted(found)
+
+    def _room(self, done: int) -> list[float]:
+        """Per criterion what a plan may have cost by now if it is to end within the upper limits."""
+        if done not in self.rooms:
+            left = list(_bits(self.full & ~done))
+            pairs = zip(self.upper, self.least, strict=False)
+            self.rooms[done] = [limit - sum([least[layer] for layer in left]) for limit, least in pairs]
+        return self.rooms[done]
 
     def _count(self) -> None:
         self.left -= 1

@@ -20,10 +20,11 @@ from mosaic_onnx.planner.goal import Rank, has_joules, rank_of
 from mosaic_onnx.planner.hull import Asked, everywhere, nowhere
 from mosaic_onnx.planner.moves import improve
 from mosaic_onnx.planner.request import TOLERANCE, Answer, Proposal, Request
-from mosaic_onnx.planner.sequential import search_whole
+from mosaic_onnx.planner.sequential import TRANSITIONS
 from mosaic_onnx.planner.simulate import Timeline, simulate
 from mosaic_onnx.planner.starts import implied_plans, one_state_plans
 from mosaic_onnx.planner.weights import Weights
+from mosaic_onnx.planner.whole import search_whole
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ def front(table: CostTable, request: Request) -> Front:
         raise UsageError("the profile has no joules, so there is no front of time and energy", "give `joules`")
     check_possible(table)
     asked = replace(request, pareto=True)
-    whole = search_whole(table, asked)
+    whole = search_whole(table, asked, TRANSITIONS)
     if whole is not None:
         return _front(asked, _judged(table, whole.proposals), exact=True, how="whole search, exact")
     if on_one_order(table):
