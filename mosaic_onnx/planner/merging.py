@@ -68,7 +68,7 @@ def _pairs_joined(table: CostTable, proposal: Proposal) -> Iterator[Proposal]:
 
 
 class _Joiner:
-    """Finds the joins after which everything else still happens when it did; so none spoils another."""
+    """Finds joins after which every other slice still starts when it did, given the joins made before."""
 
     def __init__(self, table: CostTable, proposal: Proposal, timeline: Timeline) -> None:
         self.table, self.proposal, self.timeline = table, proposal, timeline
@@ -76,24 +76,34 @@ class _Joiner:
         for k, placed in enumerate(proposal):
             for layer in placed.layers:
                 slice_of[layer] = k
-        self.moved: Movements = movements(table, proposal, slice_of)
-        self.wanted = self._wanted()
+        self.begin = [start for start, _ in timeline.slice_times]
+        """[slice] when the group that it is in starts"""
+        self.end = [end for _, end in timeline.slice_times]
+        """[slice] when the group that it is in ends"""
+        self.reads: list[list[tuple[int, float]]] = [[] for _ in proposal]
+        """[slice] (slice that makes an input, or -1; seconds that the way takes)"""
+        self.readers: list[list[tuple[int, float]]] = [[] for _ in proposal]
+        """[slice] (slice that reads what it makes, or -1 for the end of the plan; seconds that the way takes)"""
+        self._connect(movements(table, proposal, slice_of))
+        self.tolerance = 1e-12 * timeline.seconds
 
     def joined(self) -> Proposal:
         """The proposal with all such joins made."""
         groups: list[list[int]] = []
         open_group: dict[int, list[int]] = {}
-        times = self.timeline.slice_times
         for k, placed in enumerate(self.proposal):
             device = self.table.rows.state_device[placed.state]
             group = open_group.get(device)
             if group is not None and self.proposal[group[0]].state == placed.state and self._may_join(group, k):
+                self.begin[k] = self.begin[group[0]]
+                for member in group:
+                    self.end[member] = self.end[k]
                 group.append(k)
             else:
                 group = [k]
                 groups.append(group)
                 open_group[device] = group
-        groups.sort(key=lambda group: (times[group[0]][0], group[0]))
+        groups.sort(key=lambda group: (self.begin[group[0]], group[0]))
         return tuple(
             Placed(tuple(layer for k in group for layer in self.proposal[k].layers), self.proposal[group[0]].state)
             for group in groups
@@ -101,35 +111,35 @@ class _Joiner:
 
     def _may_join(self, group: list[int], k: int) -> bool:
         """The slice's inputs are there when the group starts, and nobody else waits for the group before it ends."""
-        begin, end = self.timeline.slice_times[group[0]][0], self.timeline.slice_times[k][1]
+        begin, end = self.begin[group[0]] + self.tolerance, self.end[k] - self.tolerance
         inside = {*group, k}
-        for copy in self.moved.waits[k]:
-            if self.moved.copies[copy].maker not in inside and self.timeline.copy_times[copy][1] > begin:
+        for maker, way in self.reads[k]:
+            if maker not in inside and (self.end[maker] if maker >= 0 else 0.0) + way > begin:
                 return False
-        if any(maker not in inside and self.timeline.slice_times[maker][1] > begin for maker in self.moved.after[k]):
-            return False
-        return all(time >= end for member in group for who, time in self.wanted[member] if who not in inside)
+        for member in group:
+            for reader, way in self.readers[member]:
+                start = self.begin[reader] if reader >= 0 else self.timeline.seconds
+                if reader not in inside and end + way > start:
+                    return False
+        return True
 
-    def _wanted(self) -> list[list[tuple[int, float]]]:
-        """[slice] (slice that waits or -1 for the end of the plan, when this slice must have ended for that)."""
-        moved, timeline = self.moved, self.timeline
-        wanted: list[list[tuple[int, float]]] = [[] for _ in self.proposal]
-        for k, (start, _) in enumerate(timeline.slice_times):
+    def _connect(self, moved: Movements) -> None:
+        """Who reads what of whom, and how long the way takes."""
+        for k in range(len(self.proposal)):
             for maker in moved.after[k]:
-                wanted[maker].append((k, start))
+                self._add(maker, k, 0.0)
             for copy in moved.waits[k]:
-                self._add(wanted, copy, k, start)
+                self._add(moved.copies[copy].maker, k, self._way(moved, copy))
         for copy in moved.last:
-            self._add(wanted, copy, -1, timeline.seconds)
-        for maker in moved.outputs_in_place:
-            wanted[maker].append((-1, timeline.seconds))
-        return wanted
+            self._add(moved.copies[copy].maker, -1, self._way(moved, copy))
 
-    def _add(self, wanted: list[list[tuple[int, float]]], copy: int, who: int, time: float) -> None:
-        """Someone needs the copy at that time: so its maker must have ended before it and the hop before it."""
-        movement = self.moved.copies[copy]
-        time -= movement.seconds
-        if movement.hop >= 0:
-            time -= self.moved.copies[movement.hop].seconds
-        if movement.maker >= 0:
-            wanted[movement.maker].append((who, time))
+    def _add(self, maker: int, reader: int, way: float) -> None:
+        if maker >= 0:
+            self.readers[maker].append((reader, way))
+        if reader >= 0:
+            self.reads[reader].append((maker, way))
+
+    def _way(self, moved: Movements, copy: int) -> float:
+        """Seconds of a copy and of the one that must come first."""
+        movement = moved.copies[copy]
+        return movement.seconds + (moved.copies[movement.hop].seconds if movement.hop >= 0 else 0.0)

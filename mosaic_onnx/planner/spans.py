@@ -117,18 +117,12 @@ def span_table(table: CostTable, span: Span, begin_state: int, end_state: int) -
     tensor_place = {tensor: number for number, tensor in enumerate(tensors)}
     producer = np.array([place.get(int(table.producer[t]), -1) for t in tensors], dtype=np.int64)
     charged = (producer >= 0) | (span.begin is None)
-    layer_s = table.layer_s[layers].copy()
-    if span.begin is not None:
-        layer_s[0] = np.where(np.arange(layer_s.shape[1]) == begin_state, 0.0, np.inf)
-    if span.end is not None:
-        row = place[span.end]
-        layer_s[row] = np.where(np.arange(layer_s.shape[1]) == end_state, layer_s[row], np.inf)
     first = 0 if span.begin is None else 1
     return replace(
         table,
         layer_names=tuple(table.layer_names[layer] for layer in layers),
         tensor_names=tuple(table.tensor_names[t] for t in tensors),
-        layer_s=layer_s,
+        layer_s=_layer_s(table, span, layers, begin_state, end_state),
         layer_j=None,
         parameter_bytes=table.parameter_bytes[layers],
         workspace_bytes=table.workspace_bytes[layers],
@@ -153,6 +147,18 @@ def span_table(table: CostTable, span: Span, begin_state: int, end_state: int) -
         direct_j={pair: joules[tensors] for pair, joules in table.direct_j.items()},
         segments={},
     )
+
+
+def _layer_s(table: CostTable, span: Span, layers: Sequence[int], begin_state: int, end_state: int) -> Floats:
+    """[L, S] seconds of a span's layers: its gates only in their states, the one before it in no time."""
+    layer_s: Floats = table.layer_s[list(layers)].copy()
+    states = np.arange(layer_s.shape[1])
+    if span.begin is not None:
+        layer_s[0] = np.where(states == begin_state, 0.0, np.inf)
+    if span.end is not None:
+        row = layers.index(span.end)
+        layer_s[row] = np.where(states == end_state, layer_s[row], np.inf)
+    return layer_s
 
 
 Case = tuple[int, int, int]
