@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 from mosaic_onnx.errors import UsageError
@@ -25,6 +26,7 @@ def default_thread_count() -> int:
     return max(1, len({_siblings(core) for core in cores}))
 
 
+@cache
 def _siblings(core: int) -> str:
     try:
         return (_TOPOLOGY / f"cpu{core}" / "topology" / "thread_siblings_list").read_text()

@@ -52,6 +52,7 @@ class Subject:
         reference: runs the uncut model.
         identity: digest of model and inputs, where a cost depends on values.
         held: the reference's tensors that are in memory now.
+        known: digests of slices that were asked for.
     """
 
     graph: LayerGraph
@@ -61,6 +62,7 @@ class Subject:
     reference: Reference
     identity: str = ""
     held: dict[str, Array] = field(default_factory=dict)
+    known: dict[Span, Digest] = field(default_factory=dict)
 
     @property
     def notes(self) -> Sequence[str]:
@@ -94,9 +96,11 @@ class Subject:
 
     def digest(self, span: Span) -> Digest:
         """What the slice costs the same as."""
-        first, last = span
-        layers = self.graph.layers[first : last + 1]
-        return slice_digest(self.digests[first : last + 1], layers, self.outputs(span))
+        if span not in self.known:
+            first, last = span
+            layers = self.graph.layers[first : last + 1]
+            self.known[span] = slice_digest(self.digests[first : last + 1], layers, self.outputs(span))
+        return self.known[span]
 
     def slice_model(self, span: Span) -> SliceModel:
         """The slice as a model of its own."""
