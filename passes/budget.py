@@ -115,8 +115,14 @@ class KeepBudget:
                 broken = min(broken, limit, trials[-1].error_sum)
             between = math.sqrt(kept * broken) if kept and broken < math.inf else math.inf
             limit = min(self._aimed(limit, error), between, 0.98 * broken)
-        found = found or self._try(profile, least_sum(profile), trials)
-        return Kept(*found, tuple(trials))
+        return Kept(*(found or self._exactest(profile, trials) or best), tuple(trials))
+
+    def _exactest(self, profile: Profile, trials: list[Trial]) -> tuple[Refined, Truth] | None:
+        """The plan of the exactest states of all layers; None where caps or groups leave no such plan."""
+        try:
+            return self._try(profile, least_sum(profile), trials)
+        except InfeasibleError:
+            return None
 
     def _try(self, profile: Profile, limit: float, trials: list[Trial]) -> tuple[Refined, Truth]:
         refined = self.plan(profile, limit)
@@ -145,7 +151,10 @@ def least_sum(profile: Profile) -> float:
 
 
 def without_breakers(profile: Profile, budget: float) -> Profile:
-    """The profile without the states whose error in one layer alone breaks the budget, with that as the reason."""
+    """The profile without the states whose error in one layer alone breaks the budget, with that as the reason.
+
+    A layer that then had no state keeps them all.
+    """
     layers = []
     for layer in profile.layers:
         over = {
@@ -157,7 +166,8 @@ def without_breakers(profile: Profile, budget: float) -> Profile:
             state: f"alone it adds an error of {error:.2g}, the budget is {budget:g}" for state, error in over.items()
         }
         cost = {state: None if state in over else one for state, one in layer.cost.items()}
-        layers.append(replace(layer, cost=cost, reasons={**layer.reasons, **reasons}))
+        able = any(one is not None for one in cost.values())
+        layers.append(replace(layer, cost=cost, reasons={**layer.reasons, **reasons}) if able else layer)
     return replace(profile, layers=tuple(layers))
 
 
