@@ -39,8 +39,8 @@ bench: setup
 
 demo: setup
 	mkdir -p demo
-	$(BIN)/python examples/zoo.py squeezenet -o demo/squeezenet.onnx
-	$(BIN)/mosaic-onnx compile demo/squeezenet.onnx -o demo/squeezenet.mosaic --force
-	$(BIN)/mosaic-onnx run demo/squeezenet.mosaic --iterations 10 --warmup 2
-	$(BIN)/mosaic-onnx compile demo/squeezenet.onnx -d hikey970 -o demo/squeezenet.hikey970.mosaic --force
-	$(BIN)/mosaic-onnx run demo/squeezenet.hikey970.mosaic --iterations 3
+	$(BIN)/python examples/zoo.py mnasnet_1.0 -o demo/mnasnet.onnx
+	$(BIN)/mosaic-onnx compile demo/mnasnet.onnx -o demo/mnasnet.mosaic --force
+	$(BIN)/mosaic-onnx run demo/mnasnet.mosaic --iterations 10 --warmup 2
+	$(BIN)/mosaic-onnx compile demo/mnasnet.onnx -d hikey970 -o demo/mnasnet.hikey970.mosaic --force
+	$(BIN)/mosaic-onnx run demo/mnasnet.hikey970.mosaic --iterations 3
