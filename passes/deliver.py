@@ -153,10 +153,10 @@ def contest(
             raise BackendError(f"no plan runs: {'; '.join(failed.values())}", "see `mosaic-onnx devices`")
         calls = {name: (lambda program=program: program.run(inputs)) for name, program in running.items()}
         timings = measure_interleaved(calls, round_count=effort.round_count, budget_s=effort.budget_s)
-    return _judged(timings, failed)
+    return judged(timings, failed)
 
 
-def _judged(timings: Timings, failed: Mapping[str, str]) -> Contest:
+def judged(timings: Timings, failed: Mapping[str, str]) -> Contest:
     """Who wins."""
     singles = [name for name in timings.seconds if name != PLAN]
     if PLAN not in timings.seconds:

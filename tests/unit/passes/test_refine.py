@@ -1,0 +1,97 @@
+"""Planning with what the chosen slices really take."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from mosaic_onnx.devices import Device
+from mosaic_onnx.passes.refine import Refine, learn, unmeasured
+from mosaic_onnx.passes.segments import Choice, SegmentsMeasured
+from mosaic_onnx.planner.request import Request
+from mosaic_onnx.profiles import Cost, Profile, ProfileLayer, Segment
+
+
+def profile(seconds: Sequence[Sequence[float]]) -> Profile:
+    """A chain; [layer][device] seconds on devices a, b, … that share host's memory."""
+    names = "ab"[: len(seconds[0])]
+    layers = tuple(
+        ProfileLayer(f"l{i}", (f"t{i}",), (f"t{i + 1}",), {name: Cost(s) for name, s in zip(names, row, strict=True)})
+        for i, row in enumerate(seconds)
+    )
+    tensors = {f"t{i}": 4 for i in range(len(layers) + 1)}
+    return Profile("chain", tuple(map(Device, names)), tensors, ("t0",), (f"t{len(layers)}",), layers)
+
+
+def measuring(factor: float, overhead_s: float, seen: list[list[Choice]], of: Profile) -> Refine:
+    """Slices take ``factor`` times their layers and ``overhead_s`` more."""
+
+    def measure(choices: Sequence[Choice]) -> SegmentsMeasured:
+        seen.append(list(choices))
+        found = []
+        for first, last, state in choices:
+            costs = [layer.cost[state] for layer in of.layers[first : last + 1]]
+            total = sum(cost.seconds for cost in costs if cost is not None)
+            found.append(Segment(first, last, state, factor * total + overhead_s))
+        return SegmentsMeasured(tuple(found))
+
+    return Refine(measure, Request())
+
+
+def test_a_plan_whose_cuts_cost_more_than_they_gain_is_given_up() -> None:
+    given = profile([[1.0, 0.9], [0.9, 1.0], [1.0, 0.9], [0.9, 1.0]])
+    refined = measuring(1.0, 0.5, [], given)(given)
+    assert len(refined.plan.slices) == 1
+    assert refined.is_settled
+
+
+def test_a_plan_that_measures_as_predicted_is_kept_after_one_round() -> None:
+    given = profile([[1.0, 9.0], [9.0, 1.0]])
+    seen: list[list[Choice]] = []
+    refined = measuring(1.0, 0.0, seen, given)(given)
+    assert seen == [[(0, 0, "a"), (1, 1, "b")]]
+    assert (refined.round_count, refined.is_settled) == (1, True)
+    assert refined.plan.predicted.seconds == 2.0
+
+
+def test_the_prediction_is_what_was_measured() -> None:
+    given = profile([[1.0, 9.0], [9.0, 1.0]])
+    refined = measuring(1.5, 0.0, [], given)(given)
+    assert refined.plan.predicted.seconds == 3.0
+
+
+def test_a_slice_that_cannot_be_measured_is_not_asked_for_again() -> None:
+    asked: list[list[Choice]] = []
+
+    def refuse(choices: Sequence[Choice]) -> SegmentsMeasured:
+        asked.append(list(choices))
+        return SegmentsMeasured()
+
+    refined = Refine(refuse, Request())(profile([[1.0], [1.0]]))
+    assert asked == [[(0, 1, "a")]]
+    assert refined.is_settled
+
+
+def test_rounds_end_at_their_limit_and_say_so() -> None:
+    given = profile([[1.0, 1.0]] * 6)
+    refined = Refine(measuring(10.0, 0.0, [], given).measure, Request(), round_limit=1)(given)
+    assert refined.round_count == 1
+    assert refined.is_settled is (unmeasured(refined.profile, refined.plan) == [])
+
+
+def test_the_cost_of_a_cut_is_the_median_excess_of_measured_slices() -> None:
+    given = profile([[1.0, 2.0], [1.0, 2.0], [1.0, 2.0]])
+    learned = learn(given, [Segment(0, 0, "a", 1.1), Segment(0, 1, "a", 2.3), Segment(1, 1, "a", 1.2)])
+    a, b = learned.devices
+    assert abs(a.slice_seconds - 0.2) < 1e-12
+    assert b.slice_seconds == 0.0
+
+
+def test_slices_that_are_faster_than_their_layers_make_no_cut_free_of_less_than_nothing() -> None:
+    given = profile([[1.0], [1.0], [1.0]])
+    assert learn(given, [Segment(0, 1, "a", 0.5)]).devices[0].slice_seconds == 0.0
+
+
+def test_the_profile_that_is_refined_stays_as_it_was() -> None:
+    given = profile([[1.0, 9.0], [9.0, 1.0]])
+    measuring(1.5, 0.1, [], given)(given)
+    assert given == profile([[1.0, 9.0], [9.0, 1.0]])
