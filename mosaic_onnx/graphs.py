@@ -217,26 +217,35 @@ def superseded_constants(nodes: Sequence[onnx.NodeProto]) -> set[int]:
 
 def is_orderly(model: onnx.ModelProto) -> bool:
     """Whether graph, subgraphs and functions stand in topological orders, with no superseded constants."""
-    return all(_order(body.node) is None for body in _bodies(model))
+    return all(sort_nodes(body.node).is_identity and not superseded_constants(body.node) for body in _bodies(model))
 
 
 def put_in_order(model: onnx.ModelProto) -> None:
-    """Sort graph, subgraphs and functions in place and leave out superseded constants; there must be no cycle."""
+    """Sort graph, subgraphs and functions in place, and let each value be made once; there must be no cycle.
+
+    A superseded constant stays, but makes a value of another name that nothing reads.
+    """
     for body in _bodies(model):
-        order = _order(body.node)
-        if order is not None:
-            copies = [onnx.NodeProto.FromString(body.node[index].SerializeToString()) for index in order]
-            del body.node[:]
-            body.node.extend(copies)
+        superseded = superseded_constants(body.node)
+        order = sort_nodes(body.node)
+        if order.is_identity and not superseded:
+            continue
+        copies = [onnx.NodeProto.FromString(body.node[index].SerializeToString()) for index in order.positions]
+        taken = {name for node in body.node for name in (*node.input, *node.output)}
+        for index, copy in zip(order.positions, copies, strict=True):
+            if index in superseded:
+                copy.output[0] = _unused(f"{copy.output[0]}#superseded", taken)
+        del body.node[:]
+        body.node.extend(copies)
 
 
-def _order(nodes: Sequence[onnx.NodeProto]) -> list[int] | None:
-    """The nodes that count, sorted; None where they all count and already stand so."""
-    dropped = superseded_constants(nodes)
-    order = sort_nodes(nodes)
-    if order.is_identity and not dropped:
-        return None
-    return [index for index in order.positions if index not in dropped]
+def _unused(wanted: str, taken: set[str]) -> str:
+    name, count = wanted, 1
+    while name in taken:
+        count += 1
+        name = f"{wanted}{count}"
+    taken.add(name)
+    return name
 
 
 def _bodies(model: onnx.ModelProto) -> Iterator[onnx.GraphProto | onnx.FunctionProto]:

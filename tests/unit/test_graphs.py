@@ -84,8 +84,8 @@ def test_of_two_constants_for_one_value_the_last_counts() -> None:
     model.graph.node.append(helper.make_node("Constant", [], ["c"], value_float=2.0))
     assert superseded_constants(model.graph.node) == {0}
     put_in_order(model)
-    assert [node.op_type for node in model.graph.node] == ["Constant", "Add"]
-    assert model.graph.node[0].attribute[0].f == 2.0
+    assert [list(node.output) for node in model.graph.node] == [["c#superseded"], ["c"], ["y"]]
+    assert model.graph.node[1].attribute[0].f == 2.0
 
 
 def test_a_branch_captures_what_it_does_not_make() -> None:
