@@ -22,6 +22,7 @@ import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +81,6 @@ class Bundle:
 
     Attributes:
         folder: where it lies.
-        profile: what was measured.
         plan: what was decided.
         devices: those that the plan uses.
         slices: in the plan's order; weights still external.
@@ -92,7 +92,6 @@ class Bundle:
     """
 
     folder: Path
-    profile: Profile
     plan: Plan
     devices: tuple[Device, ...]
     slices: tuple[SliceModel, ...]
@@ -101,6 +100,15 @@ class Bundle:
     tuned: Mapping[int, SliceModel]
     fingerprint: str
     manifest: Mapping[str, Any]
+
+    @cached_property
+    def profile(self) -> Profile:
+        """What was measured; read when it is first asked for, since running needs none of it.
+
+        Raises:
+            ModelError: the file is wrong.
+        """
+        return read_profile(self.folder / PROFILE)
 
     @property
     def model_path(self) -> Path:
@@ -132,7 +140,7 @@ def refuse_target(folder: Path, *, force: bool) -> None:
         raise UsageError(f"{folder} is not a bundle, so --force does not replace it", "name another output with -o")
 
 
-def write_bundle(contents: Contents, folder: Path, *, force: bool = False) -> Bundle:
+def write_bundle(contents: Contents, folder: Path, *, force: bool = False) -> None:
     """Write a bundle beside its place and move it there; the same contents give the same bytes.
 
     Raises:
@@ -148,7 +156,6 @@ def write_bundle(contents: Contents, folder: Path, *, force: bool = False) -> Bu
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
-    return read_bundle(folder)
 
 
 def _move_into_place(temporary: Path, folder: Path) -> None:
@@ -247,7 +254,7 @@ def read_bundle(folder: str | os.PathLike[str]) -> Bundle:
             raise ModelError(f"bundle {place}: {name} is missing", "compile the model again")
         if _digest(path) != digest:
             raise ModelError(f"bundle {place}: {name} was changed after it was written", "compile the model again")
-    plan, profile = read_plan(place / PLAN), read_profile(place / PROFILE)
+    plan = read_plan(place / PLAN)
     slices = _slices(place, SLICES, manifest["slices"])
     if len(slices) != len(plan.slices):
         raise ModelError(f"bundle {place}: {len(plan.slices)} slices are planned, {len(slices)} are here")
@@ -260,7 +267,7 @@ def read_bundle(folder: str | os.PathLike[str]) -> Bundle:
     made = _slices(place, TUNED, entries, is_optimised=True)
     tuned = {int(entry["slice"]): one for entry, one in zip(entries, made, strict=True)}
     fingerprint = str(manifest["tuned"]["fingerprint"])
-    return Bundle(place, profile, plan, devices, slices, inputs, outputs, tuned, fingerprint, manifest)
+    return Bundle(place, plan, devices, slices, inputs, outputs, tuned, fingerprint, manifest)
 
 
 def _slices(

@@ -110,8 +110,7 @@ def runtime_accepts(opened: OpenedModel, limits: Limits | None = None) -> str | 
         None if it does, else the reason in its words, naming node and operator.
     """
     limits = limits or Limits()
-    size = opened.path.stat().st_size + opened.external_bytes
-    return _load_refusal({"path": str(opened.path)}, opened.path, size, limits)
+    return _load_refusal({"path": str(opened.path)}, opened.path, opened.external_bytes, limits)
 
 
 def loads_in_runtime(
@@ -129,15 +128,15 @@ def loads_in_runtime(
     with tempfile.TemporaryDirectory(prefix="mosaic-") as temporary:
         path = Path(temporary) / "model.onnx"
         path.write_bytes(model.SerializeToString())
-        size = path.stat().st_size + external_bytes
-        return _load_refusal({"path": str(path), "folder": str(folder)}, path, size, limits)
+        return _load_refusal({"path": str(path), "folder": str(folder)}, path, external_bytes, limits)
 
 
-def _load_refusal(request: dict[str, object], path: Path, size: int, limits: Limits) -> str | None:
+def _load_refusal(request: dict[str, object], path: Path, external_bytes: int, limits: Limits) -> str | None:
     """Ask the child process to load a model."""
-    time_limit_s = limits.time_limit_s(size, limits.load_s)
+    size = path.stat().st_size
+    time_limit_s = limits.time_limit_s(size, limits.load_s, external_bytes)
     try:
-        answer = run_child("load", request, time_limit_s, limits.memory_bytes + 4 * size)
+        answer = run_child("load", request, time_limit_s, limits.memory_bytes + 4 * (size + external_bytes))
     except ChildFailure as failure:
         return _refusal(path, "loading it in ONNX Runtime", failure).message
     refusal = answer.get("refusal", answer.get("error"))

@@ -172,7 +172,7 @@ def profile_to_json(profile: Profile) -> str:
         ModelError: something in the profile does not fit together.
         UsageError: a number is NaN or infinite.
     """
-    return dump_lines(profile_to_fields(profile))
+    return dump_lines(_fields(profile))
 
 
 def profile_to_fields(profile: Profile) -> dict[str, object]:
@@ -181,6 +181,12 @@ def profile_to_fields(profile: Profile) -> dict[str, object]:
     Raises:
         ModelError: something in the profile does not fit together.
     """
+    fields = _fields(profile)
+    return fields | {"layers": [_layer_json(layer) for layer in profile.layers]}
+
+
+def _fields(profile: Profile) -> dict[str, object]:
+    """The JSON object, its layers made one by one as they are written: of a large model they would fill memory."""
     check_profile(profile)
     content: dict[str, object] = {
         "schema": SCHEMA,
@@ -192,7 +198,7 @@ def profile_to_fields(profile: Profile) -> dict[str, object]:
         },
         "inputs": list(profile.inputs),
         "outputs": list(profile.outputs),
-        "layers": [_layer_json(layer) for layer in profile.layers],
+        "layers": map(_layer_json, profile.layers),
         "copies": [_copy_json(copy) for copy in profile.copies],
         "switches": [_switch_json(switch) for switch in profile.switches],
         "segments": [_segment_json(segment) for segment in profile.segments],

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
@@ -98,14 +98,17 @@ def dump(value: object) -> str:
 
 
 def dump_lines(content: Mapping[str, object]) -> str:
-    """An object with one key a line, and long lists and objects one element a line."""
+    """An object with one key a line, long lists and objects one element a line; an iterator counts as a list."""
     return "{\n" + ",\n".join(f"  {dump(key)}: {_block(value)}" for key, value in content.items()) + "\n}\n"
 
 
 def _block(value: object) -> str:
     """A top-level value: lists of objects and objects of objects get a line for each."""
+    if isinstance(value, Iterator):
+        lines = [f"    {dump(item)}" for item in value]
+        return "[\n" + ",\n".join(lines) + "\n  ]" if lines else "[]"
     if isinstance(value, list) and value and isinstance(value[0], dict):
-        return "[\n" + ",\n".join(f"    {dump(item)}" for item in value) + "\n  ]"
+        return _block(iter(value))
     if isinstance(value, dict) and value and all(isinstance(item, dict) for item in value.values()):
         return "{\n" + ",\n".join(f"    {dump(key)}: {dump(item)}" for key, item in value.items()) + "\n  }"
     return dump(value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +21,7 @@ SMALLEST_BYTES = 1024
 PAGE_BYTES = 4096
 """Offsets of large tensors are multiples of it, so that a runtime can map them."""
 _CHUNK_BYTES = 1 << 22
+_ZEROS = bytes(_CHUNK_BYTES)
 _PAYLOADS = (
     "raw_data",
     "float_data",
@@ -38,11 +40,13 @@ class WeightsFile:
     Attributes:
         file: open for writing, at its start.
         offsets: content digest → offset.
+        digests: (file, offset, length) → digest of external data that was read before: models name the same again.
         end_bytes: where the next tensor goes at the earliest.
     """
 
     file: BinaryIO
     offsets: dict[bytes, int] = field(default_factory=dict)
+    digests: dict[tuple[Path, int, int], bytes] = field(default_factory=dict)
     end_bytes: int = 0
 
     def move(self, model: onnx.ModelProto, folder: str | None, location: str) -> None:
@@ -69,10 +73,13 @@ class WeightsFile:
     def _move_external(self, tensor: onnx.TensorProto, folder: Path, location: str) -> None:
         entry = external_entry(tensor)
         path = folder / entry.location
-        digest = hashlib.sha256()
-        for chunk in _chunks(path, entry.offset, entry.length, tensor.name):
-            digest.update(chunk)
-        offset = self._keep(_chunks(path, entry.offset, entry.length, tensor.name), entry.length, digest.digest())
+        source = path, entry.offset, entry.length
+        if source not in self.digests:
+            digest = hashlib.sha256()
+            for chunk in _chunks(*source, tensor.name):
+                digest.update(chunk)
+            self.digests[source] = digest.digest()
+        offset = self._keep(_chunks(*source, tensor.name), entry.length, self.digests[source])
         _refer(tensor, location, offset, entry.length)
 
     def _keep(self, chunks: list[bytes] | Iterator[bytes], length: int, digest: bytes) -> int:
@@ -82,9 +89,13 @@ class WeightsFile:
             offset = -(-self.end_bytes // step) * step
             self.file.seek(offset)
             for chunk in chunks:
-                self.file.write(chunk)
+                if len(chunk) == _CHUNK_BYTES and chunk == _ZEROS:
+                    self.file.seek(_CHUNK_BYTES, os.SEEK_CUR)  # a hole stays a hole
+                else:
+                    self.file.write(chunk)
             self.offsets[digest] = offset
             self.end_bytes = offset + length
+            self.file.truncate(self.end_bytes)
         return self.offsets[digest]
 
 

@@ -100,7 +100,7 @@ class _Found:
 
 def _find_types(opened: OpenedModel, shapes: Shapes, symbols: Mapping[str, int], limits: Limits) -> _Found:
     """Ask the child process; where a trial run kills it, once more without running anything."""
-    size = opened.path.stat().st_size + opened.external_bytes
+    size, external = opened.path.stat().st_size, opened.external_bytes
     failures: list[str] = []
     for may_run in (True, False):
         with tempfile.TemporaryDirectory(prefix="mosaic-") as folder:
@@ -108,8 +108,9 @@ def _find_types(opened: OpenedModel, shapes: Shapes, symbols: Mapping[str, int],
             request: dict[str, Any] = {"path": str(opened.path), "target": str(target), "may_run": may_run}
             request |= {"shapes": {name: list(shape) for name, shape in shapes.items()}, "symbols": dict(symbols)}
             try:
-                memory_limit_bytes = limits.memory_bytes + 4 * size
-                answer: Any = run_child("types", request, limits.time_limit_s(size, limits.trial_s), memory_limit_bytes)
+                memory_limit_bytes = limits.memory_bytes + 4 * (size + external)
+                time_limit_s = limits.time_limit_s(size, limits.trial_s, external)
+                answer: Any = run_child("types", request, time_limit_s, memory_limit_bytes)
             except ChildFailure as failure:
                 failures.append(str(failure))
                 continue

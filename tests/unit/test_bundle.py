@@ -24,7 +24,7 @@ def digests(folder: Path) -> dict[str, str]:
 
 def test_what_is_written_is_read_again(tmp_path: Path) -> None:
     contents = small_contents(tmp_path)
-    written = write_bundle(contents, tmp_path / "small.mosaic")
+    write_bundle(contents, tmp_path / "small.mosaic")
     read = read_bundle(tmp_path / "small.mosaic")
     assert read.plan == contents.plan
     assert read.profile == contents.profile
@@ -32,7 +32,6 @@ def test_what_is_written_is_read_again(tmp_path: Path) -> None:
     assert [(one.inputs, one.outputs) for one in read.slices] == [(("x",), ("h",)), (("h",), ("y",))]
     assert (read.inputs, read.outputs) == (("x",), ("y",))
     assert read.manifest["replay"] == ["mosaic-onnx", "compile", "small.onnx"]
-    assert written.manifest == read.manifest
 
 
 def test_the_same_contents_give_the_same_bytes(tmp_path: Path) -> None:
@@ -53,7 +52,8 @@ def test_a_weight_is_written_once_however_many_models_name_it(tmp_path: Path) ->
 
 
 def test_any_runtime_runs_the_canonical_file(tmp_path: Path) -> None:
-    written = write_bundle(small_contents(tmp_path), tmp_path / "small.mosaic")
+    write_bundle(small_contents(tmp_path), tmp_path / "small.mosaic")
+    written = read_bundle(tmp_path / "small.mosaic")
     onnx.checker.check_model(os.fspath(written.model_path), full_check=True)
     session = ort.InferenceSession(written.model_path)
     x = np.arange(1024, dtype=np.float32)
