@@ -172,11 +172,16 @@ class _Builder:
                 self._add_hub(hub)
 
     def add_path(self) -> None:
-        """Charge slice overheads and level switches along the longest path, where each change opens a new slice."""
+        """Charge slice overheads and level switches along the longest path, where each change opens a new slice.
+
+        Whether there is anything to charge is asked of the table, not of its weighed costs: then the problems in
+        seconds and in joules have the same links, so that they can be held side by side.
+        """
+        table = self.table
+        if not any(costs.any() for costs in (table.slice_s, table.slice_j, table.switch_s, table.switch_j)):
+            return
         overhead = certain_overhead(self.table, self.weighed, by_device=not self.all_levels)
         switch = cheapest_switches(self.table, self.weighed) if self.all_levels else np.zeros_like(self.weighed.switch)
-        if not overhead.any() and not switch.any():
-            return
         path = longest_path(self.table)
         for index, layer in enumerate(path):
             states = self.choices[layer]

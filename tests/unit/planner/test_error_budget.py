@@ -14,9 +14,13 @@ from mosaic_onnx.passes.estimate import cost_table
 from mosaic_onnx.passes.plan import plan_profile
 from mosaic_onnx.planner.demands import error_sum
 from mosaic_onnx.planner.error_budget import errors_as_joules
+from mosaic_onnx.planner.floors import possible_states
+from mosaic_onnx.planner.placement import placement
+from mosaic_onnx.planner.placement_front import placement_front
 from mosaic_onnx.planner.request import Request
 from mosaic_onnx.planner.simulate import value
 from mosaic_onnx.planner.solve import solve
+from mosaic_onnx.planner.weights import ENERGY, LATENCY, weigh
 from mosaic_onnx.profiles import Cost, Profile, ProfileLayer
 
 from .every_plan import every_plan
@@ -139,6 +143,24 @@ def test_a_long_chain_is_planned_near_the_best() -> None:
     errors = sorted(layer.cost["rough"].error for layer in layers if layer.cost["rough"])  # type: ignore[type-var]
     held = int(np.searchsorted(np.cumsum(errors), 0.05))
     assert plan.predicted.seconds <= 1.01 * (400 - held)
+
+
+def test_overheads_that_only_time_knows_leave_the_problems_side_by_side() -> None:
+    """A slice costs seconds and no error: both problems must have the same links all the same."""
+    profile = two_devices(6)
+    readers = tuple(
+        replace(layer, inputs=tuple(dict.fromkeys((*layer.inputs, "t1")))) if n > 1 else layer
+        for n, layer in enumerate(profile.layers)
+    )
+    costly = tuple(replace(device, slice_seconds=0.25) for device in profile.devices)
+    table = errors_as_joules(cost_table(replace(profile, layers=readers, devices=costly)))
+    keep = possible_states(table)
+    seconds, errors = (placement(table, weigh(table, weights), keep) for weights in (LATENCY, ENERGY))
+    assert list(seconds.links) == list(errors.links)
+    front = placement_front(seconds, errors)
+    assert front is not None
+    assert front[0].seconds == pytest.approx(6.25)
+    assert front[-1].joules == 0.0
 
 
 def test_errors_stand_in_the_place_of_joules_and_nothing_else_does() -> None:
