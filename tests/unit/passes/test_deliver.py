@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import onnx
 import pytest
 
@@ -14,6 +15,8 @@ from mosaic_onnx.passes.plan import plan_profile
 from mosaic_onnx.planner.request import Request
 from mosaic_onnx.plans import Plan, Predicted, Slice
 from mosaic_onnx.profiles import Cost, Profile, ProfileLayer
+
+X = {"x": np.zeros(1, np.float32)}
 
 
 def plan(seconds: float, joules: float | None = None, objective: str = "latency") -> Plan:
@@ -111,4 +114,4 @@ def test_no_candidate_that_runs_is_an_error_that_says_why() -> None:
             return None
 
     with pytest.raises(BackendError, match="out of order"):
-        contest([broken], {"a": Device("a", backend="broken")}, {"broken": Broken()}, {}, ("y",))  # type: ignore[dict-item]
+        contest([broken], {"a": Device("a", backend="broken")}, {"broken": Broken()}, X, ("y",))  # type: ignore[dict-item]
