@@ -180,6 +180,8 @@ def _tuned(bundle: Bundle, devices: Mapping[str, Device], candidates: Mapping[st
 def verify_bundle(bundle: Bundle, inputs: Mapping[str, Array], progress: Progress | None = None) -> VerifyReport:
     """Every slice and the whole against the uncut, unoptimised model.
 
+    A bundle that was compiled within a budget of errors is held to that, end to end, on these inputs too.
+
     Raises:
         ModelError: there is no reference for this model.
         BackendError: a slice cannot be loaded, or the reference cannot run.
@@ -194,4 +196,5 @@ def verify_bundle(bundle: Bundle, inputs: Mapping[str, Array], progress: Progres
             inputs=inputs,
             tuned=stack.enter_context(open_bundle(bundle)) if bundle.tuned else None,
         )
-        return Verify(progress=progress)(work)
+        precision = bundle.manifest.get("precision") or {}
+        return Verify(progress=progress, budget=precision.get("budget"))(work)

@@ -13,11 +13,13 @@ import pytest
 
 from mosaic_onnx.backends.base import SliceModel
 from mosaic_onnx.backends.onnxruntime import BACKEND
+from mosaic_onnx.bundle import read_bundle
 from mosaic_onnx.cache import Cache
 from mosaic_onnx.compilation import Compiled, Recipe, compile_model
-from mosaic_onnx.delivery import deliver, replay
+from mosaic_onnx.delivery import deliver, replay, verify_bundle
 from mosaic_onnx.devices import Device
 from mosaic_onnx.errors import InfeasibleError
+from mosaic_onnx.inputs import make_inputs
 from mosaic_onnx.passes.errors import MeasureErrors, is_lower
 from mosaic_onnx.passes.layerize import layerize
 from mosaic_onnx.planner.request import Request
@@ -146,3 +148,16 @@ def test_lower_precision_joins_for_a_budget_and_simulators_never_do() -> None:
     assert [one.name for one in left_out(within, found)] == ["npu"]
     assert "--max-error" in left_out((CPU,), found)[0].reason
     assert (is_lower(CPU), is_lower(ROUGH)) == (False, True)
+
+
+def test_a_bundle_is_held_to_its_budget_when_it_is_verified(tmp_path: Path) -> None:
+    one = compiled(tmp_path, 1e-2, CPU)
+    recipe = Recipe(request=Request(max_error=1e-2))
+    deliver(one, recipe, tmp_path / "loose.mosaic")
+    assert one.precision is not None
+    strict = replace(one, precision=replace(one.precision, budget=0.0))
+    deliver(strict, recipe, tmp_path / "strict.mosaic")
+    inputs = make_inputs(one.prepared.normalised.model, 5)
+    assert verify_bundle(read_bundle(tmp_path / "loose.mosaic"), inputs).passed
+    judged = verify_bundle(read_bundle(tmp_path / "strict.mosaic"), inputs)
+    assert {check.verdict for check in judged.outputs} <= {"equal", "failed"}
