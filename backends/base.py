@@ -240,8 +240,8 @@ class LayerFacts:
 class CostSource(Protocol):
     """A backend whose devices are described, not measured: it states each layer's cost itself."""
 
-    def layer_cost(self, facts: LayerFacts, device: Device, state: str) -> Cost | str:
-        """The layer's cost in a state, or the reason why the state cannot run it."""
+    def layer_costs(self, facts: Sequence[LayerFacts], device: Device, state: str) -> Sequence[Cost | str]:
+        """What each layer costs in a state, or the reason why the state cannot run it."""
 
     def copies(self, device: Device) -> tuple[Copy, ...]:
         """Copy entries to and from the device's memory; empty where it shares host's."""

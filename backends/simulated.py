@@ -5,6 +5,7 @@ A description is a ``devices.toml`` whose devices name this backend; ``hikey970`
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import permutations
 
@@ -76,22 +77,17 @@ class Simulated:
         Raises:
             UsageError: the device has no such state, or its options are wrong.
         """
-        options = read_options(device)
-        refused = refused_operator(facts.op_types, options)
-        if refused:
-            return _lacks(refused)
-        level = level_of(device, state)
-        seconds = seconds_at(share(facts, options), slowdown(device, level), options.overlap)
-        seconds *= noise_factor(options, "seconds", state, facts.name)
-        watts = power_w(device, level, options)
-        joules = None if watts is None else watts * seconds * noise_factor(options, "joules", state, facts.name)
-        return Cost(
-            seconds=seconds,
-            joules=joules,
-            parameter_bytes=parameter_bytes(facts, options),
-            activation_bytes=facts.buffered_bytes if options.buffered_activations else None,
-            source="simulated",
-        )
+        return self.layer_costs((facts,), device, state)[0]
+
+    def layer_costs(self, facts: Sequence[LayerFacts], device: Device, state: str) -> list[Cost | str]:
+        """The same for many layers.
+
+        Raises:
+            UsageError: the device has no such state, or its options are wrong.
+        """
+        options, level = read_options(device), level_of(device, state)
+        factor, watts = slowdown(device, level), power_w(device, level, options)
+        return [_cost(one, options, state, factor, watts) for one in facts]
 
     def copies(self, device: Device) -> tuple[Copy, ...]:
         """Copy entries to and from the device's memory; empty where it shares host's."""
@@ -112,6 +108,23 @@ class Simulated:
             Switch(device.name, before.name, after.name, options.switch_seconds, options.switch_joules)
             for before, after in permutations(device.levels, 2)
         )
+
+
+def _cost(facts: LayerFacts, options: SimulatedOptions, state: str, factor: float, watts: float | None) -> Cost | str:
+    """A layer's cost in a state with a slowdown and a power; or the reason why it has none."""
+    refused = refused_operator(facts.op_types, options)
+    if refused:
+        return _lacks(refused)
+    seconds = seconds_at(share(facts, options), factor, options.overlap)
+    seconds *= noise_factor(options, "seconds", state, facts.name)
+    joules = None if watts is None else watts * seconds * noise_factor(options, "joules", state, facts.name)
+    return Cost(
+        seconds=seconds,
+        joules=joules,
+        parameter_bytes=parameter_bytes(facts, options),
+        activation_bytes=facts.buffered_bytes if options.buffered_activations else None,
+        source="simulated",
+    )
 
 
 def level_of(device: Device, state: str) -> Level | None:

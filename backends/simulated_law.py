@@ -97,11 +97,7 @@ def noise_factor(options: SimulatedOptions, *key: str) -> float:
 
 def refused_operator(op_types: tuple[str, ...], options: SimulatedOptions) -> str | None:
     """The first operator type that the device lacks."""
-    return next(
-        (
-            op_type
-            for op_type in op_types
-            if op_type in options.unsupported or (options.supported and op_type not in options.supported)
-        ),
-        None,
-    )
+    for op_type in op_types:
+        if op_type in options.unsupported or (options.supported and op_type not in options.supported):
+            return op_type
+    return None

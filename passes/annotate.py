@@ -133,7 +133,7 @@ def refusals(normalised: Normalised, graph: LayerGraph, device: Device, backend:
 
 def _stated_refusals(facts: Sequence[LayerFacts], device: Device, backend: CostSource) -> dict[int, str]:
     """By layer, why a described device cannot run it."""
-    costs = (backend.layer_cost(one, device, device.states[-1]) for one in facts)
+    costs = backend.layer_costs(facts, device, device.states[-1])
     return {index: cost for index, cost in enumerate(costs) if isinstance(cost, str)}
 
 

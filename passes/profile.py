@@ -123,7 +123,7 @@ class _Profiling:
     def _ask(self, backend: CostSource, device: Device) -> None:
         """Costs of a device that is described."""
         for state in device.states:
-            said = [backend.layer_cost(one, device, state) for one in self._facts]
+            said = backend.layer_costs(self._facts, device, state)
             costs = {index: cost for index, cost in enumerate(said) if isinstance(cost, Cost)}
             reasons = {index: cost for index, cost in enumerate(said) if isinstance(cost, str)}
             self.stated[state] = StateResult(state, costs, reasons)

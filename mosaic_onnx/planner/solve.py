@@ -10,8 +10,9 @@ from mosaic_onnx.errors import InfeasibleError, UsageError
 from mosaic_onnx.planner.demands import at_least, meets
 from mosaic_onnx.planner.methods import METHODS, method_named
 from mosaic_onnx.planner.movements import HOST_MEMORY
-from mosaic_onnx.planner.request import TOLERANCE, Answer, MethodUnavailable, Proposal, Request
+from mosaic_onnx.planner.request import TOLERANCE, Answer, MethodUnavailable, Placed, Proposal, Request
 from mosaic_onnx.planner.simulate import Timeline, simulate, value
+from mosaic_onnx.planner.top_levels import top_levels
 from mosaic_onnx.plans import Bound, Objective, Plan, Predicted, Slice, Transfer
 
 UNITS: dict[Objective, Literal["seconds", "joules", "joule_seconds"]] = {
@@ -57,6 +58,7 @@ def solve(table: CostTable, request: Request) -> Solution:
         UsageError: there is no such method, or joules are asked for and the table has none.
     """
     _check_request(table, request)
+    table, states = top_levels(table, request)
     answers, notes, refusal = _ask(table, request)
     best: _Judged | None = None
     for method, answer in answers:
@@ -72,7 +74,8 @@ def solve(table: CostTable, request: Request) -> Solution:
         raise refusal or InfeasibleError("no method found a plan that satisfies the constraints")
     bound, dropped = _best_bound(answers, best.figure, request.objective)
     plan = plan_of(table, request, best.method, best.proposal, best.timeline, bound=bound)
-    return Solution(plan, best.proposal, best.timeline, (*notes, *dropped))
+    proposal = tuple(Placed(layers, states[state]) for layers, state in best.proposal)
+    return Solution(plan, proposal, best.timeline, (*notes, *dropped))
 
 
 def _is_better(one: _Judged, other: _Judged) -> bool:

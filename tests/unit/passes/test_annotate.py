@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import onnx
@@ -58,8 +58,8 @@ def test_a_call_of_a_function_is_judged_by_its_body() -> None:
 
 
 class Described(Picky):
-    def layer_cost(self, facts: LayerFacts, device: Device, state: str) -> Cost | str:
-        return "too large" if "Erf" in facts.op_types else Cost(1.0)
+    def layer_costs(self, facts: Sequence[LayerFacts], device: Device, state: str) -> list[Cost | str]:
+        return ["too large" if "Erf" in one.op_types else Cost(1.0) for one in facts]
 
     def copies(self, device: Device) -> tuple[Copy, ...]:
         return ()

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -224,8 +224,8 @@ class Described(Wrapped):
 
     name: str = "described"
 
-    def layer_cost(self, facts: LayerFacts, device: Device, state: str) -> Cost | str:
-        return "no Erf" if "Erf" in facts.op_types else Cost(0.5, 0.25, source="simulated")
+    def layer_costs(self, facts: Sequence[LayerFacts], device: Device, state: str) -> list[Cost | str]:
+        return ["no Erf" if "Erf" in one.op_types else Cost(0.5, 0.25, source="simulated") for one in facts]
 
     def copies(self, device: Device) -> tuple[Copy, ...]:
         return Copy("host", device.name, 1e-9), Copy(device.name, "host", 1e-9)
