@@ -121,9 +121,10 @@ class _Program:
         for place in range(length):
             entries.append([self._entry(place, state, closed) for state in range(state_count)])
             closed = [self._closed(place, state, entries, closed) for state in range(state_count)]
+        records = [np.concatenate(parts) for parts in (self.before, self.start, self.state)] if self.count else []
         final = _union([(labels, np.zeros(2)) for labels in closed])
         return [
-            ChainPoint(float(point[0]), float(point[1]), self._slices(int(name), length))
+            ChainPoint(float(point[0]), float(point[1]), self._slices(records, int(name), length))
             for point, name in zip(final.points, final.names, strict=True)
         ]
 
@@ -193,8 +194,8 @@ class _Program:
         self.count += len(keep)
         return self._kept(_Labels(points[keep], names), place, state)
 
-    def _slices(self, name: int, length: int) -> Proposal:
-        before, start, state = (np.concatenate(parts) for parts in (self.before, self.start, self.state))
+    def _slices(self, records: Sequence[Ints], name: int, length: int) -> Proposal:
+        before, start, state = records
         slices, end = [], length
         while name >= 0:
             slices.append(Placed(tuple(range(int(start[name]), end)), int(state[name])))

@@ -73,6 +73,9 @@ def front(table: CostTable, request: Request) -> Front:
         raise UsageError("the profile has no joules, so there is no front of time and energy", "give `joules`")
     check_possible(table)
     asked = replace(request, pareto=True)
+    coupled = bool(chain_uncovered(table))
+    if on_one_order(table) and not coupled:
+        return _along_chain(table, asked)
     whole = search_whole(table, asked, TRANSITIONS)
     if whole is not None:
         return _front(asked, _judged(table, whole.proposals), exact=True, how="whole search, exact")

@@ -89,7 +89,7 @@ def _improved(
 def sequential_fits(table: CostTable, request: Request) -> bool:
     """Whether the request is one that this method answers; ``error_budget`` asks it where errors have a budget."""
     fits = request.schedule == "sequential" and request.objective != "throughput"
-    return fits and request.max_error is None
+    return fits and not request.pareto and request.max_error is None
 
 
 def _ranked(table: CostTable, request: Request, proposals: Iterable[Proposal]) -> list[Ranked]:
