@@ -16,6 +16,7 @@ from mosaic_onnx.backends.openvino_claims import slice_bounds, unsupported_slice
 from mosaic_onnx.backends.openvino_graph import input_ports, output_ports, wrong_arithmetic
 from mosaic_onnx.backends.openvino_options import Options
 from mosaic_onnx.backends.openvino_quiet import openvino_module
+from mosaic_onnx.backends.openvino_rewrites import unsigned_after_concat
 from mosaic_onnx.backends.openvino_runner import Port, short_reason
 from mosaic_onnx.errors import BackendError, MosaicError
 
@@ -106,7 +107,7 @@ def _self_contained(model: SliceModel, label: str) -> onnx.ModelProto:
             f"{label}: its weights are {weight_bytes / 1e9:.1f} GB, more than OpenVINO can be handed at once (2 GiB)",
             "cap its slices: --slice-memory",
         )
-    return legalise(proto, _REWRITTEN)
+    return unsigned_after_concat(legalise(proto, _REWRITTEN))
 
 
 def true_inputs(graph: onnx.GraphProto) -> list[onnx.ValueInfoProto]:

@@ -183,6 +183,32 @@ def test_repeats_computed_at_run_time_are_refused() -> None:
     assert "Tile" in refusal(text)
 
 
+def joined(output: str) -> SliceModel:
+    """Values that are joined, quantised to int8, dequantised and convolved; ``output`` names the slice's second."""
+    weights = ", ".join(str(value) for value in np.random.default_rng(0).integers(-60, 60, 256))
+    return slice_of(
+        '<ir_version: 8, opset_import: ["": 17]> j (float[1,8,6,6] a, float[1,8,6,6] b) => '
+        f"(float[1,16,6,6] y, {output}) <float s={{0.01}}, int8 z={{7}}, float t={{0.003}}, int8 o={{0}}, "
+        f"int8[16,16,1,1] v={{{weights}}}> {{ "
+        "c = Concat<axis=1>(a, b) q = QuantizeLinear(c, s, z) d = DequantizeLinear(q, s, z) "
+        "w = DequantizeLinear(v, t, o) y = Conv(d, w) }"
+    )
+
+
+@pytest.mark.parametrize("output", ["float[1,16,6,6] d", "int8[1,16,6,6] q"])
+def test_joined_and_quantised_values_are_convolved_rightly(output: str) -> None:
+    model = joined(output)
+    before = model.model.SerializeToString()
+    random = np.random.default_rng(1)
+    inputs = {name: random.normal(size=(1, 8, 6, 6)).astype(np.float32) * 0.5 for name in "ab"}
+    expected = ORT.load(model, Device("cpu")).run(inputs)
+    made = BACKEND.load(model, F32).run(inputs)
+    for name in model.outputs:
+        np.testing.assert_allclose(made[name], expected[name], atol=1e-4)
+        assert made[name].dtype == expected[name].dtype
+    assert model.model.SerializeToString() == before
+
+
 def averaged(attributes: str, before: str = "d") -> str:
     """Dequantised values with a zero point that is not zero, averaged over windows, quantised again."""
     return (
