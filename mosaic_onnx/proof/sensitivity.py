@@ -1,8 +1,9 @@
 """How much a computation's results move when it rounds otherwise.
 
 A result that moves as much as a device's error shows nothing about the device: the computation is ill-conditioned
-there (a logarithm near one, a maximum with a tie, a whole number cut off), and the report says so. Two disturbances:
-every node's result moved by a rounding (random arithmetic, as in CESTAC and Verrou), or the inputs moved.
+there (a logarithm near one, a maximum with a tie, a whole number cut off), and the report says so. Three disturbances:
+every node's result moved by a rounding (random arithmetic, as in CESTAC and Verrou), the inputs moved, or values moved
+by a little of a step before they are quantised: some are then rounded the other way, and later layers make more of it.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ Moved = Callable[[], Mapping[str, Difference]]
 ROUNDING = {"f64": 1e-12, "f32": 1e-6, "f16": 2e-3, "bf16": 1.6e-2}
 """Relative size of the disturbance by precision: some units in the last place, as a few operators in a row make."""
 ROUNDS = 4
+STEP_SHARE = 1e-3
+"""Of a quantisation step: what float32 leaves of sums that are some hundred steps large and cancel."""
 _EXACT = frozenset(
     {
         *("Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Slice", "Gather", "GatherND"),
@@ -77,12 +80,24 @@ def disturbances(
         random = np.random.default_rng(seed)
         return reference.run({name: disturbed(array, random, amount) for name, array in inputs.items()})
 
+    def quantise_otherwise(seed: int) -> dict[str, Array]:
+        moved = Reference(with_moved_steps(model, STEP_SHARE, seed, types), folder, reference.runtime)
+        try:
+            return moved.run(inputs)
+        finally:
+            moved.close()
+
     by_noise = cache(lambda: _largest(round_otherwise, expected()))
     by_inputs = cache(lambda: _largest(move_inputs, expected()))
-    return [
+    by_steps = cache(lambda: _largest(quantise_otherwise, expected()))
+    found: list[tuple[str, Moved]] = [
         (f"ill-conditioned: results of nodes moved by {amount / 2:g} move it as far", by_noise),
         (f"ill-conditioned: inputs moved by {amount:g} of themselves move it as far", by_inputs),
     ]
+    if any(node.op_type == "QuantizeLinear" for node in model.graph.node):
+        words = f"ill-conditioned: values moved by {STEP_SHARE:g} of a step before they are quantised move it as far"
+        found.append((words, by_steps))
+    return found
 
 
 def _largest(compute: Callable[[int], Mapping[str, Array]], expected: Mapping[str, Array]) -> dict[str, Difference]:
@@ -151,6 +166,45 @@ def with_noise(model: onnx.ModelProto, amount: float, seed: int, types: Mapping[
     del copy.graph.node[:]
     copy.graph.node.extend(nodes)
     return copy
+
+
+def with_moved_steps(model: onnx.ModelProto, share: float, seed: int, types: Mapping[str, int]) -> onnx.ModelProto:
+    """A copy in which what QuantizeLinear quantises is moved by ± ``share`` of its step, drawn along the last axis.
+
+    Values whose last extent is unknown, and those with a scale per channel, stay as they are.
+    """
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    random = np.random.default_rng(seed)
+    extents = _last_extents(model.graph)
+    weights = {tensor.name: tensor for tensor in model.graph.initializer}
+    nodes = []
+    for number, node in enumerate(model.graph.node):
+        kept = onnx.NodeProto.FromString(node.SerializeToString())
+        value, scale = (*kept.input[:2], "", "")[:2]
+        is_one_step = scale in weights and not any(extent != 1 for extent in weights[scale].dims)
+        if node.op_type == "QuantizeLinear" and is_one_step and types.get(value) == TensorProto.FLOAT:
+            moves = ((2 * random.integers(0, 2, extents.get(value, 0)) - 1) * share).astype(np.float32)
+            if moves.size:
+                names = [f"{value}/{word} {number}" for word in ("share", "move", "moved")]
+                copy.graph.initializer.append(numpy_helper.from_array(moves, names[0]))
+                nodes.append(helper.make_node("Mul", [names[0], scale], [names[1]]))
+                nodes.append(helper.make_node("Add", [value, names[1]], [names[2]]))
+                kept.input[0] = names[2]
+        nodes.append(kept)
+    del copy.graph.node[:]
+    copy.graph.node.extend(nodes)
+    return copy
+
+
+def _last_extents(graph: onnx.GraphProto) -> dict[str, int]:
+    """Extent of the last axis of every value of which it is known."""
+    found = {}
+    for value in (*graph.input, *graph.value_info, *graph.output):
+        dims = value.type.tensor_type.shape.dim
+        if dims and dims[-1].HasField("dim_value"):
+            found[value.name] = dims[-1].dim_value
+    return found
 
 
 def explains(moved: Difference | None, error: Difference) -> bool:

@@ -4,7 +4,7 @@ import numpy as np
 import onnx
 from onnx import parser
 
-from mosaic_onnx.proof.sensitivity import disturbances, disturbed, element_types, with_noise
+from mosaic_onnx.proof.sensitivity import disturbances, disturbed, element_types, with_moved_steps, with_noise
 from mosaic_onnx.reference import Reference
 
 
@@ -50,6 +50,34 @@ def test_noise_leaves_the_model_and_its_names_as_they_are() -> None:
     assert model.SerializeToString() == before
     onnx.checker.check_model(noisy)
     assert {name for node in noisy.graph.node for name in node.output} >= {"m", "y"}
+
+
+QUANTISED = """
+    g (float[1,64] x) => (float[1,64] y) <float s = {0.5}, int8 z = {3}> {
+        r = Relu(x)
+        q = QuantizeLinear(r, s, z)
+        y = DequantizeLinear(q, s, z)
+    }"""
+
+
+def test_a_value_at_the_edge_of_a_quantisation_step_moves_by_the_whole_step() -> None:
+    model = typed(QUANTISED)
+    x = np.full((1, 64), 1.25001, np.float32)  # 2.50002 steps
+    by_noise, by_inputs, by_steps = moved(model, 1e-6, x=x)
+    assert (by_noise["y"], by_inputs["y"], by_steps["y"]) == (0.0, 0.0, 0.5)
+
+
+def test_a_value_amid_a_quantisation_step_stays_where_it_is() -> None:
+    assert [by["y"] for by in moved(typed(QUANTISED), 1e-6, x=np.ones((1, 64), np.float32))] == [0.0, 0.0, 0.0]
+
+
+def test_moved_steps_leave_the_model_and_its_names_as_they_are() -> None:
+    model = typed(QUANTISED)
+    before = model.SerializeToString()
+    noisy = with_moved_steps(model, 1e-3, 0, element_types(model.graph))
+    assert model.SerializeToString() == before
+    onnx.checker.check_model(noisy)
+    assert {name for node in noisy.graph.node for name in node.output} >= {"r", "q", "y"}
 
 
 def test_only_floats_are_disturbed() -> None:
