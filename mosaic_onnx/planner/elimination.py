@@ -85,10 +85,7 @@ def elimination_order(
     Returns:
         The order; None where a table would have more entries than the limit, or all tables more than ``TOTAL_LIMIT``.
     """
-    neighbours: list[set[int]] = [set() for _ in sizes]
-    for scope in scopes:
-        for variable in scope:
-            neighbours[variable].update(other for other in scope if other != variable)
+    neighbours = _neighbours(len(sizes), scopes)
     bits = np.log2(np.maximum(sizes, 1)).tolist()
 
     def rank(variable: int) -> tuple[float, int, int]:
@@ -121,6 +118,15 @@ def elimination_order(
             current[other] = rank(other)
             heapq.heappush(waiting, current[other])
     return order
+
+
+def _neighbours(count: int, scopes: Sequence[tuple[int, ...]]) -> list[set[int]]:
+    """For each variable the others that it shares a table with."""
+    neighbours: list[set[int]] = [set() for _ in range(count)]
+    for scope in scopes:
+        for variable in scope:
+            neighbours[variable].update(other for other in scope if other != variable)
+    return neighbours
 
 
 def minimise(sizes: Sequence[int], factors: Sequence[Factor], order: Sequence[int]) -> tuple[float, list[int]]:

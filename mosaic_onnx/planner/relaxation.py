@@ -150,6 +150,8 @@ def _integer_program(
     """HiGHS, or CP-SAT where it is named; the relaxation's bound stands in where time runs out before one is proved."""
     if any(len(choices) == 0 for choices in problem.choices):
         return Relaxed(float("inf"), None, "a layer that no device can hold", True, problem.uncovered)
+    if not problem.choices:
+        return Relaxed(problem.constant, np.zeros(0, dtype=np.int64), "nothing to place", True, problem.uncovered)
     begun = time.monotonic()
     model = linear.linear_model(problem, sides)
     if solver == "cpsat":

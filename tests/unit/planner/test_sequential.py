@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from mosaic_onnx.costs import CostTable
+from mosaic_onnx.devices import Device
 from mosaic_onnx.errors import InfeasibleError
 from mosaic_onnx.passes.estimate import cost_table
 from mosaic_onnx.planner import bounds, downsets
@@ -20,7 +21,9 @@ from mosaic_onnx.planner.pareto import pareto
 from mosaic_onnx.planner.request import Answer, Placed, Request
 from mosaic_onnx.planner.sequential import sequential
 from mosaic_onnx.planner.simulate import simulate, value
+from mosaic_onnx.planner.solve import solve, solve_front
 from mosaic_onnx.planner.weights import LATENCY, weigh
+from mosaic_onnx.profiles import Profile
 from tests.unit.planner.every_plan import every_plan, front, placement_costs
 from tests.unit.planner.random_graphs import EVERYTHING, Kind, random_profile
 
@@ -246,3 +249,28 @@ def test_a_front_of_a_larger_graph_falls_and_lies_above_its_bounds() -> None:
     answer = pareto(table, Request(pareto=True, time_limit_s=2.0))
     assert answer.bound is not None
     assert answer.bound <= min(seconds)
+
+
+@pytest.mark.parametrize("method", ["auto", "sequential", "mincut", "elimination", "milp"])
+def test_a_model_without_layers_is_planned_in_no_time(method: str) -> None:
+    table = cost_table(Profile("empty", (Device("cpu"),), {}, (), (), ()))
+    solution = solve(table, Request(method=method))
+    assert solution.plan.predicted.seconds == 0.0
+    assert solution.plan.slices == ()
+
+
+def test_auto_keeps_the_best_plan_and_the_best_bound() -> None:
+    table = everything(7)
+    least = min(timeline.seconds for _, timeline in every_plan(table))
+    solution = solve(table, Request())
+    assert solution.plan.predicted.seconds == pytest.approx(least, rel=1e-9)
+    assert solution.plan.gap == pytest.approx(0.0, abs=1e-9)
+
+
+def test_the_front_holds_the_fastest_and_the_thriftiest_plan() -> None:
+    table = everything(11)
+    plans = solve_front(table, Request(pareto=True))
+    fastest = solve(table, Request()).plan.predicted
+    thriftiest = solve(table, Request(objective="energy")).plan.predicted
+    assert plans[0].predicted.seconds == pytest.approx(fastest.seconds, rel=1e-9)
+    assert plans[-1].predicted.joules == pytest.approx(thriftiest.joules, rel=1e-9)
