@@ -13,13 +13,14 @@ from typing import Any
 import numpy as np
 
 from mosaic_onnx.backends.base import Array
+from mosaic_onnx.benchmarking import Benchmark, benchmark
 from mosaic_onnx.bundle import Bundle, read_bundle, refuse_target
 from mosaic_onnx.cache import Cache
 from mosaic_onnx.compilation import Compiled, Recipe, compile_model, measure, prepare, say_nothing
 from mosaic_onnx.constraints import Constraints, constrain
 from mosaic_onnx.delivery import deliver, open_bundle, verify_bundle
 from mosaic_onnx.devices import Device
-from mosaic_onnx.errors import ModelError, OutputsDifferError
+from mosaic_onnx.errors import ModelError, OutputsDifferError, UsageError
 from mosaic_onnx.files import write_atomically
 from mosaic_onnx.inputs import make_inputs, read_inputs
 from mosaic_onnx.layers import LayerGraph
@@ -40,9 +41,11 @@ PathLike = str | os.PathLike[str]
 Note = Callable[[str], None]
 
 __all__ = [
+    "Benchmark",
     "Inspection",
     "RunResult",
     "Selection",
+    "bench",
     "compile",
     "find_devices",
     "inspect",
@@ -298,6 +301,34 @@ def run(
             program.run(fed)
         traces = [program.run_timed(fed) for _ in range(iterations)]
     return RunResult(traces[-1][0], tuple(trace.seconds for _, trace in traces))
+
+
+def bench(
+    bundle: Bundle | PathLike,
+    inputs: Mapping[str, Array] | PathLike | None = None,
+    *,
+    seed: int = 0,
+    iterations: int = 100,
+    warmup: int = 10,
+) -> Benchmark:
+    """Time a bundle: latencies, throughput, slices and transfers measured beside predicted.
+
+    Args:
+        bundle: the bundle or its folder.
+        inputs: arrays by name, or a .npz or .npy file; None makes them up from ``seed``.
+        seed: of made-up inputs.
+        iterations: timed runs.
+        warmup: runs before those.
+
+    Raises:
+        ModelError: the bundle or the inputs are wrong.
+        UsageError: a device of the bundle is not here, or there is nothing to time.
+        BackendError: a device failed.
+    """
+    if iterations < 1:
+        raise UsageError(f"{iterations} iterations: there is nothing to time", "give at least one")
+    opened = read_bundle(bundle) if not isinstance(bundle, Bundle) else bundle
+    return benchmark(opened, bundle_inputs(opened, inputs, seed), iterations, warmup)
 
 
 def bundle_inputs(bundle: Bundle, inputs: Mapping[str, Array] | PathLike | None, seed: int = 0) -> Mapping[str, Array]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import typer
 
-from mosaic_onnx.cli import building, caching, running, studying
+from mosaic_onnx.cli import building, caching, running, studying, timing
 from mosaic_onnx.errors import MosaicError
 
 app = typer.Typer(
@@ -21,7 +21,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for room in (building, running, studying):
+for room in (building, running, timing, studying):
     room.register(app)
 app.add_typer(caching.app, name="cache")
 

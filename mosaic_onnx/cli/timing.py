@@ -1,0 +1,101 @@
+"""The command that times a bundle."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mosaic_onnx.cli import options as opt
+from mosaic_onnx.cli.console import Voice
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from mosaic_onnx.benchmarking import Benchmark
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this room."""
+    app.command("bench")(bench)
+
+
+def bench(
+    bundle: opt.BundleFolder,
+    inputs: opt.Inputs = None,
+    seed: opt.Seed = 0,
+    iterations: Annotated[int, typer.Option("--iterations", min=1, help="Timed runs.")] = 100,
+    warmup: Annotated[int, typer.Option("--warmup", min=0, help="Runs before those.")] = 10,
+    trace: Annotated[
+        Path | None,
+        typer.Option("--trace", metavar="FILE.json", help="Write runs for ui.perfetto.dev, a lane a device."),
+    ] = None,
+    force: opt.Force = False,
+    as_json: opt.Json = False,
+    quiet: opt.Quiet = False,
+) -> None:
+    """Time a bundle: latency percentiles, throughput, each slice measured beside predicted."""
+    from mosaic_onnx import api
+    from mosaic_onnx.files import refuse_to_replace
+
+    voice = Voice(json=as_json, quiet=quiet)
+    if trace is not None:
+        refuse_to_replace(trace, force=force)
+    done = api.bench(bundle, inputs=inputs, seed=seed, iterations=iterations, warmup=warmup)
+    if trace is not None:
+        done.write_trace(trace)
+        voice.note(f"wrote {len(done.traces)} runs to {trace}: open it in ui.perfetto.dev")
+    voice.show(*_tables(done))
+    if done.simulated:
+        voice.note(f"simulated: {', '.join(done.simulated)} (they wait for as long as they are described to take)")
+    voice.result(_summary(done))
+    voice.emit("mosaic-onnx/bench/1", {"trace": None if trace is None else str(trace), **done.as_fields()})
+
+
+def _summary(done: Benchmark) -> str:
+    from mosaic_onnx.benchmarking import PERCENTILES
+    from mosaic_onnx.cli.tables import milliseconds
+
+    figures = [f"min {milliseconds(min(done.seconds))}"]
+    figures += [f"p{percent} {milliseconds(done.percentile_s(percent))}" for percent in PERCENTILES]
+    median_s = done.percentile_s(50)
+    error = f" ({done.predicted_s / median_s - 1:+.1%})" if median_s else ""
+    figures.append(f"predicted {milliseconds(done.predicted_s)}{error}")
+    return f"latency: {', '.join(figures)}; {done.runs_per_second:.4g} runs/s, {len(done.seconds)} iterations"
+
+
+def _tables(done: Benchmark) -> list[Table]:
+    """Slices and, where there are any, transfers."""
+    from mosaic_onnx.cli.tables import MANY, megabytes, milliseconds, table
+
+    slices = [
+        (
+            str(number),
+            f"{one.state} (simulated)" if one.state.partition("@")[0] in done.simulated else one.state,
+            str(one.layer_count),
+            milliseconds(one.predicted_s),
+            milliseconds(one.measured_s),
+            _error(one.predicted_s, one.measured_s),
+        )
+        for number, one in enumerate(done.slices)
+    ]
+    columns = ("slice", "device", "layers", "predicted", "measured median", "predicted off by")
+    made = [table(f"slices, {len(done.traces)} watched runs", columns, slices, most=MANY)]
+    transfers = [
+        (
+            one.tensor,
+            megabytes(one.bytes),
+            milliseconds(one.predicted_s),
+            milliseconds(one.measured_s),
+            _error(one.predicted_s, one.measured_s),
+        )
+        for one in done.transfers
+    ]
+    if transfers:
+        made.append(table("transfers", ("tensor", "bytes", *columns[3:]), transfers, most=MANY))
+    return made
+
+
+def _error(predicted_s: float, measured_s: float) -> str:
+    return f"{predicted_s / measured_s - 1:+.1%}" if measured_s else "–"
