@@ -3,6 +3,8 @@
 A sum of layers is not what a slice takes: cuts lose fusions and change layouts, and a slice's own call costs something.
 Two things are learned in every round: what the chosen slices take as a whole (``segments``), and from them what a cut
 costs on each device (``slice_seconds``: the median of measured less the sum of layers), for slices not yet measured.
+A slice may fail, or compute something else, although each of its layers alone does not: then the layer that brings it
+about is taken from the device.
 """
 
 from __future__ import annotations
@@ -45,12 +47,14 @@ class Refine:
     Attributes:
         measure: measures slices whole.
         request: what the plan is best at.
-        round_limit: plans that are measured at most.
+        round_limit: plans that are measured at most, those with a refused slice not counted.
+        refusal_limit: plans with a refused slice that are given up at most.
     """
 
     measure: MeasureSlices
     request: Request
     round_limit: int = 5
+    refusal_limit: int = 24
 
     def __call__(self, profile: Profile) -> Refined:
         """Plan and measure until the plan's slices are all measured, or the rounds are used up.
@@ -58,17 +62,46 @@ class Refine:
         Raises:
             InfeasibleError: no plan satisfies the constraints.
         """
-        refused: set[Choice] = set()
-        for done in range(self.round_limit):
+        unmeasurable: set[Choice] = set()
+        done = refused_count = 0
+        while done - refused_count < self.round_limit and refused_count < self.refusal_limit:
             plan = plan_profile(profile, self.request)
-            wanted = [choice for choice in unmeasured(profile, plan) if choice not in refused]
+            wanted = [choice for choice in unmeasured(profile, plan) if choice not in unmeasurable]
             if not wanted:
                 return Refined(profile, plan, done, True)
             found = self.measure(wanted)
-            refused |= set(wanted) - {(one.first, one.last, one.state) for one in found.segments}
+            done += 1
+            ran = {(one.first, one.last, one.state) for one in found.segments}
+            unmeasurable |= set(wanted) - ran - set(found.reasons)
             profile = learn(profile, found.segments)
+            for choice, reason in found.reasons.items():
+                profile = without(profile, self._culprit(choice), choice[2], reason)
+            refused_count += bool(found.reasons)
         plan = plan_profile(profile, self.request)
-        return Refined(profile, plan, self.round_limit, not unmeasured(profile, plan))
+        return Refined(profile, plan, done, not unmeasured(profile, plan))
+
+    def _culprit(self, choice: Choice) -> int:
+        """The first layer with which a refused slice, begun where it begins, is refused."""
+        first, last, state = choice
+        least = first
+        while least < last:
+            middle = (least + last) // 2
+            if self.measure([(first, middle, state)]).reasons:
+                last = middle
+            else:
+                least = middle + 1
+        return last
+
+
+def without(profile: Profile, layer: int, state: str, reason: str) -> Profile:
+    """The profile in which a state cannot run a layer; what was measured of slices that hold it goes too."""
+    one = profile.layers[layer]
+    cost = {name: known for name, known in one.cost.items() if name != state}
+    told = f"together with the layers before it: {reason}"
+    layers = list(profile.layers)
+    layers[layer] = replace(one, cost=cost, reasons={**one.reasons, state: told})
+    kept = [each for each in profile.segments if each.state != state or not each.first <= layer <= each.last]
+    return replace(profile, layers=tuple(layers), segments=tuple(kept))
 
 
 def unmeasured(profile: Profile, plan: Plan) -> list[Choice]:

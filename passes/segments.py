@@ -32,7 +32,7 @@ class SegmentsMeasured:
     """Slices measured whole.
 
     Attributes:
-        segments: those that ran, in the order asked for.
+        segments: those that ran and gave the reference's result, in the order asked for.
         reasons: why the others did not: such a slice must not be delivered.
     """
 
@@ -79,11 +79,15 @@ def measure_segments(
         with contextlib.closing(open_meter(backend, device, options.limit_s)) as meter, held_at(backend, device, level):
             for span in spans:
                 outcomes[*span, state] = _measured(subject, span, meter, ledger, options.effort.stretch, ticker)
-    ran = {choice: one.seconds for choice, one in outcomes.items() if one.seconds is not None}
+    ran = {choice: one.seconds for choice, one in outcomes.items() if one.seconds is not None and not one.wrong}
     return SegmentsMeasured(
         segments=tuple(Segment(*choice, ran[choice]) for choice in dict.fromkeys(choices) if choice in ran),
-        reasons={choice: one.reason for choice, one in outcomes.items() if one.seconds is None},
+        reasons={choice: _why_not(one) for choice, one in outcomes.items() if choice not in ran},
     )
+
+
+def _why_not(outcome: Outcome) -> str:
+    return outcome.reason or f"its result is wrong: {outcome.wrong}"
 
 
 def _measured(subject: Subject, span: Span, meter: Meter, ledger: Ledger, budget: Budget, ticker: Ticker) -> Outcome:

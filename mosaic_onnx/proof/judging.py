@@ -17,6 +17,8 @@ TOLERANCES = {"f64": 1e-4, "f32": 1e-4, "f16": 1e-2, "bf16": 2e-2}
 """Largest error relative to the largest value, by precision."""
 QUANTISATION_STEP = 1 / 127
 """One step of an 8-bit tensor, relative to its largest value: for tensors that come after quantisation."""
+SMALLEST_NORMAL = 2.0**-126
+"""Of float32: a device may take smaller numbers for zero."""
 _MODEL_PRECISION = {TensorProto.FLOAT16: "f16", TensorProto.BFLOAT16: "bf16"}
 
 
@@ -56,8 +58,8 @@ def allowance(found: Difference, relative: float, marks: Marks) -> Allowance:
     if found.is_discrete:
         return Allowance(0.0, 0.0, "must be equal")
     if found.tensor in marks.quantised and relative < QUANTISATION_STEP:
-        return Allowance(QUANTISATION_STEP, 0.0, "one quantisation step of its largest value")
-    return Allowance(relative, 0.0, f"tolerance {relative:g}")
+        return Allowance(QUANTISATION_STEP, SMALLEST_NORMAL, "one quantisation step of its largest value")
+    return Allowance(relative, SMALLEST_NORMAL, f"tolerance {relative:g}")
 
 
 def judge(

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import pytest
+
 from mosaic_onnx.devices import Device
+from mosaic_onnx.errors import InfeasibleError
 from mosaic_onnx.passes.refine import Refine, learn, unmeasured
 from mosaic_onnx.passes.segments import Choice, SegmentsMeasured
 from mosaic_onnx.planner.request import Request
@@ -69,6 +72,30 @@ def test_a_slice_that_cannot_be_measured_is_not_asked_for_again() -> None:
     refined = Refine(refuse, Request())(profile([[1.0], [1.0]]))
     assert asked == [[(0, 1, "a")]]
     assert refined.is_settled
+
+
+def test_a_layer_that_makes_its_slice_fail_is_taken_from_the_device() -> None:
+    """Layers 1 and 2 must not be in one slice of device a."""
+    given = profile([[1.0, 2.0]] * 4)
+
+    def measure(choices: Sequence[Choice]) -> SegmentsMeasured:
+        bad = {choice: "2 after 1" for choice in choices if choice[2] == "a" and choice[0] <= 1 and choice[1] >= 2}
+        good = tuple(Segment(*each, float(each[1] - each[0] + 1)) for each in choices if each not in bad)
+        return SegmentsMeasured(good, bad)
+
+    refined = Refine(measure, Request())(given)
+    assert refined.is_settled
+    assert refined.profile.layers[2].reasons == {"a": "together with the layers before it: 2 after 1"}
+    assert not measure([(one.layers[0], one.layers[-1], one.state) for one in refined.plan.slices]).reasons
+    assert [layer for layer in refined.profile.layers if "a" not in layer.cost] == [refined.profile.layers[2]]
+
+
+def test_a_layer_that_no_device_runs_with_its_neighbours_is_named() -> None:
+    def refuse(choices: Sequence[Choice]) -> SegmentsMeasured:
+        return SegmentsMeasured((), dict.fromkeys(choices, "it breaks"))
+
+    with pytest.raises(InfeasibleError, match="l0"):
+        Refine(refuse, Request())(profile([[1.0], [1.0]]))
 
 
 def test_rounds_end_at_their_limit_and_say_so() -> None:

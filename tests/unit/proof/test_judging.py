@@ -37,6 +37,12 @@ def test_within_and_beyond_the_tolerance() -> None:
     assert judge(error(0), 1e-4, NOTHING, []).verdict == "equal"
 
 
+def test_numbers_too_small_to_be_normal_may_be_taken_for_zero() -> None:
+    small = np.array([1e-41, 3e-39], np.float32)
+    assert judge(difference("t", np.zeros_like(small), small), 1e-4, NOTHING, []).verdict == "within"
+    assert judge(difference("t", np.zeros(1), np.array([2e-38])), 1e-4, NOTHING, []).verdict == "failed"
+
+
 def test_a_single_integer_that_differs_fails() -> None:
     assert judge(flips(1), 1e-2, NOTHING, []).verdict == "failed"
 
