@@ -19,7 +19,7 @@ class Area:
     """[C] what a second of each class counts for; with them the bound is Σ_v min_c price·work / Σ_c price·count"""
 
 
-def area_bound(work_s: Floats, class_counts: Sequence[int]) -> Area:
+def area_bound(work_s: Floats, class_counts: Sequence[int], *, quick: bool = False) -> Area:
     """The least T so that the work fits into T seconds of every device, each piece of it freely divided.
 
     The linear program only finds the prices; the bound is computed from them afresh, so it holds whatever the solver's
@@ -28,12 +28,15 @@ def area_bound(work_s: Floats, class_counts: Sequence[int]) -> Area:
     Args:
         work_s: [V, C] seconds of each piece on a device of each class; inf where it cannot run.
         class_counts: [C] how many devices there are of each.
+        quick: do not look for the best prices of more than two classes.
     """
     counts = np.asarray(class_counts, dtype=np.float64)
     best = Area(0.0, np.ones(len(counts)))
     if not len(work_s):
         return best
-    candidates = [np.ones(len(counts)), *_prices(work_s, counts)]
+    candidates = [np.ones(len(counts))]
+    if not quick or len(counts) <= 2:
+        candidates += _prices(work_s, counts)
     for price in candidates:
         seconds = priced_work(work_s, price).sum() / float(price @ counts)
         if seconds > best.seconds:

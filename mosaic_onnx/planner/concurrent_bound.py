@@ -19,13 +19,18 @@ from mosaic_onnx.planner.loads import pieces_of
 from mosaic_onnx.planner.weights import LATENCY, Weighed, weigh
 
 
-def concurrent_bound(table: CostTable) -> tuple[float, str]:
-    """Seconds below which no concurrent plan's makespan can be, and how they were proved; inf where no plan exists."""
+def concurrent_bound(table: CostTable, *, quick: bool = False) -> tuple[float, str]:
+    """Seconds below which no concurrent plan's makespan can be, and how they were proved; inf where no plan exists.
+
+    Args:
+        table: costs.
+        quick: settle for a lower area bound of more than two kinds of device.
+    """
     if not table.layer_names:
         return 0.0, "no layers"
     weighed = weigh(table, LATENCY)
     path_s = critical_path_s(table, weighed)
-    area_s = fractional_area_s(table, weighed)
+    area_s = fractional_area_s(table, weighed, quick=quick)
     return (path_s, "fastest critical path") if path_s >= area_s else (area_s, "fractional area")
 
 
@@ -82,10 +87,10 @@ def _way(table: CostTable, arrival: Floats, direct: Floats | None, tensor: int, 
     return way
 
 
-def fractional_area_s(table: CostTable, weighed: Weighed) -> float:
+def fractional_area_s(table: CostTable, weighed: Weighed, *, quick: bool = False) -> float:
     """The work of all layers, freely divided among the devices."""
     classes = device_classes(table)
     floor = np.where(possible_states(table), segment_floor(table, weighed), np.inf)
     work = np.stack([floor[:, list(one.states)].min(axis=1) for one in classes], axis=1)
     pieces = np.stack([work[list(layers)].sum(axis=0) for layers in pieces_of(table)])
-    return area_bound(pieces, [len(one.devices) for one in classes]).seconds
+    return area_bound(pieces, [len(one.devices) for one in classes], quick=quick).seconds

@@ -7,6 +7,8 @@ prefixes of some orders.
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -46,8 +48,13 @@ class Lattice:
         self.full = sum(1 << unit for unit in self.fixed)
         self._readers = [tuple(reader for reader in units.after[unit]) for unit in range(count)]
 
-    def all_ideals(self, limit: int) -> list[int] | None:
-        """Every ideal, or None where there are more than ``limit``."""
+    def all_ideals(self, limit: int, deadline: float = math.inf) -> list[int] | None:
+        """Every ideal, or None where there are more than ``limit``, or listing them takes too long.
+
+        Args:
+            limit: so many at most.
+            deadline: ``time.monotonic()`` at which to give up.
+        """
         level = {0}
         found = [0]
         ready_of = {0: self._ready_at_start()}
@@ -55,12 +62,14 @@ class Lattice:
             following: dict[int, list[int]] = {}
             for ideal in level:
                 ready = ready_of[ideal]
+                if len(found) + len(following) > limit:
+                    return None
                 for position, unit in enumerate(ready):
                     larger = ideal | 1 << unit
                     if larger not in following:
                         rest = ready[:position] + ready[position + 1 :]
                         following[larger] = rest + self._made_ready(larger, unit)
-            if len(found) + len(following) > limit:
+            if len(found) + len(following) > limit or time.monotonic() > deadline:
                 return None
             found += following
             level, ready_of = set(following), following
@@ -105,9 +114,9 @@ class Lattice:
             member[unit] = member[list(self.units.after[unit])].any(axis=0)
         return Family(member=member, complete=complete)
 
-    def fits(self, ideal_count: int) -> bool:
-        """Whether a family of so many ideals may be held in memory."""
-        return ideal_count * max(len(self.units.layers), 1) <= MEMBERSHIP_BYTES
+    def most(self, limit: int) -> int:
+        """How many ideals a family may have at most, and no more than the limit."""
+        return min(limit, MEMBERSHIP_BYTES // max(len(self.units.layers), 1))
 
     def _ready_at_start(self) -> list[int]:
         return [unit for unit in self.fixed if self._needs[unit] == 0]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from mosaic_onnx.costs import CostTable
-from mosaic_onnx.planner.concurrent_bound import concurrent_bound
+from mosaic_onnx.planner.concurrent_bound import concurrent_bound, earliest_ends, fractional_area_s
 from mosaic_onnx.planner.concurrent_model import ConcurrentModel
 from mosaic_onnx.planner.listing import Lister, Schedule
 from mosaic_onnx.planner.relisting import improve
@@ -20,6 +20,7 @@ from mosaic_onnx.planner.spans import (
     Case,
     Joined,
     Known,
+    Span,
     case_count,
     join,
     key_of,
@@ -29,10 +30,11 @@ from mosaic_onnx.planner.spans import (
     spans,
 )
 from mosaic_onnx.planner.tasks import Tasks, single_tasks, worthwhile_states
+from mosaic_onnx.planner.weights import LATENCY, weigh
 
 EFFORT_S = (0.1, 0.4, 1.6, 6.4)
 """Seconds that one span gets when it is looked at for the first, second … time after the quick look."""
-MAX_CASES = 2_000
+MAX_CASES = 20_000
 """So many spans, each between each pair of states of its gates, can be looked at."""
 SOLVED_LAYERS = 120
 """Spans of more layers are not given to the solver."""
@@ -76,12 +78,14 @@ def by_spans(table: CostTable, seed: int, solve: bool, deadline: float) -> Joine
 
 
 class _Search:
-    """One search; equal spans are looked at once."""
+    """One search; equal spans are looked at once, and only those that the result may hang on."""
 
     def __init__(self, table: CostTable, seed: int, solve: bool, deadline: float) -> None:
         self.table, self.seed, self.solve, self.deadline = table, seed, solve, deadline
         self.parts = spans(table)
         self.states = [np.flatnonzero(row).tolist() for row in worthwhile_states(table)]
+        self.single: dict[Case, Known] = {}
+        self.bounds: dict[tuple[int, int], dict[int, float]] = {}
         self.keys: dict[Case, bytes] = {}
         self.looked: dict[bytes, _Looked] = {}
 
@@ -89,29 +93,57 @@ class _Search:
         """Join what is known, find out more of what the result hangs on, until that is all or the time is up."""
         while True:
             joined = join(self.states, self.parts, self._known)
+            late = time.monotonic() > self.deadline
+            unseen = [case for case in joined.bound_cases if case not in self.single and case not in self.keys]
+            if unseen and not (late and joined.proposal is not None):
+                for case in unseen:
+                    self._look(case)
+                continue
             open_keys = [key for key in self._keys(joined) if not self.looked[key].closed]
             proved = joined.seconds <= joined.bound_s * (1 + TOLERANCE)
-            if not open_keys or proved or time.monotonic() > self.deadline:
+            if late or proved or not open_keys:
                 return joined
             least = min(self.looked[key].effort for key in open_keys)
             for key in open_keys:
                 if self.looked[key].effort == least and time.monotonic() < self.deadline:
                     self.looked[key] = self._more(self.looked[key])
 
-    def _known(self, case: Case) -> Known:
-        if len(self.parts[case[0]].layers) == 1:
-            return single(self.table, self.parts[case[0]], case)
-        if case not in self.keys:
-            number, begin, end = case
-            table = span_table(self.table, self.parts[number], begin, end)
-            self.keys[case] = key_of(table)
-            if self.keys[case] not in self.looked:
-                self.looked[self.keys[case]] = _quick_look(table)
-        return self.looked[self.keys[case]].known
-
     def _keys(self, joined: Joined) -> list[bytes]:
         """The spans that the result hangs on."""
-        return list(dict.fromkeys(self.keys[case] for case in joined.cases if case in self.keys))
+        cases = (*joined.bound_cases, *joined.plan_cases)
+        return list(dict.fromkeys(self.keys[case] for case in cases if case in self.keys))
+
+    def _known(self, case: Case) -> Known:
+        number, begin, end = case
+        span = self.parts[number]
+        if len(span.layers) == 1:
+            if case not in self.single:
+                self.single[case] = single(self.table, span, case)
+            return self.single[case]
+        if case in self.keys:
+            return self.looked[self.keys[case]].known
+        if (number, begin) not in self.bounds:
+            self.bounds[number, begin] = self._bounds(span, begin)
+        return Known(self.bounds[number, begin][end], INF, ())
+
+    def _bounds(self, span: Span, begin: int) -> dict[int, float]:
+        """By the state of the gate at its end: a lower bound of the span from one state of the gate before it."""
+        table = span_table(self.table, span, begin, -1)
+        if span.end is None:
+            return {-1: concurrent_bound(table, quick=True)[0]}
+        weighed = weigh(table, LATENCY)
+        row = table.layer_names.index(self.table.layer_names[span.end])
+        ends = earliest_ends(table, weighed)[row]
+        area_s = fractional_area_s(table, weighed, quick=True)
+        return {end: max(float(ends[end]), area_s) for end in self.states[span.end]}
+
+    def _look(self, case: Case) -> None:
+        """Take a quick look at a case, unless its equal has been looked at."""
+        number, begin, end = case
+        table = span_table(self.table, self.parts[number], begin, end)
+        self.keys[case] = key_of(table)
+        if self.keys[case] not in self.looked:
+            self.looked[self.keys[case]] = _quick_look(table)
 
     def _more(self, looked: _Looked) -> _Looked:
         """Moves, then the solver, from the best plan known."""
@@ -121,6 +153,8 @@ class _Search:
         until = min(self.deadline, time.monotonic() + EFFORT_S[looked.effort])
         solve = self.solve and len(lister.tasks.layers) <= SOLVED_LAYERS
         schedule = looked.schedule
+        if looked.effort == 0:
+            looked = replace(looked, known=_raised(looked.known, concurrent_bound(lister.table)[0]))
         if not solve or looked.effort == 0:
             share = until if not solve else (time.monotonic() + until) / 2
             schedule = improve(lister, schedule, looked.priority, self.seed + looked.effort, share)
@@ -150,9 +184,14 @@ class _Search:
         return replace(known, bound_s=bound_s)
 
 
+def _raised(known: Known, bound_s: float) -> Known:
+    """The same with a better bound, if it is one."""
+    return replace(known, bound_s=min(max(known.bound_s, bound_s), known.seconds))
+
+
 def _quick_look(table: CostTable) -> _Looked:
     """Bound and the best of a few list schedules."""
-    bound_s, _ = concurrent_bound(table)
+    bound_s, _ = concurrent_bound(table, quick=True)
     if bound_s == INF:
         return _Looked(Known(INF, INF, ()), None, None, [], 0)
     tasks: Tasks = single_tasks(table)

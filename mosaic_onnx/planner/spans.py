@@ -105,8 +105,8 @@ def span_table(table: CostTable, span: Span, begin_state: int, end_state: int) -
     Args:
         table: the whole model's costs.
         span: the span.
-        begin_state: state of the gate before it (any number where there is none).
-        end_state: state of the gate at its end (any number where there is none).
+        begin_state: state of the gate before it; -1 where there is none.
+        end_state: state of the gate at its end; -1 where there is none, or where it is left open.
     """
     layers = list(span.layers) if span.begin is None else [span.begin, *span.layers]
     place = {layer: number for number, layer in enumerate(layers)}
@@ -155,7 +155,7 @@ def _layer_s(table: CostTable, span: Span, layers: Sequence[int], begin_state: i
     states = np.arange(layer_s.shape[1])
     if span.begin is not None:
         layer_s[0] = np.where(states == begin_state, 0.0, np.inf)
-    if span.end is not None:
+    if span.end is not None and end_state >= 0:
         row = layers.index(span.end)
         layer_s[row] = np.where(states == end_state, layer_s[row], np.inf)
     return layer_s
@@ -173,13 +173,15 @@ class Joined:
         bound_s: lower bound of the makespan.
         seconds: the plan's makespan; inf where there is none.
         proposal: the plan; None where there is none.
-        cases: those whose bounds and plans make these up.
+        bound_cases: those whose bounds make up the bound.
+        plan_cases: those whose plans make up the plan.
     """
 
     bound_s: float
     seconds: float
     proposal: Proposal | None
-    cases: tuple[Case, ...]
+    bound_cases: tuple[Case, ...]
+    plan_cases: tuple[Case, ...]
 
 
 def join(states: Sequence[Sequence[int]], parts: Sequence[Span], known: Callable[[Case], Known]) -> Joined:
@@ -195,7 +197,7 @@ def join(states: Sequence[Sequence[int]], parts: Sequence[Span], known: Callable
     proposal: Proposal | None = None
     if seconds < INF:
         proposal = tuple(part for case in plan_cases for part in _outside(parts[case[0]], known(case).proposal))
-    return Joined(bound_s, seconds, proposal, tuple(dict.fromkeys((*bound_cases, *plan_cases))))
+    return Joined(bound_s, seconds, proposal, bound_cases, plan_cases)
 
 
 def case_count(states: Sequence[Sequence[int]], parts: Sequence[Span]) -> int:

@@ -26,6 +26,8 @@ from mosaic_onnx.planner.units import Units, units
 
 MAX_IDEALS = 120_000
 """So many downward-closed sets are few."""
+SEVERAL_ORDERS = 2_000
+"""Up to so many units, prefixes of several orders are looked at together."""
 NEAR_IDEALS = 3_000
 """How many sets around the cuts of the best plan one round of improvement looks at."""
 STRICTLY = 1 - 1e-9
@@ -73,25 +75,33 @@ class _Search:
         self.area_s = 0.0
 
     def along_orders(self) -> None:
-        """The interval program over several orders at once."""
+        """The interval program along the list's order, then over several orders at once if there is time."""
+        self._along([list(self.lattice.fixed)], math.inf)
         orders = [_unit_order(self.units, order) for order in candidate_orders(self.table)]
-        prefixes = self.lattice.prefixes([list(self.lattice.fixed), *orders])
-        if not self.lattice.fits(len(prefixes)):
-            prefixes = self.lattice.prefixes([list(self.lattice.fixed)])
+        if len(self.lattice.fixed) <= SEVERAL_ORDERS:
+            self._along([list(self.lattice.fixed), *orders], (time.monotonic() + self.deadline) / 2)
+
+    def _along(self, orders: Sequence[Sequence[int]], deadline: float) -> None:
+        """The best chain through the prefixes of some orders."""
+        prefixes = self.lattice.prefixes(orders)
+        if len(prefixes) > self.lattice.most(len(prefixes)):
+            return
         program = self._program(prefixes, self.plain, "most", complete=False)
         self.area_s = program.area.seconds
         # Far more than the bound is seldom needed, and a low limit makes the program fast.
         for factor in (1.25, 2.0, 8.0, math.inf):
-            chain = program.run(max(self.area_s, 1e-12) * factor, self.deadline + 1.0)
-            if chain.slices is not None or not chain.finished:
-                break
-        self._keep(chain)
+            limit_s = min(max(self.area_s, 1e-12) * factor, self.best.seconds * STRICTLY)
+            chain = program.run(limit_s, deadline)
+            self._keep(chain)
+            if chain.slices is not None or not chain.finished or limit_s >= self.best.seconds * STRICTLY:
+                return
 
     def through_all_ideals(self) -> bool:
         """The program over all ideals, where they are few; whether it looked at all of them."""
-        self.ideals = self.lattice.all_ideals(MAX_IDEALS)
-        if self.ideals is None or not self.lattice.fits(len(self.ideals)):
-            self.ideals = None
+        limit = self.lattice.most(MAX_IDEALS)
+        share = time.monotonic() + (self.deadline - time.monotonic()) / 3
+        self.ideals = self.lattice.all_ideals(limit, share)
+        if self.ideals is None:
             return False
         program = self._program(self.ideals, self.plain, "least", complete=True)
         chain = program.run(self.best.seconds * STRICTLY, self.deadline)
@@ -115,7 +125,7 @@ class _Search:
         while self.best.slices is not None and time.monotonic() < self.deadline:
             cuts = self._cuts(self.best.slices)
             near = self.lattice.around([0, *cuts], limit)
-            if not self.lattice.fits(len(near)):
+            if len(near) > self.lattice.most(len(near)):
                 return
             program = self._program(near, self.plain, "most", complete=False)
             chain = program.run(self.best.seconds * STRICTLY, self.deadline)
