@@ -1,0 +1,96 @@
+"""What several benchmarks need: devices of one thread, programs of delivered plans, rows of ratios."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+
+from bench.report import Row
+from mosaic_onnx.backends.base import SliceModel
+from mosaic_onnx.compilation import Recipe, prepare
+from mosaic_onnx.devices import Device
+from mosaic_onnx.errors import UsageError
+from mosaic_onnx.interleaved import Ratio, Timings
+from mosaic_onnx.passes.normalise import Normalised
+from mosaic_onnx.passes.rewrite import slice_models
+from mosaic_onnx.plans import Plan, Predicted, Slice
+from mosaic_onnx.profiles import Profile, ProfileLayer
+from mosaic_onnx.runtime.executor import Executor, open_program
+from mosaic_onnx.selection import Selection, select
+
+CPU = Device("cpu", backend="onnxruntime", options={"threads": 1})
+SHORTEST_S = 0.02
+"""A round repeats a call for about so long and keeps the least."""
+
+
+def one_thread(*names: str) -> Selection:
+    """The named devices that are here, each with one thread.
+
+    Raises:
+        UsageError: none of them is here.
+    """
+    every = select(())
+    here = [device for device in every.devices if device.name in names]
+    if not here:
+        raise UsageError(f"none of {', '.join(names)} is here")
+    chosen = tuple(replace(device, options={**device.options, "threads": 1}) for device in here)
+    return replace(every, chosen=chosen, left_out=())
+
+
+def repeats(seconds: float) -> int:
+    """Runs of a call in a round."""
+    return max(2, min(20, math.ceil(SHORTEST_S / max(seconds, 1e-6))))
+
+
+def ratio_row(name: str, timings: Timings, of: str, against: str, bar: float | None = None, note: str = "") -> Row:
+    """The ratio of two medians with its interval."""
+    ratio = timings.ratio(of, against)
+    seen = (
+        f"{timings.median_s(of) * 1e3:.3f} ms against {timings.median_s(against) * 1e3:.3f} ms; "
+        f"{len(timings.seconds[of])} rounds of the least of {timings.repeat_count}, ± {timings.spread(of):.1%}"
+    )
+    words = "; ".join(filter(None, (note, seen)))
+    return Row(name, ratio.value, "ratio", bar, against, ratio.value, (ratio.low, ratio.high), words)
+
+
+def geometric_row(name: str, ratios: Sequence[Ratio], bar: float | None, against: str, note: str = "") -> Row:
+    """The geometric mean of ratios; its interval takes the models' errors as independent."""
+    if not ratios:
+        return Row(name, float("nan"), "ratio", None, against, note="no model")
+    logs = [math.log(one.value) for one in ratios]
+    mean = math.fsum(logs) / len(logs)
+    below = math.hypot(*(math.log(one.value / one.low) for one in ratios)) / len(logs)
+    above = math.hypot(*(math.log(one.high / one.value) for one in ratios)) / len(logs)
+    interval = math.exp(mean - below), math.exp(mean + above)
+    words = "; ".join(filter(None, (note, f"{len(ratios)} models")))
+    return Row(name, math.exp(mean), "ratio", bar, against, math.exp(mean), interval, words)
+
+
+def program_of(
+    plan: Plan, slices: Sequence[SliceModel], selection: Selection, inputs: Iterable[str], outputs: Iterable[str]
+) -> Executor:
+    """The slices, loaded on the selection's devices."""
+    return open_program(
+        slices, plan, selection.by_name, selection.backends, inputs=tuple(inputs), outputs=tuple(outputs)
+    )
+
+
+def forced(path: Path, count: int, state: str) -> tuple[Normalised, Plan, tuple[SliceModel, ...]]:
+    """A model cut into stretches of about equal numbers of layers, all in one state."""
+    prepared = prepare(path, Recipe())
+    graph, normalised = prepared.graph, prepared.normalised
+    layers = tuple(ProfileLayer(each.name, each.inputs, each.outputs, nodes=each.nodes) for each in graph.layers)
+    sizes = {name: info.bytes for name, info in graph.tensors.items()}
+    profile = Profile("model", (Device(state),), sizes, graph.inputs, graph.outputs, layers)
+    ends = np.linspace(0, len(layers), min(count, len(layers)) + 1).round().astype(int).tolist()
+    slices = tuple(
+        Slice(tuple(range(first, last)), state, nodes=tuple(key for one in layers[first:last] for key in one.nodes))
+        for first, last in pairwise(ends)
+    )
+    plan = Plan("latency", "sequential", "forced", slices, (), Predicted(0.0, None, 0.0))
+    return normalised, plan, slice_models(normalised.model, normalised.folder, plan, profile)
