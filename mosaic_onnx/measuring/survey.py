@@ -16,7 +16,7 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import onnx
@@ -207,7 +207,8 @@ class Survey:
         was_measured = outcome is None
         if outcome is None:
             outcome = measure_span(self.subject, span, self.meter, self._precision, budget)
-            self.ledger.keep_outcome(digest, outcome)
+            # A stretch that takes for ever is no layer's fault, and worth no second hour: that is kept.
+            self.ledger.keep_outcome(digest, outcome if span[0] == span[1] else replace(outcome, is_lasting=True))
         self.ticker.end(was_measured)
         return outcome
 
