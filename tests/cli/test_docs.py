@@ -41,5 +41,10 @@ def test_the_command_blocks_of_a_document_run(document: Path, tmp_path: Path) ->
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
 
 
+def test_no_document_hides_commands_in_another_kind_of_block() -> None:
+    other = re.compile(r"^```(sh|shell|console|zsh)$", re.MULTILINE)
+    assert [document.name for document in DOCUMENTS if other.search(document.read_text("utf-8"))] == []
+
+
 def test_the_readme_has_command_blocks() -> None:
     assert command_blocks(ROOT / "README.md")
