@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -18,6 +19,8 @@ from mosaic_onnx.planner.floors import possible_states
 from mosaic_onnx.planner.request import TOLERANCE, Placed, Proposal, Request
 from mosaic_onnx.planner.simulate import Timeline, simulate, value
 
+ROUNDING = 1e-12
+"""Values that are this close are equal."""
 Rank = Callable[[Timeline], float]
 """What is to be small."""
 REACH = 4
@@ -33,7 +36,23 @@ def rank_of(request: Request) -> Rank:
     return rank
 
 
-def polish(table: CostTable, request: Request, proposal: Proposal, deadline: float) -> Proposal:
+@dataclass(frozen=True)
+class Figure:
+    """What is to be small, and, among plans that are equal in that, how long all devices are busy together."""
+
+    value: float
+    busy_s: float
+
+    def better_than(self, other: Figure) -> bool:
+        """Smaller, or equal and less busy."""
+        if self.value < other.value * (1 - TOLERANCE):
+            return True
+        return self.value <= other.value * (1 + ROUNDING) and self.busy_s < other.busy_s * (1 - TOLERANCE)
+
+
+def polish(
+    table: CostTable, request: Request, proposal: Proposal, deadline: float, *, whole_slices: bool = False
+) -> Proposal:
     """The best plan found by small changes; the proposal itself where it cannot run or nothing helps.
 
     Args:
@@ -41,8 +60,9 @@ def polish(table: CostTable, request: Request, proposal: Proposal, deadline: flo
         request: what is to be small, and the schedule.
         proposal: where to start.
         deadline: ``time.monotonic()`` at which to stop.
+        whole_slices: only try other states of slices and joining neighbours, which are few changes.
     """
-    search = _Polish(table, request, deadline)
+    search = _Polish(table, request, deadline, whole_slices)
     best = search.figure(proposal)
     if best is None:
         return proposal
@@ -61,20 +81,25 @@ def polish(table: CostTable, request: Request, proposal: Proposal, deadline: flo
 def best_of(table: CostTable, request: Request, proposals: Sequence[Proposal]) -> Proposal:
     """The proposal that the simulator likes best; the first where none can run."""
     search = _Polish(table, request, math.inf)
-    figures = [search.figure(proposal) for proposal in proposals]
-    return min(zip(figures, proposals, strict=True), key=lambda pair: math.inf if pair[0] is None else pair[0])[1]
+    best, chosen = None, proposals[0]
+    for proposal in proposals:
+        figure = search.figure(proposal)
+        if figure is not None and (best is None or figure.better_than(best)):
+            best, chosen = figure, proposal
+    return chosen
 
 
 class _Polish:
     """The kinds of change, and the judge."""
 
-    def __init__(self, table: CostTable, request: Request, deadline: float) -> None:
+    def __init__(self, table: CostTable, request: Request, deadline: float, whole_slices: bool = False) -> None:
         self.table, self.request, self.deadline = table, request, deadline
-        self.rank = rank_of(request)
         self.states = [np.flatnonzero(row).tolist() for row in possible_states(table)]
-        self.kinds = (self._other_states, self._merged, self._moved_layers, self._split, self._moved_slices)
+        self.kinds = [self._other_states, self._merged]
+        if not whole_slices:
+            self.kinds += [self._moved_layers, self._split, self._moved_slices]
 
-    def figure(self, proposal: Proposal) -> float | None:
+    def figure(self, proposal: Proposal) -> Figure | None:
         """How bad it is; None where it cannot run or breaks what is asked."""
         try:
             timeline = simulate(self.table, proposal, self.request.schedule)
@@ -84,15 +109,15 @@ class _Polish:
             devices = [self.table.rows.state_device[placed.state] for placed in proposal]
             if len(set(devices)) < len(devices):
                 return None
-        return self.rank(timeline)
+        return Figure(value(timeline, self.request.objective), sum(timeline.load_s))
 
-    def first_better(self, proposals: Iterator[Proposal], best: float) -> tuple[Proposal, float] | None:
+    def first_better(self, proposals: Iterator[Proposal], best: Figure) -> tuple[Proposal, Figure] | None:
         """The first of some proposals that is better; None where none is, or the time is up."""
         for proposal in proposals:
             if time.monotonic() > self.deadline:
                 return None
             figure = self.figure(proposal)
-            if figure is not None and figure < best * (1 - TOLERANCE):
+            if figure is not None and figure.better_than(best):
                 return proposal, figure
         return None
 

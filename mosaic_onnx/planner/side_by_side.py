@@ -31,7 +31,7 @@ from mosaic_onnx.planner.throughput import one_slice_per_device
 from mosaic_onnx.planner.weights import ENERGY, weigh
 
 POLISHED_LAYERS = 60
-"""Up to so many layers plans are polished by whole simulations."""
+"""Up to so many layers plans are polished in every way; of larger models only the best, slice by slice."""
 KEPT = 6
 """How many of the best plans are merged and offered."""
 MAX_CHOICES = 12_000
@@ -149,8 +149,9 @@ def finished(table: CostTable, request: Request, plans: Iterable[Proposal], dead
         merged = merge_harmless(table, request, plan)
         if slices_cost(table) and time.monotonic() < deadline:
             merged = merge_for_gain(table, request, merged, deadline)
-        if len(table.layer_names) <= POLISHED_LAYERS and time.monotonic() < deadline:
-            merged = polish(table, request, merged, deadline)
+        large = len(table.layer_names) > POLISHED_LAYERS
+        if time.monotonic() < deadline and not (large and done):
+            merged = merge_harmless(table, request, polish(table, request, merged, deadline, whole_slices=large))
         done.append(merged)
     return tuple(dict.fromkeys((*done, *best[KEPT:])))
 
