@@ -24,7 +24,7 @@ from mosaic_onnx.planner.closers import (
 from mosaic_onnx.planner.conflicts import check_limits
 from mosaic_onnx.planner.floors import possible_states
 from mosaic_onnx.planner.goal import has_joules, objective_of, rank_of, single_weights
-from mosaic_onnx.planner.hull import Asked, Hull, Promise, Supported, around, everywhere, products
+from mosaic_onnx.planner.hull import Asked, Hull, Supported, promise_of
 from mosaic_onnx.planner.interval import best_slices
 from mosaic_onnx.planner.placement import placement, value
 from mosaic_onnx.planner.relaxation import Relaxed, over_memory, relax, relax_within, said
@@ -45,14 +45,12 @@ class Bounded:
         bound: lower bound of the objective over all sequential plans within the limits; 0 where none is known.
         how: the method, and what it does not charge.
         placements: [L] states each; good placements, the best first.
-        weights: weights of seconds and joules that matter at the request's optimum.
         proposals: plans that were found on the way.
     """
 
     bound: float
     how: str
     placements: tuple[Ints, ...]
-    weights: tuple[Weights, ...]
     proposals: tuple[Proposal, ...] = ()
 
 
@@ -77,7 +75,7 @@ def bounded(table: CostTable, request: Request, until: float) -> Bounded:
         check_limits(request, relaxed[0].bound, None)
     best = max(relaxed, key=lambda one: one.bound)
     found = tuple(one.states for one in reversed(relaxed) if one.states is not None)
-    return Bounded(best.bound, best.said, found, (single,))
+    return Bounded(best.bound, best.said, found)
 
 
 def hull_of(table: CostTable, until: float, seed: int = 0) -> Hull:
@@ -125,7 +123,7 @@ def _both(table: CostTable, request: Request, until: float) -> Bounded:
     hull = hull_of(table, until, request.seed)
     deadline = INF if request.deadline_s is None else request.deadline_s
     budget = INF if request.budget_j is None else request.budget_j
-    hull.explore(_promise(request, deadline, budget), until)
+    hull.explore(promise_of(request), until)
     in_budget = hull.seconds_within(budget) if budget < INF else None
     check_limits(request, hull.seconds_within(INF), hull.joules_within(INF), in_budget)
     bound = {
@@ -140,7 +138,6 @@ def _both(table: CostTable, request: Request, until: float) -> Bounded:
         max(bound, closer.bound),
         closer.how if closer.bound > bound else _how(table),
         (*closer.placements, *(point.states for point in best)),
-        _weights_at(hull, request),
         (*closer.proposals, *(point.proposal for point in best if point.proposal)),
     )
 
@@ -171,20 +168,6 @@ def _incumbent(request: Request, hull: Hull) -> float:
     points = [(point.seconds, point.joules) for point in hull.points if point.proposal]
     kept = [point for point in points if rank(*point)[0] == 0.0]
     return min((objective_of(request.objective, *point) for point in kept), default=INF)
-
-
-def _promise(request: Request, deadline: float, budget: float) -> Promise:
-    if request.pareto or (request.objective == "edp" and min(deadline, budget) < INF):
-        return everywhere
-    return products if request.objective == "edp" else around(deadline, budget)
-
-
-def _weights_at(hull: Hull, request: Request) -> tuple[Weights, ...]:
-    """Weights whose optimum lies near the request's: those of the hull's edges around its best point."""
-    rank = rank_of(request)
-    points = [(answer.weights, answer.point) for answer in hull.answers if answer.point is not None]
-    points.sort(key=lambda pair: rank(pair[1].seconds, pair[1].joules))
-    return tuple(dict.fromkeys(weights for weights, _ in points))[:PLACEMENTS]
 
 
 def _share(until: float) -> float:

@@ -15,7 +15,7 @@ from itertools import pairwise
 import numpy as np
 
 from mosaic_onnx.costs import Ints
-from mosaic_onnx.planner.request import Proposal
+from mosaic_onnx.planner.request import Proposal, Request
 from mosaic_onnx.planner.weights import ENERGY, LATENCY, Weights
 
 INF = float("inf")
@@ -149,6 +149,15 @@ def _undominated(points: list[Supported]) -> list[Supported]:
         if not kept or point.joules < kept[-1].joules * (1 - 1e-12):
             kept.append(point)
     return kept
+
+
+def promise_of(request: Request) -> Promise:
+    """Where the optimum of a request lies on the hull."""
+    deadline = INF if request.deadline_s is None else request.deadline_s
+    budget = INF if request.budget_j is None else request.budget_j
+    if request.pareto or (request.objective == "edp" and min(deadline, budget) < INF):
+        return everywhere
+    return products if request.objective == "edp" else around(deadline, budget)
 
 
 def around(seconds: float = INF, joules: float = INF) -> Promise:

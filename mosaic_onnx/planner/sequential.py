@@ -18,12 +18,13 @@ from mosaic_onnx.costs import CostTable
 from mosaic_onnx.errors import InfeasibleError
 from mosaic_onnx.planner.bounds import Bounded, bounded
 from mosaic_onnx.planner.conflicts import check_possible
+from mosaic_onnx.planner.cuts import cut_plans
 from mosaic_onnx.planner.goal import rank_of
 from mosaic_onnx.planner.moves import improve
 from mosaic_onnx.planner.orders import candidate_orders
 from mosaic_onnx.planner.request import TOLERANCE, Answer, Proposal, Request
 from mosaic_onnx.planner.simulate import simulate
-from mosaic_onnx.planner.starts import cut_plans, filled_plans, implied_plans, one_state_plans
+from mosaic_onnx.planner.starts import filled_plans, implied_plans, one_state_plans
 from mosaic_onnx.planner.whole import search_whole
 
 INF = float("inf")
@@ -66,9 +67,9 @@ def sequential(table: CostTable, request: Request) -> Answer:
 
 def _cut(table: CostTable, request: Request, relaxed: Bounded, until: float) -> list[Ranked]:
     """Plans from several orders cut into slices."""
-    orders = candidate_orders(table, relaxed.placements[:1])
+    orders = candidate_orders(table, relaxed.placements[:1])[::-1]  # implied ones first
     first = relaxed.placements[0] if relaxed.placements else None
-    plans = [*filled_plans(table, orders), *cut_plans(table, relaxed.weights, orders, first, until)]
+    plans = [*filled_plans(table, orders), *cut_plans(table, request, orders, first, until)]
     return _ranked(table, request, plans)
 
 
