@@ -113,14 +113,13 @@ class Cache:
 
     def prune(self, max_age_s: float | None = None, max_bytes: int | None = None) -> Removed:
         """Remove entries not used for ``max_age_s``, then the longest unused ones until ``max_bytes`` are left."""
-        doomed, kept, kept_bytes, now = [], [], 0, time.time()
+        doomed, kept_bytes, now = [], 0, time.time()
         for path, stat in sorted(self._entries(), key=lambda entry: entry[1].st_mtime, reverse=True):
             too_old = max_age_s is not None and now - stat.st_mtime > max_age_s
             too_much = max_bytes is not None and kept_bytes + stat.st_size > max_bytes
             if too_old or too_much or _LEFTOVER.match(path.name):
                 doomed.append((path, stat))
             else:
-                kept.append(path)
                 kept_bytes += stat.st_size
         return _remove(doomed)
 

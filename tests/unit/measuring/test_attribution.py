@@ -6,6 +6,7 @@ import pytest
 
 from mosaic_onnx.backends.base import KernelTime
 from mosaic_onnx.backends.onnxruntime import BACKEND as ORT
+from mosaic_onnx.backends.openvino_kernels import quiet_seconds
 from mosaic_onnx.backends.ort_kernels import Event, kernels_of, workspaces
 from mosaic_onnx.devices import Device
 from mosaic_onnx.measuring.attribution import Share, layer_shares, tag_nodes, value_layers
@@ -131,3 +132,23 @@ def test_a_kernel_of_onnx_runtime_tells_its_scratch_memory() -> None:
     [kernel] = ORT.kernel_times(model, Device("cpu"), inputs, 0.0)
     assert kernel.name == "conv"
     assert kernel.workspace_bytes > 0  # parts of the image, unrolled for a matrix product
+
+
+def running_means(*runs: float) -> list[dict[str, float]]:
+    """What OpenVINO tells after each run: the mean so far."""
+    return [{"conv": sum(runs[: count + 1]) / (count + 1)} for count in range(len(runs))]
+
+
+def test_openvinos_means_are_undone_over_the_quietest_spell() -> None:
+    runs = [9.0, 1.0, 1.0, 5.0, 5.0, 5.0, 5.0]
+    assert quiet_seconds(runs, running_means(*runs))["conv"] == pytest.approx(1.0)
+
+
+def test_openvinos_first_run_is_left_out() -> None:
+    runs = [0.5, 3.0, 2.0, 2.0]
+    assert quiet_seconds(runs, running_means(*runs))["conv"] == pytest.approx(2.0)
+
+
+def test_small_kernels_of_openvino_keep_their_mean() -> None:
+    runs = [2e-6, 1e-6, 3e-6]
+    assert quiet_seconds(runs, running_means(*runs))["conv"] == pytest.approx(2e-6)
