@@ -7,14 +7,7 @@ import numpy as np
 from mosaic_onnx.costs import CostTable, Floats, Ints
 from mosaic_onnx.planner.area import area_bound
 from mosaic_onnx.planner.equal_devices import device_classes
-from mosaic_onnx.planner.floors import (
-    HOST_PLACE,
-    arrivals,
-    certain_overhead,
-    places_of_states,
-    possible_states,
-    segment_floor,
-)
+from mosaic_onnx.planner.floors import possible_states, segment_floor
 from mosaic_onnx.planner.loads import pieces_of
 from mosaic_onnx.planner.weights import LATENCY, Weighed, weigh
 
@@ -51,10 +44,9 @@ def critical_path_s(table: CostTable, weighed: Weighed) -> float:
 
 def earliest_ends(table: CostTable, weighed: Weighed) -> Floats:
     """[L, S] seconds before which the layer cannot end in that state; inf where it cannot run there."""
-    place = places_of_states(table)
     device = table.state_device
-    arrival, direct, _ = arrivals(table, weighed)
-    overhead = certain_overhead(table, weighed, by_device=True)
+    ways = _Ways(table)
+    opened = _certain_slice_s(table)
     seconds = np.where(possible_states(table), segment_floor(table, weighed), np.inf)
     finish = np.full_like(seconds, np.inf)
     other_device = device[:, None] != device[None, :]
@@ -62,29 +54,63 @@ def earliest_ends(table: CostTable, weighed: Weighed) -> Floats:
         by_maker: dict[int, list[int]] = {}
         for tensor in read:
             by_maker.setdefault(int(table.producer[tensor]), []).append(tensor)
-        opened = overhead[layer]
-        start = np.zeros(len(device)) if max(by_maker, default=-1) >= 0 else opened.copy()
+        start = np.zeros(len(device)) if max(by_maker, default=-1) >= 0 else opened[layer].copy()
         for maker, tensors in by_maker.items():
             if maker < 0:
-                start = np.maximum(start, arrival[tensors].max(axis=0)[place] + opened)
+                start = np.maximum(start, ways.from_host[tensors].max(axis=0) + opened[layer])
                 continue
             # [S maker, S reader] the way of the slowest of these tensors
-            ways = np.max([_way(table, arrival, direct, tensor, place) for tensor in tensors], axis=0)
-            after = finish[maker][:, None] + np.where(other_device, ways + opened[None, :], 0.0)
+            slowest = np.max([ways.between(tensor) for tensor in tensors], axis=0)
+            after = finish[maker][:, None] + np.where(other_device, slowest + opened[layer][None, :], 0.0)
             start = np.maximum(start, after.min(axis=0))
         finish[layer] = start + seconds[layer]
     return finish
 
 
-def _way(table: CostTable, arrival: Floats, direct: Floats | None, tensor: int, place: Ints) -> Floats:
-    """[S, S] the least seconds from the end of a tensor's maker to where a reader on another device can start."""
-    by_host = table.to_host_s[tensor][:, None] + arrival[tensor][place][None, :]
-    both_host = (place[:, None] == HOST_PLACE) & (place[None, :] == HOST_PLACE)
-    way: Floats = np.where(both_host, 0.0, by_host)
-    if direct is not None:
-        straight = direct[tensor][:, place]
-        way = np.where(np.isfinite(straight), straight, way)
-    return way
+def _certain_slice_s(table: CostTable) -> Floats:
+    """[L, S] what any slice with this layer on this device pays for being one: nothing where a segment may hold it."""
+    opened: Floats = np.repeat(table.slice_s[table.state_device][None, :], len(table.layer_names), axis=0)
+    for first, last, state in table.segments:
+        opened[first : last + 1, table.state_device == table.state_device[state]] = 0.0
+    return opened
+
+
+class _Ways:
+    """The least seconds that tensors take, whichever level of a device is the first to read them there."""
+
+    def __init__(self, table: CostTable) -> None:
+        self.table = table
+        self.shared = ~table.own_memory[table.state_device]
+        """[S] works in host's memory"""
+        self.from_host = table.from_host_s.copy()
+        """[T, S] from host, at the device's cheapest level"""
+        self.columns: dict[int, Ints] = {}
+        """device -> its states"""
+        for device in range(len(table.device_names)):
+            self.columns[device] = np.flatnonzero(table.state_device == device)
+            levels = self.columns[device]
+            self.from_host[:, levels] = table.from_host_s[:, levels].min(axis=1, keepdims=True)
+        self.direct = self._direct()
+
+    def between(self, tensor: int) -> Floats:
+        """[S, S] from the end of its maker in one state to where a reader in another can start."""
+        by_host = self.table.to_host_s[tensor][:, None] + self.from_host[tensor][None, :]
+        way: Floats = np.where(self.shared[:, None] & self.shared[None, :], 0.0, by_host)
+        for (source, device), (seconds, always) in self.direct.items():
+            levels = self.columns[device]
+            straight = float(seconds[tensor])
+            way[source, levels] = straight if always else np.minimum(way[source, levels], straight)
+        return way
+
+    def _direct(self) -> dict[tuple[int, int], tuple[Floats, bool]]:
+        """(state, device) -> [T] least seconds of a direct copy there, and whether every level of it has one."""
+        found: dict[tuple[int, int], list[Floats]] = {}
+        for (source, target), seconds in self.table.direct_s.items():
+            found.setdefault((source, int(self.table.state_device[target])), []).append(seconds)
+        return {
+            (source, device): (np.min(rows, axis=0), len(rows) == len(self.columns[device]))
+            for (source, device), rows in found.items()
+        }
 
 
 def fractional_area_s(table: CostTable, weighed: Weighed, *, quick: bool = False) -> float:
