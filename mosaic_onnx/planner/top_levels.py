@@ -17,10 +17,12 @@ from mosaic_onnx.planner.request import Request
 def top_levels(table: CostTable, request: Request) -> tuple[CostTable, tuple[int, ...]]:
     """The table with the states that matter, and their indices in the given one.
 
-    Energy wanted, direct copies between states and measured slices are left to the whole table.
+    Energy wanted, direct copies between states and measured slices are left to the whole table; so are methods asked
+    for by name, since a governor picks levels that no planner would.
     """
     states = tuple(range(len(table.state_names)))
     seconds_only = request.objective in ("latency", "throughput") and request.budget_j is None and not request.pareto
+    seconds_only = seconds_only and request.method == "auto"
     if not seconds_only or table.direct_s or table.segments or len(states) == len(table.device_names):
         return table, states
     kept = tuple(sorted(state for device in range(len(table.device_names)) for state in _left(table, device)))
