@@ -262,9 +262,10 @@ class _Search:
         first, last = layers[0], layers[-1]
         segment = (first, last, state) if last - first + 1 == len(layers) else (-1, -1, -1)
         capped = np.isfinite(min(table.memory_bytes[device], table.slice_memory_bytes[device]))
-        orders = [tuple(layers)]
-        if len(layers) > 1 and (segment in table.segments or (capped and not table.activation_sum[device])):
+        if capped and not table.activation_sum[device]:
             orders = self._orders(layers)
+        else:  # all orders but the one that was measured are worth the same
+            orders = list(islice(_topological_orders(layers, self.before, 0), 2 if segment in table.segments else 1))
         parameters = float(table.parameter_bytes[layers, state].sum())
         workspace = float(table.workspace_bytes[layers, state].max())
         options: list[_Option] = []
@@ -279,7 +280,7 @@ class _Search:
             scratch = workspace + self._activations(order, state) if capped else 0.0
             if parameters + scratch <= table.slice_memory_bytes[device]:
                 options.append(_Option(order, costs, parameters, scratch))
-        return [option for option in options if not any(_beats(other, option, options) for other in options)]
+        return _undominated(options)
 
     def _orders(self, layers: list[int]) -> list[tuple[int, ...]]:
         found = list(islice(_topological_orders(layers, self.before, 0), ORDER_LIMIT + 1))
@@ -294,12 +295,16 @@ class _Search:
         return float(live_bytes(table, order))
 
 
-def _beats(one: _Option, other: _Option, options: list[_Option]) -> bool:
-    """Whether ``one`` is no worse in anything and better in something, or equal and listed first."""
-    mine, theirs = (*one.costs, one.scratch), (*other.costs, other.scratch)
-    if mine == theirs:
-        return options.index(one) < options.index(other)
-    return all(a <= b for a, b in zip(mine, theirs, strict=True))
+def _undominated(options: list[_Option]) -> list[_Option]:
+    """Those than which no other is as good in everything; of equal ones the first."""
+    kept: list[tuple[tuple[float, ...], _Option]] = []
+    for option in options:
+        mine = (*option.costs, option.scratch)
+        if any(all(a <= b for a, b in zip(theirs, mine, strict=True)) for theirs, _ in kept):
+            continue
+        kept = [each for each in kept if not all(a <= b for a, b in zip(mine, each[0], strict=True))]
+        kept.append((mine, option))
+    return [option for _, option in kept]
 
 
 def _topological_orders(layers: list[int], before: list[int], done: int) -> Iterator[tuple[int, ...]]:
