@@ -192,7 +192,7 @@ class _Profiling:
         for state in (state for device in devices for state in device.states):
             if state in self.found:
                 findings = self.found[state]
-                costs = state_costs(findings, layer_count)
+                costs = state_costs(findings, self.graph)
                 self._note_busy(state, findings)
                 results.append(measured_result(state, costs, findings.refused, layer_count))
             else:

@@ -9,18 +9,19 @@ the call. The median of that over the layers is the device's ``slice_seconds``: 
 
 from __future__ import annotations
 
-import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from mosaic_onnx.layers import LayerGraph
+from mosaic_onnx.measuring.attribution import Share, sharing_layers
 from mosaic_onnx.measuring.subject import Span
 from mosaic_onnx.measuring.survey import Findings
 
 _LEAST_SHARE = 0.05
 """A layer alone does some work: its share is not all overhead, however noisy the figures."""
 _MOST_OVER_ALONE = 1.25
-"""In place, a layer saves the call and changes of layout; a kernel that takes far longer than alone was disturbed."""
+"""Layers in place save calls and changes of layout, and lose warm caches."""
 _SCALES = (0.05, 2.0)
 """A stretch that would scale its layers by more than this was disturbed; its own figure still stands."""
 
@@ -46,19 +47,15 @@ class StateCosts:
     slice_s: float
 
 
-def state_costs(findings: Findings, layer_count: int) -> StateCosts:
+def state_costs(findings: Findings, graph: LayerGraph) -> StateCosts:
     """Costs from a survey's findings; layers not measured yet are left out."""
     alone = {layer: one.seconds for layer, one in findings.alone.items() if one.seconds is not None}
     whole = {span: one.seconds for span, one in findings.stretches.items() if one.seconds is not None}
     call_s = min([findings.slice_s, *alone.values(), *whole.values()])  # no slice takes less than the call
-    layer_s: dict[int, float] = {}
-    for layer in range(layer_count):
-        if layer in findings.refused:
-            continue
-        if layer in findings.in_place:
-            layer_s[layer] = min(findings.in_place[layer].seconds, _MOST_OVER_ALONE * alone.get(layer, math.inf))
-        elif layer in alone:
-            layer_s[layer] = max(alone[layer] - call_s, _LEAST_SHARE * alone[layer])
+    layer_s = in_place_seconds(findings.in_place, alone, graph)
+    for layer, seconds in alone.items():
+        layer_s.setdefault(layer, max(seconds - call_s, _LEAST_SHARE * seconds))
+    layer_s = {layer: seconds for layer, seconds in sorted(layer_s.items()) if layer not in findings.refused}
     for span, seconds in whole.items():
         _scale(layer_s, span, seconds - call_s)
     penalties = [alone[layer] - layer_s[layer] for layer in alone if layer in layer_s]
@@ -70,6 +67,23 @@ def state_costs(findings: Findings, layer_count: int) -> StateCosts:
         segments=whole,
         slice_s=_slice_seconds(call_s, penalties),
     )
+
+
+def in_place_seconds(in_place: Mapping[int, Share], alone: Mapping[int, float], graph: LayerGraph) -> dict[int, float]:
+    """Seconds of each layer from kernels' times.
+
+    A kernel that does the work of several layers bears the name of one, so layers that share kernels share their time
+    as they do alone. Together they take little more than alone one after the other: what does was disturbed.
+    """
+    seconds = {layer: share.seconds for layer, share in in_place.items()}
+    for layers in sharing_layers(in_place, graph):
+        if not all(layer in alone for layer in layers):
+            continue
+        total_alone_s = sum(alone[layer] for layer in layers)
+        total_s = min(sum(seconds[layer] for layer in layers), _MOST_OVER_ALONE * total_alone_s)
+        for layer in layers:
+            seconds[layer] = total_s * alone[layer] / total_alone_s
+    return seconds
 
 
 def _scale(layer_s: dict[int, float], span: Span, seconds: float) -> None:

@@ -16,6 +16,7 @@ from functools import reduce
 import onnx
 
 from mosaic_onnx.backends.base import KernelTime
+from mosaic_onnx.layers import LayerGraph
 
 _TAG = re.compile(r"mosaicL(\d+)N")
 _BREAK = re.compile(r"[^0-9A-Za-z]")
@@ -45,10 +46,12 @@ class Share:
     Attributes:
         seconds: of its kernels.
         workspace_bytes: scratch memory of the kernel that needs most.
+        rides_with: the layer whose kernel does this one's work too; None where it has its own, or nobody tells.
     """
 
     seconds: float = 0.0
     workspace_bytes: int = 0
+    rides_with: int | None = None
 
     def with_kernel(self, kernel: KernelTime) -> Share:
         """This and one kernel more."""
@@ -56,34 +59,73 @@ class Share:
 
 
 def layer_shares(kernels: Sequence[KernelTime], made_by: Mapping[str, int]) -> dict[int, Share]:
-    """The share of each layer that has a kernel; empty where no kernel is known.
+    """The share of each layer that has a kernel, or is named by another's; empty where no kernel is known.
 
     Args:
         kernels: in the order in which they ran.
         made_by: the layer that makes each value (``value_layers``).
     """
     found: dict[int, Share] = {}
+    riders: dict[int, int] = {}
     waiting: list[KernelTime] = []
     last: int | None = None
     for kernel in kernels:
         waiting.append(kernel)
-        layer = _layer_of(kernel.name, made_by)
-        if layer is not None:
-            found[layer] = reduce(Share.with_kernel, waiting, found.get(layer, Share()))
-            waiting, last = [], layer
+        layers = _layers_of(kernel.name, made_by)
+        if layers:
+            found[layers[0]] = reduce(Share.with_kernel, waiting, found.get(layers[0], Share()))
+            riders.update((layer, layers[0]) for layer in layers[1:])
+            waiting, last = [], layers[0]
     if last is not None:
         found[last] = reduce(Share.with_kernel, waiting, found[last])
-    return found
+    return {**{layer: Share(rides_with=first) for layer, first in riders.items()}, **found}
 
 
-def _layer_of(name: str, made_by: Mapping[str, int]) -> int | None:
-    tags = [int(number) for number in _TAG.findall(name)]
+def sharing_layers(in_place: Mapping[int, Share], graph: LayerGraph) -> list[list[int]]:
+    """Layers in groups that share kernels; most groups are one layer.
+
+    Where nobody tells whose kernel does the work of a layer that has none, it is its only reader's, or its maker's.
+    """
+    readers: dict[str, list[int]] = {}
+    for layer in in_place:
+        for name in graph.layers[layer].inputs:
+            readers.setdefault(name, []).append(layer)
+    host: dict[int, int] = {}
+    for layer, share in in_place.items():
+        if share.seconds > 0.0:
+            continue
+        reading = sorted({reader for name in graph.layers[layer].outputs for reader in readers.get(name, ())})
+        makers = [graph.producer[name] for name in graph.layers[layer].inputs if graph.producer.get(name) in in_place]
+        known = [] if share.rides_with is None else [share.rides_with]
+        choices = known or (reading if len(reading) == 1 else []) or makers
+        if choices:
+            host[layer] = choices[0]
+    groups: dict[int, list[int]] = {}
+    for layer in sorted(in_place):
+        groups.setdefault(_end(host, layer), []).append(layer)
+    return list(groups.values())
+
+
+def _end(host: Mapping[int, int], layer: int) -> int:
+    """The last host in a row of hosts; the least layer of a ring."""
+    seen = [layer]
+    while seen[-1] in host:
+        following = host[seen[-1]]
+        if following in seen:
+            return min(seen[seen.index(following) :])
+        seen.append(following)
+    return seen[-1]
+
+
+def _layers_of(name: str, made_by: Mapping[str, int]) -> list[int]:
+    """Layers that a kernel's name tells of, ascending; empty where it tells of none."""
+    tags = sorted({int(number) for number in _TAG.findall(name)})
     if tags:
-        return min(tags)
+        return tags
     if name in made_by:
-        return made_by[name]
+        return [made_by[name]]
     # The longest value name that the kernel's name begins with, up to a sign such as "_" or "/".
     for end in sorted((found.start() for found in _BREAK.finditer(name)), reverse=True):
         if name[:end] in made_by:
-            return made_by[name[:end]]
-    return None
+            return [made_by[name[:end]]]
+    return []

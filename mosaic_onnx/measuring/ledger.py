@@ -66,13 +66,14 @@ class Ledger:
     def shares(self, digest: Digest) -> dict[int, Share] | None:
         """What each layer takes while the whole slice runs, layers counted from the slice's first."""
         value = self._recall("shares", digest)
-        return (
-            None if value is None else {int(layer): Share(float(seconds), int(size)) for layer, seconds, size in value}
-        )
+        try:
+            return None if value is None else {int(layer): Share(**share) for layer, share in value}
+        except TypeError:  # an older program wrote other fields
+            return None
 
     def keep_shares(self, digest: Digest, shares: Mapping[int, Share]) -> None:
         """Keep them."""
-        self._keep("shares", digest, [[layer, one.seconds, one.workspace_bytes] for layer, one in shares.items()])
+        self._keep("shares", digest, [[layer, dataclasses.asdict(share)] for layer, share in shares.items()])
 
     def copies(self) -> CopyTimes | None:
         """The copy microbenchmark."""

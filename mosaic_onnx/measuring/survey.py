@@ -24,7 +24,7 @@ import onnx
 from mosaic_onnx.backends.base import SliceModel
 from mosaic_onnx.devices import Device
 from mosaic_onnx.errors import ModelError
-from mosaic_onnx.measuring.attribution import Share, layer_shares, tag_nodes, value_layers
+from mosaic_onnx.measuring.attribution import Share, layer_shares, sharing_layers, tag_nodes, value_layers
 from mosaic_onnx.measuring.digest import Digest
 from mosaic_onnx.measuring.ledger import Ledger
 from mosaic_onnx.measuring.meter import Meter
@@ -189,7 +189,7 @@ class Survey:
         """Measure proved layers alone too, those that cost most first; next time exactly those that were now."""
         whole = self._digest((0, len(self.subject.graph.layers) - 1))
         known = self.ledger.names("alone", whole)
-        layers = sorted(proved, key=lambda layer: -self.findings.in_place[layer].seconds)
+        layers = self._by_cost(proved)
         if known is not None:
             self._alone([layer for layer in layers if self._digest((layer, layer)).text in known])
             return
@@ -198,6 +198,13 @@ class Survey:
         worth = [layer for layer in layers if self._digest((layer, layer)).text in costliest]
         measured = self._alone(worth, time.perf_counter() + self.effort.alone_s)
         self.ledger.keep_names("alone", whole, tuple(measured))
+
+    def _by_cost(self, layers: Collection[int]) -> list[int]:
+        """Layers that cost most first; those that share a kernel together, since its time is split by theirs alone."""
+        in_place = {layer: self.findings.in_place[layer] for layer in sorted(layers)}
+        groups = sharing_layers(in_place, self.subject.graph)
+        groups.sort(key=lambda group: -sum(in_place[layer].seconds for layer in group))
+        return [layer for group in groups for layer in group]
 
     def _measure(self, span: Span, budget: Budget) -> Outcome:
         """What a slice costs, from the cache or by measuring."""
@@ -228,11 +235,10 @@ class Survey:
             trial = self.subject.trial(span, self.effort.stretch)
             shares = layer_shares(self.meter.kernels(model, trial.inputs, self.effort.stretch), made_by)
             self.ledger.keep_shares(digest, shares)
-        if shares:
-            first, last = span
-            self.findings.in_place.update(
-                {layer: shares.get(layer - first, Share()) for layer in range(first, last + 1)}
-            )
+        for layer in range(span[0], span[1] + 1) if shares else ():
+            share = shares.get(layer - span[0], Share())
+            rides_with = None if share.rides_with is None else share.rides_with + span[0]
+            self.findings.in_place[layer] = replace(share, rides_with=rides_with)
 
     def _overhead(self) -> float:
         """Seconds that the least of all slices takes: one Relu of one element."""

@@ -17,7 +17,7 @@ MADE_BY = {"r1": 0, "r1_extra": 1, "a/b:0": 2}
 
 def seconds(*kernels: tuple[str, float]) -> dict[int, float]:
     shares = layer_shares([KernelTime(name, each_s) for name, each_s in kernels], MADE_BY)
-    return {layer: share.seconds for layer, share in shares.items()}
+    return {layer: share.seconds for layer, share in shares.items() if share.rides_with is None}
 
 
 @pytest.mark.parametrize(
@@ -36,6 +36,11 @@ def seconds(*kernels: tuple[str, float]) -> dict[int, float]:
 )
 def test_a_kernels_name_tells_its_layer(name: str, layer: int) -> None:
     assert seconds((name, 1.0)) == {layer: 1.0}
+
+
+def test_layers_named_by_anothers_kernel_ride_with_it() -> None:
+    shares = layer_shares([KernelTime("mosaicL0N0,mosaicL1N1,mosaicL3N5", 1.0), KernelTime("mosaicL3N6", 2.0)], {})
+    assert shares == {0: Share(1.0), 1: Share(rides_with=0), 3: Share(2.0)}
 
 
 def test_an_inserted_kernel_counts_for_the_one_after_it() -> None:

@@ -12,8 +12,8 @@ from mosaic_onnx.backends.base import Array, KernelTime, SliceModel
 from mosaic_onnx.cache import Cache
 from mosaic_onnx.devices import Device
 from mosaic_onnx.layers import Layer, LayerGraph, TensorInfo
-from mosaic_onnx.measuring.assembly import state_costs
-from mosaic_onnx.measuring.attribution import Share
+from mosaic_onnx.measuring.assembly import in_place_seconds, state_costs
+from mosaic_onnx.measuring.attribution import Share, sharing_layers
 from mosaic_onnx.measuring.copies import CopyTimes
 from mosaic_onnx.measuring.digest import Digest
 from mosaic_onnx.measuring.ledger import Conditions, Ledger
@@ -248,15 +248,17 @@ def findings_with(in_place_s: Mapping[int, float] | None = None, **fields: objec
 
 def test_layers_in_place_add_up_to_the_stretch() -> None:
     findings = findings_with(in_place_s={0: 1.0, 1: 3.0}, stretches={(0, 1): Outcome(seconds=4.8)}, slice_s=0.8)
-    costs = state_costs(findings, 2)
+    costs = state_costs(findings, chain_graph(2))
     assert costs.layer_s == pytest.approx({0: 1.0, 1: 3.0})
     findings.stretches[0, 1] = Outcome(seconds=6.8)
-    assert state_costs(findings, 2).layer_s == pytest.approx({0: 1.5, 1: 4.5})
-    assert state_costs(findings, 2).segments == {(0, 1): 6.8}
+    assert state_costs(findings, chain_graph(2)).layer_s == pytest.approx({0: 1.5, 1: 4.5})
+    assert state_costs(findings, chain_graph(2)).segments == {(0, 1): 6.8}
 
 
 def test_layers_alone_pay_the_call_once() -> None:
-    costs = state_costs(findings_with(alone={0: Outcome(seconds=1.2), 1: Outcome(seconds=3.2)}, slice_s=0.2), 2)
+    costs = state_costs(
+        findings_with(alone={0: Outcome(seconds=1.2), 1: Outcome(seconds=3.2)}, slice_s=0.2), chain_graph(2)
+    )
     assert costs.layer_s == pytest.approx({0: 1.0, 1: 3.0})
     assert costs.slice_s == pytest.approx(0.2)
     assert costs.alone_s == pytest.approx({0: 1.2, 1: 3.2})
@@ -265,25 +267,45 @@ def test_layers_alone_pay_the_call_once() -> None:
 def test_the_cut_penalty_is_the_median_of_what_layers_cost_more_alone() -> None:
     alone = {layer: Outcome(seconds=1.0 + penalty) for layer, penalty in enumerate([0.1, 0.3, 0.7])}
     findings = findings_with(in_place_s=dict.fromkeys(range(3), 1.0), alone=alone, slice_s=0.01)
-    assert state_costs(findings, 3).slice_s == pytest.approx(0.3)
+    assert state_costs(findings, chain_graph(3)).slice_s == pytest.approx(0.3)
 
 
 def test_a_layer_is_never_cheaper_alone_than_in_place() -> None:
     findings = findings_with(in_place_s={0: 1.0}, alone={0: Outcome(seconds=0.9)}, slice_s=0.01)
-    costs = state_costs(findings, 1)
+    costs = state_costs(findings, chain_graph(1))
     assert costs.alone_s == {0: 1.0}
     assert costs.slice_s == 0.01
 
 
 def test_a_disturbed_kernel_counts_little_more_than_its_layer_alone() -> None:
     findings = findings_with(in_place_s={0: 9.0, 1: 1.0}, alone={0: Outcome(seconds=2.0), 1: Outcome(seconds=1.5)})
-    assert state_costs(findings, 2).layer_s == {0: 2.5, 1: 1.0}
+    assert state_costs(findings, chain_graph(2)).layer_s == {0: 2.5, 1: 1.0}
+
+
+def test_layers_that_share_a_kernel_share_its_time_as_they_do_alone() -> None:
+    alone = {0: 6.0, 1: 2.0, 2: 1.0}
+    named_by_the_last = {0: Share(), 1: Share(8.0), 2: Share(1.0)}
+    assert in_place_seconds(named_by_the_last, alone, chain_graph(3)) == {0: 6.0, 1: 2.0, 2: 1.0}
+    named_by_the_first = {0: Share(4.0), 1: Share(rides_with=0), 2: Share(1.0)}
+    assert in_place_seconds(named_by_the_first, alone, chain_graph(3)) == {0: 3.0, 1: 1.0, 2: 1.0}
+
+
+def test_without_figures_alone_a_kernel_counts_for_the_layer_that_it_names() -> None:
+    assert in_place_seconds({0: Share(), 1: Share(8.0)}, {}, chain_graph(2)) == {0: 0.0, 1: 8.0}
+
+
+def test_a_layer_without_a_kernel_at_the_end_belongs_to_its_maker() -> None:
+    assert sharing_layers({0: Share(1.0), 1: Share()}, chain_graph(2)) == [[0, 1]]
+
+
+def test_layers_without_any_kernel_are_one_group() -> None:
+    assert sharing_layers({0: Share(), 1: Share()}, chain_graph(2)) == [[0, 1]]
 
 
 def test_a_spoilt_stretch_does_not_scale_its_layers() -> None:
     findings = findings_with(in_place_s={0: 1.0}, stretches={(0, 0): Outcome(seconds=50.0)})
-    assert state_costs(findings, 1).layer_s == {0: 1.0}
+    assert state_costs(findings, chain_graph(1)).layer_s == {0: 1.0}
 
 
 def test_layers_not_measured_yet_are_absent() -> None:
-    assert state_costs(findings_with(alone={1: Outcome(seconds=1.0)}), 3).layer_s == {1: 1.0}
+    assert state_costs(findings_with(alone={1: Outcome(seconds=1.0)}), chain_graph(3)).layer_s == {1: 1.0}
