@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
+from tempfile import NamedTemporaryFile
 from typing import Any
 
 import onnx
@@ -19,8 +21,11 @@ from mosaic_onnx.backends.openvino_quiet import openvino_module
 from mosaic_onnx.backends.openvino_rewrites import unsigned_after_concat
 from mosaic_onnx.backends.openvino_runner import Port, short_reason
 from mosaic_onnx.errors import BackendError, MosaicError
+from mosaic_onnx.opening.tensors import external_bytes, is_external, tensor_bytes
 
 _LARGEST_MESSAGE_BYTES = 2**31 - 2**20
+_MANY_BYTES, _LARGE_BYTES = 2**28, 2**20
+"""With more external weights than the first, those from the second on are mapped instead of taken in."""
 _REWRITTEN = ("Dropout", "Softmax")
 """OpenVINO gets the Softmax of operator sets before 13 wrong, and the types of their Dropout."""
 
@@ -61,7 +66,7 @@ def compile_slice(model: SliceModel, label: str, options: Options, recording: bo
     with named_failure(label):
         proto = _self_contained(model, label)
         _refuse(label, unsupported_slice(proto.graph))
-        read = core().read_model(proto.SerializeToString())
+        read = _read(proto, model.folder)
         _refuse(label, wrong_arithmetic(read))
         inputs = input_ports(read, true_inputs(proto.graph), slice_bounds(proto.graph), label)
         outputs = output_ports(read, proto.graph.output, label)
@@ -88,6 +93,9 @@ def named_failure(label: str) -> Iterator[None]:
 def _self_contained(model: SliceModel, label: str) -> onnx.ModelProto:
     """The slice with functions inlined (OpenVINO knows none), external weights taken in, and legal operators.
 
+    Where there are many external weights, the large ones stay outside: they are mapped, and never held here. For that
+    their folder must take a temporary file.
+
     Raises:
         BackendError: it would pass 2 GiB, the most that one protobuf message holds.
     """
@@ -99,7 +107,13 @@ def _self_contained(model: SliceModel, label: str) -> onnx.ModelProto:
     if model.folder is not None:
         copy = onnx.ModelProto()
         copy.CopyFrom(proto)
-        external_data_helper.load_external_data_for_model(copy, model.folder)
+        if external_bytes(copy) <= _MANY_BYTES or not os.access(model.folder, os.W_OK):
+            external_data_helper.load_external_data_for_model(copy, model.folder)
+        for tensor in copy.graph.initializer:
+            if is_external(tensor) and tensor_bytes(tensor.data_type, list(tensor.dims)) < _LARGE_BYTES:
+                external_data_helper.load_external_data_for_tensor(tensor, model.folder)
+                tensor.data_location = onnx.TensorProto.DEFAULT
+                del tensor.external_data[:]
         proto = copy
     weight_bytes = sum(len(tensor.raw_data) for tensor in proto.graph.initializer)
     if weight_bytes > _LARGEST_MESSAGE_BYTES:
@@ -108,6 +122,16 @@ def _self_contained(model: SliceModel, label: str) -> onnx.ModelProto:
             "cap its slices: --slice-memory",
         )
     return unsigned_after_concat(legalise(proto, _REWRITTEN))
+
+
+def _read(proto: onnx.ModelProto, folder: str | None) -> Any:
+    """OpenVINO's form of a model; it maps external weights that lie in the folder of the file that it is given."""
+    if not any(is_external(tensor) for tensor in proto.graph.initializer):
+        return core().read_model(proto.SerializeToString())
+    with NamedTemporaryFile(dir=folder, prefix=".mosaic-", suffix=".onnx") as file:
+        file.write(proto.SerializeToString())
+        file.flush()
+        return core().read_model(file.name)
 
 
 def true_inputs(graph: onnx.GraphProto) -> list[onnx.ValueInfoProto]:

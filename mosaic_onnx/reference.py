@@ -16,10 +16,13 @@ from mosaic_onnx.backends.onnxruntime import BACKEND
 from mosaic_onnx.devices import Device, OptionValue
 from mosaic_onnx.errors import BackendError, ModelError
 from mosaic_onnx.graphs import initializer_names
+from mosaic_onnx.opening.tensors import external_bytes
 
 Runtime = Literal["ONNX Runtime", "onnx evaluator"]
 BATCH_BYTES = 512 * 2**20
 """Exposed tensors of one session; what does not fit goes to the next."""
+MAPPED_BYTES = 2**30
+"""More external weights than this stay in their file, mapped: packed for speed, each session would hold a copy."""
 _UNKNOWN_BYTES = 2**24
 """What a tensor of unknown size is counted as."""
 
@@ -59,6 +62,8 @@ class Reference:
         self._model = _with_constant_weights(model)
         self._folder = folder
         self._options: dict[str, OptionValue] = {"optimisation": optimisation, "legalise": False}
+        if external_bytes(model) > MAPPED_BYTES:
+            self._options["session_entries.session.disable_prepacking"] = "1"
         self._declared = {value.name: value for value in model.graph.output}
         self.outputs = tuple(self._declared)
         given = {value.name for value in model.graph.input} | initializer_names(model.graph)

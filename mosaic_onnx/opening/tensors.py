@@ -74,6 +74,12 @@ def is_external(tensor: onnx.TensorProto) -> bool:
     return tensor.data_location == _T.EXTERNAL
 
 
+def external_bytes(model: onnx.ModelProto) -> int:
+    """Bytes of the main graph's weights that lie outside the model."""
+    weights = (tensor for tensor in model.graph.initializer if is_external(tensor))
+    return sum(tensor_bytes(tensor.data_type, list(tensor.dims)) for tensor in weights)
+
+
 class TensorChecker:
     """Checks tensors of one model; remembers the external files that it has looked at.
 

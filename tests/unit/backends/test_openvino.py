@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import ml_dtypes
 import numpy as np
 import onnx
@@ -287,3 +289,23 @@ def test_a_closed_runner_says_so() -> None:
     runner.close()
     with pytest.raises(BackendError, match="it was closed"):
         runner.run({"x": np.zeros((2, 3), np.float32)})
+
+
+def test_many_external_weights_are_mapped_not_taken_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from mosaic_onnx.backends import openvino_compile
+
+    monkeypatch.setattr(openvino_compile, "_MANY_BYTES", 4096)
+    monkeypatch.setattr(openvino_compile, "_LARGE_BYTES", 2048)
+    monkeypatch.setattr(openvino_compile, "_LARGEST_MESSAGE_BYTES", 8192)
+    random = np.random.default_rng(0)
+    w, b = random.standard_normal((64, 64)).astype(np.float32), random.standard_normal(64).astype(np.float32)
+    made = onnx.parser.parse_model("""<ir_version: 8, opset_import: ["": 17]>
+        g (float[1, 64] x) => (float[1, 64] y) { h = MatMul(x, w)  y = Add(h, b) }""")
+    made.graph.initializer.extend(onnx.numpy_helper.from_array(each, name) for each, name in ((w, "w"), (b, "b")))
+    onnx.save(made, tmp_path / "m.onnx", save_as_external_data=True, location="w.bin", size_threshold=0)
+    model = onnx.load(tmp_path / "m.onnx", load_external_data=False)
+    x = random.standard_normal((1, 64)).astype(np.float32)
+    runner = BACKEND.load(SliceModel(model, str(tmp_path), ("x",), ("y",)), F32)
+    np.testing.assert_allclose(runner.run({"x": x})["y"], x @ w + b, rtol=1e-5, atol=1e-5)
+    runner.close()
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["m.onnx", "w.bin"]
