@@ -25,7 +25,7 @@ def possible_states(table: CostTable) -> Bools:
     return np.isfinite(table.layer_s) & fits_alone(table)
 
 
-def useful_states(table: CostTable, criteria: Sequence[Weighed], penalty: Floats | None = None) -> Bools:
+def useful_states(table: CostTable, criteria: Sequence[Weighed]) -> Bools:
     """[L, S] possible states less those that another level of their device is no worse than, in all criteria.
 
     That is right where switching levels is free, and a lower bound where it is not. Of equal levels the first is kept.
@@ -33,8 +33,7 @@ def useful_states(table: CostTable, criteria: Sequence[Weighed], penalty: Floats
     and the layer is in no group.
     """
     possible = possible_states(table)
-    extra = np.zeros(possible.shape) if penalty is None else penalty
-    layers = [np.where(possible, segment_floor(table, weighed) + extra, np.inf) for weighed in criteria]
+    layers = [np.where(possible, segment_floor(table, weighed), np.inf) for weighed in criteria]
     leaving = [_leaving(table, weighed) for weighed in criteria]
     made = table.producer >= 0
     alike = _alike(table, criteria)
@@ -48,7 +47,10 @@ def useful_states(table: CostTable, criteria: Sequence[Weighed], penalty: Floats
             better &= layer[:, a] <= layer[:, b]
             equal &= layer[:, a] == layer[:, b]
             ahead, behind = costs[made, a], costs[made, b]
-            np.logical_and.at(better, table.producer[made], (ahead <= behind).all(axis=1))
+            same_way = np.isfinite(ahead) == np.isfinite(
+                behind
+            )  # directly or by host: which is cheaper hangs on others
+            np.logical_and.at(better, table.producer[made], ((ahead <= behind) & same_way).all(axis=1))
             np.logical_and.at(equal, table.producer[made], (ahead == behind).all(axis=1))
         useful[:, b] &= ~(better & ~(equal & (a > b)) & (levels | (table.group < 0)))
     return useful

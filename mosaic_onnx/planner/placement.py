@@ -96,9 +96,7 @@ class Placement:
     uncovered: tuple[str, ...]
 
 
-def placement(
-    table: CostTable, weighed: Weighed, keep: Bools | None = None, penalty: Floats | None = None
-) -> Placement:
+def placement(table: CostTable, weighed: Weighed, keep: Bools | None = None) -> Placement:
     """Build the placement problem.
 
     Args:
@@ -106,9 +104,8 @@ def placement(
         weighed: the same costs, each as one number.
         keep: [L, S] the states to choose from; by default the useful ones (``useful_states``). Where two levels of one
             device are kept for a layer, level switches are charged along the path.
-        penalty: [L, S] added to the layers' costs (Lagrangian multipliers on device memory).
     """
-    builder = _Builder(table, weighed, useful_states(table, [weighed], penalty) if keep is None else keep, penalty)
+    builder = _Builder(table, weighed, useful_states(table, [weighed]) if keep is None else keep)
     builder.add_tensors()
     builder.add_path()
     return builder.build()
@@ -140,14 +137,14 @@ def _members(count: int) -> Floats:
 class _Builder:
     """Collects the problem's terms; discarded once it is built."""
 
-    def __init__(self, table: CostTable, weighed: Weighed, keep: Bools, penalty: Floats | None) -> None:
+    def __init__(self, table: CostTable, weighed: Weighed, keep: Bools) -> None:
         self.table = table
         self.weighed = weighed
         self.place = places_of_states(table)
         self.all_levels = bool((keep == possible_states(table)).all())
         self.arrival, self.direct, arrival_exact = arrivals(table, weighed)
         self.choices = [np.flatnonzero(row) for row in keep]
-        layer_cost = segment_floor(table, weighed) + (0.0 if penalty is None else penalty)
+        layer_cost = segment_floor(table, weighed)
         self.unary = [layer_cost[layer, states] for layer, states in enumerate(self.choices)]
         self.links: dict[tuple[int, int], Floats] = {}
         self.hubs: dict[tuple[int, tuple[int, ...]], Hub] = {}
