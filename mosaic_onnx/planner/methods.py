@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+import numpy as np
+
 from mosaic_onnx.costs import CostTable
 from mosaic_onnx.errors import UsageError
 from mosaic_onnx.planner.algorithm1 import algorithm1
@@ -27,6 +29,8 @@ from mosaic_onnx.planner.spread import for_throughput, throughput
 from mosaic_onnx.planner.spread import solver_applies as throughput_solver_applies
 from mosaic_onnx.planner.spread_cpsat import throughput_cpsat
 
+_MOST_GROUP_TRIALS = 60
+
 
 def always(table: CostTable, request: Request) -> bool:
     """It is cheap enough to run whatever is asked."""
@@ -34,8 +38,12 @@ def always(table: CostTable, request: Request) -> bool:
 
 
 def for_sums(table: CostTable, request: Request) -> bool:
-    """What is asked is a sum over slices and copies, or follows from one; the largest device load does not."""
-    return request.objective != "throughput"
+    """What is asked is a sum over slices and copies, or follows from one (the largest device load does not).
+
+    The interval program tries every device for every group, one after the other, which many groups would make long.
+    """
+    group_count = len(np.unique(table.group[table.group >= 0]))
+    return request.objective != "throughput" and group_count * len(table.device_names) <= _MOST_GROUP_TRIALS
 
 
 def never(table: CostTable, request: Request) -> bool:
