@@ -14,7 +14,7 @@ from mosaic_onnx.measuring.copies import CopyTimes
 from mosaic_onnx.measuring.digest import Digest
 from mosaic_onnx.measuring.slices import Outcome
 
-PROTOCOL = 2
+PROTOCOL = 3
 """How things are measured; raise it whenever a figure would come out otherwise, and old entries are no longer used."""
 
 Json = Any
@@ -68,7 +68,7 @@ class Ledger:
         value = self._recall("shares", digest)
         try:
             return None if value is None else {int(layer): Share(**share) for layer, share in value}
-        except TypeError:  # an older program wrote other fields
+        except (TypeError, ValueError):  # an older program wrote other fields
             return None
 
     def keep_shares(self, digest: Digest, shares: Mapping[int, Share]) -> None:
