@@ -8,6 +8,7 @@ group's device. Per key the labels that no other label dominates are kept: one o
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -23,6 +24,10 @@ from mosaic_onnx.planner.weights import Weighed
 
 ORDER_LIMIT = 5040
 """Orders of one slice that are tried where its memory or a segment makes the order matter."""
+PRUNED = 4
+"""Part of the transitions, as one in so many, that pruning is trusted to leave."""
+PAIRS = math.log2(3)
+"""n sets that may have run are at least n**PAIRS pairs of one within another: so many where all layers are free."""
 
 Run = tuple[tuple[int, ...], int]
 """The layers of a slice in its order, and its state."""
@@ -109,6 +114,7 @@ class _Search:
         """layers done -> per criterion what may have been paid by then"""
 
     def run(self) -> list[Found]:
+        self._refuse_hopeless()
         table = self.table
         inputs = [t for t in range(len(table.tensor_names)) if table.producer[t] < 0]
         tensors = tuple((t, 1, -1) for t in inputs if table.consumers[t])
@@ -148,6 +154,16 @@ class _Search:
                         vector = self._extend(label.vector, option, extra, self.device[state])
                         if vector is not None and all(a <= b for a, b in zip(vector, room, strict=False)):
                             yield after, _Label(vector, (option.order, state), label)
+
+    def _refuse_hopeless(self) -> None:
+        """Do not begin what would pass the limit even if much of it is pruned.
+
+        Raises:
+            TooLargeError: the graph has too many sets of layers that may have run.
+        """
+        state_count = np.isfinite(self.table.layer_s).any(axis=0).sum()
+        if (1 + len(self._next_sets(0))) ** PAIRS * state_count > PRUNED * self.left:
+            raise TooLargeError
 
     def _next_sets(self, done: int) -> list[int]:
         """All sets of layers that may run next as one slice."""

@@ -23,7 +23,7 @@ from mosaic_onnx.planner.sequential import sequential
 from mosaic_onnx.planner.simulate import simulate, value
 from mosaic_onnx.planner.solve import solve, solve_front
 from mosaic_onnx.planner.weights import LATENCY, weigh
-from mosaic_onnx.profiles import Profile
+from mosaic_onnx.profiles import Cost, Profile, ProfileLayer, Segment
 from tests.unit.planner.every_plan import every_plan, front, placement_costs
 from tests.unit.planner.random_graphs import EVERYTHING, Kind, random_profile
 
@@ -193,6 +193,19 @@ def test_the_search_stops_where_a_graph_is_too_large() -> None:
     table = cost_table(random_profile(np.random.default_rng(0), replace(EVERYTHING, layers=30, devices=3)))
     with pytest.raises(downsets.TooLargeError):
         downsets.search(table, [weigh(table, LATENCY)], transition_limit=1000)
+
+
+def test_a_measured_slice_of_many_orders_is_weighed_at_once() -> None:
+    """Seven free layers have 5,040 orders, of which one was measured."""
+    layers = tuple(ProfileLayer(f"l{i}", ("x",), (f"t{i}",), {"a": Cost(1.0)}) for i in range(7))
+    tensors = {name: 4 for name in ("x", *(f"t{i}" for i in range(7)))}
+    segments = (Segment(0, 6, "a", 5.0), Segment(0, 5, "a", 4.5))
+    profile = Profile("free", (Device("a"),), tensors, ("x",), tuple(tensors)[1:], layers, segments=segments)
+    table = cost_table(profile)
+    began = time.process_time()
+    found = downsets.search(table, [weigh(table, LATENCY)])
+    assert found[0].costs[0] == pytest.approx(5.0)
+    assert time.process_time() - began < 10.0
 
 
 def test_a_deadline_that_no_plan_keeps_is_named() -> None:
