@@ -15,10 +15,12 @@ from itertools import pairwise
 import numpy as np
 
 from mosaic_onnx.costs import Ints
-from mosaic_onnx.planner.request import Proposal, Request
+from mosaic_onnx.planner.request import TOLERANCE, Proposal, Request
 from mosaic_onnx.planner.weights import ENERGY, LATENCY, Weights
 
 INF = float("inf")
+ROUNDING = 1e-14
+"""Relative, of sums of costs."""
 MOST_ANSWERS = 40
 TIE_BREAK = 1e-6
 """How much the other figure counts, relative to its size, where one is made small and the other only breaks ties."""
@@ -84,7 +86,7 @@ class Hull:
 
     def joules_within(self, deadline_s: float) -> float:
         """A lower bound of the joules of every plan that keeps the deadline; inf where none does."""
-        if deadline_s < self.seconds_within(INF) * (1 - 1e-12):
+        if deadline_s < self.seconds_within(INF) * (1 - TOLERANCE):
             return INF
         return self._joules_above(deadline_s)
 
@@ -94,9 +96,8 @@ class Hull:
         for answer in self.answers:
             a, b = answer.weights.seconds, answer.weights.joules
             if a:
-                spent = b * budget_j if b else 0.0
-                bound = max(bound, (answer.bound - spent) / a)
-            elif budget_j < answer.bound / b * (1 - 1e-12):
+                bound = max(bound, _left(answer.bound, b * budget_j if b else 0.0) / a)
+            elif budget_j < answer.bound / b * (1 - TOLERANCE):
                 return INF
         return bound
 
@@ -130,7 +131,7 @@ class Hull:
     @staticmethod
     def _joules_at(answer: Asked, seconds: float) -> float:
         spent = answer.weights.seconds * seconds if answer.weights.seconds else 0.0
-        return (answer.bound - spent) / answer.weights.joules
+        return _left(answer.bound, spent) / answer.weights.joules
 
     def _put(self, weights: Weights) -> None:
         self.answers.append(self.ask(weights))
@@ -143,10 +144,15 @@ class Hull:
         return gaps[best[1]] if best[0] < INF else None
 
 
+def _left(bound: float, spent: float) -> float:
+    """What is left of a weighed bound, less what rounding may have added."""
+    return bound - spent - ROUNDING * (abs(bound) + abs(spent))
+
+
 def _undominated(points: list[Supported]) -> list[Supported]:
     kept: list[Supported] = []
     for point in points:
-        if not kept or point.joules < kept[-1].joules * (1 - 1e-12):
+        if not kept or point.joules < kept[-1].joules * (1 - TOLERANCE):
             kept.append(point)
     return kept
 
