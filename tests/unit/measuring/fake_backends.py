@@ -56,7 +56,7 @@ class NegRunner:
 
 @dataclass(frozen=True)
 class Fake:
-    """``break_at`` names what goes wrong: at load or when it runs."""
+    """A backend that computes y = -x, unless what it is made with breaks it at load or when it runs."""
 
     name: str
     on_load: Callable[[], None] = lambda: None
