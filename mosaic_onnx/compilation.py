@@ -31,9 +31,9 @@ from mosaic_onnx.passes.estimate import cost_table
 from mosaic_onnx.passes.layerize import Granularity, layerize
 from mosaic_onnx.passes.normalise import Normalised, normalise
 from mosaic_onnx.passes.profile import ProfileOptions, profile_model
-from mosaic_onnx.passes.refine import Refine, Refined
+from mosaic_onnx.passes.refine import MeasureSlices, Refine, Refined, unmeasured
 from mosaic_onnx.passes.rewrite import Extractor, slice_models
-from mosaic_onnx.passes.segments import Choice, SegmentsMeasured, measure_segments
+from mosaic_onnx.passes.segments import measure_segments
 from mosaic_onnx.passes.tune import Tune
 from mosaic_onnx.passes.verify import Verifiable, Verify
 from mosaic_onnx.planner.request import Request
@@ -182,14 +182,15 @@ def refine(prepared: Prepared, selection: Selection, recipe: Recipe, profile: Pr
     Raises:
         InfeasibleError: no plan satisfies the constraints.
     """
+    return Refine(_measuring(prepared, selection, recipe), recipe.request)(profile)
+
+
+def _measuring(prepared: Prepared, selection: Selection, recipe: Recipe) -> MeasureSlices:
+    """Measures slices of the model whole."""
     options = _profile_options(prepared, selection, recipe)
 
-    def measure_slices(choices: Sequence[Choice]) -> SegmentsMeasured:
-        return measure_segments(
-            prepared.normalised, prepared.graph, choices, selection.chosen, selection.backends, options
-        )
-
-    return Refine(measure_slices, recipe.request)(profile)
+    work = prepared.normalised, prepared.graph
+    return lambda choices: measure_segments(*work, choices, selection.chosen, selection.backends, options)
 
 
 def _profile_options(prepared: Prepared, selection: Selection, recipe: Recipe) -> ProfileOptions:
@@ -253,7 +254,7 @@ def compile_model(
     if not refined.is_settled:
         note(f"the plan still changed after {refined.round_count} rounds of measuring its slices")
     profile, planned = refined.profile, replace(refined.plan, constraints=recipe.constraints.as_fields())
-    candidates = _candidates(prepared, selection, profile, planned)
+    candidates = _candidates(prepared, selection, recipe, profile, planned, note)
     judged = _contest(prepared, selection, recipe, candidates, note)
     chosen = next(one for one in candidates if one.name == judged.winner)
     proof = prove(prepared, selection, chosen)
@@ -283,7 +284,7 @@ def _compile_within_budget(
     profile = replace(kept.refined.profile, layers=profile.layers)
     demanded = recipe.constraints.as_fields() | {"max_error": budgeting.budget}
     planned = replace(kept.refined.plan, constraints=demanded)
-    candidates = _candidates(prepared, selection, profile, planned)
+    candidates = _candidates(prepared, selection, recipe, profile, planned, note)
     errors = budgeting.judge(candidates)
     judged = _contest(prepared, selection, recipe, errors.within, note, errors.refused)
     chosen = next(one for one in candidates if one.name == judged.winner)
@@ -311,12 +312,21 @@ def _budgeting(prepared: Prepared, selection: Selection, recipe: Recipe, note: N
     return Budgeting(normalised, prepared.graph, selection, samples, budget, recipe.cache, sha256)
 
 
-def _candidates(prepared: Prepared, selection: Selection, profile: Profile, planned: Plan) -> tuple[Candidate, ...]:
-    """The plan, and each device that can run the whole model alone."""
+def _candidates(
+    prepared: Prepared, selection: Selection, recipe: Recipe, profile: Profile, planned: Plan, note: Note
+) -> tuple[Candidate, ...]:
+    """The plan, and each device that runs the whole model alone: one that runs every layer may still fail at all."""
     plans, table = {PLAN: planned}, cost_table(profile)
+    measure_slices = _measuring(prepared, selection, recipe)
     for device in selection.chosen:
         alone = single_device_plan(profile, device.name, planned, table)
-        if alone is not None:
+        if alone is None:
+            continue
+        untried = unmeasured(profile, alone)
+        refused = measure_slices(untried).reasons if untried else {}
+        if refused:
+            note(f"{device.name} alone is left out: {next(iter(refused.values()))}")
+        else:
             plans[device.name] = alone
     model, folder = prepared.normalised.model, prepared.normalised.folder
     extractor = Extractor(model, folder)
