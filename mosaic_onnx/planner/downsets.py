@@ -278,10 +278,11 @@ class _Search:
         first, last = layers[0], layers[-1]
         segment = (first, last, state) if last - first + 1 == len(layers) else (-1, -1, -1)
         capped = np.isfinite(min(table.memory_bytes[device], table.slice_memory_bytes[device]))
-        if capped and not table.activation_sum[device]:
+        orders = [tuple(layers)]
+        if len(layers) > 1 and capped and not table.activation_sum[device]:
             orders = self._orders(layers)
-        else:  # all orders but the one that was measured are worth the same
-            orders = list(islice(_topological_orders(layers, self.before, 0), 2 if segment in table.segments else 1))
+        elif segment in table.segments:  # all orders but the one that was measured are worth the same
+            orders = list(islice(_topological_orders(layers, self.before, 0), 2))
         parameters = float(table.parameter_bytes[layers, state].sum())
         workspace = float(table.workspace_bytes[layers, state].max())
         options: list[_Option] = []
