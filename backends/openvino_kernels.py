@@ -55,7 +55,8 @@ def quiet_seconds(walls: Sequence[float], means: Sequence[Means]) -> dict[str, f
 
     Args:
         walls: what each run took.
-        means: the running means after each run; there are at least two.
+        means: the running means after each run; there are at least two. A kernel whose mean rounds to nothing is told
+            as not run, so that a small one may be absent after some runs.
     """
     length = max(2, (len(walls) - 1) // _SPELL)
     # The first run is left out: it allocates.
@@ -63,7 +64,7 @@ def quiet_seconds(walls: Sequence[float], means: Sequence[Means]) -> dict[str, f
     before, after = means[first - 1], means[first + length - 1]
     seconds = {}
     for name, mean in means[-1].items():
-        spell = (after[name] * (first + length) - before.get(name, 0.0) * first) / length
+        spell = (after.get(name, 0.0) * (first + length) - before.get(name, 0.0) * first) / length
         seconds[name] = max(spell, 0.0) if mean >= _SMALL_S else mean
     return seconds
 

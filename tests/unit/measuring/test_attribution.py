@@ -157,3 +157,9 @@ def test_openvinos_first_run_is_left_out() -> None:
 def test_small_kernels_of_openvino_keep_their_mean() -> None:
     runs = [2e-6, 1e-6, 3e-6]
     assert quiet_seconds(runs, running_means(*runs))["conv"] == pytest.approx(2e-6)
+
+
+def test_a_kernel_whose_mean_rounds_to_nothing_after_some_runs_is_still_timed() -> None:
+    walls = [1.0, 1.0, 1.0, 1.0, 1.0, 1.0]
+    means = [{"conv": 1.0, "reorder": 1e-6}] + [{"conv": 1.0}] * 4 + [{"conv": 1.0, "reorder": 1e-6}]
+    assert quiet_seconds(walls, means)["reorder"] == pytest.approx(1e-6)
