@@ -146,23 +146,32 @@ def _extend_product(view: GraphView, groups: Groups, position: int, regions: dic
     summed = activated = False
     root = groups.find(position)
     while (reader := groups.only_reader(root)) is not None and not _feeds_outputs(view, groups, root):
-        members = groups.members[reader]
-        kind = view.operator(members[0])
+        fed = _fed_from_outside(view, groups, reader)
         if regions.get(reader) and not activated:
             activated = True
-        elif len(members) != 1 or activated:
+        elif len(fed) != 1 or activated:
             return
-        elif kind in _ACTIVATIONS:
-            activated = True
-        elif kind in _RESIDUAL and len(view.read[members[0]]) == 2:
-            if summed:
+        else:
+            ((member, count),) = fed.items()
+            kind = view.operator(member)
+            if kind in _ACTIVATIONS:
+                activated = True
+            elif kind in _RESIDUAL and count == 2:
+                if summed:
+                    return
+                summed = True
+            elif not (kind in ("BatchNormalization", "Cast") or (kind in _ARITHMETIC and count == 1)):
                 return
-            summed = True
-        elif not (kind in ("BatchNormalization", "Cast") or (kind in _ARITHMETIC and _is_tail(view, members[0]))):
-            return
         if not groups.merge_if_safe(root, reader):
             return
         root = groups.find(root)
+
+
+def _fed_from_outside(view: GraphView, groups: Groups, root: int) -> dict[int, int]:
+    """The nodes of a group that read what others make, with how many values; the rest of it works on weights only."""
+    members = set(groups.members[root])
+    counts = {each: sum(view.maker.get(name) not in members for name in view.read[each]) for each in sorted(members)}
+    return {each: count for each, count in counts.items() if count}
 
 
 def _merge_dynamic_quantisation(view: GraphView, groups: Groups) -> None:

@@ -39,6 +39,11 @@ def operators(graph: LayerGraph) -> list[str]:
         ("c = Conv(x, w)  d = Conv(x, w)  r = Add(c, d)  y = Relu(r)", ["Conv", "Conv+Add+Relu"]),
         ("c = Conv(x, w)  r = Relu(c)  e = Exp(c)  y = Add(r, e)", ["Conv", "Relu+Exp+Add"]),
         ("c = Conv(x, w)  r = Relu(c)  y = Sigmoid(r)", ["Conv+Relu", "Sigmoid"]),
+        (
+            "c = Conv(x, w)  a = Constant<value_ints = [1, 2]>()  k = Unsqueeze(s, a)  u = Mul(c, k)"
+            "  o = Unsqueeze(b, a)  t = Add(u, o)  y = Relu(t)",
+            ["Conv+Unsqueeze+Mul+Unsqueeze+Add+Relu"],
+        ),
         ("p = MaxPool<kernel_shape = [1, 1]>(x)  y = Relu(p)", ["MaxPool", "Relu"]),
     ],
 )
