@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 export MOSAIC_SHARED ?= $(abspath ../shared)
 
-.PHONY: demo setup test test-all test-providers lint bench clean
+.PHONY: demo setup test test-all test-providers test-cuda bench-cuda run-test-cuda run-bench-cuda lint bench clean
 
 setup: $(STAMP)
 
@@ -24,7 +24,31 @@ test-providers: setup
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,openvino,qnn,webgpu]'
 	sh tests/providers/unpack_vulkan_driver.sh $(VENV)/vulkan
 	. $(CURDIR)/$(VENV)/vulkan/driver.env && \
-		MOSAIC_REQUIRE_PROVIDERS=1 $(BIN)/python -m pytest -q -m provider
+		MOSAIC_REQUIRE_PROVIDERS=openvino,qnn,webgpu $(BIN)/python -m pytest -q -m provider
+
+# Tests and figures that need an NVIDIA GPU. They run in an environment of their own, since onnxruntime-gpu takes the
+# place of onnxruntime; where that is installed already, name its Python: make test-cuda CUDA_PYTHON=python3.12
+test-cuda bench-cuda:
+	@if ! nvidia-smi >/dev/null 2>&1; then \
+		echo "$@: skipped, this machine has no NVIDIA GPU (nvidia-smi finds none)"; \
+	elif test -n "$(CUDA_PYTHON)"; then \
+		$(MAKE) --no-print-directory run-$@ CUDA_PYTHON=$(CUDA_PYTHON); \
+	else \
+		$(MAKE) --no-print-directory $(VENV)-cuda/.installed run-$@ CUDA_PYTHON=$(VENV)-cuda/bin/python; \
+	fi
+
+run-test-cuda:
+	MOSAIC_REQUIRE_PROVIDERS=cuda $(CUDA_PYTHON) -m pytest -q -m provider -k cuda
+
+run-bench-cuda:
+	$(CUDA_PYTHON) -m bench cuda
+
+$(VENV)-cuda/.installed: pyproject.toml constraints.txt
+	test -x $(VENV)-cuda/bin/python || $(PYTHON) -m venv $(VENV)-cuda
+	$(VENV)-cuda/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,openvino,solver]'
+	$(VENV)-cuda/bin/python -m pip uninstall --quiet --yes onnxruntime
+	$(VENV)-cuda/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt 'onnxruntime-gpu[cuda,cudnn]'
+	touch $@
 
 lint: setup
 	$(BIN)/ruff check .

@@ -13,12 +13,12 @@ import onnx
 from mosaic_onnx.backends.base import Absent, Array, Found, KernelTime, Memory, Runner, SliceModel
 from mosaic_onnx.backends.integers import integer_arithmetic, with_bodies
 from mosaic_onnx.backends.ort_kernels import read_kernels, recording_folder, run_repeatedly
-from mosaic_onnx.backends.ort_known import EXTRAS, NAME, PLUGIN_DEVICES, known
+from mosaic_onnx.backends.ort_known import BUILT_IN_DEVICES, EXTRAS, NAME, PLUGIN_DEVICES, known
 from mosaic_onnx.backends.ort_memory import OrtMemory, memory_of_type
 from mosaic_onnx.backends.ort_optimise import optimised
 from mosaic_onnx.backends.ort_options import OrtOptions, read_options
 from mosaic_onnx.backends.ort_plugins import Plugins, installed_version, is_installed, vulkan_driver
-from mosaic_onnx.backends.ort_probe import probe
+from mosaic_onnx.backends.ort_probe import Verdict, probe
 from mosaic_onnx.backends.ort_runner import OrtRunner
 from mosaic_onnx.backends.ort_session import MEMORY_SUFFIX, caller_cores, idle_providers, make_session
 from mosaic_onnx.devices import Device
@@ -45,13 +45,15 @@ class OnnxRuntime:
             idle = idle_providers()
         except Exception as error:  # a broken installation must be a line, not a crash
             return Found(absent=(Absent("cpu", NAME, f"onnxruntime cannot be imported: {error}"),))
-        plugins = _find_plugins()
+        others = _find_others(tuple(idle))
+        entered = {device.options["provider"] for device in BUILT_IN_DEVICES}
         absent = tuple(
             Absent(provider, NAME, "built into onnxruntime; a device entry makes it a device: docs/devices.md")
             for provider in idle
+            if provider not in entered
         )
-        versions = {"onnxruntime": ort.__version__, **plugins.versions}
-        return Found((Device("cpu", backend=NAME), *plugins.devices), (*plugins.absent, *absent), versions)
+        versions = {"onnxruntime": ort.__version__, **others.versions}
+        return Found((Device("cpu", backend=NAME), *others.devices), (*others.absent, *absent), versions)
 
     def supports(self, node: onnx.NodeProto, device: Device) -> str | None:
         """None if the provider may take the node, else the reason; loading the slice verifies it."""
@@ -159,22 +161,41 @@ def _label(model: SliceModel, device: Device) -> str:
 
 
 @cache
-def _find_plugins() -> Found:
-    """Known plugin devices, each tried in a process of its own; one look a process, since it costs a second."""
-    here = [device for device in PLUGIN_DEVICES if is_installed(str(device.options["package"]))]
-    verdicts = dict(zip((device.name for device in here), probe(here), strict=True))
-    devices, absent, versions = [], [], {}
-    for device in PLUGIN_DEVICES:
-        package = str(device.options["package"])
+def _find_others(built_in: tuple[str, ...]) -> Found:
+    """Devices beside the CPU, each tried in a process of its own; one look a process, since it costs a second.
+
+    Args:
+        built_in: providers of the installed onnxruntime.
+    """
+    inside = [device for device in BUILT_IN_DEVICES if device.options["provider"] in built_in]
+    plugins = [device for device in PLUGIN_DEVICES if is_installed(str(device.options["package"]))]
+    verdicts = dict(zip((device.name for device in (*inside, *plugins)), probe([*inside, *plugins]), strict=True))
+    devices: list[Device] = []
+    absent: list[Absent] = []
+    versions: dict[str, str] = {}
+    for device in (*PLUGIN_DEVICES, *BUILT_IN_DEVICES):
         verdict = verdicts.get(device.name)
         if verdict is None:
-            absent.append(Absent(device.name, NAME, f"not installed: pip install 'mosaic-onnx[{EXTRAS[package]}]'"))
+            absent.append(Absent(device.name, NAME, f"not installed: {_how_to_install(device)}"))
         elif verdict.reason:
             absent.append(Absent(device.name, NAME, verdict.reason))
         else:
             devices.append(replace(device, simulated=verdict.hardware == "cpu"))
-            versions[package] = f"{installed_version(package)} {verdict.version}".strip()
+            versions |= _version(device, verdict)
     return Found(tuple(devices), tuple(absent), versions | vulkan_driver())
+
+
+def _how_to_install(device: Device) -> str:
+    package = device.options.get("package")
+    return f"pip install 'mosaic-onnx[{EXTRAS[str(package)]}]'" if package else "docs/devices.md, CUDA"
+
+
+def _version(device: Device, verdict: Verdict) -> dict[str, str]:
+    """What measurements of the device depend on: its package's version, or the GPU and its driver."""
+    package = device.options.get("package")
+    if package is None:
+        return {device.name: verdict.version}
+    return {str(package): f"{installed_version(str(package))} {verdict.version}".strip()}
 
 
 BACKEND = OnnxRuntime()

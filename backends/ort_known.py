@@ -11,6 +11,7 @@ from mosaic_onnx.devices import Device
 NAME = "onnxruntime"
 QNN = "QNNExecutionProvider"
 WEBGPU = "WebGpuExecutionProvider"
+CUDA = "CUDAExecutionProvider"
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,13 @@ PLUGIN_DEVICES: tuple[Device, ...] = (
 """Entries of the plugins that `pip install mosaic-onnx[qnn,webgpu]` brings: all that they need to be devices.
 
 The ``soc_model`` makes QNN's simulator compute floats in 16 bits, as the real NPU does.
+"""
+BUILT_IN_DEVICES: tuple[Device, ...] = (
+    Device("cuda", backend=NAME, options={"provider": CUDA, "own_memory": "cuda", "provider_options.use_tf32": "0"}),
+)
+"""Entries of providers that another ONNX Runtime package (`onnxruntime-gpu`) has built in.
+
+TF32 is off: f32 means f32.
 """
 EXTRAS: Mapping[str, str] = {"onnxruntime_qnn": "qnn", "onnxruntime_ep_webgpu": "webgpu"}
 """Which extra of this package brings each plugin's Python package."""

@@ -85,6 +85,7 @@ def _try(device: Device) -> Verdict:
 
     from mosaic_onnx.backends.base import SliceModel
     from mosaic_onnx.backends.onnxruntime import BACKEND
+    from mosaic_onnx.backends.ort_cuda import gpu_words
     from mosaic_onnx.backends.ort_options import read_options
 
     x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 4]) for name in "xy")
@@ -94,6 +95,8 @@ def _try(device: Device) -> Verdict:
     output = BACKEND.load(SliceModel(model, None, ("x",), ("y",)), device).run({"x": -np.ones((1, 4), np.float32)})
     if output["y"].any():
         return Verdict("it computes Relu wrongly")
+    if not options.is_plugin:
+        return Verdict("", "gpu", gpu_words(options.hardware))
     facts: Mapping[str, str] = BACKEND.plugins.facts(options)
     return Verdict("", facts["hardware"], facts["version"])
 

@@ -15,7 +15,8 @@ from mosaic_onnx.backends.base import SliceModel
 from mosaic_onnx.backends.cores import pinned
 from mosaic_onnx.backends.integers import empty_tensor
 from mosaic_onnx.backends.legalise import legalise
-from mosaic_onnx.backends.ort_known import known
+from mosaic_onnx.backends.ort_cuda import preload
+from mosaic_onnx.backends.ort_known import CUDA, known
 from mosaic_onnx.backends.ort_options import OrtOptions
 from mosaic_onnx.backends.ort_plugins import provider_options
 from mosaic_onnx.errors import BackendError
@@ -114,6 +115,8 @@ def make_session(
     content = with_named_nodes(legal).SerializeToString()
     quiet = nullcontext() if options.is_cpu else stdout_kept_clean()
     with quiet, pinned(frozenset(options.cores) if options.cores else None):
+        if options.provider == CUDA:
+            preload()
         return ort.InferenceSession(content, session, enable_fallback=0, **arguments)
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from bench.report import Row
+from bench.report import COLUMNS, Row
 
 
 def modules(names: list[str]) -> list[str]:
@@ -25,15 +25,17 @@ def modules(names: list[str]) -> list[str]:
 
 def table_of(title: str, rows: list[Row]) -> Table:
     table = Table(title=title)
-    for column in ("what", "value", "bar", "against", "ratio", "95 % interval", "met", "note"):
+    for column in COLUMNS:
         table.add_column(column)
     for row in rows:
-        interval = f"{row.interval[0]:.3f}–{row.interval[1]:.3f}" if row.interval else ""
-        met = {None: "", True: "yes", False: "NO"}[row.met]
-        bar = "" if row.bar is None else f"≤ {row.bar:g}"
-        ratio = "" if row.ratio is None else f"{row.ratio:.3f}"
-        table.add_row(row.name, f"{row.value:.4g} {row.unit}", bar, row.against, ratio, interval, met, row.note)
+        table.add_row(*row.cells())
     return table
+
+
+def markdown_of(title: str, rows: list[Row]) -> str:
+    lines = [COLUMNS, ["---"] * len(COLUMNS), *(row.cells() for row in rows)]
+    cells = "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines)
+    return f"### {title}\n\n{cells}\n"
 
 
 def main() -> int:
@@ -41,14 +43,18 @@ def main() -> int:
     parser.add_argument("names", nargs="*")
     parser.add_argument("--quick", action="store_true", help="fewer repetitions: for a look, not for a figure")
     parser.add_argument("-o", "--output", type=Path, help="write the rows as JSON")
+    parser.add_argument("--markdown", type=Path, help="write the tables as Markdown")
     options = parser.parse_args()
-    console, results = Console(), {}
+    console, results, tables = Console(), {}, []
     for name in modules(options.names):
         rows = importlib.import_module(f"bench.{name}").run(options.quick)
         console.print(table_of(name.removeprefix("bench_"), rows))
+        tables.append(markdown_of(name.removeprefix("bench_"), rows))
         results[name] = [dataclasses.asdict(row) | {"met": row.met} for row in rows]
     if options.output:
         options.output.write_text(json.dumps({"schema": "mosaic-onnx/bench/1", "results": results}, indent=1))
+    if options.markdown:
+        options.markdown.write_text("\n".join(tables))
     return 1 if any(row["met"] is False for rows in results.values() for row in rows) else 0
 
 

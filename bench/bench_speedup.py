@@ -8,25 +8,22 @@ win, doing no harm is the bar.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 
-from bench.measuring import geometric_row, one_thread, program_of, ratio_row, repeats
+from bench.measuring import PLAN, Calls, delivered_calls, geometric_row, interleaved, one_thread, ratio_row
 from bench.report import Row
 from bench.workloads import CLASSIC, CORPUS, EVERY, PAPER, Workload, absent, classic, corpus, paper
 from mosaic_onnx.cache import Cache
 from mosaic_onnx.compilation import Compiled, Recipe, compile_model
 from mosaic_onnx.devices import device_of
 from mosaic_onnx.errors import MosaicError
-from mosaic_onnx.interleaved import Ratio, Timings, measure_interleaved
-from mosaic_onnx.passes.deliver import single_device_plan
-from mosaic_onnx.passes.rewrite import slice_models
+from mosaic_onnx.interleaved import Ratio, Timings
 from mosaic_onnx.selection import Selection
 
-PLAN, PRIORITY, HETERO = "compiled", "ONNX Runtime by provider priority", "OpenVINO HETERO"
+PRIORITY, HETERO = "ONNX Runtime by provider priority", "OpenVINO HETERO"
 ONE_OPERATOR = ("inception_v1", "bvlc_alexnet", "zfnet512")
 """Models with an operator (LRN) that is far slower on one runtime."""
 SHORTEST_S = 1e-3
@@ -68,30 +65,11 @@ def _model(model: Workload, selection: Selection, seen: _Seen, rounds: int) -> I
     with tempfile.TemporaryDirectory() as cache:
         compiled = compile_model(model.path, selection, Recipe(cache=Cache(Path(cache))))
     with ExitStack() as stack:
-        calls = _calls(model, compiled, stack)
-        once = measure_interleaved(calls, round_count=3, repeat_count=1)
-        longest_s = max(once.median_s(name) for name in calls)
-        timings = measure_interleaved(calls, round_count=rounds, repeat_count=repeats(longest_s))
+        timings = interleaved(delivered_calls(compiled, stack) | _others(model, compiled), rounds)
     yield from _rows(model, compiled, timings, seen)
 
 
-def _calls(model: Workload, compiled: Compiled, stack: ExitStack) -> dict[str, Callable[[], object]]:
-    """What is timed: the delivered plan, each device alone, and what others make of the same devices."""
-    prepared, profile, inputs = compiled.prepared, compiled.profile, compiled.prepared.inputs
-    plans = {PLAN: (compiled.plan, compiled.tuned)}
-    for device in compiled.selection.chosen:
-        plan = single_device_plan(profile, device.name, compiled.planned)
-        if plan is not None:
-            model_and_folder = prepared.normalised.model, prepared.normalised.folder
-            plans[device.name] = plan, slice_models(*model_and_folder, plan, profile)
-    calls: dict[str, Callable[[], object]] = {}
-    for name, (plan, slices) in plans.items():
-        program = program_of(plan, slices, compiled.selection, prepared.inputs, prepared.outputs)
-        calls[name] = partial(stack.enter_context(program).run, inputs)
-    return calls | _others(model, compiled)
-
-
-def _others(model: Workload, compiled: Compiled) -> dict[str, Callable[[], object]]:
+def _others(model: Workload, compiled: Compiled) -> Calls:
     """The runtimes' own ways to share a model among devices, one thread each."""
     import onnxruntime as ort
 
@@ -100,7 +78,7 @@ def _others(model: Workload, compiled: Compiled) -> dict[str, Callable[[], objec
     options.intra_op_num_threads = 1
     options.log_severity_level = 3
     session = ort.InferenceSession(model.path, options, providers=ort.get_available_providers())
-    calls: dict[str, Callable[[], object]] = {PRIORITY: lambda: session.run(None, inputs)}
+    calls: Calls = {PRIORITY: lambda: session.run(None, inputs)}
     if "openvino" in compiled.selection.by_name:
         import openvino
 

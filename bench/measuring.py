@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -12,10 +14,11 @@ import numpy as np
 
 from bench.report import Row
 from mosaic_onnx.backends.base import SliceModel
-from mosaic_onnx.compilation import Recipe, prepare
+from mosaic_onnx.compilation import Compiled, Recipe, prepare
 from mosaic_onnx.devices import Device
 from mosaic_onnx.errors import UsageError
-from mosaic_onnx.interleaved import Ratio, Timings
+from mosaic_onnx.interleaved import Ratio, Timings, measure_interleaved
+from mosaic_onnx.passes.deliver import single_device_plan
 from mosaic_onnx.passes.normalise import Normalised
 from mosaic_onnx.passes.rewrite import slice_models
 from mosaic_onnx.plans import Plan, Predicted, Slice
@@ -24,6 +27,10 @@ from mosaic_onnx.runtime.executor import Executor, open_program
 from mosaic_onnx.selection import Selection, select
 
 CPU = Device("cpu", backend="onnxruntime", options={"threads": 1})
+PLAN = "compiled"
+"""What tables call the delivered plan."""
+Calls = dict[str, Callable[[], object]]
+"""What is timed, by what tables call it."""
 SHORTEST_S = 0.02
 """A round repeats a call for about so long and keeps the least."""
 
@@ -45,6 +52,29 @@ def one_thread(*names: str) -> Selection:
 def repeats(seconds: float) -> int:
     """Runs of a call in a round."""
     return max(2, min(20, math.ceil(SHORTEST_S / max(seconds, 1e-6))))
+
+
+def delivered_calls(compiled: Compiled, stack: ExitStack) -> Calls:
+    """The delivered plan, and each device that runs the model alone; the stack closes them."""
+    prepared, profile, inputs = compiled.prepared, compiled.profile, compiled.prepared.inputs
+    plans = {PLAN: (compiled.plan, compiled.tuned)}
+    for device in compiled.selection.chosen:
+        plan = single_device_plan(profile, device.name, compiled.planned)
+        if plan is not None:
+            model_and_folder = prepared.normalised.model, prepared.normalised.folder
+            plans[device.name] = plan, slice_models(*model_and_folder, plan, profile)
+    calls: Calls = {}
+    for name, (plan, slices) in plans.items():
+        program = program_of(plan, slices, compiled.selection, prepared.inputs, prepared.outputs)
+        calls[name] = partial(stack.enter_context(program).run, inputs)
+    return calls
+
+
+def interleaved(calls: Calls, rounds: int) -> Timings:
+    """So many rounds over all calls, each the least of as many runs as the slowest allows."""
+    once = measure_interleaved(calls, round_count=3, repeat_count=1)
+    longest_s = max(once.median_s(name) for name in calls)
+    return measure_interleaved(calls, round_count=rounds, repeat_count=repeats(longest_s))
 
 
 def ratio_row(name: str, timings: Timings, of: str, against: str, bar: float | None = None, note: str = "") -> Row:

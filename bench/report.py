@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+COLUMNS = ["what", "value", "bar", "against", "ratio", "95 % interval", "met", "note"]
+
 
 @dataclass(frozen=True)
 class Row:
@@ -37,3 +39,11 @@ class Row:
         if self.unit == "ratio" and self.interval is not None:
             return self.interval[0] <= self.bar
         return self.value <= self.bar
+
+    def cells(self) -> list[str]:
+        """The row as text, a cell for each of ``COLUMNS``."""
+        interval = f"{self.interval[0]:.3f}–{self.interval[1]:.3f}" if self.interval else ""
+        met = {None: "", True: "yes", False: "NO"}[self.met]
+        bar = "" if self.bar is None else f"≤ {self.bar:g}"
+        ratio = "" if self.ratio is None else f"{self.ratio:.3f}"
+        return [self.name, f"{self.value:.4g} {self.unit}", bar, self.against, ratio, interval, met, self.note]

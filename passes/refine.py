@@ -46,7 +46,7 @@ class Refine:
 
     Attributes:
         measure: measures slices whole.
-        request: what the plan is best at.
+        request: what the plan is best at; the first plan may take its time limit, each later one a share of it.
         round_limit: plans that are measured at most, those with a refused slice not counted.
         refusal_limit: plans with a refused slice that are given up at most.
     """
@@ -65,7 +65,7 @@ class Refine:
         unmeasurable: set[Choice] = set()
         done = refused_count = 0
         while done - refused_count < self.round_limit and refused_count < self.refusal_limit:
-            plan = plan_profile(profile, self.request)
+            plan = plan_profile(profile, self.request if not done else self._later)
             wanted = [choice for choice in unmeasured(profile, plan) if choice not in unmeasurable]
             if not wanted:
                 return Refined(profile, plan, done, True)
@@ -77,8 +77,13 @@ class Refine:
             for choice, reason in found.reasons.items():
                 profile = without(profile, self._culprit(choice), choice[2], reason)
             refused_count += bool(found.reasons)
-        plan = plan_profile(profile, self.request)
+        plan = plan_profile(profile, self._later)
         return Refined(profile, plan, done, not unmeasured(profile, plan))
+
+    @property
+    def _later(self) -> Request:
+        """The request, with so little time that all later rounds together take about as long as the first plan."""
+        return replace(self.request, time_limit_s=self.request.time_limit_s / max(1, self.round_limit))
 
     def _culprit(self, choice: Choice) -> int:
         """The first layer with which a refused slice, begun where it begins, is refused."""

@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 
 SHARED = Path(os.environ.get("MOSAIC_SHARED", Path(__file__).parents[2] / "shared"))
-PROVIDERS_REQUIRED = os.environ.get("MOSAIC_REQUIRE_PROVIDERS") == "1"
-"""Set by ``make test-providers``: a provider that is absent fails its tests instead of skipping them."""
+REQUIRED = os.environ.get("MOSAIC_REQUIRE_PROVIDERS", "").split(",")
+"""Set by ``make test-providers``: one of these that is absent fails its tests instead of skipping them."""
+TARGETS = {"cuda": "test-cuda"}
+"""Which target of make brings a provider; the others: ``test-providers``."""
 
 
 @pytest.fixture(scope="session")
@@ -37,7 +39,9 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     for marker in item.iter_markers("provider"):
         for name in marker.args:
             reason = absence(name)
-            if reason and PROVIDERS_REQUIRED:
+            if reason and name in REQUIRED:
                 pytest.fail(f"provider {name} is absent: {reason}", pytrace=False)
             if reason:
-                pytest.skip(f"provider {name} is absent ({reason}); `make test-providers` brings it")
+                pytest.skip(
+                    f"provider {name} is absent ({reason}); `make {TARGETS.get(name, 'test-providers')}` brings it"
+                )

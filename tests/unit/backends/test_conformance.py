@@ -25,6 +25,7 @@ DEVICES = [
     pytest.param("openvino-bf16", marks=pytest.mark.provider("openvino-bf16")),
     pytest.param("qnn", marks=pytest.mark.provider("qnn")),
     pytest.param("webgpu", marks=pytest.mark.provider("webgpu")),
+    pytest.param("cuda", marks=pytest.mark.provider("cuda")),
 ]
 
 

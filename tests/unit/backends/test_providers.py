@@ -74,6 +74,14 @@ def test_a_provider_that_is_not_built_in_is_refused_and_nothing_else_steps_in() 
         BACKEND.load(unary("Neg"), Device("gpu", options={"provider": "CUDAExecutionProvider"}))
 
 
+def test_a_gpu_that_is_not_here_is_absent_with_the_reason() -> None:
+    options = {"provider": "CUDAExecutionProvider", "provider_options.device_id": "99"}
+    (verdict,) = probe([Device("cuda", backend="onnxruntime", options=options)])
+    assert verdict.reason
+    found = BACKEND.find()
+    assert "cuda" in {each.name for each in (*found.devices, *found.absent)}
+
+
 def test_first_options_stay_for_the_process() -> None:
     plugins = Plugins()
     plugins.claim_options(read_options(QNN))
