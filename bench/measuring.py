@@ -31,8 +31,8 @@ PLAN = "compiled"
 """What tables call the delivered plan."""
 Calls = dict[str, Callable[[], object]]
 """What is timed, by what tables call it."""
-SHORTEST_S = 0.02
-"""A round repeats a call for about so long and keeps the least."""
+SHORTEST_S = 0.1
+"""A round repeats a call for about so long and keeps the least: the first runs find the caches full of others."""
 
 
 def one_thread(*names: str) -> Selection:
@@ -51,7 +51,7 @@ def one_thread(*names: str) -> Selection:
 
 def repeats(seconds: float) -> int:
     """Runs of a call in a round."""
-    return max(2, min(20, math.ceil(SHORTEST_S / max(seconds, 1e-6))))
+    return max(3, min(20, math.ceil(SHORTEST_S / max(seconds, 1e-6))))
 
 
 def delivered_calls(compiled: Compiled, stack: ExitStack) -> Calls:

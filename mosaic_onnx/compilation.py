@@ -23,6 +23,7 @@ from mosaic_onnx.passes.deliver import (
     PLAN,
     Candidate,
     Contest,
+    Slices,
     contest,
     contest_by_prediction,
     single_device_plan,
@@ -32,6 +33,7 @@ from mosaic_onnx.passes.layerize import Granularity, layerize
 from mosaic_onnx.passes.normalise import Normalised, normalise
 from mosaic_onnx.passes.profile import ProfileOptions, profile_model
 from mosaic_onnx.passes.refine import MeasureSlices, Refine, Refined, unmeasured
+from mosaic_onnx.passes.rehearse import Rehearse
 from mosaic_onnx.passes.rewrite import Extractor, slice_models
 from mosaic_onnx.passes.segments import measure_segments
 from mosaic_onnx.passes.tune import Tune
@@ -182,7 +184,23 @@ def refine(prepared: Prepared, selection: Selection, recipe: Recipe, profile: Pr
     Raises:
         InfeasibleError: no plan satisfies the constraints.
     """
-    return Refine(_measuring(prepared, selection, recipe), recipe.request)(profile)
+    run = _rehearsing(prepared, selection, recipe, profile)
+    return Refine(_measuring(prepared, selection, recipe), recipe.request, run)(profile)
+
+
+def _rehearsing(prepared: Prepared, selection: Selection, recipe: Recipe, profile: Profile) -> Rehearse:
+    """Runs whole plans, their slices cut as they would be delivered."""
+    cut = _cutting(prepared, selection, profile)
+    return Rehearse(
+        lambda plan: cut(plan)[1],
+        selection.by_name,
+        selection.backends,
+        prepared.inputs,
+        prepared.outputs,
+        prepared.opened.sha256,
+        selection.versions,
+        recipe.cache,
+    )
 
 
 def _measuring(prepared: Prepared, selection: Selection, recipe: Recipe) -> MeasureSlices:
@@ -328,15 +346,23 @@ def _candidates(
             note(f"{device.name} alone is left out: {next(iter(refused.values()))}")
         else:
             plans[device.name] = alone
-    model, folder = prepared.normalised.model, prepared.normalised.folder
-    extractor = Extractor(model, folder)
-    tune = Tune(selection.by_name, selection.backends)
-
-    def cut(plan: Plan) -> tuple[tuple[SliceModel, ...], tuple[SliceModel, ...]]:
-        slices = slice_models(model, folder, plan, profile, extractor)
-        return slices, tune(model, folder, plan, slices, extractor)
-
+    cut = _cutting(prepared, selection, profile)
     return tuple(Candidate(name, plan, cut) for name, plan in plans.items())
+
+
+def _cutting(prepared: Prepared, selection: Selection, profile: Profile) -> Callable[[Plan], tuple[Slices, Slices]]:
+    """Cuts a plan's slices, portable and tuned; the model is indexed for the first plan."""
+    model, folder = prepared.normalised.model, prepared.normalised.folder
+    tune = Tune(selection.by_name, selection.backends)
+    indexed: list[Extractor] = []
+
+    def cut(plan: Plan) -> tuple[Slices, Slices]:
+        if not indexed:
+            indexed.append(Extractor(model, folder))
+        slices = slice_models(model, folder, plan, profile, indexed[0])
+        return slices, tune(model, folder, plan, slices, indexed[0])
+
+    return cut
 
 
 def _contest(

@@ -3,6 +3,7 @@
 A sum of layers is not what a slice takes: cuts lose fusions and change layouts, and a slice's own call costs something.
 Two things are learned in every round: what the chosen slices take as a whole (``segments``), and from them what a cut
 costs on each device (``slice_seconds``: the median of measured less the sum of layers), for slices not yet measured.
+A plan whose slices all run alone is then run as a whole, since slices cost more in each other's company.
 A slice may fail, or compute something else, although each of its layers alone does not: then the layer that brings it
 about is taken from the device.
 """
@@ -10,17 +11,24 @@ about is taken from the device.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from statistics import median
 
 from mosaic_onnx.devices import Device, device_of
-from mosaic_onnx.passes.plan import plan_profile
+from mosaic_onnx.errors import InfeasibleError
+from mosaic_onnx.passes.plan import plan_of_slices, plan_profile
 from mosaic_onnx.passes.segments import Choice, SegmentsMeasured
-from mosaic_onnx.planner.request import Request
+from mosaic_onnx.planner.request import Placed, Request
 from mosaic_onnx.plans import Plan, Slice
 from mosaic_onnx.profiles import Profile, Segment
 
 MeasureSlices = Callable[[Sequence[Choice]], SegmentsMeasured]
+RunPlan = Callable[[Plan], Sequence[float]]
+"""[slice] seconds while the whole plan runs (``passes.rehearse``); empty where there is nothing to learn."""
+Places = tuple[tuple[tuple[int, ...], str], ...]
+"""[slice] its layers and its state."""
+IN_PLAN = "in_plan"
+"""Key in the ``meta`` of segments that were measured while a whole plan ran."""
 
 
 @dataclass(frozen=True)
@@ -47,43 +55,80 @@ class Refine:
     Attributes:
         measure: measures slices whole.
         request: what the plan is best at; the first plan may take its time limit, each later one a share of it.
-        round_limit: plans that are measured at most, those with a refused slice not counted.
+        run: times the slices of a plan while it runs; None leaves that out.
+        round_limit: plans whose slices are measured at most, those with a refused slice not counted.
+        run_limit: plans that are run at most.
         refusal_limit: plans with a refused slice that are given up at most.
     """
 
     measure: MeasureSlices
     request: Request
+    run: RunPlan | None = None
     round_limit: int = 5
+    run_limit: int = 4
     refusal_limit: int = 24
 
     def __call__(self, profile: Profile) -> Refined:
         """Plan and measure until the plan's slices are all measured, or the rounds are used up.
 
+        A plan whose slices are no neighbours in the list of layers cannot be measured slice by slice: it is run once,
+        and from then on plans in list order are sought; the better of the two is the answer.
+
         Raises:
             InfeasibleError: no plan satisfies the constraints.
         """
-        unmeasurable: set[Choice] = set()
-        done = refused_count = 0
-        while done - refused_count < self.round_limit and refused_count < self.refusal_limit:
-            plan = plan_profile(profile, self.request if not done else self._later)
-            wanted = [choice for choice in unmeasured(profile, plan) if choice not in unmeasurable]
-            if not wanted:
-                return Refined(profile, plan, done, True)
-            found = self.measure(wanted)
-            done += 1
-            ran = {(one.first, one.last, one.state) for one in found.segments}
-            unmeasurable |= set(wanted) - ran - set(found.reasons)
-            profile = learn(profile, found.segments)
-            for choice, reason in found.reasons.items():
-                profile = without(profile, self._culprit(choice), choice[2], reason)
-            refused_count += bool(found.reasons)
-        plan = plan_profile(profile, self._later)
-        return Refined(profile, plan, done, not unmeasured(profile, plan))
+        seen = _Seen(profile, self.request)
+        while seen.round_count < self.round_limit and seen.refused_count < self.refusal_limit:
+            plan = plan_profile(seen.profile, seen.request)
+            wanted = [choice for choice in unmeasured(seen.profile, plan) if choice not in seen.unmeasurable]
+            if wanted:
+                self._measure(seen, wanted)
+            elif not self._run(seen, plan) and not self._list(seen, plan):
+                break
+            seen.request = replace(seen.request, time_limit_s=self.request.time_limit_s / max(1, self.round_limit))
+        plan = seen.best(plan_profile(seen.profile, seen.request))
+        is_settled = seen.unmeasurable.issuperset(unmeasured(seen.profile, plan))
+        return Refined(seen.profile, plan, seen.round_count, is_settled)
 
-    @property
-    def _later(self) -> Request:
-        """The request, with so little time that all later rounds together take about as long as the first plan."""
-        return replace(self.request, time_limit_s=self.request.time_limit_s / max(1, self.round_limit))
+    def _list(self, seen: _Seen, plan: Plan) -> bool:
+        """Go over to plans in list order where the plan is none, and there are any."""
+        listed = replace(seen.request, in_list_order=True)
+        if self.request.schedule != "sequential" or _is_listed(plan) or seen.request.in_list_order:
+            return False
+        try:
+            plan_profile(seen.profile, listed)
+        except InfeasibleError:
+            return False
+        seen.request = listed
+        return True
+
+    def _measure(self, seen: _Seen, wanted: Sequence[Choice]) -> None:
+        """Measure slices; a layer that makes its slice fail is taken from the device."""
+        found = self.measure(wanted)
+        ran = {(one.first, one.last, one.state) for one in found.segments}
+        seen.unmeasurable |= set(wanted) - ran - set(found.reasons)
+        seen.profile = learn(seen.profile, found.segments)
+        for choice, reason in found.reasons.items():
+            seen.profile = without(seen.profile, self._culprit(choice), choice[2], reason)
+        seen.refused_count += bool(found.reasons)
+        seen.round_count += not found.reasons
+
+    def _run(self, seen: _Seen, plan: Plan) -> bool:
+        """Run a plan for the first time; whether anything was learned from it."""
+        places = _places(plan)
+        if self.run is None or places in seen.runs or len(seen.runs) >= self.run_limit:
+            return False
+        taken = self.run(plan)
+        if not taken:
+            return False
+        seen.runs[places] = Run(plan, sum(taken) - sum(one.end_s - one.start_s for one in plan.slices))
+        found = [
+            Segment(*_choice(one), each_s, meta={IN_PLAN: True})
+            for one, each_s in zip(plan.slices, taken, strict=True)
+            if _is_stretch(one)
+        ]
+        seen.profile = learn(seen.profile, found)
+        return True
 
     def _culprit(self, choice: Choice) -> int:
         """The first layer with which a refused slice, begun where it begins, is refused."""
@@ -96,6 +141,78 @@ class Refine:
             else:
                 least = middle + 1
         return last
+
+
+@dataclass(frozen=True)
+class Run:
+    """A plan that was run.
+
+    Attributes:
+        plan: as it was predicted then.
+        excess_s: what its slices took more than was predicted.
+    """
+
+    plan: Plan
+    excess_s: float
+
+    @property
+    def seconds(self) -> float:
+        """What the plan takes."""
+        return self.plan.predicted.seconds + self.excess_s
+
+
+@dataclass
+class _Seen:
+    """What the rounds have found.
+
+    Attributes:
+        profile: with what was learned.
+        request: what the next plan is asked for.
+        unmeasurable: slices that nothing can be said of.
+        runs: the plans that were run, by their slices.
+        round_count: plans whose slices were measured and all ran.
+        refused_count: plans with a refused slice.
+    """
+
+    profile: Profile
+    request: Request
+    unmeasurable: set[Choice] = field(default_factory=set)
+    runs: dict[Places, Run] = field(default_factory=dict)
+    round_count: int = 0
+    refused_count: int = 0
+
+    def best(self, last: Plan) -> Plan:
+        """The last plan, or one that took less when it was run than the last one promises.
+
+        Where the last plan was not run although others were, its slices promise too much, and it does not count.
+        """
+        runs = {places: run for places, run in self.runs.items() if _still_runs(self.profile, run.plan)}
+        if not runs:
+            return last
+        best = min(runs.values(), key=lambda run: run.seconds)
+        is_known = len(last.slices) == 1 or _places(last) in runs
+        if is_known and last.predicted.seconds <= best.seconds:
+            return last
+        return _foreseen(self.profile, best.plan)
+
+
+def _foreseen(profile: Profile, plan: Plan) -> Plan:
+    """A plan as it is predicted with what is known now."""
+    index = {name: number for number, name in enumerate(profile.states)}
+    proposal = tuple(Placed(one.layers, index[one.state]) for one in plan.slices)
+    request = Request(objective=plan.objective, schedule=plan.schedule)
+    again = plan_of_slices(profile, request, plan.method, proposal)
+    return replace(again, constraints=plan.constraints, meta=plan.meta)
+
+
+def _still_runs(profile: Profile, plan: Plan) -> bool:
+    """Whether no layer was taken from its device since."""
+    return all(profile.layers[layer].cost.get(one.state) is not None for one in plan.slices for layer in one.layers)
+
+
+def _places(plan: Plan) -> Places:
+    """What runs where."""
+    return tuple((one.layers, one.state) for one in plan.slices)
 
 
 def without(profile: Profile, layer: int, state: str, reason: str) -> Profile:
@@ -113,12 +230,16 @@ def unmeasured(profile: Profile, plan: Plan) -> list[Choice]:
     """Slices of a plan that a segment could stand for and none does."""
     known = {(one.first, one.last, one.state) for one in profile.segments}
     simulated = {device.name for device in profile.devices if device.simulated}
-    choices = [
-        (one.layers[0], one.layers[-1], one.state)
-        for one in plan.slices
-        if _is_stretch(one) and device_of(one.state) not in simulated
-    ]
-    return [choice for choice in dict.fromkeys(choices) if choice not in known]
+    stretches = [one for one in plan.slices if _is_stretch(one) and device_of(one.state) not in simulated]
+    return [choice for choice in dict.fromkeys(map(_choice, stretches)) if choice not in known]
+
+
+def _choice(one: Slice) -> Choice:
+    return one.layers[0], one.layers[-1], one.state
+
+
+def _is_listed(plan: Plan) -> bool:
+    return all(map(_is_stretch, plan.slices))
 
 
 def _is_stretch(one: Slice) -> bool:
@@ -126,18 +247,23 @@ def _is_stretch(one: Slice) -> bool:
 
 
 def learn(profile: Profile, segments: Sequence[Segment]) -> Profile:
-    """The profile with new segments, and with each device's cut cost as all of its segments show it."""
-    learned = replace(profile, segments=(*profile.segments, *segments))
+    """The profile with new segments in place of old ones, and each device's cut cost as its segments show it."""
+    known = {(one.first, one.last, one.state): one for one in (*profile.segments, *segments)}
+    learned = replace(profile, segments=tuple(known.values()))
     return replace(learned, devices=tuple(_with_cut_cost(learned, device) for device in profile.devices))
 
 
 def _with_cut_cost(profile: Profile, device: Device) -> Device:
-    """The device whose ``slice_seconds`` is the median excess of its measured slices; never below nothing."""
-    whole = len(profile.layers) - 1
+    """The device whose ``slice_seconds`` is the median excess of its measured slices; never below nothing.
+
+    Slices that ran in a plan tell it where there are any: alone, a slice takes less.
+    """
+    whole = 0, len(profile.layers) - 1
+    parts = [one for one in profile.segments if device_of(one.state) == device.name and (one.first, one.last) != whole]
+    in_plan = [one for one in parts if one.meta.get(IN_PLAN)]
     excess = [
         one.seconds - sum(cost.seconds for cost in costs if cost is not None)
-        for one in profile.segments
-        if device_of(one.state) == device.name and (one.first, one.last) != (0, whole)
+        for one in in_plan or parts
         for costs in [[layer.cost.get(one.state) for layer in profile.layers[one.first : one.last + 1]]]
         if None not in costs
     ]

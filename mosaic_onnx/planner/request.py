@@ -44,6 +44,8 @@ class Request:
         min_slice_count: at least so many slices, or as many as there are layers; 0 for any.
         pareto: the whole front of seconds and joules is asked for.
         max_error: upper limit of the sum of the layers' errors; None for none.
+        in_list_order: every slice holds neighbours of the table's list of layers, in its order, so that a segment can
+            stand for it.
     """
 
     objective: Objective = "latency"
@@ -57,6 +59,7 @@ class Request:
     min_slice_count: int = 0
     pareto: bool = False
     max_error: float | None = None
+    in_list_order: bool = False
 
     def __post_init__(self) -> None:
         for name in ("deadline_s", "budget_j", "max_error"):

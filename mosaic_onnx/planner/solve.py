@@ -63,6 +63,8 @@ def solve(table: CostTable, request: Request) -> Solution:
     best: _Judged | None = None
     for method, answer in answers:
         for proposal in answer.proposals:
+            if request.in_list_order and not _is_listed(proposal):
+                continue
             try:
                 judged = _judge(table, request, method, proposal)
             except InfeasibleError as error:
@@ -76,6 +78,11 @@ def solve(table: CostTable, request: Request) -> Solution:
     plan = plan_of(table, request, best.method, best.proposal, best.timeline, bound=bound)
     proposal = tuple(Placed(layers, states[state]) for layers, state in best.proposal)
     return Solution(plan, proposal, best.timeline, (*notes, *dropped))
+
+
+def _is_listed(proposal: Proposal) -> bool:
+    """Whether every slice holds neighbours of the list of layers, in its order."""
+    return all(layers == tuple(range(layers[0], layers[0] + len(layers))) for layers, _ in proposal)
 
 
 def _is_better(one: _Judged, other: _Judged) -> bool:
