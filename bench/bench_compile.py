@@ -14,10 +14,11 @@ from bench.report import Row
 from bench.workloads import Workload, absent, classic
 from mosaic_onnx import compilation
 from mosaic_onnx.cache import Cache
-from mosaic_onnx.compilation import Recipe, compile_model
+from mosaic_onnx.compilation import compile_model
 from mosaic_onnx.delivery import deliver
 from mosaic_onnx.errors import MosaicError
 from mosaic_onnx.passes.deliver import Contest, contest
+from mosaic_onnx.preparation import Recipe
 from mosaic_onnx.selection import select
 
 BARS_S = {"cold": 60.0, "warm": 5.0}

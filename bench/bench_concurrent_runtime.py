@@ -19,13 +19,14 @@ from bench.measuring import program_of, ratio_row, repeats
 from bench.report import Row
 from bench.workloads import Workload, absent, classic
 from mosaic_onnx.backends.cores import usable_cores
-from mosaic_onnx.compilation import Recipe, measure, prepare
+from mosaic_onnx.compilation import measure
 from mosaic_onnx.devices import Device
 from mosaic_onnx.interleaved import measure_interleaved
 from mosaic_onnx.passes.plan import plan_profile
 from mosaic_onnx.passes.rewrite import slice_models
 from mosaic_onnx.planner.request import Request
 from mosaic_onnx.plans import Schedule
+from mosaic_onnx.preparation import Recipe, prepare
 from mosaic_onnx.runtime.executor import Executor
 from mosaic_onnx.selection import Selection, select
 

@@ -11,9 +11,10 @@ from bench.measuring import PLAN, Calls, delivered_calls, interleaved, ratio_row
 from bench.report import Row
 from bench.workloads import Workload, corpus, paper
 from mosaic_onnx.cache import Cache
-from mosaic_onnx.compilation import Compiled, Recipe, compile_model
+from mosaic_onnx.compilation import Compiled, compile_model
 from mosaic_onnx.devices import device_of
 from mosaic_onnx.errors import MosaicError
+from mosaic_onnx.preparation import Recipe
 from mosaic_onnx.selection import Selection, select
 
 CUDA, SPLIT = "cuda", "ONNX Runtime's own split"

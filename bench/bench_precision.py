@@ -16,11 +16,12 @@ from bench.measuring import PLAN, delivered_calls, geometric_row, interleaved, o
 from bench.report import Row
 from bench.workloads import EVERY, Workload, absent, classic, paper
 from mosaic_onnx.cache import Cache
-from mosaic_onnx.compilation import Compiled, Recipe, compile_model
+from mosaic_onnx.compilation import Compiled, compile_model
 from mosaic_onnx.devices import device_of
 from mosaic_onnx.errors import MosaicError
 from mosaic_onnx.interleaved import Ratio, Timings
 from mosaic_onnx.planner.request import Request
+from mosaic_onnx.preparation import Recipe
 from mosaic_onnx.selection import Selection
 
 DEVICES = FULL, OPENVINO, LOW = "cpu", "openvino", "openvino-bf16"

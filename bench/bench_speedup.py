@@ -17,10 +17,11 @@ from bench.measuring import PLAN, Calls, delivered_calls, geometric_row, interle
 from bench.report import Row
 from bench.workloads import CLASSIC, CORPUS, EVERY, PAPER, Workload, absent, classic, corpus, paper
 from mosaic_onnx.cache import Cache
-from mosaic_onnx.compilation import Compiled, Recipe, compile_model
+from mosaic_onnx.compilation import Compiled, compile_model
 from mosaic_onnx.devices import device_of
 from mosaic_onnx.errors import MosaicError
 from mosaic_onnx.interleaved import Ratio, Timings
+from mosaic_onnx.preparation import Recipe
 from mosaic_onnx.selection import Selection
 
 PRIORITY, HETERO = "ONNX Runtime by provider priority", "OpenVINO HETERO"

@@ -16,7 +16,7 @@ from mosaic_onnx.backends.base import Array
 from mosaic_onnx.benchmarking import Benchmark, benchmark
 from mosaic_onnx.bundle import Bundle, read_bundle, refuse_target
 from mosaic_onnx.cache import Cache
-from mosaic_onnx.compilation import Compiled, Recipe, compile_model, measure, prepare, say_nothing
+from mosaic_onnx.compilation import Compiled, compile_model, measure
 from mosaic_onnx.constraints import Constraints, constrain
 from mosaic_onnx.delivery import deliver, open_bundle, verify_bundle
 from mosaic_onnx.devices import Device
@@ -32,6 +32,7 @@ from mosaic_onnx.passes.rewrite import partition
 from mosaic_onnx.passes.verify import Progress as VerifyProgress
 from mosaic_onnx.planner.request import Request
 from mosaic_onnx.plans import Plan
+from mosaic_onnx.preparation import Recipe, prepare, say_nothing
 from mosaic_onnx.profile_file import read_profile
 from mosaic_onnx.profiles import Profile
 from mosaic_onnx.proof.report import VerifyReport

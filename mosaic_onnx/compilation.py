@@ -7,17 +7,12 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import onnx
-
-from mosaic_onnx.backends.base import Array, CostSource, SliceModel
+from mosaic_onnx.backends.base import CostSource, SliceModel
 from mosaic_onnx.budgeting import Budgeting
-from mosaic_onnx.cache import Cache
-from mosaic_onnx.constraints import Constraints, constrain
+from mosaic_onnx.constraints import constrain
 from mosaic_onnx.errors import ModelError
-from mosaic_onnx.inputs import make_inputs, read_inputs
-from mosaic_onnx.layers import LayerGraph
 from mosaic_onnx.measuring.progress import Progress
-from mosaic_onnx.model import OpenedModel, custom_operators, open_model, runtime_accepts
+from mosaic_onnx.model import custom_operators, runtime_accepts
 from mosaic_onnx.passes.annotate import annotate
 from mosaic_onnx.passes.deliver import (
     PLAN,
@@ -29,8 +24,6 @@ from mosaic_onnx.passes.deliver import (
     single_device_plan,
 )
 from mosaic_onnx.passes.estimate import cost_table
-from mosaic_onnx.passes.layerize import Granularity, layerize
-from mosaic_onnx.passes.normalise import Normalised, normalise
 from mosaic_onnx.passes.profile import ProfileOptions, profile_model
 from mosaic_onnx.passes.refine import MeasureSlices, Refine, Refined, unmeasured
 from mosaic_onnx.passes.rehearse import Rehearse
@@ -38,78 +31,18 @@ from mosaic_onnx.passes.rewrite import Extractor, slice_models
 from mosaic_onnx.passes.segments import measure_segments
 from mosaic_onnx.passes.tune import Tune
 from mosaic_onnx.passes.verify import Verifiable, Verify
-from mosaic_onnx.planner.request import Request
 from mosaic_onnx.plans import Plan
 from mosaic_onnx.precision.report import Precision
-from mosaic_onnx.precision.samples import gather_samples, read_samples
+from mosaic_onnx.precision.samples import gather_samples
+from mosaic_onnx.preparation import Note, Prepared, Recipe, prepare, say_nothing
 from mosaic_onnx.profiles import Profile
 from mosaic_onnx.proof.report import VerifyReport
 from mosaic_onnx.reference import Reference
 from mosaic_onnx.runtime.executor import Executor, open_program
 from mosaic_onnx.selection import Selection
 
-Note = Callable[[str], None]
 _LACKS_KERNEL = "Could not find an implementation"
 """ONNX Runtime's words where the model is legal and only its CPU provider lacks an operator for a type."""
-
-
-def say_nothing(text: str) -> None:
-    """The note of who wants none."""
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """What a compilation is told.
-
-    Attributes:
-        request: what the plan is best at, by which method.
-        constraints: pins, forbids and caps.
-        input_shapes: shapes of dynamic inputs, by name.
-        inputs: a file of inputs; None makes them up from ``seed``.
-        seed: of made-up inputs.
-        granularity: what one layer is.
-        fallback: deliver a single device where the plan is not faster (do no harm).
-        cache: where measurements are kept; None measures everything anew.
-        samples: a file of sample inputs, for a request with ``max_error``; None for ``inputs``, or drawn ones.
-    """
-
-    request: Request = field(default_factory=Request)
-    constraints: Constraints = field(default_factory=Constraints)
-    input_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
-    inputs: Path | None = None
-    seed: int = 0
-    granularity: Granularity = "fused"
-    fallback: bool = True
-    cache: Cache | None = None
-    samples: Path | None = None
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """A model that can be measured.
-
-    Attributes:
-        opened: as the file has it.
-        normalised: sorted, shapes concrete.
-        graph: its layers.
-        inputs: what it is run with.
-    """
-
-    opened: OpenedModel
-    normalised: Normalised
-    graph: LayerGraph
-    inputs: Mapping[str, Array]
-
-    @property
-    def types(self) -> dict[str, onnx.TypeProto]:
-        """Types of values, by name, as far as they are known."""
-        graph = self.normalised.model.graph
-        return {value.name: value.type for value in (*graph.input, *graph.value_info, *graph.output)}
-
-    @property
-    def outputs(self) -> tuple[str, ...]:
-        """Names of the model's outputs."""
-        return tuple(value.name for value in self.normalised.model.graph.output)
 
 
 @dataclass(frozen=True)
@@ -141,29 +74,6 @@ class Compiled:
     proof: VerifyReport
     single_predicted: Mapping[str, float] = field(default_factory=dict)
     precision: Precision | None = None
-
-
-def prepare(path: Path, recipe: Recipe, note: Note = say_nothing) -> Prepared:
-    """Open, normalise and layerize a model; assumptions are said aloud through ``note``.
-
-    Raises:
-        ModelError: the file is refused.
-        UsageError: the given shapes do not fit.
-    """
-    opened = open_model(path)
-    normalised = normalise(opened, recipe.input_shapes)
-    for text in (*normalised.defaults, *normalised.notes):
-        note(text)
-    model = normalised.model
-    inputs = _inputs(model, recipe)
-    return Prepared(opened, normalised, layerize(normalised, recipe.granularity), inputs)
-
-
-def _inputs(model: onnx.ModelProto, recipe: Recipe) -> Mapping[str, Array]:
-    """What the model is measured with: given inputs, else the first sample, else drawn ones."""
-    if recipe.inputs is not None:
-        return read_inputs(recipe.inputs, model)
-    return make_inputs(model, recipe.seed) if recipe.samples is None else read_samples(recipe.samples, model)[0]
 
 
 def measure(prepared: Prepared, selection: Selection, recipe: Recipe, progress: Progress | None = None) -> Profile:

@@ -13,13 +13,14 @@ from typing import Any
 from mosaic_onnx.backends.base import Array, Backend, SliceModel
 from mosaic_onnx.bundle import SLICES, Bundle, Contents, write_bundle
 from mosaic_onnx.cache import digest
-from mosaic_onnx.compilation import Compiled, Recipe
+from mosaic_onnx.compilation import Compiled
 from mosaic_onnx.devices import Device, device_of
 from mosaic_onnx.measuring.machine import fingerprint
 from mosaic_onnx.passes.deliver import Contest
 from mosaic_onnx.passes.rewrite import canonical_model, layer_assignment_settings
 from mosaic_onnx.passes.tune import Tune
 from mosaic_onnx.passes.verify import Progress, Verifiable, Verify
+from mosaic_onnx.preparation import Recipe
 from mosaic_onnx.proof.report import VerifyReport
 from mosaic_onnx.registry import backends, find_all
 from mosaic_onnx.runtime.executor import Executor, open_program

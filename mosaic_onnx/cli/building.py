@@ -235,8 +235,8 @@ def compile_model(
     from mosaic_onnx.bundle import refuse_target
     from mosaic_onnx.cache import Cache
     from mosaic_onnx.cli.report import compiled_fields, compiled_tables
-    from mosaic_onnx.compilation import Recipe
     from mosaic_onnx.delivery import deliver
+    from mosaic_onnx.preparation import Recipe
 
     voice = Voice(json=as_json, quiet=quiet, verbose=verbose)
     recipe = Recipe(

@@ -15,7 +15,7 @@ from mosaic_onnx.backends.base import SliceModel
 from mosaic_onnx.backends.onnxruntime import BACKEND
 from mosaic_onnx.bundle import read_bundle
 from mosaic_onnx.cache import Cache
-from mosaic_onnx.compilation import Compiled, Recipe, compile_model
+from mosaic_onnx.compilation import Compiled, compile_model
 from mosaic_onnx.delivery import deliver, replay, verify_bundle
 from mosaic_onnx.devices import Device
 from mosaic_onnx.errors import InfeasibleError
@@ -24,6 +24,7 @@ from mosaic_onnx.passes.errors import MeasureErrors, is_lower
 from mosaic_onnx.passes.layerize import layerize
 from mosaic_onnx.planner.request import Request
 from mosaic_onnx.precision.samples import gather_samples
+from mosaic_onnx.preparation import Recipe
 from mosaic_onnx.profiles import Cost, Profile, ProfileLayer
 from mosaic_onnx.registry import Inventory, left_out, select_devices
 from mosaic_onnx.selection import Selection

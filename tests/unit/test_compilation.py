@@ -11,8 +11,9 @@ import onnx.parser
 import pytest
 
 from mosaic_onnx import compilation
-from mosaic_onnx.compilation import Recipe, compile_model
+from mosaic_onnx.compilation import compile_model
 from mosaic_onnx.passes.segments import Choice, SegmentsMeasured
+from mosaic_onnx.preparation import Recipe
 from mosaic_onnx.selection import select
 
 MODEL = """

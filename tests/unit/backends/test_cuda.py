@@ -8,9 +8,10 @@ from pathlib import Path
 import onnx
 import pytest
 
-from mosaic_onnx.compilation import Recipe, compile_model, prepare
+from mosaic_onnx.compilation import compile_model
 from mosaic_onnx.constraints import Constraints
 from mosaic_onnx.devices import device_of
+from mosaic_onnx.preparation import Recipe, prepare
 from mosaic_onnx.selection import select
 from mosaic_onnx.zoo import build
 

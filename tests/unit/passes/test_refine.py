@@ -8,9 +8,10 @@ import pytest
 
 from mosaic_onnx.devices import Device
 from mosaic_onnx.errors import InfeasibleError
-from mosaic_onnx.passes.refine import Refine, learn, unmeasured
+from mosaic_onnx.passes.refine import IN_PLAN, Refine, learn, unmeasured
 from mosaic_onnx.passes.segments import Choice, SegmentsMeasured
 from mosaic_onnx.planner.request import Request
+from mosaic_onnx.plans import Plan
 from mosaic_onnx.profiles import Cost, Profile, ProfileLayer, Segment
 
 
@@ -103,6 +104,52 @@ def test_rounds_end_at_their_limit_and_say_so() -> None:
     refined = Refine(measuring(10.0, 0.0, [], given).measure, Request(), round_limit=1)(given)
     assert refined.round_count == 1
     assert refined.is_settled is (unmeasured(refined.profile, refined.plan) == [])
+
+
+def test_slices_that_cost_more_in_company_are_given_up() -> None:
+    """Alone every slice keeps its layers' word; in any plan of several it takes a second more."""
+    given = profile([[1.0, 1.9], [1.9, 1.0]])
+    alone = measuring(1.0, 0.0, [], given)
+    ran: list[Plan] = []
+
+    def run(plan: Plan) -> Sequence[float]:
+        ran.append(plan)
+        return [one.end_s - one.start_s + 1.0 for one in plan.slices] if len(plan.slices) > 1 else []
+
+    refined = Refine(alone.measure, Request(), run)(given)
+    assert [len(plan.slices) for plan in ran] == [2, 1]
+    assert len(refined.plan.slices) == 1
+    assert refined.is_settled
+    assert all(one.meta == {IN_PLAN: True} for one in refined.profile.segments if one.first == one.last)
+
+
+def test_a_plan_that_runs_as_predicted_is_kept() -> None:
+    given = profile([[1.0, 9.0], [9.0, 1.0]])
+    alone = measuring(1.0, 0.0, [], given)
+    refined = Refine(alone.measure, Request(), lambda plan: [one.end_s - one.start_s for one in plan.slices])(given)
+    assert len(refined.plan.slices) == 2
+    assert refined.is_settled
+
+
+def test_a_plan_that_no_segment_stands_for_is_run_and_held_against_plans_in_list_order() -> None:
+    """Two branches, their layers listed in turn: device a is best at one, b at the other."""
+    rows = [(1.0, 9.0), (9.0, 1.0), (1.0, 9.0), (9.0, 1.0)]
+    reads = ["x", "x", "t0", "t1"]
+    layers = tuple(
+        ProfileLayer(f"l{i}", (reads[i],), (f"t{i}",), {"a": Cost(a), "b": Cost(b)}) for i, (a, b) in enumerate(rows)
+    )
+    tensors = dict.fromkeys(["x", "t0", "t1", "t2", "t3"], 4)
+    given = Profile("branches", (Device("a"), Device("b")), tensors, ("x",), ("t2", "t3"), layers)
+    ran: list[Plan] = []
+
+    def run(plan: Plan) -> Sequence[float]:
+        ran.append(plan)
+        return [one.end_s - one.start_s for one in plan.slices]
+
+    refined = Refine(measuring(1.0, 0.1, [], given).measure, Request(), run)(given)
+    assert [one.layers for one in ran[0].slices] in ([(0, 2), (1, 3)], [(1, 3), (0, 2)])
+    assert any(all(len(one.layers) == 1 for one in plan.slices) for plan in ran[1:])
+    assert sorted(one.layers for one in refined.plan.slices) == [(0, 2), (1, 3)]
 
 
 def test_the_cost_of_a_cut_is_the_median_excess_of_measured_slices() -> None:

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from mosaic_onnx.devices import Device
 from mosaic_onnx.errors import InfeasibleError, UsageError
 from mosaic_onnx.passes.estimate import cost_table
 from mosaic_onnx.passes.plan import plan_profile
@@ -17,7 +18,7 @@ from mosaic_onnx.planner.methods import Method
 from mosaic_onnx.planner.request import Answer, MethodUnavailable, Placed, Request
 from mosaic_onnx.planner.simulate import simulate, value
 from mosaic_onnx.planner.solve import solve
-from mosaic_onnx.profiles import Cost
+from mosaic_onnx.profiles import Cost, Profile, ProfileLayer
 from tests.unit.planner.random_profiles import random_profile
 from tests.unit.test_plan_file import tiny as tiny_plan
 from tests.unit.test_profile_file import tiny
@@ -177,3 +178,20 @@ def test_value_reads_the_objective_off_the_timeline() -> None:
     assert value(timeline, "throughput") == timeline.interval_seconds
     assert timeline.joules is not None
     assert value(timeline, "edp") == timeline.seconds * timeline.joules
+
+
+def test_in_list_order_no_slice_leaves_a_layer_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Layers 0 and 2 are one branch, layer 1 is the other; a slice costs a second."""
+    reads = ["x", "x", "t0"]
+    layers = tuple(ProfileLayer(f"l{i}", (reads[i],), (f"t{i}",), {"a": Cost(1.0)}) for i in range(3))
+    tensors = dict.fromkeys(["x", "t0", "t1", "t2"], 4)
+    device = Device("a", slice_seconds=1.0)
+    table = cost_table(Profile("branches", (device,), tensors, ("x",), ("t1", "t2"), layers))
+    apart = (Placed((0, 2), 0), Placed((1,), 0))
+    listed = (Placed((0,), 0), Placed((1,), 0), Placed((2,), 0))
+    with_methods(monkeypatch, some=Answer((apart, listed)))
+    assert solve(table, Request()).proposal == apart
+    assert solve(table, Request(in_list_order=True)).proposal == listed
+    with_methods(monkeypatch, some=Answer((apart,)))
+    with pytest.raises(InfeasibleError):
+        solve(table, Request(in_list_order=True))
