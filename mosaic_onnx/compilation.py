@@ -14,6 +14,7 @@ from mosaic_onnx.errors import ModelError
 from mosaic_onnx.measuring.progress import Progress
 from mosaic_onnx.model import custom_operators, runtime_accepts
 from mosaic_onnx.passes.annotate import annotate
+from mosaic_onnx.passes.budget import KeepBudget
 from mosaic_onnx.passes.deliver import (
     PLAN,
     Candidate,
@@ -205,6 +206,8 @@ def _compile_within_budget(
 
     def make_plan(searched: Profile, limit: float) -> Refined:
         request = replace(recipe.request, max_error=limit if limit < float("inf") else None)
+        if request.max_error is not None:  # one of several trials
+            request = replace(request, time_limit_s=request.time_limit_s / KeepBudget.round_limit)
         return refine(prepared, selection, replace(recipe, request=request), searched)
 
     profile = budgeting.measure_errors(profile, progress)

@@ -182,12 +182,12 @@ class _Seen:
     refused_count: int = 0
 
     def best(self, last: Plan) -> Plan:
-        """The last plan, or one that took less when it was run than the last one promises.
+        """The last plan; for latency, one that took less when it was run than the last one promises.
 
         Where the last plan was not run although others were, its slices promise too much, and it does not count.
         """
         runs = {places: run for places, run in self.runs.items() if _still_runs(self.profile, run.plan)}
-        if not runs:
+        if not runs or last.objective != "latency":
             return last
         best = min(runs.values(), key=lambda run: run.seconds)
         is_known = len(last.slices) == 1 or _places(last) in runs
