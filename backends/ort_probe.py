@@ -12,6 +12,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from mosaic_onnx.devices import Device
 from mosaic_onnx.errors import MosaicError
@@ -68,10 +69,20 @@ def main() -> None:
     try:
         verdict = _try(Device(request["name"], options=request["options"]))
     except MosaicError as error:
-        reason = error.message.removeprefix(f"slice 'probe' on {request['name']}: ")
+        reason = _hardware_missing(request) + error.message.removeprefix(f"slice 'probe' on {request['name']}: ")
         verdict = Verdict(f"{reason} ({error.hint})" if error.hint else reason)
     with os.fdopen(answer, "w") as stream:
         stream.write(json.dumps(dataclasses.asdict(verdict)) + "\n")
+
+
+def _hardware_missing(request: Mapping[str, Any]) -> str:
+    """What ONNX Runtime does not say where its CUDA provider finds nothing to run on; empty elsewhere."""
+    from mosaic_onnx.backends.ort_cuda import gpu_words
+    from mosaic_onnx.backends.ort_known import CUDA
+
+    if request["options"].get("provider") != CUDA or gpu_words():
+        return ""
+    return "no NVIDIA GPU with a driver (nvidia-smi finds none): "
 
 
 def _try(device: Device) -> Verdict:

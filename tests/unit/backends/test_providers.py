@@ -11,6 +11,7 @@ import pytest
 
 from mosaic_onnx.backends.conformance import check_backend
 from mosaic_onnx.backends.onnxruntime import BACKEND
+from mosaic_onnx.backends.ort_cuda import gpu_words
 from mosaic_onnx.backends.ort_known import PLUGIN_DEVICES
 from mosaic_onnx.backends.ort_memory import memory_of_type
 from mosaic_onnx.backends.ort_options import read_options
@@ -77,7 +78,8 @@ def test_a_provider_that_is_not_built_in_is_refused_and_nothing_else_steps_in() 
 def test_a_gpu_that_is_not_here_is_absent_with_the_reason() -> None:
     options = {"provider": "CUDAExecutionProvider", "provider_options.device_id": "99"}
     (verdict,) = probe([Device("cuda", backend="onnxruntime", options=options)])
-    assert verdict.reason
+    assert verdict.reason.startswith("" if gpu_words() else "no NVIDIA GPU with a driver (nvidia-smi finds none): ")
+    assert "CUDAExecutionProvider" in verdict.reason or "CPU EP" in verdict.reason or "CUDA" in verdict.reason
     found = BACKEND.find()
     assert "cuda" in {each.name for each in (*found.devices, *found.absent)}
 
