@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import multiprocessing
-import resource
 import statistics
-import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 
+from bench.peak import peak_bytes
 from bench.report import Row
 from mosaic_onnx.devices import Device, Level
 from mosaic_onnx.passes.estimate import cost_table
@@ -89,8 +88,7 @@ def measure(case: Case, times: int) -> Measured:
         begun = time.perf_counter()
         plan = solve(table, case.request).plan
         seconds.append(time.perf_counter() - begun)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-    return Measured(seconds, plan.gap, "none" if plan.bound is None else plan.bound.method, peak)
+    return Measured(seconds, plan.gap, "none" if plan.bound is None else plan.bound.method, peak_bytes())
 
 
 def profile_of(case: Case) -> Profile:

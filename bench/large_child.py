@@ -16,6 +16,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from bench.peak import peak_bytes
+
 WATCH_S = 0.05
 
 
@@ -67,14 +69,14 @@ def main(words: list[str]) -> int:
     watch.start()
     began_s = time.perf_counter()
     code = cli.run(["compile", *words, "--force", "-q"])
-    own, children = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
     figures = {
         "exit_code": code,
         "wall_s": time.perf_counter() - began_s,
         "cpu_s": time.process_time() - meter.seconds,
         "vendor_cpu_s": meter.seconds,
         "child_cpu_s": children.ru_utime + children.ru_stime,
-        "rss_bytes": own.ru_maxrss * 1024,
+        "rss_bytes": peak_bytes(),
         "anonymous_bytes": watch.peak_bytes,
     }
     print(json.dumps(figures))

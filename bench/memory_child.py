@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-import resource
 import sys
 from pathlib import Path
+
+from bench.peak import peak_bytes
 
 RUNS = 5
 
@@ -21,24 +22,20 @@ def main(kind: str, path: Path) -> None:
     bundle = read_bundle(path)
     fed = np.load(path.parent / "inputs.npz")
     inputs = {name: fed[name] for name in fed.files}
-    before = _peak_bytes()
+    before = peak_bytes()
     if kind == "bundle":
         with open_bundle(bundle) as program:
             for _ in range(RUNS):
                 program.run(inputs)
-            peak = _peak_bytes()
+            peak = peak_bytes()
     else:
         options = ort.SessionOptions()
         options.intra_op_num_threads = 1
         session = ort.InferenceSession(path / "slices" / "uncut.onnx", options, providers=["CPUExecutionProvider"])
         for _ in range(RUNS):
             session.run(None, inputs)
-        peak = _peak_bytes()
+        peak = peak_bytes()
     print(json.dumps({"before": before, "peak": peak}))
-
-
-def _peak_bytes() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 if __name__ == "__main__":
