@@ -65,45 +65,47 @@ class Refine:
     request: Request
     run: RunPlan | None = None
     round_limit: int = 5
-    run_limit: int = 4
+    run_limit: int = 6
     refusal_limit: int = 24
 
     def __call__(self, profile: Profile) -> Refined:
         """Plan and measure until the plan's slices are all measured, or the rounds are used up.
 
-        A plan whose slices are no neighbours in the list of layers cannot be measured slice by slice: it is run once,
-        and from then on plans in list order are sought; the better of the two is the answer.
+        A plan whose slices are no neighbours in the list of layers cannot be measured slice by slice: the first such
+        plan is run, and from then on plans in list order are sought; the better of the two is the answer.
 
         Raises:
             InfeasibleError: no plan satisfies the constraints.
         """
-        seen = _Seen(profile, self.request)
+        seen = _Seen(profile, self.request, is_listable=self.request.schedule == "sequential")
         while seen.round_count < self.round_limit and seen.refused_count < self.refusal_limit:
             plan = plan_profile(seen.profile, seen.request)
-            wanted = [choice for choice in unmeasured(seen.profile, plan) if choice not in seen.unmeasurable]
-            if wanted:
-                self._measure(seen, wanted)
-            elif not self._run(seen, plan) and not self._list(seen, plan):
-                break
             seen.request = replace(seen.request, time_limit_s=self.request.time_limit_s / max(1, self.round_limit))
+            wanted = [choice for choice in unmeasured(seen.profile, plan) if choice not in seen.unmeasurable]
+            if wanted and self._refused(seen, wanted):
+                continue
+            has_run = self._run(seen, plan)
+            if not (self._list(seen, plan) or has_run or wanted):
+                break
         plan = seen.best(plan_profile(seen.profile, seen.request))
         is_settled = seen.unmeasurable.issuperset(unmeasured(seen.profile, plan))
         return Refined(seen.profile, plan, seen.round_count, is_settled)
 
     def _list(self, seen: _Seen, plan: Plan) -> bool:
         """Go over to plans in list order where the plan is none, and there are any."""
-        listed = replace(seen.request, in_list_order=True)
-        if self.request.schedule != "sequential" or _is_listed(plan) or seen.request.in_list_order:
+        if _is_listed(plan) or seen.request.in_list_order or not seen.is_listable:
             return False
+        listed = replace(seen.request, in_list_order=True)
         try:
             plan_profile(seen.profile, listed)
         except InfeasibleError:
-            return False
-        seen.request = listed
-        return True
+            seen.is_listable = False
+        else:
+            seen.request = listed
+        return seen.is_listable
 
-    def _measure(self, seen: _Seen, wanted: Sequence[Choice]) -> None:
-        """Measure slices; a layer that makes its slice fail is taken from the device."""
+    def _refused(self, seen: _Seen, wanted: Sequence[Choice]) -> bool:
+        """Measure slices; a layer that makes its slice fail is taken from the device. Whether there was one."""
         found = self.measure(wanted)
         ran = {(one.first, one.last, one.state) for one in found.segments}
         seen.unmeasurable |= set(wanted) - ran - set(found.reasons)
@@ -112,6 +114,7 @@ class Refine:
             seen.profile = without(seen.profile, self._culprit(choice), choice[2], reason)
         seen.refused_count += bool(found.reasons)
         seen.round_count += not found.reasons
+        return bool(found.reasons)
 
     def _run(self, seen: _Seen, plan: Plan) -> bool:
         """Run a plan for the first time; whether anything was learned from it."""
@@ -121,6 +124,7 @@ class Refine:
         taken = self.run(plan)
         if not taken:
             return False
+        plan = _foreseen(seen.profile, plan)
         seen.runs[places] = Run(plan, sum(taken) - sum(one.end_s - one.start_s for one in plan.slices))
         found = [
             Segment(*_choice(one), each_s, meta={IN_PLAN: True})
@@ -168,6 +172,7 @@ class _Seen:
     Attributes:
         profile: with what was learned.
         request: what the next plan is asked for.
+        is_listable: plans in list order may be asked for.
         unmeasurable: slices that nothing can be said of.
         runs: the plans that were run, by their slices.
         round_count: plans whose slices were measured and all ran.
@@ -176,6 +181,7 @@ class _Seen:
 
     profile: Profile
     request: Request
+    is_listable: bool = True
     unmeasurable: set[Choice] = field(default_factory=set)
     runs: dict[Places, Run] = field(default_factory=dict)
     round_count: int = 0
