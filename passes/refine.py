@@ -12,10 +12,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from statistics import median
 
-from mosaic_onnx.devices import Device, device_of
+from mosaic_onnx.devices import device_of
 from mosaic_onnx.errors import InfeasibleError
+from mosaic_onnx.passes.learn import IN_PLAN, learn
 from mosaic_onnx.passes.plan import plan_of_slices, plan_profile
 from mosaic_onnx.passes.segments import Choice, SegmentsMeasured
 from mosaic_onnx.planner.request import Placed, Request
@@ -27,8 +27,6 @@ RunPlan = Callable[[Plan], Sequence[float]]
 """[slice] seconds while the whole plan runs (``passes.rehearse``); empty where there is nothing to learn."""
 Places = tuple[tuple[tuple[int, ...], str], ...]
 """[slice] its layers and its state."""
-IN_PLAN = "in_plan"
-"""Key in the ``meta`` of segments that were measured while a whole plan ran."""
 
 
 @dataclass(frozen=True)
@@ -250,27 +248,3 @@ def _is_listed(plan: Plan) -> bool:
 
 def _is_stretch(one: Slice) -> bool:
     return one.layers == tuple(range(one.layers[0], one.layers[-1] + 1))
-
-
-def learn(profile: Profile, segments: Sequence[Segment]) -> Profile:
-    """The profile with new segments in place of old ones, and each device's cut cost as its segments show it."""
-    known = {(one.first, one.last, one.state): one for one in (*profile.segments, *segments)}
-    learned = replace(profile, segments=tuple(known.values()))
-    return replace(learned, devices=tuple(_with_cut_cost(learned, device) for device in profile.devices))
-
-
-def _with_cut_cost(profile: Profile, device: Device) -> Device:
-    """The device whose ``slice_seconds`` is the median excess of its measured slices; never below nothing.
-
-    Slices that ran in a plan tell it where there are any: alone, a slice takes less.
-    """
-    whole = 0, len(profile.layers) - 1
-    parts = [one for one in profile.segments if device_of(one.state) == device.name and (one.first, one.last) != whole]
-    in_plan = [one for one in parts if one.meta.get(IN_PLAN)]
-    excess = [
-        one.seconds - sum(cost.seconds for cost in costs if cost is not None)
-        for one in in_plan or parts
-        for costs in [[layer.cost.get(one.state) for layer in profile.layers[one.first : one.last + 1]]]
-        if None not in costs
-    ]
-    return replace(device, slice_seconds=max(0.0, median(excess))) if excess else device

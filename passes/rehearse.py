@@ -22,7 +22,7 @@ from mosaic_onnx.runtime.trace import Trace
 
 Cut = Callable[[Plan], Sequence[SliceModel]]
 """The plan's slices as they would be delivered."""
-WARM_UP_COUNT = 2
+WARM_UP_COUNT = 1
 QUIET_SHARE = 0.25
 """The runs that took least say what a slice takes when nothing disturbs it: this share of all."""
 
@@ -38,7 +38,7 @@ class Effort:
     """
 
     seconds: float = 1.0
-    min_runs: int = 6
+    min_runs: int = 2
     max_runs: int = 100
 
 
@@ -72,10 +72,11 @@ class Rehearse:
         """Time a plan's slices.
 
         Returns:
-            [slice] seconds; empty where that says nothing: one slice, slices side by side, devices that are simulated
-            or may return before their work is done, or a plan that does not run (delivery tells that).
+            [slice] seconds; the copies of the model's inputs and outputs count for the first and the last. Empty where
+            that says nothing: slices side by side, devices that are simulated or may return before their work is done,
+            or a plan that does not run (delivery tells that).
         """
-        if len(plan.slices) < 2 or plan.schedule != "sequential":
+        if plan.schedule != "sequential":
             return ()
         if not all(self._is_clear(self.devices[device_of(one.state)]) for one in plan.slices):
             return ()
@@ -127,8 +128,16 @@ class Rehearse:
 
 
 def quiet_seconds(traces: Sequence[Trace], slice_count: int) -> tuple[float, ...]:
-    """[slice] mean seconds over the runs that took least; transfers are not in it."""
+    """[slice] mean seconds over the runs that took least; transfers between memories are not in it."""
     count = max(1, round(QUIET_SHARE * len(traces)))
     quiet = sorted(traces, key=lambda trace: trace.seconds)[:count]
-    taken = [trace.slice_seconds(slice_count) for trace in quiet]
+    taken = [_with_ends(trace, trace.slice_seconds(slice_count)) for trace in quiet]
     return tuple(sum(each) / count for each in zip(*taken, strict=True))
+
+
+def _with_ends(trace: Trace, slice_s: Sequence[float]) -> list[float]:
+    """[slice] seconds with the copies of the model's inputs in the first and of its outputs in the last."""
+    seconds = list(slice_s)
+    seconds[0] += sum(span.seconds for span in trace.spans if span.kind == "input")
+    seconds[-1] += sum(span.seconds for span in trace.spans if span.kind == "output")
+    return seconds

@@ -8,7 +8,8 @@ import pytest
 
 from mosaic_onnx.devices import Device
 from mosaic_onnx.errors import InfeasibleError
-from mosaic_onnx.passes.refine import IN_PLAN, Refine, learn, unmeasured
+from mosaic_onnx.passes.learn import ALONE, IN_PLAN, learn
+from mosaic_onnx.passes.refine import Refine, unmeasured
 from mosaic_onnx.passes.segments import Choice, SegmentsMeasured
 from mosaic_onnx.planner.request import Request
 from mosaic_onnx.plans import Plan
@@ -122,7 +123,7 @@ def test_slices_that_cost_more_in_company_are_given_up() -> None:
     assert [len(plan.slices) for plan in ran] == [2]
     assert len(refined.plan.slices) == 1
     assert refined.is_settled
-    assert all(one.meta == {IN_PLAN: True} for one in refined.profile.segments if one.first == one.last)
+    assert all(one.meta == {IN_PLAN: True, ALONE: 1.0} for one in refined.profile.segments if one.first == one.last)
 
 
 def test_a_plan_that_runs_as_predicted_is_kept() -> None:
@@ -171,3 +172,14 @@ def test_the_profile_that_is_refined_stays_as_it_was() -> None:
     given = profile([[1.0, 9.0], [9.0, 1.0]])
     measuring(1.5, 0.1, [], given)(given)
     assert given == profile([[1.0, 9.0], [9.0, 1.0]])
+
+
+def test_what_company_costs_is_added_to_slices_that_were_measured_alone_only() -> None:
+    given = profile([[1.0, 2.0]] * 4)
+    alone = learn(given, [Segment(0, 0, "a", 1.0), Segment(1, 1, "a", 1.0), Segment(0, 3, "a", 4.0)])
+    ran = learn(alone, [Segment(0, 0, "a", 1.5, meta={IN_PLAN: True})])
+    assert {(one.first, one.last): one.seconds for one in ran.segments} == {(0, 0): 1.5, (1, 1): 1.5, (0, 3): 4.0}
+    again = learn(ran, [Segment(0, 0, "a", 1.25, meta={IN_PLAN: True})])
+    assert {(one.first, one.last): one.seconds for one in again.segments} == {(0, 0): 1.25, (1, 1): 1.25, (0, 3): 4.0}
+    noisy = learn(again, [Segment(0, 0, "a", 9.0, meta={IN_PLAN: True})])
+    assert noisy.segments == again.segments

@@ -67,8 +67,6 @@ def test_figures_are_kept_and_not_measured_again(tmp_path: Path) -> None:
 
 def test_a_plan_from_which_nothing_can_be_learned_is_not_run() -> None:
     cut = Cutting()
-    whole = replace(plan_on("big"), slices=(Slice((0, 1), "big", nodes=tuple(node_keys(MODEL.graph))),))
-    assert rehearsal(cut)(whole) == ()
     assert rehearsal(cut)(replace(plan_on("big", "little"), schedule="concurrent")) == ()
     simulated = {name: replace(device, simulated=name == "big") for name, device in DEVICES.items()}
     assert replace(rehearsal(cut), devices=simulated)(plan_on("big", "little")) == ()
@@ -86,4 +84,6 @@ def test_the_quietest_quarter_of_the_runs_counts() -> None:
         return Trace(spans, sum(seconds))
 
     noisy = [trace(9.0, 1.0), trace(1.0, 9.0), trace(5.0, 5.0)]
+    ends = Trace((Span("inputs", "input", "host", 0.0, 0.5), *trace(1.0, 1.0).spans), 2.5)
+    assert quiet_seconds([ends], 2) == pytest.approx((1.5, 1.0))
     assert quiet_seconds([*noisy, trace(2.0, 3.0)], 2) == pytest.approx((2.0, 3.0))
