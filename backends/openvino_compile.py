@@ -16,6 +16,7 @@ from mosaic_onnx.backends.base import SliceModel
 from mosaic_onnx.backends.legalise import legalise
 from mosaic_onnx.backends.openvino_claims import slice_bounds, unsupported_slice
 from mosaic_onnx.backends.openvino_graph import input_ports, output_ports, wrong_arithmetic
+from mosaic_onnx.backends.openvino_maps import too_many_maps
 from mosaic_onnx.backends.openvino_options import Options
 from mosaic_onnx.backends.openvino_quiet import openvino_module
 from mosaic_onnx.backends.openvino_rewrites import unsigned_after_concat
@@ -66,6 +67,7 @@ def compile_slice(model: SliceModel, label: str, options: Options, recording: bo
     with named_failure(label):
         proto = _self_contained(model, label)
         _refuse(label, unsupported_slice(proto.graph))
+        _refuse(label, too_many_maps(len(proto.graph.node)))
         read = _read(proto, model.folder)
         _refuse(label, wrong_arithmetic(read))
         inputs = input_ports(read, true_inputs(proto.graph), slice_bounds(proto.graph), label)

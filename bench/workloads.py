@@ -26,7 +26,7 @@ PAPER = (
     *("mobilenet_v2_1.3", "mobilenet_v2_1.4", "mnasnet_1.0", "mnasnet_1.3", "resnet_v2_152", "vgg16"),
 )
 """The paper's ten."""
-CORPUS = ("vespa_transformer_mlm", "yolox_nano", "mobilenetv2_graph")
+CORPUS = ("vespa_transformer_mlm", "yolox_nano", "twinlitenet_fp32")
 _LIGHT = Path(onnx.__file__).parent / "backend" / "test" / "data" / "light"
 
 

@@ -15,6 +15,7 @@ from tests.unit.backends.helpers import slice_of, unary
 
 pytest.importorskip("openvino", reason="openvino is not installed")
 from mosaic_onnx.backends.openvino import BACKEND
+from mosaic_onnx.backends.openvino_maps import too_many_maps
 
 F32 = Device("openvino", backend="openvino", options={"threads": 1})
 LARGE = np.iinfo(np.int64).max
@@ -309,3 +310,13 @@ def test_many_external_weights_are_mapped_not_taken_in(tmp_path: Path, monkeypat
     np.testing.assert_allclose(runner.run({"x": x})["y"], x @ w + b, rtol=1e-5, atol=1e-5)
     runner.close()
     assert sorted(each.name for each in tmp_path.iterdir()) == ["m.onnx", "w.bin"]
+
+
+def test_a_slice_that_wants_more_memory_maps_than_there_are_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "maps").write_text("one\n" * 1000)
+    (tmp_path / "limit").write_text("10000\n")
+    assert too_many_maps(9_000, tmp_path / "maps", tmp_path / "limit") is None
+    reason = too_many_maps(10_000, tmp_path / "maps", tmp_path / "limit")
+    assert reason is not None
+    assert "10,000 nodes want about 10,500 memory maps and the system grants 10,000" in reason
+    assert too_many_maps(10_000, tmp_path / "absent", tmp_path / "limit") is None
