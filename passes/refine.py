@@ -85,7 +85,9 @@ class Refine:
             has_run = self._run(seen, plan)
             if not (self._list(seen, plan) or has_run or wanted):
                 break
-        plan = seen.best(plan_profile(seen.profile, seen.request))
+        else:
+            plan = plan_profile(seen.profile, seen.request)
+        plan = seen.best(plan)
         is_settled = seen.unmeasurable.issuperset(unmeasured(seen.profile, plan))
         return Refined(seen.profile, plan, seen.round_count, is_settled)
 
