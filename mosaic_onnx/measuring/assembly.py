@@ -80,6 +80,8 @@ def in_place_seconds(in_place: Mapping[int, Share], alone: Mapping[int, float], 
         if not all(layer in alone for layer in layers):
             continue
         total_alone_s = sum(alone[layer] for layer in layers)
+        if total_alone_s <= 0.0:  # too short for the clock: nothing to share by
+            continue
         total_s = min(sum(seconds[layer] for layer in layers), _MOST_OVER_ALONE * total_alone_s)
         for layer in layers:
             seconds[layer] = total_s * alone[layer] / total_alone_s

@@ -292,6 +292,8 @@ def test_layers_that_share_a_kernel_share_its_time_as_they_do_alone() -> None:
 
 def test_without_figures_alone_a_kernel_counts_for_the_layer_that_it_names() -> None:
     assert in_place_seconds({0: Share(), 1: Share(8.0)}, {}, chain_graph(2)) == {0: 0.0, 1: 8.0}
+    too_short = {0: 0.0, 1: 0.0}
+    assert in_place_seconds({0: Share(), 1: Share(8.0)}, too_short, chain_graph(2)) == {0: 0.0, 1: 8.0}
 
 
 def test_a_layer_without_a_kernel_at_the_end_belongs_to_its_maker() -> None:
