@@ -75,34 +75,23 @@ class Refine:
         Raises:
             InfeasibleError: no plan satisfies the constraints.
         """
-        seen = _Seen(profile, self.request, is_listable=self.request.schedule == "sequential")
+        seen = _Seen(profile, self.request)
         while seen.round_count < self.round_limit and seen.refused_count < self.refusal_limit:
-            plan = plan_profile(seen.profile, seen.request)
+            plan = _plan(seen)
             seen.request = replace(seen.request, time_limit_s=self.request.time_limit_s / max(1, self.round_limit))
             wanted = [choice for choice in unmeasured(seen.profile, plan) if choice not in seen.unmeasurable]
             if wanted and self._refused(seen, wanted):
                 continue
-            has_run = self._run(seen, plan)
-            if not (self._list(seen, plan) or has_run or wanted):
+            if self._run(seen, plan):
+                unlisted = seen.is_listable and not _is_listed(plan)
+                seen.request = replace(seen.request, in_list_order=unlisted or seen.request.in_list_order)
+            elif not wanted:
                 break
         else:
-            plan = plan_profile(seen.profile, seen.request)
+            plan = _plan(seen)
         plan = seen.best(plan)
         is_settled = seen.unmeasurable.issuperset(unmeasured(seen.profile, plan))
         return Refined(seen.profile, plan, seen.round_count, is_settled)
-
-    def _list(self, seen: _Seen, plan: Plan) -> bool:
-        """Go over to plans in list order where the plan is none, and there are any."""
-        if _is_listed(plan) or seen.request.in_list_order or not seen.is_listable:
-            return False
-        listed = replace(seen.request, in_list_order=True)
-        try:
-            plan_profile(seen.profile, listed)
-        except InfeasibleError:
-            seen.is_listable = False
-        else:
-            seen.request = listed
-        return seen.is_listable
 
     def _refused(self, seen: _Seen, wanted: Sequence[Choice]) -> bool:
         """Measure slices; a layer that makes its slice fail is taken from the device. Whether there was one."""
@@ -200,6 +189,22 @@ class _Seen:
         if is_known and last.predicted.seconds <= best.seconds:
             return last
         return _foreseen(self.profile, best.plan)
+
+
+def _plan(seen: _Seen) -> Plan:
+    """The next plan; in any order again where none in list order can be.
+
+    Raises:
+        InfeasibleError: no plan satisfies the constraints.
+    """
+    try:
+        return plan_profile(seen.profile, seen.request)
+    except InfeasibleError:
+        if not seen.request.in_list_order:
+            raise
+    seen.is_listable = False
+    seen.request = replace(seen.request, in_list_order=False)
+    return plan_profile(seen.profile, seen.request)
 
 
 def _foreseen(profile: Profile, plan: Plan) -> Plan:

@@ -134,7 +134,7 @@ def test_a_plan_that_runs_as_predicted_is_kept() -> None:
     assert refined.is_settled
 
 
-def test_a_plan_that_no_segment_stands_for_is_run_and_held_against_plans_in_list_order() -> None:
+def branches() -> Profile:
     """Two branches, their layers listed in turn: device a is best at one, b at the other."""
     rows = [(1.0, 9.0), (9.0, 1.0), (1.0, 9.0), (9.0, 1.0)]
     reads = ["x", "x", "t0", "t1"]
@@ -142,7 +142,11 @@ def test_a_plan_that_no_segment_stands_for_is_run_and_held_against_plans_in_list
         ProfileLayer(f"l{i}", (reads[i],), (f"t{i}",), {"a": Cost(a), "b": Cost(b)}) for i, (a, b) in enumerate(rows)
     )
     tensors = dict.fromkeys(["x", "t0", "t1", "t2", "t3"], 4)
-    given = Profile("branches", (Device("a"), Device("b")), tensors, ("x",), ("t2", "t3"), layers)
+    return Profile("branches", (Device("a"), Device("b")), tensors, ("x",), ("t2", "t3"), layers)
+
+
+def test_a_plan_that_no_segment_stands_for_is_run_and_held_against_plans_in_list_order() -> None:
+    given = branches()
     ran: list[Plan] = []
 
     def run(plan: Plan) -> Sequence[float]:
@@ -152,6 +156,12 @@ def test_a_plan_that_no_segment_stands_for_is_run_and_held_against_plans_in_list
     refined = Refine(measuring(1.0, 0.1, [], given).measure, Request(), run)(given)
     assert [one.layers for one in ran[0].slices] in ([(0, 2), (1, 3)], [(1, 3), (0, 2)])
     assert any(all(len(one.layers) == 1 for one in plan.slices) for plan in ran[1:])
+    assert sorted(one.layers for one in refined.plan.slices) == [(0, 2), (1, 3)]
+
+
+def test_a_plan_that_cannot_be_run_is_not_given_up_for_one_in_list_order() -> None:
+    given = branches()
+    refined = Refine(measuring(1.0, 0.1, [], given).measure, Request(), lambda plan: [])(given)
     assert sorted(one.layers for one in refined.plan.slices) == [(0, 2), (1, 3)]
 
 
