@@ -175,6 +175,14 @@ class CanCrash(Protocol):
 
 
 @runtime_checkable
+class BoundsSize(Protocol):
+    """A backend whose runtime cannot hold a model of any size in one process."""
+
+    def too_large(self, node_count: int, device: Device) -> str | None:
+        """Why the device cannot take a model of so many nodes, however it is cut; None where it may."""
+
+
+@runtime_checkable
 class SetsLevels(Protocol):
     """A backend that can hold a device at one of its levels; others are measured at the level they happen to have."""
 

@@ -10,6 +10,7 @@ import onnx
 
 from mosaic_onnx.backends.base import Absent, Array, Found, KernelTime, Memory, Runner, SliceModel
 from mosaic_onnx.backends.cores import pinned
+from mosaic_onnx.backends.openvino_maps import too_many_maps
 from mosaic_onnx.backends.openvino_claims import unsupported_node
 from mosaic_onnx.backends.openvino_compile import compile_slice, core, named_failure
 from mosaic_onnx.backends.openvino_kernels import kernels_of
@@ -56,6 +57,10 @@ class Openvino:
     def supports(self, node: onnx.NodeProto, device: Device) -> str | None:
         """None if OpenVINO may take the node, else the reason; loading the slice verifies it."""
         return unsupported_node(node)
+
+    def too_large(self, node_count: int, device: Device) -> str | None:
+        """Why OpenVINO would end the process that held a model of so many nodes; None where it would not."""
+        return too_many_maps(node_count)
 
     def load(self, model: SliceModel, device: Device) -> Runner:
         """Compile a slice for a device.

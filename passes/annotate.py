@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import onnx
 
-from mosaic_onnx.backends.base import Backend, CostSource, LayerFacts
+from mosaic_onnx.backends.base import Backend, BoundsSize, CostSource, LayerFacts
 from mosaic_onnx.devices import Device
 from mosaic_onnx.errors import BackendError
 from mosaic_onnx.facts import layer_facts
@@ -119,6 +119,8 @@ def backend_of(device: Device, backends: Mapping[str, Backend]) -> Backend:
 def refusals(normalised: Normalised, graph: LayerGraph, device: Device, backend: Backend) -> dict[int, str]:
     """By layer, why a device that is measured cannot run it, as far as its backend tells without compiling."""
     model = normalised.model
+    if isinstance(backend, BoundsSize) and (reason := backend.too_large(len(model.graph.node), device)):
+        return dict.fromkeys(range(len(graph.layers)), reason)
     nodes = dict(zip(node_keys(model.graph), model.graph.node, strict=True))
     functions = {function_key(function): function for function in model.functions}
     refused = {}

@@ -29,7 +29,14 @@ class Picky(Wrapped):
         return "no kernel" if node.op_type == "Erf" else None
 
 
-BACKENDS = {"onnxruntime": ORT, "picky": Picky("picky")}
+class Small(Wrapped):
+    """Holds two nodes."""
+
+    def too_large(self, node_count: int, device: Device) -> str | None:
+        return f"{node_count} nodes are too many" if node_count > 2 else None
+
+
+BACKENDS = {"onnxruntime": ORT, "picky": Picky("picky"), "small": Small("small")}
 
 
 def reasons(text: str, *devices: Device) -> list[dict[str, str]]:
@@ -40,6 +47,13 @@ def reasons(text: str, *devices: Device) -> list[dict[str, str]]:
 def test_claims_are_kept_by_layer_and_device() -> None:
     found = reasons("g (float[4] x) => (float[4] y) { a = Relu(x) [bad] y = Erf(a) }", CPU, NPU)
     assert found == [{}, {"npu": "Erf (bad): no kernel"}]
+
+
+def test_a_model_that_a_device_cannot_hold_is_refused_layer_by_layer() -> None:
+    small = Device("tiny", backend="small")
+    assert reasons("g (float[4] x) => (float[4] y) { a = Relu(x) y = Erf(a) }", small) == [{}, {}]
+    found = reasons("g (float[4] x) => (float[4] y) { a = Relu(x) b = Neg(a) y = Erf(b) }", CPU, small)
+    assert found == [{"tiny": "3 nodes are too many"}] * 3
 
 
 def test_a_node_inside_a_body_counts() -> None:
