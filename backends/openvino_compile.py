@@ -13,6 +13,7 @@ from typing import Any
 import onnx
 
 from mosaic_onnx.backends.base import SliceModel
+from mosaic_onnx.backends.huge_pages import on_huge_pages
 from mosaic_onnx.backends.legalise import legalise
 from mosaic_onnx.backends.openvino_claims import slice_bounds, unsupported_slice
 from mosaic_onnx.backends.openvino_graph import input_ports, output_ports, wrong_arithmetic
@@ -22,7 +23,7 @@ from mosaic_onnx.backends.openvino_quiet import openvino_module
 from mosaic_onnx.backends.openvino_rewrites import unsigned_after_concat
 from mosaic_onnx.backends.openvino_runner import Port, short_reason
 from mosaic_onnx.errors import BackendError, MosaicError
-from mosaic_onnx.opening.tensors import external_bytes, is_external, tensor_bytes
+from mosaic_onnx.opening.tensors import external_bytes, is_external, tensor_bytes, weight_bytes
 
 _LARGEST_MESSAGE_BYTES = 2**31 - 2**20
 _MANY_BYTES, _LARGE_BYTES = 2**28, 2**20
@@ -73,7 +74,9 @@ def compile_slice(model: SliceModel, label: str, options: Options, recording: bo
         inputs = input_ports(read, true_inputs(proto.graph), slice_bounds(proto.graph), label)
         outputs = output_ports(read, proto.graph.output, label)
         configuration = options.configuration() | ({"PERF_COUNT": True} if recording else {})
-        return Compiled(core().compile_model(read, options.plugin, configuration), inputs, outputs)
+        with on_huge_pages(weight_bytes(proto.graph)):
+            compiled = core().compile_model(read, options.plugin, configuration)
+        return Compiled(compiled, inputs, outputs)
 
 
 def _refuse(label: str, reason: str | None) -> None:
@@ -117,10 +120,10 @@ def _self_contained(model: SliceModel, label: str) -> onnx.ModelProto:
                 tensor.data_location = onnx.TensorProto.DEFAULT
                 del tensor.external_data[:]
         proto = copy
-    weight_bytes = sum(len(tensor.raw_data) for tensor in proto.graph.initializer)
-    if weight_bytes > _LARGEST_MESSAGE_BYTES:
+    held_bytes = sum(len(tensor.raw_data) for tensor in proto.graph.initializer)
+    if held_bytes > _LARGEST_MESSAGE_BYTES:
         raise BackendError(
-            f"{label}: its weights are {weight_bytes / 1e9:.1f} GB, more than OpenVINO can be handed at once (2 GiB)",
+            f"{label}: its weights are {held_bytes / 1e9:.1f} GB, more than OpenVINO can be handed at once (2 GiB)",
             "cap its slices: --slice-memory",
         )
     return unsigned_after_concat(legalise(proto, _REWRITTEN))

@@ -13,6 +13,7 @@ import onnx
 
 from mosaic_onnx.backends.base import SliceModel
 from mosaic_onnx.backends.cores import pinned
+from mosaic_onnx.backends.huge_pages import on_huge_pages
 from mosaic_onnx.backends.integers import empty_tensor
 from mosaic_onnx.backends.legalise import legalise
 from mosaic_onnx.backends.ort_cuda import preload
@@ -20,6 +21,7 @@ from mosaic_onnx.backends.ort_known import CUDA, known
 from mosaic_onnx.backends.ort_options import OrtOptions
 from mosaic_onnx.backends.ort_plugins import provider_options
 from mosaic_onnx.errors import BackendError
+from mosaic_onnx.opening.tensors import weight_bytes
 
 MEMORY_SUFFIX = ".memory.csv"
 """Of the file that a recording session writes of its kernels' memory, after what it was told to record to."""
@@ -114,7 +116,8 @@ def make_session(
     legal = legalise(model.model, known(options.provider).rewritten if options.legalise else ())
     content = with_named_nodes(legal).SerializeToString()
     quiet = nullcontext() if options.is_cpu else stdout_kept_clean()
-    with quiet, pinned(frozenset(options.cores) if options.cores else None):
+    cores = frozenset(options.cores) if options.cores else None
+    with quiet, pinned(cores), on_huge_pages(weight_bytes(legal.graph)):
         if options.provider == CUDA:
             preload()
         return ort.InferenceSession(content, session, enable_fallback=0, **arguments)

@@ -9,7 +9,9 @@ from mosaic_onnx.costs import CostTable
 from mosaic_onnx.errors import InfeasibleError
 from mosaic_onnx.feasibility import check_feasible
 from mosaic_onnx.passes.estimate import cost_table
-from mosaic_onnx.planner.request import Proposal, Request
+from mosaic_onnx.planner.demands import meets
+from mosaic_onnx.planner.merging import neighbours_joined
+from mosaic_onnx.planner.request import Placed, Proposal, Request
 from mosaic_onnx.planner.simulate import simulate
 from mosaic_onnx.planner.solve import plan_of, solve, solve_front
 from mosaic_onnx.plans import Plan, Slice
@@ -75,6 +77,35 @@ def plan_of_slices(
     table = table or cost_table(profile)
     plan = plan_of(table, request, method, proposal, simulate(table, proposal, request.schedule))
     return replace(plan, slices=tuple(_with_nodes(profile, item) for item in plan.slices))
+
+
+def without_idle_cuts(profile: Profile, request: Request, plan: Plan) -> Plan:
+    """A sequential plan whose neighbouring slices in one state are one slice, where the constraints allow that.
+
+    Cutting between two kernels of one device makes neither faster. Measured slices that promise otherwise differ by
+    noise, and a search over many of them picks what is measured too low.
+    """
+    if plan.schedule != "sequential" or request.min_slice_count > 1:
+        return plan
+    proposal = proposal_of(profile, plan)
+    joined = neighbours_joined(proposal)
+    if len(joined) == len(proposal):
+        return plan
+    table = cost_table(profile)
+    try:
+        timeline = simulate(table, joined, plan.schedule)
+        meets(table, request, joined, timeline)
+    except InfeasibleError:
+        return plan
+    made = plan_of(table, request, plan.method, joined, timeline, bound=plan.bound)
+    slices = tuple(_with_nodes(profile, item) for item in made.slices)
+    return replace(made, slices=slices, constraints=plan.constraints, meta=plan.meta)
+
+
+def proposal_of(profile: Profile, plan: Plan) -> Proposal:
+    """A plan's slices as the planner's methods state them."""
+    index = {name: number for number, name in enumerate(profile.states)}
+    return tuple(Placed(one.layers, index[one.state]) for one in plan.slices)
 
 
 def plan_front(profile: Profile, request: Request, constraints: Constraints | None = None) -> tuple[Plan, ...]:

@@ -16,9 +16,9 @@ from dataclasses import dataclass, field, replace
 from mosaic_onnx.devices import device_of
 from mosaic_onnx.errors import InfeasibleError
 from mosaic_onnx.passes.learn import IN_PLAN, learn
-from mosaic_onnx.passes.plan import plan_of_slices, plan_profile
+from mosaic_onnx.passes.plan import plan_of_slices, plan_profile, proposal_of, without_idle_cuts
 from mosaic_onnx.passes.segments import Choice, SegmentsMeasured
-from mosaic_onnx.planner.request import Placed, Request
+from mosaic_onnx.planner.request import Request
 from mosaic_onnx.plans import Plan, Slice
 from mosaic_onnx.profiles import Profile, Segment
 
@@ -198,21 +198,23 @@ def _plan(seen: _Seen) -> Plan:
         InfeasibleError: no plan satisfies the constraints.
     """
     try:
-        return plan_profile(seen.profile, seen.request)
+        return _asked(seen)
     except InfeasibleError:
         if not seen.request.in_list_order:
             raise
     seen.is_listable = False
     seen.request = replace(seen.request, in_list_order=False)
-    return plan_profile(seen.profile, seen.request)
+    return _asked(seen)
+
+
+def _asked(seen: _Seen) -> Plan:
+    return without_idle_cuts(seen.profile, seen.request, plan_profile(seen.profile, seen.request))
 
 
 def _foreseen(profile: Profile, plan: Plan) -> Plan:
     """A plan as it is predicted with what is known now."""
-    index = {name: number for number, name in enumerate(profile.states)}
-    proposal = tuple(Placed(one.layers, index[one.state]) for one in plan.slices)
     request = Request(objective=plan.objective, schedule=plan.schedule)
-    again = plan_of_slices(profile, request, plan.method, proposal)
+    again = plan_of_slices(profile, request, plan.method, proposal_of(profile, plan))
     return replace(again, constraints=plan.constraints, meta=plan.meta)
 
 

@@ -16,7 +16,7 @@ from mosaic_onnx.backends.base import Backend, Optimises, SliceModel
 from mosaic_onnx.devices import Device, device_of
 from mosaic_onnx.errors import BackendError
 from mosaic_onnx.graphs import node_keys, writes
-from mosaic_onnx.opening.tensors import tensor_bytes
+from mosaic_onnx.opening.tensors import weight_bytes
 from mosaic_onnx.plans import Plan
 from mosaic_onnx.rewriting.extracting import Extractor
 from mosaic_onnx.rewriting.optimised import cut_optimised
@@ -58,7 +58,7 @@ class Tune:
         for first, last in runs(plan):
             device = self.devices[device_of(plan.slices[first].state)]
             backend = self.backends.get(device.backend)
-            small = sum(_weight_bytes(one) for one in slices[first : last + 1]) <= MOST_BYTES
+            small = sum(weight_bytes(one.model.graph) for one in slices[first : last + 1]) <= MOST_BYTES
             if isinstance(backend, Optimises) and small:
                 extractor = extractor or Extractor(uncut, folder)
                 cut = _cut(extractor, plan, first, last, backend, device)
@@ -86,7 +86,3 @@ def _cut(
         return None if optimised is None else cut_optimised(optimised, made, f"tuned{first}/")
     except BackendError:
         return None
-
-
-def _weight_bytes(one: SliceModel) -> int:
-    return sum(tensor_bytes(tensor.data_type, list(tensor.dims)) for tensor in one.model.graph.initializer)

@@ -80,6 +80,11 @@ def external_bytes(model: onnx.ModelProto) -> int:
     return sum(tensor_bytes(tensor.data_type, list(tensor.dims)) for tensor in weights)
 
 
+def weight_bytes(graph: onnx.GraphProto) -> int:
+    """Bytes of the graph's weights, wherever they lie."""
+    return sum(tensor_bytes(tensor.data_type, list(tensor.dims)) for tensor in graph.initializer)
+
+
 class TensorChecker:
     """Checks tensors of one model; remembers the external files that it has looked at.
 

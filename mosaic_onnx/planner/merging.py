@@ -1,9 +1,9 @@
-"""Merge slices of a concurrent plan: first where nothing starts later for it, then where the objective gains."""
+"""Merge slices: neighbours of one state; of a concurrent plan where nothing starts later for it, or where it gains."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from mosaic_onnx.costs import CostTable
 from mosaic_onnx.errors import InfeasibleError
@@ -13,6 +13,18 @@ from mosaic_onnx.planner.request import TOLERANCE, Placed, Proposal, Request
 from mosaic_onnx.planner.simulate import Timeline, simulate
 
 INF = float("inf")
+
+
+def neighbours_joined(proposal: Proposal, may_join: Callable[[Placed], bool] = lambda _: True) -> Proposal:
+    """The proposal with slices of one state that follow one another made one, where the result may be."""
+    slices: list[Placed] = []
+    for placed in proposal:
+        grown = Placed((*slices[-1].layers, *placed.layers), placed.state) if slices else placed
+        if slices and slices[-1].state == placed.state and may_join(grown):
+            slices[-1] = grown
+        else:
+            slices.append(placed)
+    return tuple(slices)
 
 
 def merge_harmless(table: CostTable, request: Request, proposal: Proposal) -> Proposal:

@@ -10,7 +10,8 @@ from mosaic_onnx.costs import CostTable
 from mosaic_onnx.planner.baselines.arguments import highest_states
 from mosaic_onnx.planner.baselines.random_plans import fits
 from mosaic_onnx.planner.interval import interval
-from mosaic_onnx.planner.request import Answer, Placed, Proposal, Request
+from mosaic_onnx.planner.merging import neighbours_joined
+from mosaic_onnx.planner.request import Answer, Proposal, Request
 
 
 def hca(table: CostTable, request: Request) -> Answer:
@@ -29,14 +30,7 @@ def joined(table: CostTable, proposal: Proposal) -> Proposal:
 
     A plan that thinks copies free is indifferent to such cuts; it would be unfair to charge it for them.
     """
-    slices: list[Placed] = []
-    for placed in proposal:
-        grown = Placed((*slices[-1].layers, *placed.layers), placed.state) if slices else placed
-        if slices and slices[-1].state == placed.state and fits(table, grown):
-            slices[-1] = grown
-        else:
-            slices.append(placed)
-    return tuple(slices)
+    return neighbours_joined(proposal, lambda grown: fits(table, grown))
 
 
 def without_copies(table: CostTable) -> CostTable:
