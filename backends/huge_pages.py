@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import mmap
 import sys
+from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -43,10 +44,10 @@ def on_huge_pages(weight_bytes: int) -> Iterator[None]:
         weight_bytes: of what is loaded in the block.
     """
     page_bytes = _huge_page_bytes() if weight_bytes >= LEAST_BYTES else 0
-    before = private_spans(_MAPS.read_text()) if page_bytes else []
+    before = private_spans(_maps()) if page_bytes else []
     yield
     if page_bytes:
-        for span in added(before, private_spans(_MAPS.read_text())):
+        for span in added(before, private_spans(_maps())):
             _collapse(span, page_bytes)
 
 
@@ -55,7 +56,7 @@ def private_spans(maps: str) -> list[Span]:
     found = []
     for line in maps.splitlines():
         addresses, rights, _, _, inode, *name = line.split(maxsplit=5)
-        if rights == "rw-p" and inode == "0" and (not name or name[0] == "[heap]"):
+        if rights == "rw-p" and inode == "0" and (not name or name[0].startswith(("[heap]", "[anon"))):
             start, end = (int(part, 16) for part in addresses.split("-"))
             found.append(Span(start, end))
     return found
@@ -63,20 +64,19 @@ def private_spans(maps: str) -> list[Span]:
 
 def added(before: Sequence[Span], after: Sequence[Span]) -> Iterator[Span]:
     """What is in ``after`` only; both ascending and without overlap."""
-    known = iter([*before, Span(sys.maxsize, sys.maxsize)])
-    next_known = next(known)
-    for start, end in after:
-        while next_known.end <= start:
-            next_known = next(known)
-        while next_known.start < end:
-            if start < next_known.start:
-                yield Span(start, next_known.start)
-            start = next_known.end
-            if start >= end:
-                break
-            next_known = next(known)
-        if start < end:
-            yield Span(start, end)
+    remaining = deque(before)
+    for span in after:
+        free = span.start
+        while remaining and remaining[0].start < span.end:
+            known = remaining[0]
+            if free < known.start:
+                yield Span(free, known.start)
+            free = max(free, known.end)
+            if known.end > span.end:
+                break  # it reaches into the next one
+            remaining.popleft()
+        if free < span.end:
+            yield Span(free, span.end)
 
 
 def full_blocks(span: Span, block_bytes: int, resident: NDArray[np.bool_]) -> Iterator[Span]:
@@ -92,6 +92,14 @@ def full_blocks(span: Span, block_bytes: int, resident: NDArray[np.bool_]) -> It
     edges = np.flatnonzero(full[1:] != full[:-1]).reshape(-1, 2)
     for first, last in edges.tolist():
         yield Span(span.start + first * block_bytes, span.start + last * block_bytes)
+
+
+def _maps() -> str:
+    """What the system tells of this process's memory; nothing where it keeps that to itself."""
+    try:
+        return _MAPS.read_text()
+    except OSError:
+        return ""
 
 
 def _huge_page_bytes() -> int:

@@ -10,10 +10,10 @@ import onnx
 
 from mosaic_onnx.backends.base import Absent, Array, Found, KernelTime, Memory, Runner, SliceModel
 from mosaic_onnx.backends.cores import pinned
-from mosaic_onnx.backends.openvino_maps import too_many_maps
 from mosaic_onnx.backends.openvino_claims import unsupported_node
 from mosaic_onnx.backends.openvino_compile import compile_slice, core, named_failure
 from mosaic_onnx.backends.openvino_kernels import kernels_of
+from mosaic_onnx.backends.openvino_maps import too_many_maps
 from mosaic_onnx.backends.openvino_options import read_options
 from mosaic_onnx.backends.openvino_quiet import openvino_module
 from mosaic_onnx.backends.openvino_runner import OpenvinoRunner

@@ -208,6 +208,7 @@ def _plan(seen: _Seen) -> Plan:
 
 
 def _asked(seen: _Seen) -> Plan:
+    """The planner's answer, without cuts inside one device."""
     return without_idle_cuts(seen.profile, seen.request, plan_profile(seen.profile, seen.request))
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
 from mosaic_onnx.devices import Device
 from mosaic_onnx.errors import InfeasibleError
 from mosaic_onnx.passes.learn import ALONE, IN_PLAN, learn
+from mosaic_onnx.passes.plan import plan_profile
 from mosaic_onnx.passes.refine import Refine, unmeasured
 from mosaic_onnx.passes.segments import Choice, SegmentsMeasured
 from mosaic_onnx.planner.request import Request
@@ -56,6 +58,38 @@ def test_a_plan_that_measures_as_predicted_is_kept_after_one_round() -> None:
     assert seen == [[(0, 0, "a"), (1, 1, "b")]]
     assert (refined.round_count, refined.is_settled) == (1, True)
     assert refined.plan.predicted.seconds == 2.0
+
+
+def noisy_parts() -> Profile:
+    """Device a takes 2 s for both layers; each of them alone once measured less than it takes."""
+    given = profile([[1.0, 9.0], [1.0, 9.0]])
+    parts = (Segment(0, 0, "a", 0.8), Segment(1, 1, "a", 0.8), Segment(0, 1, "a", 2.0))
+    return replace(given, segments=parts)
+
+
+def test_a_cut_inside_one_device_is_not_made_however_little_its_parts_were_measured_to_take() -> None:
+    given = noisy_parts()
+    assert len(plan_profile(given).slices) == 2
+    refined = measuring(1.0, 0.0, [], given)(given)
+    assert [one.layers for one in refined.plan.slices] == [(0, 1)]
+    assert refined.plan.predicted.seconds == 2.0
+    assert refined.plan.bound is not None
+    assert refined.plan.bound.value <= 2.0
+
+
+def test_a_cut_inside_one_device_stays_where_slices_are_asked_for() -> None:
+    given = noisy_parts()
+    refined = replace(measuring(1.0, 0.0, [], given), request=Request(min_slice_count=2))(given)
+    assert len(refined.plan.slices) == 2
+
+
+def test_a_cut_inside_one_device_stays_where_the_whole_does_not_fit() -> None:
+    given = noisy_parts()
+    layers = tuple(replace(one, parameter_bytes=60) for one in given.layers)
+    devices = (replace(given.devices[0], slice_memory_bytes=100), given.devices[1])
+    given = replace(given, layers=layers, devices=devices)
+    refined = measuring(1.0, 0.0, [], given)(given)
+    assert [one.layers for one in refined.plan.slices] == [(0,), (1,)]
 
 
 def test_the_prediction_is_what_was_measured() -> None:

@@ -1,0 +1,120 @@
+"""Which memory is put on huge pages: what a load added, whole blocks of it, as far as they are filled."""
+
+from __future__ import annotations
+
+import mmap
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mosaic_onnx.backends import huge_pages
+from mosaic_onnx.backends.huge_pages import LEAST_BYTES, Span, added, full_blocks, on_huge_pages, private_spans
+
+
+class _Unreadable:
+    """Reading it fails the test."""
+
+    def read_text(self) -> str:
+        raise AssertionError("read")
+
+
+UNREADABLE = _Unreadable()
+MAPS = """\
+00400000-00500000 r-xp 00000000 fe:00 1234 /usr/bin/python
+00600000-00700000 rw-p 00000000 fe:00 1234 /usr/bin/python
+01000000-02000000 rw-p 00000000 00:00 0 [heap]
+7f0000000000-7f0001000000 rw-p 00000000 00:00 0
+7f0001000000-7f0001800000 rw-p 00000000 00:00 0 [anon: a library]
+7f0002000000-7f0003000000 rw-s 00000000 00:00 0
+7f0004000000-7f0004800000 ---p 00000000 00:00 0
+7ffc00000000-7ffc00100000 rw-p 00000000 00:00 0 [stack]
+"""
+
+
+def test_only_writable_memory_of_no_file_counts() -> None:
+    named = Span(0x7F0001000000, 0x7F0001800000)
+    assert private_spans(MAPS) == [Span(0x1000000, 0x2000000), Span(0x7F0000000000, 0x7F0001000000), named]
+
+
+def spans(bounds: set[int]) -> list[Span]:
+    ordered = sorted(bounds)
+    return [Span(*pair) for pair in zip(ordered[::2], ordered[1::2], strict=False)]
+
+
+BOUNDS = st.sets(st.integers(0, 60), max_size=12)
+
+
+@given(BOUNDS, BOUNDS)
+def test_what_was_added_is_what_lies_in_the_later_spans_only(before: set[int], after: set[int]) -> None:
+    def addresses(found: list[Span]) -> set[int]:
+        return {address for start, end in found for address in range(start, end)}
+
+    found = list(added(spans(before), spans(after)))
+    assert addresses(found) == addresses(spans(after)) - addresses(spans(before))
+    assert sum(end - start for start, end in found) == len(addresses(found))
+
+
+def test_blocks_that_are_nearly_full_are_found_in_one_stretch() -> None:
+    resident = np.ones((5, 10), dtype=np.bool_)
+    resident[1, :2] = False  # four fifths
+    resident[3, 0] = False  # nine tenths
+    found = list(full_blocks(Span(1000, 1500), 100, resident.reshape(-1)))
+    assert found == [Span(1000, 1100), Span(1200, 1500)]
+
+
+def test_small_weights_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(huge_pages, "_MAPS", UNREADABLE)
+    with on_huge_pages(LEAST_BYTES - 1):
+        pass
+
+
+def test_a_system_whose_owner_forbids_them_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "enabled").write_text("always madvise [never]\n")
+    (tmp_path / "hpage_pmd_size").write_text("2097152\n")
+    monkeypatch.setattr(huge_pages, "_SETTINGS", tmp_path)
+    monkeypatch.setattr(huge_pages, "_MAPS", UNREADABLE)
+    with on_huge_pages(LEAST_BYTES):
+        pass
+
+
+def test_a_load_goes_on_where_the_system_tells_nothing_of_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(huge_pages, "_MAPS", Path("never there"))
+    with on_huge_pages(LEAST_BYTES):
+        loaded = bytearray(LEAST_BYTES)
+    assert not any(loaded)
+
+
+def test_a_failed_load_is_not_hidden() -> None:
+    with pytest.raises(RuntimeError, match="refused"), on_huge_pages(LEAST_BYTES):
+        raise RuntimeError("refused")
+
+
+def huge_bytes(held: mmap.mmap) -> int:
+    """Bytes of the mapping that lie on huge pages, as the kernel tells."""
+    address = np.frombuffer(held, dtype=np.uint8).ctypes.data
+    inside = 0
+    for line in Path("/proc/self/smaps").read_text().splitlines():
+        head = line.split()[0]
+        if "-" in head and not head.endswith(":"):
+            start, end = (int(part, 16) for part in head.split("-"))
+            inside = start <= address < end
+        elif inside and head == "AnonHugePages:":
+            return int(line.split()[1]) * 1024
+    return 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="huge pages are asked for on Linux only")
+def test_memory_that_is_filled_while_loading_keeps_its_contents_on_huge_pages() -> None:
+    size = 32 << 20
+    with on_huge_pages(size):
+        held = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        array = np.frombuffer(held, dtype=np.uint32)
+        array[:] = np.arange(size // 4, dtype=np.uint32)
+    assert np.array_equal(array, np.arange(size // 4, dtype=np.uint32))
+    if not huge_bytes(held):
+        pytest.skip("the system gives this process no huge pages (Linux before 6.1, or none free)")
+    assert huge_bytes(held) >= size // 2
