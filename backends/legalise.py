@@ -79,6 +79,8 @@ def legalise(model: onnx.ModelProto, operators: Collection[str]) -> onnx.ModelPr
     Returns:
         The model itself where no rule fits, else a changed copy.
     """
+    if not _has_any(model.graph.node, operators):
+        return model
     scope = _scope(model)
     if not _fits_any(model.graph.node, operators, scope):
         return model
@@ -133,6 +135,13 @@ def _replacement(node: onnx.NodeProto, operators: Collection[str], scope: Scope)
     if node.domain not in ("", "ai.onnx") or node.op_type not in operators:
         return None
     return RULES[node.op_type](node, scope)
+
+
+def _has_any(nodes: Iterable[onnx.NodeProto], operators: Collection[str]) -> bool:
+    """Whether a rule may fit at all; a large graph's scope takes seconds to write down."""
+    return bool(operators) and any(
+        node.op_type in operators or any(_has_any(body.node, operators) for body in _bodies(node)) for node in nodes
+    )
 
 
 def _fits_any(nodes: Iterable[onnx.NodeProto], operators: Collection[str], scope: Scope) -> bool:
