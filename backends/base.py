@@ -209,6 +209,14 @@ class Optimises(Protocol):
         """
 
 
+@runtime_checkable
+class OffersOptimisations(Protocol):
+    """A backend that can be told how far to optimise a slice; which is fastest is measured, slice by slice."""
+
+    def optimisations(self, device: Device) -> Mapping[str, Device]:
+        """The device told to optimise otherwise than it does, by a name for each; empty where the user said how far."""
+
+
 @dataclass(frozen=True)
 class LayerFacts:
     """What a cost model may know of a layer without running it.

@@ -104,6 +104,13 @@ class OnnxRuntime:
         options = read_options(device)
         return optimised(model, options, _label(model, device)) if options.is_cpu else None
 
+    def optimisations(self, device: Device) -> Mapping[str, Device]:
+        """The CPU device at the levels below ``all``; none for other providers, or where the user gave one."""
+        if "optimisation" in device.options or not read_options(device).is_cpu:
+            return {}
+        levels = ("extended", "basic", "disabled")
+        return {each: replace(device, options={**device.options, "optimisation": each}) for each in levels}
+
     def kernel_times(
         self, model: SliceModel, device: Device, inputs: Mapping[str, Array], budget_s: float
     ) -> tuple[KernelTime, ...]:

@@ -25,6 +25,7 @@ from mosaic_onnx.passes.deliver import (
     single_device_plan,
 )
 from mosaic_onnx.passes.estimate import cost_table
+from mosaic_onnx.passes.optimisation import PickOptimisation
 from mosaic_onnx.passes.profile import ProfileOptions, profile_model
 from mosaic_onnx.passes.refine import MeasureSlices, Refine, Refined, unmeasured
 from mosaic_onnx.passes.rehearse import Rehearse
@@ -101,7 +102,7 @@ def refine(prepared: Prepared, selection: Selection, recipe: Recipe, profile: Pr
 
 def _rehearsing(prepared: Prepared, selection: Selection, recipe: Recipe, profile: Profile) -> Rehearse:
     """Runs whole plans, their slices cut as they would be delivered."""
-    cut = _cutting(prepared, selection, profile)
+    cut = _cutting(prepared, selection, recipe, profile)
     return Rehearse(
         lambda plan: cut(plan)[1],
         selection.by_name,
@@ -259,14 +260,17 @@ def _candidates(
             note(f"{device.name} alone is left out: {next(iter(refused.values()))}")
         else:
             plans[device.name] = alone
-    cut = _cutting(prepared, selection, profile)
+    cut = _cutting(prepared, selection, recipe, profile)
     return tuple(Candidate(name, plan, cut) for name, plan in plans.items())
 
 
-def _cutting(prepared: Prepared, selection: Selection, profile: Profile) -> Callable[[Plan], tuple[Slices, Slices]]:
+def _cutting(
+    prepared: Prepared, selection: Selection, recipe: Recipe, profile: Profile
+) -> Callable[[Plan], tuple[Slices, Slices]]:
     """Cuts a plan's slices, portable and tuned; the model is indexed for the first plan."""
     model, folder = prepared.normalised.model, prepared.normalised.folder
-    tune = Tune(selection.by_name, selection.backends)
+    options, places = _profile_options(prepared, selection, recipe), (selection.by_name, selection.backends)
+    tune = Tune(*places, PickOptimisation(prepared.normalised, prepared.graph, *places, options))
     indexed: list[Extractor] = []
 
     def cut(plan: Plan) -> tuple[Slices, Slices]:

@@ -1,12 +1,13 @@
 """Pass: neighbouring slices of one device, cut from what its runtime makes of them together.
 
-A cut between two slices of the same device then costs no fusion and no change of layout. What comes out fits this
-machine only; the portable slices stay what they are.
+A cut between two slices of the same device then costs no fusion and no change of layout. A slice without such a
+neighbour is optimised as far as was measured to be fastest. What comes out fits this machine only; the portable slices
+stay what they are.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -17,7 +18,7 @@ from mosaic_onnx.devices import Device, device_of
 from mosaic_onnx.errors import BackendError
 from mosaic_onnx.graphs import node_keys, writes
 from mosaic_onnx.opening.tensors import weight_bytes
-from mosaic_onnx.plans import Plan
+from mosaic_onnx.plans import Plan, Slice
 from mosaic_onnx.rewriting.extracting import Extractor
 from mosaic_onnx.rewriting.optimised import cut_optimised
 
@@ -32,10 +33,13 @@ class Tune:
     Attributes:
         devices: by name.
         backends: by name.
+        pick: the device of a slice told to optimise otherwise (``passes.optimisation``), None where it is best as it
+            is; without it every slice is optimised as its device's options say.
     """
 
     devices: Mapping[str, Device]
     backends: Mapping[str, Backend]
+    pick: Callable[[Slice], Device | None] | None = None
 
     def __call__(
         self,
@@ -63,15 +67,37 @@ class Tune:
                 extractor = extractor or Extractor(uncut, folder)
                 cut = _cut(extractor, plan, first, last, backend, device)
                 tuned[first : last + 1] = cut or slices[first : last + 1]
+        for number in lone(plan):
+            tuned[number] = self._as_picked(plan.slices[number], slices[number])
         return tuple(tuned)
+
+    def _as_picked(self, placed: Slice, portable: SliceModel) -> SliceModel:
+        """The slice at the level of optimisation that was picked for it."""
+        if self.pick is None or weight_bytes(portable.model.graph) > MOST_BYTES:
+            return portable
+        device = self.pick(placed)
+        backend = None if device is None else self.backends.get(device.backend)
+        if device is None or not isinstance(backend, Optimises):
+            return portable
+        try:
+            return backend.optimise(portable, device) or portable
+        except BackendError:
+            return portable
 
 
 def runs(plan: Plan) -> Iterator[tuple[int, int]]:
     """First and last index of each stretch of at least two neighbouring slices in one state."""
+    return ((members[0], members[-1]) for members in _stretches(plan) if len(members) > 1)
+
+
+def lone(plan: Plan) -> Iterator[int]:
+    """Index of each slice whose neighbours are in other states."""
+    return (members[0] for members in _stretches(plan) if len(members) == 1)
+
+
+def _stretches(plan: Plan) -> Iterator[list[int]]:
     for _, group in groupby(range(len(plan.slices)), key=lambda number: plan.slices[number].state):
-        members = list(group)
-        if len(members) > 1:
-            yield members[0], members[-1]
+        yield list(group)
 
 
 def _cut(
