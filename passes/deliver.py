@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from mosaic_onnx.backends.base import Array, Backend, SliceModel
@@ -137,9 +137,12 @@ def contest(
     """
     effort = effort or Effort()
     failed: dict[str, str] = dict(refused or {})
+    twin = _twin(candidates)
     with ExitStack() as stack:
         running: dict[str, Executor] = {}
         for one in candidates:
+            if twin and one.name == PLAN:
+                continue
             try:
                 program = open_program(
                     one.tuned, one.plan, devices, backends, inputs=tuple(inputs), outputs=tuple(outputs)
@@ -153,11 +156,22 @@ def contest(
             raise BackendError(f"no plan runs: {'; '.join(failed.values())}", "see `mosaic-onnx devices`")
         calls = {name: (lambda program=program: program.run(inputs)) for name, program in running.items()}
         timings = measure_interleaved(calls, round_count=effort.round_count, budget_s=effort.budget_s)
-    return judged(timings, failed)
+    if twin in failed:
+        failed[PLAN] = failed[twin]
+    elif twin:
+        timings = replace(timings, seconds={PLAN: timings.seconds[twin], **timings.seconds})
+    return judged(timings, failed, twin)
 
 
-def judged(timings: Timings, failed: Mapping[str, str]) -> Contest:
-    """Who wins."""
+def _twin(candidates: Sequence[Candidate]) -> str:
+    """The single device that the plan is nothing else than: it runs once for both; empty where there is none."""
+    places = {one.name: [(each.layers, each.state) for each in one.plan.slices] for one in candidates}
+    plan = places.pop(PLAN, None)
+    return next((name for name, single in places.items() if single == plan), "")
+
+
+def judged(timings: Timings, failed: Mapping[str, str], twin: str = "") -> Contest:
+    """Who wins; ``twin`` names the single device that the plan is, where it is one."""
     singles = [name for name in timings.seconds if name != PLAN]
     if PLAN not in timings.seconds:
         best = min(singles, key=timings.median_s)
@@ -169,6 +183,8 @@ def judged(timings: Timings, failed: Mapping[str, str]) -> Contest:
     if ratio.high < 1:
         reason = f"{1 - ratio.value:.1%} faster than {best}, the best single device"
         return Contest(PLAN, reason, timings, ratio, failed)
+    if best == twin:
+        return Contest(best, f"the plan is {best} alone", timings, ratio, failed)
     if ratio.low <= 1:
         reason = f"the plan and {best} alone cannot be told apart ({ratio.low:.3f}–{ratio.high:.3f}): the simpler one"
         return Contest(best, reason, timings, ratio, failed)

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import onnx
 import pytest
 
-from mosaic_onnx.backends.base import SliceModel
+from mosaic_onnx.backends.base import Runner, SliceModel
+from mosaic_onnx.backends.onnxruntime import BACKEND as ORT
 from mosaic_onnx.devices import Device
 from mosaic_onnx.errors import BackendError
 from mosaic_onnx.interleaved import Timings
-from mosaic_onnx.passes.deliver import PLAN, Candidate, contest, contest_by_prediction, judged, single_device_plan
+from mosaic_onnx.passes.deliver import (
+    PLAN,
+    Candidate,
+    Effort,
+    contest,
+    contest_by_prediction,
+    judged,
+    single_device_plan,
+)
 from mosaic_onnx.passes.plan import plan_profile
 from mosaic_onnx.planner.request import Request
 from mosaic_onnx.plans import Plan, Predicted, Slice
@@ -61,6 +72,30 @@ def test_a_plan_that_cannot_run_gives_way() -> None:
     found = judged(timings(cpu=1.0), {PLAN: "slice 1 on npu: broken"})
     assert found.winner == "cpu"
     assert "slice 1 on npu: broken" in found.reason
+
+
+def test_a_plan_that_is_one_device_is_run_once_for_both() -> None:
+    model = onnx.parser.parse_model("""
+        <ir_version: 9, opset_import: ["" : 17]>
+        g (float[1] x) => (float[1] y) { y = Relu (x) }""")
+    one = SliceModel(model, None, ("x",), ("y",))
+    loaded: list[str] = []
+
+    class Counting:
+        def load(self, model: SliceModel, device: Device) -> Runner:
+            loaded.append(device.name)
+            return ORT.load(model, Device("cpu", backend="onnxruntime"))
+
+        def memory(self, device: Device) -> None:
+            return None
+
+    candidates = [Candidate(name, plan(1.0), lambda _: ((one,), (one,))) for name in (PLAN, "a")]
+    places: dict[str, Any] = {"counting": Counting()}
+    found = contest(candidates, {"a": Device("a", backend="counting")}, places, X, ["y"], Effort(round_count=3))
+    assert loaded == ["a"]
+    assert (found.winner, found.reason) == ("a", "the plan is a alone")
+    assert found.timings is not None
+    assert found.timings.seconds[PLAN] == found.timings.seconds["a"]
 
 
 def test_a_plan_without_rivals_is_delivered() -> None:
