@@ -1,8 +1,7 @@
 """Pass: how far its runtime should optimise a slice, by measurement.
 
-Optimising more is not always faster: transformers may run faster as they are written, since what a fusion saves is less
-than what the fused kernel loses. Every level that a backend offers is loaded beside the device's own and run in turn
-with it, on the tensors that the slice reads in the model.
+Optimising more is not always faster; some transformers run faster with less of it. Every level that a backend offers is
+loaded beside the device's own and run in turn with it, on the tensors that the slice reads in the model.
 """
 
 from __future__ import annotations
@@ -17,7 +16,6 @@ from mosaic_onnx.devices import Device, device_of
 from mosaic_onnx.errors import BackendError
 from mosaic_onnx.interleaved import measure_interleaved
 from mosaic_onnx.layers import LayerGraph
-from mosaic_onnx.measuring.ledger import Ledger
 from mosaic_onnx.measuring.opening import ProfileOptions, open_ledger, open_subject
 from mosaic_onnx.measuring.subject import Subject
 from mosaic_onnx.passes.normalise import Normalised
@@ -79,7 +77,7 @@ class PickOptimisation:
 
     def _recalled(self, backend: Backend, device: Device, offered: Mapping[str, Device], span: tuple[int, int]) -> str:
         """What the cache says, or what is measured now."""
-        ledger: Ledger = open_ledger(self._subject, device, None, self.options)
+        ledger = open_ledger(self._subject, device, None, self.options)
         digest = self._subject.digest(span)
         known = ledger.names("optimisation", digest)
         if known:
