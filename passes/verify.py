@@ -33,7 +33,7 @@ class Verifiable:
         folder: where its external data lies; None where there is none.
         slices: what it is cut into, in the plan's order.
         program: the slices, loaded.
-        tuned: what is delivered, where that is not the slices one by one (``passes.joint_optimise``); judged end to end.
+        tuned: what is delivered, where that is not the slices one by one (``joint_optimise``); judged end to end.
         devices: by name.
         inputs: the model's inputs.
     """
