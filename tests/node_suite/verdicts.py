@@ -49,8 +49,15 @@ def _inputs_file(case: Case, path: Path) -> Path | None:
     arrays = {name: value for name, value in case.inputs.items() if isinstance(value, np.ndarray)}
     if not arrays or len(arrays) < len(case.inputs):
         return None
-    np.savez(path, **{name: value.astype(str) if value.dtype == object else value for name, value in arrays.items()})
+    np.savez(path, **{name: _writable(value) for name, value in arrays.items()})
     return path
+
+
+def _writable(array: np.ndarray) -> np.ndarray:
+    """Return what a numpy file holds: strings as unicode, types that numpy lacks as their bit patterns."""
+    if array.dtype == object:
+        return array.astype(str)
+    return array if array.dtype.isbuiltin == 1 else array.view(f"u{array.dtype.itemsize}")
 
 
 def verdict(case: Case) -> str:

@@ -13,7 +13,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE)
+FLOATS = (TensorProto.FLOAT, TensorProto.DOUBLE)
+"""Half precision is left out: ONNX Runtime computes it in single precision and drops casts, not everywhere the same."""
 INTEGERS = (TensorProto.INT64, TensorProto.INT32)
 NUMBERS = (*FLOATS, *INTEGERS)
 MOST_ELEMENTS = 4096

@@ -12,7 +12,7 @@ from tests.fuzz.generator.control_flow import CONTROL_FLOW, grow
 from tests.fuzz.generator.operators import PLAIN
 
 _SHAPES = ((2, 3), (1, 2, 6, 6), (4,), (3, 4, 5), (1, 9), (), (2, 1, 4))
-_ELEMENTS = (TensorProto.FLOAT, TensorProto.FLOAT, TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16)
+_ELEMENTS = (TensorProto.FLOAT, TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.INT64)
 
 
 def random_model(seed: int, most_nodes: int = 25) -> onnx.ModelProto:

@@ -102,7 +102,7 @@ def where(b: Builder) -> bool:
 
 
 def clip(b: Builder) -> bool:
-    value = b.pick((TensorProto.FLOAT, TensorProto.DOUBLE))
+    value = b.pick(FLOATS)
     if value is None:
         return False
     low = b.constant(np.array(-1, dtype=np.float32 if value.element == TensorProto.FLOAT else np.float64))
@@ -120,7 +120,7 @@ def cast(b: Builder) -> bool:
 
 
 def reduce(b: Builder) -> bool:
-    value = b.pick((TensorProto.FLOAT, TensorProto.DOUBLE), range(1, 6))
+    value = b.pick(FLOATS, range(1, 6))
     if value is None:
         return False
     axes = sorted(b.draw.sample(range(len(value.shape)), b.draw.randint(1, len(value.shape))))
@@ -232,7 +232,7 @@ def gather(b: Builder) -> bool:
 
 
 def pad(b: Builder) -> bool:
-    value = b.pick((TensorProto.FLOAT, TensorProto.DOUBLE), range(1, 5), lambda each: each.element_count < 500)
+    value = b.pick(FLOATS, range(1, 5), lambda each: each.element_count < 500)
     if value is None:
         return False
     before = [b.draw.randint(0, 1) for _ in value.shape]
@@ -244,7 +244,7 @@ def pad(b: Builder) -> bool:
 
 def product(b: Builder) -> bool:
     """A matrix product with a weight, or of a matrix with its transpose."""
-    value = b.pick((TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16), range(2, 5))
+    value = b.pick(FLOATS, range(2, 5))
     if value is None:
         return False
     if b.draw.random() < 0.3 and len(value.shape) == 2:
@@ -252,7 +252,7 @@ def product(b: Builder) -> bool:
         b.add("MatMul", [value, turned], value.element, (value.shape[0], value.shape[0]))
         return True
     width = b.draw.choice([1, 4, 8])
-    if len(value.shape) == 2 and value.element != TensorProto.FLOAT16 and b.draw.random() < 0.5:
+    if len(value.shape) == 2 and b.draw.random() < 0.5:
         factors = [b.weight(value.element, (width, value.shape[1])), b.weight(value.element, (width,))]
         b.add("Gemm", [value, *factors], value.element, (value.shape[0], width), transB=1, alpha=0.5)
     else:
