@@ -50,7 +50,7 @@ def fuzz_graphs(minutes: float, first_seed: int) -> int:
 
 
 def fuzz_files(minutes: float, seed: int, names: list[str]) -> int:
-    """Change files until the time is over, shared equally by the targets; returns how many kinds of error there were."""
+    """Change files until the time is over, shared equally by the targets; returns how many kinds of error came up."""
     failed = 0
     for name in names:
         target, draw = targets()[name], random.Random(seed)
