@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from mosaic_onnx.backends.cores import can_pin, default_thread_count, parse_cores
+from mosaic_onnx.core.cpu_cores import can_pin, default_thread_count, parse_cores
 from mosaic_onnx.core.devices import Device, OptionValue
 from mosaic_onnx.core.errors import UsageError
 

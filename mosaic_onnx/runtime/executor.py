@@ -13,7 +13,7 @@ from typing import Protocol
 import numpy as np
 
 from mosaic_onnx.backends.base import Array, Backend, Memory, Runner, SliceModel
-from mosaic_onnx.backends.cores import parse_cores
+from mosaic_onnx.core.cpu_cores import parse_cores
 from mosaic_onnx.core.devices import Device, device_of
 from mosaic_onnx.core.errors import ModelError, UsageError
 from mosaic_onnx.core.plans import Plan
