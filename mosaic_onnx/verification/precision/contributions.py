@@ -21,7 +21,7 @@ from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.errors import failure_line
 from mosaic_onnx.core.graphs import writes
 from mosaic_onnx.core.layers import LayerGraph
-from mosaic_onnx.passes.normalise import Normalised
+from mosaic_onnx.loading.normalise import Normalised
 from mosaic_onnx.rewriting.extracting import Extractor
 from mosaic_onnx.verification.marks import find_marks
 from mosaic_onnx.verification.precision.disturbed import FLOATS, DisturbedModel

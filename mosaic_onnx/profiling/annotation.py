@@ -17,7 +17,7 @@ from mosaic_onnx.core.errors import BackendError
 from mosaic_onnx.core.graphs import FunctionKey, call_key, function_key, node_keys, subgraphs
 from mosaic_onnx.core.layer_facts import LayerFacts, layer_facts
 from mosaic_onnx.core.layers import LayerGraph
-from mosaic_onnx.passes.normalise import Normalised
+from mosaic_onnx.loading.normalise import Normalised
 from mosaic_onnx.profiling.measuring.meter import open_meter
 from mosaic_onnx.profiling.measuring.probing import compile_refusals
 from mosaic_onnx.profiling.progress import Progress, Ticker
