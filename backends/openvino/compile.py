@@ -17,6 +17,7 @@ from mosaic_onnx.backends.huge_pages import on_huge_pages
 from mosaic_onnx.backends.legalise import legalise
 from mosaic_onnx.backends.openvino.claims import slice_bounds, unsupported_slice
 from mosaic_onnx.backends.openvino.graph import input_ports, output_ports, wrong_arithmetic
+from mosaic_onnx.backends.openvino.kernels import RECORDING
 from mosaic_onnx.backends.openvino.maps import too_many_maps
 from mosaic_onnx.backends.openvino.options import OpenvinoOptions
 from mosaic_onnx.backends.openvino.quiet import openvino_module
@@ -73,7 +74,7 @@ def compile_slice(model: SliceModel, label: str, options: OpenvinoOptions, recor
         _refuse(label, wrong_arithmetic(read))
         inputs = input_ports(read, true_inputs(proto.graph), slice_bounds(proto.graph), label)
         outputs = output_ports(read, proto.graph.output, label)
-        configuration = options.configuration() | ({"PERF_COUNT": True} if recording else {})
+        configuration = options.configuration() | (RECORDING if recording else {})
         with on_huge_pages(weight_bytes(proto.graph)):
             compiled = core().compile_model(read, options.plugin, configuration)
         return Compiled(compiled, inputs, outputs)

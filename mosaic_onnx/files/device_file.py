@@ -17,7 +17,6 @@ from mosaic_onnx.files.atomic import refuse_to_replace, write_atomically
 from mosaic_onnx.files.strict_json import ByteCount, FileModel, Name, NonNegative, read, validated
 
 SCHEMA = "mosaic-onnx/devices/1"
-OptionTree = dict[str, "OptionValue | list[OptionValue] | OptionTree"]
 
 
 class _Level(FileModel):
