@@ -149,7 +149,7 @@ STAGES = (
     Stage(
         "all downward-closed sets", "throughput", ((ROOM + "throughput.pipeline._Search.through_all_ideals", never),)
     ),
-    Stage("sets near the cuts", "throughput", ((ROOM + "throughput.pipeline._Search.near_the_cuts", none),)),
+    Stage("ideals near the cuts", "throughput", ((ROOM + "throughput.pipeline._Search.near_the_cuts", none),)),
 )
 
 
