@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 
 from mosaic_onnx.backends.cores import can_pin, default_thread_count, parse_cores, why_not_cores, why_not_threads
-from mosaic_onnx.backends.onnxruntime.known import known
+from mosaic_onnx.backends.onnxruntime.provider_facts import facts_of
 from mosaic_onnx.backends.option_model import OptionRule, harmless, rules_of
 from mosaic_onnx.core.devices import Device, OptionValue
 from mosaic_onnx.core.errors import UsageError
@@ -80,7 +80,7 @@ _HARMLESS_ENTRIES = (
 
 def option_rules(provider: str) -> tuple[OptionRule, ...]:
     """Every option of a device of the provider, and whether a bundle may set it."""
-    tables = {"provider_options": known(provider).harmless_options, "session_entries": _HARMLESS_ENTRIES}
+    tables = {"provider_options": facts_of(provider).harmless_options, "session_entries": _HARMLESS_ENTRIES}
     return rules_of(OrtOptions, tables)
 
 

@@ -15,7 +15,7 @@ _PRECISIONS = ("f32", "bf16", "f16")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options:
+class OpenvinoOptions:
     """An OpenVINO device's options; a bundle may set those that are declared harmless.
 
     Attributes:
@@ -54,13 +54,13 @@ _HARMLESS_PROPERTIES = (
 
 def option_rules() -> tuple[OptionRule, ...]:
     """Every option, and whether a bundle may set it; the precision is the device's own field."""
-    return rules_of(Options, {"properties": _HARMLESS_PROPERTIES}, leave_out=("precision",))
+    return rules_of(OpenvinoOptions, {"properties": _HARMLESS_PROPERTIES}, leave_out=("precision",))
 
 
 _KNOWN = tuple(rule.key for rule in option_rules() if "." not in rule.key)
 
 
-def read_options(device: Device) -> Options:
+def read_options(device: Device) -> OpenvinoOptions:
     """The device's options.
 
     Raises:
@@ -77,9 +77,9 @@ def read_options(device: Device) -> Options:
             f"device {device.name}: OpenVINO cannot compute in {device.precision!r}", f"can: {', '.join(_PRECISIONS)}"
         )
     cores = _cores(device)
-    return Options(
+    return OpenvinoOptions(
         precision=device.precision,
-        plugin=str(device.options.get("plugin", Options.plugin)),
+        plugin=str(device.options.get("plugin", OpenvinoOptions.plugin)),
         threads=int(device.options.get("threads", 1 if cores else default_thread_count())),
         cores=cores,
         properties={

@@ -17,9 +17,9 @@ from pathlib import Path
 import pytest
 
 from mosaic_onnx import api
-from mosaic_onnx.backends.base import DeclaresOptions, Found
+from mosaic_onnx.backends.base import DeclaresOptions, FoundDevices
 from mosaic_onnx.backends.onnxruntime.backend import OnnxRuntime
-from mosaic_onnx.backends.onnxruntime.known import KNOWN, PLUGIN_DEVICES
+from mosaic_onnx.backends.onnxruntime.provider_facts import PLUGIN_DEVICES, PROVIDER_FACTS
 from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.errors import UsageError
 from mosaic_onnx.discovery.binding import bind_devices, refused_options
@@ -38,7 +38,7 @@ def attacks() -> Iterator[tuple[Device, str]]:
         assert isinstance(backend, DeclaresOptions)
         kinds = [Device("other", backend=name)]
         if name == "onnxruntime":
-            kinds += [Device("other", backend=name, options={"provider": provider}) for provider in KNOWN]
+            kinds += [Device("other", backend=name, options={"provider": provider}) for provider in PROVIDER_FACTS]
             kinds += [replace(device, name="other") for device in PLUGIN_DEVICES]
         for kind in kinds:
             for rule in backend.option_rules(kind):
@@ -85,7 +85,7 @@ def test_no_option_of_any_backend_takes_a_path_from_a_bundle(opened: Bundle, dev
 
 def test_every_backend_and_provider_is_attacked() -> None:
     assert {device.backend for device, _ in ATTACKS} == set(backends())
-    assert {device.options.get("provider") for device, _ in ATTACKS} >= set(KNOWN)
+    assert {device.options.get("provider") for device, _ in ATTACKS} >= set(PROVIDER_FACTS)
     assert {key for _, key in ATTACKS} >= {"library", "package", "provider_options.new_option", "properties.new_option"}
 
 
@@ -203,8 +203,8 @@ def test_a_device_that_the_user_names_takes_the_place_of_the_bundles(sound: Path
 class WithNpu(OnnxRuntime):
     """ONNX Runtime on a machine that has the NPU."""
 
-    def find(self) -> Found:
-        return Found(devices=(PLUGIN_DEVICES[0],))
+    def find(self) -> FoundDevices:
+        return FoundDevices(devices=(PLUGIN_DEVICES[0],))
 
 
 @pytest.mark.parametrize("value", ["/tmp/evil.so", "package:another_function"])

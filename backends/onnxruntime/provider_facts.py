@@ -15,7 +15,7 @@ CUDA = "CUDAExecutionProvider"
 
 
 @dataclass(frozen=True)
-class Known:
+class ProviderFacts:
     """One provider.
 
     Attributes:
@@ -37,8 +37,8 @@ class Known:
     harmless_options: tuple[str, ...] = ()
 
 
-KNOWN: Mapping[str, Known] = {
-    QNN: Known(
+PROVIDER_FACTS: Mapping[str, ProviderFacts] = {
+    QNN: ProviderFacts(
         rewritten=("Dropout", "Mean"),
         claims=QNN_CLAIMS,
         keeps_first_options=True,
@@ -49,13 +49,13 @@ KNOWN: Mapping[str, Known] = {
             *("enable_htp_fp16_precision", "offload_graph_io_quantization", "qnn_context_priority"),
         ),
     ),
-    WEBGPU: Known(
+    WEBGPU: ProviderFacts(
         rewritten=("Sum", "Mean", "Dropout", "LRN", "LogSoftmax", "IsNaN", "Sign", "Softmax"),
         claims=WEBGPU_CLAIMS,
         takes_turns=True,
         harmless_options=("preferredLayout", "powerPreference", "enableGraphCapture", "enableInt64", "validationMode"),
     ),
-    CUDA: Known(
+    CUDA: ProviderFacts(
         harmless_options=(
             *("device_id", "use_tf32", "gpu_mem_limit", "arena_extend_strategy", "cudnn_conv_algo_search"),
             *("cudnn_conv_use_max_workspace", "do_copy_in_default_stream", "prefer_nhwc"),
@@ -64,9 +64,9 @@ KNOWN: Mapping[str, Known] = {
 }
 
 
-def known(provider: str) -> Known:
+def facts_of(provider: str) -> ProviderFacts:
     """What is known of a provider; nothing special of one that is not listed."""
-    return KNOWN.get(provider, Known())
+    return PROVIDER_FACTS.get(provider, ProviderFacts())
 
 
 PLUGIN_DEVICES: tuple[Device, ...] = (
