@@ -1,7 +1,5 @@
 """The scenario's TOML form (``mosaic-onnx/scenario/1``), read strictly."""
 
-# ruff: noqa: RUF012 (pydantic gives every object its own copy of a mutable default)
-
 from __future__ import annotations
 
 import os

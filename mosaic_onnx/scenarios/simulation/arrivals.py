@@ -31,8 +31,7 @@ def request_counts(scenario: Scenario) -> tuple[int, ...]:
     """[G] requests of each group: those of the time in which the slowest group makes ``FEWEST_REQUESTS``."""
     span_s = FEWEST_REQUESTS * max(group.period_s for group in scenario.groups)
     return tuple(
-        max(FEWEST_REQUESTS, min(MOST_REQUESTS, math.ceil(span_s / group.period_s - 1e-9)))
-        for group in scenario.groups
+        max(FEWEST_REQUESTS, min(MOST_REQUESTS, math.ceil(span_s / group.period_s - 1e-9))) for group in scenario.groups
     )
 
 

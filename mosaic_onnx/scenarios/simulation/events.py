@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from heapq import heappop, heappush
+from itertools import pairwise
 from typing import NamedTuple
 
 from mosaic_onnx.scenarios.instance import Instance
@@ -168,7 +169,7 @@ class _Simulation:
     def _result(self) -> Run:
         completion = [INF if dropped else finish for dropped, finish in zip(self.dropped, self.finish_s, strict=True)]
         bounds = [*self.first, len(completion)]
-        by_model = tuple(tuple(completion[a:b]) for a, b in zip(bounds, bounds[1:], strict=False))
+        by_model = tuple(tuple(completion[a:b]) for a, b in pairwise(bounds))
         return Run(self.arrivals, by_model, tuple(self.busy_s), tuple(self.spans))
 
     def _push(self, time: float, kind: int, one: int, two: int) -> None:

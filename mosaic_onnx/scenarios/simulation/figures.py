@@ -33,7 +33,8 @@ class GroupFigures:
 def group_latencies(run: Run, instance: Instance, group: int) -> np.ndarray:
     """[models of the group, F] seconds from arrival to completion; inf for dropped frames."""
     arrival = np.array(run.arrivals.arrival_s[group])
-    return np.array([run.completion_s[model] for model in instance.models_of_group[group]]) - arrival
+    latency: np.ndarray = np.array([run.completion_s[model] for model in instance.models_of_group[group]]) - arrival
+    return latency
 
 
 def group_figures(run: Run, instance: Instance) -> tuple[GroupFigures, ...]:

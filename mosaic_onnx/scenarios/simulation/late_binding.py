@@ -7,22 +7,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from mosaic_onnx.costs import CostTable
 from mosaic_onnx.errors import InfeasibleError
-from mosaic_onnx.planner.memory import check_memory
-from mosaic_onnx.planner.request import Placed, Proposal
-from mosaic_onnx.planner.simulate import slice_cost
+from mosaic_onnx.planner.request import Proposal
+from mosaic_onnx.scenarios.configurations import Option, unit_options
 from mosaic_onnx.scenarios.instance import Instance
 from mosaic_onnx.scenarios.schedule import Schedule
 
 if TYPE_CHECKING:
     from mosaic_onnx.scenarios.simulation.events import _Running
-
-
-class Option(NamedTuple):
-    """A way to run a slice."""
-
-    state: int
-    unit: int
-    seconds: float
 
 
 def copy_seconds(table: CostTable, tensor: int, source: int, destination: int) -> float:
@@ -43,22 +34,6 @@ def copy_seconds(table: CostTable, tensor: int, source: int, destination: int) -
         return float(table.direct_s[source, destination][tensor])
     out = rows.to_host_s[tensor][source] if source >= 0 else 0.0
     return out + (rows.from_host_s[tensor][destination] if destination >= 0 else 0.0)
-
-
-def options(table: CostTable, layers: tuple[int, ...], unit_of_state: Sequence[int]) -> tuple[Option, ...]:
-    """The fastest state of each unit that can run a slice, in the order of the units; empty where none can."""
-    best: dict[int, Option] = {}
-    for state, unit in enumerate(unit_of_state):
-        if any(table.rows.layer_s[layer][state] == float("inf") for layer in layers):
-            continue
-        try:
-            check_memory(table, (Placed(layers, state),))
-        except InfeasibleError:
-            continue
-        seconds = slice_cost(table, Placed(layers, state)).seconds
-        if unit not in best or seconds < best[unit].seconds:
-            best[unit] = Option(state, unit, seconds)
-    return tuple(best[unit] for unit in sorted(best))
 
 
 class _Model(NamedTuple):
@@ -156,5 +131,5 @@ def _model(table: CostTable, proposal: Proposal, unit_of_state: Sequence[int]) -
         reads.append(tuple((tensor, maker) for tensor, maker in makers.items() if maker != k))
         made = (t for layer in placed.layers for t in table.layer_outputs[layer])
         outputs.append(tuple(tensor for tensor in made if table.rows.is_output[tensor]))
-    ways = tuple(options(table, placed.layers, unit_of_state) for placed in proposal)
+    ways = tuple(unit_options(table, placed.layers, unit_of_state) for placed in proposal)
     return _Model(table, ways, tuple(reads), tuple(outputs))

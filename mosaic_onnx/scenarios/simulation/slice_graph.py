@@ -13,6 +13,7 @@ from mosaic_onnx.costs import CostTable
 from mosaic_onnx.planner.movements import HOST_MEMORY, Movements, movements
 from mosaic_onnx.planner.request import Proposal
 from mosaic_onnx.planner.simulate import check, slice_cost
+from mosaic_onnx.scenarios.feasibility import check_joint_memory
 from mosaic_onnx.scenarios.instance import Instance
 from mosaic_onnx.scenarios.schedule import Schedule
 
@@ -74,8 +75,9 @@ def slice_graphs(instance: Instance, schedule: Schedule) -> tuple[SliceGraph, ..
     """[M] what a frame of each model has to do.
 
     Raises:
-        InfeasibleError: some model's slices cannot run (see ``planner.simulate``).
+        InfeasibleError: some model's slices cannot run (see ``planner.simulate``), or memory does not hold all.
     """
+    check_joint_memory(instance, schedule.proposals)
     return tuple(
         slice_graph(model.table, proposal, instance.unit_of_state, late_binding=schedule.late_binding)
         for model, proposal in zip(instance.models, schedule.proposals, strict=True)
