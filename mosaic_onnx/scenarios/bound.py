@@ -17,7 +17,7 @@ import numpy as np
 from scipy.optimize import linprog
 from scipy.sparse import coo_array
 
-from mosaic_onnx.costs import CostTable, Floats
+from mosaic_onnx.core.costs import CostTable, Floats
 from mosaic_onnx.scenarios.instance import Instance
 from mosaic_onnx.scenarios.simulation.arrivals import request_counts
 from mosaic_onnx.scenarios.simulation.score import SATISFIED_SCORE, STEEPNESS_PER_MS

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from mosaic_onnx.costs import CostTable
-from mosaic_onnx.errors import InfeasibleError
-from mosaic_onnx.planner.memory import check_memory
-from mosaic_onnx.planner.request import Placed
-from mosaic_onnx.planner.simulate import slice_cost
+from mosaic_onnx.core.costs import CostTable
+from mosaic_onnx.core.errors import InfeasibleError
+from mosaic_onnx.planner.core.memory import check_memory
+from mosaic_onnx.planner.core.request import Placed
+from mosaic_onnx.planner.core.simulate import slice_cost
 
 
 class Option(NamedTuple):

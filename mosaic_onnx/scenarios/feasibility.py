@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mosaic_onnx.errors import InfeasibleError
-from mosaic_onnx.planner.memory import slice_memory
-from mosaic_onnx.planner.request import Proposal
+from mosaic_onnx.core.errors import InfeasibleError
+from mosaic_onnx.planner.core.memory import slice_memory
+from mosaic_onnx.planner.core.request import Proposal
 from mosaic_onnx.scenarios.instance import Instance
 
 INF = float("inf")

@@ -10,9 +10,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from mosaic_onnx.errors import ModelError
+from mosaic_onnx.core.errors import ModelError
+from mosaic_onnx.files.strict_json import FileModel, Name, NonNegative, read, validated
 from mosaic_onnx.scenarios.scenario import Group, ModelEntry, Scenario
-from mosaic_onnx.strict_json import FileModel, Name, NonNegative, read, validated
 
 SCHEMA = "mosaic-onnx/scenario/1"
 _MODEL_SUFFIXES = (".profile.json", ".json", ".onnx")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from mosaic_onnx.planner.request import Proposal
+from mosaic_onnx.planner.core.request import Proposal
 
 Policy = Literal["priority", "fifo", "edf", "least-slack"]
 """Which of the slices that are ready a free device runs.

@@ -1,10 +1,10 @@
-"""A Band-like baseline (MobiSys 2022): slices by what devices support, placed and ordered on line, least slack first."""
+"""A Band-like baseline (MobiSys 2022): slices by device support, placed on line, least slack first."""
 
 from __future__ import annotations
 
-from mosaic_onnx.costs import CostTable
-from mosaic_onnx.errors import InfeasibleError
-from mosaic_onnx.planner.request import Placed, Proposal
+from mosaic_onnx.core.costs import CostTable
+from mosaic_onnx.core.errors import InfeasibleError
+from mosaic_onnx.planner.core.request import Placed, Proposal
 from mosaic_onnx.scenarios.configurations import unit_options
 from mosaic_onnx.scenarios.instance import Instance
 from mosaic_onnx.scenarios.schedule import Schedule

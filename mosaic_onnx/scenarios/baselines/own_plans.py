@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mosaic_onnx.planner.request import Proposal, Request
+from mosaic_onnx.planner.core.request import Proposal, Request
 from mosaic_onnx.planner.solve import solve
 from mosaic_onnx.scenarios.instance import Instance
 from mosaic_onnx.scenarios.schedule import Schedule

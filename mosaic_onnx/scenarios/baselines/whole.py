@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from mosaic_onnx.costs import CostTable
-from mosaic_onnx.errors import InfeasibleError
-from mosaic_onnx.planner.request import Proposal, Request
-from mosaic_onnx.planner.simulate import simulate
+from mosaic_onnx.core.costs import CostTable
+from mosaic_onnx.core.errors import InfeasibleError
+from mosaic_onnx.planner.core.request import Proposal, Request
+from mosaic_onnx.planner.core.simulate import simulate
 from mosaic_onnx.planner.solve import solve
 from mosaic_onnx.scenarios.instance import Instance
 from mosaic_onnx.scenarios.schedule import Schedule

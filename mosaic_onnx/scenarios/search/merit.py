@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from mosaic_onnx.errors import InfeasibleError
+from mosaic_onnx.core.errors import InfeasibleError
 from mosaic_onnx.scenarios.bound import needed_scores
 from mosaic_onnx.scenarios.instance import Instance
 from mosaic_onnx.scenarios.schedule import Schedule

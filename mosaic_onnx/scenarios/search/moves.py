@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from mosaic_onnx.errors import InfeasibleError
-from mosaic_onnx.planner.request import Placed, Proposal
+from mosaic_onnx.core.errors import InfeasibleError
+from mosaic_onnx.planner.core.request import Placed, Proposal
 from mosaic_onnx.scenarios.schedule import Schedule
 from mosaic_onnx.scenarios.search.repair import Repair, fit_memory, in_order
 

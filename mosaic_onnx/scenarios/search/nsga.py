@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from mosaic_onnx.costs import Floats, Ints
-from mosaic_onnx.errors import UsageError
+from mosaic_onnx.core.costs import Floats, Ints
+from mosaic_onnx.core.errors import UsageError
 
 Cross = Callable[[Ints, Ints, np.random.Generator], tuple[Ints, Ints]]
 Mutate = Callable[[Ints, np.random.Generator], Ints]

@@ -10,7 +10,7 @@ from multiprocessing import get_context
 from types import TracebackType
 from typing import Any, Protocol, Self
 
-from mosaic_onnx.errors import BackendError, UsageError
+from mosaic_onnx.core.errors import BackendError, UsageError
 from mosaic_onnx.scenarios.instance import Instance
 from mosaic_onnx.scenarios.search.merit import Question, Reply, evaluate
 

@@ -12,10 +12,10 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from heapq import heapify, heappop, heappush
 
-from mosaic_onnx.costs import Ints
-from mosaic_onnx.errors import InfeasibleError
-from mosaic_onnx.planner.memory import slice_memory
-from mosaic_onnx.planner.request import Placed, Proposal
+from mosaic_onnx.core.costs import Ints
+from mosaic_onnx.core.errors import InfeasibleError
+from mosaic_onnx.planner.core.memory import slice_memory
+from mosaic_onnx.planner.core.request import Placed, Proposal
 from mosaic_onnx.scenarios.configurations import Option, device_options
 from mosaic_onnx.scenarios.feasibility import device_bytes
 from mosaic_onnx.scenarios.instance import Instance

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from mosaic_onnx.costs import Floats, Ints
-from mosaic_onnx.errors import InfeasibleError
+from mosaic_onnx.core.costs import Floats, Ints
+from mosaic_onnx.core.errors import InfeasibleError
 from mosaic_onnx.scenarios.bound import MultiplierBound
 from mosaic_onnx.scenarios.instance import Instance
 from mosaic_onnx.scenarios.schedule import Schedule
@@ -135,9 +135,7 @@ class Search:
         schedules: dict[Schedule, None] = dict.fromkeys(baselines.values())
         own = [baselines[name].proposals for name in ("best-mapping", "mosaic-each", "npu-only") if name in baselines]
         spreads = whole_spreads(repair)
-        residual = [
-            plans for proposals in (*own, *spreads[:2]) for plans in residual_plans(repair, Schedule(proposals, ()))
-        ]
+        residual = [plan for proposals in (*own, *spreads[:2]) for plan in residual_plans(repair, proposals)]
         for proposals in (*own, *spreads, *residual):
             schedules.update(dict.fromkeys(with_orders(self.instance, proposals)))
         if not schedules:

@@ -8,10 +8,10 @@ from itertools import islice, product
 
 import numpy as np
 
-from mosaic_onnx.costs import CostTable, Floats
-from mosaic_onnx.errors import InfeasibleError
-from mosaic_onnx.planner.request import Placed, Proposal, Request
-from mosaic_onnx.planner.simulate import slice_cost
+from mosaic_onnx.core.costs import CostTable, Floats
+from mosaic_onnx.core.errors import InfeasibleError
+from mosaic_onnx.planner.core.request import Placed, Proposal, Request
+from mosaic_onnx.planner.core.simulate import slice_cost
 from mosaic_onnx.planner.solve import solve
 from mosaic_onnx.scenarios.baselines import BASELINES
 from mosaic_onnx.scenarios.instance import Instance

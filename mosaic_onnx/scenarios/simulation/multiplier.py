@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from math import sqrt
 
-from mosaic_onnx.errors import InfeasibleError
+from mosaic_onnx.core.errors import InfeasibleError
 from mosaic_onnx.scenarios.instance import Instance
 from mosaic_onnx.scenarios.schedule import Schedule
 from mosaic_onnx.scenarios.simulation.arrivals import periodic_arrivals

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from mosaic_onnx.costs import CostTable
-from mosaic_onnx.planner.movements import HOST_MEMORY, Movements, movements
-from mosaic_onnx.planner.request import Proposal
-from mosaic_onnx.planner.simulate import check, slice_cost
+from mosaic_onnx.core.costs import CostTable
+from mosaic_onnx.planner.core.request import Proposal
+from mosaic_onnx.planner.core.simulate import check, slice_cost
+from mosaic_onnx.planner.core.transfers import HOST_MEMORY, Movements, movements
 from mosaic_onnx.scenarios.feasibility import check_joint_memory
 from mosaic_onnx.scenarios.instance import Instance
 from mosaic_onnx.scenarios.schedule import Schedule
