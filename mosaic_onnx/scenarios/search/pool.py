@@ -15,6 +15,7 @@ from mosaic_onnx.scenarios.instance import Instance
 from mosaic_onnx.scenarios.search.merit import Question, Reply, evaluate
 
 _CHUNKS_PER_WORKER = 2
+_MOST_REMEMBERED = 100_000
 
 
 class Pool(Protocol):
@@ -41,6 +42,31 @@ class SerialPool:
     def answers(self, questions: Sequence[Question]) -> list[Reply]:
         """The answers, in the order of the questions."""
         return [evaluate(self._instance, question) for question in questions]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        return None
+
+
+class RememberingPool:
+    """Asks another pool what has not been asked before; small scenarios have few different schedules."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self._known: dict[Question, Reply] = {}
+
+    def answers(self, questions: Sequence[Question]) -> list[Reply]:
+        """The answers, in the order of the questions."""
+        new = list(dict.fromkeys(question for question in questions if question not in self._known))
+        if len(self._known) > _MOST_REMEMBERED:
+            self._known.clear()
+            new = list(dict.fromkeys(questions))
+        self._known.update(zip(new, self._pool.answers(new), strict=True))
+        return [self._known[question] for question in questions]
 
     def __enter__(self) -> Self:
         return self
