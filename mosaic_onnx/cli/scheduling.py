@@ -15,6 +15,8 @@ from mosaic_onnx.cli.parse import split_words
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from mosaic_onnx.core.constraints import Constraints
+    from mosaic_onnx.planner.core.request import Request
     from mosaic_onnx.scenarios.instance import Instance
     from mosaic_onnx.scenarios.solve import Scheduled
 
@@ -93,6 +95,44 @@ def schedule(
     voice.show(*_tables(instance, scheduled))
     voice.result(f"period multiplier {scheduled.multiplier:.4g} (no schedule below {scheduled.bound.value:.4g})")
     fields = schedule_to_fields(instance, scheduled)
+    voice.emit(str(fields.pop("schema")), fields)
+
+
+def plan_jointly(
+    voice: Voice,
+    profile_files: list[Path],
+    request: Request,
+    constraints: Constraints,
+    output: Path | None,
+    *,
+    sum_latency: bool,
+    pareto: bool,
+) -> None:
+    """Plan several profiles together, and print or write the plan.
+
+    Raises:
+        UsageError: the whole front is asked for.
+    """
+    from mosaic_onnx.cli.tables import milliseconds, plan_line, plan_table
+    from mosaic_onnx.core.errors import UsageError
+    from mosaic_onnx.files.atomic import write_atomically
+    from mosaic_onnx.files.profile_file import read_profile
+    from mosaic_onnx.files.strict_json import dump_lines
+    from mosaic_onnx.scenarios.joint.plan import joint_plan_to_fields
+    from mosaic_onnx.scenarios.joint.plan import plan_jointly as plan_together
+
+    if pareto:
+        raise UsageError("--pareto takes one profile", "leave it out, or plan each profile alone")
+    profiles = [read_profile(path) for path in profile_files]
+    names = [one.model_name or path.name for one, path in zip(profiles, profile_files, strict=True)]
+    joint = plan_together(profiles, names, request, constraints, sum_latency=sum_latency)
+    fields = joint_plan_to_fields(joint)
+    voice.show(plan_table(joint.merged.profile, joint.plan))
+    if output is not None:
+        write_atomically(output, dump_lines(fields).encode())
+    for name, latency_s in zip(joint.merged.names, joint.latencies_s, strict=True):
+        voice.note(f"{name}: {milliseconds(latency_s)}")
+    voice.result(plan_line(joint.plan))
     voice.emit(str(fields.pop("schema")), fields)
 
 
