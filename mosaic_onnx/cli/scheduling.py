@@ -72,7 +72,7 @@ def schedule(
     """Plan many models with periods and deadlines on one machine: the least period multiplier that holds."""
     from mosaic_onnx import api
     from mosaic_onnx.scenarios.schedule_file import schedule_to_fields
-    from mosaic_onnx.scenarios.search.rounds import SearchOptions
+    from mosaic_onnx.scenarios.search.genetic import SearchOptions
     from mosaic_onnx.scenarios.solve import SchedulingOptions
 
     voice = Voice(json=as_json, quiet=quiet, verbose=verbose)

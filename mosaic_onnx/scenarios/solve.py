@@ -12,10 +12,10 @@ from mosaic_onnx.scenarios.bound import MultiplierBound, multiplier_bound
 from mosaic_onnx.scenarios.instance import Instance
 from mosaic_onnx.scenarios.schedule import Schedule
 from mosaic_onnx.scenarios.search.checkpoint import read_state, write_state
-from mosaic_onnx.scenarios.search.pool import Pool, ProcessPool, RayPool, RememberingPool
-from mosaic_onnx.scenarios.search.rounds import Search, SearchOptions, SearchState
+from mosaic_onnx.scenarios.search.genetic import Search, SearchOptions, SearchState
+from mosaic_onnx.scenarios.search.pool import CachingPool, Pool, ProcessPool, RayPool
 from mosaic_onnx.scenarios.simulation.figures import GroupFigures, group_figures
-from mosaic_onnx.scenarios.simulation.multiplier import Judge
+from mosaic_onnx.scenarios.simulation.multiplier import ScheduleEvaluator
 from mosaic_onnx.scenarios.simulation.score import score
 
 OURS = "ours"
@@ -91,10 +91,10 @@ def schedule_instance(
     seed = options.search.seed
     if options.scheduler != OURS:
         schedule = BASELINES[options.scheduler](instance)
-        return _told(instance, options.scheduler, seed, schedule, bound)
+        return _with_figures(instance, options.scheduler, seed, schedule, bound)
     state = _search(instance, bound, options, note)
-    told = _told(instance, OURS, seed, state.best.schedule, bound, state.best.multiplier)
-    return Scheduled(**vars(told) | {"baselines": state.baselines, "rounds": state.round})
+    scheduled = _with_figures(instance, OURS, seed, state.best.schedule, bound, state.best.multiplier)
+    return Scheduled(**vars(scheduled) | {"baselines": state.baselines, "rounds": state.round})
 
 
 def _search(
@@ -108,7 +108,7 @@ def _search(
             write_state(path, instance, seed, state)
 
     with _pool(instance, options) as pool:
-        search = Search(instance, bound, RememberingPool(pool), options.search, note, keep)
+        search = Search(instance, bound, CachingPool(pool), options.search, note, keep)
         return search.run(before)
 
 
@@ -118,7 +118,7 @@ def _pool(instance: Instance, options: SchedulingOptions) -> Pool:
     return ProcessPool(instance, options.worker_count)
 
 
-def _told(
+def _with_figures(
     instance: Instance,
     scheduler: str,
     seed: int,
@@ -127,9 +127,9 @@ def _told(
     multiplier: float | None = None,
 ) -> Scheduled:
     """The schedule with its figures at its least multiplier."""
-    judge = Judge(instance, schedule, seed)
-    least = judge.least_multiplier(bound.value) if multiplier is None else multiplier
-    run = judge.run(least)
+    evaluator = ScheduleEvaluator(instance, schedule, seed)
+    least = evaluator.least_multiplier(bound.value) if multiplier is None else multiplier
+    run = evaluator.run(least)
     return Scheduled(
         scheduler=scheduler,
         seed=seed,

@@ -17,8 +17,8 @@ from mosaic_onnx.files.strict_json import FileModel, Index, Name, NonNegative, d
 from mosaic_onnx.planner.core.request import Placed
 from mosaic_onnx.scenarios.instance import Instance
 from mosaic_onnx.scenarios.schedule import Policy, Schedule
-from mosaic_onnx.scenarios.search.climb import Found
-from mosaic_onnx.scenarios.search.rounds import SearchState
+from mosaic_onnx.scenarios.search.candidates import Candidate
+from mosaic_onnx.scenarios.search.genetic import SearchState
 
 SCHEMA = "mosaic-onnx/search/1"
 
@@ -104,7 +104,7 @@ def read_state(path: str | os.PathLike[str], instance: Instance, seed: int) -> S
     )
 
 
-def _schedule_fields(found: Found, names: tuple[str, ...]) -> dict[str, object]:
+def _schedule_fields(found: Candidate, names: tuple[str, ...]) -> dict[str, object]:
     schedule = found.schedule
     return {
         "period_multiplier": found.multiplier,
@@ -118,9 +118,9 @@ def _schedule_fields(found: Found, names: tuple[str, ...]) -> dict[str, object]:
     }
 
 
-def _found(one: _Schedule, states: dict[str, int], what: str) -> Found:
+def _found(one: _Schedule, states: dict[str, int], what: str) -> Candidate:
     try:
         proposals = tuple(tuple(Placed(tuple(s.layers), states[s.state]) for s in model) for model in one.models)
     except KeyError as error:
         raise ModelError(f"{what}: elite: unknown state {error}") from None
-    return Found(Schedule(proposals, tuple(one.priority), one.policy, one.late_binding), one.period_multiplier)
+    return Candidate(Schedule(proposals, tuple(one.priority), one.policy, one.late_binding), one.period_multiplier)

@@ -1,4 +1,4 @@
-"""Where questions are answered: in this process, in processes on all cores, or on a Ray cluster. Same answers."""
+"""Where schedules are evaluated: in this process, in processes on all cores, or on a Ray cluster."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from typing import Any, Protocol, Self
 
 from mosaic_onnx.core.errors import BackendError, UsageError
 from mosaic_onnx.scenarios.instance import Instance
-from mosaic_onnx.scenarios.search.merit import Question, Reply, evaluate
+from mosaic_onnx.scenarios.search.fitness import Evaluation, EvaluationRequest, evaluate
 
 _CHUNKS_PER_WORKER = 2
 _MOST_REMEMBERED = 100_000
 
 
 class Pool(Protocol):
-    """Answers questions about the schedules of one instance."""
+    """Evaluates schedules of one instance; the results do not depend on where."""
 
-    def answers(self, questions: Sequence[Question]) -> list[Reply]:
-        """The answers, in the order of the questions."""
+    def evaluate(self, requests: Sequence[EvaluationRequest]) -> list[Evaluation]:
+        """Return the evaluations, in the order of the requests."""
 
     def __enter__(self) -> Self:
         """Begin."""
@@ -34,14 +34,14 @@ class Pool(Protocol):
 
 
 class SerialPool:
-    """Answers in this process."""
+    """Evaluates in this process."""
 
     def __init__(self, instance: Instance) -> None:
         self._instance = instance
 
-    def answers(self, questions: Sequence[Question]) -> list[Reply]:
-        """The answers, in the order of the questions."""
-        return [evaluate(self._instance, question) for question in questions]
+    def evaluate(self, requests: Sequence[EvaluationRequest]) -> list[Evaluation]:
+        """Return the evaluations, in the order of the requests."""
+        return [evaluate(self._instance, request) for request in requests]
 
     def __enter__(self) -> Self:
         return self
@@ -52,21 +52,21 @@ class SerialPool:
         return None
 
 
-class RememberingPool:
-    """Asks another pool what has not been asked before; small scenarios have few different schedules."""
+class CachingPool:
+    """Passes on only what has not been evaluated before; small scenarios have few different schedules."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
-        self._known: dict[Question, Reply] = {}
+        self._known: dict[EvaluationRequest, Evaluation] = {}
 
-    def answers(self, questions: Sequence[Question]) -> list[Reply]:
-        """The answers, in the order of the questions."""
-        new = list(dict.fromkeys(question for question in questions if question not in self._known))
+    def evaluate(self, requests: Sequence[EvaluationRequest]) -> list[Evaluation]:
+        """Return the evaluations, in the order of the requests."""
+        new = list(dict.fromkeys(request for request in requests if request not in self._known))
         if len(self._known) > _MOST_REMEMBERED:
             self._known.clear()
-            new = list(dict.fromkeys(questions))
-        self._known.update(zip(new, self._pool.answers(new), strict=True))
-        return [self._known[question] for question in questions]
+            new = list(dict.fromkeys(requests))
+        self._known.update(zip(new, self._pool.evaluate(new), strict=True))
+        return [self._known[request] for request in requests]
 
     def __enter__(self) -> Self:
         return self
@@ -78,19 +78,19 @@ class RememberingPool:
 
 
 _worker_instance: list[Instance] = []
-"""In a worker process: the instance that it was started for, sent once and not with every question."""
+"""In a worker process: the instance that it was started for, sent once and not with every request."""
 
 
 def _start_worker(instance: Instance) -> None:
     _worker_instance[:] = [instance]
 
 
-def _answer_here(questions: Sequence[Question]) -> list[Reply]:
-    return [evaluate(_worker_instance[0], question) for question in questions]
+def _evaluate_here(requests: Sequence[EvaluationRequest]) -> list[Evaluation]:
+    return [evaluate(_worker_instance[0], request) for request in requests]
 
 
 class ProcessPool(SerialPool):
-    """Answers in processes of this machine, started with the first questions that are worth it."""
+    """Evaluates in processes of this machine, started with the first batch."""
 
     def __init__(self, instance: Instance, worker_count: int | None = None) -> None:
         """Prepare; no process is started yet.
@@ -103,16 +103,16 @@ class ProcessPool(SerialPool):
         self._worker_count = worker_count or len(os.sched_getaffinity(0))
         self._executor: ProcessPoolExecutor | None = None
 
-    def answers(self, questions: Sequence[Question]) -> list[Reply]:
-        """The answers, in the order of the questions."""
-        if self._worker_count < 2 or len(questions) < 2:
-            return super().answers(questions)
+    def evaluate(self, requests: Sequence[EvaluationRequest]) -> list[Evaluation]:
+        """Return the evaluations, in the order of the requests."""
+        if self._worker_count < 2 or len(requests) < 2:
+            return super().evaluate(requests)
         if self._executor is None:
             self._executor = ProcessPoolExecutor(
                 self._worker_count, get_context("spawn"), _start_worker, (self._instance,)
             )
-        parts = chunks(questions, self._worker_count * _CHUNKS_PER_WORKER)
-        return [reply for part in self._executor.map(_answer_here, parts) for reply in part]
+        parts = chunks(requests, self._worker_count * _CHUNKS_PER_WORKER)
+        return [evaluation for part in self._executor.map(_evaluate_here, parts) for evaluation in part]
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -122,7 +122,7 @@ class ProcessPool(SerialPool):
 
 
 class RayPool:
-    """Answers on a Ray cluster (extra ``ray``); ``local`` starts one on this machine."""
+    """Evaluates on a Ray cluster (extra ``ray``); ``local`` starts one on this machine."""
 
     def __init__(self, instance: Instance, address: str) -> None:
         """Join the cluster.
@@ -149,14 +149,14 @@ class RayPool:
                     f"no Ray cluster answers at {address}: {error}", "--ray local starts one on this machine"
                 ) from error
         self._instance = ray.put(instance)
-        self._answer = ray.remote(_answer_there)
+        self._evaluate_remotely = ray.remote(_evaluate_there)
         self._worker_count = max(1, int(self._ray.cluster_resources().get("CPU", 1)))
 
-    def answers(self, questions: Sequence[Question]) -> list[Reply]:
-        """The answers, in the order of the questions."""
-        parts = chunks(questions, self._worker_count * _CHUNKS_PER_WORKER)
-        found = self._ray.get([self._answer.remote(self._instance, part) for part in parts])
-        return [reply for part in found for reply in part]
+    def evaluate(self, requests: Sequence[EvaluationRequest]) -> list[Evaluation]:
+        """Return the evaluations, in the order of the requests."""
+        parts = chunks(requests, self._worker_count * _CHUNKS_PER_WORKER)
+        found = self._ray.get([self._evaluate_remotely.remote(self._instance, part) for part in parts])
+        return [evaluation for part in found for evaluation in part]
 
     def __enter__(self) -> Self:
         return self
@@ -168,12 +168,12 @@ class RayPool:
             self._ray.shutdown()
 
 
-def _answer_there(instance: Instance, questions: Sequence[Question]) -> list[Reply]:
+def _evaluate_there(instance: Instance, requests: Sequence[EvaluationRequest]) -> list[Evaluation]:
     """What runs on the cluster."""
-    return [evaluate(instance, question) for question in questions]
+    return [evaluate(instance, request) for request in requests]
 
 
-def chunks(questions: Sequence[Question], count: int) -> list[Sequence[Question]]:
-    """The questions in at most ``count`` parts of nearly equal length, none empty."""
-    length = -(-len(questions) // count) if questions else 1
-    return [questions[begin : begin + length] for begin in range(0, len(questions), length)]
+def chunks(requests: Sequence[EvaluationRequest], count: int) -> list[Sequence[EvaluationRequest]]:
+    """The requests in at most ``count`` parts of nearly equal length, none empty."""
+    length = -(-len(requests) // count) if requests else 1
+    return [requests[begin : begin + length] for begin in range(0, len(requests), length)]

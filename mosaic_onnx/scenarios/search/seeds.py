@@ -20,8 +20,8 @@ from mosaic_onnx.scenarios.search.repair import Repair, fit_memory
 
 _RESIDUAL_SWEEPS = 3
 _MOST_LOAD = 0.9
-_MOST_SPREADS = 20_000
-_KEPT_SPREADS = 12
+_MOST_MAPPINGS = 20_000
+_KEPT_MAPPINGS = 12
 
 
 def baseline_seeds(instance: Instance) -> dict[str, Schedule]:
@@ -91,7 +91,7 @@ def _loads(instance: Instance, proposals: Sequence[Proposal]) -> Floats:
     return load
 
 
-def whole_spreads(repair: Repair) -> list[tuple[Proposal, ...]]:
+def whole_model_mappings(repair: Repair) -> list[tuple[Proposal, ...]]:
     """Each model whole on one device, the ways with the smallest largest load first; none where a model has to be cut.
 
     All ways where they are few, else the first ones with each model's faster devices first.
@@ -102,13 +102,13 @@ def whole_spreads(repair: Repair) -> list[tuple[Proposal, ...]]:
         layers = tuple(range(len(model.table.layer_names)))
         options.append(sorted(repair.options(m, layers), key=lambda option: option.seconds))
     ways = []
-    for number, way in enumerate(islice(product(*options), _MOST_SPREADS)):
+    for number, way in enumerate(islice(product(*options), _MOST_MAPPINGS)):
         load = [0.0] * len(instance.unit_names)
         for model, option in zip(instance.models, way, strict=True):
             load[option.unit] += option.seconds / instance.groups[model.group].period_s
         ways.append((max(load), number, way))
     kept = []
-    for _, _, way in sorted(ways, key=lambda one: one[:2])[:_KEPT_SPREADS]:
+    for _, _, way in sorted(ways, key=lambda one: one[:2])[:_KEPT_MAPPINGS]:
         proposals = [
             (Placed(tuple(range(len(model.table.layer_names))), option.state),)
             for model, option in zip(instance.models, way, strict=True)

@@ -18,7 +18,7 @@ _LEAST = 1e-9
 _MOST_DOUBLINGS = 80
 
 
-class Judge:
+class ScheduleEvaluator:
     """One schedule, simulated at any multiplier."""
 
     def __init__(self, instance: Instance, schedule: Schedule, seed: int = 0) -> None:

@@ -13,7 +13,7 @@ from mosaic_onnx.scenarios.schedule import Schedule
 from mosaic_onnx.scenarios.simulation.arrivals import request_counts
 from mosaic_onnx.scenarios.simulation.events import Run
 from mosaic_onnx.scenarios.simulation.figures import group_latencies, penalised_makespans
-from mosaic_onnx.scenarios.simulation.multiplier import Judge
+from mosaic_onnx.scenarios.simulation.multiplier import ScheduleEvaluator
 from mosaic_onnx.scenarios.simulation.score import SATISFIED_SCORE, score
 
 INF = float("inf")
@@ -22,28 +22,28 @@ _HOPELESS = -1000.0
 _LATENESS_S = 0.6e-3
 
 
-class Question(NamedTuple):
+class EvaluationRequest(NamedTuple):
     """What is asked of one schedule.
 
     Attributes:
-        kind: ``merit`` at a multiplier, ``least`` multiplier above a bound, ``makespans`` of the groups at one.
+        kind: ``fitness`` at a multiplier, ``least-multiplier`` above a bound, ``makespans`` of the groups at one.
         schedule: which.
         multiplier: the multiplier or the bound.
         seed: of the arrivals' jitter.
     """
 
-    kind: Literal["merit", "least", "makespans"]
+    kind: Literal["fitness", "least-multiplier", "makespans"]
     schedule: Schedule
     multiplier: float
     seed: int = 0
 
 
-class Reply(NamedTuple):
-    """What is answered; ``value`` is inf (merit: -inf) and ``makespans`` are inf where the schedule cannot run.
+class Evaluation(NamedTuple):
+    """What is answered; ``value`` is inf (fitness: -inf) and ``makespans`` are inf where the schedule cannot run.
 
     Attributes:
-        value: the merit (larger is better) or the least multiplier.
-        is_satisfied: of ``merit``: the scenario is satisfied.
+        value: the fitness (larger is better) or the least multiplier.
+        is_satisfied: of ``fitness``: the scenario is satisfied.
         makespans: of ``makespans``: see ``figures.penalised_makespans``.
     """
 
@@ -52,35 +52,35 @@ class Reply(NamedTuple):
     makespans: tuple[float, ...] = ()
 
 
-def evaluate(instance: Instance, question: Question) -> Reply:
-    """Answer one question."""
+def evaluate(instance: Instance, request: EvaluationRequest) -> Evaluation:
+    """Answer one request."""
     try:
-        judge = Judge(instance, question.schedule, question.seed)
-        if question.kind == "least":
-            return Reply(judge.least_multiplier(question.multiplier))
-        if question.kind == "makespans":
-            run = judge.run(question.multiplier)
-            return Reply(0.0, makespans=penalised_makespans(run, instance))
-        return _merit(instance, judge, question)
+        evaluator = ScheduleEvaluator(instance, request.schedule, request.seed)
+        if request.kind == "least-multiplier":
+            return Evaluation(evaluator.least_multiplier(request.multiplier))
+        if request.kind == "makespans":
+            run = evaluator.run(request.multiplier)
+            return Evaluation(0.0, makespans=penalised_makespans(run, instance))
+        return _fitness(instance, evaluator, request)
     except InfeasibleError:
-        return Reply(-INF if question.kind == "merit" else INF, makespans=(INF,) * (2 * len(instance.groups)))
+        return Evaluation(-INF if request.kind == "fitness" else INF, makespans=(INF,) * (2 * len(instance.groups)))
 
 
-def _merit(instance: Instance, judge: Judge, question: Question) -> Reply:
+def _fitness(instance: Instance, evaluator: ScheduleEvaluator, request: EvaluationRequest) -> Evaluation:
     """The score less what frames are late by: it tells hopeless schedules apart too, which all score 0.
 
     A schedule whose busiest unit cannot do its work in time is not simulated: its overload alone counts.
     """
-    if not question.schedule.late_binding:
-        overload = _overload(instance, judge, question.multiplier)
+    if not request.schedule.late_binding:
+        overload = _overload(instance, evaluator, request.multiplier)
         if overload > 0:
-            return Reply(_HOPELESS * (1.0 + overload))
-    run = judge.run(question.multiplier)
+            return Evaluation(_HOPELESS * (1.0 + overload))
+    run = evaluator.run(request.multiplier)
     points = score(run, instance)
-    return Reply(points - _LATENESS_WEIGHT * _mean_lateness(run, instance), points >= SATISFIED_SCORE)
+    return Evaluation(points - _LATENESS_WEIGHT * _mean_lateness(run, instance), points >= SATISFIED_SCORE)
 
 
-def _overload(instance: Instance, judge: Judge, multiplier: float) -> float:
+def _overload(instance: Instance, evaluator: ScheduleEvaluator, multiplier: float) -> float:
     """By what share the busiest unit's work exceeds the time until the last deadline; at most 0 where it fits.
 
     Counted are the fewest frames with which the scenario can be satisfied.
@@ -91,7 +91,7 @@ def _overload(instance: Instance, judge: Judge, multiplier: float) -> float:
         for group, count in zip(instance.groups, counts, strict=True)
     )
     load_s = np.zeros(len(instance.unit_names))
-    for model, graph, needed in zip(instance.models, judge.graphs, needed_scores(instance), strict=True):
+    for model, graph, needed in zip(instance.models, evaluator.graphs, needed_scores(instance), strict=True):
         frame_count = counts[model.group] * max(0.0, needed - 1e-3)
         for unit, seconds in zip(graph.units, graph.seconds, strict=True):
             load_s[unit] += seconds * frame_count

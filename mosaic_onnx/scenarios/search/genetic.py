@@ -17,15 +17,16 @@ from mosaic_onnx.core.errors import InfeasibleError
 from mosaic_onnx.scenarios.bound import MultiplierBound
 from mosaic_onnx.scenarios.instance import Instance
 from mosaic_onnx.scenarios.schedule import Schedule
-from mosaic_onnx.scenarios.search.climb import Climber, Found, target
+from mosaic_onnx.scenarios.search.candidates import Candidate, evaluated
+from mosaic_onnx.scenarios.search.fitness import EvaluationRequest
 from mosaic_onnx.scenarios.search.genome import genome_of
-from mosaic_onnx.scenarios.search.merit import Question
+from mosaic_onnx.scenarios.search.local_search import LocalSearch, target
 from mosaic_onnx.scenarios.search.moves import Moves
 from mosaic_onnx.scenarios.search.nsga import evolve, has_pymoo
 from mosaic_onnx.scenarios.search.operators import cross, mutate
 from mosaic_onnx.scenarios.search.pool import Pool
 from mosaic_onnx.scenarios.search.repair import Repair
-from mosaic_onnx.scenarios.search.seeds import baseline_seeds, residual_plans, whole_spreads, with_orders
+from mosaic_onnx.scenarios.search.seeds import baseline_seeds, residual_plans, whole_model_mappings, with_orders
 from mosaic_onnx.scenarios.simulation.multiplier import PRECISION
 
 INF = float("inf")
@@ -68,14 +69,14 @@ class SearchState:
         history: (rounds done, least multiplier) after the seeds and after each round.
     """
 
-    elite: tuple[Found, ...]
+    elite: tuple[Candidate, ...]
     round: int = 0
     idle: int = 0
     baselines: dict[str, float] = field(default_factory=dict)
     history: tuple[tuple[int, float], ...] = ()
 
     @property
-    def best(self) -> Found:
+    def best(self) -> Candidate:
         """The schedule with the least multiplier; of several one by fixed priorities."""
         return self.elite[0]
 
@@ -134,9 +135,9 @@ class Search:
         baselines = baseline_seeds(self.instance)
         schedules: dict[Schedule, None] = dict.fromkeys(baselines.values())
         own = [baselines[name].proposals for name in ("best-mapping", "mosaic-each", "npu-only") if name in baselines]
-        spreads = whole_spreads(repair)
-        residual = [plan for proposals in (*own, *spreads[:2]) for plan in residual_plans(repair, proposals)]
-        for proposals in (*own, *spreads, *residual):
+        mappings = whole_model_mappings(repair)
+        residual = [plan for proposals in (*own, *mappings[:2]) for plan in residual_plans(repair, proposals)]
+        for proposals in (*own, *mappings, *residual):
             schedules.update(dict.fromkeys(with_orders(self.instance, proposals)))
         if not schedules:
             schedules[repair(repair.genome.draw(np.random.default_rng(self.options.seed)))] = None
@@ -147,11 +148,9 @@ class Search:
         figures = {name: known[one] for name, one in baselines.items() if one in known}
         return _with_history(SearchState(elite_of(found), baselines=figures))
 
-    def _least(self, schedules: list[Schedule]) -> list[Found]:
+    def _least(self, schedules: list[Schedule]) -> list[Candidate]:
         """The least multipliers of those that can run."""
-        questions = [Question("least", one, self.bound.value, self.options.seed) for one in schedules]
-        replies = self.pool.answers(questions)
-        return [Found(one, reply.value) for one, reply in zip(schedules, replies, strict=True) if reply.value < INF]
+        return evaluated(self.pool, schedules, self.bound.value, self.options.seed)
 
     def _round(self, repair: Repair, state: SearchState, go_on: Callable[[], bool]) -> SearchState:
         """Evolve, then climb from the best and from another one of the elite."""
@@ -159,17 +158,17 @@ class Search:
         found = list(state.elite)
         if has_pymoo():
             found += self._evolved(repair, state, rng, go_on)
-        climber = Climber(Moves(repair), self.pool, self.bound.value, self.options.seed, go_on)
+        local_search = LocalSearch(Moves(repair), self.pool, self.bound.value, self.options.seed, go_on)
         elite = elite_of(found)
         starts = [elite[0], elite[int(rng.integers(len(elite)))]]
-        found += [climber.climb(start, self.options.batch_count // len(starts), rng) for start in starts]
+        found += [local_search.improve(start, self.options.batch_count // len(starts), rng) for start in starts]
         elite = elite_of(found)
         gained = elite[0].multiplier < state.best.multiplier
         return _with_history(replace(state, elite=elite, round=state.round + 1, idle=0 if gained else state.idle + 1))
 
     def _evolved(
         self, repair: Repair, state: SearchState, rng: np.random.Generator, go_on: Callable[[], bool]
-    ) -> list[Found]:
+    ) -> list[Candidate]:
         """The front that NSGA makes of the groups' makespans just below the best multiplier."""
         genome, multiplier, seed = repair.genome, target(state.best), self.options.seed
 
@@ -177,8 +176,8 @@ class Search:
             return [repair(row) for row in genes]
 
         def evaluate(genes: Ints) -> Floats:
-            questions = [Question("makespans", one, multiplier, seed) for one in decode(genes)]
-            return np.array([reply.makespans for reply in self.pool.answers(questions)])
+            requests = [EvaluationRequest("makespans", one, multiplier, seed) for one in decode(genes)]
+            return np.array([evaluation.makespans for evaluation in self.pool.evaluate(requests)])
 
         start = [genome.encode(one.schedule) for one in state.elite]
         while len(start) < self.options.population:
@@ -196,12 +195,12 @@ class Search:
             go_on,
         )
         front = list(dict.fromkeys(decode(genes)))
-        replies = self.pool.answers([Question("merit", one, multiplier, seed) for one in front])
-        hopeful = sorted(range(len(front)), key=lambda n: -replies[n].value)[:_ELITE]
+        evaluations = self.pool.evaluate([EvaluationRequest("fitness", one, multiplier, seed) for one in front])
+        hopeful = sorted(range(len(front)), key=lambda n: -evaluations[n].value)[:_ELITE]
         return self._least([front[n] for n in hopeful])
 
 
-def elite_of(found: list[Found]) -> tuple[Found, ...]:
+def elite_of(found: list[Candidate]) -> tuple[Candidate, ...]:
     """The best schedules, each once; of equal multipliers those by fixed priorities come first."""
     unique = {one.schedule: one for one in found}
     order = sorted(
