@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mosaic_onnx.cli import options as opt
-from mosaic_onnx.cli.console import Voice
+from mosaic_onnx.cli.console import Reporter
 from mosaic_onnx.cli.parse import split_words
 
 if TYPE_CHECKING:
@@ -75,14 +75,14 @@ def schedule(
     from mosaic_onnx.scenarios.search.genetic import SearchOptions
     from mosaic_onnx.scenarios.solve import SchedulingOptions
 
-    voice = Voice(json=as_json, quiet=quiet, verbose=verbose)
-    with voice.progress("profile") as progress:
+    reporter = Reporter(json=as_json, quiet=quiet, verbose=verbose)
+    with reporter.progress("profile") as progress:
         instance = api.load_scenario(
             scenario_file,
             devices=split_words(device_words or ()),
             cache=not no_cache,
             progress=progress,
-            note=voice.note,
+            note=reporter.note,
         )
     options = SchedulingOptions(
         scheduler=scheduler.value,
@@ -91,15 +91,15 @@ def schedule(
         ray=ray,
         checkpoint=checkpoint,
     )
-    scheduled = api.schedule(instance, options, voice.note)
-    voice.show(*_tables(instance, scheduled))
-    voice.result(f"period multiplier {scheduled.multiplier:.4g} (no schedule below {scheduled.bound.value:.4g})")
+    scheduled = api.schedule(instance, options, reporter.note)
+    reporter.show(*_tables(instance, scheduled))
+    reporter.result(f"period multiplier {scheduled.multiplier:.4g} (no schedule below {scheduled.bound.value:.4g})")
     fields = schedule_to_fields(instance, scheduled)
-    voice.emit(str(fields.pop("schema")), fields)
+    reporter.emit(str(fields.pop("schema")), fields)
 
 
 def plan_jointly(
-    voice: Voice,
+    reporter: Reporter,
     profile_files: list[Path],
     request: Request,
     constraints: Constraints,
@@ -127,13 +127,13 @@ def plan_jointly(
     names = [one.model_name or path.name for one, path in zip(profiles, profile_files, strict=True)]
     joint = plan_together(profiles, names, request, constraints, sum_latency=sum_latency)
     fields = joint_plan_to_fields(joint)
-    voice.show(plan_table(joint.merged.profile, joint.plan))
+    reporter.show(plan_table(joint.merged.profile, joint.plan))
     if output is not None:
         write_atomically(output, dump_lines(fields).encode())
     for name, latency_s in zip(joint.merged.names, joint.latencies_s, strict=True):
-        voice.note(f"{name}: {milliseconds(latency_s)}")
-    voice.result(plan_line(joint.plan))
-    voice.emit(str(fields.pop("schema")), fields)
+        reporter.note(f"{name}: {milliseconds(latency_s)}")
+    reporter.result(plan_line(joint.plan))
+    reporter.emit(str(fields.pop("schema")), fields)
 
 
 def _tables(instance: Instance, scheduled: Scheduled) -> list[Table]:

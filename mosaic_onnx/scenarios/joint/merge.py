@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from mosaic_onnx.core.errors import ModelError
-from mosaic_onnx.core.profiles import Copy, Profile, ProfileLayer, Switch, TensorCopy
+from mosaic_onnx.core.profiles import TransferCost, Profile, ProfileLayer, SwitchCost, TensorTransferCost
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ def _check_alike(first_name: str, first: Profile, name: str, profile: Profile) -
             )
 
 
-def _switch_fact(switch: Switch) -> tuple[str, str, str, float, float]:
+def _switch_fact(switch: SwitchCost) -> tuple[str, str, str, float, float]:
     return switch.device, switch.source, switch.destination, switch.seconds, switch.joules
 
 
@@ -106,9 +106,9 @@ def _renamed(name: str, layer: ProfileLayer) -> ProfileLayer:
     )
 
 
-def _joined_copy(copy: Copy, pairs: Sequence[tuple[str, Profile]]) -> Copy:
+def _joined_copy(copy: TransferCost, pairs: Sequence[tuple[str, Profile]]) -> TransferCost:
     """The first profile's line for its tensors; of profiles with another line, each tensor's own cost."""
-    tensors: dict[str, TensorCopy] = {}
+    tensors: dict[str, TensorTransferCost] = {}
     for name, profile in pairs:
         own = next(one for one in profile.copies if (one.source, one.destination) == (copy.source, copy.destination))
         tensors |= {f"{name}/{tensor}": cost for tensor, cost in own.tensors.items()}
@@ -119,15 +119,15 @@ def _joined_copy(copy: Copy, pairs: Sequence[tuple[str, Profile]]) -> Copy:
     return replace(copy, tensors=tensors)
 
 
-def _line(copy: Copy) -> tuple[float, float, float, float]:
+def _line(copy: TransferCost) -> tuple[float, float, float, float]:
     return copy.seconds_per_byte, copy.seconds, copy.joules_per_byte, copy.joules
 
 
-def _own_cost(copy: Copy, tensor: str, tensor_bytes: Mapping[str, int]) -> TensorCopy:
+def _own_cost(copy: TransferCost, tensor: str, tensor_bytes: Mapping[str, int]) -> TensorTransferCost:
     """What one tensor costs over an entry, in full."""
-    given = copy.tensors.get(tensor, TensorCopy())
+    given = copy.tensors.get(tensor, TensorTransferCost())
     byte_count = tensor_bytes[tensor]
-    return TensorCopy(
+    return TensorTransferCost(
         copy.seconds_per_byte * byte_count + copy.seconds if given.seconds is None else given.seconds,
         copy.joules_per_byte * byte_count + copy.joules if given.joules is None else given.joules,
     )
