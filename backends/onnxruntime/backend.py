@@ -10,15 +10,15 @@ from typing import Any
 
 import onnx
 
-from mosaic_onnx.backends.base import Absent, Array, Found, KernelTime, Memory, Runner, SliceModel
+from mosaic_onnx.backends.base import AbsentDevice, Array, FoundDevices, KernelTime, Memory, Runner, SliceModel
 from mosaic_onnx.backends.integers import integer_arithmetic, with_bodies
 from mosaic_onnx.backends.onnxruntime.kernels import read_kernels, recording_folder, run_repeatedly
-from mosaic_onnx.backends.onnxruntime.known import BUILT_IN_DEVICES, EXTRAS, NAME, PLUGIN_DEVICES, known
 from mosaic_onnx.backends.onnxruntime.memory import OrtMemory, memory_of_type
 from mosaic_onnx.backends.onnxruntime.optimise import optimised
 from mosaic_onnx.backends.onnxruntime.options import OrtOptions, read_options
 from mosaic_onnx.backends.onnxruntime.plugins import Plugins, installed_version, is_installed, vulkan_driver
-from mosaic_onnx.backends.onnxruntime.probe import Verdict, probe
+from mosaic_onnx.backends.onnxruntime.probe import ProbeResult, probe
+from mosaic_onnx.backends.onnxruntime.provider_facts import BUILT_IN_DEVICES, EXTRAS, NAME, PLUGIN_DEVICES, facts_of
 from mosaic_onnx.backends.onnxruntime.runner import OrtRunner
 from mosaic_onnx.backends.onnxruntime.session import MEMORY_SUFFIX, caller_cores, idle_providers, make_session
 from mosaic_onnx.core.devices import Device
@@ -37,23 +37,23 @@ class OnnxRuntime:
     name: str = NAME
     plugins: Plugins = field(default_factory=Plugins)
 
-    def find(self) -> Found:
+    def find(self) -> FoundDevices:
         """Devices here; never raises."""
         try:
             import onnxruntime as ort
 
             idle = idle_providers()
         except Exception as error:  # a broken installation must be a line, not a crash
-            return Found(absent=(Absent("cpu", NAME, f"onnxruntime cannot be imported: {error}"),))
+            return FoundDevices(absent=(AbsentDevice("cpu", NAME, f"onnxruntime cannot be imported: {error}"),))
         others = _find_others(tuple(idle))
         entered = {device.options["provider"] for device in BUILT_IN_DEVICES}
         absent = tuple(
-            Absent(provider, NAME, "built into onnxruntime; a device entry makes it a device: docs/devices.md")
+            AbsentDevice(provider, NAME, "built into onnxruntime; a device entry makes it a device: docs/devices.md")
             for provider in idle
             if provider not in entered
         )
         versions = {"onnxruntime": ort.__version__, **others.versions}
-        return Found((Device("cpu", backend=NAME), *others.devices), (*others.absent, *absent), versions)
+        return FoundDevices((Device("cpu", backend=NAME), *others.devices), (*others.absent, *absent), versions)
 
     def supports(self, node: onnx.NodeProto, device: Device) -> str | None:
         """None if the provider may take the node, else the reason; loading the slice verifies it."""
@@ -74,8 +74,8 @@ class OnnxRuntime:
             label,
             caller_cores(options),
             self._memory(options, device),
-            self.plugins.turn(options) if known(options.provider).takes_turns else None,
-            known(options.provider).narrows_integers,
+            self.plugins.turn(options) if facts_of(options.provider).takes_turns else None,
+            facts_of(options.provider).narrows_integers,
         )
 
     def memory(self, device: Device) -> Memory | None:
@@ -135,7 +135,7 @@ class OnnxRuntime:
         for each in with_bodies(model.model.graph.node):  # some would not fail but crash
             if (reason := _claim(each, options.provider)) is not None:
                 raise BackendError(f"{label}: node {each.name or each.output[0]!r}: {reason}")
-        if known(options.provider).narrows_integers and (node := integer_arithmetic(model.model)) is not None:
+        if facts_of(options.provider).narrows_integers and (node := integer_arithmetic(model.model)) is not None:
             name = node.name or node.output[0]
             raise BackendError(f"{label}: {options.provider} saturates integers where ONNX wraps them (node {name!r})")
         try:
@@ -158,7 +158,7 @@ def _options_for(model: SliceModel, device: Device) -> OrtOptions:
 
 
 def _claim(node: onnx.NodeProto, provider: str) -> str | None:
-    claim = known(provider).claims.get(node.op_type) if node.domain in ("", "ai.onnx") else None
+    claim = facts_of(provider).claims.get(node.op_type) if node.domain in ("", "ai.onnx") else None
     reason = claim(node) if claim else None
     return f"{node.op_type}: {reason}" if reason else None
 
@@ -168,7 +168,7 @@ def _label(model: SliceModel, device: Device) -> str:
 
 
 @cache
-def _find_others(built_in: tuple[str, ...]) -> Found:
+def _find_others(built_in: tuple[str, ...]) -> FoundDevices:
     """Devices beside the CPU, each tried in a process of its own; one look a process, since it costs a second.
 
     Args:
@@ -178,18 +178,18 @@ def _find_others(built_in: tuple[str, ...]) -> Found:
     plugins = [device for device in PLUGIN_DEVICES if is_installed(str(device.options["package"]))]
     verdicts = dict(zip((device.name for device in (*inside, *plugins)), probe([*inside, *plugins]), strict=True))
     devices: list[Device] = []
-    absent: list[Absent] = []
+    absent: list[AbsentDevice] = []
     versions: dict[str, str] = {}
     for device in (*PLUGIN_DEVICES, *BUILT_IN_DEVICES):
         verdict = verdicts.get(device.name)
         if verdict is None:
-            absent.append(Absent(device.name, NAME, f"not installed: {_how_to_install(device)}"))
+            absent.append(AbsentDevice(device.name, NAME, f"not installed: {_how_to_install(device)}"))
         elif verdict.reason:
-            absent.append(Absent(device.name, NAME, verdict.reason))
+            absent.append(AbsentDevice(device.name, NAME, verdict.reason))
         else:
             devices.append(replace(device, simulated=verdict.hardware == "cpu"))
             versions |= _version(device, verdict)
-    return Found(tuple(devices), tuple(absent), versions | vulkan_driver())
+    return FoundDevices(tuple(devices), tuple(absent), versions | vulkan_driver())
 
 
 def _how_to_install(device: Device) -> str:
@@ -197,7 +197,7 @@ def _how_to_install(device: Device) -> str:
     return f"pip install 'mosaic-onnx[{EXTRAS[str(package)]}]'" if package else "docs/devices.md, CUDA"
 
 
-def _version(device: Device, verdict: Verdict) -> dict[str, str]:
+def _version(device: Device, verdict: ProbeResult) -> dict[str, str]:
     """What measurements of the device depend on: its package's version, or the GPU and its driver."""
     package = device.options.get("package")
     if package is None:

@@ -21,7 +21,7 @@ _TIME_LIMIT_S = 60.0
 
 
 @dataclasses.dataclass(frozen=True)
-class Verdict:
+class ProbeResult:
     """What the trial showed.
 
     Attributes:
@@ -35,7 +35,7 @@ class Verdict:
     version: str = ""
 
 
-def probe(devices: Sequence[Device]) -> list[Verdict]:
+def probe(devices: Sequence[Device]) -> list[ProbeResult]:
     """Try each device in a child process, all at once; never raises for what a child does."""
     children = [_start(device) for device in devices]
     return [_verdict(child) for child in children]
@@ -47,18 +47,18 @@ def _start(device: Device) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-def _verdict(child: subprocess.Popen[str]) -> Verdict:
+def _verdict(child: subprocess.Popen[str]) -> ProbeResult:
     try:
         out, said = child.communicate(timeout=_TIME_LIMIT_S)
     except subprocess.TimeoutExpired:
         child.kill()
         child.communicate()
-        return Verdict(f"it gave no answer within {_TIME_LIMIT_S:.0f} s")
+        return ProbeResult(f"it gave no answer within {_TIME_LIMIT_S:.0f} s")
     try:
-        return Verdict(**json.loads(out.splitlines()[-1]))
+        return ProbeResult(**json.loads(out.splitlines()[-1]))
     except (IndexError, ValueError, TypeError):
         ending = f"signal {-child.returncode}" if child.returncode < 0 else f"status {child.returncode}"
-        return Verdict(f"its trial ended with {ending}: {said.strip()[-200:]}")
+        return ProbeResult(f"its trial ended with {ending}: {said.strip()[-200:]}")
 
 
 def main() -> None:
@@ -70,7 +70,7 @@ def main() -> None:
         verdict = _try(Device(request["name"], options=request["options"]))
     except MosaicError as error:
         reason = _hardware_missing(request) + error.message.removeprefix(f"slice 'probe' on {request['name']}: ")
-        verdict = Verdict(f"{reason} ({error.hint})" if error.hint else reason)
+        verdict = ProbeResult(f"{reason} ({error.hint})" if error.hint else reason)
     with os.fdopen(answer, "w") as stream:
         stream.write(json.dumps(dataclasses.asdict(verdict)) + "\n")
 
@@ -78,14 +78,14 @@ def main() -> None:
 def _hardware_missing(request: Mapping[str, Any]) -> str:
     """What ONNX Runtime does not say where its CUDA provider finds nothing to run on; empty elsewhere."""
     from mosaic_onnx.backends.onnxruntime.cuda import gpu_words
-    from mosaic_onnx.backends.onnxruntime.known import CUDA
+    from mosaic_onnx.backends.onnxruntime.provider_facts import CUDA
 
     if request["options"].get("provider") != CUDA or gpu_words():
         return ""
     return "no NVIDIA GPU with a driver (nvidia-smi finds none): "
 
 
-def _try(device: Device) -> Verdict:
+def _try(device: Device) -> ProbeResult:
     """Load and run a slice of one node.
 
     Raises:
@@ -105,11 +105,11 @@ def _try(device: Device) -> Verdict:
     options = read_options(device)
     output = BACKEND.load(SliceModel(model, None, ("x",), ("y",)), device).run({"x": -np.ones((1, 4), np.float32)})
     if output["y"].any():
-        return Verdict("it computes Relu wrongly")
+        return ProbeResult("it computes Relu wrongly")
     if not options.is_plugin:
-        return Verdict("", "gpu", gpu_words(options.hardware))
+        return ProbeResult("", "gpu", gpu_words(options.hardware))
     facts: Mapping[str, str] = BACKEND.plugins.facts(options)
-    return Verdict("", facts["hardware"], facts["version"])
+    return ProbeResult("", facts["hardware"], facts["version"])
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx
 
-from mosaic_onnx.backends.base import Absent, Array, Found, KernelTime, Memory, Runner, SliceModel
+from mosaic_onnx.backends.base import AbsentDevice, Array, FoundDevices, KernelTime, Memory, Runner, SliceModel
 from mosaic_onnx.backends.cores import pinned
 from mosaic_onnx.backends.openvino.claims import unsupported_node
 from mosaic_onnx.backends.openvino.compile import compile_slice, core, named_failure
@@ -32,7 +32,7 @@ class Openvino:
 
     name: str = NAME
 
-    def find(self) -> Found:
+    def find(self) -> FoundDevices:
         """Devices here; never raises."""
         try:
             ov = openvino_module()
@@ -41,18 +41,20 @@ class Openvino:
             abilities = list(core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")) if "CPU" in plugins else []
         except Exception as error:  # a broken installation must be a line, not a crash
             hint = "pip install 'mosaic-onnx[openvino]'" if isinstance(error, ImportError) else "see its message"
-            return Found(absent=(Absent("openvino", NAME, f"{error} ({hint})"),))
+            return FoundDevices(absent=(AbsentDevice("openvino", NAME, f"{error} ({hint})"),))
         devices = [Device("openvino", backend=NAME)] if "CPU" in plugins else []
         absent = [
-            Absent(f"openvino {plugin}", NAME, "OpenVINO has it; a device entry makes it a device: docs/devices.md")
+            AbsentDevice(
+                f"openvino {plugin}", NAME, "OpenVINO has it; a device entry makes it a device: docs/devices.md"
+            )
             for plugin in plugins
             if plugin != "CPU"
         ]
         if "BF16" in abilities:
             devices.append(Device("openvino-bf16", backend=NAME, precision="bf16"))
         else:
-            absent.append(Absent("openvino-bf16", NAME, "this CPU has no bf16 instructions"))
-        return Found(tuple(devices), tuple(absent), versions)
+            absent.append(AbsentDevice("openvino-bf16", NAME, "this CPU has no bf16 instructions"))
+        return FoundDevices(tuple(devices), tuple(absent), versions)
 
     def supports(self, node: onnx.NodeProto, device: Device) -> str | None:
         """None if OpenVINO may take the node, else the reason; loading the slice verifies it."""

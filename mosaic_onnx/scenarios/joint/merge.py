@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from mosaic_onnx.core.errors import ModelError
-from mosaic_onnx.core.profiles import TransferCost, Profile, ProfileLayer, SwitchCost, TensorTransferCost
+from mosaic_onnx.core.profiles import Profile, ProfileLayer, SwitchCost, TensorTransferCost, TransferCost
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from mosaic_onnx.core.constraints import Constraints, constrain
+from mosaic_onnx.core.cost_table import cost_table
 from mosaic_onnx.core.costs import CostTable
 from mosaic_onnx.core.errors import UsageError
 from mosaic_onnx.core.plans import Bound, Plan
 from mosaic_onnx.core.profiles import Profile
 from mosaic_onnx.files.plan_file import plan_to_fields
-from mosaic_onnx.passes.estimate import cost_table
 from mosaic_onnx.planner.core.request import Proposal, Request
 from mosaic_onnx.planner.core.simulate import simulate
 from mosaic_onnx.planner.solve import plan_of, solve
