@@ -38,7 +38,7 @@ def load_session(
     slices = tuned_slices(bundle, devices, candidates)
     names = {"inputs": bundle.inputs, "outputs": bundle.outputs}
     loaded = load_plan(slices, bundle.plan, devices, candidates, **names)
-    graph = bundle.uncut().graph
+    graph = bundle.original().graph
     try:
         return Session(
             [Route(loaded, slots_needed(bundle.plan) if in_flight is None else in_flight)],
