@@ -20,8 +20,7 @@ test: setup
 # What a clone sees that has nothing beside it: the tests of outside data are skipped, the corpus of the repository's own
 # is compiled, cut and verified.
 test-bare: setup
-	MOSAIC_SHARED=/nowhere $(BIN)/python -m pytest -q -m "not slow and not whole_corpus" -n 2 \
-		tests/corpus tests/differential tests/hostile tests/fuzz tests/unit/importers tests/unit/loading
+	MOSAIC_SHARED=/nowhere $(BIN)/python -m pytest -q -m "not slow and not whole_corpus" -n 2
 
 test-all: setup
 	$(BIN)/python -m pytest -q -m "not whole_corpus" -n 2
