@@ -23,7 +23,7 @@ from mosaic_onnx.passes.load import Load
 from mosaic_onnx.rewriting.rewrite import slice_models
 from mosaic_onnx.runtime.executor import open_program
 from mosaic_onnx.verification.report import VerifyReport
-from mosaic_onnx.verification.verify import Verifiable, Verify
+from mosaic_onnx.verification.verify import Verifiable, Verifier
 
 pytestmark = pytest.mark.corpus
 DEVICES = {
@@ -65,7 +65,7 @@ def verified(normalised: Normalised, devices: Sequence[str], schedule: Schedule 
     slices = slice_models(normalised.model, normalised.folder, plan, profile)
     with open_program(slices, plan, DEVICES, backends(), inputs=profile.inputs, outputs=profile.outputs) as program:
         inputs = make_inputs(normalised.model)
-        return Verify()(Verifiable(normalised.model, normalised.folder, slices, program, DEVICES, inputs))
+        return Verifier()(Verifiable(normalised.model, normalised.folder, slices, program, DEVICES, inputs))
 
 
 @pytest.mark.parametrize("schedule", ["sequential", "concurrent"])
@@ -95,7 +95,7 @@ def test_unoptimised_slices_give_the_same_bits_as_the_uncut_model(squeezenet: No
         slices, plan, strict, {"onnxruntime": ONNX_RUNTIME}, inputs=profile.inputs, outputs=profile.outputs
     ) as program:
         inputs = make_inputs(squeezenet.model)
-        report = Verify()(Verifiable(squeezenet.model, squeezenet.folder, slices, program, strict, inputs))
+        report = Verifier()(Verifiable(squeezenet.model, squeezenet.folder, slices, program, strict, inputs))
     assert report.passed
     assert [check.verdict for check in report.outputs] == ["equal"]
 

@@ -26,7 +26,7 @@ from mosaic_onnx.pipeline.compilation import Compiled, compile_model
 from mosaic_onnx.pipeline.delivery import deliver, replay, verify_bundle
 from mosaic_onnx.pipeline.preparation import Recipe
 from mosaic_onnx.planner.core.request import Request
-from mosaic_onnx.profiling.measure_errors import MeasureErrors, is_lower
+from mosaic_onnx.profiling.measure_errors import ErrorProfiler, is_lower
 from mosaic_onnx.verification.precision.samples import gather_samples
 from tests.unit.verification.precision.rough import CPU, ROUGH, RoughBackend, chain_model, normalised
 
@@ -108,7 +108,7 @@ def errors_pass(folder: Path, backend: RoughBackend, **more: object):  # type: i
     tensors = {name: tensor.bytes for name, tensor in graph.tensors.items()}
     given = Profile("chain", (CPU, ROUGH), tensors, graph.inputs, graph.outputs, layers)
     backends: Mapping[str, object] = {"onnxruntime": BACKEND, "rough": backend}
-    measure = MeasureErrors((CPU, ROUGH), backends, samples, **more)  # type: ignore[arg-type]
+    measure = ErrorProfiler((CPU, ROUGH), backends, samples, **more)  # type: ignore[arg-type]
     return given, measure(ready, graph, given)
 
 
