@@ -75,6 +75,8 @@ def with_options(one: P, options: Mapping[str, Any]) -> P:
     names = {each.name for each in fields(one)}
     changes: dict[str, Any] = {name: value for name, value in options.items() if name in names}
     for name, inner in _held(one):
+        if name in changes:
+            continue
         changes[name] = configured(inner, options) if isinstance(inner, tuple) else with_options(inner, options)
     return cast(P, replace(cast(Any, one), **changes)) if changes else one
 

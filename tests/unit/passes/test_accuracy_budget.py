@@ -40,7 +40,7 @@ def search(given: Profile, budget: float, truth: Callable[[Profile, Plan], float
 
 
 def rough_count(kept: Kept) -> int:
-    return sum(len(one.layers) for one in kept.refined.plan.slices if one.state == "rough")
+    return sum(len(one.layers) for one in kept.planned.plan.slices if one.state == "rough")
 
 
 def test_the_fastest_plan_is_kept_where_it_keeps_the_budget() -> None:

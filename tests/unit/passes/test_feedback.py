@@ -163,7 +163,9 @@ def test_slices_that_cost_more_in_company_are_given_up() -> None:
 def test_a_plan_that_runs_as_predicted_is_kept() -> None:
     given = profile([[1.0, 9.0], [9.0, 1.0]])
     alone = measuring(1.0, 0.0, [], given)
-    refined = FeedbackLoop(alone.measure, Request(), lambda plan: [one.end_s - one.start_s for one in plan.slices])(given)
+    refined = FeedbackLoop(alone.measure, Request(), lambda plan: [one.end_s - one.start_s for one in plan.slices])(
+        given
+    )
     assert len(refined.plan.slices) == 2
     assert refined.is_settled
 
