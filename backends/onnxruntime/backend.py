@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
@@ -11,16 +11,21 @@ from typing import Any
 import onnx
 
 from mosaic_onnx.backends.base import Absent, Array, Found, KernelTime, Memory, Runner, SliceModel
+from mosaic_onnx.backends.cores import can_pin, core_words, usable_cores
+from mosaic_onnx.backends.hardware.cpu_clusters import cpu_clusters
+from mosaic_onnx.backends.hardware.system import SystemFiles
 from mosaic_onnx.backends.integers import integer_arithmetic, with_bodies
+from mosaic_onnx.backends.onnxruntime.cuda import nvidia_gpus
 from mosaic_onnx.backends.onnxruntime.kernels import read_kernels, recording_folder, run_repeatedly
-from mosaic_onnx.backends.onnxruntime.known import BUILT_IN_DEVICES, EXTRAS, NAME, PLUGIN_DEVICES, known
+from mosaic_onnx.backends.onnxruntime.known import EXTRAS, NAME, NVIDIA_PROVIDERS, PLUGIN_DEVICES, WITH_EXTRAS, known
 from mosaic_onnx.backends.onnxruntime.memory import OrtMemory, memory_of_type
+from mosaic_onnx.backends.onnxruntime.offers import built_in_devices, unknown_providers
 from mosaic_onnx.backends.onnxruntime.optimise import optimised
 from mosaic_onnx.backends.onnxruntime.options import OrtOptions, read_options
 from mosaic_onnx.backends.onnxruntime.plugins import Plugins, installed_version, is_installed, vulkan_driver
-from mosaic_onnx.backends.onnxruntime.probe import Verdict, probe
 from mosaic_onnx.backends.onnxruntime.runner import OrtRunner
 from mosaic_onnx.backends.onnxruntime.session import MEMORY_SUFFIX, caller_cores, idle_providers, make_session
+from mosaic_onnx.backends.probe import Verdict, probe
 from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.errors import BackendError, MosaicError
 
@@ -46,14 +51,9 @@ class OnnxRuntime:
         except Exception as error:  # a broken installation must be a line, not a crash
             return Found(absent=(Absent("cpu", NAME, f"onnxruntime cannot be imported: {error}"),))
         others = _find_others(tuple(idle))
-        entered = {device.options["provider"] for device in BUILT_IN_DEVICES}
-        absent = tuple(
-            Absent(provider, NAME, "built into onnxruntime; a device entry makes it a device: docs/devices.md")
-            for provider in idle
-            if provider not in entered
-        )
+        absent = tuple(Absent(provider, NAME, reason) for provider, reason in unknown_providers(idle).items())
         versions = {"onnxruntime": ort.__version__, **others.versions}
-        return Found((Device("cpu", backend=NAME), *others.devices), (*others.absent, *absent), versions)
+        return Found((*cpu_devices(SystemFiles()), *others.devices), (*others.absent, *absent), versions)
 
     def supports(self, node: onnx.NodeProto, device: Device) -> str | None:
         """None if the provider may take the node, else the reason; loading the slice verifies it."""
@@ -90,6 +90,25 @@ class OnnxRuntime:
         if options.own_memory:
             return memory_of_type(device.name, options.own_memory, options.hardware)
         return self.plugins.memory(options, device.name) if options.is_plugin else None
+
+    def describe(self, device: Device) -> Verdict:
+        """Return the hardware behind a device that has just run a slice."""
+        options = read_options(device)
+        if options.is_plugin:
+            facts = self.plugins.facts(options)
+            return Verdict("", facts["hardware"], facts["version"])
+        if options.provider not in NVIDIA_PROVIDERS:
+            return Verdict("")
+        gpus = nvidia_gpus()
+        if options.hardware >= len(gpus):
+            return Verdict("", "gpu")
+        return Verdict("", "gpu", gpus[options.hardware].version, gpus[options.hardware].memory_bytes)
+
+    def why_missing(self, device: Device) -> str:
+        """Return what ONNX Runtime does not say where NVIDIA's providers find nothing to run on; empty elsewhere."""
+        if read_options(device).provider in NVIDIA_PROVIDERS and not nvidia_gpus():
+            return "no NVIDIA GPU with a driver (nvidia-smi finds none): "
+        return ""
 
     def can_crash(self, device: Device) -> bool:
         """Vendors' providers may take the process with them; ONNX Runtime's own CPU provider does not."""
@@ -151,6 +170,20 @@ class OnnxRuntime:
         return self.plugins.devices(options) if options.is_plugin else None
 
 
+def cpu_devices(files: SystemFiles) -> tuple[Device, ...]:
+    """Return the whole CPU, and each of its clusters where its cores are unequal.
+
+    Args:
+        files: the machine; a recorded one has cores of its own.
+    """
+    usable = None if files.is_recorded else usable_cores()
+    clusters = cpu_clusters(files, usable) if can_pin() else ()
+    return (
+        Device("cpu", backend=NAME),
+        *(Device(f"cpu-{one.name}", backend=NAME, options={"cores": core_words(one.cores)}) for one in clusters),
+    )
+
+
 def _options_for(model: SliceModel, device: Device) -> OrtOptions:
     """The device's options; what is optimised already stays as it is."""
     options = read_options(device)
@@ -174,22 +207,29 @@ def _find_others(built_in: tuple[str, ...]) -> Found:
     Args:
         built_in: providers of the installed onnxruntime.
     """
-    inside = [device for device in BUILT_IN_DEVICES if device.options["provider"] in built_in]
-    plugins = [device for device in PLUGIN_DEVICES if is_installed(str(device.options["package"]))]
-    verdicts = dict(zip((device.name for device in (*inside, *plugins)), probe([*inside, *plugins]), strict=True))
+    inside = built_in_devices(built_in, nvidia_gpus())
+    plugins = tuple(device for device in PLUGIN_DEVICES if is_installed(str(device.options["package"])))
+    tried = (*plugins, *inside)
+    found = judged(tried, probe(f"{__name__}:BACKEND", tried))
+    names = {str(device.options["provider"]) for device in tried}
+    missing = [device for device in (*PLUGIN_DEVICES, *WITH_EXTRAS) if device.options["provider"] not in names]
+    absent = [Absent(device.name, NAME, f"not installed: {_how_to_install(device)}") for device in missing]
+    return Found(found.devices, (*absent, *found.absent), dict(found.versions) | vulkan_driver())
+
+
+def judged(tried: Sequence[Device], verdicts: Sequence[Verdict]) -> Found:
+    """Return which of the tried devices are here, and why the others are not."""
     devices: list[Device] = []
     absent: list[Absent] = []
     versions: dict[str, str] = {}
-    for device in (*PLUGIN_DEVICES, *BUILT_IN_DEVICES):
-        verdict = verdicts.get(device.name)
-        if verdict is None:
-            absent.append(Absent(device.name, NAME, f"not installed: {_how_to_install(device)}"))
-        elif verdict.reason:
+    for device, verdict in zip(tried, verdicts, strict=True):
+        if verdict.reason:
             absent.append(Absent(device.name, NAME, verdict.reason))
         else:
-            devices.append(replace(device, simulated=verdict.hardware == "cpu"))
+            memory_bytes = verdict.memory_bytes or device.memory_bytes
+            devices.append(replace(device, simulated=verdict.hardware == "cpu", memory_bytes=memory_bytes))
             versions |= _version(device, verdict)
-    return Found(tuple(devices), tuple(absent), versions | vulkan_driver())
+    return Found(tuple(devices), tuple(absent), versions)
 
 
 def _how_to_install(device: Device) -> str:
@@ -201,7 +241,7 @@ def _version(device: Device, verdict: Verdict) -> dict[str, str]:
     """What measurements of the device depend on: its package's version, or the GPU and its driver."""
     package = device.options.get("package")
     if package is None:
-        return {device.name: verdict.version}
+        return {device.name: verdict.version} if verdict.version else {}
     return {str(package): f"{installed_version(str(package))} {verdict.version}".strip()}
 
 
