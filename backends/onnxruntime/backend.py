@@ -10,19 +10,26 @@ from typing import Any
 
 import onnx
 
-from mosaic_onnx.backends.base import Absent, Array, Found, KernelTime, Memory, Runner, SliceModel
+from mosaic_onnx.backends.base import AbsentDevice, Array, FoundDevices, KernelTime, Memory, Runner, SliceModel
 from mosaic_onnx.backends.cores import can_pin, core_words, usable_cores
 from mosaic_onnx.backends.hardware.cpu_clusters import cpu_clusters
 from mosaic_onnx.backends.hardware.system import SystemFiles
 from mosaic_onnx.backends.integers import integer_arithmetic, with_bodies
 from mosaic_onnx.backends.onnxruntime.cuda import nvidia_gpus
 from mosaic_onnx.backends.onnxruntime.kernels import read_kernels, recording_folder, run_repeatedly
-from mosaic_onnx.backends.onnxruntime.known import EXTRAS, NAME, NVIDIA_PROVIDERS, PLUGIN_DEVICES, WITH_EXTRAS, known
 from mosaic_onnx.backends.onnxruntime.memory import OrtMemory, memory_of_type
 from mosaic_onnx.backends.onnxruntime.offers import built_in_devices, unknown_providers
 from mosaic_onnx.backends.onnxruntime.optimise import optimised
 from mosaic_onnx.backends.onnxruntime.options import OrtOptions, read_options
 from mosaic_onnx.backends.onnxruntime.plugins import Plugins, installed_version, is_installed, vulkan_driver
+from mosaic_onnx.backends.onnxruntime.provider_facts import (
+    EXTRAS,
+    NAME,
+    NVIDIA_PROVIDERS,
+    PLUGIN_DEVICES,
+    WITH_EXTRAS,
+    known,
+)
 from mosaic_onnx.backends.onnxruntime.runner import OrtRunner
 from mosaic_onnx.backends.onnxruntime.session import MEMORY_SUFFIX, caller_cores, idle_providers, make_session
 from mosaic_onnx.backends.probe import Verdict, probe
@@ -42,18 +49,18 @@ class OnnxRuntime:
     name: str = NAME
     plugins: Plugins = field(default_factory=Plugins)
 
-    def find(self) -> Found:
+    def find(self) -> FoundDevices:
         """Devices here; never raises."""
         try:
             import onnxruntime as ort
 
             idle = idle_providers()
         except Exception as error:  # a broken installation must be a line, not a crash
-            return Found(absent=(Absent("cpu", NAME, f"onnxruntime cannot be imported: {error}"),))
+            return FoundDevices(absent=(AbsentDevice("cpu", NAME, f"onnxruntime cannot be imported: {error}"),))
         others = _find_others(tuple(idle))
-        absent = tuple(Absent(provider, NAME, reason) for provider, reason in unknown_providers(idle).items())
+        absent = tuple(AbsentDevice(provider, NAME, reason) for provider, reason in unknown_providers(idle).items())
         versions = {"onnxruntime": ort.__version__, **others.versions}
-        return Found((*cpu_devices(SystemFiles()), *others.devices), (*others.absent, *absent), versions)
+        return FoundDevices((*cpu_devices(SystemFiles()), *others.devices), (*others.absent, *absent), versions)
 
     def supports(self, node: onnx.NodeProto, device: Device) -> str | None:
         """None if the provider may take the node, else the reason; loading the slice verifies it."""
@@ -201,7 +208,7 @@ def _label(model: SliceModel, device: Device) -> str:
 
 
 @cache
-def _find_others(built_in: tuple[str, ...]) -> Found:
+def _find_others(built_in: tuple[str, ...]) -> FoundDevices:
     """Devices beside the CPU, each tried in a process of its own; one look a process, since it costs a second.
 
     Args:
@@ -213,23 +220,23 @@ def _find_others(built_in: tuple[str, ...]) -> Found:
     found = judged(tried, probe(f"{__name__}:BACKEND", tried))
     names = {str(device.options["provider"]) for device in tried}
     missing = [device for device in (*PLUGIN_DEVICES, *WITH_EXTRAS) if device.options["provider"] not in names]
-    absent = [Absent(device.name, NAME, f"not installed: {_how_to_install(device)}") for device in missing]
-    return Found(found.devices, (*absent, *found.absent), dict(found.versions) | vulkan_driver())
+    absent = [AbsentDevice(device.name, NAME, f"not installed: {_how_to_install(device)}") for device in missing]
+    return FoundDevices(found.devices, (*absent, *found.absent), dict(found.versions) | vulkan_driver())
 
 
-def judged(tried: Sequence[Device], verdicts: Sequence[Verdict]) -> Found:
+def judged(tried: Sequence[Device], verdicts: Sequence[Verdict]) -> FoundDevices:
     """Return which of the tried devices are here, and why the others are not."""
     devices: list[Device] = []
-    absent: list[Absent] = []
+    absent: list[AbsentDevice] = []
     versions: dict[str, str] = {}
     for device, verdict in zip(tried, verdicts, strict=True):
         if verdict.reason:
-            absent.append(Absent(device.name, NAME, verdict.reason))
+            absent.append(AbsentDevice(device.name, NAME, verdict.reason))
         else:
             memory_bytes = verdict.memory_bytes or device.memory_bytes
             devices.append(replace(device, simulated=verdict.hardware == "cpu", memory_bytes=memory_bytes))
             versions |= _version(device, verdict)
-    return Found(tuple(devices), tuple(absent), versions)
+    return FoundDevices(tuple(devices), tuple(absent), versions)
 
 
 def _how_to_install(device: Device) -> str:

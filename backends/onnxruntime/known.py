@@ -17,7 +17,7 @@ NVIDIA_PROVIDERS = (CUDA, TENSORRT)
 
 
 @dataclass(frozen=True)
-class Known:
+class ProviderFacts:
     """One provider.
 
     Attributes:
@@ -37,15 +37,15 @@ class Known:
     crashes_at_empty: bool = False
 
 
-KNOWN: Mapping[str, Known] = {
-    QNN: Known(
+PROVIDER_FACTS: Mapping[str, ProviderFacts] = {
+    QNN: ProviderFacts(
         rewritten=("Dropout", "Mean"),
         claims=QNN_CLAIMS,
         keeps_first_options=True,
         narrows_integers=True,
         crashes_at_empty=True,
     ),
-    WEBGPU: Known(
+    WEBGPU: ProviderFacts(
         rewritten=("Sum", "Mean", "Dropout", "LRN", "LogSoftmax", "IsNaN", "Sign", "Softmax"),
         claims=WEBGPU_CLAIMS,
         takes_turns=True,
@@ -53,9 +53,9 @@ KNOWN: Mapping[str, Known] = {
 }
 
 
-def known(provider: str) -> Known:
+def known(provider: str) -> ProviderFacts:
     """What is known of a provider; nothing special of one that is not listed."""
-    return KNOWN.get(provider, Known())
+    return PROVIDER_FACTS.get(provider, ProviderFacts())
 
 
 PLUGIN_DEVICES: tuple[Device, ...] = (

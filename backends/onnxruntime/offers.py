@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from mosaic_onnx.backends.onnxruntime.cuda import NvidiaGpu
-from mosaic_onnx.backends.onnxruntime.known import BUILT_IN_DEVICES, NAME, NVIDIA_PROVIDERS
+from mosaic_onnx.backends.onnxruntime.provider_facts import BUILT_IN_DEVICES, NAME, NVIDIA_PROVIDERS
 from mosaic_onnx.core.devices import Device
 
 NOT_OFFERED: Mapping[str, str] = {

@@ -9,7 +9,7 @@ from functools import cache
 import numpy as np
 import onnx
 
-from mosaic_onnx.backends.base import Absent, Array, Found, KernelTime, Memory, Runner, SliceModel
+from mosaic_onnx.backends.base import AbsentDevice, Array, FoundDevices, KernelTime, Memory, Runner, SliceModel
 from mosaic_onnx.backends.cores import pinned
 from mosaic_onnx.backends.openvino.claims import unsupported_node
 from mosaic_onnx.backends.openvino.compile import compile_slice, core, named_failure
@@ -33,7 +33,7 @@ class Openvino:
 
     name: str = NAME
 
-    def find(self) -> Found:
+    def find(self) -> FoundDevices:
         """Devices here; never raises."""
         try:
             ov = openvino_module()
@@ -41,7 +41,7 @@ class Openvino:
             answers = ask_plugins(core())
         except Exception as error:  # a broken installation must be a line, not a crash
             hint = "pip install 'mosaic-onnx[openvino]'" if isinstance(error, ImportError) else "see its message"
-            return Found(absent=(Absent("openvino", NAME, f"{error} ({hint})"),))
+            return FoundDevices(absent=(AbsentDevice("openvino", NAME, f"{error} ({hint})"),))
         found = found_among(answers, _tried(answers))
         return replace(found, versions=versions | dict(found.versions))
 
@@ -107,7 +107,7 @@ def _tried(answers: tuple[PluginAnswer, ...]) -> tuple[Verdict, ...]:
     return tuple(probe(f"{__name__}:BACKEND", [device for device in others if "plugin" in device.options]))
 
 
-def found_among(answers: Sequence[PluginAnswer], verdicts: Sequence[Verdict]) -> Found:
+def found_among(answers: Sequence[PluginAnswer], verdicts: Sequence[Verdict]) -> FoundDevices:
     """Return which of OpenVINO's devices are here, and why the others are not.
 
     Args:
@@ -119,7 +119,9 @@ def found_among(answers: Sequence[PluginAnswer], verdicts: Sequence[Verdict]) ->
     failed = {name: one.reason for name, one in zip(others, verdicts, strict=True) if one.reason}
     here = tuple(device for device in devices if device.name not in failed)
     products = {device.name: str(device.meta["product"]) for device in here if "product" in device.meta}
-    return Found(here, (*absent, *(Absent(name, NAME, reason) for name, reason in failed.items())), products)
+    return FoundDevices(
+        here, (*absent, *(AbsentDevice(name, NAME, reason) for name, reason in failed.items())), products
+    )
 
 
 BACKEND = Openvino()

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mosaic_onnx.backends.base import Absent
+from mosaic_onnx.backends.base import AbsentDevice
 from mosaic_onnx.core.devices import Device
 
 NAME = "openvino"
@@ -55,18 +55,18 @@ def _ask(core: Any, name: str) -> PluginAnswer:
     return PluginAnswer(name, answer.full_name, answer.capabilities, int(memory) if memory else None)
 
 
-def offered(answers: Sequence[PluginAnswer]) -> tuple[tuple[Device, ...], tuple[Absent, ...]]:
+def offered(answers: Sequence[PluginAnswer]) -> tuple[tuple[Device, ...], tuple[AbsentDevice, ...]]:
     """Return the devices to try, and what is left out with the reason."""
     devices: list[Device] = []
-    absent: list[Absent] = []
+    absent: list[AbsentDevice] = []
     for answer in answers:
         found = [_device(answer, answers, precision) for precision in _precisions(answer)]
         devices += found
         if not found:
             words = f"OpenVINO tells no floating-point precision of {answer.full_name or answer.name}"
-            absent.append(Absent(_name(answer, answers), NAME, words))
+            absent.append(AbsentDevice(_name(answer, answers), NAME, words))
     if any(answer.kind == CPU for answer in answers) and not any(one.name == "openvino-bf16" for one in devices):
-        absent.append(Absent("openvino-bf16", NAME, "this CPU has no bf16 instructions"))
+        absent.append(AbsentDevice("openvino-bf16", NAME, "this CPU has no bf16 instructions"))
     return tuple(devices), tuple(absent)
 
 

@@ -12,10 +12,10 @@ import pytest
 from mosaic_onnx.backends.conformance.suite import check_backend
 from mosaic_onnx.backends.onnxruntime.backend import BACKEND
 from mosaic_onnx.backends.onnxruntime.cuda import nvidia_gpus
-from mosaic_onnx.backends.onnxruntime.known import PLUGIN_DEVICES
 from mosaic_onnx.backends.onnxruntime.memory import memory_of_type
 from mosaic_onnx.backends.onnxruntime.options import read_options
 from mosaic_onnx.backends.onnxruntime.plugins import Plugins
+from mosaic_onnx.backends.onnxruntime.provider_facts import PLUGIN_DEVICES
 from mosaic_onnx.backends.onnxruntime.runner import OrtRunner
 from mosaic_onnx.backends.onnxruntime.session import make_session, stdout_kept_clean, thread_affinities
 from mosaic_onnx.backends.probe import probe
