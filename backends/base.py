@@ -12,13 +12,13 @@ import onnx
 from numpy.typing import NDArray
 
 from mosaic_onnx.core.devices import Device, Level
-from mosaic_onnx.core.profiles import Copy, Cost, Switch
+from mosaic_onnx.core.profiles import Cost, SwitchCost, TransferCost
 
 Array = NDArray[np.generic]
 
 
 @dataclass(frozen=True)
-class Absent:
+class AbsentDevice:
     """A device or backend that is not here, and why (for ``mosaic-onnx devices``)."""
 
     name: str
@@ -27,7 +27,7 @@ class Absent:
 
 
 @dataclass(frozen=True)
-class Found:
+class FoundDevices:
     """What a backend found on this machine.
 
     Attributes:
@@ -37,7 +37,7 @@ class Found:
     """
 
     devices: tuple[Device, ...] = ()
-    absent: tuple[Absent, ...] = ()
+    absent: tuple[AbsentDevice, ...] = ()
     versions: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -117,8 +117,8 @@ class Backend(Protocol):
     def name(self) -> str:
         """The backend's name: its entry point, and what device entries call it."""
 
-    def find(self) -> Found:
-        """Devices here; never raises: what is not here is in ``Found.absent`` with the reason."""
+    def find(self) -> FoundDevices:
+        """Devices here; never raises: what is not here is in ``FoundDevices.absent`` with the reason."""
 
     def supports(self, node: onnx.NodeProto, device: Device) -> str | None:
         """A cheap claim that profiling verifies: None if the device may take the node, else the reason."""
@@ -175,7 +175,7 @@ class CanCrash(Protocol):
 
 
 @runtime_checkable
-class BoundsSize(Protocol):
+class LimitsModelSize(Protocol):
     """A backend whose runtime cannot hold a model of any size in one process."""
 
     def too_large(self, node_count: int, device: Device) -> str | None:
@@ -259,19 +259,19 @@ class CostSource(Protocol):
     def layer_costs(self, facts: Sequence[LayerFacts], device: Device, state: str) -> Sequence[Cost | str]:
         """What each layer costs in a state, or the reason why the state cannot run it."""
 
-    def copies(self, device: Device) -> tuple[Copy, ...]:
+    def copies(self, device: Device) -> tuple[TransferCost, ...]:
         """Copy entries to and from the device's memory; empty where it shares host's."""
 
 
 @runtime_checkable
-class StatesSwitches(Protocol):
+class SwitchCostSource(Protocol):
     """A backend of described devices that also states what changing a device's level costs."""
 
-    def switches(self, device: Device) -> tuple[Switch, ...]:
+    def switches(self, device: Device) -> tuple[SwitchCost, ...]:
         """Switch entries between the device's levels; empty where they cost nothing."""
 
 
-def as_devices(found: Sequence[Found]) -> dict[str, Device]:
+def as_devices(found: Sequence[FoundDevices]) -> dict[str, Device]:
     """All devices found, by name, in the order in which they were found; the first of a name wins."""
     devices: dict[str, Device] = {}
     for one in found:

@@ -29,7 +29,7 @@ _SETTINGS = Path("/sys/kernel/mm/transparent_hugepage")
 _MAPS = Path("/proc/self/maps")
 
 
-class Span(NamedTuple):
+class AddressRange(NamedTuple):
     """Addresses of memory, the end not in it."""
 
     start: int
@@ -51,18 +51,18 @@ def on_huge_pages(weight_bytes: int) -> Iterator[None]:
             _collapse(span, page_bytes)
 
 
-def private_spans(maps: str) -> list[Span]:
+def private_spans(maps: str) -> list[AddressRange]:
     """Writable memory that belongs to no file, ascending, from the text of ``/proc/PID/maps``."""
     found = []
     for line in maps.splitlines():
         addresses, rights, _, _, inode, *name = line.split(maxsplit=5)
         if rights == "rw-p" and inode == "0" and (not name or name[0].startswith(("[heap]", "[anon"))):
             start, end = (int(part, 16) for part in addresses.split("-"))
-            found.append(Span(start, end))
+            found.append(AddressRange(start, end))
     return found
 
 
-def added(before: Sequence[Span], after: Sequence[Span]) -> Iterator[Span]:
+def added(before: Sequence[AddressRange], after: Sequence[AddressRange]) -> Iterator[AddressRange]:
     """What is in ``after`` only; both ascending and without overlap."""
     remaining = deque(before)
     for span in after:
@@ -70,16 +70,16 @@ def added(before: Sequence[Span], after: Sequence[Span]) -> Iterator[Span]:
         while remaining and remaining[0].start < span.end:
             known = remaining[0]
             if free < known.start:
-                yield Span(free, known.start)
+                yield AddressRange(free, known.start)
             free = max(free, known.end)
             if known.end > span.end:
                 break  # it reaches into the next one
             remaining.popleft()
         if free < span.end:
-            yield Span(free, span.end)
+            yield AddressRange(free, span.end)
 
 
-def full_blocks(span: Span, block_bytes: int, resident: NDArray[np.bool_]) -> Iterator[Span]:
+def full_blocks(span: AddressRange, block_bytes: int, resident: NDArray[np.bool_]) -> Iterator[AddressRange]:
     """Stretches of whole, aligned blocks of which nearly every page is in use.
 
     Args:
@@ -91,7 +91,7 @@ def full_blocks(span: Span, block_bytes: int, resident: NDArray[np.bool_]) -> It
     full = np.concatenate(([False], pages.mean(axis=1) >= FULL_SHARE, [False]))
     edges = np.flatnonzero(full[1:] != full[:-1]).reshape(-1, 2)
     for first, last in edges.tolist():
-        yield Span(span.start + first * block_bytes, span.start + last * block_bytes)
+        yield AddressRange(span.start + first * block_bytes, span.start + last * block_bytes)
 
 
 def _maps() -> str:
@@ -112,7 +112,7 @@ def _huge_page_bytes() -> int:
         return 0
 
 
-def _collapse(span: Span, block_bytes: int) -> None:
+def _collapse(span: AddressRange, block_bytes: int) -> None:
     """Move what is full; the system may decline."""
     start, end = -(-span.start // block_bytes) * block_bytes, span.end // block_bytes * block_bytes
     if start >= end:
@@ -122,5 +122,5 @@ def _collapse(span: Span, block_bytes: int) -> None:
     if libc.mincore(ctypes.c_void_p(start), ctypes.c_size_t(end - start), place):
         return  # given back meanwhile, by another thread
     resident = (np.frombuffer(told, dtype=np.uint8) & 1).astype(np.bool_)
-    for first, last in full_blocks(Span(start, end), block_bytes, resident):
+    for first, last in full_blocks(AddressRange(start, end), block_bytes, resident):
         libc.madvise(ctypes.c_void_p(first), ctypes.c_size_t(last - first), _MADV_COLLAPSE)

@@ -23,7 +23,7 @@ _TIME_LIMIT_S = 60.0
 
 
 @dataclasses.dataclass(frozen=True)
-class Verdict:
+class ProbeResult:
     """What the trial showed.
 
     Attributes:
@@ -43,14 +43,14 @@ class Verdict:
 class Describes(Protocol):
     """A backend that can say more of a device than that it runs."""
 
-    def describe(self, device: Device) -> Verdict:
+    def describe(self, device: Device) -> ProbeResult:
         """Return what the device is, once a slice has run on it; ``reason`` stays empty."""
 
     def why_missing(self, device: Device) -> str:
         """Return why the device's hardware is not here, where its runtime would not say; empty elsewhere."""
 
 
-def probe(address: str, devices: Sequence[Device]) -> list[Verdict]:
+def probe(address: str, devices: Sequence[Device]) -> list[ProbeResult]:
     """Try each device in a child process, all at once; never raises for what a child does.
 
     Args:
@@ -67,18 +67,18 @@ def _start(address: str, device: Device) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-def _verdict(child: subprocess.Popen[str]) -> Verdict:
+def _verdict(child: subprocess.Popen[str]) -> ProbeResult:
     try:
         out, said = child.communicate(timeout=_TIME_LIMIT_S)
     except subprocess.TimeoutExpired:
         child.kill()
         child.communicate()
-        return Verdict(f"it gave no answer within {_TIME_LIMIT_S:.0f} s")
+        return ProbeResult(f"it gave no answer within {_TIME_LIMIT_S:.0f} s")
     try:
-        return Verdict(**json.loads(out.splitlines()[-1]))
+        return ProbeResult(**json.loads(out.splitlines()[-1]))
     except (IndexError, ValueError, TypeError):
         ending = f"signal {-child.returncode}" if child.returncode < 0 else f"status {child.returncode}"
-        return Verdict(f"its trial ended with {ending}: {said.strip()[-200:]}")
+        return ProbeResult(f"its trial ended with {ending}: {said.strip()[-200:]}")
 
 
 def main() -> None:
@@ -93,7 +93,7 @@ def main() -> None:
         stream.write(json.dumps(dataclasses.asdict(_try(backend, device))) + "\n")
 
 
-def _try(backend: Backend, device: Device) -> Verdict:
+def _try(backend: Backend, device: Device) -> ProbeResult:
     """Load and run a slice of one node."""
     import numpy as np
     from onnx import TensorProto, helper
@@ -105,12 +105,12 @@ def _try(backend: Backend, device: Device) -> Verdict:
         runner = backend.load(SliceModel(model, None, ("x",), ("y",)), device)
         output = runner.run({"x": -np.ones((1, 4), np.float32)})
         if output["y"].any():
-            return Verdict("it computes Relu wrongly")
-        return backend.describe(device) if isinstance(backend, Describes) else Verdict("")
+            return ProbeResult("it computes Relu wrongly")
+        return backend.describe(device) if isinstance(backend, Describes) else ProbeResult("")
     except MosaicError as error:
         missing = backend.why_missing(device) if isinstance(backend, Describes) else ""
         reason = missing + error.message.removeprefix(f"slice 'probe' on {device.name}: ")
-        return Verdict(f"{reason} ({error.hint})" if error.hint else reason)
+        return ProbeResult(f"{reason} ({error.hint})" if error.hint else reason)
 
 
 if __name__ == "__main__":

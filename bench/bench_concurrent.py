@@ -16,7 +16,7 @@ import numpy as np
 from bench.report import Row
 from mosaic_onnx.core.costs import CostTable
 from mosaic_onnx.core.devices import Device
-from mosaic_onnx.core.profiles import Copy, Cost, Profile, ProfileLayer
+from mosaic_onnx.core.profiles import Cost, Profile, ProfileLayer, TransferCost
 from mosaic_onnx.importers import import_profile
 from mosaic_onnx.passes.estimate import cost_table
 from mosaic_onnx.planner.concurrent.bound import concurrent_bound
@@ -143,6 +143,6 @@ def branchy(layers: int) -> Profile:
                 end = add((end,))
             ends.append(end)
         source = add(tuple(ends))
-    copies = (Copy("host", "gpu", seconds=1e-4), Copy("gpu", "host", seconds=1e-4))
+    copies = (TransferCost("host", "gpu", seconds=1e-4), TransferCost("gpu", "host", seconds=1e-4))
     tensors = {"x": 1, **{tensor: 1 for layer in made for tensor in layer.outputs}}
     return Profile("branchy", (Device("cpu"), Device("gpu")), tensors, ("x",), (source,), tuple(made), copies)

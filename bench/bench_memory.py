@@ -1,4 +1,4 @@
-"""Peak memory of a bundle's run against the uncut model in one session; each in a process of its own."""
+"""Peak memory of a bundle's run against the original model in one session; each in a process of its own."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ import numpy as np
 from bench.report import Row
 from mosaic_onnx.core.costs import CostTable
 from mosaic_onnx.core.devices import Device, Level
-from mosaic_onnx.core.profiles import Copy, Cost, Profile, ProfileLayer
+from mosaic_onnx.core.profiles import Cost, Profile, ProfileLayer, TransferCost
 from mosaic_onnx.passes.estimate import cost_table
 from mosaic_onnx.planner.chain.chain_costs import ChainCosts, chain_costs
 from mosaic_onnx.planner.chain.dynamic_program import best_on_chain
@@ -176,7 +176,7 @@ def hikey_like(layers: int, states: int, seed: int = 0) -> Profile:
         for n in range(layers)
     ]
     copies = [
-        Copy(source, destination, 1e-9, 2e-4, 1e-9, 1e-4)
+        TransferCost(source, destination, 1e-9, 2e-4, 1e-9, 1e-4)
         for device in ("gpu", "npu")
         for source, destination in (("host", device), (device, "host"))
     ]

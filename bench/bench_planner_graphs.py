@@ -13,7 +13,7 @@ import numpy as np
 from bench.peak import peak_bytes
 from bench.report import Row
 from mosaic_onnx.core.devices import Device, Level
-from mosaic_onnx.core.profiles import Copy, Cost, Profile, ProfileLayer
+from mosaic_onnx.core.profiles import Cost, Profile, ProfileLayer, TransferCost
 from mosaic_onnx.passes.estimate import cost_table
 from mosaic_onnx.planner.core.request import Request
 from mosaic_onnx.planner.solve import solve
@@ -113,7 +113,7 @@ def profile_of(case: Case) -> Profile:
     made = [f"t{index}" for index in range(case.layers)]
     tensors = {"x": 600_000} | {name: int(rng.integers(50_000, 800_000)) for name in made}
     copies = tuple(
-        Copy(*ends, seconds_per_byte=1e-10, seconds=1e-5, joules_per_byte=1e-10, joules=1e-5)
+        TransferCost(*ends, seconds_per_byte=1e-10, seconds=1e-5, joules_per_byte=1e-10, joules=1e-5)
         for device in devices[1:]
         for ends in (("host", device.name), (device.name, "host"))
     )

@@ -22,7 +22,7 @@ from mosaic_onnx.files.cache import Cache
 from mosaic_onnx.pipeline.compilation import Compiled, compile_model
 from mosaic_onnx.pipeline.preparation import Recipe
 from mosaic_onnx.planner.core.request import Request
-from mosaic_onnx.profiling.interleaved import Ratio, Timings
+from mosaic_onnx.profiling.interleaved import InterleavedTimings, Ratio
 
 DEVICES = FULL, OPENVINO, LOW = "cpu", "openvino", "openvino-bf16"
 BUDGETS = 1e-2, 1e-3
@@ -71,7 +71,7 @@ def _model(
     yield from _rows(f"{model.name}, {budget:g}", compiled, timings, budget, seen)
 
 
-def _rows(name: str, compiled: Compiled, timings: Timings, budget: float, seen: _Seen) -> Iterator[Row]:
+def _rows(name: str, compiled: Compiled, timings: InterleavedTimings, budget: float, seen: _Seen) -> Iterator[Row]:
     if compiled.precision is None:
         raise ValueError("compiled without a budget")
     truths = compiled.precision.measured

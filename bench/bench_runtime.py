@@ -28,7 +28,7 @@ from mosaic_onnx.passes.layerize import layerize
 from mosaic_onnx.passes.load import Load
 from mosaic_onnx.passes.normalise import Normalise
 from mosaic_onnx.passes.rewrite import extract
-from mosaic_onnx.profiling.interleaved import Timings, measure_interleaved
+from mosaic_onnx.profiling.interleaved import InterleavedTimings, measure_interleaved
 from mosaic_onnx.runtime.executor import Executor, open_program
 
 LIGHT = Path(onnx.__file__).parent / "backend" / "test" / "data" / "light"
@@ -76,7 +76,7 @@ def _open(
 
 
 def _row(
-    name: str, timings: Timings, of: str, against: str, unit: str = "ms", scale: float = 1e3, note: str = ""
+    name: str, timings: InterleavedTimings, of: str, against: str, unit: str = "ms", scale: float = 1e3, note: str = ""
 ) -> Row:
     ratio = timings.ratio(of, against)
     seen = f"{len(timings.seconds[of])} rounds of the least of {timings.repeat_count}, ± {timings.spread(of):.1%}"

@@ -1,4 +1,4 @@
-"""What slicing costs on one device: forced slices, tuned, against the uncut model in one session of one thread."""
+"""What slicing costs on one device: forced slices, tuned, against the original model in one session of one thread."""
 
 from __future__ import annotations
 

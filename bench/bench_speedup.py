@@ -22,7 +22,7 @@ from mosaic_onnx.discovery.selection import Selection
 from mosaic_onnx.files.cache import Cache
 from mosaic_onnx.pipeline.compilation import Compiled, compile_model
 from mosaic_onnx.pipeline.preparation import Recipe
-from mosaic_onnx.profiling.interleaved import Ratio, Timings
+from mosaic_onnx.profiling.interleaved import InterleavedTimings, Ratio
 
 PRIORITY, HETERO = "ONNX Runtime by provider priority", "OpenVINO HETERO"
 ONE_OPERATOR = ("inception_v1", "bvlc_alexnet", "zfnet512")
@@ -95,7 +95,7 @@ def _others(model: Workload, compiled: Compiled) -> Calls:
     return calls
 
 
-def _rows(model: Workload, compiled: Compiled, timings: Timings, seen: _Seen) -> Iterator[Row]:
+def _rows(model: Workload, compiled: Compiled, timings: InterleavedTimings, seen: _Seen) -> Iterator[Row]:
     singles = [name for name in timings.seconds if name in compiled.selection.by_name]
     best = min(singles, key=timings.median_s) if singles else PRIORITY
     devices = {device_of(one.state) for one in compiled.plan.slices}
@@ -137,7 +137,7 @@ def _ideal_s(compiled: Compiled) -> float:
     return sum(min(one) for one in costs if one)
 
 
-def _against_ideal(compiled: Compiled, timings: Timings) -> Ratio:
+def _against_ideal(compiled: Compiled, timings: InterleavedTimings) -> Ratio:
     """Measured over ideal; the interval is the measured median's own spread, the profile's error is not in it."""
     ideal_s, median_s = _ideal_s(compiled), timings.median_s(PLAN)
     off = timings.spread(PLAN) / len(timings.seconds[PLAN]) ** 0.5 * 2

@@ -24,7 +24,7 @@ from mosaic_onnx.passes.rewrite import slice_models
 from mosaic_onnx.passes.select import single_device_plan
 from mosaic_onnx.pipeline.compilation import Compiled
 from mosaic_onnx.pipeline.preparation import Recipe, prepare
-from mosaic_onnx.profiling.interleaved import Ratio, Timings, measure_interleaved
+from mosaic_onnx.profiling.interleaved import InterleavedTimings, Ratio, measure_interleaved
 from mosaic_onnx.runtime.executor import Executor, open_program
 
 CPU = Device("cpu", backend="onnxruntime", options={"threads": 1})
@@ -71,14 +71,16 @@ def delivered_calls(compiled: Compiled, stack: ExitStack) -> Calls:
     return calls
 
 
-def interleaved(calls: Calls, rounds: int) -> Timings:
+def interleaved(calls: Calls, rounds: int) -> InterleavedTimings:
     """So many rounds over all calls, each the least of as many runs as the slowest allows."""
     once = measure_interleaved(calls, round_count=3, repeat_count=1)
     longest_s = max(once.median_s(name) for name in calls)
     return measure_interleaved(calls, round_count=rounds, repeat_count=repeats(longest_s))
 
 
-def ratio_row(name: str, timings: Timings, of: str, against: str, bar: float | None = None, note: str = "") -> Row:
+def ratio_row(
+    name: str, timings: InterleavedTimings, of: str, against: str, bar: float | None = None, note: str = ""
+) -> Row:
     """The ratio of two medians with its interval."""
     ratio = timings.ratio(of, against)
     seen = (

@@ -340,14 +340,14 @@ def bundle_inputs(bundle: Bundle, inputs: Mapping[str, Array] | PathLike | None,
     """
     if isinstance(inputs, Mapping):
         return inputs
-    model = bundle.uncut()
+    model = bundle.original()
     return make_inputs(model, seed) if inputs is None else read_inputs(Path(inputs), model)
 
 
 def verify(
     bundle: Bundle | PathLike, *, inputs: PathLike | None = None, seed: int = 0, progress: VerifyProgress | None = None
 ) -> VerifyReport:
-    """Every slice and the whole of a bundle against the uncut, unoptimised model.
+    """Every slice and the whole of a bundle against the original, unoptimised model.
 
     Raises:
         ModelError: the bundle or the inputs are wrong.

@@ -16,11 +16,11 @@ from mosaic_onnx.core.errors import InfeasibleError
 from mosaic_onnx.core.plans import Plan
 from mosaic_onnx.core.profiles import Profile
 from mosaic_onnx.passes.feedback import Refined
-from mosaic_onnx.verification.precision.end_to_end_error import Truth
+from mosaic_onnx.verification.precision.end_to_end_error import EndToEndError
 
 MakePlan = Callable[[Profile, float], Refined]
 """The plan of a profile whose layers' errors add up to at most so much, refined by measuring."""
-MeasurePlan = Callable[[Profile, Plan], Truth]
+MeasurePlan = Callable[[Profile, Plan], EndToEndError]
 NEAR = 0.75
 """A plan that uses so much of the budget is near enough."""
 AIM = 0.9
@@ -61,7 +61,7 @@ class Kept:
     """
 
     refined: Refined
-    truth: Truth
+    truth: EndToEndError
     trials: tuple[Trial, ...]
 
 
@@ -96,7 +96,7 @@ class KeepBudget:
         if best[1].error <= self.budget:
             return Kept(*best, tuple(trials))
         profile = without_breakers(profile, self.budget)
-        found: tuple[Refined, Truth] | None = None
+        found: tuple[Refined, EndToEndError] | None = None
         kept, broken = 0.0, math.inf
         limit = self._aimed(trials[0].error_sum, best[1].error)
         while len(trials) < self.round_limit and broken > CLOSE * kept:
@@ -117,14 +117,14 @@ class KeepBudget:
             limit = min(self._aimed(limit, error), between, 0.98 * broken)
         return Kept(*(found or self._exactest(profile, trials) or best), tuple(trials))
 
-    def _exactest(self, profile: Profile, trials: list[Trial]) -> tuple[Refined, Truth] | None:
+    def _exactest(self, profile: Profile, trials: list[Trial]) -> tuple[Refined, EndToEndError] | None:
         """The plan of the exactest states of all layers; None where caps or groups leave no such plan."""
         try:
             return self._try(profile, least_sum(profile), trials)
         except InfeasibleError:
             return None
 
-    def _try(self, profile: Profile, limit: float, trials: list[Trial]) -> tuple[Refined, Truth]:
+    def _try(self, profile: Profile, limit: float, trials: list[Trial]) -> tuple[Refined, EndToEndError]:
         refined = self.plan(profile, limit)
         truth = self.measure(refined.profile, refined.plan)
         sum_ = error_sum(refined.profile, refined.plan)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import onnx
 
-from mosaic_onnx.backends.base import Backend, BoundsSize, CostSource, LayerFacts
+from mosaic_onnx.backends.base import Backend, CostSource, LayerFacts, LimitsModelSize
 from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.errors import BackendError
 from mosaic_onnx.core.graphs import FunctionKey, call_key, function_key, node_keys, subgraphs
@@ -21,7 +21,7 @@ from mosaic_onnx.profiling.facts import layer_facts
 from mosaic_onnx.profiling.measuring.meter import open_meter
 from mosaic_onnx.profiling.measuring.probing import compile_refusals
 from mosaic_onnx.profiling.progress import Progress, Ticker
-from mosaic_onnx.profiling.setup import ProfileOptions, open_ledger, open_subject
+from mosaic_onnx.profiling.setup import ProfileOptions, open_profiled_model, open_store
 
 
 @dataclass(frozen=True)
@@ -89,14 +89,14 @@ def annotate(
         else:
             found[device.name] = refusals(normalised, graph, device, backend)
     if options is not None:
-        subject, ticker = open_subject(normalised.model, normalised.folder, graph, options), Ticker(progress)
+        profiled, ticker = open_profiled_model(normalised.model, normalised.folder, graph, options), Ticker(progress)
         for device in devices:
             backend = backend_of(device, backends)
             if isinstance(backend, CostSource):
                 continue
-            ledger = open_ledger(subject, device, None, options)
+            store = open_store(profiled, device, None, options)
             with closing(open_meter(backend, device, options.limit_s)) as meter:
-                found[device.name] = compile_refusals(subject, found[device.name], meter, ledger, ticker)
+                found[device.name] = compile_refusals(profiled, found[device.name], meter, store, ticker)
     reasons = tuple(
         {name: refused[index] for name, refused in found.items() if index in refused}
         for index in range(len(graph.layers))
@@ -119,7 +119,7 @@ def backend_of(device: Device, backends: Mapping[str, Backend]) -> Backend:
 def refusals(normalised: Normalised, graph: LayerGraph, device: Device, backend: Backend) -> dict[int, str]:
     """By layer, why a device that is measured cannot run it, as far as its backend tells without compiling."""
     model = normalised.model
-    if isinstance(backend, BoundsSize) and (reason := backend.too_large(len(model.graph.node), device)):
+    if isinstance(backend, LimitsModelSize) and (reason := backend.too_large(len(model.graph.node), device)):
         return dict.fromkeys(range(len(graph.layers)), reason)
     nodes = dict(zip(node_keys(model.graph), model.graph.node, strict=True))
     functions = {function_key(function): function for function in model.functions}

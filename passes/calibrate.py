@@ -11,7 +11,7 @@ from dataclasses import replace
 from statistics import median
 
 from mosaic_onnx.core.devices import Device, device_of
-from mosaic_onnx.core.profiles import Profile, Segment
+from mosaic_onnx.core.profiles import MeasuredSlice, Profile
 from mosaic_onnx.passes.measure_slices import Choice
 
 IN_PLAN = "in_plan"
@@ -20,7 +20,7 @@ ALONE = "alone_s"
 """Key in the ``meta`` of segments: what the slice takes alone, over and over."""
 
 
-def learn(profile: Profile, segments: Sequence[Segment]) -> Profile:
+def learn(profile: Profile, segments: Sequence[MeasuredSlice]) -> Profile:
     """The profile with new segments, and with what they show of cuts and of slices that were measured alone only.
 
     A slice that ran in a plan before keeps the lesser figure: what disturbs a run only adds to it.
@@ -38,25 +38,25 @@ def learn(profile: Profile, segments: Sequence[Segment]) -> Profile:
     return replace(learned, devices=devices, segments=kept)
 
 
-def _span(one: Segment) -> Choice:
+def _span(one: MeasuredSlice) -> Choice:
     return one.first, one.last, one.state
 
 
-def _is_in_plan(one: Segment) -> bool:
+def _is_in_plan(one: MeasuredSlice) -> bool:
     return bool(one.meta.get(IN_PLAN))
 
 
-def _is_whole(profile: Profile, one: Segment) -> bool:
+def _is_whole(profile: Profile, one: MeasuredSlice) -> bool:
     return (one.first, one.last) == (0, len(profile.layers) - 1)
 
 
-def _alone_seconds(one: Segment) -> float | None:
+def _alone_seconds(one: MeasuredSlice) -> float | None:
     """What a slice takes alone; None where only a plan with it was run."""
     alone_s = one.meta.get(ALONE) if ALONE in one.meta else None if _is_in_plan(one) else one.seconds
     return alone_s if isinstance(alone_s, float) else None
 
 
-def _lesser(old: Segment | None, new: Segment) -> Segment:
+def _lesser(old: MeasuredSlice | None, new: MeasuredSlice) -> MeasuredSlice:
     """What is kept of a slice that is measured again."""
     if old is None or not _is_in_plan(new):
         return new
@@ -65,7 +65,7 @@ def _lesser(old: Segment | None, new: Segment) -> Segment:
     return replace(new, meta={**new.meta, ALONE: _alone_seconds(old)})
 
 
-def _in_company(one: Segment, company_s: float) -> Segment:
+def _in_company(one: MeasuredSlice, company_s: float) -> MeasuredSlice:
     """A slice measured alone, with what company costs slices of its device."""
     alone_s = _alone_seconds(one)
     if alone_s is None or (company_s == 0.0 and ALONE not in one.meta):

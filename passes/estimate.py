@@ -9,7 +9,7 @@ import numpy as np
 
 from mosaic_onnx.core.costs import Bools, CostTable, Floats, Ints
 from mosaic_onnx.core.devices import device_of
-from mosaic_onnx.core.profiles import HOST, Copy, Profile, ProfileLayer
+from mosaic_onnx.core.profiles import HOST, Profile, ProfileLayer, TransferCost
 
 INF = float("inf")
 
@@ -187,7 +187,7 @@ class _CopyLines:
         self.named = {device_of(place) for pair in self.copies for place in pair}
         self._costs: dict[tuple[str, str, bool], Floats] = {}
 
-    def find(self, source: str, destination: str) -> Copy | None:
+    def find(self, source: str, destination: str) -> TransferCost | None:
         """The entry between two states (or host): both states, device→state, state→device, both devices."""
         pairs = (
             (source, destination),
@@ -197,7 +197,7 @@ class _CopyLines:
         )
         return next((self.copies[pair] for pair in pairs if pair in self.copies), None)
 
-    def cost(self, copy: Copy, *, joules: bool) -> Floats:
+    def cost(self, copy: TransferCost, *, joules: bool) -> Floats:
         """[T] the entry's line over all tensors, with what it says of single ones in its place."""
         key = copy.source, copy.destination, joules
         if key not in self._costs:

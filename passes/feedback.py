@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from mosaic_onnx.core.devices import device_of
 from mosaic_onnx.core.errors import InfeasibleError
 from mosaic_onnx.core.plans import Plan, Slice
-from mosaic_onnx.core.profiles import Profile, Segment
+from mosaic_onnx.core.profiles import MeasuredSlice, Profile
 from mosaic_onnx.passes.calibrate import IN_PLAN, learn
 from mosaic_onnx.passes.measure_slices import Choice, SegmentsMeasured
 from mosaic_onnx.passes.plan import plan_of_slices, plan_profile, proposal_of, without_idle_cuts
@@ -116,7 +116,7 @@ class Refine:
         plan = _foreseen(seen.profile, plan)
         seen.runs[places] = Run(plan, sum(taken) - sum(one.end_s - one.start_s for one in plan.slices))
         found = [
-            Segment(*_choice(one), each_s, meta={IN_PLAN: True})
+            MeasuredSlice(*_choice(one), each_s, meta={IN_PLAN: True})
             for one, each_s in zip(plan.slices, taken, strict=True)
             if _is_stretch(one)
         ]

@@ -43,7 +43,7 @@ class Tune:
 
     def __call__(
         self,
-        uncut: onnx.ModelProto,
+        original: onnx.ModelProto,
         folder: str | None,
         plan: Plan,
         slices: Sequence[SliceModel],
@@ -52,11 +52,11 @@ class Tune:
         """The slices as they are best run here: those of runs of one device cut anew, the others as they were.
 
         Args:
-            uncut: the normalised model.
+            original: the normalised model.
             folder: where its external data lies.
             plan: whose slices name their nodes.
             slices: the portable ones, in the plan's order.
-            extractor: of ``uncut`` and ``folder``, where there is one already.
+            extractor: of ``original`` and ``folder``, where there is one already.
         """
         tuned = list(slices)
         for first, last in runs(plan):
@@ -64,7 +64,7 @@ class Tune:
             backend = self.backends.get(device.backend)
             small = sum(weight_bytes(one.model.graph) for one in slices[first : last + 1]) <= MOST_BYTES
             if isinstance(backend, Optimises) and small:
-                extractor = extractor or Extractor(uncut, folder)
+                extractor = extractor or Extractor(original, folder)
                 cut = _cut(extractor, plan, first, last, backend, device)
                 tuned[first : last + 1] = cut or slices[first : last + 1]
         for number in lone(plan):

@@ -22,7 +22,7 @@ from mosaic_onnx.passes.annotate import backend_of
 from mosaic_onnx.passes.normalise import Normalised
 from mosaic_onnx.profiling.machine import fingerprint
 from mosaic_onnx.profiling.progress import Progress, Ticker
-from mosaic_onnx.verification.precision.contributions import OUT_OF_TIME, Contributions, Disturbances
+from mosaic_onnx.verification.precision.contributions import OUT_OF_TIME, ContributionMeter, ErrorContributions
 from mosaic_onnx.verification.precision.samples import Samples
 
 PROTOCOL = 1
@@ -71,15 +71,15 @@ class MeasureErrors:
         """The profile with the errors of every layer in every state."""
         lower = [device for device in self.devices if is_lower(device)]
         ticker = Ticker(progress)
-        found: dict[str, Contributions] = {}
-        opened: Disturbances | None = None
+        found: dict[str, ErrorContributions] = {}
+        opened: ContributionMeter | None = None
         try:
             for device in lower:
                 layers = _by_gain(profile, device.name)
                 known = self._recall(graph, device)
                 rest = [layer for layer in layers if layer not in known.error and layer not in known.reasons]
                 if rest:
-                    opened = opened or Disturbances(normalised, graph, self.samples)
+                    opened = opened or ContributionMeter(normalised, graph, self.samples)
                     new = self._measure(opened, device, rest, self.time_limit_s / len(lower), ticker)
                     known = _joined(known, new)
                     self._keep(graph, device, known)
@@ -87,15 +87,15 @@ class MeasureErrors:
         except MosaicError as error:
             reason = f"its error was not measured: {error.message}"
             every = dict.fromkeys(range(len(graph.layers)), reason)
-            found = {device.name: found.get(device.name, Contributions({}, every)) for device in lower}
+            found = {device.name: found.get(device.name, ErrorContributions({}, every)) for device in lower}
         finally:
             if opened is not None:
                 opened.close()
         return _with_errors(profile, found)
 
     def _measure(
-        self, opened: Disturbances, device: Device, layers: Sequence[int], limit_s: float, ticker: Ticker
-    ) -> Contributions:
+        self, opened: ContributionMeter, device: Device, layers: Sequence[int], limit_s: float, ticker: Ticker
+    ) -> ErrorContributions:
         ticker.expect(len(layers))
 
         def tick() -> None:
@@ -104,17 +104,17 @@ class MeasureErrors:
 
         return opened.measure(device, backend_of(device, self.backends), layers, limit_s, tick)
 
-    def _recall(self, graph: LayerGraph, device: Device) -> Contributions:
+    def _recall(self, graph: LayerGraph, device: Device) -> ErrorContributions:
         value = None if self.cache is None else self.cache.lookup(self._key(graph, device))
         if value is None:
-            return Contributions()
-        return Contributions(
+            return ErrorContributions()
+        return ErrorContributions(
             {int(layer): float(error) for layer, error in value["error"]},
             {int(layer): str(reason) for layer, reason in value["reasons"]},
             int(value["sample_count"]),
         )
 
-    def _keep(self, graph: LayerGraph, device: Device, found: Contributions) -> None:
+    def _keep(self, graph: LayerGraph, device: Device, found: ErrorContributions) -> None:
         """Keep what would come out the same next time."""
         if self.cache is not None:
             lasting = [[layer, reason] for layer, reason in found.reasons.items() if reason != OUT_OF_TIME]
@@ -147,9 +147,9 @@ def _hash(array: Array) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def _joined(known: Contributions, new: Contributions) -> Contributions:
+def _joined(known: ErrorContributions, new: ErrorContributions) -> ErrorContributions:
     count = min(known.sample_count or new.sample_count, new.sample_count)
-    return Contributions({**known.error, **new.error}, {**known.reasons, **new.reasons}, count)
+    return ErrorContributions({**known.error, **new.error}, {**known.reasons, **new.reasons}, count)
 
 
 def _by_gain(profile: Profile, device: str) -> list[int]:
@@ -163,7 +163,7 @@ def _by_gain(profile: Profile, device: str) -> list[int]:
     return sorted(gains, key=lambda index: -gains[index])
 
 
-def _with_errors(profile: Profile, found: Mapping[str, Contributions]) -> Profile:
+def _with_errors(profile: Profile, found: Mapping[str, ErrorContributions]) -> Profile:
     """The profile with these errors; 0 for devices that are not in ``found``."""
     most = {name: max(one.error.values(), default=UNKNOWN) for name, one in found.items()}
     layers = tuple(_layer(index, layer, found, most) for index, layer in enumerate(profile.layers))
@@ -173,7 +173,7 @@ def _with_errors(profile: Profile, found: Mapping[str, Contributions]) -> Profil
 
 
 def _layer(
-    index: int, layer: ProfileLayer, found: Mapping[str, Contributions], most: Mapping[str, float]
+    index: int, layer: ProfileLayer, found: Mapping[str, ErrorContributions], most: Mapping[str, float]
 ) -> ProfileLayer:
     cost: dict[str, Cost | None] = {}
     for state, one in layer.cost.items():

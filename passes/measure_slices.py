@@ -10,18 +10,18 @@ from mosaic_onnx.backends.base import Backend, CostSource
 from mosaic_onnx.core.devices import Device, Level
 from mosaic_onnx.core.errors import UsageError
 from mosaic_onnx.core.layers import LayerGraph
-from mosaic_onnx.core.profiles import Segment
+from mosaic_onnx.core.profiles import MeasuredSlice
 from mosaic_onnx.passes.annotate import backend_of
 from mosaic_onnx.passes.normalise import Normalised
 from mosaic_onnx.profiling.device_profiler import measure_span
 from mosaic_onnx.profiling.levels import held_at
-from mosaic_onnx.profiling.measurement_store import Ledger
+from mosaic_onnx.profiling.measurement_store import MeasurementStore
 from mosaic_onnx.profiling.measuring.meter import Meter, open_meter
-from mosaic_onnx.profiling.measuring.slices import Outcome
-from mosaic_onnx.profiling.measuring.timing import Budget
-from mosaic_onnx.profiling.profiled_model import Span, Subject
+from mosaic_onnx.profiling.measuring.slices import SliceMeasurement
+from mosaic_onnx.profiling.measuring.timing import TimeBudget
+from mosaic_onnx.profiling.profiled_model import ProfiledModel, Span
 from mosaic_onnx.profiling.progress import Progress, Ticker
-from mosaic_onnx.profiling.setup import ProfileOptions, open_ledger, open_subject
+from mosaic_onnx.profiling.setup import ProfileOptions, open_profiled_model, open_store
 
 Choice = tuple[int, int, str]
 """First layer, last layer, state."""
@@ -36,7 +36,7 @@ class SegmentsMeasured:
         reasons: why the others did not: such a slice must not be delivered.
     """
 
-    segments: tuple[Segment, ...] = ()
+    segments: tuple[MeasuredSlice, ...] = ()
     reasons: Mapping[Choice, str] = field(default_factory=dict)
 
 
@@ -66,40 +66,42 @@ def measure_segments(
         UsageError: a state is none of the devices', or a slice lies outside the model.
     """
     options, ticker = options or ProfileOptions(), Ticker(progress)
-    subject = open_subject(normalised.model, normalised.folder, graph, options)
+    profiled = open_profiled_model(normalised.model, normalised.folder, graph, options)
     by_state = _by_state(choices, graph)
     ticker.expect(sum(map(len, by_state.values())))
-    outcomes: dict[Choice, Outcome] = {}
+    measurements: dict[Choice, SliceMeasurement] = {}
     for state, spans in by_state.items():
         device, level = _device_of(state, devices)
         backend = backend_of(device, backends)
         if isinstance(backend, CostSource):
             continue
-        ledger = open_ledger(subject, device, level, options)
+        store = open_store(profiled, device, level, options)
         with contextlib.closing(open_meter(backend, device, options.limit_s)) as meter, held_at(backend, device, level):
             for span in spans:
-                outcomes[*span, state] = _measured(subject, span, meter, ledger, options.effort.stretch, ticker)
-    ran = {choice: one.seconds for choice, one in outcomes.items() if one.seconds is not None and not one.wrong}
+                measurements[*span, state] = _measured(profiled, span, meter, store, options.effort.slice, ticker)
+    ran = {choice: one.seconds for choice, one in measurements.items() if one.seconds is not None and not one.wrong}
     return SegmentsMeasured(
-        segments=tuple(Segment(*choice, ran[choice]) for choice in dict.fromkeys(choices) if choice in ran),
-        reasons={choice: _why_not(one) for choice, one in outcomes.items() if choice not in ran},
+        segments=tuple(MeasuredSlice(*choice, ran[choice]) for choice in dict.fromkeys(choices) if choice in ran),
+        reasons={choice: _why_not(one) for choice, one in measurements.items() if choice not in ran},
     )
 
 
-def _why_not(outcome: Outcome) -> str:
-    return outcome.reason or f"its result is wrong: {outcome.wrong}"
+def _why_not(measurement: SliceMeasurement) -> str:
+    return measurement.reason or f"its result is wrong: {measurement.wrong}"
 
 
-def _measured(subject: Subject, span: Span, meter: Meter, ledger: Ledger, budget: Budget, ticker: Ticker) -> Outcome:
+def _measured(
+    profiled: ProfiledModel, span: Span, meter: Meter, store: MeasurementStore, budget: TimeBudget, ticker: Ticker
+) -> SliceMeasurement:
     """What a slice costs, from the cache or by measuring."""
     ticker.begin()
-    digest = subject.digest(span)
-    known = ledger.outcome(digest)
-    outcome = known or measure_span(subject, span, meter, ledger.device.precision, budget)
+    digest = profiled.digest(span)
+    known = store.measurement(digest)
+    measurement = known or measure_span(profiled, span, meter, store.device.precision, budget)
     if known is None:
-        ledger.keep_outcome(digest, outcome)
+        store.keep_measurement(digest, measurement)
     ticker.end(known is None)
-    return outcome
+    return measurement
 
 
 def _by_state(choices: Sequence[Choice], graph: LayerGraph) -> dict[str, list[Span]]:

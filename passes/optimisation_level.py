@@ -18,8 +18,8 @@ from mosaic_onnx.core.layers import LayerGraph
 from mosaic_onnx.core.plans import Slice
 from mosaic_onnx.passes.normalise import Normalised
 from mosaic_onnx.profiling.interleaved import measure_interleaved
-from mosaic_onnx.profiling.profiled_model import Subject
-from mosaic_onnx.profiling.setup import ProfileOptions, open_ledger, open_subject
+from mosaic_onnx.profiling.profiled_model import ProfiledModel
+from mosaic_onnx.profiling.setup import ProfileOptions, open_profiled_model, open_store
 
 AS_IT_IS = ""
 """Stands for the device as its options are."""
@@ -72,19 +72,19 @@ class PickOptimisation:
         return one.layers == tuple(range(one.layers[0], one.layers[-1] + 1)) and len(one.nodes) <= MOST_NODES
 
     @cached_property
-    def _subject(self) -> Subject:
-        return open_subject(self.normalised.model, self.normalised.folder, self.graph, self.options)
+    def _profiled(self) -> ProfiledModel:
+        return open_profiled_model(self.normalised.model, self.normalised.folder, self.graph, self.options)
 
     def _recalled(self, backend: Backend, device: Device, offered: Mapping[str, Device], span: tuple[int, int]) -> str:
         """What the cache says, or what is measured now."""
-        ledger = open_ledger(self._subject, device, None, self.options)
-        digest = self._subject.digest(span)
-        known = ledger.names("optimisation", digest)
+        store = open_store(self._profiled, device, None, self.options)
+        digest = self._profiled.digest(span)
+        known = store.names("optimisation", digest)
         if known:
             return known[0]
-        inputs = self._subject.trial(span, self.options.effort.stretch).inputs
-        best = fastest(self._subject.slice_model(span), inputs, backend, {AS_IT_IS: device, **offered})
-        ledger.keep_names("optimisation", digest, (best,))
+        inputs = self._profiled.trial(span, self.options.effort.slice).inputs
+        best = fastest(self._profiled.slice_model(span), inputs, backend, {AS_IT_IS: device, **offered})
+        store.keep_names("optimisation", digest, (best,))
         return best
 
 

@@ -17,27 +17,33 @@ from mosaic_onnx.backends.base import (
     KernelTimer,
     LayerFacts,
     SetsLevels,
-    StatesSwitches,
+    SwitchCostSource,
 )
 from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.errors import BackendError
 from mosaic_onnx.core.layers import LayerGraph
-from mosaic_onnx.core.profiles import Copy, Cost, Profile, Switch
+from mosaic_onnx.core.profiles import Cost, Profile, SwitchCost, TransferCost
 from mosaic_onnx.passes.annotate import backend_of, refusals
 from mosaic_onnx.passes.normalise import Normalised
 from mosaic_onnx.profiling.aggregate import state_costs
-from mosaic_onnx.profiling.build_profile import Identity, StateResult, compose, measured_result, unmeasured_result
-from mosaic_onnx.profiling.device_profiler import Findings, Survey
+from mosaic_onnx.profiling.build_profile import (
+    ModelIdentity,
+    StateResult,
+    compose_profile,
+    measured_result,
+    unmeasured_result,
+)
+from mosaic_onnx.profiling.device_profiler import DeviceProfiler, DeviceTimings
 from mosaic_onnx.profiling.estimators.levels import fill_levels
 from mosaic_onnx.profiling.facts import layer_facts
 from mosaic_onnx.profiling.levels import held_at, measured_states
 from mosaic_onnx.profiling.machine import fingerprint
-from mosaic_onnx.profiling.measurement_store import Ledger
+from mosaic_onnx.profiling.measurement_store import MeasurementStore
 from mosaic_onnx.profiling.measuring.copies import SHARED, copy_entries
 from mosaic_onnx.profiling.measuring.meter import Meter, open_meter
-from mosaic_onnx.profiling.profiled_model import Subject
+from mosaic_onnx.profiling.profiled_model import ProfiledModel
 from mosaic_onnx.profiling.progress import Progress, Ticker
-from mosaic_onnx.profiling.setup import ProfileOptions, open_ledger, open_subject
+from mosaic_onnx.profiling.setup import ProfileOptions, open_profiled_model, open_store
 
 __all__ = ["ProfileOptions", "ProfilingInterrupted", "profile_model"]
 
@@ -93,25 +99,25 @@ class _Profiling:
     backends: Mapping[str, Backend]
     options: ProfileOptions
     ticker: Ticker
-    found: dict[str, Findings] = field(default_factory=dict)
+    found: dict[str, DeviceTimings] = field(default_factory=dict)
     stated: dict[str, StateResult] = field(default_factory=dict)
-    copies: list[Copy] = field(default_factory=list)
-    switches: list[Switch] = field(default_factory=list)
+    copies: list[TransferCost] = field(default_factory=list)
+    switches: list[SwitchCost] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
     def run(self) -> Profile:
         devices = [self._with_settable_levels(device) for device in self.devices]
-        subject = open_subject(self.normalised.model, self.normalised.folder, self.graph, self.options)
+        profiled = open_profiled_model(self.normalised.model, self.normalised.folder, self.graph, self.options)
         try:
             for device in devices:
                 backend = backend_of(device, self.backends)
                 if isinstance(backend, CostSource):
                     self._ask(backend, device)
                 else:
-                    self._measure(subject, backend, device)
+                    self._measure(profiled, backend, device)
         except KeyboardInterrupt:
-            raise ProfilingInterrupted(self._profile(devices, subject)) from None
-        return fill_levels(self._profile(devices, subject))
+            raise ProfilingInterrupted(self._profile(devices, profiled)) from None
+        return fill_levels(self._profile(devices, profiled))
 
     def _with_settable_levels(self, device: Device) -> Device:
         """A device whose backend cannot set levels is measured once, at whatever level it is."""
@@ -128,7 +134,7 @@ class _Profiling:
             reasons = {index: cost for index, cost in enumerate(said) if isinstance(cost, str)}
             self.stated[state] = StateResult(state, costs, reasons)
         self.copies.extend(backend.copies(device))
-        if isinstance(backend, StatesSwitches):
+        if isinstance(backend, SwitchCostSource):
             self.switches.extend(backend.switches(device))
 
     @cached_property
@@ -136,42 +142,42 @@ class _Profiling:
         """What a description is asked with."""
         return layer_facts(self.graph, self.normalised.model)
 
-    def _measure(self, subject: Subject, backend: Backend, device: Device) -> None:
+    def _measure(self, profiled: ProfiledModel, backend: Backend, device: Device) -> None:
         """Costs of a device that is here, at its lowest and its highest level where they can be set."""
         refused = refusals(self.normalised, self.graph, device, backend)
         with contextlib.closing(open_meter(backend, device, self.options.limit_s)) as meter:
             for state, level in measured_states(device):
-                self.found[state] = Findings(device, dict(refused))
-                ledger = open_ledger(subject, device, level, self.options)
+                self.found[state] = DeviceTimings(device, dict(refused))
+                store = open_store(profiled, device, level, self.options)
                 with held_at(backend, device, level):
-                    Survey(
-                        subject=subject,
-                        findings=self.found[state],
+                    DeviceProfiler(
+                        profiled=profiled,
+                        timings=self.found[state],
                         meter=meter,
-                        ledger=ledger,
+                        store=store,
                         effort=self.options.effort,
                         ticker=self.ticker,
                         times_kernels=isinstance(backend, KernelTimer),
                     ).run()
             if len(self.found[device.states[0]].refused) < len(self.graph.layers):
-                self._measure_copies(meter, device, ledger)
+                self._measure_copies(meter, device, store)
 
-    def _measure_copies(self, meter: Meter, device: Device, ledger: Ledger) -> None:
+    def _measure_copies(self, meter: Meter, device: Device, store: MeasurementStore) -> None:
         """The communication microbenchmark, where the device has a memory of its own."""
-        known = ledger.copies()
+        known = store.copies()
         if known is None:
             try:
                 known = meter.copies(self.options.effort.layer) or SHARED
             except BackendError as error:
                 self._refuse_all(device, error.message)
                 return
-            ledger.keep_copies(known)
+            store.keep_copies(known)
         sizes = {name: tensor.bytes for name, tensor in self.graph.tensors.items()}
         self.copies.extend(copy_entries(device.name, known, sizes))
 
-    def _note_busy(self, state: str, findings: Findings) -> None:
+    def _note_busy(self, state: str, timings: DeviceTimings) -> None:
         """Say where other work on the machine was in the way: the least of few quiet runs is a doubtful figure."""
-        slowed = [one.median_s / one.seconds for one in findings.stretches.values() if one.seconds and one.median_s]
+        slowed = [one.median_s / one.seconds for one in timings.slices.values() if one.seconds and one.median_s]
         if slowed and max(slowed) > BUSY:
             self.notes.append(
                 f"the machine was busy while {state} was measured (half of the runs took {max(slowed):.1f} times the "
@@ -185,23 +191,23 @@ class _Profiling:
                 refused = self.found[state].refused
                 refused.update((index, reason) for index in range(len(self.graph.layers)) if index not in refused)
 
-    def _profile(self, devices: Sequence[Device], subject: Subject) -> Profile:
+    def _profile(self, devices: Sequence[Device], profiled: ProfiledModel) -> Profile:
         """What is known by now."""
         layer_count = len(self.graph.layers)
         results = []
         for state in (state for device in devices for state in device.states):
             if state in self.found:
-                findings = self.found[state]
-                costs = state_costs(findings, self.graph)
-                self._note_busy(state, findings)
-                results.append(measured_result(state, costs, findings.refused, layer_count))
+                timings = self.found[state]
+                costs = state_costs(timings, self.graph)
+                self._note_busy(state, timings)
+                results.append(measured_result(state, costs, timings.refused, layer_count))
             else:
                 results.append(self.stated.get(state) or unmeasured_result(state, layer_count))
         cache_notes = self.options.cache.notes if self.options.cache else []
-        notes = [*self.notes, *subject.notes, *cache_notes]
+        notes = [*self.notes, *profiled.notes, *cache_notes]
         meta: dict[str, object] = {"machine": fingerprint(), "versions": dict(self.options.versions)}
         if notes:
             meta["notes"] = notes
-        identity = Identity(self.options.model_name or self.normalised.model.graph.name, self.options.model_sha256)
-        profile = compose(identity, self.graph, devices, results, self.copies, meta)
+        identity = ModelIdentity(self.options.model_name or self.normalised.model.graph.name, self.options.model_sha256)
+        profile = compose_profile(identity, self.graph, devices, results, self.copies, meta)
         return dataclasses.replace(profile, switches=tuple(self.switches))

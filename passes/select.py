@@ -18,7 +18,7 @@ from mosaic_onnx.core.plans import Plan
 from mosaic_onnx.core.profiles import Profile
 from mosaic_onnx.passes.plan import plan_of_slices
 from mosaic_onnx.planner.core.request import TOLERANCE, Placed, Request
-from mosaic_onnx.profiling.interleaved import Ratio, Timings, measure_interleaved
+from mosaic_onnx.profiling.interleaved import InterleavedTimings, Ratio, measure_interleaved
 from mosaic_onnx.runtime.executor import Executor, open_program
 
 PLAN = "plan"
@@ -74,7 +74,7 @@ class Contest:
 
     winner: str
     reason: str
-    timings: Timings | None = None
+    timings: InterleavedTimings | None = None
     ratio: Ratio | None = None
     failed: Mapping[str, str] = field(default_factory=dict)
 
@@ -170,7 +170,7 @@ def _twin(candidates: Sequence[Candidate]) -> str:
     return next((name for name, single in places.items() if single == plan), "")
 
 
-def judged(timings: Timings, failed: Mapping[str, str], twin: str = "") -> Contest:
+def judged(timings: InterleavedTimings, failed: Mapping[str, str], twin: str = "") -> Contest:
     """Who wins; ``twin`` names the single device that the plan is, where it is one."""
     singles = [name for name in timings.seconds if name != PLAN]
     if PLAN not in timings.seconds:

@@ -1,4 +1,4 @@
-"""Pass: the same outputs? Each slice against the uncut model's tensors, and the whole from end to end."""
+"""Pass: the same outputs? Each slice against the original model's tensors, and the whole from end to end."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from mosaic_onnx.verification.marks import find_marks
 from mosaic_onnx.verification.reference import Reference
 from mosaic_onnx.verification.report import SliceCheck, TensorCheck, VerifyReport
 from mosaic_onnx.verification.sensitivity import ROUNDING, disturbances, element_types, rounding_floor, rounding_of
-from mosaic_onnx.verification.slice_checks import Subject, check_slices
+from mosaic_onnx.verification.slice_checks import SlicedModel, check_slices
 from mosaic_onnx.verification.verdicts import judge, precisions_of, tolerance_of, within_budget
 
 Progress = Callable[[int, int], None]
@@ -29,7 +29,7 @@ class Verifiable:
     """What verification needs.
 
     Attributes:
-        model: the uncut model, topologically sorted, types inferred.
+        model: the original model, topologically sorted, types inferred.
         folder: where its external data lies; None where there is none.
         slices: what it is cut into, in the plan's order.
         program: the slices, loaded.
@@ -78,7 +78,7 @@ class Verify:
         return VerifyReport(reference.runtime, tuple(slices), tuple(outputs), _notes(work, reference))
 
     def _slices(self, work: Verifiable, reference: Reference) -> list[SliceCheck]:
-        subject = Subject(
+        sliced = SlicedModel(
             work.model,
             work.folder,
             work.slices,
@@ -89,7 +89,7 @@ class Verify:
             {name: tensor.bytes for name, tensor in work.program.tensors.items()},
         )
         checks = []
-        for check in check_slices(subject, reference):
+        for check in check_slices(sliced, reference):
             checks.append(check)
             if self.progress is not None:
                 self.progress(len(checks), len(work.slices))
@@ -112,7 +112,7 @@ class Verify:
         relative = self.tolerance or tolerance_of(used)
         amount = max(map(rounding_of, used), default=ROUNDING["f32"])
         marks = find_marks(work.model)
-        optimised = "ONNX Runtime's own optimised run of the uncut model is as far off"
+        optimised = "ONNX Runtime's own optimised run of the original model is as far off"
         sources = [
             (optimised, _by_optimising(work, reference, expected)),
             *disturbances(work.model, work.folder, reference, work.inputs, amount, element_types(work.model.graph)),
@@ -127,7 +127,7 @@ class Verify:
 def _by_optimising(
     work: Verifiable, reference: Reference, expected: Mapping[str, Array]
 ) -> Callable[[], Mapping[str, Difference]]:
-    """How far the uncut model, optimised, is from the reference (up to several quantisation steps)."""
+    """How far the original model, optimised, is from the reference (up to several quantisation steps)."""
 
     @cache
     def found() -> Mapping[str, Difference]:
@@ -150,7 +150,7 @@ def _notes(work: Verifiable, reference: Reference) -> tuple[str, ...]:
     notes = []
     if reference.runtime != "ONNX Runtime":
         notes.append(
-            "ONNX Runtime's CPU provider cannot run the uncut model; the onnx package's evaluator is the reference"
+            "ONNX Runtime's CPU provider cannot run the original model; the onnx package's evaluator is the reference"
         )
     notes += [f"slice {index} is not run in place: {why}" for index, why in work.program.handed_over.items()]
     simulated = sorted({name for name in work.program.device_names if work.devices[name].simulated})

@@ -29,7 +29,7 @@ from mosaic_onnx.core.errors import BackendError
 
 
 @dataclass(frozen=True)
-class Bound:
+class BoundCall:
     """A sample's slice, loaded and bound to host arrays of its own."""
 
     runner: Runner
@@ -59,12 +59,12 @@ def _load(backend: Backend, device: Device, model: SliceModel) -> Runner:
         return backend.load(model, device)
 
 
-def _bind(backend: Backend, device: Device, sample: Sample) -> Bound:
+def _bind(backend: Backend, device: Device, sample: Sample) -> BoundCall:
     runner = _load(backend, device, sample.model)
     inputs = {name: array.copy() for name, array in sample.inputs.items()}
     outputs = {name: np.zeros_like(array) for name, array in sample.outputs().items()}
     with working("bind to host arrays"):
-        return Bound(runner, inputs, outputs, runner.bind(inputs, outputs))
+        return BoundCall(runner, inputs, outputs, runner.bind(inputs, outputs))
 
 
 def check_find_never_raises(backend: Backend, device: Device) -> None:

@@ -28,11 +28,11 @@ from mosaic_onnx.backends.onnxruntime.provider_facts import (
     NVIDIA_PROVIDERS,
     PLUGIN_DEVICES,
     WITH_EXTRAS,
-    known,
+    facts_of,
 )
 from mosaic_onnx.backends.onnxruntime.runner import OrtRunner
 from mosaic_onnx.backends.onnxruntime.session import MEMORY_SUFFIX, caller_cores, idle_providers, make_session
-from mosaic_onnx.backends.probe import Verdict, probe
+from mosaic_onnx.backends.probe import ProbeResult, probe
 from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.errors import BackendError, MosaicError
 
@@ -81,8 +81,8 @@ class OnnxRuntime:
             label,
             caller_cores(options),
             self._memory(options, device),
-            self.plugins.turn(options) if known(options.provider).takes_turns else None,
-            known(options.provider).narrows_integers,
+            self.plugins.turn(options) if facts_of(options.provider).takes_turns else None,
+            facts_of(options.provider).narrows_integers,
         )
 
     def memory(self, device: Device) -> Memory | None:
@@ -98,18 +98,18 @@ class OnnxRuntime:
             return memory_of_type(device.name, options.own_memory, options.hardware)
         return self.plugins.memory(options, device.name) if options.is_plugin else None
 
-    def describe(self, device: Device) -> Verdict:
+    def describe(self, device: Device) -> ProbeResult:
         """Return the hardware behind a device that has just run a slice."""
         options = read_options(device)
         if options.is_plugin:
             facts = self.plugins.facts(options)
-            return Verdict("", facts["hardware"], facts["version"])
+            return ProbeResult("", facts["hardware"], facts["version"])
         if options.provider not in NVIDIA_PROVIDERS:
-            return Verdict("")
+            return ProbeResult("")
         gpus = nvidia_gpus()
         if options.hardware >= len(gpus):
-            return Verdict("", "gpu")
-        return Verdict("", "gpu", gpus[options.hardware].version, gpus[options.hardware].memory_bytes)
+            return ProbeResult("", "gpu")
+        return ProbeResult("", "gpu", gpus[options.hardware].version, gpus[options.hardware].memory_bytes)
 
     def why_missing(self, device: Device) -> str:
         """Return what ONNX Runtime does not say where NVIDIA's providers find nothing to run on; empty elsewhere."""
@@ -161,7 +161,7 @@ class OnnxRuntime:
         for each in with_bodies(model.model.graph.node):  # some would not fail but crash
             if (reason := _claim(each, options.provider)) is not None:
                 raise BackendError(f"{label}: node {each.name or each.output[0]!r}: {reason}")
-        if known(options.provider).narrows_integers and (node := integer_arithmetic(model.model)) is not None:
+        if facts_of(options.provider).narrows_integers and (node := integer_arithmetic(model.model)) is not None:
             name = node.name or node.output[0]
             raise BackendError(f"{label}: {options.provider} saturates integers where ONNX wraps them (node {name!r})")
         try:
@@ -198,7 +198,7 @@ def _options_for(model: SliceModel, device: Device) -> OrtOptions:
 
 
 def _claim(node: onnx.NodeProto, provider: str) -> str | None:
-    claim = known(provider).claims.get(node.op_type) if node.domain in ("", "ai.onnx") else None
+    claim = facts_of(provider).claims.get(node.op_type) if node.domain in ("", "ai.onnx") else None
     reason = claim(node) if claim else None
     return f"{node.op_type}: {reason}" if reason else None
 
@@ -224,7 +224,7 @@ def _find_others(built_in: tuple[str, ...]) -> FoundDevices:
     return FoundDevices(found.devices, (*absent, *found.absent), dict(found.versions) | vulkan_driver())
 
 
-def judged(tried: Sequence[Device], verdicts: Sequence[Verdict]) -> FoundDevices:
+def judged(tried: Sequence[Device], verdicts: Sequence[ProbeResult]) -> FoundDevices:
     """Return which of the tried devices are here, and why the others are not."""
     devices: list[Device] = []
     absent: list[AbsentDevice] = []
@@ -244,7 +244,7 @@ def _how_to_install(device: Device) -> str:
     return f"pip install 'mosaic-onnx[{EXTRAS[str(package)]}]'" if package else "docs/devices.md, CUDA"
 
 
-def _version(device: Device, verdict: Verdict) -> dict[str, str]:
+def _version(device: Device, verdict: ProbeResult) -> dict[str, str]:
     """What measurements of the device depend on: its package's version, or the GPU and its driver."""
     package = device.options.get("package")
     if package is None:

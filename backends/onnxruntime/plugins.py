@@ -12,9 +12,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from mosaic_onnx.backends.onnxruntime.known import EXTRAS, known
 from mosaic_onnx.backends.onnxruntime.memory import OrtMemory
 from mosaic_onnx.backends.onnxruntime.options import OrtOptions
+from mosaic_onnx.backends.onnxruntime.provider_facts import EXTRAS, facts_of
 from mosaic_onnx.core.errors import BackendError, UsageError
 
 _PACKAGE_CALL = "package:"
@@ -75,7 +75,7 @@ class Plugins:
 
     def turn(self, options: OrtOptions) -> AbstractContextManager[object]:
         """Held while the provider works: a lock where it takes only one thread at a time."""
-        if not known(options.provider).takes_turns:
+        if not facts_of(options.provider).takes_turns:
             return nullcontext()
         with self._lock:
             return self._turns.setdefault(options.provider, threading.RLock())
@@ -86,7 +86,7 @@ class Plugins:
         Raises:
             UsageError: the provider would keep the options of an earlier session instead.
         """
-        if not known(options.provider).keeps_first_options:
+        if not facts_of(options.provider).keeps_first_options:
             return
         with self._lock:
             first = self._first_options.setdefault(options.provider, dict(options.provider_options))

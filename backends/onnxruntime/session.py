@@ -17,9 +17,9 @@ from mosaic_onnx.backends.huge_pages import on_huge_pages
 from mosaic_onnx.backends.integers import empty_tensor
 from mosaic_onnx.backends.legalise import legalise
 from mosaic_onnx.backends.onnxruntime.cuda import preload
-from mosaic_onnx.backends.onnxruntime.known import CUDA, known
 from mosaic_onnx.backends.onnxruntime.options import OrtOptions
 from mosaic_onnx.backends.onnxruntime.plugins import provider_options
+from mosaic_onnx.backends.onnxruntime.provider_facts import CUDA, facts_of
 from mosaic_onnx.core.errors import BackendError
 from mosaic_onnx.loading.tensors import weight_bytes
 
@@ -96,7 +96,7 @@ def make_session(
     """
     import onnxruntime as ort
 
-    if known(options.provider).crashes_at_empty and (name := empty_tensor(model.model.graph)) is not None:
+    if facts_of(options.provider).crashes_at_empty and (name := empty_tensor(model.model.graph)) is not None:
         raise BackendError(f"{options.provider} crashes at tensors without elements ({name!r})")
     session = session_options(options, model.folder)
     if record_to is not None:
@@ -113,7 +113,7 @@ def make_session(
         )
     else:
         arguments["providers"] = [(options.provider, provider_options(options))]
-    legal = legalise(model.model, known(options.provider).rewritten if options.legalise else ())
+    legal = legalise(model.model, facts_of(options.provider).rewritten if options.legalise else ())
     content = with_named_nodes(legal).SerializeToString()
     quiet = nullcontext() if options.is_cpu else stdout_kept_clean()
     cores = frozenset(options.cores) if options.cores else None

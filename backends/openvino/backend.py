@@ -19,7 +19,7 @@ from mosaic_onnx.backends.openvino.offers import NAME, PluginAnswer, ask_plugins
 from mosaic_onnx.backends.openvino.options import read_options
 from mosaic_onnx.backends.openvino.quiet import openvino_module
 from mosaic_onnx.backends.openvino.runner import OpenvinoRunner
-from mosaic_onnx.backends.probe import Verdict, probe
+from mosaic_onnx.backends.probe import ProbeResult, probe
 from mosaic_onnx.core.devices import Device
 
 
@@ -101,13 +101,13 @@ class Openvino:
 
 
 @cache
-def _tried(answers: tuple[PluginAnswer, ...]) -> tuple[Verdict, ...]:
+def _tried(answers: tuple[PluginAnswer, ...]) -> tuple[ProbeResult, ...]:
     """What a trial of each device beside the CPU showed; one look a process, since it costs a second."""
     others, _ = offered(answers)
     return tuple(probe(f"{__name__}:BACKEND", [device for device in others if "plugin" in device.options]))
 
 
-def found_among(answers: Sequence[PluginAnswer], verdicts: Sequence[Verdict]) -> FoundDevices:
+def found_among(answers: Sequence[PluginAnswer], verdicts: Sequence[ProbeResult]) -> FoundDevices:
     """Return which of OpenVINO's devices are here, and why the others are not.
 
     Args:

@@ -18,7 +18,7 @@ from mosaic_onnx.backends.legalise import legalise
 from mosaic_onnx.backends.openvino.claims import slice_bounds, unsupported_slice
 from mosaic_onnx.backends.openvino.graph import input_ports, output_ports, wrong_arithmetic
 from mosaic_onnx.backends.openvino.maps import too_many_maps
-from mosaic_onnx.backends.openvino.options import Options
+from mosaic_onnx.backends.openvino.options import OpenvinoOptions
 from mosaic_onnx.backends.openvino.quiet import openvino_module
 from mosaic_onnx.backends.openvino.rewrites import unsigned_after_concat
 from mosaic_onnx.backends.openvino.runner import Port, short_reason
@@ -53,7 +53,7 @@ def core() -> Any:
     return openvino_module().Core()
 
 
-def compile_slice(model: SliceModel, label: str, options: Options, recording: bool = False) -> Compiled:
+def compile_slice(model: SliceModel, label: str, options: OpenvinoOptions, recording: bool = False) -> Compiled:
     """Compile a slice.
 
     Args:

@@ -15,7 +15,7 @@ _PRECISIONS = ("f32", "bf16", "f16")
 
 
 @dataclass(frozen=True)
-class Options:
+class OpenvinoOptions:
     """An OpenVINO device's options.
 
     Attributes:
@@ -44,7 +44,7 @@ class Options:
         return configuration | dict(self.properties)
 
 
-def read_options(device: Device) -> Options:
+def read_options(device: Device) -> OpenvinoOptions:
     """The device's options.
 
     Raises:
@@ -61,7 +61,7 @@ def read_options(device: Device) -> Options:
             f"device {device.name}: OpenVINO cannot compute in {device.precision!r}", f"can: {', '.join(_PRECISIONS)}"
         )
     cores = _cores(device)
-    return Options(
+    return OpenvinoOptions(
         precision=device.precision,
         plugin=str(device.options.get("plugin", "CPU")),
         threads=int(device.options.get("threads", 1 if cores else default_thread_count())),

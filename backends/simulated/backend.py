@@ -11,7 +11,7 @@ from itertools import permutations
 
 import onnx
 
-from mosaic_onnx.backends.base import Absent, Found, LayerFacts, Memory, Runner, SliceModel
+from mosaic_onnx.backends.base import AbsentDevice, FoundDevices, LayerFacts, Memory, Runner, SliceModel
 from mosaic_onnx.backends.onnxruntime.backend import OnnxRuntime
 from mosaic_onnx.backends.simulated.cost_law import (
     noise_factor,
@@ -26,7 +26,7 @@ from mosaic_onnx.backends.simulated.options import CopyLine, SimulatedOptions, r
 from mosaic_onnx.backends.simulated.runner import SimulatedMemory, SimulatedRunner
 from mosaic_onnx.core.devices import Device, Level
 from mosaic_onnx.core.errors import UsageError
-from mosaic_onnx.core.profiles import HOST, Copy, Cost, Switch
+from mosaic_onnx.core.profiles import HOST, Cost, SwitchCost, TransferCost
 
 NAME = "simulated"
 
@@ -37,12 +37,14 @@ class Simulated:
 
     name: str = NAME
 
-    def find(self) -> Found:
+    def find(self) -> FoundDevices:
         """No device of its own: descriptions are named with ``-d``."""
         from mosaic_onnx.files.device_file import shipped_descriptions
 
         reason = "a simulated description; name it with -d"
-        return Found(absent=tuple(Absent(name, NAME, f"{reason} {name}") for name in shipped_descriptions()))
+        return FoundDevices(
+            absent=tuple(AbsentDevice(name, NAME, f"{reason} {name}") for name in shipped_descriptions())
+        )
 
     def supports(self, node: onnx.NodeProto, device: Device) -> str | None:
         """None if the description has the node's operator type, else the reason."""
@@ -89,7 +91,7 @@ class Simulated:
         factor, watts = slowdown(device, level), power_w(device, level, options)
         return [_cost(one, options, state, factor, watts) for one in facts]
 
-    def copies(self, device: Device) -> tuple[Copy, ...]:
+    def copies(self, device: Device) -> tuple[TransferCost, ...]:
         """Copy entries to and from the device's memory; empty where it shares host's."""
         options = read_options(device)
         if options.copy_in is None or options.copy_out is None:
@@ -99,13 +101,13 @@ class Simulated:
             _copy(device.name, HOST, options.copy_out, options),
         )
 
-    def switches(self, device: Device) -> tuple[Switch, ...]:
+    def switches(self, device: Device) -> tuple[SwitchCost, ...]:
         """What changing the device's level costs; empty where it costs nothing."""
         options = read_options(device)
         if not (options.switch_seconds or options.switch_joules):
             return ()
         return tuple(
-            Switch(device.name, before.name, after.name, options.switch_seconds, options.switch_joules)
+            SwitchCost(device.name, before.name, after.name, options.switch_seconds, options.switch_joules)
             for before, after in permutations(device.levels, 2)
         )
 
@@ -152,9 +154,9 @@ def slice_seconds(model: onnx.ModelProto, device: Device) -> float:
     return seconds_at(part, slowdown(device, level), options.overlap) + device.slice_seconds
 
 
-def _copy(source: str, destination: str, line: CopyLine, options: SimulatedOptions) -> Copy:
+def _copy(source: str, destination: str, line: CopyLine, options: SimulatedOptions) -> TransferCost:
     joules = 0.0 if options.dynamic_w is None else options.copy_w
-    return Copy(
+    return TransferCost(
         source=source,
         destination=destination,
         seconds_per_byte=line.seconds_per_byte,

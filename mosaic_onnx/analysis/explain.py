@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from mosaic_onnx.analysis.plan_diff import MovedLayer, PlanDiff, diff_plans
-from mosaic_onnx.analysis.what_if import Lift, lifts
+from mosaic_onnx.analysis.what_if import OperatorGain, operator_gains
 from mosaic_onnx.core.costs import CostTable
 from mosaic_onnx.core.devices import device_of
 from mosaic_onnx.core.errors import InfeasibleError, ModelError, UsageError
@@ -21,9 +21,9 @@ from mosaic_onnx.planner.core.transfers import HOST_MEMORY, Movement, movements
 __all__ = [
     "Boundary",
     "LayerExplanation",
-    "Lift",
-    "Move",
+    "LayerMove",
     "MovedLayer",
+    "OperatorGain",
     "PlanDiff",
     "PlanExplanation",
     "StateCost",
@@ -46,7 +46,7 @@ class StateCost:
 
 
 @dataclass(frozen=True)
-class Move:
+class LayerMove:
     """What changes when one layer alone moves to another state (everything else stays where it is).
 
     Attributes:
@@ -92,7 +92,7 @@ class LayerExplanation:
     costs: tuple[StateCost, ...]
     brought: tuple[Transfer, ...]
     sent: tuple[Transfer, ...]
-    moves: tuple[Move, ...]
+    moves: tuple[LayerMove, ...]
 
 
 @dataclass(frozen=True)
@@ -141,7 +141,7 @@ class PlanExplanation:
     value: float
     busy_s: Mapping[str, float]
     boundaries: tuple[Boundary, ...]
-    lifts: tuple[Lift, ...]
+    lifts: tuple[OperatorGain, ...]
 
 
 def explain_layer(profile: Profile, plan: Plan, name: str) -> LayerExplanation:
@@ -203,7 +203,7 @@ def explain_plan(profile: Profile, plan: Plan, time_limit_s: float = 10.0) -> Pl
         value=value(timeline, plan.objective),
         busy_s=dict(zip(table.device_names, timeline.load_s, strict=True)),
         boundaries=_boundaries(table, plan, proposal, timeline),
-        lifts=lifts(profile, plan, value(timeline, plan.objective), time_limit_s),
+        lifts=operator_gains(profile, plan, value(timeline, plan.objective), time_limit_s),
     )
 
 
@@ -252,7 +252,7 @@ def _state_cost(profile: Profile, index: int, state: str) -> StateCost:
     return StateCost(state, cost.seconds, cost.joules, cost.source, reason)
 
 
-def _move(table: CostTable, plan: Plan, proposal: Proposal, index: int, state: int) -> Move:
+def _move(table: CostTable, plan: Plan, proposal: Proposal, index: int, state: int) -> LayerMove:
     """What moving one layer to a state would change: the best of its own slice and joining a neighbouring slice."""
     best: tuple[float, Timeline, int] | None = None
     reason = ""
@@ -267,12 +267,12 @@ def _move(table: CostTable, plan: Plan, proposal: Proposal, index: int, state: i
         if best is None or fewer or figure < best[0] * (1 - TOLERANCE):
             best = figure, timeline, len(tried)
     if best is None:
-        return Move(table.state_names[state], None, None, None, len(proposal), reason)
+        return LayerMove(table.state_names[state], None, None, None, len(proposal), reason)
     now = simulate(table, proposal, plan.schedule)
     figure, timeline, slice_count = best
     joules = None if timeline.joules is None or now.joules is None else timeline.joules - now.joules
     change = figure - value(now, plan.objective)
-    return Move(table.state_names[state], timeline.seconds - now.seconds, joules, change, slice_count)
+    return LayerMove(table.state_names[state], timeline.seconds - now.seconds, joules, change, slice_count)
 
 
 def _with_layer_moved(proposal: Proposal, index: int, state: int) -> Iterable[Proposal]:

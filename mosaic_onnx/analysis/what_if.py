@@ -2,7 +2,7 @@
 
 The assumed cost of a layer on a device is its own time where the plan runs it, times a ratio: the median, over layers
 that run in both states, of their times in the one over the other. Layers of the same operators count where there are
-any, else all layers do. ``Lift.assumed`` says which.
+any, else all layers do. ``OperatorGain.assumed`` says which.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ LIMIT_EACH_S = 3.0
 
 
 @dataclass(frozen=True)
-class Lift:
+class OperatorGain:
     """One missing operator on one device.
 
     Attributes:
@@ -68,7 +68,7 @@ class _Ratio:
     basis: str
 
 
-def lifts(profile: Profile, plan: Plan, value_now: float, time_limit_s: float) -> tuple[Lift, ...]:
+def operator_gains(profile: Profile, plan: Plan, value_now: float, time_limit_s: float) -> tuple[OperatorGain, ...]:
     """The missing operators whose lifting would save something, the one that saves most first.
 
     Args:
@@ -96,7 +96,7 @@ def lifts(profile: Profile, plan: Plan, value_now: float, time_limit_s: float) -
         figure, seconds, joules = _best(lifted, request)
         if figure < now * (1 - 1e3 * TOLERANCE):
             found.append(
-                Lift(
+                OperatorGain(
                     operator=one.operator,
                     device=one.device,
                     layers=tuple(profile.layers[layer].name for layer in one.layers),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mosaic_onnx.cli import options as opt
-from mosaic_onnx.cli.console import Voice
+from mosaic_onnx.cli.console import Reporter
 from mosaic_onnx.cli.parse import parse_caps, parse_rules, parse_shapes, split_words
 
 if TYPE_CHECKING:
@@ -49,17 +49,17 @@ def devices(
     from mosaic_onnx.cli.tables import absent_table, device_table
     from mosaic_onnx.files.device_file import write_devices
 
-    voice = Voice(json=as_json, quiet=quiet)
+    reporter = Reporter(json=as_json, quiet=quiet)
     found = api.find_devices(split_words(device_words or ()))
     if write is not None:
         write_devices(found.devices, write, force=force)
-        voice.note(f"wrote {write}")
-    voice.show(device_table(found))
+        reporter.note(f"wrote {write}")
+    reporter.show(device_table(found))
     if found.absent:
-        voice.show(absent_table(found))
+        reporter.show(absent_table(found))
     for device in found.devices:
-        voice.result(device.name)
-    voice.emit(
+        reporter.result(device.name)
+    reporter.emit(
         "mosaic-onnx/device-list/1",
         {
             "devices": [dataclasses.asdict(device) for device in found.devices],
@@ -81,7 +81,7 @@ def inspect(
     from mosaic_onnx import api
     from mosaic_onnx.cli.tables import inspection_table
 
-    voice = Voice(json=as_json, quiet=quiet)
+    reporter = Reporter(json=as_json, quiet=quiet)
     seen = api.inspect(
         model,
         devices=split_words(device_words or ()),
@@ -89,10 +89,10 @@ def inspect(
         granularity=granularity.value,
     )
     for note in seen.notes:
-        voice.note(f"note: {note}")
-    voice.show(inspection_table(seen))
-    voice.result(f"{len(seen.graph.layers)} layers, {len(seen.devices)} devices")
-    voice.emit("mosaic-onnx/inspection/1", seen.as_fields())
+        reporter.note(f"note: {note}")
+    reporter.show(inspection_table(seen))
+    reporter.result(f"{len(seen.graph.layers)} layers, {len(seen.devices)} devices")
+    reporter.emit("mosaic-onnx/inspection/1", seen.as_fields())
 
 
 def profile(
@@ -116,11 +116,11 @@ def profile(
     from mosaic_onnx.files.atomic import refuse_to_replace
     from mosaic_onnx.files.profile_file import profile_to_fields, write_profile
 
-    voice = Voice(json=as_json, quiet=quiet, verbose=verbose)
+    reporter = Reporter(json=as_json, quiet=quiet, verbose=verbose)
     target = output or model.with_suffix(".profile.json")
     if not dry_run:
         refuse_to_replace(target, force=force)
-    with voice.progress("profile") as progress:
+    with reporter.progress("profile") as progress:
         measured = api.profile(
             model,
             devices=split_words(device_words or ()),
@@ -130,13 +130,13 @@ def profile(
             granularity=granularity.value,
             cache=not no_cache,
             progress=progress,
-            note=voice.note,
+            note=reporter.note,
         )
-    voice.show(profile_table(measured))
+    reporter.show(profile_table(measured))
     if not dry_run:
         write_profile(measured, target)
-        voice.result(str(target))
-    voice.emit("mosaic-onnx/profiled/1", {"file": None if dry_run else str(target), **profile_to_fields(measured)})
+        reporter.result(str(target))
+    reporter.emit("mosaic-onnx/profiled/1", {"file": None if dry_run else str(target), **profile_to_fields(measured)})
 
 
 def plan(
@@ -168,7 +168,7 @@ def plan(
     from mosaic_onnx.files.plan_file import plan_to_fields, write_plan
     from mosaic_onnx.files.profile_file import read_profile
 
-    voice = Voice(json=as_json, quiet=quiet)
+    reporter = Reporter(json=as_json, quiet=quiet)
     request = _request(
         objective,
         schedule,
@@ -187,18 +187,18 @@ def plan(
     measured = read_profile(profile_file)
     if pareto:
         front = api.plan_front(measured, request, constraints)
-        voice.show(pareto_table(front))
+        reporter.show(pareto_table(front))
         for one in front:
-            voice.result(plan_line(one))
-        voice.emit("mosaic-onnx/front/1", {"plans": [plan_to_fields(one) for one in front]})
+            reporter.result(plan_line(one))
+        reporter.emit("mosaic-onnx/front/1", {"plans": [plan_to_fields(one) for one in front]})
         return
     planned = api.plan(measured, request, constraints)
-    voice.show(plan_table(measured, planned))
+    reporter.show(plan_table(measured, planned))
     if output is not None:
         write_plan(planned, output)
-    voice.result(plan_line(planned))
+    reporter.result(plan_line(planned))
     fields = plan_to_fields(planned)
-    voice.emit(str(fields.pop("schema")), fields)
+    reporter.emit(str(fields.pop("schema")), fields)
 
 
 def compile_model(
@@ -238,7 +238,7 @@ def compile_model(
     from mosaic_onnx.pipeline.delivery import deliver
     from mosaic_onnx.pipeline.preparation import Recipe
 
-    voice = Voice(json=as_json, quiet=quiet, verbose=verbose)
+    reporter = Reporter(json=as_json, quiet=quiet, verbose=verbose)
     recipe = Recipe(
         request=_request(objective, schedule, method, time_limit, deadline_ms, energy_mj, seed, min_slices, max_error),
         constraints=read_constraints(memory, slice_memory, pin, forbid),
@@ -254,15 +254,15 @@ def compile_model(
     if not dry_run:
         refuse_target(folder, force=force)
     selection = api.find_devices(split_words(device_words or ()), lower=max_error is not None)
-    with voice.progress("compile") as progress:
-        compiled = api.compile_checked(model, selection, recipe, progress, voice.note)
-    voice.show(*compiled_tables(compiled))
+    with reporter.progress("compile") as progress:
+        compiled = api.compile_checked(model, selection, recipe, progress, reporter.note)
+    reporter.show(*compiled_tables(compiled))
     if dry_run:
-        voice.note(f"dry run: {folder} was not written")
+        reporter.note(f"dry run: {folder} was not written")
     else:
         deliver(compiled, recipe, folder, force=force)
-        voice.result(str(folder))
-    voice.emit("mosaic-onnx/compiled/1", {"folder": None if dry_run else str(folder), **compiled_fields(compiled)})
+        reporter.result(str(folder))
+    reporter.emit("mosaic-onnx/compiled/1", {"folder": None if dry_run else str(folder), **compiled_fields(compiled)})
 
 
 def _request(

@@ -17,7 +17,7 @@ ProgressCall = Callable[[int, int, float], None]
 
 
 @dataclass(frozen=True)
-class Voice:
+class Reporter:
     """How much to say, and in which form.
 
     Attributes:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from mosaic_onnx.cli import options as opt
-from mosaic_onnx.cli.console import Voice
+from mosaic_onnx.cli.console import Reporter
 
 
 def register(app: typer.Typer) -> None:
@@ -34,7 +34,7 @@ def run(
     from mosaic_onnx.core.errors import UsageError
     from mosaic_onnx.files.atomic import refuse_to_replace
 
-    voice = Voice(json=as_json, quiet=quiet)
+    reporter = Reporter(json=as_json, quiet=quiet)
     if random and inputs is not None:
         raise UsageError("--random and --inputs exclude each other", "give one of them")
     if output is not None:
@@ -43,15 +43,15 @@ def run(
     shapes = [
         (name, str(array.dtype), "×".join(map(str, array.shape)) or "scalar") for name, array in done.outputs.items()
     ]
-    voice.show(table("outputs", ("output", "type", "shape"), shapes))
+    reporter.show(table("outputs", ("output", "type", "shape"), shapes))
     if output is not None:
         api.write_arrays(done.outputs, output)
-        voice.result(str(output))
-    voice.result(
+        reporter.result(str(output))
+    reporter.result(
         f"latency: median {milliseconds(done.median_s)}, lowest {milliseconds(min(done.seconds))}, "
         f"{len(done.seconds)} iterations"
     )
-    voice.emit(
+    reporter.emit(
         "mosaic-onnx/run/1",
         {
             "outputs": {name: {"type": str(a.dtype), "shape": list(a.shape)} for name, a in done.outputs.items()},
@@ -69,18 +69,18 @@ def verify(
     as_json: opt.Json = False,
     quiet: opt.Quiet = False,
 ) -> None:
-    """Prove a bundle right: every slice against the uncut, unoptimised model, and every node where the plan says."""
+    """Prove a bundle right: every slice against the original, unoptimised model, and every node where the plan says."""
     from mosaic_onnx import api
     from mosaic_onnx.cli.report import proof_tables
     from mosaic_onnx.core.errors import OutputsDifferError
     from mosaic_onnx.pipeline.delivery import proof_fields
 
-    voice = Voice(json=as_json, quiet=quiet)
+    reporter = Reporter(json=as_json, quiet=quiet)
     report = api.verify(bundle, inputs=inputs, seed=seed)
-    voice.show(*proof_tables(report))
-    voice.emit("mosaic-onnx/proof/1", proof_fields(report))
+    reporter.show(*proof_tables(report))
+    reporter.emit("mosaic-onnx/proof/1", proof_fields(report))
     if not report.passed:
         raise OutputsDifferError(f"{bundle}: {'; '.join(report.failures[:3])}", "compile it again, or report it")
     for text in report.explained:
-        voice.note(f"note: {text}")
-    voice.result(f"{bundle}: {len(report.slices)} slices and {len(report.outputs)} outputs are right")
+        reporter.note(f"note: {text}")
+    reporter.result(f"{bundle}: {len(report.slices)} slices and {len(report.outputs)} outputs are right")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mosaic_onnx.cli import options as opt
-from mosaic_onnx.cli.console import Voice
+from mosaic_onnx.cli.console import Reporter
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -39,18 +39,18 @@ def bench(
     from mosaic_onnx import api
     from mosaic_onnx.files.atomic import refuse_to_replace
 
-    voice = Voice(json=as_json, quiet=quiet)
+    reporter = Reporter(json=as_json, quiet=quiet)
     if trace is not None:
         refuse_to_replace(trace, force=force)
     done = api.bench(bundle, inputs=inputs, seed=seed, iterations=iterations, warmup=warmup)
     if trace is not None:
         done.write_trace(trace)
-        voice.note(f"wrote {len(done.traces)} runs to {trace}: open it in ui.perfetto.dev")
-    voice.show(*_tables(done))
+        reporter.note(f"wrote {len(done.traces)} runs to {trace}: open it in ui.perfetto.dev")
+    reporter.show(*_tables(done))
     if done.simulated:
-        voice.note(f"simulated: {', '.join(done.simulated)} (they wait for as long as they are described to take)")
-    voice.result(_summary(done))
-    voice.emit("mosaic-onnx/bench/1", {"trace": None if trace is None else str(trace), **done.as_fields()})
+        reporter.note(f"simulated: {', '.join(done.simulated)} (they wait for as long as they are described to take)")
+    reporter.result(_summary(done))
+    reporter.emit("mosaic-onnx/bench/1", {"trace": None if trace is None else str(trace), **done.as_fields()})
 
 
 def _summary(done: Benchmark) -> str:

@@ -66,7 +66,7 @@ class ProfileLayer:
 
 
 @dataclass(frozen=True)
-class TensorCopy:
+class TensorTransferCost:
     """The whole cost of one tensor over one copy entry; None keeps the entry's line."""
 
     seconds: float | None = None
@@ -75,7 +75,7 @@ class TensorCopy:
 
 
 @dataclass(frozen=True)
-class Copy:
+class TransferCost:
     """What a transfer costs between two places: ``seconds_per_byte``·bytes + ``seconds``, joules likewise.
 
     ``source`` and ``destination`` are device names, state names or ``host``.
@@ -87,12 +87,12 @@ class Copy:
     seconds: float = 0.0
     joules_per_byte: float = 0.0
     joules: float = 0.0
-    tensors: Mapping[str, TensorCopy] = field(default_factory=dict)
+    tensors: Mapping[str, TensorTransferCost] = field(default_factory=dict)
     meta: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
-class Switch:
+class SwitchCost:
     """What changing a device's level costs; ``source`` and ``destination`` are level names."""
 
     device: str
@@ -104,7 +104,7 @@ class Switch:
 
 
 @dataclass(frozen=True)
-class Segment:
+class MeasuredSlice:
     """A measured slice: layers ``first``…``last`` in list order, in one state."""
 
     first: int
@@ -125,9 +125,9 @@ class Profile:
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     layers: tuple[ProfileLayer, ...]
-    copies: tuple[Copy, ...] = ()
-    switches: tuple[Switch, ...] = ()
-    segments: tuple[Segment, ...] = ()
+    copies: tuple[TransferCost, ...] = ()
+    switches: tuple[SwitchCost, ...] = ()
+    segments: tuple[MeasuredSlice, ...] = ()
     copies_occupy_device: bool = False
     model_sha256: str | None = None
     meta: Mapping[str, object] = field(default_factory=dict)

@@ -9,7 +9,7 @@ from importlib.metadata import entry_points
 
 import onnx
 
-from mosaic_onnx.backends.base import Absent, Backend, Found, Memory, Runner, SliceModel, as_devices
+from mosaic_onnx.backends.base import AbsentDevice, Backend, FoundDevices, Memory, Runner, SliceModel, as_devices
 from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.errors import BackendError, UsageError
 from mosaic_onnx.files.device_file import read_devices, read_shipped, shipped_descriptions
@@ -28,7 +28,7 @@ class Inventory:
     """
 
     devices: Mapping[str, Device] = field(default_factory=dict)
-    absent: tuple[Absent, ...] = ()
+    absent: tuple[AbsentDevice, ...] = ()
     versions: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -39,9 +39,9 @@ class Unloadable:
     name: str
     reason: str
 
-    def find(self) -> Found:
+    def find(self) -> FoundDevices:
         """No device, and why."""
-        return Found(absent=(Absent(self.name, self.name, self.reason),))
+        return FoundDevices(absent=(AbsentDevice(self.name, self.name, self.reason),))
 
     def supports(self, node: onnx.NodeProto, device: Device) -> str | None:
         """Nothing, and why."""
@@ -83,11 +83,11 @@ def find_all(candidates: Mapping[str, Backend] | None = None) -> Inventory:
     return Inventory(as_devices(found), tuple(absent for one in found for absent in one.absent), versions)
 
 
-def _find(name: str, backend: Backend) -> Found:
+def _find(name: str, backend: Backend) -> FoundDevices:
     try:
         return backend.find()
     except Exception as error:  # the contract says never; a foreign backend may break it
-        return Found(absent=(Absent(name, name, f"its find() failed: {type(error).__name__}: {error}"),))
+        return FoundDevices(absent=(AbsentDevice(name, name, f"its find() failed: {type(error).__name__}: {error}"),))
 
 
 def select_devices(
@@ -120,11 +120,11 @@ def select_devices(
     return tuple(chosen)
 
 
-def left_out(selected: Sequence[Device], found: Inventory, precision: str = "f32") -> tuple[Absent, ...]:
+def left_out(selected: Sequence[Device], found: Inventory, precision: str = "f32") -> tuple[AbsentDevice, ...]:
     """Devices that are here and do not take part, with the reason."""
     names = {device.name for device in selected}
     return tuple(
-        Absent(device.name, device.backend, _why_not(device, precision) or "not named")
+        AbsentDevice(device.name, device.backend, _why_not(device, precision) or "not named")
         for device in found.devices.values()
         if device.name not in names
     )

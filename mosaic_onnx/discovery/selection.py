@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from mosaic_onnx.backends.base import Absent, Backend
+from mosaic_onnx.backends.base import AbsentDevice, Backend
 from mosaic_onnx.core.devices import Device
 from mosaic_onnx.discovery.registry import backends, find_all, left_out, select_devices
 
@@ -25,8 +25,8 @@ class Selection:
 
     devices: tuple[Device, ...]
     chosen: tuple[Device, ...]
-    left_out: tuple[Absent, ...]
-    absent: tuple[Absent, ...]
+    left_out: tuple[AbsentDevice, ...]
+    absent: tuple[AbsentDevice, ...]
     backends: Mapping[str, Backend]
     versions: Mapping[str, str]
 

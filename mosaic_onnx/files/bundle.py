@@ -43,17 +43,17 @@ from mosaic_onnx.loading.model import open_model, open_models
 
 SCHEMA = "mosaic-onnx/bundle/1"
 MODEL, MANIFEST, PLAN, PROFILE, DEVICES = "model.onnx", "manifest.json", "plan.json", "profile.json", "devices.toml"
-SLICES, TUNED, UNCUT, WEIGHTS = "slices", "tuned", "uncut.onnx", "weights.bin"
+SLICES, TUNED, ORIGINAL, WEIGHTS = "slices", "tuned", "uncut.onnx", "weights.bin"
 
 
 @dataclass(frozen=True)
-class Contents:
+class BundleContents:
     """What goes into a bundle.
 
     Attributes:
         model: the canonical partitioned model.
-        folder: where its external data, and that of ``uncut`` and the slices, lies; None where there is none.
-        uncut: the model before it was cut, sorted, shapes concrete.
+        folder: where its external data, and that of ``original`` and the slices, lies; None where there is none.
+        original: the model before it was cut, sorted, shapes concrete.
         slices: in the plan's order.
         profile: what was measured.
         plan: what was decided.
@@ -65,7 +65,7 @@ class Contents:
 
     model: onnx.ModelProto
     folder: str | None
-    uncut: onnx.ModelProto
+    original: onnx.ModelProto
     slices: Sequence[SliceModel]
     profile: Profile
     plan: Plan
@@ -115,13 +115,13 @@ class Bundle:
         """The canonical partitioned model."""
         return self.folder / MODEL
 
-    def uncut(self) -> onnx.ModelProto:
+    def original(self) -> onnx.ModelProto:
         """The model before it was cut; its external data lies in ``slices/``.
 
         Raises:
             ModelError: the file is damaged.
         """
-        return open_model(self.folder / SLICES / UNCUT).model
+        return open_model(self.folder / SLICES / ORIGINAL).model
 
 
 def refuse_target(folder: Path, *, force: bool) -> None:
@@ -140,7 +140,7 @@ def refuse_target(folder: Path, *, force: bool) -> None:
         raise UsageError(f"{folder} is not a bundle, so --force does not replace it", "name another output with -o")
 
 
-def write_bundle(contents: Contents, folder: Path, *, force: bool = False) -> None:
+def write_bundle(contents: BundleContents, folder: Path, *, force: bool = False) -> None:
     """Write a bundle beside its place and move it there; the same contents give the same bytes.
 
     Raises:
@@ -173,12 +173,12 @@ def _move_into_place(temporary: Path, folder: Path) -> None:
         shutil.rmtree(aside, ignore_errors=True)
 
 
-def _write_files(contents: Contents, folder: Path) -> None:
+def _write_files(contents: BundleContents, folder: Path) -> None:
     slices = folder / SLICES
     slices.mkdir()
     with (slices / WEIGHTS).open("wb") as file:
         weights = WeightsFile(file)
-        _write_model(contents.uncut, contents.folder, weights, slices / UNCUT, WEIGHTS)
+        _write_model(contents.original, contents.folder, weights, slices / ORIGINAL, WEIGHTS)
         _write_model(contents.model, contents.folder, weights, folder / MODEL, f"{SLICES}/{WEIGHTS}")
         for number, one in enumerate(contents.slices):
             _write_model(one.model, one.folder, weights, slices / f"{number:03}.onnx", WEIGHTS)
@@ -192,8 +192,8 @@ def _write_files(contents: Contents, folder: Path) -> None:
         "mosaic_onnx": __version__,
         "files": {path.relative_to(folder).as_posix(): _digest(path) for path in files},
         "devices": [device.name for device in contents.devices],
-        "inputs": [value.name for value in _given_inputs(contents.uncut)],
-        "outputs": [value.name for value in contents.uncut.graph.output],
+        "inputs": [value.name for value in _given_inputs(contents.original)],
+        "outputs": [value.name for value in contents.original.graph.output],
         "slices": [
             {"file": f"{SLICES}/{number:03}.onnx", "inputs": list(one.inputs), "outputs": list(one.outputs)}
             | {"state": placed.state}
@@ -206,7 +206,7 @@ def _write_files(contents: Contents, folder: Path) -> None:
     (folder / MANIFEST).write_text(text + "\n", encoding="utf-8")
 
 
-def _write_tuned(contents: Contents, folder: Path) -> list[dict[str, Any]]:
+def _write_tuned(contents: BundleContents, folder: Path) -> list[dict[str, Any]]:
     """The optimised slices; what the manifest says of them."""
     kept = [(number, one) for number, one in enumerate(contents.tuned) if one.is_optimised]
     if not kept:
@@ -326,7 +326,7 @@ def _check_shape(manifest: Mapping[str, Any], path: Path) -> None:
     numbered = all(isinstance(entry, dict) and isinstance(entry.get("slice"), int) for entry in tuned)
     if not numbered or not all(_is_entry(entry, listed) for entry in (*manifest["slices"], *tuned)):
         raise ModelError(f"{path}: an entry of slices is damaged", "compile the model again")
-    missing = {MODEL, PLAN, PROFILE, DEVICES, f"{SLICES}/{UNCUT}", f"{SLICES}/{WEIGHTS}"} - listed
+    missing = {MODEL, PLAN, PROFILE, DEVICES, f"{SLICES}/{ORIGINAL}", f"{SLICES}/{WEIGHTS}"} - listed
     if missing:
         raise ModelError(f"{path}: {', '.join(sorted(missing))} is not listed", "compile the model again")
 

@@ -32,7 +32,7 @@ Key = Mapping[str, Json]
 
 
 @dataclass(frozen=True)
-class Removed:
+class RemovedEntries:
     """What ``clean`` or ``prune`` took away."""
 
     entry_count: int
@@ -40,7 +40,7 @@ class Removed:
 
 
 @dataclass(frozen=True)
-class Usage:
+class CacheUsage:
     """What the cache holds."""
 
     entry_count: int
@@ -102,16 +102,16 @@ class Cache:
         except OSError as error:
             self._note(f"cannot write to the cache {self.folder}: {error.strerror}; going on without")
 
-    def usage(self) -> Usage:
+    def usage(self) -> CacheUsage:
         """How many entries there are and what they take."""
         found = list(self._entries())
-        return Usage(len(found), sum(stat.st_size for _, stat in found))
+        return CacheUsage(len(found), sum(stat.st_size for _, stat in found))
 
-    def clean(self) -> Removed:
+    def clean(self) -> RemovedEntries:
         """Remove every entry; files that are not entries are left alone."""
         return _remove(list(self._entries(leftovers_s=0.0)))
 
-    def prune(self, max_age_s: float | None = None, max_bytes: int | None = None) -> Removed:
+    def prune(self, max_age_s: float | None = None, max_bytes: int | None = None) -> RemovedEntries:
         """Remove entries not used for ``max_age_s``, then the longest unused ones until ``max_bytes`` are left."""
         doomed, kept_bytes, now = [], 0, time.time()
         for path, stat in sorted(self._entries(), key=lambda entry: entry[1].st_mtime, reverse=True):
@@ -168,7 +168,7 @@ def _write(path: Path, content: bytes) -> None:
         raise
 
 
-def _remove(entries: list[tuple[Path, os.stat_result]]) -> Removed:
+def _remove(entries: list[tuple[Path, os.stat_result]]) -> RemovedEntries:
     count, total = 0, 0
     for path, stat in entries:
         try:
@@ -176,4 +176,4 @@ def _remove(entries: list[tuple[Path, os.stat_result]]) -> Removed:
         except OSError:
             continue
         count, total = count + 1, total + stat.st_size
-    return Removed(count, total)
+    return RemovedEntries(count, total)

@@ -12,7 +12,15 @@ from pydantic import Field
 
 from mosaic_onnx.core.devices import Device, Level, OptionValue
 from mosaic_onnx.core.errors import UsageError
-from mosaic_onnx.core.profiles import Copy, Cost, Profile, ProfileLayer, Segment, Switch, TensorCopy
+from mosaic_onnx.core.profiles import (
+    Cost,
+    MeasuredSlice,
+    Profile,
+    ProfileLayer,
+    SwitchCost,
+    TensorTransferCost,
+    TransferCost,
+)
 from mosaic_onnx.files.atomic import write_atomically
 from mosaic_onnx.files.profile_checks import check_profile
 from mosaic_onnx.files.strict_json import ByteCount, FileModel, Index, Name, NonNegative, dump_lines, parse, read
@@ -157,8 +165,8 @@ def profile_from_json(text: str, what: str = "profile") -> Profile:
         outputs=tuple(file.outputs),
         layers=tuple(_layer(layer) for layer in file.layers),
         copies=tuple(_copy(copy) for copy in file.copies),
-        switches=tuple(Switch(**dict(switch)) for switch in file.switches),
-        segments=tuple(Segment(**dict(segment)) for segment in file.segments),
+        switches=tuple(SwitchCost(**dict(switch)) for switch in file.switches),
+        segments=tuple(MeasuredSlice(**dict(segment)) for segment in file.segments),
         copies_occupy_device=file.copies_occupy_device,
         meta=file.meta,
     )
@@ -259,9 +267,11 @@ def _cost(cost: _Cost) -> Cost:
     )
 
 
-def _copy(copy: _Copy) -> Copy:
-    tensors = {name: TensorCopy(tensor.seconds, tensor.joules, tensor.meta) for name, tensor in copy.tensors.items()}
-    return Copy(**dict(copy) | {"tensors": tensors})
+def _copy(copy: _Copy) -> TransferCost:
+    tensors = {
+        name: TensorTransferCost(tensor.seconds, tensor.joules, tensor.meta) for name, tensor in copy.tensors.items()
+    }
+    return TransferCost(**dict(copy) | {"tensors": tensors})
 
 
 def _device_json(device: Device) -> dict[str, object]:
@@ -314,7 +324,7 @@ def _cost_json(cost: Cost) -> dict[str, object]:
     return _kept(content, meta=dict(cost.meta))
 
 
-def _copy_json(copy: Copy) -> dict[str, object]:
+def _copy_json(copy: TransferCost) -> dict[str, object]:
     content: dict[str, object] = {"from": copy.source, "to": copy.destination}
     content |= {"seconds_per_byte": copy.seconds_per_byte, "seconds": copy.seconds}
     tensors = {
@@ -326,11 +336,11 @@ def _copy_json(copy: Copy) -> dict[str, object]:
     )
 
 
-def _switch_json(switch: Switch) -> dict[str, object]:
+def _switch_json(switch: SwitchCost) -> dict[str, object]:
     content: dict[str, object] = {"device": switch.device, "from": switch.source, "to": switch.destination}
     return _kept(content | {"seconds": switch.seconds, "joules": switch.joules}, meta=dict(switch.meta))
 
 
-def _segment_json(segment: Segment) -> dict[str, object]:
+def _segment_json(segment: MeasuredSlice) -> dict[str, object]:
     content: dict[str, object] = {"first": segment.first, "last": segment.last, "state": segment.state}
     return _kept(content | {"seconds": segment.seconds} | _given(joules=segment.joules), meta=dict(segment.meta))

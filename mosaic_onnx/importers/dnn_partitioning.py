@@ -13,7 +13,7 @@ from pathlib import Path
 
 from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.errors import ModelError
-from mosaic_onnx.core.profiles import HOST, Copy, Cost, Profile, ProfileLayer, TensorCopy
+from mosaic_onnx.core.profiles import HOST, Cost, Profile, ProfileLayer, TensorTransferCost, TransferCost
 from mosaic_onnx.importers.ordering import topological
 from mosaic_onnx.importers.reading import Fields, read_json
 
@@ -151,11 +151,13 @@ def _layers(graph: _Graph, accelerators: list[str], cpus: list[str]) -> tuple[Pr
     return tuple(layers)
 
 
-def _copies(graph: _Graph, accelerators: list[str]) -> tuple[Copy, ...]:
+def _copies(graph: _Graph, accelerators: list[str]) -> tuple[TransferCost, ...]:
     """Both directions between host and every accelerator, each tensor with the cost on its edges."""
-    seconds = {graph.tensor_name[node]: TensorCopy(seconds=ms / 1000) for node, ms in graph.edges.cost_ms.items()}
+    seconds = {
+        graph.tensor_name[node]: TensorTransferCost(seconds=ms / 1000) for node, ms in graph.edges.cost_ms.items()
+    }
     return tuple(
-        Copy(source, destination, tensors=seconds)
+        TransferCost(source, destination, tensors=seconds)
         for name in accelerators
         for source, destination in ((HOST, name), (name, HOST))
     )

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.errors import ModelError, UsageError
-from mosaic_onnx.core.profiles import HOST, Copy, Cost, Profile, ProfileLayer
+from mosaic_onnx.core.profiles import HOST, Cost, Profile, ProfileLayer, TransferCost
 from mosaic_onnx.importers.ordering import topological
 from mosaic_onnx.importers.reading import nonnegative, read_text
 
@@ -93,13 +93,13 @@ def _layer(node: _Node, inputs: tuple[str, ...], devices: list[str], backward: b
     )
 
 
-def _copies(devices: list[str], bandwidth_bytes_per_s: float | None) -> tuple[Copy, ...]:
+def _copies(devices: list[str], bandwidth_bytes_per_s: float | None) -> tuple[TransferCost, ...]:
     """Host and every device joined both ways, and the devices among themselves."""
     if bandwidth_bytes_per_s is None:
         return ()
     places = [HOST, *devices]
     return tuple(
-        Copy(source, destination, seconds_per_byte=1 / bandwidth_bytes_per_s)
+        TransferCost(source, destination, seconds_per_byte=1 / bandwidth_bytes_per_s)
         for source in places
         for destination in places
         if source != destination

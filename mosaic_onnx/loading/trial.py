@@ -26,7 +26,7 @@ _VALUES_A_RUN = 4096
 
 
 @dataclass
-class Findings:
+class ObservedTypes:
     """What was found.
 
     Attributes:
@@ -42,7 +42,9 @@ class Findings:
     notes: list[str] = field(default_factory=list)
 
 
-def find_types(path: str, shapes: Mapping[str, tuple[int, ...]], symbols: Mapping[str, int], may_run: bool) -> Findings:
+def find_types(
+    path: str, shapes: Mapping[str, tuple[int, ...]], symbols: Mapping[str, int], may_run: bool
+) -> ObservedTypes:
     """Find types and shapes of all values of the main graph.
 
     Args:
@@ -53,7 +55,7 @@ def find_types(path: str, shapes: Mapping[str, tuple[int, ...]], symbols: Mappin
     """
     model = onnx.load_model(path, load_external_data=False)
     put_in_order(model)
-    found = Findings(dict(symbols))
+    found = ObservedTypes(dict(symbols))
     dims = [dim for dim in free_dims(model.graph) if dim.tensor not in shapes and dim.symbol not in symbols]
     if dims:
         found.symbols.update(_settle(model, path, shapes, dims, found) if may_run else next(guesses(dims)))
@@ -77,7 +79,7 @@ def _declared(model: onnx.ModelProto) -> list[onnx.ValueInfoProto]:
 
 
 def _merge(
-    model: onnx.ModelProto, inferred: Mapping[str, onnx.ValueInfoProto], seen: Mapping[str, _Seen], found: Findings
+    model: onnx.ModelProto, inferred: Mapping[str, onnx.ValueInfoProto], seen: Mapping[str, _Seen], found: ObservedTypes
 ) -> None:
     """Take what was inferred, and what was seen where that cannot change."""
     fixed = {name for name in _made(model.graph) if _is_known(inferred.get(name))}
@@ -213,7 +215,7 @@ def _settle(
     path: str,
     shapes: Mapping[str, tuple[int, ...]],
     dims: Sequence[FreeDim],
-    found: Findings,
+    found: ObservedTypes,
 ) -> dict[str, int]:
     """The first guess for the free dimensions with which the model runs; the very first where none does."""
     candidates = list(guesses(list(dims)))

@@ -22,7 +22,7 @@ from mosaic_onnx.passes.select import PLAN, Candidate
 from mosaic_onnx.profiling.progress import Progress
 from mosaic_onnx.runtime.executor import open_program
 from mosaic_onnx.verification.marks import find_marks
-from mosaic_onnx.verification.precision.end_to_end_error import Truth, measure_truth
+from mosaic_onnx.verification.precision.end_to_end_error import EndToEndError, measure_end_to_end_error
 from mosaic_onnx.verification.precision.report import Precision
 from mosaic_onnx.verification.precision.samples import Samples
 
@@ -37,7 +37,7 @@ class Judged:
         refused: the others, with the reason.
     """
 
-    truths: Mapping[str, Truth]
+    truths: Mapping[str, EndToEndError]
     within: tuple[Candidate, ...]
     refused: Mapping[str, str]
 
@@ -90,7 +90,7 @@ class Budgeting:
         Raises:
             InfeasibleError: none keeps the budget.
         """
-        truths: dict[str, Truth] = {}
+        truths: dict[str, EndToEndError] = {}
         refused: dict[str, str] = {}
         for one in candidates:
             try:
@@ -120,19 +120,19 @@ class Budgeting:
             self.budget, self.samples.origin, sum_, share, judged.truths, delivered.name, tuple(trials), ASSUMED
         )
 
-    def _truth_of_plan(self, profile: Profile, plan: Plan) -> Truth:
+    def _truth_of_plan(self, profile: Profile, plan: Plan) -> EndToEndError:
         model, folder = self.normalised.model, self.normalised.folder
         try:
             return self._truth(slice_models(model, folder, plan, profile), plan)
         except BackendError:
-            return Truth(float("inf"))
+            return EndToEndError(float("inf"))
 
-    def _truth(self, slices: Sequence[SliceModel], plan: Plan) -> Truth:
+    def _truth(self, slices: Sequence[SliceModel], plan: Plan) -> EndToEndError:
         """What a plan's slices make of the samples."""
         model = self.normalised.model
         names = {"inputs": _names(model, self.samples), "outputs": tuple(value.name for value in model.graph.output)}
         with open_program(slices, plan, self.selection.by_name, self.selection.backends, **names) as program:
-            return measure_truth(program.run, self.samples, find_marks(model).random)
+            return measure_end_to_end_error(program.run, self.samples, find_marks(model).random)
 
 
 def _names(model: onnx.ModelProto, samples: Samples) -> tuple[str, ...]:

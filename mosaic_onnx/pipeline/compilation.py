@@ -60,7 +60,7 @@ class Compiled:
         plan: what is delivered.
         slices: its slices, in its order.
         tuned: the same as they run best on this machine.
-        proof: that they compute what the uncut model computes.
+        proof: that they compute what the original model computes.
         single_predicted: seconds by device that can run the whole model, as the simulator predicts them.
         precision: what came of a budget of errors; None where none was given.
     """
@@ -318,7 +318,7 @@ def _is_stated(selection: Selection, backend: str) -> bool:
 
 
 def prove(prepared: Prepared, selection: Selection, chosen: Candidate, budget: float | None = None) -> VerifyReport:
-    """Every slice and the whole against the uncut, unoptimised model."""
+    """Every slice and the whole against the original, unoptimised model."""
     normalised = prepared.normalised
 
     def opened(slices: Sequence[SliceModel]) -> Executor:

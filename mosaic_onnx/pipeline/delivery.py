@@ -13,7 +13,7 @@ from typing import Any
 from mosaic_onnx.backends.base import Array, Backend, SliceModel
 from mosaic_onnx.core.devices import Device, device_of
 from mosaic_onnx.discovery.registry import backends, find_all
-from mosaic_onnx.files.bundle import SLICES, Bundle, Contents, write_bundle
+from mosaic_onnx.files.bundle import SLICES, Bundle, BundleContents, write_bundle
 from mosaic_onnx.files.cache import digest
 from mosaic_onnx.passes.joint_optimise import Tune
 from mosaic_onnx.passes.rewrite import canonical_model, layer_assignment_settings
@@ -37,10 +37,10 @@ def deliver(compiled: Compiled, recipe: Recipe, folder: Path, *, force: bool = F
     prepared = compiled.prepared
     used = {device_of(one.state) for one in compiled.plan.slices}
     model, notes = canonical_model(prepared.opened, prepared.normalised, compiled.profile, compiled.plan)
-    contents = Contents(
+    contents = BundleContents(
         model=model,
         folder=str(prepared.opened.folder),
-        uncut=prepared.normalised.model,
+        original=prepared.normalised.model,
         slices=compiled.slices,
         profile=compiled.profile,
         plan=compiled.plan,
@@ -175,11 +175,11 @@ def _tuned(bundle: Bundle, devices: Mapping[str, Device], candidates: Mapping[st
         return bundle.slices
     if bundle.fingerprint == machine_fingerprint(find_all(candidates).versions):
         return tuple(bundle.tuned.get(number, one) for number, one in enumerate(bundle.slices))
-    return Tune(devices, candidates)(bundle.uncut(), str(bundle.folder / SLICES), bundle.plan, bundle.slices)
+    return Tune(devices, candidates)(bundle.original(), str(bundle.folder / SLICES), bundle.plan, bundle.slices)
 
 
 def verify_bundle(bundle: Bundle, inputs: Mapping[str, Array], progress: Progress | None = None) -> VerifyReport:
-    """Every slice and the whole against the uncut, unoptimised model.
+    """Every slice and the whole against the original, unoptimised model.
 
     A bundle that was compiled within a budget of errors is held to that, end to end, on these inputs too.
 
@@ -189,7 +189,7 @@ def verify_bundle(bundle: Bundle, inputs: Mapping[str, Array], progress: Progres
     """
     with ExitStack() as stack:
         work = Verifiable(
-            model=bundle.uncut(),
+            model=bundle.original(),
             folder=str(bundle.folder / SLICES),
             slices=bundle.slices,
             program=stack.enter_context(open_bundle(bundle, portable=True)),

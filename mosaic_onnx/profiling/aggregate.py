@@ -14,8 +14,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from mosaic_onnx.core.layers import LayerGraph
-from mosaic_onnx.profiling.attribution import Share, sharing_layers
-from mosaic_onnx.profiling.device_profiler import Findings
+from mosaic_onnx.profiling.attribution import KernelShare, sharing_layers
+from mosaic_onnx.profiling.device_profiler import DeviceTimings
 from mosaic_onnx.profiling.profiled_model import Span
 
 _LEAST_SHARE = 0.05
@@ -47,29 +47,31 @@ class StateCosts:
     slice_s: float
 
 
-def state_costs(findings: Findings, graph: LayerGraph) -> StateCosts:
+def state_costs(timings: DeviceTimings, graph: LayerGraph) -> StateCosts:
     """Costs from a survey's findings; layers not measured yet are left out."""
-    alone = {layer: one.seconds for layer, one in findings.alone.items() if one.seconds is not None}
-    whole = {span: one.seconds for span, one in findings.stretches.items() if one.seconds is not None}
-    call_s = min([findings.slice_s, *alone.values(), *whole.values()])  # no slice takes less than the call
-    layer_s = in_place_seconds(findings.in_place, alone, graph)
+    alone = {layer: one.seconds for layer, one in timings.alone.items() if one.seconds is not None}
+    whole = {span: one.seconds for span, one in timings.slices.items() if one.seconds is not None}
+    call_s = min([timings.slice_s, *alone.values(), *whole.values()])  # no slice takes less than the call
+    layer_s = in_place_seconds(timings.in_place, alone, graph)
     for layer, seconds in alone.items():
         layer_s.setdefault(layer, max(seconds - call_s, _LEAST_SHARE * seconds))
-    layer_s = {layer: seconds for layer, seconds in sorted(layer_s.items()) if layer not in findings.refused}
+    layer_s = {layer: seconds for layer, seconds in sorted(layer_s.items()) if layer not in timings.refused}
     for span, seconds in whole.items():
         _scale(layer_s, span, seconds - call_s)
     penalties = [alone[layer] - layer_s[layer] for layer in alone if layer in layer_s]
     return StateCosts(
         layer_s=layer_s,
-        workspace_bytes={layer: share.workspace_bytes for layer, share in findings.in_place.items()},
+        workspace_bytes={layer: share.workspace_bytes for layer, share in timings.in_place.items()},
         alone_s={layer: max(alone[layer], layer_s[layer]) for layer in alone if layer in layer_s},
-        error={layer: one.error for layer, one in findings.alone.items() if one.error is not None},
+        error={layer: one.error for layer, one in timings.alone.items() if one.error is not None},
         segments=whole,
         slice_s=_slice_seconds(call_s, penalties),
     )
 
 
-def in_place_seconds(in_place: Mapping[int, Share], alone: Mapping[int, float], graph: LayerGraph) -> dict[int, float]:
+def in_place_seconds(
+    in_place: Mapping[int, KernelShare], alone: Mapping[int, float], graph: LayerGraph
+) -> dict[int, float]:
     """Seconds of each layer from kernels' times.
 
     A kernel that does the work of several layers bears the name of one, so layers that share kernels share their time

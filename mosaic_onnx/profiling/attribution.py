@@ -40,7 +40,7 @@ def value_layers(model: onnx.ModelProto, layers: Sequence[int]) -> dict[str, int
 
 
 @dataclass(frozen=True)
-class Share:
+class KernelShare:
     """What a layer takes of a slice that runs.
 
     Attributes:
@@ -53,19 +53,19 @@ class Share:
     workspace_bytes: int = 0
     rides_with: int | None = None
 
-    def with_kernel(self, kernel: KernelTime) -> Share:
+    def with_kernel(self, kernel: KernelTime) -> KernelShare:
         """This and one kernel more."""
-        return Share(self.seconds + kernel.seconds, max(self.workspace_bytes, kernel.workspace_bytes))
+        return KernelShare(self.seconds + kernel.seconds, max(self.workspace_bytes, kernel.workspace_bytes))
 
 
-def layer_shares(kernels: Sequence[KernelTime], made_by: Mapping[str, int]) -> dict[int, Share]:
+def layer_shares(kernels: Sequence[KernelTime], made_by: Mapping[str, int]) -> dict[int, KernelShare]:
     """The share of each layer that has a kernel, or is named by another's; empty where no kernel is known.
 
     Args:
         kernels: in the order in which they ran.
         made_by: the layer that makes each value (``value_layers``).
     """
-    found: dict[int, Share] = {}
+    found: dict[int, KernelShare] = {}
     riders: dict[int, int] = {}
     waiting: list[KernelTime] = []
     last: int | None = None
@@ -73,15 +73,15 @@ def layer_shares(kernels: Sequence[KernelTime], made_by: Mapping[str, int]) -> d
         waiting.append(kernel)
         layers = _layers_of(kernel.name, made_by)
         if layers:
-            found[layers[0]] = reduce(Share.with_kernel, waiting, found.get(layers[0], Share()))
+            found[layers[0]] = reduce(KernelShare.with_kernel, waiting, found.get(layers[0], KernelShare()))
             riders.update((layer, layers[0]) for layer in layers[1:])
             waiting, last = [], layers[0]
     if last is not None:
-        found[last] = reduce(Share.with_kernel, waiting, found[last])
-    return {**{layer: Share(rides_with=first) for layer, first in riders.items()}, **found}
+        found[last] = reduce(KernelShare.with_kernel, waiting, found[last])
+    return {**{layer: KernelShare(rides_with=first) for layer, first in riders.items()}, **found}
 
 
-def sharing_layers(in_place: Mapping[int, Share], graph: LayerGraph) -> list[list[int]]:
+def sharing_layers(in_place: Mapping[int, KernelShare], graph: LayerGraph) -> list[list[int]]:
     """Layers in groups that share kernels; most groups are one layer.
 
     Where nobody tells whose kernel does the work of a layer that has none, it is its only reader's, or its maker's.

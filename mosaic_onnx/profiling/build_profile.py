@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from mosaic_onnx.core.devices import Device, device_of
 from mosaic_onnx.core.layers import Layer, LayerGraph
-from mosaic_onnx.core.profiles import Copy, Cost, Profile, ProfileLayer, Segment
+from mosaic_onnx.core.profiles import Cost, MeasuredSlice, Profile, ProfileLayer, TransferCost
 from mosaic_onnx.profiling.aggregate import StateCosts
 
 _INTERRUPTED = "not measured: interrupted"
@@ -29,12 +29,12 @@ class StateResult:
     state: str
     costs: Mapping[int, Cost] = field(default_factory=dict)
     reasons: Mapping[int, str] = field(default_factory=dict)
-    segments: tuple[Segment, ...] = ()
+    segments: tuple[MeasuredSlice, ...] = ()
     slice_s: float | None = None
 
 
 @dataclass(frozen=True)
-class Identity:
+class ModelIdentity:
     """What model a profile is of."""
 
     name: str
@@ -71,18 +71,18 @@ def unmeasured_result(state: str, layer_count: int) -> StateResult:
     return StateResult(state, reasons=dict.fromkeys(range(layer_count), _INTERRUPTED))
 
 
-def _segments(state: str, costs: StateCosts) -> tuple[Segment, ...]:
+def _segments(state: str, costs: StateCosts) -> tuple[MeasuredSlice, ...]:
     """Measured slices: stretches, and layers that were measured alone."""
     alone = {(layer, layer): seconds for layer, seconds in costs.alone_s.items()}
-    return tuple(Segment(*span, state, seconds) for span, seconds in sorted({**alone, **costs.segments}.items()))
+    return tuple(MeasuredSlice(*span, state, seconds) for span, seconds in sorted({**alone, **costs.segments}.items()))
 
 
-def compose(
-    identity: Identity,
+def compose_profile(
+    identity: ModelIdentity,
     graph: LayerGraph,
     devices: Sequence[Device],
     results: Sequence[StateResult],
-    copies: Iterable[Copy] = (),
+    copies: Iterable[TransferCost] = (),
     meta: Mapping[str, object] | None = None,
 ) -> Profile:
     """The profile.

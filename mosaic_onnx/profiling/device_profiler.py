@@ -24,14 +24,14 @@ import onnx
 from mosaic_onnx.backends.base import SliceModel
 from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.errors import ModelError
-from mosaic_onnx.profiling.attribution import Share, layer_shares, sharing_layers, tag_nodes, value_layers
+from mosaic_onnx.profiling.attribution import KernelShare, layer_shares, sharing_layers, tag_nodes, value_layers
 from mosaic_onnx.profiling.digest import Digest
-from mosaic_onnx.profiling.measurement_store import Ledger
+from mosaic_onnx.profiling.measurement_store import MeasurementStore
 from mosaic_onnx.profiling.measuring.meter import Meter
-from mosaic_onnx.profiling.measuring.slices import Outcome, Trial
-from mosaic_onnx.profiling.measuring.timing import Budget
-from mosaic_onnx.profiling.measuring.tolerance import judged
-from mosaic_onnx.profiling.profiled_model import Span, Subject
+from mosaic_onnx.profiling.measuring.slices import SliceMeasurement, SliceTrial
+from mosaic_onnx.profiling.measuring.timing import TimeBudget
+from mosaic_onnx.profiling.measuring.tolerance import with_verdict
+from mosaic_onnx.profiling.profiled_model import ProfiledModel, Span
 from mosaic_onnx.profiling.progress import Ticker
 
 _MOST_STRETCHES = 16
@@ -40,22 +40,22 @@ _MOST_AGAIN_S = 3.0
 
 
 @dataclass(frozen=True)
-class Effort:
+class ProfilingEffort:
     """How much time measuring may take.
 
     Attributes:
         layer: for one layer alone.
-        stretch: for a stretch, and as much again for its kernels.
+        slice: for a stretch, and as much again for its kernels.
         alone_s: in all, for layers alone whose cost in place is known already; the costliest come first.
     """
 
-    layer: Budget = field(default_factory=lambda: Budget(0.03))
-    stretch: Budget = field(default_factory=lambda: Budget(1.0))
+    layer: TimeBudget = field(default_factory=lambda: TimeBudget(0.03))
+    slice: TimeBudget = field(default_factory=lambda: TimeBudget(1.0))
     alone_s: float = 6.0
 
 
 @dataclass
-class Findings:
+class DeviceTimings:
     """What is known of one state so far: filled while measuring goes on, so that an interruption loses nothing.
 
     Attributes:
@@ -63,92 +63,92 @@ class Findings:
         refused: by layer, why it cannot run there.
         in_place: by layer, what its kernels take while a stretch runs.
         alone: by layer, what measuring it alone gave.
-        stretches: slices measured whole.
+        slices: slices measured whole.
         unsettled: those that ran, but not with the reference's result.
         slice_s: what running any slice costs besides its work.
     """
 
     device: Device
     refused: dict[int, str] = field(default_factory=dict)
-    in_place: dict[int, Share] = field(default_factory=dict)
-    alone: dict[int, Outcome] = field(default_factory=dict)
-    stretches: dict[Span, Outcome] = field(default_factory=dict)
-    unsettled: dict[Span, Outcome] = field(default_factory=dict)
+    in_place: dict[int, KernelShare] = field(default_factory=dict)
+    alone: dict[int, SliceMeasurement] = field(default_factory=dict)
+    slices: dict[Span, SliceMeasurement] = field(default_factory=dict)
+    unsettled: dict[Span, SliceMeasurement] = field(default_factory=dict)
     slice_s: float = 0.0
 
 
 @dataclass
-class Survey:
-    """The survey of one state of one device; ``run`` fills ``findings``."""
+class DeviceProfiler:
+    """The survey of one state of one device; ``run`` fills ``timings``."""
 
-    subject: Subject
-    findings: Findings
+    profiled: ProfiledModel
+    timings: DeviceTimings
     meter: Meter
-    ledger: Ledger
-    effort: Effort
+    store: MeasurementStore
+    effort: ProfilingEffort
     ticker: Ticker
     times_kernels: bool
 
     def run(self) -> None:
         """Measure whatever is not known yet."""
-        self.findings.slice_s = self._overhead()
+        self.timings.slice_s = self._overhead()
         proved: set[int] = set()
         tried: set[Span] = set()
         if self.times_kernels:
-            proved = self._stretches(tried)
+            proved = self._measure_slices(tried)
         self._alone([layer for layer in self._candidates() if layer not in proved])
         self._settle()
         if proved:
             self._costliest(proved)
-        self._stretches(tried)
+        self._measure_slices(tried)
         self._settle()
         self._look_again()
 
     def _candidates(self) -> list[int]:
-        return [layer for layer in range(len(self.subject.graph.layers)) if layer not in self.findings.refused]
+        return [layer for layer in range(len(self.profiled.graph.layers)) if layer not in self.timings.refused]
 
-    def _stretches(self, tried: set[Span]) -> set[int]:
+    def _measure_slices(self, tried: set[Span]) -> set[int]:
         """Measure the longest stretches not tried before; the layers that this proves."""
         proved: set[int] = set()
-        spans = [span for span in stretches(self._candidates()) if span not in tried]
+        spans = [span for span in consecutive_layers(self._candidates()) if span not in tried]
         longest = sorted(spans, key=lambda span: span[0] - span[1])[:_MOST_STRETCHES]
-        worth = [span for span in longest if span[1] > span[0] or len(self.subject.graph.layers) == 1]
+        worth = [span for span in longest if span[1] > span[0] or len(self.profiled.graph.layers) == 1]
         self.ticker.expect(len(worth))
         for span in sorted(worth):
             tried.add(span)
-            outcome = self._measure(span, self.effort.stretch)
-            if outcome.reason or outcome.seconds is None:
+            measurement = self._measure(span, self.effort.slice)
+            if measurement.reason or measurement.seconds is None:
                 continue
             if self.times_kernels:
                 self._kernels(span)
-            if outcome.wrong:
-                self.findings.unsettled[span] = outcome
+            if measurement.wrong:
+                self.timings.unsettled[span] = measurement
                 continue
-            self.findings.stretches[span] = outcome
-            proved.update(layer for layer in range(span[0], span[1] + 1) if layer in self.findings.in_place)
+            self.timings.slices[span] = measurement
+            proved.update(layer for layer in range(span[0], span[1] + 1) if layer in self.timings.in_place)
         return proved
 
     def _settle(self) -> None:
         """A stretch whose result was off counts if each of its layers was found sound alone: then rounding added up."""
-        for span, outcome in self.findings.unsettled.items():
+        for span, measurement in self.timings.unsettled.items():
             layers = range(span[0], span[1] + 1)
-            if not any(layer in self.findings.refused for layer in layers):
-                self.findings.stretches[span] = outcome
+            if not any(layer in self.timings.refused for layer in layers):
+                self.timings.slices[span] = measurement
                 continue
             for layer in layers:
-                self.findings.in_place.pop(layer, None)
-        self.findings.unsettled.clear()
+                self.timings.in_place.pop(layer, None)
+        self.timings.unsettled.clear()
 
     def _look_again(self) -> None:
         """Measure stretches a second time, some while after the first: a busy second may have spoilt that."""
-        once = [(span, one) for span, one in self.findings.stretches.items() if one.spell_count == 1]
+        once = [(span, one) for span, one in self.timings.slices.items() if one.spell_count == 1]
         worth = [(span, one) for span, one in once if one.load_s + (one.seconds or 0.0) <= _MOST_AGAIN_S]
         self.ticker.expect(len(worth))
-        for span, outcome in worth:
+        for span, measurement in worth:
             self.ticker.begin()
-            again = outcome.least(measure_span(self.subject, span, self.meter, self._precision, self.effort.stretch))
-            self.findings.stretches[span] = again
-            self.ledger.keep_outcome(self._digest(span), again)
+            again = measurement.least(measure_span(self.profiled, span, self.meter, self._precision, self.effort.slice))
+            self.timings.slices[span] = again
+            self.store.keep_measurement(self._digest(span), again)
             self.ticker.end(True)
 
     def _alone(self, layers: Sequence[int], until: float | None = None) -> list[str]:
@@ -160,35 +160,35 @@ class Survey:
             equals.setdefault(first, []).append(layer)
         self.ticker.expect(len(equals))
         measured = []
-        for batch in self.subject.batches([(first, first) for first in sorted(equals)]):
-            unknown = [span for span in batch if self.ledger.outcome(self._digest(span)) is None]
+        for batch in self.profiled.batches([(first, first) for first in sorted(equals)]):
+            unknown = [span for span in batch if self.store.measurement(self._digest(span)) is None]
             if unknown:
                 with suppress(ModelError):  # whose tensors nobody knows is found out one by one
-                    self.subject.hold_all(unknown)
+                    self.profiled.hold_all(unknown)
             for span in batch:
                 if until is not None and time.perf_counter() > until:
                     self.ticker.end(False)
                     continue
-                outcome = self._measure(span, self.effort.layer)
+                measurement = self._measure(span, self.effort.layer)
                 measured.append(self._digest(span).text)
                 for layer in equals[span[0]]:
-                    self._note_alone(layer, outcome)
+                    self._note_alone(layer, measurement)
         return measured
 
-    def _note_alone(self, layer: int, outcome: Outcome) -> None:
+    def _note_alone(self, layer: int, measurement: SliceMeasurement) -> None:
         """What a layer alone tells; one that a sound stretch holds is not refused for what only the cut brings out."""
-        is_in_stretch = any(first <= layer <= last for first, last in self.findings.stretches)
-        if outcome.reason and not (is_in_stretch and layer in self.findings.in_place):
-            self.findings.refused[layer] = outcome.reason
-        elif outcome.wrong and not is_in_stretch:
-            self.findings.refused[layer] = f"its result is wrong: {outcome.wrong}"
-        elif not outcome.reason:
-            self.findings.alone[layer] = outcome
+        is_in_stretch = any(first <= layer <= last for first, last in self.timings.slices)
+        if measurement.reason and not (is_in_stretch and layer in self.timings.in_place):
+            self.timings.refused[layer] = measurement.reason
+        elif measurement.wrong and not is_in_stretch:
+            self.timings.refused[layer] = f"its result is wrong: {measurement.wrong}"
+        elif not measurement.reason:
+            self.timings.alone[layer] = measurement
 
     def _costliest(self, proved: Collection[int]) -> None:
         """Measure proved layers alone too, those that cost most first; next time exactly those that were now."""
-        whole = self._digest((0, len(self.subject.graph.layers) - 1))
-        known = self.ledger.names("alone", whole)
+        whole = self._digest((0, len(self.profiled.graph.layers) - 1))
+        known = self.store.names("alone", whole)
         layers = self._by_cost(proved)
         if known is not None:
             self._alone([layer for layer in layers if self._digest((layer, layer)).text in known])
@@ -197,82 +197,86 @@ class Survey:
         costliest = set(list(dict.fromkeys(self._digest((layer, layer)).text for layer in layers))[:most])
         worth = [layer for layer in layers if self._digest((layer, layer)).text in costliest]
         measured = self._alone(worth, time.perf_counter() + self.effort.alone_s)
-        self.ledger.keep_names("alone", whole, tuple(measured))
+        self.store.keep_names("alone", whole, tuple(measured))
 
     def _by_cost(self, layers: Collection[int]) -> list[int]:
         """Layers that cost most first; those that share a kernel together, since its time is split by theirs alone."""
-        in_place = {layer: self.findings.in_place[layer] for layer in sorted(layers)}
-        groups = sharing_layers(in_place, self.subject.graph)
+        in_place = {layer: self.timings.in_place[layer] for layer in sorted(layers)}
+        groups = sharing_layers(in_place, self.profiled.graph)
         groups.sort(key=lambda group: -sum(in_place[layer].seconds for layer in group))
         return [layer for group in groups for layer in group]
 
-    def _measure(self, span: Span, budget: Budget) -> Outcome:
+    def _measure(self, span: Span, budget: TimeBudget) -> SliceMeasurement:
         """What a slice costs, from the cache or by measuring."""
         digest = self._digest(span)
         self.ticker.begin()
-        outcome = self.ledger.outcome(digest)
-        was_measured = outcome is None
-        if outcome is None:
-            outcome = measure_span(self.subject, span, self.meter, self._precision, budget)
+        measurement = self.store.measurement(digest)
+        was_measured = measurement is None
+        if measurement is None:
+            measurement = measure_span(self.profiled, span, self.meter, self._precision, budget)
             # A stretch that takes for ever is no layer's fault, and worth no second hour: that is kept.
-            self.ledger.keep_outcome(digest, outcome if span[0] == span[1] else replace(outcome, is_lasting=True))
+            self.store.keep_measurement(
+                digest, measurement if span[0] == span[1] else replace(measurement, is_lasting=True)
+            )
         self.ticker.end(was_measured)
-        return outcome
+        return measurement
 
     @property
     def _precision(self) -> str:
-        return self.findings.device.precision
+        return self.timings.device.precision
 
     def _kernels(self, span: Span) -> None:
         """Seconds of each layer of a stretch while it runs; layers without a kernel were optimised away."""
         digest = self._digest(span)
-        shares = self.ledger.shares(digest)
+        shares = self.store.shares(digest)
         if shares is None:
-            model = self.subject.slice_model(span)
-            layers = self.subject.layers_of(model.model, span[0])
+            model = self.profiled.slice_model(span)
+            layers = self.profiled.layers_of(model.model, span[0])
             made_by = value_layers(model.model, layers)
             tag_nodes(model.model, layers)
-            trial = self.subject.trial(span, self.effort.stretch)
-            shares = layer_shares(self.meter.kernels(model, trial.inputs, self.effort.stretch), made_by)
-            self.ledger.keep_shares(digest, shares)
+            trial = self.profiled.trial(span, self.effort.slice)
+            shares = layer_shares(self.meter.kernels(model, trial.inputs, self.effort.slice), made_by)
+            self.store.keep_shares(digest, shares)
         for layer in range(span[0], span[1] + 1) if shares else ():
-            share = shares.get(layer - span[0], Share())
+            share = shares.get(layer - span[0], KernelShare())
             rides_with = None if share.rides_with is None else share.rides_with + span[0]
-            self.findings.in_place[layer] = replace(share, rides_with=rides_with)
+            self.timings.in_place[layer] = replace(share, rides_with=rides_with)
 
     def _overhead(self) -> float:
         """Seconds that the least of all slices takes: one Relu of one element."""
         digest = Digest("one Relu")
         self.ticker.expect(1)
         self.ticker.begin()
-        outcome = self.ledger.outcome(digest)
-        was_measured = outcome is None
-        if outcome is None:
-            trial = Trial({"x": np.ones(1, np.float32)}, {}, self.effort.layer)
-            outcome = self.meter.measure(_least_slice(), trial)
-            self.ledger.keep_outcome(digest, outcome)
+        measurement = self.store.measurement(digest)
+        was_measured = measurement is None
+        if measurement is None:
+            trial = SliceTrial({"x": np.ones(1, np.float32)}, {}, self.effort.layer)
+            measurement = self.meter.measure(_least_slice(), trial)
+            self.store.keep_measurement(digest, measurement)
         self.ticker.end(was_measured)
-        return outcome.seconds or 0.0
+        return measurement.seconds or 0.0
 
     def _digest(self, span: Span) -> Digest:
-        return self.subject.digest(span)
+        return self.profiled.digest(span)
 
 
-def measure_span(subject: Subject, span: Span, meter: Meter, precision: str, budget: Budget) -> Outcome:
+def measure_span(
+    profiled: ProfiledModel, span: Span, meter: Meter, precision: str, budget: TimeBudget
+) -> SliceMeasurement:
     """Measure a slice; where it cannot be cut out, or nobody knows its tensors, that is the reason."""
     try:
-        model = subject.slice_model(span)
+        model = profiled.slice_model(span)
     except ModelError as error:
-        return Outcome(f"cannot be cut out: {error.message}")
+        return SliceMeasurement(f"cannot be cut out: {error.message}")
     try:
-        trial = subject.trial(span, budget)
+        trial = profiled.trial(span, budget)
     except ModelError as error:
         probed = meter.probe(model)
-        return probed if probed.reason else Outcome(f"not measured: {error.message}")
-    return judged(meter.measure(model, trial), model, trial, precision)
+        return probed if probed.reason else SliceMeasurement(f"not measured: {error.message}")
+    return with_verdict(meter.measure(model, trial), model, trial, precision)
 
 
-def stretches(layers: Iterable[int]) -> list[Span]:
+def consecutive_layers(layers: Iterable[int]) -> list[Span]:
     """Runs of consecutive layers."""
     found: list[Span] = []
     for layer in sorted(layers):

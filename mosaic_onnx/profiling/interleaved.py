@@ -31,7 +31,7 @@ class Ratio:
 
 
 @dataclass(frozen=True)
-class Timings:
+class InterleavedTimings:
     """What an interleaved measurement saw.
 
     Attributes:
@@ -67,7 +67,7 @@ def measure_interleaved(
     repeat_count: int = 3,
     warmup_count: int = 2,
     budget_s: float = float("inf"),
-) -> Timings:
+) -> InterleavedTimings:
     """Run the calls in turn.
 
     Args:
@@ -88,7 +88,7 @@ def measure_interleaved(
             break
         for name in names[number % len(names) :] + names[: number % len(names)]:
             seconds[name].append(min(_once(calls[name]) for _ in range(repeat_count)))
-    return Timings({name: tuple(values) for name, values in seconds.items()}, repeat_count)
+    return InterleavedTimings({name: tuple(values) for name, values in seconds.items()}, repeat_count)
 
 
 def _once(call: Callable[[], object]) -> float:

@@ -9,10 +9,10 @@ from typing import Any
 
 from mosaic_onnx.core.devices import Device, Level
 from mosaic_onnx.files.cache import Cache
-from mosaic_onnx.profiling.attribution import Share
+from mosaic_onnx.profiling.attribution import KernelShare
 from mosaic_onnx.profiling.digest import Digest
 from mosaic_onnx.profiling.measuring.copies import CopyTimes
-from mosaic_onnx.profiling.measuring.slices import Outcome
+from mosaic_onnx.profiling.measuring.slices import SliceMeasurement
 
 PROTOCOL = 4
 """How things are measured; raise it whenever a figure would come out otherwise, and old entries are no longer used."""
@@ -36,7 +36,7 @@ class Conditions:
 
 
 @dataclass(frozen=True)
-class Ledger:
+class MeasurementStore:
     """Measurements of one state of one device.
 
     Attributes:
@@ -51,27 +51,27 @@ class Ledger:
     level: Level | None
     conditions: Conditions
 
-    def outcome(self, digest: Digest, what: str = "slice") -> Outcome | None:
+    def measurement(self, digest: Digest, what: str = "slice") -> SliceMeasurement | None:
         """What measuring a slice gave (``what``: ``probe`` for compiling alone)."""
         value = self._recall(what, digest)
-        return _made(Outcome, value)
+        return _made(SliceMeasurement, value)
 
-    def keep_outcome(self, digest: Digest, outcome: Outcome, what: str = "slice") -> None:
+    def keep_measurement(self, digest: Digest, measurement: SliceMeasurement, what: str = "slice") -> None:
         """Keep it, unless the next try may end otherwise."""
-        if outcome.is_lasting:
-            value = dataclasses.asdict(outcome)
+        if measurement.is_lasting:
+            value = dataclasses.asdict(measurement)
             del value["differences"]  # they were judged
             self._keep(what, digest, value)
 
-    def shares(self, digest: Digest) -> dict[int, Share] | None:
+    def shares(self, digest: Digest) -> dict[int, KernelShare] | None:
         """What each layer takes while the whole slice runs, layers counted from the slice's first."""
         value = self._recall("shares", digest)
         try:
-            return None if value is None else {int(layer): Share(**share) for layer, share in value}
+            return None if value is None else {int(layer): KernelShare(**share) for layer, share in value}
         except (TypeError, ValueError):  # an older program wrote other fields
             return None
 
-    def keep_shares(self, digest: Digest, shares: Mapping[int, Share]) -> None:
+    def keep_shares(self, digest: Digest, shares: Mapping[int, KernelShare]) -> None:
         """Keep them."""
         self._keep("shares", digest, [[layer, dataclasses.asdict(share)] for layer, share in shares.items()])
 
@@ -119,7 +119,7 @@ class Ledger:
         }
 
 
-def _made(kind: type[Outcome], value: Json | None) -> Outcome | None:
+def _made(kind: type[SliceMeasurement], value: Json | None) -> SliceMeasurement | None:
     """An outcome from an entry; None where an older program wrote other fields."""
     try:
         return None if value is None else kind(**value)

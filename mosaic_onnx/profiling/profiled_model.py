@@ -12,8 +12,8 @@ import onnx
 from mosaic_onnx.backends.base import Array, SliceModel
 from mosaic_onnx.core.layers import LayerGraph
 from mosaic_onnx.profiling.digest import Digest, slice_digest
-from mosaic_onnx.profiling.measuring.slices import Trial
-from mosaic_onnx.profiling.measuring.timing import Budget
+from mosaic_onnx.profiling.measuring.slices import SliceTrial
+from mosaic_onnx.profiling.measuring.timing import TimeBudget
 from mosaic_onnx.verification.marks import RANDOM_OPERATORS
 
 Extract = Callable[[Sequence[str], Sequence[str]], SliceModel]
@@ -25,8 +25,8 @@ BATCH_BYTES = 512 << 20
 """Tensors of the reference held at once."""
 
 
-class Reference(Protocol):
-    """The uncut model's tensors.
+class TensorSource(Protocol):
+    """The original model's tensors.
 
     Attributes:
         is_right: they are what the model computes, not made up for want of a runtime that runs it whole.
@@ -41,7 +41,7 @@ class Reference(Protocol):
 
 
 @dataclass
-class Subject:
+class ProfiledModel:
     """A model under measurement.
 
     Attributes:
@@ -49,7 +49,7 @@ class Subject:
         digests: [L] what each costs the same as.
         makers: the layer that makes each value of the model, those inside layers too.
         extract: makes slices.
-        reference: runs the uncut model.
+        reference: runs the original model.
         identity: digest of model and inputs, where a cost depends on values.
         held: the reference's tensors that are in memory now.
         known: digests of slices that were asked for.
@@ -59,7 +59,7 @@ class Subject:
     digests: Sequence[Digest]
     makers: Mapping[str, int]
     extract: Extract
-    reference: Reference
+    reference: TensorSource
     identity: str = ""
     held: dict[str, Array] = field(default_factory=dict)
     known: dict[Span, Digest] = field(default_factory=dict)
@@ -114,12 +114,12 @@ class Subject:
         ]
         return [maker - first for maker in makers]
 
-    def trial(self, span: Span, budget: Budget) -> Trial:
+    def trial(self, span: Span, budget: TimeBudget) -> SliceTrial:
         """What to run the slice on, and what must come out."""
         inputs, outputs = self.inputs(span), self.outputs(span)
         self.hold({*inputs, *outputs})
         expected = {name: self.held[name] for name in outputs} if self.reference.is_right else {}
-        return Trial({name: self.held[name] for name in inputs}, expected, budget)
+        return SliceTrial({name: self.held[name] for name in inputs}, expected, budget)
 
     def hold(self, names: Collection[str]) -> None:
         """Have these tensors of the reference in memory; others go if all together would be too many.

@@ -19,7 +19,7 @@ from mosaic_onnx.verification.reference import Reference
 
 @dataclass
 class ReferenceTensors:
-    """Tensors of the uncut model.
+    """Tensors of the original model.
 
     Layers are measured with them rather than with random ones, so that indices are legal, masks are masks, and what a
     device computes can be held against them. Where no runtime here can run the whole model (an operator that only one

@@ -12,11 +12,11 @@ from mosaic_onnx.core.devices import Device, Level
 from mosaic_onnx.core.graphs import node_keys
 from mosaic_onnx.core.layers import LayerGraph
 from mosaic_onnx.files.cache import Cache, digest
-from mosaic_onnx.profiling.device_profiler import Effort
+from mosaic_onnx.profiling.device_profiler import ProfilingEffort
 from mosaic_onnx.profiling.digest import layer_digests
 from mosaic_onnx.profiling.machine import fingerprint
-from mosaic_onnx.profiling.measurement_store import Conditions, Ledger
-from mosaic_onnx.profiling.profiled_model import Subject
+from mosaic_onnx.profiling.measurement_store import Conditions, MeasurementStore
+from mosaic_onnx.profiling.profiled_model import ProfiledModel
 from mosaic_onnx.profiling.reference_tensors import ReferenceTensors
 from mosaic_onnx.rewriting.extracting import Extractor
 
@@ -42,16 +42,22 @@ class ProfileOptions:
     seed: int = 0
     cache: Cache | None = None
     versions: Mapping[str, str] = field(default_factory=dict)
-    effort: Effort = field(default_factory=Effort)
+    effort: ProfilingEffort = field(default_factory=ProfilingEffort)
     limit_s: float = 120.0
 
 
-def open_ledger(subject: Subject, device: Device, level: Level | None, options: ProfileOptions) -> Ledger:
+def open_store(
+    profiled: ProfiledModel, device: Device, level: Level | None, options: ProfileOptions
+) -> MeasurementStore:
     """The book of what was measured before of a device at a level."""
-    return Ledger(options.cache, device, level, Conditions(options.versions, fingerprint(), subject.identity))
+    return MeasurementStore(
+        options.cache, device, level, Conditions(options.versions, fingerprint(), profiled.identity)
+    )
 
 
-def open_subject(model: onnx.ModelProto, folder: str, graph: LayerGraph, options: ProfileOptions) -> Subject:
+def open_profiled_model(
+    model: onnx.ModelProto, folder: str, graph: LayerGraph, options: ProfileOptions
+) -> ProfiledModel:
     """A model, ready to be measured layer by layer.
 
     Args:
@@ -62,7 +68,7 @@ def open_subject(model: onnx.ModelProto, folder: str, graph: LayerGraph, options
     """
     nodes = dict(zip(node_keys(model.graph), model.graph.node, strict=True))
     tensors = ReferenceTensors(model, folder, graph.tensors, options.inputs, options.seed)
-    return Subject(
+    return ProfiledModel(
         graph=graph,
         digests=layer_digests(model, nodes, graph, folder),
         makers={

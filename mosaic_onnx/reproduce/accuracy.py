@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 
 from mosaic_onnx.core.devices import Device, Level
-from mosaic_onnx.core.profiles import HOST, Copy, Cost, Profile
+from mosaic_onnx.core.profiles import HOST, Cost, Profile, TransferCost
 from mosaic_onnx.passes.estimate import cost_table
 from mosaic_onnx.planner.chain.method import interval
 from mosaic_onnx.planner.core.request import Proposal, Request
@@ -120,7 +120,7 @@ def static_power(device: Device) -> StaticPower:
 def _without_copies(
     given: Cost,
     device: Device,
-    copies: Sequence[Copy],
+    copies: Sequence[TransferCost],
     lines: dict[tuple[str, str], CopyFit],
     sizes: Sequence[int],
 ) -> Cost:
@@ -138,7 +138,7 @@ def _without_copies(
     return replace(given, seconds=seconds, joules=joules, source="modelled")
 
 
-def benchmark_points(copy: Copy, stream: np.random.Generator) -> list[tuple[float, float]]:
+def benchmark_points(copy: TransferCost, stream: np.random.Generator) -> list[tuple[float, float]]:
     """(bytes, seconds) of noisy copies of several sizes: the simulated microbenchmark."""
     return [
         (size, (copy.seconds_per_byte * size + copy.seconds) * (1 + NOISE * stream.standard_normal()))
@@ -147,7 +147,7 @@ def benchmark_points(copy: Copy, stream: np.random.Generator) -> list[tuple[floa
     ]
 
 
-def _watts(copy: Copy) -> float:
+def _watts(copy: TransferCost) -> float:
     return copy.joules / copy.seconds if copy.seconds else 0.0
 
 

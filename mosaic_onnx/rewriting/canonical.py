@@ -32,10 +32,10 @@ from mosaic_onnx.core.graphs import (
 from mosaic_onnx.core.plans import Plan
 from mosaic_onnx.core.profiles import HOST, Profile
 from mosaic_onnx.loading.checks import RUNTIME_DOMAINS
-from mosaic_onnx.rewriting.crossings import Crossings, shared_memory
 from mosaic_onnx.rewriting.index import ModelIndex, index_model
 from mosaic_onnx.rewriting.outer import OuterGraph
 from mosaic_onnx.rewriting.tags import add_configuration, layer_annotation, set_metadata, slice_metadata
+from mosaic_onnx.rewriting.transfer_calls import TransferCalls, shared_memory
 
 DOMAIN = "mosaic"
 TRANSFER = "Transfer"
@@ -232,7 +232,7 @@ def _lay_out(
         The calls, and for each value that they make at the border of slices, the tensor of the model that it is.
     """
     taken = {*index.inputs, *index.outputs, *index.weights, *index.sparse_weights, *index.maker}
-    crossings = Crossings(plan, shared_memory(profile), profile.tensor_bytes, taken)
+    crossings = TransferCalls(plan, shared_memory(profile), profile.tensor_bytes, taken)
     for name in index.inputs:
         crossings.homes[name], crossings.base[name] = HOST, name
     graph = OuterGraph(DOMAIN)
@@ -264,7 +264,7 @@ def _lay_out(
     return calls, crossings.origins
 
 
-def _place_outputs(crossings: Crossings, part: _Part, device: str, index: ModelIndex) -> None:
+def _place_outputs(crossings: TransferCalls, part: _Part, device: str, index: ModelIndex) -> None:
     """Say where the slice's tensors are made and under which name; a model output that moves gets its own later."""
     for name in part.outputs:
         crossings.homes[name] = device
@@ -283,7 +283,7 @@ def _free_name(wanted: str, taken: set[str]) -> str:
     return name
 
 
-def _add_transfers(crossings: Crossings, graph: OuterGraph, node_names: set[str]) -> list[None]:
+def _add_transfers(crossings: TransferCalls, graph: OuterGraph, node_names: set[str]) -> list[None]:
     """Put the transfers that were asked for since the last time after the calls so far; one None for each."""
     asked = list(crossings.made)
     crossings.made.clear()

@@ -1,8 +1,8 @@
-"""Half precision at the cuts: the uncut model with the same roundings as its slices, so that bits can be compared.
+"""Half precision at the cuts: the original model with the same roundings as its slices, so that bits can be compared.
 
 ONNX Runtime's CPU provider keeps float32 between float16 nodes, and which nodes it keeps so depends on their
 neighbours. A tensor that leaves a slice is rounded to float16, and the next slice meets it as a graph input. So in the
-model made here every reader in another slice meets a graph input too, fed with the uncut model's own tensor.
+model made here every reader in another slice meets a graph input too, fed with the original model's own tensor.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The reference: the uncut model, unoptimised, on ONNX Runtime's CPU provider, with any tensor in its middle exposed.
+"""The reference: the original model, unoptimised, on ONNX Runtime's CPU provider, with any inner tensor exposed.
 
 Where ONNX Runtime has no kernel for a node, the onnx package's own evaluator (numpy) stands in, and says so.
 """

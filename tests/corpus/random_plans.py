@@ -9,7 +9,7 @@ from itertools import pairwise
 from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.layers import LayerGraph
 from mosaic_onnx.core.plans import Plan
-from mosaic_onnx.core.profiles import HOST, Copy, Cost, Profile, ProfileLayer
+from mosaic_onnx.core.profiles import HOST, Cost, Profile, ProfileLayer, TransferCost
 from mosaic_onnx.passes.estimate import cost_table
 from mosaic_onnx.planner.core.request import Placed, Request
 from mosaic_onnx.planner.core.simulate import simulate
@@ -26,7 +26,7 @@ def made_up_profile(graph: LayerGraph) -> Profile:
         for each in graph.layers
     )
     ways = [(HOST, name) for name in ("gpu0", "npu")] + [(name, HOST) for name in ("gpu0", "npu")]
-    copies = tuple(Copy(source, destination, 1e-9, 1e-5) for source, destination in ways)
+    copies = tuple(TransferCost(source, destination, 1e-9, 1e-5) for source, destination in ways)
     sizes = {name: info.bytes for name, info in graph.tensors.items()}
     return Profile("model", DEVICES, sizes, graph.inputs, graph.outputs, layers, copies)
 

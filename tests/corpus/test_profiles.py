@@ -15,11 +15,11 @@ from mosaic_onnx.passes.layerize import layerize
 from mosaic_onnx.passes.load import Load
 from mosaic_onnx.passes.normalise import normalise
 from mosaic_onnx.passes.profile import ProfileOptions, profile_model
-from mosaic_onnx.profiling.device_profiler import Effort
-from mosaic_onnx.profiling.measuring.timing import Budget
+from mosaic_onnx.profiling.device_profiler import ProfilingEffort
+from mosaic_onnx.profiling.measuring.timing import TimeBudget
 
 pytestmark = pytest.mark.corpus
-QUICK = Effort(layer=Budget(0.001, 2, 20), stretch=Budget(0.01, 2, 20), alone_s=0.1)
+QUICK = ProfilingEffort(layer=TimeBudget(0.001, 2, 20), slice=TimeBudget(0.01, 2, 20), alone_s=0.1)
 FEW = ("mnist8", "micro_kws_qdq", "crop_resize_loop", "all_dtypes", "opset16_coverage")
 """Small models of unlike kinds, for every day; the rest is for `make test-all`."""
 

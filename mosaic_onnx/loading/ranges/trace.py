@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import onnx
 
 from mosaic_onnx.loading.ranges.known_values import KnownValues
+from mosaic_onnx.loading.ranges.node_context import NodeContext, careful
 from mosaic_onnx.loading.ranges.rules import RULES
-from mosaic_onnx.loading.ranges.site import Site, careful
 from mosaic_onnx.loading.ranges.value_range import Range
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -76,36 +76,38 @@ def _scope(graph: onnx.GraphProto, opset: int, outer: _Scope | None) -> _Scope:
 def _trace(scope: _Scope, wanted: dict[str, Range]) -> dict[str, Range]:
     """Go through a graph from its end; ``wanted`` starts with what is asked of its outputs."""
     for node in reversed(scope.graph.node):
-        site = Site(node, wanted, scope.shapes, scope.types, scope.known, scope.opset)
-        for name, asked in _asked_by(site, scope):
+        context = NodeContext(node, wanted, scope.shapes, scope.types, scope.known, scope.opset)
+        for name, asked in _asked_by(context, scope):
             if name:
                 wanted[name] = wanted[name].meet(asked) if name in wanted else asked
     return wanted
 
 
-def _asked_by(site: Site, scope: _Scope) -> list[tuple[str, Range]]:
+def _asked_by(context: NodeContext, scope: _Scope) -> list[tuple[str, Range]]:
     bodies = {
-        attribute.name: attribute.g for attribute in site.node.attribute if attribute.type == onnx.AttributeProto.GRAPH
+        attribute.name: attribute.g
+        for attribute in context.node.attribute
+        if attribute.type == onnx.AttributeProto.GRAPH
     }
-    asked = [pair for name, body in bodies.items() for pair in _asked_by_body(site.node, name, body, site, scope)]
-    rule = RULES.get(site.node.op_type)
+    asked = [pair for name, body in bodies.items() for pair in _asked_by_body(context.node, name, body, context, scope)]
+    rule = RULES.get(context.node.op_type)
     if rule is not None:
-        asked += rule(site)
+        asked += rule(context)
     elif not bodies:
-        asked += careful(site)
+        asked += careful(context)
     return asked
 
 
 def _asked_by_body(
-    node: onnx.NodeProto, attribute: str, body: onnx.GraphProto, site: Site, scope: _Scope
+    node: onnx.NodeProto, attribute: str, body: onnx.GraphProto, context: NodeContext, scope: _Scope
 ) -> list[tuple[str, Range]]:
     """What a subgraph asks of the tensors that it captures and of its node's inputs."""
     inner = _scope(body, scope.opset, scope)
     outputs = _body_outputs(node, body)
     start = {
-        inside: site.wanted[outside]
+        inside: context.wanted[outside]
         for inside, outside in zip(outputs, node.output, strict=False)
-        if outside in site.wanted
+        if outside in context.wanted
     }
     found = _trace(inner, start)
     formal = _formal_inputs(node, attribute, body)

@@ -18,7 +18,7 @@ from mosaic_onnx.backends.base import Array, Backend, Runner, SliceModel
 from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.errors import ModelError
 from mosaic_onnx.profiling.estimators.communication import CopyFit, nonnegative_fit
-from mosaic_onnx.profiling.measuring.timing import Budget, time_call
+from mosaic_onnx.profiling.measuring.timing import TimeBudget, time_call
 
 ELEMENT_COUNTS = tuple(4**power for power in range(3, 11))
 """64 to 1,048,576 f32 numbers: 256 bytes to 4 MiB."""
@@ -52,7 +52,7 @@ class CommunicationFit:
 
 
 def measure_communication(
-    backend: Backend, device: Device, budget: Budget | None = None, element_counts: Iterable[int] = ELEMENT_COUNTS
+    backend: Backend, device: Device, budget: TimeBudget | None = None, element_counts: Iterable[int] = ELEMENT_COUNTS
 ) -> tuple[Sample, ...]:
     """Run both models of every size and take the least seconds of each.
 
@@ -62,7 +62,7 @@ def measure_communication(
     samples = []
     for count in element_counts:
         for make in (reading_model, making_model):
-            samples.append(_run(backend, device, make(count), budget or Budget()))
+            samples.append(_run(backend, device, make(count), budget or TimeBudget()))
     return tuple(samples)
 
 
@@ -117,7 +117,7 @@ def _slice(graph: onnx.GraphProto) -> SliceModel:
     return SliceModel(model, None, ("x",), ("y",))
 
 
-def _run(backend: Backend, device: Device, model: SliceModel, budget: Budget) -> Sample:
+def _run(backend: Backend, device: Device, model: SliceModel, budget: TimeBudget) -> Sample:
     """Load, run once to warm up, time."""
     graph = model.model.graph
     shape = [dimension.dim_value for dimension in graph.input[0].type.tensor_type.shape.dim]

@@ -18,8 +18,8 @@ from typing import Any, TextIO
 
 from mosaic_onnx.profiling.measuring.messages import device_from_json, read_slice, read_tensors
 from mosaic_onnx.profiling.measuring.meter import LocalMeter
-from mosaic_onnx.profiling.measuring.slices import Trial, plain
-from mosaic_onnx.profiling.measuring.timing import Budget
+from mosaic_onnx.profiling.measuring.slices import SliceTrial, plain
+from mosaic_onnx.profiling.measuring.timing import TimeBudget
 
 Json = Any
 
@@ -38,18 +38,18 @@ def _probe(meter: LocalMeter, request: Mapping[str, Json]) -> Json:
 
 def _measure(meter: LocalMeter, request: Mapping[str, Json]) -> Json:
     inputs, expected = read_tensors(request["inputs"]), read_tensors(request["expected"])
-    trial = Trial(inputs, expected, Budget(**request["budget"]))
+    trial = SliceTrial(inputs, expected, TimeBudget(**request["budget"]))
     return dataclasses.asdict(meter.measure(read_slice(request["slice"]), trial))
 
 
 def _kernels(meter: LocalMeter, request: Mapping[str, Json]) -> Json:
     inputs = read_tensors(request["inputs"])
-    kernels = meter.kernels(read_slice(request["slice"]), inputs, Budget(**request["budget"]))
+    kernels = meter.kernels(read_slice(request["slice"]), inputs, TimeBudget(**request["budget"]))
     return {"kernels": [dataclasses.asdict(kernel) for kernel in kernels]}
 
 
 def _copies(meter: LocalMeter, request: Mapping[str, Json]) -> Json:
-    times = meter.copies(Budget(**request["budget"]))
+    times = meter.copies(TimeBudget(**request["budget"]))
     return {"copies": None if times is None else dataclasses.asdict(times)}
 
 

@@ -9,9 +9,9 @@ from functools import partial
 import numpy as np
 
 from mosaic_onnx.backends.base import Memory
-from mosaic_onnx.core.profiles import HOST, Copy, TensorCopy
+from mosaic_onnx.core.profiles import HOST, TensorTransferCost, TransferCost
 from mosaic_onnx.profiling.estimators.communication import fit_line, fit_pieces
-from mosaic_onnx.profiling.measuring.timing import Budget, time_call
+from mosaic_onnx.profiling.measuring.timing import TimeBudget, time_call
 
 SIZES_BYTES: tuple[int, ...] = tuple(4**power for power in range(1, 13))
 """4 bytes to 16 MiB, each four times the last: fixed costs and bandwidth both show."""
@@ -35,7 +35,7 @@ _ROUGH = 0.15
 """A line that misses a measured point by more than this gives way to lines by size."""
 
 
-def copy_entries(device: str, times: CopyTimes, tensor_bytes: Mapping[str, int]) -> tuple[Copy, ...]:
+def copy_entries(device: str, times: CopyTimes, tensor_bytes: Mapping[str, int]) -> tuple[TransferCost, ...]:
     """The profile's entries for a device with its own memory; none for a device that shares the host's.
 
     Args:
@@ -51,17 +51,17 @@ def copy_entries(device: str, times: CopyTimes, tensor_bytes: Mapping[str, int])
     )
 
 
-def _entry(source: str, destination: str, points: Points, tensor_bytes: Mapping[str, int]) -> Copy:
+def _entry(source: str, destination: str, points: Points, tensor_bytes: Mapping[str, int]) -> TransferCost:
     line = fit_line(points)
     tensors = {}
     if line.worst_error > _ROUGH:
         pieces = fit_pieces(points)
-        tensors = {name: TensorCopy(max(pieces.predict(size), 0.0)) for name, size in tensor_bytes.items()}
+        tensors = {name: TensorTransferCost(max(pieces.predict(size), 0.0)) for name, size in tensor_bytes.items()}
     meta = {"points": [list(point) for point in points], "worst_error": line.worst_error}
-    return Copy(source, destination, line.seconds_per_byte, line.seconds, tensors=tensors, meta=meta)
+    return TransferCost(source, destination, line.seconds_per_byte, line.seconds, tensors=tensors, meta=meta)
 
 
-def measure_copies(memory: Memory, budget: Budget, sizes_bytes: tuple[int, ...] = SIZES_BYTES) -> CopyTimes:
+def measure_copies(memory: Memory, budget: TimeBudget, sizes_bytes: tuple[int, ...] = SIZES_BYTES) -> CopyTimes:
     """Time uploads and downloads of each size; the device is idle meanwhile.
 
     Raises:

@@ -18,23 +18,23 @@ from mosaic_onnx.backends.base import (
 from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.errors import BackendError
 from mosaic_onnx.profiling.measuring.copies import CopyTimes, measure_copies
-from mosaic_onnx.profiling.measuring.slices import Outcome, Trial, measure_slice, probe_slice
-from mosaic_onnx.profiling.measuring.timing import Budget
+from mosaic_onnx.profiling.measuring.slices import SliceMeasurement, SliceTrial, measure_slice, probe_slice
+from mosaic_onnx.profiling.measuring.timing import TimeBudget
 
 
 class Meter(Protocol):
     """Measures on one device. One call at a time, so that nothing disturbs what is being timed."""
 
-    def probe(self, model: SliceModel) -> Outcome:
+    def probe(self, model: SliceModel) -> SliceMeasurement:
         """Compile a slice and throw it away."""
 
-    def measure(self, model: SliceModel, trial: Trial) -> Outcome:
+    def measure(self, model: SliceModel, trial: SliceTrial) -> SliceMeasurement:
         """Compile, run, compare with the reference's tensors and time a slice."""
 
-    def kernels(self, model: SliceModel, inputs: Mapping[str, Array], budget: Budget) -> tuple[KernelTime, ...]:
+    def kernels(self, model: SliceModel, inputs: Mapping[str, Array], budget: TimeBudget) -> tuple[KernelTime, ...]:
         """Each kernel's time while the whole slice runs; empty where the runtime cannot tell."""
 
-    def copies(self, budget: Budget) -> CopyTimes | None:
+    def copies(self, budget: TimeBudget) -> CopyTimes | None:
         """What copying to and from the device's memory costs; None where it shares host's.
 
         Raises:
@@ -52,15 +52,15 @@ class LocalMeter:
     backend: Backend
     device: Device
 
-    def probe(self, model: SliceModel) -> Outcome:
+    def probe(self, model: SliceModel) -> SliceMeasurement:
         """See ``Meter``."""
         return probe_slice(self.backend, self.device, model)
 
-    def measure(self, model: SliceModel, trial: Trial) -> Outcome:
+    def measure(self, model: SliceModel, trial: SliceTrial) -> SliceMeasurement:
         """See ``Meter``."""
         return measure_slice(self.backend, self.device, model, trial)
 
-    def kernels(self, model: SliceModel, inputs: Mapping[str, Array], budget: Budget) -> tuple[KernelTime, ...]:
+    def kernels(self, model: SliceModel, inputs: Mapping[str, Array], budget: TimeBudget) -> tuple[KernelTime, ...]:
         """See ``Meter``."""
         if not isinstance(self.backend, KernelTimer):
             return ()
@@ -69,7 +69,7 @@ class LocalMeter:
         except BackendError:  # the slice ran, so only its kernels' times are missing
             return ()
 
-    def copies(self, budget: Budget) -> CopyTimes | None:
+    def copies(self, budget: TimeBudget) -> CopyTimes | None:
         """See ``Meter``."""
         memory = self.backend.memory(self.device)
         return None if memory is None else measure_copies(memory, budget)

@@ -16,12 +16,12 @@ import numpy as np
 from mosaic_onnx.backends.base import Array, Backend, Memory, Place, Runner, SliceModel
 from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.errors import BackendError, MosaicError, UsageError
-from mosaic_onnx.profiling.measuring.timing import Budget, Timing, time_call, time_in_flight
+from mosaic_onnx.profiling.measuring.timing import TimeBudget, Timing, time_call, time_in_flight
 from mosaic_onnx.verification.differences import Difference, difference
 
 
 @dataclass(frozen=True)
-class Trial:
+class SliceTrial:
     """What a slice is run on, and what its result is held against.
 
     Attributes:
@@ -32,11 +32,11 @@ class Trial:
 
     inputs: Mapping[str, Array]
     expected: Mapping[str, Array]
-    budget: Budget
+    budget: TimeBudget
 
 
 @dataclass(frozen=True)
-class Outcome:
+class SliceMeasurement:
     """What measuring one slice on one device gave.
 
     Attributes:
@@ -63,28 +63,28 @@ class Outcome:
     differences: tuple[Difference, ...] = ()
     spell_count: int = 1
 
-    def least(self, other: Outcome) -> Outcome:
+    def least(self, other: SliceMeasurement) -> SliceMeasurement:
         """This and another spell taken together: what disturbed one may not have disturbed the other."""
         count = self.spell_count + other.spell_count
         is_better = other.seconds is not None and (self.seconds is None or other.seconds < self.seconds)
         return replace(other if is_better else self, spell_count=count)
 
 
-def probe_slice(backend: Backend, device: Device, model: SliceModel) -> Outcome:
+def probe_slice(backend: Backend, device: Device, model: SliceModel) -> SliceMeasurement:
     """Compile a slice and throw it away: does the device take it?"""
     started = time.perf_counter()
     loaded = _load(backend, device, model)
-    if isinstance(loaded, Outcome):
+    if isinstance(loaded, SliceMeasurement):
         return loaded
     loaded.close()
-    return Outcome(load_s=time.perf_counter() - started)
+    return SliceMeasurement(load_s=time.perf_counter() - started)
 
 
-def measure_slice(backend: Backend, device: Device, model: SliceModel, trial: Trial) -> Outcome:
+def measure_slice(backend: Backend, device: Device, model: SliceModel, trial: SliceTrial) -> SliceMeasurement:
     """Compile, run, compare and time a slice."""
     started = time.perf_counter()
     loaded = _load(backend, device, model)
-    if isinstance(loaded, Outcome):
+    if isinstance(loaded, SliceMeasurement):
         return loaded
     load_s = time.perf_counter() - started
     try:
@@ -92,7 +92,7 @@ def measure_slice(backend: Backend, device: Device, model: SliceModel, trial: Tr
         found = [difference(name, got.get(name), array) for name, array in trial.expected.items()]
         differences = tuple(each for each in found if not each.is_equal)
         timing = _time(loaded, backend.memory(device), trial.inputs, got, trial.budget)
-        return Outcome(
+        return SliceMeasurement(
             seconds=timing.seconds,
             median_s=timing.median_s,
             run_count=timing.run_count,
@@ -101,7 +101,7 @@ def measure_slice(backend: Backend, device: Device, model: SliceModel, trial: Tr
             differences=differences,
         )
     except Exception as failure:  # a provider may raise anything
-        return Outcome(f"compiles, but does not run: {_reason(failure, device)}", load_s=load_s)
+        return SliceMeasurement(f"compiles, but does not run: {_reason(failure, device)}", load_s=load_s)
     finally:
         loaded.close()
 
@@ -120,13 +120,13 @@ def _reason(failure: BaseException, device: Device) -> str:
     return words if named and before.startswith("slice ") else text
 
 
-def _load(backend: Backend, device: Device, model: SliceModel) -> Runner | Outcome:
+def _load(backend: Backend, device: Device, model: SliceModel) -> Runner | SliceMeasurement:
     try:
         return backend.load(model, device)
     except UsageError:  # the device's options are wrong: no layer's fault
         raise
     except Exception as failure:  # a provider may raise anything
-        return Outcome(f"does not compile: {_reason(failure, device)}")
+        return SliceMeasurement(f"does not compile: {_reason(failure, device)}")
 
 
 def _largest(differences: Sequence[Difference]) -> float | None:
@@ -136,7 +136,7 @@ def _largest(differences: Sequence[Difference]) -> float | None:
 
 
 def _time(
-    runner: Runner, memory: Memory | None, inputs: Mapping[str, Array], got: Mapping[str, Array], budget: Budget
+    runner: Runner, memory: Memory | None, inputs: Mapping[str, Array], got: Mapping[str, Array], budget: TimeBudget
 ) -> Timing:
     """Time the slice as the executor will run it: bound in place where that works, else handed over."""
     try:
@@ -153,7 +153,7 @@ def _drop(outputs: Mapping[str, Array]) -> None:
 
 
 def _time_in_own_memory(
-    runner: Runner, memory: Memory, inputs: Mapping[str, Array], got: Mapping[str, Array], budget: Budget
+    runner: Runner, memory: Memory, inputs: Mapping[str, Array], got: Mapping[str, Array], budget: TimeBudget
 ) -> Timing:
     """Inputs and outputs stay in the device's memory; the barrier is the download of the smallest output."""
     places: dict[str, Place] = {}

@@ -24,7 +24,7 @@ _PATIENCE = 4.0
 
 
 @dataclass(frozen=True)
-class Budget:
+class TimeBudget:
     """How long to measure one thing.
 
     Other work on the machine only ever adds time, so the minimum is the figure and more runs only bring it down. A
@@ -100,7 +100,7 @@ def undisturbed_s(before: Reading, after: Reading) -> float:
     return min(wall_s, after.held_s - before.held_s)
 
 
-def time_call(call: Callable[[], None], budget: Budget, clocks: Clocks = REAL) -> Timing:
+def time_call(call: Callable[[], None], budget: TimeBudget, clocks: Clocks = REAL) -> Timing:
     """Time a call that is complete when it returns; it should have run once before."""
     taken: list[float] = []
     walls: list[float] = []
@@ -118,7 +118,7 @@ def time_call(call: Callable[[], None], budget: Budget, clocks: Clocks = REAL) -
             return Timing(min(taken), statistics.median(walls), len(taken))
 
 
-def _is_settled(taken: Sequence[float], spent_s: float, budget: Budget) -> bool:
+def _is_settled(taken: Sequence[float], spent_s: float, budget: TimeBudget) -> bool:
     """The least runs agree, or waiting for that has lasted long enough."""
     if spent_s >= _PATIENCE * budget.seconds:
         return True
@@ -129,7 +129,7 @@ def _is_settled(taken: Sequence[float], spent_s: float, budget: Budget) -> bool:
 def time_in_flight(
     start: Callable[[], None],
     barrier: Callable[[], None],
-    budget: Budget,
+    budget: TimeBudget,
     clocks: Clocks = REAL,
 ) -> Timing:
     """Time a call that only enqueues work: start and wait, less what the wait costs when there is nothing to wait for.
@@ -141,7 +141,7 @@ def time_in_flight(
         clocks: how to tell the time.
     """
     barrier()
-    quarter = Budget(budget.seconds / 4, min(3, budget.min_runs), budget.max_runs)
+    quarter = TimeBudget(budget.seconds / 4, min(3, budget.min_runs), budget.max_runs)
     idle = time_call(barrier, quarter, clocks)
 
     def start_and_wait() -> None:

@@ -24,8 +24,8 @@ from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.errors import BackendError, InternalError
 from mosaic_onnx.profiling.measuring.copies import CopyTimes
 from mosaic_onnx.profiling.measuring.messages import device_to_json, write_slice, write_tensors
-from mosaic_onnx.profiling.measuring.slices import Outcome, Trial
-from mosaic_onnx.profiling.measuring.timing import Budget
+from mosaic_onnx.profiling.measuring.slices import SliceMeasurement, SliceTrial
+from mosaic_onnx.profiling.measuring.timing import TimeBudget
 from mosaic_onnx.verification.differences import Difference
 
 Json = Any
@@ -52,11 +52,11 @@ class ChildMeter:
         self._folder = tempfile.TemporaryDirectory(prefix="mosaic-measuring-")
         self._files = Path(self._folder.name)
 
-    def probe(self, model: SliceModel) -> Outcome:
+    def probe(self, model: SliceModel) -> SliceMeasurement:
         """See ``Meter``."""
         return _outcome(self._ask({"what": "probe", "slice": self._slice(model)}))
 
-    def measure(self, model: SliceModel, trial: Trial) -> Outcome:
+    def measure(self, model: SliceModel, trial: SliceTrial) -> SliceMeasurement:
         """See ``Meter``."""
         request = {
             "what": "measure",
@@ -67,13 +67,13 @@ class ChildMeter:
         }
         return _outcome(self._ask(request))
 
-    def kernels(self, model: SliceModel, inputs: Mapping[str, Array], budget: Budget) -> tuple[KernelTime, ...]:
+    def kernels(self, model: SliceModel, inputs: Mapping[str, Array], budget: TimeBudget) -> tuple[KernelTime, ...]:
         """See ``Meter``."""
         tensors = write_tensors(inputs, self._files / "inputs")
         request = {"what": "kernels", "slice": self._slice(model), "inputs": tensors, "budget": vars(budget)}
         return tuple(KernelTime(**kernel) for kernel in self._ask(request).get("kernels", ()))
 
-    def copies(self, budget: Budget) -> CopyTimes | None:
+    def copies(self, budget: TimeBudget) -> CopyTimes | None:
         """See ``Meter``."""
         answer = self._ask({"what": "copies", "budget": vars(budget)})
         if "failure" in answer:
@@ -163,14 +163,14 @@ def _pipes(process: subprocess.Popen[bytes]) -> tuple[IO[bytes], IO[bytes]]:
     return process.stdin, process.stdout
 
 
-def _outcome(answer: dict[str, Json]) -> Outcome:
+def _outcome(answer: dict[str, Json]) -> SliceMeasurement:
     if "failure" in answer:
-        return Outcome(reason=str(answer["failure"]), is_lasting=False)
+        return SliceMeasurement(reason=str(answer["failure"]), is_lasting=False)
     try:
         differences = tuple(Difference(**each) for each in answer.pop("differences"))
-        return Outcome(**answer, differences=differences)
+        return SliceMeasurement(**answer, differences=differences)
     except (TypeError, KeyError):
-        return Outcome(reason="the measuring process answered nonsense", is_lasting=False)
+        return SliceMeasurement(reason="the measuring process answered nonsense", is_lasting=False)
 
 
 def _parsed(line: bytes) -> dict[str, Json] | None:

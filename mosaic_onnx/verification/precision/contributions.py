@@ -39,7 +39,7 @@ Progress = Callable[[], None]
 
 
 @dataclass(frozen=True)
-class Contributions:
+class ErrorContributions:
     """What was found of one device.
 
     Attributes:
@@ -53,7 +53,7 @@ class Contributions:
     sample_count: int = 0
 
 
-class Disturbances:
+class ContributionMeter:
     """Measures contributions of one model on one set of samples."""
 
     def __init__(self, normalised: Normalised, graph: LayerGraph, samples: Samples) -> None:
@@ -94,7 +94,7 @@ class Disturbances:
         layers: Sequence[int],
         time_limit_s: float,
         tick: Progress | None = None,
-    ) -> Contributions:
+    ) -> ErrorContributions:
         """Contributions of layers on a device.
 
         Args:
@@ -129,7 +129,7 @@ class Disturbances:
                         tick()
         finally:
             reference.close()
-        return Contributions(error, reasons, len(samples))
+        return ErrorContributions(error, reasons, len(samples))
 
     def _contribution(
         self, layer: int, device: Device, backend: Backend, tensors: Sequence[Mapping[str, Array]]

@@ -1,4 +1,4 @@
-"""How far something that runs the whole model is from the uncut model, over all samples."""
+"""How far something that runs the whole model is from the original model, over all samples."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Run = Callable[[Mapping[str, Array]], Mapping[str, Array]]
 
 
 @dataclass(frozen=True)
-class Truth:
+class EndToEndError:
     """What was measured end to end.
 
     Attributes:
@@ -34,7 +34,7 @@ class Truth:
     sample_count: int = 0
 
 
-def measure_truth(run: Run, samples: Samples, left_out: Collection[str] = ()) -> Truth:
+def measure_end_to_end_error(run: Run, samples: Samples, left_out: Collection[str] = ()) -> EndToEndError:
     """Run every sample and compare.
 
     Args:
@@ -54,7 +54,7 @@ def measure_truth(run: Run, samples: Samples, left_out: Collection[str] = ()) ->
                 worst[name] = max(worst.get(name, 0.0), relative_error(made.get(name), expected))
         agreeing += _same_top(made, sample.outputs)
     agreement = sum(agreeing) / len(agreeing) if agreeing and not left_out else None
-    return Truth(max(worst.values(), default=0.0), worst, agreement, len(samples.runs))
+    return EndToEndError(max(worst.values(), default=0.0), worst, agreement, len(samples.runs))
 
 
 def relative_error(made: Array | None, expected: Array) -> float:

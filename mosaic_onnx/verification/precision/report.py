@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from mosaic_onnx.verification.precision.end_to_end_error import Truth
+from mosaic_onnx.verification.precision.end_to_end_error import EndToEndError
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Precision:
     samples: str
     error_sum: float
     share: float
-    measured: Mapping[str, Truth]
+    measured: Mapping[str, EndToEndError]
     delivered: str
     trials: tuple[Mapping[str, float], ...] = ()
     assumed: tuple[str, ...] = ()
@@ -40,7 +40,7 @@ class Precision:
         return self.error_sum * self.share
 
     @property
-    def truth(self) -> Truth:
+    def truth(self) -> EndToEndError:
         """The delivered plan's error as it was measured."""
         return self.measured[self.delivered]
 
@@ -67,7 +67,7 @@ class Precision:
         }
 
 
-def _truth_fields(truth: Truth) -> dict[str, Any]:
+def _truth_fields(truth: EndToEndError) -> dict[str, Any]:
     return {
         "error": _finite(truth.error),
         "by_output": {name: _finite(error) for name, error in truth.by_output.items()},

@@ -1,4 +1,4 @@
-"""Sample inputs, and what the uncut model makes of them: what errors are measured on.
+"""Sample inputs, and what the original model makes of them: what errors are measured on.
 
 A file of samples is a ``.npz`` (or a ``.npy`` for a model of one input) with an array for each input, in which whole
 inputs lie along the first axis: ``[N, *shape]`` for an input of ``shape``, or ``[N * shape[0], *shape[1:]]``.
@@ -26,7 +26,7 @@ DRAWN_S = 6.0
 
 @dataclass(frozen=True)
 class Sample:
-    """One run of the model: its inputs, and the outputs of the uncut, unoptimised model."""
+    """One run of the model: its inputs, and the outputs of the original, unoptimised model."""
 
     inputs: Mapping[str, Array]
     outputs: Mapping[str, Array]

@@ -10,7 +10,7 @@ import pytest
 from mosaic_onnx.analysis.explain import diff_plans, explain_layer, explain_plan, proposal_of
 from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.errors import ModelError, UsageError
-from mosaic_onnx.core.profiles import Copy, Cost, Profile, ProfileLayer
+from mosaic_onnx.core.profiles import Cost, Profile, ProfileLayer, TransferCost
 from mosaic_onnx.passes.estimate import cost_table
 from mosaic_onnx.passes.plan import plan_of_slices, plan_profile
 from mosaic_onnx.planner.core.request import Placed, Request
@@ -38,7 +38,7 @@ def profile_with_gaps() -> Profile:
                 op_types=(op,),
             )
         )
-    copies = (Copy("host", "gpu", seconds=0.001), Copy("gpu", "host", seconds=0.001))
+    copies = (TransferCost("host", "gpu", seconds=0.001), TransferCost("gpu", "host", seconds=0.001))
     tensors = {f"t{n}": 1000 for n in range(7)}
     devices = (Device("cpu"), Device("gpu"))
     return Profile("gaps", devices, tensors, ("t0",), ("t6",), tuple(layers), copies)

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mosaic_onnx.backends import huge_pages
-from mosaic_onnx.backends.huge_pages import LEAST_BYTES, Span, added, full_blocks, on_huge_pages, private_spans
+from mosaic_onnx.backends.huge_pages import LEAST_BYTES, AddressRange, added, full_blocks, on_huge_pages, private_spans
 from mosaic_onnx.backends.huge_pages import _collapse as collapse
 
 
@@ -37,13 +37,17 @@ MAPS = """\
 
 
 def test_only_writable_memory_of_no_file_counts() -> None:
-    named = Span(0x7F0001000000, 0x7F0001800000)
-    assert private_spans(MAPS) == [Span(0x1000000, 0x2000000), Span(0x7F0000000000, 0x7F0001000000), named]
+    named = AddressRange(0x7F0001000000, 0x7F0001800000)
+    assert private_spans(MAPS) == [
+        AddressRange(0x1000000, 0x2000000),
+        AddressRange(0x7F0000000000, 0x7F0001000000),
+        named,
+    ]
 
 
-def spans(bounds: set[int]) -> list[Span]:
+def spans(bounds: set[int]) -> list[AddressRange]:
     ordered = sorted(bounds)
-    return [Span(*pair) for pair in zip(ordered[::2], ordered[1::2], strict=False)]
+    return [AddressRange(*pair) for pair in zip(ordered[::2], ordered[1::2], strict=False)]
 
 
 BOUNDS = st.sets(st.integers(0, 60), max_size=12)
@@ -51,7 +55,7 @@ BOUNDS = st.sets(st.integers(0, 60), max_size=12)
 
 @given(BOUNDS, BOUNDS)
 def test_what_was_added_is_what_lies_in_the_later_spans_only(before: set[int], after: set[int]) -> None:
-    def addresses(found: list[Span]) -> set[int]:
+    def addresses(found: list[AddressRange]) -> set[int]:
         return {address for start, end in found for address in range(start, end)}
 
     found = list(added(spans(before), spans(after)))
@@ -63,8 +67,8 @@ def test_blocks_that_are_nearly_full_are_found_in_one_stretch() -> None:
     resident = np.ones((5, 10), dtype=np.bool_)
     resident[1, :2] = False  # four fifths
     resident[3, 0] = False  # nine tenths
-    found = list(full_blocks(Span(1000, 1500), 100, resident.reshape(-1)))
-    assert found == [Span(1000, 1100), Span(1200, 1500)]
+    found = list(full_blocks(AddressRange(1000, 1500), 100, resident.reshape(-1)))
+    assert found == [AddressRange(1000, 1100), AddressRange(1200, 1500)]
 
 
 def test_small_weights_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -118,7 +122,7 @@ def test_memory_that_is_filled_while_loading_keeps_its_contents_on_huge_pages() 
     assert np.array_equal(array, np.arange(size // 4, dtype=np.uint32))
     moved_bytes = huge_bytes(held)
     if not moved_bytes:
-        collapse(Span(array.ctypes.data, array.ctypes.data + size), 2 << 20)
+        collapse(AddressRange(array.ctypes.data, array.ctypes.data + size), 2 << 20)
         if not huge_bytes(held):
             pytest.skip("the system gives this process no huge pages (Linux before 6.1, or none free)")
     assert moved_bytes >= size // 2

@@ -15,7 +15,7 @@ from mosaic_onnx.passes.accuracy_budget import KeepBudget, Kept, error_sum, leas
 from mosaic_onnx.passes.feedback import Refined
 from mosaic_onnx.passes.plan import plan_profile
 from mosaic_onnx.planner.core.request import Request
-from mosaic_onnx.verification.precision.end_to_end_error import Truth
+from mosaic_onnx.verification.precision.end_to_end_error import EndToEndError
 
 
 def profile(*errors: float) -> Profile:
@@ -36,7 +36,7 @@ def search(given: Profile, budget: float, truth: Callable[[Profile, Plan], float
         request = Request(max_error=limit if limit < math.inf else None, time_limit_s=0.5)
         return Refined(one, plan_profile(one, request), 0, True)
 
-    return KeepBudget(budget, make, lambda one, plan: Truth(truth(one, plan)))(given)
+    return KeepBudget(budget, make, lambda one, plan: EndToEndError(truth(one, plan)))(given)
 
 
 def rough_count(kept: Kept) -> int:

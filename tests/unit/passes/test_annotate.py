@@ -10,7 +10,7 @@ from mosaic_onnx.backends.base import LayerFacts, SliceModel
 from mosaic_onnx.backends.onnxruntime.backend import BACKEND as ORT
 from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.errors import BackendError
-from mosaic_onnx.core.profiles import Copy, Cost
+from mosaic_onnx.core.profiles import Cost, TransferCost
 from mosaic_onnx.files.cache import Cache
 from mosaic_onnx.passes.annotate import Annotate, annotate
 from mosaic_onnx.passes.layerize import layerize
@@ -75,7 +75,7 @@ class Described(Picky):
     def layer_costs(self, facts: Sequence[LayerFacts], device: Device, state: str) -> list[Cost | str]:
         return ["too large" if "Erf" in one.op_types else Cost(1.0) for one in facts]
 
-    def copies(self, device: Device) -> tuple[Copy, ...]:
+    def copies(self, device: Device) -> tuple[TransferCost, ...]:
         return ()
 
 

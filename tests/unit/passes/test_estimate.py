@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mosaic_onnx.core.devices import Device, Level
-from mosaic_onnx.core.profiles import Copy, Cost, Switch, TensorCopy
+from mosaic_onnx.core.profiles import Cost, SwitchCost, TensorTransferCost, TransferCost
 from mosaic_onnx.passes.estimate import Estimate, cost_table
 from tests.unit.files.test_profile_file import tiny
 
@@ -56,7 +56,15 @@ def test_only_devices_that_a_copy_names_have_their_own_memory() -> None:
 
 def test_a_tensors_own_cost_replaces_what_it_gives_and_keeps_the_line_elsewhere() -> None:
     copies = (
-        Copy("host", "npu", 1e-9, 2e-5, 1e-9, 5e-5, {"a": TensorCopy(seconds=1.0), "y": TensorCopy(joules=2.0)}),
+        TransferCost(
+            "host",
+            "npu",
+            1e-9,
+            2e-5,
+            1e-9,
+            5e-5,
+            {"a": TensorTransferCost(seconds=1.0), "y": TensorTransferCost(joules=2.0)},
+        ),
         tiny().copies[1],
     )
     table = cost_table(replace(tiny(), copies=copies))
@@ -66,8 +74,12 @@ def test_a_tensors_own_cost_replaces_what_it_gives_and_keeps_the_line_elsewhere(
 
 def test_direct_entries_count_between_resident_devices_only() -> None:
     devices = (Device("a", levels=(Level("l"), Level("h"))), Device("b"), Device("c", io="host"))
-    ends = [Copy(*pair) for d in "abc" for pair in (("host", d), (d, "host"))]
-    direct = [Copy("a@l", "b", seconds=1.0), Copy("a", "c", seconds=2.0), Copy("b", "a", seconds=3.0)]
+    ends = [TransferCost(*pair) for d in "abc" for pair in (("host", d), (d, "host"))]
+    direct = [
+        TransferCost("a@l", "b", seconds=1.0),
+        TransferCost("a", "c", seconds=2.0),
+        TransferCost("b", "a", seconds=3.0),
+    ]
     profile = replace(tiny(), devices=devices, layers=(), outputs=(), copies=(*ends, *direct), switches=(), segments=())
     table = cost_table(profile)
     assert {pair: costs[0] for pair, costs in table.direct_s.items()} == {(0, 2): 1.0, (2, 0): 3.0, (2, 1): 3.0}
@@ -75,7 +87,7 @@ def test_direct_entries_count_between_resident_devices_only() -> None:
 
 def test_switches_segments_caps_and_groups_keep_their_places() -> None:
     layers = tuple(replace(layer, group=group) for layer, group in zip(tiny().layers, ("g", ""), strict=True))
-    table = cost_table(replace(tiny(), layers=layers, switches=(Switch("cpu", "600MHz", "1800MHz", 1e-4, 0.5),)))
+    table = cost_table(replace(tiny(), layers=layers, switches=(SwitchCost("cpu", "600MHz", "1800MHz", 1e-4, 0.5),)))
     assert table.switch_s.tolist() == [[0.0, 1e-4, 0.0], [0.0] * 3, [0.0] * 3]
     assert table.switch_j[0, 1] == 0.5
     assert table.segments == {(0, 0, 2): (0.00045, 0.0006)}

@@ -10,7 +10,7 @@ import pytest
 from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.errors import InfeasibleError
 from mosaic_onnx.core.plans import Plan
-from mosaic_onnx.core.profiles import Cost, Profile, ProfileLayer, Segment
+from mosaic_onnx.core.profiles import Cost, MeasuredSlice, Profile, ProfileLayer
 from mosaic_onnx.passes.calibrate import ALONE, IN_PLAN, learn
 from mosaic_onnx.passes.feedback import Refine, unmeasured
 from mosaic_onnx.passes.measure_slices import Choice, SegmentsMeasured
@@ -38,7 +38,7 @@ def measuring(factor: float, overhead_s: float, seen: list[list[Choice]], of: Pr
         for first, last, state in choices:
             costs = [layer.cost[state] for layer in of.layers[first : last + 1]]
             total = sum(cost.seconds for cost in costs if cost is not None)
-            found.append(Segment(first, last, state, factor * total + overhead_s))
+            found.append(MeasuredSlice(first, last, state, factor * total + overhead_s))
         return SegmentsMeasured(tuple(found))
 
     return Refine(measure, Request())
@@ -63,7 +63,7 @@ def test_a_plan_that_measures_as_predicted_is_kept_after_one_round() -> None:
 def noisy_parts() -> Profile:
     """Device a takes 2 s for both layers; each of them alone once measured less than it takes."""
     given = profile([[1.0, 9.0], [1.0, 9.0]])
-    parts = (Segment(0, 0, "a", 0.8), Segment(1, 1, "a", 0.8), Segment(0, 1, "a", 2.0))
+    parts = (MeasuredSlice(0, 0, "a", 0.8), MeasuredSlice(1, 1, "a", 0.8), MeasuredSlice(0, 1, "a", 2.0))
     return replace(given, segments=parts)
 
 
@@ -116,7 +116,7 @@ def test_a_layer_that_makes_its_slice_fail_is_taken_from_the_device() -> None:
 
     def measure(choices: Sequence[Choice]) -> SegmentsMeasured:
         bad = {choice: "2 after 1" for choice in choices if choice[2] == "a" and choice[0] <= 1 and choice[1] >= 2}
-        good = tuple(Segment(*each, float(each[1] - each[0] + 1)) for each in choices if each not in bad)
+        good = tuple(MeasuredSlice(*each, float(each[1] - each[0] + 1)) for each in choices if each not in bad)
         return SegmentsMeasured(good, bad)
 
     refined = Refine(measure, Request())(given)
@@ -201,7 +201,9 @@ def test_a_plan_that_cannot_be_run_is_not_given_up_for_one_in_list_order() -> No
 
 def test_the_cost_of_a_cut_is_the_median_excess_of_measured_slices() -> None:
     given = profile([[1.0, 2.0], [1.0, 2.0], [1.0, 2.0]])
-    learned = learn(given, [Segment(0, 0, "a", 1.1), Segment(0, 1, "a", 2.3), Segment(1, 1, "a", 1.2)])
+    learned = learn(
+        given, [MeasuredSlice(0, 0, "a", 1.1), MeasuredSlice(0, 1, "a", 2.3), MeasuredSlice(1, 1, "a", 1.2)]
+    )
     a, b = learned.devices
     assert abs(a.slice_seconds - 0.2) < 1e-12
     assert b.slice_seconds == 0.0
@@ -209,7 +211,7 @@ def test_the_cost_of_a_cut_is_the_median_excess_of_measured_slices() -> None:
 
 def test_slices_that_are_faster_than_their_layers_make_no_cut_free_of_less_than_nothing() -> None:
     given = profile([[1.0], [1.0], [1.0]])
-    assert learn(given, [Segment(0, 1, "a", 0.5)]).devices[0].slice_seconds == 0.0
+    assert learn(given, [MeasuredSlice(0, 1, "a", 0.5)]).devices[0].slice_seconds == 0.0
 
 
 def test_the_profile_that_is_refined_stays_as_it_was() -> None:
@@ -220,10 +222,10 @@ def test_the_profile_that_is_refined_stays_as_it_was() -> None:
 
 def test_what_company_costs_is_added_to_slices_that_were_measured_alone_only() -> None:
     given = profile([[1.0, 2.0]] * 4)
-    alone = learn(given, [Segment(0, 0, "a", 1.0), Segment(1, 1, "a", 1.0), Segment(0, 3, "a", 4.0)])
-    ran = learn(alone, [Segment(0, 0, "a", 1.5, meta={IN_PLAN: True})])
+    alone = learn(given, [MeasuredSlice(0, 0, "a", 1.0), MeasuredSlice(1, 1, "a", 1.0), MeasuredSlice(0, 3, "a", 4.0)])
+    ran = learn(alone, [MeasuredSlice(0, 0, "a", 1.5, meta={IN_PLAN: True})])
     assert {(one.first, one.last): one.seconds for one in ran.segments} == {(0, 0): 1.5, (1, 1): 1.5, (0, 3): 4.0}
-    again = learn(ran, [Segment(0, 0, "a", 1.25, meta={IN_PLAN: True})])
+    again = learn(ran, [MeasuredSlice(0, 0, "a", 1.25, meta={IN_PLAN: True})])
     assert {(one.first, one.last): one.seconds for one in again.segments} == {(0, 0): 1.25, (1, 1): 1.25, (0, 3): 4.0}
-    noisy = learn(again, [Segment(0, 0, "a", 9.0, meta={IN_PLAN: True})])
+    noisy = learn(again, [MeasuredSlice(0, 0, "a", 9.0, meta={IN_PLAN: True})])
     assert noisy.segments == again.segments

@@ -1,4 +1,4 @@
-"""Neighbouring slices of one device are cut after optimising: same bits as the uncut session, no tax."""
+"""Neighbouring slices of one device are cut after optimising: same bits as the session of the original, no tax."""
 
 from __future__ import annotations
 

@@ -9,23 +9,23 @@ import numpy as np
 import onnx
 import pytest
 
-from mosaic_onnx.backends.base import Array, Backend, Found, LayerFacts, Memory, Runner, SliceModel
+from mosaic_onnx.backends.base import Array, Backend, FoundDevices, LayerFacts, Memory, Runner, SliceModel
 from mosaic_onnx.backends.onnxruntime.backend import BACKEND as ORT
 from mosaic_onnx.core.devices import Device, Level
 from mosaic_onnx.core.errors import BackendError, UsageError
-from mosaic_onnx.core.profiles import Copy, Cost, Profile
+from mosaic_onnx.core.profiles import Cost, Profile, TransferCost
 from mosaic_onnx.files.cache import Cache
 from mosaic_onnx.files.profile_file import profile_from_json, profile_to_json
 from mosaic_onnx.passes.layerize import layerize
 from mosaic_onnx.passes.measure_slices import measure_segments
 from mosaic_onnx.passes.normalise import Normalised
 from mosaic_onnx.passes.profile import ProfileOptions, ProfilingInterrupted, profile_model
-from mosaic_onnx.profiling.device_profiler import Effort
-from mosaic_onnx.profiling.measuring.timing import Budget
+from mosaic_onnx.profiling.device_profiler import ProfilingEffort
+from mosaic_onnx.profiling.measuring.timing import TimeBudget
 from tests.unit.profiling import fake_backends
 from tests.unit.profiling.helpers import normalised_model
 
-QUICK = Effort(layer=Budget(0.001, 2, 5), stretch=Budget(0.005, 2, 5), alone_s=0.2)
+QUICK = ProfilingEffort(layer=TimeBudget(0.001, 2, 5), slice=TimeBudget(0.005, 2, 5), alone_s=0.2)
 CPU = Device("cpu", backend="onnxruntime", options={"threads": 1})
 
 
@@ -57,8 +57,8 @@ class Wrapped:
     name: str = "wrapped"
     before_load: Callable[[SliceModel], None] = lambda model: None
 
-    def find(self) -> Found:
-        return Found((Device(self.name, backend=self.name),))
+    def find(self) -> FoundDevices:
+        return FoundDevices((Device(self.name, backend=self.name),))
 
     def supports(self, node: onnx.NodeProto, device: Device) -> str | None:
         return None
@@ -227,8 +227,8 @@ class Described(Wrapped):
     def layer_costs(self, facts: Sequence[LayerFacts], device: Device, state: str) -> list[Cost | str]:
         return ["no Erf" if "Erf" in one.op_types else Cost(0.5, 0.25, source="simulated") for one in facts]
 
-    def copies(self, device: Device) -> tuple[Copy, ...]:
-        return Copy("host", device.name, 1e-9), Copy(device.name, "host", 1e-9)
+    def copies(self, device: Device) -> tuple[TransferCost, ...]:
+        return TransferCost("host", device.name, 1e-9), TransferCost(device.name, "host", 1e-9)
 
 
 def test_described_devices_are_asked_not_measured() -> None:

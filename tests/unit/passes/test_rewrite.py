@@ -19,21 +19,21 @@ from onnx import helper
 from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.errors import ModelError
 from mosaic_onnx.core.plans import Plan, Predicted, Slice, Transfer
-from mosaic_onnx.core.profiles import Copy, Profile, ProfileLayer
+from mosaic_onnx.core.profiles import Profile, ProfileLayer, TransferCost
 from mosaic_onnx.passes.rewrite import extract, layer_assignment_settings, partition, slice_models
 from tests.unit.passes.models import from_text, normalised
 
 CHAIN = "g (float[2] x) => (float[2] y) <float[2] w = {1, 2}> { [a] h = Relu(x)  [b] i = Add(h, w)  [c] y = Neg(i) }"
 DEVICES = (Device("cpu", backend="onnxruntime"), Device("gpu0", backend="onnxruntime"), Device("npu", io="host"))
 OWN_MEMORY = tuple(
-    Copy(*way) for name in ("gpu0", "npu") for way in (("host", name, 1e-9, 1e-5), (name, "host", 1e-9, 1e-5))
+    TransferCost(*way) for name in ("gpu0", "npu") for way in (("host", name, 1e-9, 1e-5), (name, "host", 1e-9, 1e-5))
 )
 
 
 def plan_for(
     slices: Sequence[tuple[str, Sequence[str]]],
     transfers: Sequence[tuple[str, str, str]] = (),
-    copies: tuple[Copy, ...] = (),
+    copies: tuple[TransferCost, ...] = (),
 ) -> tuple[Profile, Plan]:
     """One layer a slice: (device, node keys); transfers: (tensor, from, to)."""
     layers = tuple(ProfileLayer(f"layer{n}", nodes=tuple(keys)) for n, (_, keys) in enumerate(slices))

@@ -25,7 +25,7 @@ from mosaic_onnx.passes.select import (
     single_device_plan,
 )
 from mosaic_onnx.planner.core.request import Request
-from mosaic_onnx.profiling.interleaved import Timings
+from mosaic_onnx.profiling.interleaved import InterleavedTimings
 
 X = {"x": np.zeros(1, np.float32)}
 
@@ -38,9 +38,11 @@ def candidate(name: str, of: Plan) -> Candidate:
     return Candidate(name, of, lambda _: ((), ()))
 
 
-def timings(**seconds: float) -> Timings:
+def timings(**seconds: float) -> InterleavedTimings:
     """Twenty rounds with a little scatter, the same in all."""
-    return Timings({name: tuple(s * (1 + 0.001 * (i % 5)) for i in range(20)) for name, s in seconds.items()}, 1)
+    return InterleavedTimings(
+        {name: tuple(s * (1 + 0.001 * (i % 5)) for i in range(20)) for name, s in seconds.items()}, 1
+    )
 
 
 def test_a_plan_that_is_clearly_faster_is_delivered() -> None:
@@ -56,7 +58,7 @@ def test_a_plan_that_is_slower_gives_way_to_the_best_single_device() -> None:
 
 
 def test_where_nobody_can_tell_them_apart_the_simpler_one_wins() -> None:
-    scatter = Timings(
+    scatter = InterleavedTimings(
         {
             "plan": tuple(1.0 + 0.1 * (i % 7) for i in range(21)),
             "cpu": tuple(1.0 + 0.1 * ((i + 3) % 7) for i in range(21)),

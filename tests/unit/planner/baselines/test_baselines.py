@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from mosaic_onnx.core.costs import CostTable
 from mosaic_onnx.core.devices import Device, Level
 from mosaic_onnx.core.errors import InfeasibleError, UsageError
-from mosaic_onnx.core.profiles import Copy, Cost, Profile, ProfileLayer
+from mosaic_onnx.core.profiles import Cost, Profile, ProfileLayer, TransferCost
 from mosaic_onnx.passes.estimate import cost_table
 from mosaic_onnx.planner.baselines.governors import on_demand
 from mosaic_onnx.planner.core.request import Placed, Request
@@ -47,7 +47,7 @@ def table_of(times: list[Times], weights: list[int] | None = None, copy_s: float
             )
         )
     copies = [
-        Copy(source, destination, seconds=copy_s, joules=copy_s)
+        TransferCost(source, destination, seconds=copy_s, joules=copy_s)
         for name in ("gpu", "npu")
         for source, destination in (("host", name), (name, "host"))
     ]
@@ -205,7 +205,7 @@ def test_greedy_gathers_layers_of_one_device_across_branches() -> None:
         cost = {"cpu@low": Cost(0.2), "cpu@high": Cost(0.1), "npu": None if name == "c" else Cost(0.1)}
         layers.append(ProfileLayer(name, inputs, (name,), cost, activation_bytes=0))
     order = [layers[0], layers[2], layers[1], layers[3]]
-    copies = (Copy("host", "npu"), Copy("npu", "host"))
+    copies = (TransferCost("host", "npu"), TransferCost("npu", "host"))
     profile = Profile("branches", (CPU, NPU), dict.fromkeys("xabcd", 4), ("x",), ("d",), tuple(order), copies)
     table = cost_table(profile)
     assert planned(table, "greedy:npu,cpu") == [((0, 2), "npu"), ((1,), "cpu@high"), ((3,), "npu")]

@@ -166,7 +166,7 @@ def test_branches_run_side_by_side() -> None:
 def wide_table() -> CostTable:
     """Modules of four branches, two devices of about the same speed, cheap copies."""
     from mosaic_onnx.core.devices import Device
-    from mosaic_onnx.core.profiles import Copy, Cost, Profile, ProfileLayer
+    from mosaic_onnx.core.profiles import Cost, Profile, ProfileLayer, TransferCost
 
     rng = np.random.default_rng(7)
     layers, tensors, source = [], {"x": 1}, "x"
@@ -186,7 +186,7 @@ def wide_table() -> CostTable:
                 end = add((end,))
             ends.append(end)
         source = add(tuple(ends))
-    copies = (Copy("host", "gpu", seconds=0.05), Copy("gpu", "host", seconds=0.05))
+    copies = (TransferCost("host", "gpu", seconds=0.05), TransferCost("gpu", "host", seconds=0.05))
     devices = (Device("cpu"), Device("gpu"))
     return cost_table(Profile("wide", devices, tensors, ("x",), (source,), tuple(layers), copies))
 

@@ -11,7 +11,7 @@ import pytest
 from mosaic_onnx.core.costs import CostTable
 from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.errors import InfeasibleError
-from mosaic_onnx.core.profiles import Cost, Profile, ProfileLayer, Segment
+from mosaic_onnx.core.profiles import Cost, MeasuredSlice, Profile, ProfileLayer
 from mosaic_onnx.passes.estimate import cost_table
 from mosaic_onnx.planner.core.objective import rank_of
 from mosaic_onnx.planner.core.objective_weights import LATENCY, weigh
@@ -199,7 +199,7 @@ def test_a_measured_slice_of_many_orders_is_weighed_at_once() -> None:
     """Seven free layers have 5,040 orders, of which one was measured."""
     layers = tuple(ProfileLayer(f"l{i}", ("x",), (f"t{i}",), {"a": Cost(1.0)}) for i in range(7))
     tensors = {name: 4 for name in ("x", *(f"t{i}" for i in range(7)))}
-    segments = (Segment(0, 6, "a", 5.0), Segment(0, 5, "a", 4.5))
+    segments = (MeasuredSlice(0, 6, "a", 5.0), MeasuredSlice(0, 5, "a", 4.5))
     profile = Profile("free", (Device("a"),), tensors, ("x",), tuple(tensors)[1:], layers, segments=segments)
     table = cost_table(profile)
     began = time.process_time()

@@ -12,7 +12,7 @@ import pytest
 from mosaic_onnx.core.costs import CostTable
 from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.errors import InfeasibleError
-from mosaic_onnx.core.profiles import Copy, Cost, Profile, ProfileLayer
+from mosaic_onnx.core.profiles import Cost, Profile, ProfileLayer, TransferCost
 from mosaic_onnx.importers import import_profile
 from mosaic_onnx.passes.estimate import cost_table
 from mosaic_onnx.planner.core.device_classes import device_classes
@@ -196,7 +196,7 @@ def chain_on(devices: int, seconds: float = 1.0) -> Profile:
         for n in range(6)
     )
     tensors = {f"t{n}": 0 for n in range(7)}
-    copies = tuple(Copy(*pair) for name in names for pair in (("host", name), (name, "host")))
+    copies = tuple(TransferCost(*pair) for name in names for pair in (("host", name), (name, "host")))
     return Profile("chain", tuple(Device(n, memory_bytes=30) for n in names), tensors, ("t0",), ("t6",), layers, copies)
 
 

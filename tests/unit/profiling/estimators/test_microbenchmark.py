@@ -14,7 +14,7 @@ from mosaic_onnx.profiling.estimators.microbenchmark import (
     measure_communication,
     reading_model,
 )
-from mosaic_onnx.profiling.measuring.timing import Budget
+from mosaic_onnx.profiling.measuring.timing import TimeBudget
 
 
 def test_both_directions_come_back_from_noisy_runs() -> None:
@@ -57,7 +57,7 @@ def test_it_runs_on_a_real_backend() -> None:
     from mosaic_onnx.backends.onnxruntime.backend import BACKEND
 
     device = Device("cpu", backend="onnxruntime", options={"threads": 1})
-    samples = measure_communication(BACKEND, device, Budget(0.002, 2, 20), (64, 4096, 65536))
+    samples = measure_communication(BACKEND, device, TimeBudget(0.002, 2, 20), (64, 4096, 65536))
     assert [(s.input_bytes, s.output_bytes) for s in samples[:2]] == [(256, 4), (4, 256)]
     assert all(sample.seconds > 0 for sample in samples)
     fit = fit_communication(samples)

@@ -11,14 +11,14 @@ import pytest
 from mosaic_onnx.backends.base import KernelTime
 from mosaic_onnx.core.devices import Device
 from mosaic_onnx.profiling.measuring.meter import LocalMeter, Meter, address_of, open_meter
-from mosaic_onnx.profiling.measuring.slices import Outcome, Trial
-from mosaic_onnx.profiling.measuring.timing import Budget
+from mosaic_onnx.profiling.measuring.slices import SliceMeasurement, SliceTrial
+from mosaic_onnx.profiling.measuring.timing import TimeBudget
 from mosaic_onnx.profiling.measuring.worker import ChildMeter
 from tests.unit.backends.helpers import unary
 from tests.unit.profiling import fake_backends
 from tests.unit.profiling.fake_backends import Fake
 
-BUDGET = Budget(0.001, 2, 5)
+BUDGET = TimeBudget(0.001, 2, 5)
 X = np.array([[1, 2, 3], [4, 5, 6]], np.float32)
 NEG = unary("Neg")
 
@@ -31,16 +31,16 @@ def child(backend: Fake, limit_s: float = 30.0) -> Iterator[Meter]:
         yield meter
 
 
-def measure(meter: Meter) -> Outcome:
-    return meter.measure(NEG, Trial({"x": X}, {"y": -X}, BUDGET))
+def measure(meter: Meter) -> SliceMeasurement:
+    return meter.measure(NEG, SliceTrial({"x": X}, {"y": -X}, BUDGET))
 
 
 def test_a_child_measures_as_this_process_does() -> None:
     with child(fake_backends.WORKING) as meter:
-        outcome = measure(meter)
-        assert (outcome.reason, outcome.error) == ("", 0.0)
-        assert outcome.seconds is not None
-        assert outcome.seconds > 0
+        measurement = measure(meter)
+        assert (measurement.reason, measurement.error) == ("", 0.0)
+        assert measurement.seconds is not None
+        assert measurement.seconds > 0
         assert meter.probe(NEG).reason == ""
         assert meter.kernels(NEG, {"x": X}, BUDGET) == (KernelTime("y", 0.25),)
         assert meter.copies(BUDGET) is None
@@ -80,11 +80,11 @@ def test_a_refusal_comes_with_its_words() -> None:
 
 def test_a_wrong_result_is_said() -> None:
     with child(fake_backends.WRONG) as meter:
-        outcome = measure(meter)
-        assert outcome.reason == ""
-        [found] = outcome.differences
+        measurement = measure(meter)
+        assert measurement.reason == ""
+        [found] = measurement.differences
         assert (found.tensor, found.relative) == ("y", 2.0)
-        assert outcome.error == 2.0
+        assert measurement.error == 2.0
 
 
 def test_what_a_library_prints_does_not_disturb_the_answers() -> None:

@@ -53,8 +53,8 @@ PROVIDER_FACTS: Mapping[str, ProviderFacts] = {
 }
 
 
-def known(provider: str) -> ProviderFacts:
-    """What is known of a provider; nothing special of one that is not listed."""
+def facts_of(provider: str) -> ProviderFacts:
+    """Return what is known of a provider; nothing special of one that is not listed."""
     return PROVIDER_FACTS.get(provider, ProviderFacts())
 
 

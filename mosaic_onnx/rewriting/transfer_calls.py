@@ -11,7 +11,7 @@ from mosaic_onnx.core.profiles import HOST, Profile
 
 
 @dataclass(frozen=True)
-class Crossing:
+class TransferCall:
     """One transfer as the file will hold it: value ``source_value`` on one side, ``value`` on the other."""
 
     tensor: str
@@ -23,7 +23,7 @@ class Crossing:
 
 
 @dataclass
-class Crossings:
+class TransferCalls:
     """Values by tensor and place while the calls are laid out.
 
     The plan's transfers are followed; where a tensor crosses between devices that share memory the plan has none,
@@ -46,7 +46,7 @@ class Crossings:
     taken: set[str]
     homes: dict[str, str] = field(default_factory=dict)
     base: dict[str, str] = field(default_factory=dict)
-    made: list[Crossing] = field(default_factory=list)
+    made: list[TransferCall] = field(default_factory=list)
     arrived: dict[str, str] = field(default_factory=dict)
     _values: dict[tuple[str, int], str] = field(default_factory=dict)
     _free: dict[tuple[str, str], str] = field(default_factory=dict)
@@ -121,7 +121,7 @@ class Crossings:
             value = f"{wanted}#{count}"
         self.taken.add(value)
         self.arrived[value] = tensor
-        self.made.append(Crossing(tensor, source_value, value, source, destination, size))
+        self.made.append(TransferCall(tensor, source_value, value, source, destination, size))
         return value
 
 

@@ -25,7 +25,7 @@ SMALL_SIZE = 8
 
 
 @dataclass(frozen=True)
-class Site:
+class NodeContext:
     """A node where it stands.
 
     Attributes:
@@ -77,17 +77,17 @@ class Site:
         return self.types.get(self.input(index), 0) in INTEGERS
 
 
-Rule = Callable[[Site], Asked]
+Rule = Callable[[NodeContext], Asked]
 
 
-def careful(site: Site) -> Asked:
+def careful(context: NodeContext) -> Asked:
     """For an operator without a rule: 0 and 1 are safe where it is not of the standard or its output is an index."""
-    foreign = site.node.domain not in ("", "ai.onnx")
+    foreign = context.node.domain not in ("", "ai.onnx")
     limited = any(
-        site.wanted[name].is_limited and not site.wanted[name].domain
-        for name in site.node.output
-        if name in site.wanted
+        context.wanted[name].is_limited and not context.wanted[name].domain
+        for name in context.node.output
+        if name in context.wanted
     )
     if not (foreign or limited):
         return []
-    return [(name, up_to(1)) for index, name in enumerate(site.node.input) if site.is_integer(index)]
+    return [(name, up_to(1)) for index, name in enumerate(context.node.input) if context.is_integer(index)]
