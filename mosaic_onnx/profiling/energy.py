@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
 
+from mosaic_onnx.backends.hardware.system import SystemFiles, read_text
 from mosaic_onnx.core.errors import BackendError
 
 EnergySource = Literal["measured", "modelled", "absent"]
-POWERCAP = Path("/sys/class/powercap")
 NVML_LIBRARY = "libnvidia-ml.so.1"
 
 
@@ -90,8 +90,10 @@ class RaplMeter:
 
     @property
     def name(self) -> str:
-        """``rapl:`` and the zone's own name."""
-        return f"rapl:{(self.folder / 'name').read_text().strip()}"
+        """``rapl:`` and the zone's own name, after its package's where it lies inside one."""
+        own = read_text(self.folder / "name") or self.folder.name
+        package = read_text(self.folder.parent / "name") or read_text(self.folder.parent / _outer_zone(self.folder))
+        return f"rapl:{package}/{own}" if self.folder.name.count(":") > 1 and package else f"rapl:{own}"
 
     def read_joules(self) -> float:
         """Joules so far, wraps of the counter made good (if read at least once a wrap: about every 20 minutes).
@@ -109,6 +111,11 @@ class RaplMeter:
             ) from error
         self._last_uj = now_uj
         return (self._wrapped_uj + now_uj) / 1e6
+
+
+def _outer_zone(zone: Path) -> str:
+    """The name file of the package that a zone lies in, beside the zone (``intel-rapl:0`` of ``intel-rapl:0:1``)."""
+    return f"{zone.name.rpartition(':')[0]}/name"
 
 
 @dataclass(frozen=True)
@@ -137,9 +144,15 @@ class NvmlMeter:
         return millijoules.value / 1e3
 
 
-def find_meters(powercap: Path = POWERCAP, nvml_library: str = NVML_LIBRARY) -> Meters:
-    """The meters of this machine that can be read now, and those that cannot, with the reason; never raises."""
-    rapl, nvml = _find_rapl(powercap), _find_nvml(nvml_library)
+def find_meters(powercap: Path | None = None, nvml_library: str = NVML_LIBRARY) -> Meters:
+    """The meters of this machine that can be read now, and those that cannot, with the reason; never raises.
+
+    Args:
+        powercap: folder of the RAPL zones; None for this machine's.
+        nvml_library: NVIDIA's management library.
+    """
+    zones = SystemFiles().path("class", "powercap") if powercap is None else powercap
+    rapl, nvml = _find_rapl(zones), _find_nvml(nvml_library)
     return Meters((*rapl.meters, *nvml.meters), (*rapl.absent, *nvml.absent))
 
 
@@ -190,14 +203,14 @@ def _absent(call: Callable[[], object], reason: str, clock: Callable[[], float])
 
 
 def _find_rapl(powercap: Path) -> Meters:
-    """Packages only: cores, uncore and memory zones inside them would be counted twice."""
+    """Packages and memory: a ``core`` or ``uncore`` zone is part of its package, and ``psys`` holds the packages."""
     zones = sorted(powercap.glob("*-rapl:*")) if powercap.is_dir() else []
-    packages = [zone for zone in zones if zone.name.count(":") == 1 and (zone / "energy_uj").exists()]
-    if not packages:
+    counted = [zone for zone in zones if _is_counted(zone)]
+    if not counted:
         return Meters(absent=(AbsentMeter("rapl", f"no RAPL zone under {powercap}"),))
     meters: list[EnergyMeter] = []
     absent: list[AbsentMeter] = []
-    for zone in packages:
+    for zone in counted:
         meter = RaplMeter(zone)
         try:
             meter.read_joules()
@@ -206,6 +219,13 @@ def _find_rapl(powercap: Path) -> Meters:
         else:
             meters.append(meter)
     return Meters(tuple(meters), tuple(absent))
+
+
+def _is_counted(zone: Path) -> bool:
+    label = (read_text(zone / "name") or "").partition("-")[0]
+    if label == "psys" or not (zone / "energy_uj").exists():
+        return False
+    return zone.name.count(":") == 1 or label == "dram"
 
 
 def _find_nvml(library_name: str) -> Meters:
