@@ -1,8 +1,8 @@
 """Frequency domains: what can be set to one of several frequencies, and holding it there.
 
 A domain is held by writing the same value as its lowest and its highest frequency: every governor obeys that, and the
-governor itself stays as it is. CPU policies live under ``devices/system/cpu/cpufreq`` (kHz), GPUs and memory under
-``class/devfreq`` (Hz).
+governor itself stays as it is. CPU policies live under ``devices/system/cpu/cpufreq`` (kHz), GPUs and memory of boards
+under ``class/devfreq`` (Hz), Intel's GPUs under ``class/drm`` (MHz).
 """
 
 from __future__ import annotations
@@ -138,6 +138,25 @@ def devfreq_domains(files: SystemFiles) -> tuple[FrequencyDomain, ...]:
                     current=folder / "cur_freq",
                     unit_hz=1.0,
                     governor=read_text(folder / "governor") or "",
+                )
+            )
+    return tuple(domains)
+
+
+def intel_gpu_domains(files: SystemFiles) -> tuple[FrequencyDomain, ...]:
+    """Return the frequency domains of Intel's GPUs (``class/drm/cardN``, MHz), by card."""
+    domains = []
+    for folder in files.folders("class", "drm", pattern="card*"):
+        lowest, highest = read_integer(folder / "gt_RPn_freq_mhz"), read_integer(folder / "gt_RP0_freq_mhz")
+        if lowest is not None and highest is not None:
+            domains.append(
+                FrequencyDomain(
+                    name=folder.name,
+                    frequencies_hz=tuple(1e6 * megahertz for megahertz in _steps(lowest, highest)),
+                    lowest=folder / "gt_min_freq_mhz",
+                    highest=folder / "gt_max_freq_mhz",
+                    current=folder / "gt_cur_freq_mhz",
+                    unit_hz=1e6,
                 )
             )
     return tuple(domains)

@@ -10,9 +10,21 @@ from typing import Any
 
 import onnx
 
-from mosaic_onnx.backends.base import AbsentDevice, Array, FoundDevices, KernelTime, Memory, Runner, SliceModel
+from mosaic_onnx.backends.base import (
+    AbsentDevice,
+    Array,
+    FoundDevices,
+    KernelTime,
+    LevelControl,
+    LevelOffer,
+    Memory,
+    Runner,
+    SliceModel,
+)
 from mosaic_onnx.backends.cores import can_pin, core_words, usable_cores
 from mosaic_onnx.backends.hardware.cpu_clusters import cpu_clusters
+from mosaic_onnx.backends.hardware.frequencies import FrequencyDomain
+from mosaic_onnx.backends.hardware.levels import DomainLevels, cpu_domains, named_domain, offered_levels
 from mosaic_onnx.backends.hardware.system import SystemFiles
 from mosaic_onnx.backends.integers import integer_arithmetic, with_bodies
 from mosaic_onnx.backends.onnxruntime.cuda import nvidia_gpus
@@ -117,6 +129,27 @@ class OnnxRuntime:
             return "no NVIDIA GPU with a driver (nvidia-smi finds none): "
         return ""
 
+    def offered_levels(self, device: Device) -> LevelOffer:
+        """Return the frequencies at which the device can be held, or why there are none."""
+        try:
+            domains = _frequency_domains(device)
+        except MosaicError as error:
+            return LevelOffer(why_not=error.message)
+        if not domains and not read_options(device).is_cpu:
+            return LevelOffer(why_not="no frequency_domain is given in its device entry")
+        return offered_levels(domains)
+
+    def level_control(self, device: Device) -> LevelControl:
+        """Return a control of the device's frequency.
+
+        Raises:
+            BackendError: the device has no frequencies that can be set.
+        """
+        offer = self.offered_levels(device)
+        if offer.why_not:
+            raise BackendError(f"device {device.name}: {offer.why_not}")
+        return DomainLevels(_frequency_domains(device))
+
     def can_crash(self, device: Device) -> bool:
         """Vendors' providers may take the process with them; ONNX Runtime's own CPU provider does not."""
         return not read_options(device).is_cpu
@@ -175,6 +208,18 @@ class OnnxRuntime:
 
     def _ep_devices(self, options: OrtOptions) -> list[Any] | None:
         return self.plugins.devices(options) if options.is_plugin else None
+
+
+def _frequency_domains(device: Device) -> tuple[FrequencyDomain, ...]:
+    """What the device's options govern: the domain that they name, or the policies of its cores.
+
+    Raises:
+        UsageError: the named domain is not here.
+    """
+    options, files = read_options(device), SystemFiles()
+    if options.frequency_domain:
+        return (named_domain(files, options.frequency_domain),)
+    return cpu_domains(files, options.cores or usable_cores()) if options.is_cpu else ()
 
 
 def cpu_devices(files: SystemFiles) -> tuple[Device, ...]:
