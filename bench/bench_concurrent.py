@@ -14,11 +14,11 @@ from pathlib import Path
 import numpy as np
 
 from bench.report import Row
+from mosaic_onnx.core.cost_table import cost_table
 from mosaic_onnx.core.costs import CostTable
 from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.profiles import Cost, Profile, ProfileLayer, TransferCost
 from mosaic_onnx.importers import import_profile
-from mosaic_onnx.passes.estimate import cost_table
 from mosaic_onnx.planner.concurrent.bound import concurrent_bound
 from mosaic_onnx.planner.concurrent.cpsat_method import concurrent_cpsat
 from mosaic_onnx.planner.concurrent.list_scheduling import Lister

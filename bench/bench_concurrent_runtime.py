@@ -22,12 +22,12 @@ from mosaic_onnx.backends.cores import usable_cores
 from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.plans import Schedule
 from mosaic_onnx.discovery.selection import Selection, select
-from mosaic_onnx.passes.plan import plan_profile
-from mosaic_onnx.passes.rewrite import slice_models
 from mosaic_onnx.pipeline.compilation import measure
 from mosaic_onnx.pipeline.preparation import Recipe, prepare
 from mosaic_onnx.planner.core.request import Request
+from mosaic_onnx.planning.profile_plan import plan_profile
 from mosaic_onnx.profiling.interleaved import measure_interleaved
+from mosaic_onnx.rewriting.rewrite import slice_models
 from mosaic_onnx.runtime.executor import Executor
 
 BAR = 0.9

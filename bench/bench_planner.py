@@ -18,10 +18,10 @@ from pathlib import Path
 import numpy as np
 
 from bench.report import Row
+from mosaic_onnx.core.cost_table import cost_table
 from mosaic_onnx.core.costs import CostTable
 from mosaic_onnx.core.devices import Device, Level
 from mosaic_onnx.core.profiles import Cost, Profile, ProfileLayer, TransferCost
-from mosaic_onnx.passes.estimate import cost_table
 from mosaic_onnx.planner.chain.chain_costs import ChainCosts, chain_costs
 from mosaic_onnx.planner.chain.dynamic_program import best_on_chain
 from mosaic_onnx.planner.chain.method import interval

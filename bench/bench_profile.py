@@ -20,11 +20,11 @@ from mosaic_onnx.core.layers import LayerGraph
 from mosaic_onnx.core.profiles import Profile
 from mosaic_onnx.discovery.registry import backends, find_all
 from mosaic_onnx.files.cache import Cache
-from mosaic_onnx.passes.layerize import layerize
+from mosaic_onnx.layering.layerize import layerize
+from mosaic_onnx.loading.normalise import Normalised, normalise
 from mosaic_onnx.passes.load import Load
-from mosaic_onnx.passes.measure_slices import Choice, measure_segments
-from mosaic_onnx.passes.normalise import Normalised, normalise
-from mosaic_onnx.passes.profile import ProfileOptions, profile_model
+from mosaic_onnx.profiling.measure_slices import Choice, measure_segments
+from mosaic_onnx.profiling.profile_model import ProfileOptions, profile_model
 
 LIGHT = Path(onnx.__file__).parent / "backend" / "test" / "data" / "light"
 MODELS = ("light_squeezenet", "light_inception_v2", "light_resnet50")

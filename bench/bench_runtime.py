@@ -23,12 +23,12 @@ from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.graphs import is_constant, node_keys
 from mosaic_onnx.core.layers import LayerGraph
 from mosaic_onnx.core.plans import Plan, Predicted, Schedule, Slice
+from mosaic_onnx.layering.layerize import layerize
 from mosaic_onnx.loading.inputs import make_inputs
-from mosaic_onnx.passes.layerize import layerize
+from mosaic_onnx.loading.normalise import Normalise
 from mosaic_onnx.passes.load import Load
-from mosaic_onnx.passes.normalise import Normalise
-from mosaic_onnx.passes.rewrite import extract
 from mosaic_onnx.profiling.interleaved import InterleavedTimings, measure_interleaved
+from mosaic_onnx.rewriting.rewrite import extract
 from mosaic_onnx.runtime.executor import Executor, open_program
 
 LIGHT = Path(onnx.__file__).parent / "backend" / "test" / "data" / "light"

@@ -19,12 +19,12 @@ from mosaic_onnx.core.errors import UsageError
 from mosaic_onnx.core.plans import Plan, Predicted, Slice
 from mosaic_onnx.core.profiles import Profile, ProfileLayer
 from mosaic_onnx.discovery.selection import Selection, select
-from mosaic_onnx.passes.normalise import Normalised
-from mosaic_onnx.passes.rewrite import slice_models
-from mosaic_onnx.passes.select import single_device_plan
+from mosaic_onnx.loading.normalise import Normalised
 from mosaic_onnx.pipeline.compilation import Compiled
 from mosaic_onnx.pipeline.preparation import Recipe, prepare
+from mosaic_onnx.planning.contest import single_device_plan
 from mosaic_onnx.profiling.interleaved import InterleavedTimings, Ratio, measure_interleaved
+from mosaic_onnx.rewriting.rewrite import slice_models
 from mosaic_onnx.runtime.executor import Executor, open_program
 
 CPU = Device("cpu", backend="onnxruntime", options={"threads": 1})

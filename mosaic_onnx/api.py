@@ -24,19 +24,19 @@ from mosaic_onnx.files.atomic import write_atomically
 from mosaic_onnx.files.bundle import Bundle, read_bundle, refuse_target
 from mosaic_onnx.files.cache import Cache
 from mosaic_onnx.files.profile_file import read_profile
+from mosaic_onnx.layering.layerize import Granularity
 from mosaic_onnx.loading.inputs import make_inputs, read_inputs
-from mosaic_onnx.passes.annotate import annotate
-from mosaic_onnx.passes.layerize import Granularity
-from mosaic_onnx.passes.plan import plan_front, plan_profile
-from mosaic_onnx.passes.rewrite import partition
-from mosaic_onnx.passes.verify import Progress as VerifyProgress
 from mosaic_onnx.pipeline.compilation import Compiled, compile_model, measure
 from mosaic_onnx.pipeline.delivery import deliver, open_bundle, verify_bundle
 from mosaic_onnx.pipeline.preparation import Recipe, prepare, say_nothing
 from mosaic_onnx.planner.core.request import Request
+from mosaic_onnx.planning.profile_plan import plan_front, plan_profile
+from mosaic_onnx.profiling.annotation import annotate
 from mosaic_onnx.profiling.progress import Progress
+from mosaic_onnx.rewriting.rewrite import partition
 from mosaic_onnx.runtime.benchmarking import Benchmark, benchmark
 from mosaic_onnx.verification.report import VerifyReport
+from mosaic_onnx.verification.verify import Progress as VerifyProgress
 
 PathLike = str | os.PathLike[str]
 Note = Callable[[str], None]

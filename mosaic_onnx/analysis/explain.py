@@ -8,12 +8,12 @@ from dataclasses import dataclass
 
 from mosaic_onnx.analysis.plan_diff import MovedLayer, PlanDiff, diff_plans
 from mosaic_onnx.analysis.what_if import OperatorGain, operator_gains
+from mosaic_onnx.core.cost_table import cost_table
 from mosaic_onnx.core.costs import CostTable
 from mosaic_onnx.core.devices import device_of
 from mosaic_onnx.core.errors import InfeasibleError, ModelError, UsageError
 from mosaic_onnx.core.plans import Plan, Transfer
 from mosaic_onnx.core.profiles import HOST, Profile
-from mosaic_onnx.passes.estimate import cost_table
 from mosaic_onnx.planner.core.request import TOLERANCE, Placed, Proposal
 from mosaic_onnx.planner.core.simulate import Timeline, simulate, value
 from mosaic_onnx.planner.core.transfers import HOST_MEMORY, Movement, movements

@@ -12,10 +12,10 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+from mosaic_onnx.core.cost_table import cost_table
 from mosaic_onnx.core.errors import InfeasibleError
 from mosaic_onnx.core.plans import Plan
 from mosaic_onnx.core.profiles import Cost, Profile, ProfileLayer
-from mosaic_onnx.passes.estimate import cost_table
 from mosaic_onnx.planner.core.request import TOLERANCE, Request
 from mosaic_onnx.planner.core.simulate import value
 from mosaic_onnx.planner.solve import solve

@@ -14,12 +14,12 @@ from mosaic_onnx.core.plans import Plan
 from mosaic_onnx.core.profiles import Profile
 from mosaic_onnx.discovery.selection import Selection
 from mosaic_onnx.files.cache import Cache
-from mosaic_onnx.passes.accuracy_budget import KeepBudget, Kept, MakePlan, error_sum
-from mosaic_onnx.passes.measure_errors import ASSUMED, MeasureErrors
-from mosaic_onnx.passes.normalise import Normalised
-from mosaic_onnx.passes.rewrite import slice_models
-from mosaic_onnx.passes.select import PLAN, Candidate
+from mosaic_onnx.loading.normalise import Normalised
+from mosaic_onnx.planning.accuracy_budget import KeepBudget, Kept, MakePlan, error_sum
+from mosaic_onnx.planning.contest import PLAN, Candidate
+from mosaic_onnx.profiling.measure_errors import ASSUMED, MeasureErrors
 from mosaic_onnx.profiling.progress import Progress
+from mosaic_onnx.rewriting.rewrite import slice_models
 from mosaic_onnx.runtime.executor import open_program
 from mosaic_onnx.verification.marks import find_marks
 from mosaic_onnx.verification.precision.end_to_end_error import EndToEndError, measure_end_to_end_error

@@ -9,21 +9,16 @@ from pathlib import Path
 
 from mosaic_onnx.backends.base import CostSource, SliceModel
 from mosaic_onnx.core.constraints import constrain
+from mosaic_onnx.core.cost_table import cost_table
 from mosaic_onnx.core.errors import ModelError
 from mosaic_onnx.core.plans import Plan
 from mosaic_onnx.core.profiles import Profile
 from mosaic_onnx.discovery.selection import Selection
 from mosaic_onnx.loading.model import custom_operators, runtime_accepts
-from mosaic_onnx.passes.accuracy_budget import KeepBudget
-from mosaic_onnx.passes.annotate import annotate
-from mosaic_onnx.passes.estimate import cost_table
-from mosaic_onnx.passes.feedback import MeasureSlices, Refine, Refined, unmeasured
-from mosaic_onnx.passes.joint_optimise import Tune
-from mosaic_onnx.passes.measure_slices import measure_segments
-from mosaic_onnx.passes.optimisation_level import PickOptimisation
-from mosaic_onnx.passes.profile import ProfileOptions, profile_model
-from mosaic_onnx.passes.rewrite import Extractor, slice_models
-from mosaic_onnx.passes.select import (
+from mosaic_onnx.pipeline.accuracy_budget import Budgeting
+from mosaic_onnx.pipeline.preparation import Note, Prepared, Recipe, prepare, say_nothing
+from mosaic_onnx.planning.accuracy_budget import KeepBudget
+from mosaic_onnx.planning.contest import (
     PLAN,
     Candidate,
     Contest,
@@ -32,16 +27,21 @@ from mosaic_onnx.passes.select import (
     contest_by_prediction,
     single_device_plan,
 )
-from mosaic_onnx.passes.time_plan import Rehearse
-from mosaic_onnx.passes.verify import Verifiable, Verify
-from mosaic_onnx.pipeline.accuracy_budget import Budgeting
-from mosaic_onnx.pipeline.preparation import Note, Prepared, Recipe, prepare, say_nothing
+from mosaic_onnx.planning.feedback import MeasureSlices, Refine, Refined, unmeasured
+from mosaic_onnx.planning.time_plan import Rehearse
+from mosaic_onnx.profiling.annotation import annotate
+from mosaic_onnx.profiling.measure_slices import measure_segments
+from mosaic_onnx.profiling.optimisation_level import PickOptimisation
+from mosaic_onnx.profiling.profile_model import ProfileOptions, profile_model
 from mosaic_onnx.profiling.progress import Progress
+from mosaic_onnx.rewriting.joint_optimise import Tune
+from mosaic_onnx.rewriting.rewrite import Extractor, slice_models
 from mosaic_onnx.runtime.executor import Executor, open_program
 from mosaic_onnx.verification.precision.report import Precision
 from mosaic_onnx.verification.precision.samples import gather_samples
 from mosaic_onnx.verification.reference import Reference
 from mosaic_onnx.verification.report import VerifyReport
+from mosaic_onnx.verification.verify import Verifiable, Verify
 
 _LACKS_KERNEL = "Could not find an implementation"
 """ONNX Runtime's words where the model is legal and only its CPU provider lacks an operator for a type."""

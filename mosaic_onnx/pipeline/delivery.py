@@ -15,15 +15,15 @@ from mosaic_onnx.core.devices import Device, device_of
 from mosaic_onnx.discovery.registry import backends, find_all
 from mosaic_onnx.files.bundle import SLICES, Bundle, BundleContents, write_bundle
 from mosaic_onnx.files.cache import digest
-from mosaic_onnx.passes.joint_optimise import Tune
-from mosaic_onnx.passes.rewrite import canonical_model, layer_assignment_settings
-from mosaic_onnx.passes.select import Contest
-from mosaic_onnx.passes.verify import Progress, Verifiable, Verify
 from mosaic_onnx.pipeline.compilation import Compiled
 from mosaic_onnx.pipeline.preparation import Recipe
+from mosaic_onnx.planning.contest import Contest
 from mosaic_onnx.profiling.machine import fingerprint
+from mosaic_onnx.rewriting.joint_optimise import Tune
+from mosaic_onnx.rewriting.rewrite import canonical_model, layer_assignment_settings
 from mosaic_onnx.runtime.executor import Executor, open_program
 from mosaic_onnx.verification.report import VerifyReport
+from mosaic_onnx.verification.verify import Progress, Verifiable, Verify
 
 _PACKAGES = ("onnx", "onnxruntime", "openvino", "numpy", "onnxruntime-qnn", "onnxruntime-ep-webgpu")
 

@@ -12,10 +12,10 @@ from mosaic_onnx.backends.base import Array
 from mosaic_onnx.core.constraints import Constraints
 from mosaic_onnx.core.layers import LayerGraph
 from mosaic_onnx.files.cache import Cache
+from mosaic_onnx.layering.layerize import Granularity, layerize
 from mosaic_onnx.loading.inputs import make_inputs, read_inputs
 from mosaic_onnx.loading.model import OpenedModel, open_model
-from mosaic_onnx.passes.layerize import Granularity, layerize
-from mosaic_onnx.passes.normalise import Normalised, normalise
+from mosaic_onnx.loading.normalise import Normalised, normalise
 from mosaic_onnx.planner.core.request import Request
 from mosaic_onnx.verification.precision.samples import read_samples
 

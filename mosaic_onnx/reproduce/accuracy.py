@@ -12,9 +12,9 @@ from typing import Literal
 
 import numpy as np
 
+from mosaic_onnx.core.cost_table import cost_table
 from mosaic_onnx.core.devices import Device, Level
 from mosaic_onnx.core.profiles import HOST, Cost, Profile, TransferCost
-from mosaic_onnx.passes.estimate import cost_table
 from mosaic_onnx.planner.chain.method import interval
 from mosaic_onnx.planner.core.request import Proposal, Request
 from mosaic_onnx.planner.core.simulate import simulate, value

@@ -14,8 +14,8 @@ from mosaic_onnx.backends.simulated.backend import BACKEND
 from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.layers import LayerGraph, TensorInfo
 from mosaic_onnx.core.profiles import Cost, Profile, ProfileLayer
-from mosaic_onnx.passes.layerize import Granularity, layerize
-from mosaic_onnx.passes.normalise import Normalised
+from mosaic_onnx.layering.layerize import Granularity, layerize
+from mosaic_onnx.loading.normalise import Normalised
 from mosaic_onnx.profiling.facts import known_shapes, layer_facts
 from mosaic_onnx.zoo import build_shapes
 from mosaic_onnx.zoo.independent import NETWORKS

@@ -12,11 +12,11 @@ import onnx
 import onnxruntime as ort
 import pytest
 
+from mosaic_onnx.layering.layerize import layerize
 from mosaic_onnx.loading.inputs import make_inputs
 from mosaic_onnx.loading.model import OpenedModel, open_model, runtime_accepts
-from mosaic_onnx.passes.layerize import layerize
-from mosaic_onnx.passes.normalise import Normalised, normalise
-from mosaic_onnx.passes.rewrite import Rewrite
+from mosaic_onnx.loading.normalise import Normalised, normalise
+from mosaic_onnx.rewriting.rewrite import Rewrite
 from tests.corpus.catalog import REAL, SHARED, model_path
 from tests.corpus.random_plans import made_up_profile, random_plan
 

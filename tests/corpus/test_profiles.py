@@ -11,12 +11,12 @@ from mosaic_onnx.backends.base import Backend
 from mosaic_onnx.core.devices import Device
 from mosaic_onnx.discovery.registry import backends, find_all
 from mosaic_onnx.files.profile_file import profile_from_json, profile_to_json
-from mosaic_onnx.passes.layerize import layerize
+from mosaic_onnx.layering.layerize import layerize
+from mosaic_onnx.loading.normalise import normalise
 from mosaic_onnx.passes.load import Load
-from mosaic_onnx.passes.normalise import normalise
-from mosaic_onnx.passes.profile import ProfileOptions, profile_model
 from mosaic_onnx.profiling.device_profiler import ProfilingEffort
 from mosaic_onnx.profiling.measuring.timing import TimeBudget
+from mosaic_onnx.profiling.profile_model import ProfileOptions, profile_model
 
 pytestmark = pytest.mark.corpus
 QUICK = ProfilingEffort(layer=TimeBudget(0.001, 2, 20), slice=TimeBudget(0.01, 2, 20), alone_s=0.1)

@@ -16,14 +16,14 @@ from mosaic_onnx.backends.onnxruntime.backend import BACKEND as ONNX_RUNTIME
 from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.plans import Plan, Predicted, Schedule, Slice
 from mosaic_onnx.core.profiles import Profile, ProfileLayer
+from mosaic_onnx.layering.layerize import layerize
 from mosaic_onnx.loading.inputs import make_inputs
-from mosaic_onnx.passes.layerize import layerize
+from mosaic_onnx.loading.normalise import Normalise, Normalised
 from mosaic_onnx.passes.load import Load
-from mosaic_onnx.passes.normalise import Normalise, Normalised
-from mosaic_onnx.passes.rewrite import slice_models
-from mosaic_onnx.passes.verify import Verifiable, Verify
+from mosaic_onnx.rewriting.rewrite import slice_models
 from mosaic_onnx.runtime.executor import open_program
 from mosaic_onnx.verification.report import VerifyReport
+from mosaic_onnx.verification.verify import Verifiable, Verify
 
 pytestmark = pytest.mark.corpus
 DEVICES = {

@@ -20,7 +20,7 @@ from mosaic_onnx.backends.base import Array, Backend, Runner
 from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.graphs import writes
 from mosaic_onnx.core.layers import LayerGraph
-from mosaic_onnx.passes.normalise import Normalised
+from mosaic_onnx.loading.normalise import Normalised
 from mosaic_onnx.profiling.measuring.slices import plain
 from mosaic_onnx.rewriting.extracting import Extractor
 from mosaic_onnx.verification.marks import find_marks

@@ -11,8 +11,8 @@ from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.errors import InfeasibleError, UsageError
 from mosaic_onnx.core.feasibility import check_feasible
 from mosaic_onnx.core.profiles import Cost, Profile, ProfileLayer
-from mosaic_onnx.passes.plan import plan_profile
 from mosaic_onnx.planner.core.request import Request
+from mosaic_onnx.planning.profile_plan import plan_profile
 
 
 def profile_of(devices: tuple[Device, ...] | None = None, **changes: object) -> Profile:

@@ -9,7 +9,7 @@ import onnx
 from onnx import parser
 
 from mosaic_onnx.loading.model import OpenedModel
-from mosaic_onnx.passes.normalise import Normalised, normalise
+from mosaic_onnx.loading.normalise import Normalised, normalise
 
 HEADER = '<ir_version: 10, opset_import: ["" : 21, "com.microsoft" : 1]> '
 

@@ -11,10 +11,10 @@ import pytest
 from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.plans import Plan
 from mosaic_onnx.core.profiles import Cost, Profile, ProfileLayer
-from mosaic_onnx.passes.accuracy_budget import KeepBudget, Kept, error_sum, least_sum, without_breakers
-from mosaic_onnx.passes.feedback import Refined
-from mosaic_onnx.passes.plan import plan_profile
 from mosaic_onnx.planner.core.request import Request
+from mosaic_onnx.planning.accuracy_budget import KeepBudget, Kept, error_sum, least_sum, without_breakers
+from mosaic_onnx.planning.feedback import Refined
+from mosaic_onnx.planning.profile_plan import plan_profile
 from mosaic_onnx.verification.precision.end_to_end_error import EndToEndError
 
 

@@ -12,8 +12,8 @@ from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.errors import BackendError
 from mosaic_onnx.core.profiles import Cost, TransferCost
 from mosaic_onnx.files.cache import Cache
-from mosaic_onnx.passes.annotate import Annotate, annotate
-from mosaic_onnx.passes.layerize import layerize
+from mosaic_onnx.layering.layerize import layerize
+from mosaic_onnx.profiling.annotation import Annotate, annotate
 from mosaic_onnx.profiling.setup import ProfileOptions
 from tests.unit.passes.test_profile import Wrapped
 from tests.unit.profiling.helpers import normalised

@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from mosaic_onnx.core.cost_table import Estimate, cost_table
 from mosaic_onnx.core.devices import Device, Level
 from mosaic_onnx.core.profiles import Cost, SwitchCost, TensorTransferCost, TransferCost
-from mosaic_onnx.passes.estimate import Estimate, cost_table
 from tests.unit.files.test_profile_file import tiny
 
 INF = float("inf")

@@ -11,11 +11,11 @@ from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.errors import InfeasibleError
 from mosaic_onnx.core.plans import Plan
 from mosaic_onnx.core.profiles import Cost, MeasuredSlice, Profile, ProfileLayer
-from mosaic_onnx.passes.calibrate import ALONE, IN_PLAN, learn
-from mosaic_onnx.passes.feedback import Refine, unmeasured
-from mosaic_onnx.passes.measure_slices import Choice, SegmentsMeasured
-from mosaic_onnx.passes.plan import plan_profile
 from mosaic_onnx.planner.core.request import Request
+from mosaic_onnx.planning.calibrate import ALONE, IN_PLAN, learn
+from mosaic_onnx.planning.feedback import Refine, unmeasured
+from mosaic_onnx.planning.profile_plan import plan_profile
+from mosaic_onnx.profiling.measure_slices import Choice, SegmentsMeasured
 
 
 def profile(seconds: Sequence[Sequence[float]]) -> Profile:

@@ -12,8 +12,8 @@ from mosaic_onnx.backends.onnxruntime.backend import BACKEND
 from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.graphs import node_keys
 from mosaic_onnx.core.plans import Plan, Predicted, Slice
-from mosaic_onnx.passes.joint_optimise import Tune, runs
-from mosaic_onnx.passes.rewrite import extract
+from mosaic_onnx.rewriting.joint_optimise import Tune, runs
+from mosaic_onnx.rewriting.rewrite import extract
 from mosaic_onnx.runtime.executor import open_program
 
 DEVICE = Device("cpu", backend="onnxruntime", options={"threads": 1})

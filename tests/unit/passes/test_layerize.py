@@ -8,7 +8,7 @@ import pytest
 from onnx import helper
 
 from mosaic_onnx.core.layers import LayerGraph
-from mosaic_onnx.passes.layerize import Granularity, Layerize, layerize
+from mosaic_onnx.layering.layerize import Granularity, Layerize, layerize
 from tests.unit.passes.models import from_text, normalised
 
 VALUES = (
@@ -191,7 +191,7 @@ def test_layers_hold_their_tensors_sizes(tmp_path: Path) -> None:
 def test_thousands_of_nodes_take_no_search(tmp_path: Path) -> None:
     import time
 
-    from mosaic_onnx.passes.normalise import Normalised
+    from mosaic_onnx.loading.normalise import Normalised
 
     nodes, last = [], "x"
     for number in range(6_000):

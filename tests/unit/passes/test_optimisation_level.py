@@ -16,11 +16,11 @@ from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.errors import BackendError
 from mosaic_onnx.core.plans import Plan, Predicted, Slice
 from mosaic_onnx.files.cache import Cache
-from mosaic_onnx.passes.joint_optimise import Tune
-from mosaic_onnx.passes.layerize import layerize
-from mosaic_onnx.passes.optimisation_level import AS_IT_IS, PickOptimisation, fastest
+from mosaic_onnx.layering.layerize import layerize
+from mosaic_onnx.profiling.optimisation_level import AS_IT_IS, PickOptimisation, fastest
 from mosaic_onnx.profiling.setup import ProfileOptions
 from mosaic_onnx.rewriting.extracting import Extractor
+from mosaic_onnx.rewriting.joint_optimise import Tune
 from tests.unit.profiling.helpers import normalised
 
 MODEL = normalised("""<ir_version: 9, opset_import: ["": 17]>

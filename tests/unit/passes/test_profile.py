@@ -16,12 +16,12 @@ from mosaic_onnx.core.errors import BackendError, UsageError
 from mosaic_onnx.core.profiles import Cost, Profile, TransferCost
 from mosaic_onnx.files.cache import Cache
 from mosaic_onnx.files.profile_file import profile_from_json, profile_to_json
-from mosaic_onnx.passes.layerize import layerize
-from mosaic_onnx.passes.measure_slices import measure_segments
-from mosaic_onnx.passes.normalise import Normalised
-from mosaic_onnx.passes.profile import ProfileOptions, ProfilingInterrupted, profile_model
+from mosaic_onnx.layering.layerize import layerize
+from mosaic_onnx.loading.normalise import Normalised
 from mosaic_onnx.profiling.device_profiler import ProfilingEffort
+from mosaic_onnx.profiling.measure_slices import measure_segments
 from mosaic_onnx.profiling.measuring.timing import TimeBudget
+from mosaic_onnx.profiling.profile_model import ProfileOptions, ProfilingInterrupted, profile_model
 from tests.unit.profiling import fake_backends
 from tests.unit.profiling.helpers import normalised_model
 

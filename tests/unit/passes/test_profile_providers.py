@@ -9,9 +9,9 @@ import pytest
 
 from mosaic_onnx.core.profiles import Profile
 from mosaic_onnx.discovery.registry import backends, find_all
-from mosaic_onnx.passes.profile import ProfileOptions, profile_model
 from mosaic_onnx.profiling.measuring.meter import open_meter
 from mosaic_onnx.profiling.measuring.worker import ChildMeter
+from mosaic_onnx.profiling.profile_model import ProfileOptions, profile_model
 from tests.unit.passes.test_profile import GRAPH, NET, QUICK
 
 

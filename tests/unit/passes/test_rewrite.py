@@ -20,7 +20,7 @@ from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.errors import ModelError
 from mosaic_onnx.core.plans import Plan, Predicted, Slice, Transfer
 from mosaic_onnx.core.profiles import Profile, ProfileLayer, TransferCost
-from mosaic_onnx.passes.rewrite import extract, layer_assignment_settings, partition, slice_models
+from mosaic_onnx.rewriting.rewrite import extract, layer_assignment_settings, partition, slice_models
 from tests.unit.passes.models import from_text, normalised
 
 CHAIN = "g (float[2] x) => (float[2] y) <float[2] w = {1, 2}> { [a] h = Relu(x)  [b] i = Add(h, w)  [c] y = Neg(i) }"

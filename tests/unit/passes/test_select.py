@@ -14,8 +14,8 @@ from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.errors import BackendError
 from mosaic_onnx.core.plans import Plan, Predicted, Slice
 from mosaic_onnx.core.profiles import Cost, Profile, ProfileLayer
-from mosaic_onnx.passes.plan import plan_profile
-from mosaic_onnx.passes.select import (
+from mosaic_onnx.planner.core.request import Request
+from mosaic_onnx.planning.contest import (
     PLAN,
     Candidate,
     Effort,
@@ -24,7 +24,7 @@ from mosaic_onnx.passes.select import (
     judged,
     single_device_plan,
 )
-from mosaic_onnx.planner.core.request import Request
+from mosaic_onnx.planning.profile_plan import plan_profile
 from mosaic_onnx.profiling.interleaved import InterleavedTimings
 
 X = {"x": np.zeros(1, np.float32)}

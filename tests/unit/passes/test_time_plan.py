@@ -16,7 +16,7 @@ from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.graphs import node_keys
 from mosaic_onnx.core.plans import Plan, Predicted, Slice
 from mosaic_onnx.files.cache import Cache
-from mosaic_onnx.passes.time_plan import Effort, Rehearse, quiet_seconds
+from mosaic_onnx.planning.time_plan import Effort, Rehearse, quiet_seconds
 from mosaic_onnx.rewriting.extracting import Extractor
 from mosaic_onnx.runtime.trace import Span, Trace
 

@@ -20,13 +20,13 @@ from mosaic_onnx.discovery.registry import Inventory, left_out, select_devices
 from mosaic_onnx.discovery.selection import Selection
 from mosaic_onnx.files.bundle import read_bundle
 from mosaic_onnx.files.cache import Cache
+from mosaic_onnx.layering.layerize import layerize
 from mosaic_onnx.loading.inputs import make_inputs
-from mosaic_onnx.passes.layerize import layerize
-from mosaic_onnx.passes.measure_errors import MeasureErrors, is_lower
 from mosaic_onnx.pipeline.compilation import Compiled, compile_model
 from mosaic_onnx.pipeline.delivery import deliver, replay, verify_bundle
 from mosaic_onnx.pipeline.preparation import Recipe
 from mosaic_onnx.planner.core.request import Request
+from mosaic_onnx.profiling.measure_errors import MeasureErrors, is_lower
 from mosaic_onnx.verification.precision.samples import gather_samples
 from tests.unit.verification.precision.rough import CPU, ROUGH, RoughBackend, chain_model, normalised
 

@@ -11,10 +11,10 @@ import onnx.parser
 import pytest
 
 from mosaic_onnx.discovery.selection import select
-from mosaic_onnx.passes.measure_slices import Choice, SegmentsMeasured
 from mosaic_onnx.pipeline import compilation
 from mosaic_onnx.pipeline.compilation import compile_model
 from mosaic_onnx.pipeline.preparation import Recipe
+from mosaic_onnx.profiling.measure_slices import Choice, SegmentsMeasured
 
 MODEL = """
     <ir_version: 9, opset_import: ["" : 17]>

@@ -12,7 +12,7 @@ from statistics import median
 
 from mosaic_onnx.core.devices import Device, device_of
 from mosaic_onnx.core.profiles import MeasuredSlice, Profile
-from mosaic_onnx.passes.measure_slices import Choice
+from mosaic_onnx.profiling.measure_slices import Choice
 
 IN_PLAN = "in_plan"
 """Key in the ``meta`` of segments that were measured while a whole plan ran."""

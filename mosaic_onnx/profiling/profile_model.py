@@ -23,9 +23,9 @@ from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.errors import BackendError
 from mosaic_onnx.core.layers import LayerGraph
 from mosaic_onnx.core.profiles import Cost, Profile, SwitchCost, TransferCost
-from mosaic_onnx.passes.annotate import backend_of, refusals
-from mosaic_onnx.passes.normalise import Normalised
+from mosaic_onnx.loading.normalise import Normalised
 from mosaic_onnx.profiling.aggregate import state_costs
+from mosaic_onnx.profiling.annotation import backend_of, refusals
 from mosaic_onnx.profiling.build_profile import (
     ModelIdentity,
     StateResult,

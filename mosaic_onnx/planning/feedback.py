@@ -17,10 +17,10 @@ from mosaic_onnx.core.devices import device_of
 from mosaic_onnx.core.errors import InfeasibleError
 from mosaic_onnx.core.plans import Plan, Slice
 from mosaic_onnx.core.profiles import MeasuredSlice, Profile
-from mosaic_onnx.passes.calibrate import IN_PLAN, learn
-from mosaic_onnx.passes.measure_slices import Choice, SegmentsMeasured
-from mosaic_onnx.passes.plan import plan_of_slices, plan_profile, proposal_of, without_idle_cuts
 from mosaic_onnx.planner.core.request import Request
+from mosaic_onnx.planning.calibrate import IN_PLAN, learn
+from mosaic_onnx.planning.profile_plan import plan_of_slices, plan_profile, proposal_of, without_idle_cuts
+from mosaic_onnx.profiling.measure_slices import Choice, SegmentsMeasured
 
 MeasureSlices = Callable[[Sequence[Choice]], SegmentsMeasured]
 RunPlan = Callable[[Plan], Sequence[float]]

@@ -19,7 +19,7 @@ from mosaic_onnx.layering.groups import Groups
 from mosaic_onnx.layering.patterns import merge_fusion_groups
 from mosaic_onnx.layering.view import GraphView, graph_view
 from mosaic_onnx.loading.input_shapes import given_inputs
-from mosaic_onnx.passes.normalise import Normalised
+from mosaic_onnx.loading.normalise import Normalised
 
 Granularity = Literal["fused", "node", "block"]
 LAYER_KEY = "mosaic.layer"

@@ -16,7 +16,7 @@ from mosaic_onnx.core.devices import Device, device_of
 from mosaic_onnx.core.errors import BackendError
 from mosaic_onnx.core.layers import LayerGraph
 from mosaic_onnx.core.plans import Slice
-from mosaic_onnx.passes.normalise import Normalised
+from mosaic_onnx.loading.normalise import Normalised
 from mosaic_onnx.profiling.interleaved import measure_interleaved
 from mosaic_onnx.profiling.profiled_model import ProfiledModel
 from mosaic_onnx.profiling.setup import ProfileOptions, open_profiled_model, open_store

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from mosaic_onnx.core.errors import InfeasibleError
 from mosaic_onnx.core.plans import Plan
 from mosaic_onnx.core.profiles import Profile
-from mosaic_onnx.passes.feedback import Refined
+from mosaic_onnx.planning.feedback import Refined
 from mosaic_onnx.verification.precision.end_to_end_error import EndToEndError
 
 MakePlan = Callable[[Profile, float], Refined]

@@ -12,7 +12,7 @@ from mosaic_onnx.backends.base import SliceModel
 from mosaic_onnx.core.plans import Plan
 from mosaic_onnx.core.profiles import Profile
 from mosaic_onnx.loading.model import Limits, OpenedModel, loads_in_runtime
-from mosaic_onnx.passes.normalise import Normalised
+from mosaic_onnx.loading.normalise import Normalised
 from mosaic_onnx.rewriting.canonical import partition, slice_nodes
 from mosaic_onnx.rewriting.extracting import Extractor
 from mosaic_onnx.rewriting.tags import layer_assignment_settings

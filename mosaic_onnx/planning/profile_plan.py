@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from mosaic_onnx.core.constraints import Constraints, constrain
+from mosaic_onnx.core.cost_table import cost_table
 from mosaic_onnx.core.costs import CostTable
 from mosaic_onnx.core.errors import InfeasibleError
 from mosaic_onnx.core.feasibility import check_feasible
 from mosaic_onnx.core.plans import Plan, Slice
 from mosaic_onnx.core.profiles import Profile
-from mosaic_onnx.passes.estimate import cost_table
 from mosaic_onnx.planner.core.request import Placed, Proposal, Request
 from mosaic_onnx.planner.core.request_constraints import meets
 from mosaic_onnx.planner.core.simulate import simulate

@@ -11,8 +11,8 @@ from mosaic_onnx.core.devices import Device, Level
 from mosaic_onnx.core.errors import UsageError
 from mosaic_onnx.core.layers import LayerGraph
 from mosaic_onnx.core.profiles import MeasuredSlice
-from mosaic_onnx.passes.annotate import backend_of
-from mosaic_onnx.passes.normalise import Normalised
+from mosaic_onnx.loading.normalise import Normalised
+from mosaic_onnx.profiling.annotation import backend_of
 from mosaic_onnx.profiling.device_profiler import measure_span
 from mosaic_onnx.profiling.levels import held_at
 from mosaic_onnx.profiling.measurement_store import MeasurementStore

@@ -16,8 +16,8 @@ from mosaic_onnx.core.devices import Device, device_of
 from mosaic_onnx.core.errors import BackendError, InfeasibleError
 from mosaic_onnx.core.plans import Plan
 from mosaic_onnx.core.profiles import Profile
-from mosaic_onnx.passes.plan import plan_of_slices
 from mosaic_onnx.planner.core.request import TOLERANCE, Placed, Request
+from mosaic_onnx.planning.profile_plan import plan_of_slices
 from mosaic_onnx.profiling.interleaved import InterleavedTimings, Ratio, measure_interleaved
 from mosaic_onnx.runtime.executor import Executor, open_program
 

@@ -16,7 +16,7 @@ from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.errors import BackendError
 from mosaic_onnx.core.graphs import FunctionKey, call_key, function_key, node_keys, subgraphs
 from mosaic_onnx.core.layers import LayerGraph
-from mosaic_onnx.passes.normalise import Normalised
+from mosaic_onnx.loading.normalise import Normalised
 from mosaic_onnx.profiling.facts import layer_facts
 from mosaic_onnx.profiling.measuring.meter import open_meter
 from mosaic_onnx.profiling.measuring.probing import compile_refusals

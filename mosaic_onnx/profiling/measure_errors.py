@@ -18,8 +18,8 @@ from mosaic_onnx.core.errors import MosaicError
 from mosaic_onnx.core.layers import LayerGraph
 from mosaic_onnx.core.profiles import Cost, Profile, ProfileLayer
 from mosaic_onnx.files.cache import Cache, digest
-from mosaic_onnx.passes.annotate import backend_of
-from mosaic_onnx.passes.normalise import Normalised
+from mosaic_onnx.loading.normalise import Normalised
+from mosaic_onnx.profiling.annotation import backend_of
 from mosaic_onnx.profiling.machine import fingerprint
 from mosaic_onnx.profiling.progress import Progress, Ticker
 from mosaic_onnx.verification.precision.contributions import OUT_OF_TIME, ContributionMeter, ErrorContributions
