@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from mosaic_onnx.backends.hardware.system import SystemFiles, read_text
 from mosaic_onnx.core.errors import BackendError
@@ -59,12 +59,19 @@ class Energy:
         source: measured, modelled or absent.
         seconds: of one call.
         meter: the meter's or model's name; where absent, the reason.
+        error: relative difference between the two halves of a measurement; 0 where nothing was measured.
     """
 
     joules: float | None
     source: EnergySource
     seconds: float
     meter: str
+    error: float = 0.0
+
+    @property
+    def watts(self) -> float | None:
+        """Mean power of the call; None where absent."""
+        return None if self.joules is None or not self.seconds else self.joules / self.seconds
 
 
 @dataclass(frozen=True)
@@ -175,25 +182,54 @@ def measure_energy(
     """
     call()
     try:
-        before = [meter.read_joules() for meter in meters]
-        started, calls = clock(), 0
-        while calls == 0 or clock() - started < least_s:
-            call()
-            calls += 1
-        seconds = (clock() - started) / calls
-        after = [meter.read_joules() for meter in meters]
-    except BackendError as error:
-        return (
-            measure_energy(call, (), model, least_s=least_s, clock=clock)
-            if model
-            else _absent(call, error.message, clock)
-        )
+        first, second = (_spell(call, meters, least_s / 2, clock) for _ in range(2))
+    except BackendError as failure:
+        if model is None:
+            return _absent(call, failure.message, clock)
+        return measure_energy(call, (), model, least_s=least_s, clock=clock)
+    calls = first.calls + second.calls
+    seconds = (first.seconds + second.seconds) / calls
     if meters:
-        joules = sum(after) - sum(before)
-        return Energy(joules / calls, "measured", seconds, "+".join(meter.name for meter in meters))
+        joules = first.joules + second.joules
+        halves = first.joules / first.calls, second.joules / second.calls
+        error = abs(halves[0] - halves[1]) / (halves[0] + halves[1]) if sum(halves) else 0.0
+        return Energy(joules / calls, "measured", seconds, "+".join(meter.name for meter in meters), error)
     if model is not None:
         return Energy(model.watts * seconds, "modelled", seconds, model.name)
     return Energy(None, "absent", seconds, "no energy meter and no declared power model")
+
+
+class _Spell(NamedTuple):
+    """Calls in a row: how many, and what all of them took."""
+
+    calls: int
+    seconds: float
+    joules: float
+
+
+def _spell(
+    call: Callable[[], object], meters: Sequence[EnergyMeter], least_s: float, clock: Callable[[], float]
+) -> _Spell:
+    before = sum(meter.read_joules() for meter in meters)
+    started, calls = clock(), 0
+    while calls == 0 or clock() - started < least_s:
+        call()
+        calls += 1
+    seconds = clock() - started
+    return _Spell(calls, seconds, sum(meter.read_joules() for meter in meters) - before)
+
+
+def idle_power_w(meters: Sequence[EnergyMeter], least_s: float = 0.5) -> float:
+    """Measure what the machine draws while this process does nothing.
+
+    Raises:
+        BackendError: a counter cannot be read.
+    """
+    if not meters:
+        return 0.0
+    before, started = sum(meter.read_joules() for meter in meters), time.perf_counter()
+    time.sleep(least_s)
+    return (sum(meter.read_joules() for meter in meters) - before) / (time.perf_counter() - started)
 
 
 def _absent(call: Callable[[], object], reason: str, clock: Callable[[], float]) -> Energy:

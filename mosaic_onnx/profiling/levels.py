@@ -25,18 +25,18 @@ def measured_states(device: Device) -> list[tuple[str, Level | None]]:
 
 
 @contextmanager
-def held_at(backend: Backend, device: Device, level: Level | None) -> Iterator[None]:
-    """Hold a device at a level meanwhile; do nothing where there is none to hold it at.
+def held_at(backend: Backend, device: Device, level: Level | None) -> Iterator[LevelControl | None]:
+    """Hold a device at a level meanwhile; yield its control, None where there is no level to hold it at.
 
     Raises:
         BackendError: the level cannot be set.
     """
     if level is None or not isinstance(backend, SetsLevels):
-        yield
+        yield None
         return
     with closing(backend.level_control(device)) as control:
         control.set_level(level)
-        yield
+        yield control
 
 
 def switch_costs(backend: Backend, device: Device) -> tuple[SwitchCost, ...]:
