@@ -21,7 +21,6 @@ from mosaic_onnx.backends.base import (
     Runner,
     SliceModel,
 )
-from mosaic_onnx.backends.cores import can_pin, core_words, usable_cores
 from mosaic_onnx.backends.hardware.cpu_clusters import cpu_clusters
 from mosaic_onnx.backends.hardware.frequencies import FrequencyDomain
 from mosaic_onnx.backends.hardware.levels import DomainLevels, cpu_domains, named_domain, offered_levels
@@ -32,7 +31,7 @@ from mosaic_onnx.backends.onnxruntime.kernels import read_kernels, recording_fol
 from mosaic_onnx.backends.onnxruntime.memory import OrtMemory, memory_of_type
 from mosaic_onnx.backends.onnxruntime.offers import built_in_devices, unknown_providers
 from mosaic_onnx.backends.onnxruntime.optimise import optimised
-from mosaic_onnx.backends.onnxruntime.options import OrtOptions, read_options
+from mosaic_onnx.backends.onnxruntime.options import CPU_PROVIDER, OrtOptions, option_rules, read_options
 from mosaic_onnx.backends.onnxruntime.plugins import Plugins, installed_version, is_installed, vulkan_driver
 from mosaic_onnx.backends.onnxruntime.provider_facts import (
     EXTRAS,
@@ -44,7 +43,9 @@ from mosaic_onnx.backends.onnxruntime.provider_facts import (
 )
 from mosaic_onnx.backends.onnxruntime.runner import OrtRunner
 from mosaic_onnx.backends.onnxruntime.session import MEMORY_SUFFIX, caller_cores, idle_providers, make_session
+from mosaic_onnx.backends.option_model import OptionRule
 from mosaic_onnx.backends.probe import ProbeResult, probe
+from mosaic_onnx.core.cpu_cores import can_pin, core_words, usable_cores
 from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.errors import BackendError, MosaicError
 
@@ -153,6 +154,10 @@ class OnnxRuntime:
     def can_crash(self, device: Device) -> bool:
         """Vendors' providers may take the process with them; ONNX Runtime's own CPU provider does not."""
         return not read_options(device).is_cpu
+
+    def option_rules(self, device: Device) -> tuple[OptionRule, ...]:
+        """Every option of a device with this one's provider, and whether a bundle may set it."""
+        return option_rules(str(device.options.get("provider", CPU_PROVIDER)))
 
     def optimise(self, model: SliceModel, device: Device) -> SliceModel | None:
         """What ONNX Runtime's CPU provider makes of a model; None for other providers, which compile it whole.

@@ -15,13 +15,13 @@ from mosaic_onnx.backends.base import (
     Backend,
     CostSource,
     KernelTimer,
-    LayerFacts,
     LevelControl,
     SetsLevels,
     SwitchCostSource,
 )
 from mosaic_onnx.core.devices import Device, Level
 from mosaic_onnx.core.errors import BackendError, ModelError
+from mosaic_onnx.core.layer_facts import LayerFacts, layer_facts
 from mosaic_onnx.core.layers import LayerGraph
 from mosaic_onnx.core.profiles import Cost, Profile, SwitchCost, TransferCost
 from mosaic_onnx.loading.normalise import Normalised
@@ -38,7 +38,6 @@ from mosaic_onnx.profiling.device_profiler import DeviceProfiler, DeviceTimings
 from mosaic_onnx.profiling.energy import find_meters, idle_power_w
 from mosaic_onnx.profiling.energy_profiler import EnergyProfiler, LayerPower
 from mosaic_onnx.profiling.estimators.levels import fill_levels
-from mosaic_onnx.profiling.facts import layer_facts
 from mosaic_onnx.profiling.levels import held_at, measured_states, switch_costs
 from mosaic_onnx.profiling.machine import fingerprint
 from mosaic_onnx.profiling.measurement_store import MeasurementStore

@@ -13,7 +13,6 @@ from mosaic_onnx.backends.base import (
     Array,
     Backend,
     FoundDevices,
-    LayerFacts,
     LevelControl,
     LevelOffer,
     Memory,
@@ -23,6 +22,7 @@ from mosaic_onnx.backends.base import (
 from mosaic_onnx.backends.onnxruntime.backend import BACKEND as ORT
 from mosaic_onnx.core.devices import Device, Level
 from mosaic_onnx.core.errors import BackendError, UsageError
+from mosaic_onnx.core.layer_facts import LayerFacts
 from mosaic_onnx.core.profiles import Cost, Profile, TransferCost
 from mosaic_onnx.files.cache import Cache
 from mosaic_onnx.files.profile_file import profile_from_json, profile_to_json

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pytest
 from mosaic_onnx.backends.base import Backend
 from mosaic_onnx.backends.hardware.system import ROOT_VARIABLE
 from mosaic_onnx.core.devices import Device
-from mosaic_onnx.core.profiles import Profile
+from mosaic_onnx.core.profiles import Cost, Profile
 from mosaic_onnx.layering.layerize import layerize
 from mosaic_onnx.planner.core.request import Request
 from mosaic_onnx.planning.profile_plan import plan_profile
@@ -21,19 +22,25 @@ from mosaic_onnx.profiling.measuring.timing import TimeBudget
 from mosaic_onnx.profiling.profile_model import ProfileOptions, profile_model
 from tests.unit.backends.hardware.recorded import Phone, phone
 from tests.unit.profiling.helpers import normalised_model
-from tests.unit.profiling.obedient_backend import BACKEND, CYCLES, DYNAMIC_W, FIXED_S, recorded_counter
+from tests.unit.profiling.obedient_backend import BACKEND, DYNAMIC_W, recorded_counter
 
 MODEL = """<ir_version: 9, opset_import: ["" : 17]>
     chain (float[1,8] x) => (float[1,8] y) { a = Sin (x) b = Softmax (a) y = Cos (b) }"""
 BRIEF = TimeBudget(0.02)
 
 
-@pytest.fixture
-def board(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Phone:
-    recorded = phone(tmp_path)
-    recorded_counter(tmp_path)
-    monkeypatch.setenv(ROOT_VARIABLE, str(tmp_path))
-    return recorded
+@pytest.fixture(scope="module")
+def board(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Phone]:
+    root = tmp_path_factory.mktemp("board")
+    recorded_counter(root)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(ROOT_VARIABLE, str(root))
+        yield phone(root)
+
+
+@pytest.fixture(scope="module")
+def profile(board: Phone) -> Profile:
+    return measured()
 
 
 def device(name: str, domain: str) -> Device:
@@ -50,15 +57,20 @@ def measured(energy_s: float = 0.02) -> Profile:
     return profile_model(normalised, layerize(normalised), devices, backends, options)
 
 
-def test_layers_are_measured_at_the_lowest_and_highest_frequency_and_estimated_between(board: Phone) -> None:
-    profile = measured()
+def costs_of(profile: Profile, device_name: str) -> list[Cost]:
+    """Of the first layer, from the lowest frequency to the highest."""
+    found = [profile.layers[0].cost[state] for state in profile.states if state.startswith(f"{device_name}@")]
+    return [cost for cost in found if cost is not None]
+
+
+def test_layers_are_measured_at_the_lowest_and_highest_frequency_and_estimated_between(profile: Profile) -> None:
     assert profile.states[:4] == ("little@533MHz", "little@999MHz", "little@1402MHz", "little@1844MHz")
-    layer = profile.layers[0]
-    for state in profile.states:
-        cost = layer.cost[state]
-        assert cost is not None
-        expected_s = CYCLES / (1e6 * float(state.partition("@")[2].removesuffix("MHz"))) + FIXED_S
-        assert cost.seconds == pytest.approx(expected_s, rel=0.6)  # a sleep may be late on a busy machine
+    for name in ("little", "big"):
+        costs = costs_of(profile, name)
+        assert [cost.source for cost in costs] == ["measured", "modelled", "modelled", "measured"]
+        seconds = [cost.seconds for cost in costs]
+        assert seconds == sorted(seconds, reverse=True)
+        assert seconds[0] > 1.5 * seconds[-1]
     assert profile.meta["frequency_hz"] == {
         "little@533MHz": 533e6,
         "little@1844MHz": 1844e6,
@@ -67,33 +79,37 @@ def test_layers_are_measured_at_the_lowest_and_highest_frequency_and_estimated_b
     }
 
 
-def test_joules_are_dynamic_power_times_seconds_and_the_meter_is_named(board: Phone) -> None:
-    profile = measured()
-    cost = profile.layers[0].cost["big@2362MHz"]
-    assert cost is not None
-    assert cost.joules is not None
-    assert cost.joules / cost.seconds == pytest.approx(DYNAMIC_W["policy4"], rel=0.5)
+def test_joules_follow_from_the_power_that_the_meter_shows(profile: Profile) -> None:
+    watts = {
+        name: [cost.joules / cost.seconds for cost in costs_of(profile, name) if cost.joules is not None]
+        for name in ("little", "big")
+    }
+    assert [len(each) for each in watts.values()] == [4, 4]
+    for name, domain in (("little", "policy0"), ("big", "policy4")):
+        assert watts[name] == sorted(watts[name])
+        assert 0 < watts[name][-1] <= 1.05 * DYNAMIC_W[domain]  # a run that is late draws less on average
     energy = profile.meta["energy"]
     assert isinstance(energy, dict)
     assert (energy["source"], energy["meter"]) == ("measured", "rapl:package-0")
 
 
-def test_the_energy_plan_chooses_a_frequency_for_each_slice_and_the_limits_are_restored(board: Phone) -> None:
-    before = (board.big / "scaling_max_freq").read_text()
-    profile = measured()
+def test_the_energy_plan_chooses_a_frequency_for_each_slice(profile: Profile) -> None:
     plan = plan_profile(profile, Request(objective="energy"))
     fastest = plan_profile(profile, Request(objective="latency"))
     assert plan.predicted.joules is not None
     assert fastest.predicted.joules is not None
     assert plan.predicted.joules < fastest.predicted.joules
     assert all("@" in one.state for one in plan.slices)
-    assert (board.big / "scaling_max_freq").read_text() == before
 
 
-def test_changing_the_level_is_timed(board: Phone) -> None:
-    changes = measured().switches
-    assert {switch.device for switch in changes} == {"little", "big"}
-    assert all(switch.seconds > 0 for switch in changes)
+def test_the_limits_are_as_before_once_the_profile_is_made(board: Phone, profile: Profile) -> None:
+    limits = [(board.big / f"scaling_{end}_freq").read_text().strip() for end in ("min", "max")]
+    assert limits == [str(1000 * round(mhz)) for mhz in (682, 2362)]
+
+
+def test_changing_the_level_is_timed(profile: Profile) -> None:
+    assert {switch.device for switch in profile.switches} == {"little", "big"}
+    assert all(switch.seconds > 0 for switch in profile.switches)
 
 
 def test_levels_that_may_not_be_set_are_left_out_with_the_file_to_open(
@@ -104,8 +120,8 @@ def test_levels_that_may_not_be_set_are_left_out_with_the_file_to_open(
     assert "scaling_max_freq is not writable: run as root" in BACKEND.offered_levels(bare).why_not
 
 
-def test_without_a_meter_there_are_no_joules(board: Phone) -> None:
-    for entry in (board.root / "sys/class/powercap/intel-rapl:0").iterdir():
-        entry.unlink()
-    profile = measured()
-    assert all(cost is None or cost.joules is None for layer in profile.layers for cost in layer.cost.values())
+def test_without_a_meter_there_are_no_joules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    phone(tmp_path)
+    monkeypatch.setenv(ROOT_VARIABLE, str(tmp_path))
+    unmetered = measured()
+    assert all(cost is None or cost.joules is None for layer in unmetered.layers for cost in layer.cost.values())
