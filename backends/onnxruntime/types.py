@@ -8,7 +8,7 @@ from onnx import TensorProto, helper
 from mosaic_onnx.backends.base import Array
 
 _RENAMED = {"float": "FLOAT", "double": "DOUBLE"}
-_BITS = {
+_BITS: dict[int, int] = {
     **dict.fromkeys((TensorProto.INT4, TensorProto.UINT4, TensorProto.FLOAT4E2M1), 4),
     **dict.fromkeys((TensorProto.INT2, TensorProto.UINT2), 2),
 }
