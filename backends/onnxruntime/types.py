@@ -54,7 +54,8 @@ def packed(array: Array, element_type: int) -> Array:
     elements = np.ascontiguousarray(array).view(np.uint8).reshape(-1) & np.uint8((1 << bits) - 1)
     padded = np.pad(elements, (0, -elements.size % count)).reshape(-1, count)
     shifts = np.arange(0, 8, bits, dtype=np.uint8)
-    return np.bitwise_or.reduce(padded << shifts, axis=1)
+    joined: Array = np.bitwise_or.reduce(padded << shifts, axis=1)
+    return joined
 
 
 def unpacked(data: bytes, element_type: int, shape: tuple[int, ...]) -> Array:
