@@ -11,7 +11,8 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
-from typing import Any, NamedTuple, TypeVar, get_args, get_type_hints
+from types import UnionType
+from typing import Any, NamedTuple, TypeVar, get_args, get_origin, get_type_hints
 
 from mosaic_onnx.files.strict_json import FileModel
 
@@ -114,8 +115,10 @@ def _plain(value: object, model: type[FileModel] | None) -> object:
 
 def _is_scalar(annotation: Any) -> bool:
     """Return whether values of an annotation need no conversion (a type, a union of types, a literal)."""
-    words = (each for each in _types(annotation) if not get_args(each))
-    return all(each in _SCALARS or not isinstance(each, type) for each in words)
+    if get_args(annotation):
+        is_container = isinstance(get_origin(annotation), type) and get_origin(annotation) is not UnionType
+        return not is_container and all(map(_is_scalar, get_args(annotation)))
+    return annotation in _SCALARS or not isinstance(annotation, type)
 
 
 def _inner(annotation: Any, is_wanted: Callable[[Any], bool]) -> Any | None:
