@@ -28,7 +28,7 @@ from mosaic_onnx.passes.base import run_passes
 from mosaic_onnx.passes.editing import configured
 from mosaic_onnx.passes.state import State, say_nothing
 from mosaic_onnx.pipeline.compilation import Compilation, compile_model
-from mosaic_onnx.pipeline.delivery import deliver, open_bundle, verify_bundle
+from mosaic_onnx.pipeline.delivery import bind_bundle, deliver, open_bundle, verify_bundle
 from mosaic_onnx.pipeline.options import CompileOptions, InspectOptions, PathLike, ProfileOptions, with_paths
 from mosaic_onnx.pipeline.pipelines import INSPECT, PLAN, PROFILE
 from mosaic_onnx.planner.core.request import Request
@@ -36,6 +36,10 @@ from mosaic_onnx.planning.profile_plan import plan_front
 from mosaic_onnx.profiling.progress import Progress
 from mosaic_onnx.rewriting.rewrite import partition
 from mosaic_onnx.runtime.benchmarking import Benchmark, benchmark
+from mosaic_onnx.scenarios.file import read_scenario
+from mosaic_onnx.scenarios.instance import Instance, build_instance
+from mosaic_onnx.scenarios.loading import load_profiles
+from mosaic_onnx.scenarios.solve import Scheduled, SchedulingOptions, schedule_instance
 from mosaic_onnx.verification.report import VerifyReport
 from mosaic_onnx.verification.verify import Progress as VerifyProgress
 
@@ -52,11 +56,13 @@ __all__ = [
     "compile_unwritten",
     "find_devices",
     "inspect",
+    "load_scenario",
     "partition",
     "plan",
     "plan_front",
     "profile",
     "run",
+    "schedule",
     "verify",
     "write",
 ]
@@ -192,6 +198,43 @@ def plan(profile: Profile | PathLike, request: Request | None = None, constraint
     return run_passes(configured(PLAN, options), State(profile=measured)).plan
 
 
+def load_scenario(
+    scenario: PathLike,
+    *,
+    devices: Sequence[str] = (),
+    cache: bool = True,
+    progress: Progress | None = None,
+    note: Note = say_nothing,
+) -> Instance:
+    """A scenario with the costs of its models: profiles are read, models are profiled on the devices.
+
+    Raises:
+        ModelError: the scenario, a model or a profile is wrong, or they do not name the same devices.
+        UsageError: a device does not fit.
+        BackendError: a device failed.
+    """
+    asked = read_scenario(scenario)
+
+    def profiled(model: Path) -> Profile:
+        return profile(model, devices=devices, cache=cache, progress=progress, note=note)
+
+    return build_instance(asked, load_profiles(asked, profiled, has_devices=bool(devices)))
+
+
+def schedule(
+    scenario: Instance | PathLike, options: SchedulingOptions | None = None, note: Note = say_nothing
+) -> Scheduled:
+    """The schedule of least period multiplier that the scheduler finds for many models on one machine.
+
+    Raises:
+        ModelError: the scenario is wrong.
+        InfeasibleError: no schedule can run.
+        UsageError: there is no such scheduler.
+    """
+    instance = scenario if isinstance(scenario, Instance) else load_scenario(scenario, note=note)
+    return schedule_instance(instance, options, note)
+
+
 def compile(
     model: PathLike,
     *,
@@ -267,7 +310,7 @@ def write(compilation: Compilation, folder: PathLike, *, force: bool = False) ->
         UsageError: the folder cannot be written, or is there and ``force`` is off.
     """
     deliver(compilation, Path(folder), force=force)
-    return read_bundle(folder)
+    return bind_bundle(read_bundle(folder), trust=True)
 
 
 def bundle_folder(model: PathLike, output: PathLike | None = None) -> Path:
@@ -282,6 +325,8 @@ def run(
     seed: int = 0,
     iterations: int = 1,
     warmup: int = 0,
+    devices: Sequence[str] = (),
+    trust: bool = False,
 ) -> RunResult:
     """Run a bundle.
 
@@ -291,13 +336,16 @@ def run(
         seed: of made-up inputs.
         iterations: timed runs.
         warmup: runs before those.
+        devices: devices of this machine that take the place of the bundle's by name: names, devices files or shipped
+            descriptions.
+        trust: take what the bundle says of its devices, though it may name libraries to load and folders to write.
 
     Raises:
         ModelError: the bundle or the inputs are wrong.
         UsageError: a device of the bundle is not here.
         BackendError: a device failed.
     """
-    opened = read_bundle(bundle) if not isinstance(bundle, Bundle) else bundle
+    opened = _opened(bundle, devices, trust=trust)
     fed = bundle_inputs(opened, inputs, seed)
     with open_bundle(opened) as program:
         for _ in range(warmup):
@@ -313,6 +361,8 @@ def bench(
     seed: int = 0,
     iterations: int = 100,
     warmup: int = 10,
+    devices: Sequence[str] = (),
+    trust: bool = False,
 ) -> Benchmark:
     """Time a bundle: latencies, throughput, slices and transfers measured beside predicted.
 
@@ -322,6 +372,9 @@ def bench(
         seed: of made-up inputs.
         iterations: timed runs.
         warmup: runs before those.
+        devices: devices of this machine that take the place of the bundle's by name: names, devices files or shipped
+            descriptions.
+        trust: take what the bundle says of its devices, though it may name libraries to load and folders to write.
 
     Raises:
         ModelError: the bundle or the inputs are wrong.
@@ -330,8 +383,13 @@ def bench(
     """
     if iterations < 1:
         raise UsageError(f"{iterations} iterations: there is nothing to time", "give at least one")
-    opened = read_bundle(bundle) if not isinstance(bundle, Bundle) else bundle
+    opened = _opened(bundle, devices, trust=trust)
     return benchmark(opened, bundle_inputs(opened, inputs, seed), iterations, warmup)
+
+
+def _opened(bundle: Bundle | PathLike, devices: Sequence[str], *, trust: bool) -> Bundle:
+    """The bundle, read and bound to this machine's devices."""
+    return bind_bundle(bundle if isinstance(bundle, Bundle) else read_bundle(bundle), devices, trust=trust)
 
 
 def bundle_inputs(bundle: Bundle, inputs: Mapping[str, Array] | PathLike | None, seed: int = 0) -> Mapping[str, Array]:
@@ -347,15 +405,31 @@ def bundle_inputs(bundle: Bundle, inputs: Mapping[str, Array] | PathLike | None,
 
 
 def verify(
-    bundle: Bundle | PathLike, *, inputs: PathLike | None = None, seed: int = 0, progress: VerifyProgress | None = None
+    bundle: Bundle | PathLike,
+    *,
+    inputs: PathLike | None = None,
+    seed: int = 0,
+    progress: VerifyProgress | None = None,
+    devices: Sequence[str] = (),
+    trust: bool = False,
 ) -> VerifyReport:
     """Every slice and the whole of a bundle against the original, unoptimised model.
 
+    Args:
+        bundle: the bundle or its folder.
+        inputs: a .npz or .npy file; None makes them up from ``seed``.
+        seed: of made-up inputs.
+        progress: told after every slice.
+        devices: devices of this machine that take the place of the bundle's by name: names, devices files or shipped
+            descriptions.
+        trust: take what the bundle says of its devices, though it may name libraries to load and folders to write.
+
     Raises:
         ModelError: the bundle or the inputs are wrong.
+        UsageError: a device of the bundle is not here.
         BackendError: the reference cannot run.
     """
-    opened = read_bundle(bundle) if not isinstance(bundle, Bundle) else bundle
+    opened = _opened(bundle, devices, trust=trust)
     return verify_bundle(opened, bundle_inputs(opened, inputs, seed), progress)
 
 

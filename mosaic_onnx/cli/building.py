@@ -15,6 +15,9 @@ from mosaic_onnx.cli.parse import split_words
 from mosaic_onnx.cli.pass_flags import takes
 from mosaic_onnx.pipeline.pipelines import COMPILE, INSPECT, PLAN, PROFILE
 
+SUM_LATENCY = "sum-latency"
+"""An objective of plans from several profiles."""
+
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this room."""
@@ -114,9 +117,9 @@ def profile(
     reporter.emit("mosaic-onnx/profiled/1", {"file": None if dry_run else str(target), **profile_to_fields(measured)})
 
 
-@takes(PLAN)
+@takes(PLAN, more={"objective": (SUM_LATENCY,)})
 def plan(
-    profile_file: opt.ProfileFile,
+    profile_files: opt.ProfileFiles,
     options: Mapping[str, Any],
     output: opt.Output = None,
     pareto: Annotated[bool, typer.Option("--pareto", help="The whole front of latency and energy.")] = False,
@@ -124,8 +127,9 @@ def plan(
     as_json: opt.Json = False,
     quiet: opt.Quiet = False,
 ) -> None:
-    """Plan from a profile, with no device at hand."""
+    """Plan from a profile, with no device at hand; several profiles are planned together, for one makespan."""
     from mosaic_onnx import api
+    from mosaic_onnx.cli.scheduling import plan_jointly
     from mosaic_onnx.cli.tables import pareto_table, plan_line, plan_table
     from mosaic_onnx.files.atomic import refuse_to_replace
     from mosaic_onnx.files.plan_file import plan_to_fields, write_plan
@@ -133,9 +137,15 @@ def plan(
 
     reporter = Reporter(json=as_json, quiet=quiet)
     request, constraints = options["request"], options["constraints"]
+    sum_latency = request.objective == SUM_LATENCY
+    if sum_latency:
+        request = dataclasses.replace(request, objective="latency")
     if output is not None:
         refuse_to_replace(output, force=force)
-    measured = read_profile(profile_file)
+    if len(profile_files) > 1 or sum_latency:
+        plan_jointly(reporter, profile_files, request, constraints, output, sum_latency=sum_latency, pareto=pareto)
+        return
+    measured = read_profile(profile_files[0])
     if pareto:
         front = api.plan_front(measured, request, constraints)
         reporter.show(pareto_table(front))

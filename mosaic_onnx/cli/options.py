@@ -10,6 +10,10 @@ import typer
 Model = Annotated[Path, typer.Argument(metavar="MODEL.onnx", help="The model.", show_default=False)]
 BundleFolder = Annotated[Path, typer.Argument(metavar="MODEL.mosaic", help="A bundle that compile wrote.")]
 ProfileFile = Annotated[Path, typer.Argument(metavar="PROFILE.json", help="A profile.")]
+ProfileFiles = Annotated[
+    list[Path],
+    typer.Argument(metavar="PROFILE.json…", help="A profile; several are planned together.", show_default=False),
+]
 Devices = Annotated[
     list[str] | None,
     typer.Option(
@@ -18,6 +22,22 @@ Devices = Annotated[
         metavar="NAME|FILE",
         help="Devices that take part: names, a devices.toml, or a shipped description such as hikey970; "
         "repeat or separate by commas. Default: every real device of the model's own precision.",
+    ),
+]
+OwnDevices = Annotated[
+    list[str] | None,
+    typer.Option(
+        "-d",
+        "--devices",
+        metavar="NAME|FILE",
+        help="Devices of yours that take the place of the bundle's by name: names, a devices.toml, or a shipped "
+        "description; repeat or separate by commas.",
+    ),
+]
+Trust = Annotated[
+    bool,
+    typer.Option(
+        "--trust", help="Let the bundle name libraries to load and folders to write: only if you know its maker."
     ),
 ]
 Output = Annotated[Path | None, typer.Option("-o", "--output", metavar="PATH", help="Where the result goes.")]

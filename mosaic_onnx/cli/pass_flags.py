@@ -6,7 +6,7 @@ import inspect
 import sys
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import Field, dataclass, fields, is_dataclass
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any, Literal, get_args, get_type_hints
 
 import typer
 
@@ -39,10 +39,11 @@ class Flag:
         """The name of the command's parameter."""
         return self.option.flag.lstrip("-").replace("-", "_")
 
-    @property
-    def word(self) -> inspect.Parameter:
-        """The parameter itself."""
+    def word(self, more: tuple[str, ...] = ()) -> inspect.Parameter:
+        """Return the parameter itself, with more choices than the field has."""
         kind, default = self.type, self.default
+        if more:
+            kind = Literal[(*get_args(kind), *more)]
         if self.option.words:
             kind, default = list[str] | None, None
         elif isinstance(default, bool):
@@ -74,7 +75,9 @@ class Flag:
         return given if given is None or self.option.scale == 1.0 else given * self.option.scale
 
 
-def takes(passes: Passes, but: Collection[str] = ()) -> Callable[[Command], Command]:
+def takes(
+    passes: Passes, but: Collection[str] = (), more: Mapping[str, tuple[str, ...]] | None = None
+) -> Callable[[Command], Command]:
     """Return a decorator that gives a command the flags of these passes' options.
 
     The command's parameter ``options`` then gets them: by name of a pass's field, the value.
@@ -82,8 +85,10 @@ def takes(passes: Passes, but: Collection[str] = ()) -> Callable[[Command], Comm
     Args:
         passes: whose options.
         but: fields that this command does not offer.
+        more: by flag's parameter, choices that this command knows beside the field's own.
     """
     slots = list(_slots(passes, but))
+    also = more or {}
 
     def decorate(command: Command) -> Command:
         own = inspect.signature(command, eval_str=True).parameters
@@ -96,7 +101,7 @@ def takes(passes: Passes, but: Collection[str] = ()) -> Callable[[Command], Comm
         parameters: list[inspect.Parameter] = []
         for name, parameter in own.items():
             if name == OPTIONS:
-                parameters += [flag.word for flag in flags.values()]
+                parameters += [flag.word(also.get(word, ())) for word, flag in flags.items()]
             else:
                 parameters.append(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY))
         called.__name__, called.__doc__ = command.__name__, command.__doc__
