@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
-from itertools import combinations, permutations, product
+from itertools import combinations, pairwise, permutations, product
 
 from mosaic_onnx.planner.core.request import Placed, Proposal
 from mosaic_onnx.scenarios.instance import Instance
@@ -32,7 +32,7 @@ def chain_proposals(layer_count: int, state_count: int) -> Iterator[Proposal]:
     for count in range(layer_count):
         for cuts in combinations(range(1, layer_count), count):
             bounds = [0, *cuts, layer_count]
-            parts = [tuple(range(a, b)) for a, b in zip(bounds, bounds[1:], strict=False)]
+            parts = [tuple(range(a, b)) for a, b in pairwise(bounds)]
             for states in product(range(state_count), repeat=len(parts)):
                 yield tuple(Placed(part, state) for part, state in zip(parts, states, strict=True))
 
