@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
@@ -11,7 +10,9 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from mosaic_onnx.backends.option_model import OptionRule
 from mosaic_onnx.core.devices import Device, Level
+from mosaic_onnx.core.layer_facts import LayerFacts
 from mosaic_onnx.core.profiles import Cost, SwitchCost, TransferCost
 
 Array = NDArray[np.generic]
@@ -175,6 +176,17 @@ class CanCrash(Protocol):
 
 
 @runtime_checkable
+class DeclaresOptions(Protocol):
+    """A backend that declares its devices' options, and which of them a bundle of a stranger may set.
+
+    Of a backend that does not, a bundle may set none: its devices must be this machine's own.
+    """
+
+    def option_rules(self, device: Device) -> tuple[OptionRule, ...]:
+        """Every option that a device like this one may have; one without a rule is refused in a bundle."""
+
+
+@runtime_checkable
 class LimitsModelSize(Protocol):
     """A backend whose runtime cannot hold a model of any size in one process."""
 
@@ -182,15 +194,48 @@ class LimitsModelSize(Protocol):
         """Why the device cannot take a model of so many nodes, however it is cut; None where it may."""
 
 
+@dataclass(frozen=True)
+class LevelOffer:
+    """The levels that a device can be held at.
+
+    Attributes:
+        levels: lowest first; empty where there are none.
+        why_not: why there are none, with the way out; empty where there are.
+    """
+
+    levels: tuple[Level, ...] = ()
+    why_not: str = ""
+
+
+class LevelControl(Protocol):
+    """Holds one device at a level. One thread uses it at a time."""
+
+    def set_level(self, level: Level) -> None:
+        """Hold the device at a level; returns when it is reached. The level it has already costs nothing.
+
+        Raises:
+            BackendError: the system refuses.
+        """
+
+    def read_hz(self) -> float | None:
+        """Return the frequency that is run now; None where nothing tells."""
+
+    def close(self) -> None:
+        """Give the device back to its governor with the limits of before; calling it twice is harmless."""
+
+
 @runtime_checkable
 class SetsLevels(Protocol):
     """A backend that can hold a device at one of its levels; others are measured at the level they happen to have."""
 
-    def at_level(self, device: Device, level: Level) -> AbstractContextManager[None]:
-        """Hold the device at the level until the context ends, then give it back to its governor.
+    def offered_levels(self, device: Device) -> LevelOffer:
+        """Return the levels that this process may set, or why there are none."""
+
+    def level_control(self, device: Device) -> LevelControl:
+        """Return a control of the device's level; the limits are restored even if this process is killed.
 
         Raises:
-            BackendError: the level cannot be set (permissions, hardware).
+            BackendError: the device has no levels that can be set.
         """
 
 
@@ -215,41 +260,6 @@ class OffersOptimisations(Protocol):
 
     def optimisations(self, device: Device) -> Mapping[str, Device]:
         """The device told to optimise otherwise than it does, by a name for each; empty where the user said how far."""
-
-
-@dataclass(frozen=True)
-class LayerFacts:
-    """What a cost model may know of a layer without running it.
-
-    Attributes:
-        name: the layer's name.
-        op_types: operator types of its nodes.
-        macs: multiply-accumulates by class: conv1x1, convkxk, depthwise3, depthwise5, fc, other.
-        parameter_bytes: weights as the model stores them.
-        dense_parameter_count: weights with each depthwise kernel stored dense (C x C x k x k).
-        input_bytes: bytes read from other layers.
-        output_bytes: bytes made for other layers.
-        activation_bytes: bytes of every tensor made inside.
-        operator_count: nodes.
-        dense_macs: as ``macs``, with depthwise kernels computed dense.
-        kernel_count: nodes less those that fuse into the one before (activations) or move nothing (reshapes).
-        buffered_bytes: f32 bytes of the outputs of those nodes.
-        parameter_count: weights as the model stores them.
-    """
-
-    name: str
-    op_types: tuple[str, ...]
-    macs: Mapping[str, int]
-    parameter_bytes: int
-    dense_parameter_count: int
-    input_bytes: int
-    output_bytes: int
-    activation_bytes: int
-    operator_count: int
-    dense_macs: Mapping[str, int] = field(default_factory=dict)
-    kernel_count: int = 0
-    buffered_bytes: int = 0
-    parameter_count: int = 0
 
 
 @runtime_checkable

@@ -27,7 +27,7 @@ from mosaic_onnx.files.profile_file import read_profile
 from mosaic_onnx.layering.layerize import Granularity
 from mosaic_onnx.loading.inputs import make_inputs, read_inputs
 from mosaic_onnx.pipeline.compilation import Compiled, compile_model, measure
-from mosaic_onnx.pipeline.delivery import deliver, open_bundle, verify_bundle
+from mosaic_onnx.pipeline.delivery import bind_bundle, deliver, open_bundle, verify_bundle
 from mosaic_onnx.pipeline.preparation import Recipe, prepare, say_nothing
 from mosaic_onnx.planner.core.request import Request
 from mosaic_onnx.planning.profile_plan import plan_front, plan_profile
@@ -293,7 +293,7 @@ def compile(
     selection = select(devices, lower=recipe.request.max_error is not None)
     compiled = compile_checked(Path(model), selection, recipe, progress, note)
     deliver(compiled, recipe, folder, force=force)
-    return read_bundle(folder)
+    return bind_bundle(read_bundle(folder), trust=True)
 
 
 def compile_checked(
@@ -323,6 +323,8 @@ def run(
     seed: int = 0,
     iterations: int = 1,
     warmup: int = 0,
+    devices: Sequence[str] = (),
+    trust: bool = False,
 ) -> RunResult:
     """Run a bundle.
 
@@ -332,13 +334,16 @@ def run(
         seed: of made-up inputs.
         iterations: timed runs.
         warmup: runs before those.
+        devices: devices of this machine that take the place of the bundle's by name: names, devices files or shipped
+            descriptions.
+        trust: take what the bundle says of its devices, though it may name libraries to load and folders to write.
 
     Raises:
         ModelError: the bundle or the inputs are wrong.
         UsageError: a device of the bundle is not here.
         BackendError: a device failed.
     """
-    opened = read_bundle(bundle) if not isinstance(bundle, Bundle) else bundle
+    opened = _opened(bundle, devices, trust=trust)
     fed = bundle_inputs(opened, inputs, seed)
     with open_bundle(opened) as program:
         for _ in range(warmup):
@@ -354,6 +359,8 @@ def bench(
     seed: int = 0,
     iterations: int = 100,
     warmup: int = 10,
+    devices: Sequence[str] = (),
+    trust: bool = False,
 ) -> Benchmark:
     """Time a bundle: latencies, throughput, slices and transfers measured beside predicted.
 
@@ -363,6 +370,9 @@ def bench(
         seed: of made-up inputs.
         iterations: timed runs.
         warmup: runs before those.
+        devices: devices of this machine that take the place of the bundle's by name: names, devices files or shipped
+            descriptions.
+        trust: take what the bundle says of its devices, though it may name libraries to load and folders to write.
 
     Raises:
         ModelError: the bundle or the inputs are wrong.
@@ -371,8 +381,13 @@ def bench(
     """
     if iterations < 1:
         raise UsageError(f"{iterations} iterations: there is nothing to time", "give at least one")
-    opened = read_bundle(bundle) if not isinstance(bundle, Bundle) else bundle
+    opened = _opened(bundle, devices, trust=trust)
     return benchmark(opened, bundle_inputs(opened, inputs, seed), iterations, warmup)
+
+
+def _opened(bundle: Bundle | PathLike, devices: Sequence[str], *, trust: bool) -> Bundle:
+    """The bundle, read and bound to this machine's devices."""
+    return bind_bundle(bundle if isinstance(bundle, Bundle) else read_bundle(bundle), devices, trust=trust)
 
 
 def bundle_inputs(bundle: Bundle, inputs: Mapping[str, Array] | PathLike | None, seed: int = 0) -> Mapping[str, Array]:
@@ -388,15 +403,31 @@ def bundle_inputs(bundle: Bundle, inputs: Mapping[str, Array] | PathLike | None,
 
 
 def verify(
-    bundle: Bundle | PathLike, *, inputs: PathLike | None = None, seed: int = 0, progress: VerifyProgress | None = None
+    bundle: Bundle | PathLike,
+    *,
+    inputs: PathLike | None = None,
+    seed: int = 0,
+    progress: VerifyProgress | None = None,
+    devices: Sequence[str] = (),
+    trust: bool = False,
 ) -> VerifyReport:
     """Every slice and the whole of a bundle against the original, unoptimised model.
 
+    Args:
+        bundle: the bundle or its folder.
+        inputs: a .npz or .npy file; None makes them up from ``seed``.
+        seed: of made-up inputs.
+        progress: told after every slice.
+        devices: devices of this machine that take the place of the bundle's by name: names, devices files or shipped
+            descriptions.
+        trust: take what the bundle says of its devices, though it may name libraries to load and folders to write.
+
     Raises:
         ModelError: the bundle or the inputs are wrong.
+        UsageError: a device of the bundle is not here.
         BackendError: the reference cannot run.
     """
-    opened = read_bundle(bundle) if not isinstance(bundle, Bundle) else bundle
+    opened = _opened(bundle, devices, trust=trust)
     return verify_bundle(opened, bundle_inputs(opened, inputs, seed), progress)
 
 

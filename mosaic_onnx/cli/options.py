@@ -60,6 +60,22 @@ Devices = Annotated[
         "repeat or separate by commas. Default: every real device of the model's own precision.",
     ),
 ]
+OwnDevices = Annotated[
+    list[str] | None,
+    typer.Option(
+        "-d",
+        "--devices",
+        metavar="NAME|FILE",
+        help="Devices of yours that take the place of the bundle's by name: names, a devices.toml, or a shipped "
+        "description; repeat or separate by commas.",
+    ),
+]
+Trust = Annotated[
+    bool,
+    typer.Option(
+        "--trust", help="Let the bundle name libraries to load and folders to write: only if you know its maker."
+    ),
+]
 Output = Annotated[Path | None, typer.Option("-o", "--output", metavar="PATH", help="Where the result goes.")]
 Objective = Annotated[ObjectiveWord, typer.Option("--objective", help="What the plan is best at.")]
 PlanObjective = Annotated[
