@@ -11,8 +11,8 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from mosaic_onnx.devices import Device, Level
-from mosaic_onnx.profiles import Copy, Cost, Switch
+from mosaic_onnx.core.devices import Device, Level
+from mosaic_onnx.core.profiles import Copy, Cost, Switch
 
 Array = NDArray[np.generic]
 

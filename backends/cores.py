@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
-from mosaic_onnx.errors import UsageError
+from mosaic_onnx.core.errors import UsageError
 
 _TOPOLOGY = Path("/sys/devices/system/cpu")
 

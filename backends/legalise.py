@@ -17,7 +17,7 @@ import onnx
 from onnx import AttributeProto, helper, numpy_helper
 
 from mosaic_onnx.backends.base import Array
-from mosaic_onnx.backends.ort_types import numpy_type
+from mosaic_onnx.backends.onnxruntime.types import numpy_type
 
 
 @dataclass(frozen=True)

@@ -12,14 +12,14 @@ from unittest import mock
 
 from bench.report import Row
 from bench.workloads import Workload, absent, classic
-from mosaic_onnx import compilation
-from mosaic_onnx.cache import Cache
-from mosaic_onnx.compilation import compile_model
-from mosaic_onnx.delivery import deliver
-from mosaic_onnx.errors import MosaicError
-from mosaic_onnx.passes.deliver import Contest, contest
-from mosaic_onnx.preparation import Recipe
-from mosaic_onnx.selection import select
+from mosaic_onnx.core.errors import MosaicError
+from mosaic_onnx.discovery.selection import select
+from mosaic_onnx.files.cache import Cache
+from mosaic_onnx.passes.select import Contest, contest
+from mosaic_onnx.pipeline import compilation
+from mosaic_onnx.pipeline.compilation import compile_model
+from mosaic_onnx.pipeline.delivery import deliver
+from mosaic_onnx.pipeline.preparation import Recipe
 
 BARS_S = {"cold": 60.0, "warm": 5.0}
 WARM_RUNS = 3

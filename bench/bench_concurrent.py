@@ -14,21 +14,21 @@ from pathlib import Path
 import numpy as np
 
 from bench.report import Row
-from mosaic_onnx.costs import CostTable
-from mosaic_onnx.devices import Device
+from mosaic_onnx.core.costs import CostTable
+from mosaic_onnx.core.devices import Device
+from mosaic_onnx.core.profiles import Copy, Cost, Profile, ProfileLayer
 from mosaic_onnx.importers import import_profile
 from mosaic_onnx.passes.estimate import cost_table
-from mosaic_onnx.planner.concurrent_bound import concurrent_bound
-from mosaic_onnx.planner.concurrent_cpsat import concurrent_cpsat
-from mosaic_onnx.planner.listing import Lister
-from mosaic_onnx.planner.request import Answer, Request
-from mosaic_onnx.planner.sequential import sequential
-from mosaic_onnx.planner.side_by_side import heft
-from mosaic_onnx.planner.simulate import simulate, value
-from mosaic_onnx.planner.solver import available
-from mosaic_onnx.planner.tasks import single_tasks
-from mosaic_onnx.planner.throughput import one_slice_per_device
-from mosaic_onnx.profiles import Copy, Cost, Profile, ProfileLayer
+from mosaic_onnx.planner.concurrent.bound import concurrent_bound
+from mosaic_onnx.planner.concurrent.cpsat_method import concurrent_cpsat
+from mosaic_onnx.planner.concurrent.list_scheduling import Lister
+from mosaic_onnx.planner.concurrent.method import heft
+from mosaic_onnx.planner.concurrent.tasks import single_tasks
+from mosaic_onnx.planner.core.ortools import available
+from mosaic_onnx.planner.core.request import Answer, Request
+from mosaic_onnx.planner.core.simulate import simulate, value
+from mosaic_onnx.planner.sequential.method import sequential
+from mosaic_onnx.planner.throughput.pipeline import one_slice_per_device
 
 SHARED = Path(os.environ.get("MOSAIC_SHARED", Path(__file__).parents[2] / "shared"))
 PUBLISHED_MS = {

@@ -19,16 +19,16 @@ from bench.measuring import program_of, ratio_row, repeats
 from bench.report import Row
 from bench.workloads import Workload, absent, classic
 from mosaic_onnx.backends.cores import usable_cores
-from mosaic_onnx.compilation import measure
-from mosaic_onnx.devices import Device
-from mosaic_onnx.interleaved import measure_interleaved
+from mosaic_onnx.core.devices import Device
+from mosaic_onnx.core.plans import Schedule
+from mosaic_onnx.discovery.selection import Selection, select
 from mosaic_onnx.passes.plan import plan_profile
 from mosaic_onnx.passes.rewrite import slice_models
-from mosaic_onnx.planner.request import Request
-from mosaic_onnx.plans import Schedule
-from mosaic_onnx.preparation import Recipe, prepare
+from mosaic_onnx.pipeline.compilation import measure
+from mosaic_onnx.pipeline.preparation import Recipe, prepare
+from mosaic_onnx.planner.core.request import Request
+from mosaic_onnx.profiling.interleaved import measure_interleaved
 from mosaic_onnx.runtime.executor import Executor
-from mosaic_onnx.selection import Selection, select
 
 BAR = 0.9
 """Nothing overlaps at 1, everything at 0.5: less than this is real overlap."""

@@ -10,12 +10,12 @@ from pathlib import Path
 from bench.measuring import PLAN, Calls, delivered_calls, interleaved, ratio_row
 from bench.report import Row
 from bench.workloads import Workload, corpus, paper
-from mosaic_onnx.cache import Cache
-from mosaic_onnx.compilation import Compiled, compile_model
-from mosaic_onnx.devices import device_of
-from mosaic_onnx.errors import MosaicError
-from mosaic_onnx.preparation import Recipe
-from mosaic_onnx.selection import Selection, select
+from mosaic_onnx.core.devices import device_of
+from mosaic_onnx.core.errors import MosaicError
+from mosaic_onnx.discovery.selection import Selection, select
+from mosaic_onnx.files.cache import Cache
+from mosaic_onnx.pipeline.compilation import Compiled, compile_model
+from mosaic_onnx.pipeline.preparation import Recipe
 
 CUDA, SPLIT = "cuda", "ONNX Runtime's own split"
 PROVIDERS = ("CUDAExecutionProvider", {"use_tf32": "0"}), "CPUExecutionProvider"

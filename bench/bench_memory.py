@@ -15,10 +15,10 @@ import numpy as np
 from bench.measuring import one_thread
 from bench.report import Row
 from bench.workloads import Workload, absent, classic
-from mosaic_onnx.compilation import compile_model
-from mosaic_onnx.delivery import deliver
-from mosaic_onnx.planner.request import Request
-from mosaic_onnx.preparation import Recipe
+from mosaic_onnx.pipeline.compilation import compile_model
+from mosaic_onnx.pipeline.delivery import deliver
+from mosaic_onnx.pipeline.preparation import Recipe
+from mosaic_onnx.planner.core.request import Request
 
 ROUNDS = 3
 

@@ -18,16 +18,16 @@ import onnxruntime as ort
 from onnx import helper
 
 from bench.report import Row
-from mosaic_onnx.devices import Device
-from mosaic_onnx.inputs import make_inputs
-from mosaic_onnx.interleaved import measure_interleaved
-from mosaic_onnx.layers import LayerGraph
-from mosaic_onnx.model import open_model
+from mosaic_onnx.core.devices import Device
+from mosaic_onnx.core.layers import LayerGraph
+from mosaic_onnx.core.plans import Plan, Predicted, Slice
+from mosaic_onnx.core.profiles import Profile, ProfileLayer
+from mosaic_onnx.loading.inputs import make_inputs
+from mosaic_onnx.loading.model import open_model
 from mosaic_onnx.passes.layerize import layerize
 from mosaic_onnx.passes.normalise import normalise
 from mosaic_onnx.passes.rewrite import partition, slice_models
-from mosaic_onnx.plans import Plan, Predicted, Slice
-from mosaic_onnx.profiles import Profile, ProfileLayer
+from mosaic_onnx.profiling.interleaved import measure_interleaved
 
 LIGHT = Path(onnx.__file__).parent / "backend" / "test" / "data" / "light"
 SHARED = Path(os.environ.get("MOSAIC_SHARED", Path(__file__).parents[2] / "shared"))

@@ -18,16 +18,16 @@ from pathlib import Path
 import numpy as np
 
 from bench.report import Row
-from mosaic_onnx.costs import CostTable
-from mosaic_onnx.devices import Device, Level
+from mosaic_onnx.core.costs import CostTable
+from mosaic_onnx.core.devices import Device, Level
+from mosaic_onnx.core.profiles import Copy, Cost, Profile, ProfileLayer
 from mosaic_onnx.passes.estimate import cost_table
-from mosaic_onnx.planner.chain import best_on_chain
-from mosaic_onnx.planner.chain_costs import ChainCosts, chain_costs
-from mosaic_onnx.planner.interval import interval
-from mosaic_onnx.planner.request import Request
-from mosaic_onnx.planner.simulate import simulate
-from mosaic_onnx.planner.weights import LATENCY, weigh
-from mosaic_onnx.profiles import Copy, Cost, Profile, ProfileLayer
+from mosaic_onnx.planner.chain.chain_costs import ChainCosts, chain_costs
+from mosaic_onnx.planner.chain.dynamic_program import best_on_chain
+from mosaic_onnx.planner.chain.method import interval
+from mosaic_onnx.planner.core.objective_weights import LATENCY, weigh
+from mosaic_onnx.planner.core.request import Request
+from mosaic_onnx.planner.core.simulate import simulate
 
 ALGORITHM_1 = r"""
 #include <math.h>

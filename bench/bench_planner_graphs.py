@@ -12,11 +12,11 @@ import numpy as np
 
 from bench.peak import peak_bytes
 from bench.report import Row
-from mosaic_onnx.devices import Device, Level
+from mosaic_onnx.core.devices import Device, Level
+from mosaic_onnx.core.profiles import Copy, Cost, Profile, ProfileLayer
 from mosaic_onnx.passes.estimate import cost_table
-from mosaic_onnx.planner.request import Request
+from mosaic_onnx.planner.core.request import Request
 from mosaic_onnx.planner.solve import solve
-from mosaic_onnx.profiles import Copy, Cost, Profile, ProfileLayer
 
 OVERHEAD_S = 20e-6
 

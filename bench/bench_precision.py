@@ -15,14 +15,14 @@ from pathlib import Path
 from bench.measuring import PLAN, delivered_calls, geometric_row, interleaved, one_thread, ratio_row
 from bench.report import Row
 from bench.workloads import EVERY, Workload, absent, classic, paper
-from mosaic_onnx.cache import Cache
-from mosaic_onnx.compilation import Compiled, compile_model
-from mosaic_onnx.devices import device_of
-from mosaic_onnx.errors import MosaicError
-from mosaic_onnx.interleaved import Ratio, Timings
-from mosaic_onnx.planner.request import Request
-from mosaic_onnx.preparation import Recipe
-from mosaic_onnx.selection import Selection
+from mosaic_onnx.core.devices import device_of
+from mosaic_onnx.core.errors import MosaicError
+from mosaic_onnx.discovery.selection import Selection
+from mosaic_onnx.files.cache import Cache
+from mosaic_onnx.pipeline.compilation import Compiled, compile_model
+from mosaic_onnx.pipeline.preparation import Recipe
+from mosaic_onnx.planner.core.request import Request
+from mosaic_onnx.profiling.interleaved import Ratio, Timings
 
 DEVICES = FULL, OPENVINO, LOW = "cpu", "openvino", "openvino-bf16"
 BUDGETS = 1e-2, 1e-3

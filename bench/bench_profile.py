@@ -15,16 +15,16 @@ import numpy as np
 import onnx
 
 from bench.report import Row
-from mosaic_onnx.cache import Cache
-from mosaic_onnx.devices import Device
-from mosaic_onnx.layers import LayerGraph
+from mosaic_onnx.core.devices import Device
+from mosaic_onnx.core.layers import LayerGraph
+from mosaic_onnx.core.profiles import Profile
+from mosaic_onnx.discovery.registry import backends, find_all
+from mosaic_onnx.files.cache import Cache
 from mosaic_onnx.passes.layerize import layerize
 from mosaic_onnx.passes.load import Load
+from mosaic_onnx.passes.measure_slices import Choice, measure_segments
 from mosaic_onnx.passes.normalise import Normalised, normalise
 from mosaic_onnx.passes.profile import ProfileOptions, profile_model
-from mosaic_onnx.passes.segments import Choice, measure_segments
-from mosaic_onnx.profiles import Profile
-from mosaic_onnx.registry import backends, find_all
 
 LIGHT = Path(onnx.__file__).parent / "backend" / "test" / "data" / "light"
 MODELS = ("light_squeezenet", "light_inception_v2", "light_resnet50")

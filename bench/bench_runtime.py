@@ -18,17 +18,17 @@ from onnx import parser
 from bench.report import Row
 from mosaic_onnx.backends.base import Array, SliceModel
 from mosaic_onnx.backends.cores import usable_cores
-from mosaic_onnx.backends.onnxruntime import BACKEND
-from mosaic_onnx.devices import Device
-from mosaic_onnx.graphs import is_constant, node_keys
-from mosaic_onnx.inputs import make_inputs
-from mosaic_onnx.interleaved import Timings, measure_interleaved
-from mosaic_onnx.layers import LayerGraph
+from mosaic_onnx.backends.onnxruntime.backend import BACKEND
+from mosaic_onnx.core.devices import Device
+from mosaic_onnx.core.graphs import is_constant, node_keys
+from mosaic_onnx.core.layers import LayerGraph
+from mosaic_onnx.core.plans import Plan, Predicted, Schedule, Slice
+from mosaic_onnx.loading.inputs import make_inputs
 from mosaic_onnx.passes.layerize import layerize
 from mosaic_onnx.passes.load import Load
 from mosaic_onnx.passes.normalise import Normalise
 from mosaic_onnx.passes.rewrite import extract
-from mosaic_onnx.plans import Plan, Predicted, Schedule, Slice
+from mosaic_onnx.profiling.interleaved import Timings, measure_interleaved
 from mosaic_onnx.runtime.executor import Executor, open_program
 
 LIGHT = Path(onnx.__file__).parent / "backend" / "test" / "data" / "light"

@@ -12,10 +12,10 @@ import numpy as np
 from bench.measuring import CPU, forced, ratio_row, repeats
 from bench.report import Row
 from bench.workloads import Workload, absent, classic, paper
-from mosaic_onnx.backends.onnxruntime import BACKEND
-from mosaic_onnx.inputs import make_inputs
-from mosaic_onnx.interleaved import measure_interleaved
-from mosaic_onnx.passes.tune import Tune
+from mosaic_onnx.backends.onnxruntime.backend import BACKEND
+from mosaic_onnx.loading.inputs import make_inputs
+from mosaic_onnx.passes.joint_optimise import Tune
+from mosaic_onnx.profiling.interleaved import measure_interleaved
 from mosaic_onnx.runtime.executor import open_program
 
 BARS = {2: 1.02, 5: 1.02, 20: 1.04}

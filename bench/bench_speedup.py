@@ -16,13 +16,13 @@ from pathlib import Path
 from bench.measuring import PLAN, Calls, delivered_calls, geometric_row, interleaved, one_thread, ratio_row
 from bench.report import Row
 from bench.workloads import CLASSIC, CORPUS, EVERY, PAPER, Workload, absent, classic, corpus, paper
-from mosaic_onnx.cache import Cache
-from mosaic_onnx.compilation import Compiled, compile_model
-from mosaic_onnx.devices import device_of
-from mosaic_onnx.errors import MosaicError
-from mosaic_onnx.interleaved import Ratio, Timings
-from mosaic_onnx.preparation import Recipe
-from mosaic_onnx.selection import Selection
+from mosaic_onnx.core.devices import device_of
+from mosaic_onnx.core.errors import MosaicError
+from mosaic_onnx.discovery.selection import Selection
+from mosaic_onnx.files.cache import Cache
+from mosaic_onnx.pipeline.compilation import Compiled, compile_model
+from mosaic_onnx.pipeline.preparation import Recipe
+from mosaic_onnx.profiling.interleaved import Ratio, Timings
 
 PRIORITY, HETERO = "ONNX Runtime by provider priority", "OpenVINO HETERO"
 ONE_OPERATOR = ("inception_v1", "bvlc_alexnet", "zfnet512")

@@ -14,18 +14,18 @@ import numpy as np
 
 from bench.report import Row
 from mosaic_onnx.backends.base import SliceModel
-from mosaic_onnx.compilation import Compiled
-from mosaic_onnx.devices import Device
-from mosaic_onnx.errors import UsageError
-from mosaic_onnx.interleaved import Ratio, Timings, measure_interleaved
-from mosaic_onnx.passes.deliver import single_device_plan
+from mosaic_onnx.core.devices import Device
+from mosaic_onnx.core.errors import UsageError
+from mosaic_onnx.core.plans import Plan, Predicted, Slice
+from mosaic_onnx.core.profiles import Profile, ProfileLayer
+from mosaic_onnx.discovery.selection import Selection, select
 from mosaic_onnx.passes.normalise import Normalised
 from mosaic_onnx.passes.rewrite import slice_models
-from mosaic_onnx.plans import Plan, Predicted, Slice
-from mosaic_onnx.preparation import Recipe, prepare
-from mosaic_onnx.profiles import Profile, ProfileLayer
+from mosaic_onnx.passes.select import single_device_plan
+from mosaic_onnx.pipeline.compilation import Compiled
+from mosaic_onnx.pipeline.preparation import Recipe, prepare
+from mosaic_onnx.profiling.interleaved import Ratio, Timings, measure_interleaved
 from mosaic_onnx.runtime.executor import Executor, open_program
-from mosaic_onnx.selection import Selection, select
 
 CPU = Device("cpu", backend="onnxruntime", options={"threads": 1})
 PLAN = "compiled"

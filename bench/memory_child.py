@@ -16,8 +16,8 @@ def main(kind: str, path: Path) -> None:
     import numpy as np
     import onnxruntime as ort
 
-    from mosaic_onnx.bundle import read_bundle
-    from mosaic_onnx.delivery import open_bundle
+    from mosaic_onnx.files.bundle import read_bundle
+    from mosaic_onnx.pipeline.delivery import open_bundle
 
     bundle = read_bundle(path)
     fed = np.load(path.parent / "inputs.npz")

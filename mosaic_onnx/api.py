@@ -13,30 +13,30 @@ from typing import Any
 import numpy as np
 
 from mosaic_onnx.backends.base import Array
-from mosaic_onnx.benchmarking import Benchmark, benchmark
-from mosaic_onnx.bundle import Bundle, read_bundle, refuse_target
-from mosaic_onnx.cache import Cache
-from mosaic_onnx.compilation import Compiled, compile_model, measure
-from mosaic_onnx.constraints import Constraints, constrain
-from mosaic_onnx.delivery import deliver, open_bundle, verify_bundle
-from mosaic_onnx.devices import Device
-from mosaic_onnx.errors import ModelError, OutputsDifferError, UsageError
-from mosaic_onnx.files import write_atomically
-from mosaic_onnx.inputs import make_inputs, read_inputs
-from mosaic_onnx.layers import LayerGraph
-from mosaic_onnx.measuring.progress import Progress
+from mosaic_onnx.core.constraints import Constraints, constrain
+from mosaic_onnx.core.devices import Device
+from mosaic_onnx.core.errors import ModelError, OutputsDifferError, UsageError
+from mosaic_onnx.core.layers import LayerGraph
+from mosaic_onnx.core.plans import Plan
+from mosaic_onnx.core.profiles import Profile
+from mosaic_onnx.discovery.selection import Selection, select
+from mosaic_onnx.files.atomic import write_atomically
+from mosaic_onnx.files.bundle import Bundle, read_bundle, refuse_target
+from mosaic_onnx.files.cache import Cache
+from mosaic_onnx.files.profile_file import read_profile
+from mosaic_onnx.loading.inputs import make_inputs, read_inputs
 from mosaic_onnx.passes.annotate import annotate
 from mosaic_onnx.passes.layerize import Granularity
 from mosaic_onnx.passes.plan import plan_front, plan_profile
 from mosaic_onnx.passes.rewrite import partition
 from mosaic_onnx.passes.verify import Progress as VerifyProgress
-from mosaic_onnx.planner.request import Request
-from mosaic_onnx.plans import Plan
-from mosaic_onnx.preparation import Recipe, prepare, say_nothing
-from mosaic_onnx.profile_file import read_profile
-from mosaic_onnx.profiles import Profile
-from mosaic_onnx.proof.report import VerifyReport
-from mosaic_onnx.selection import Selection, select
+from mosaic_onnx.pipeline.compilation import Compiled, compile_model, measure
+from mosaic_onnx.pipeline.delivery import deliver, open_bundle, verify_bundle
+from mosaic_onnx.pipeline.preparation import Recipe, prepare, say_nothing
+from mosaic_onnx.planner.core.request import Request
+from mosaic_onnx.profiling.progress import Progress
+from mosaic_onnx.runtime.benchmarking import Benchmark, benchmark
+from mosaic_onnx.verification.report import VerifyReport
 
 PathLike = str | os.PathLike[str]
 Note = Callable[[str], None]

@@ -12,16 +12,16 @@ from dataclasses import dataclass, field
 import onnx
 
 from mosaic_onnx.backends.base import Backend, BoundsSize, CostSource, LayerFacts
-from mosaic_onnx.devices import Device
-from mosaic_onnx.errors import BackendError
-from mosaic_onnx.facts import layer_facts
-from mosaic_onnx.graphs import FunctionKey, call_key, function_key, node_keys, subgraphs
-from mosaic_onnx.layers import LayerGraph
-from mosaic_onnx.measuring.meter import open_meter
-from mosaic_onnx.measuring.opening import ProfileOptions, open_ledger, open_subject
-from mosaic_onnx.measuring.probing import compile_refusals
-from mosaic_onnx.measuring.progress import Progress, Ticker
+from mosaic_onnx.core.devices import Device
+from mosaic_onnx.core.errors import BackendError
+from mosaic_onnx.core.graphs import FunctionKey, call_key, function_key, node_keys, subgraphs
+from mosaic_onnx.core.layers import LayerGraph
 from mosaic_onnx.passes.normalise import Normalised
+from mosaic_onnx.profiling.facts import layer_facts
+from mosaic_onnx.profiling.measuring.meter import open_meter
+from mosaic_onnx.profiling.measuring.probing import compile_refusals
+from mosaic_onnx.profiling.progress import Progress, Ticker
+from mosaic_onnx.profiling.setup import ProfileOptions, open_ledger, open_subject
 
 
 @dataclass(frozen=True)

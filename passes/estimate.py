@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mosaic_onnx.costs import Bools, CostTable, Floats, Ints
-from mosaic_onnx.devices import device_of
-from mosaic_onnx.profiles import HOST, Copy, Profile, ProfileLayer
+from mosaic_onnx.core.costs import Bools, CostTable, Floats, Ints
+from mosaic_onnx.core.devices import device_of
+from mosaic_onnx.core.profiles import HOST, Copy, Profile, ProfileLayer
 
 INF = float("inf")
 

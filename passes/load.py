@@ -1,11 +1,11 @@
-"""Pass: open the model file (untrusted; see ``mosaic_onnx.model``)."""
+"""Pass: open the model file (untrusted; see ``mosaic_onnx.loading.model``)."""
 
 from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
 
-from mosaic_onnx.model import Limits, OpenedModel, open_model
+from mosaic_onnx.loading.model import Limits, OpenedModel, open_model
 
 
 @dataclass(frozen=True)

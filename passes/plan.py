@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from mosaic_onnx.constraints import Constraints, constrain
-from mosaic_onnx.costs import CostTable
-from mosaic_onnx.errors import InfeasibleError
-from mosaic_onnx.feasibility import check_feasible
+from mosaic_onnx.core.constraints import Constraints, constrain
+from mosaic_onnx.core.costs import CostTable
+from mosaic_onnx.core.errors import InfeasibleError
+from mosaic_onnx.core.feasibility import check_feasible
+from mosaic_onnx.core.plans import Plan, Slice
+from mosaic_onnx.core.profiles import Profile
 from mosaic_onnx.passes.estimate import cost_table
-from mosaic_onnx.planner.demands import meets
-from mosaic_onnx.planner.merging import neighbours_joined
-from mosaic_onnx.planner.request import Placed, Proposal, Request
-from mosaic_onnx.planner.simulate import simulate
+from mosaic_onnx.planner.core.request import Placed, Proposal, Request
+from mosaic_onnx.planner.core.request_constraints import meets
+from mosaic_onnx.planner.core.simulate import simulate
+from mosaic_onnx.planner.search.merging import neighbours_joined
 from mosaic_onnx.planner.solve import plan_of, solve, solve_front
-from mosaic_onnx.plans import Plan, Slice
-from mosaic_onnx.profiles import Profile
 
 
 def plan_profile(profile: Profile, request: Request | None = None, constraints: Constraints | None = None) -> Plan:

@@ -19,25 +19,25 @@ from mosaic_onnx.backends.base import (
     SetsLevels,
     StatesSwitches,
 )
-from mosaic_onnx.devices import Device
-from mosaic_onnx.errors import BackendError
-from mosaic_onnx.estimators.levels import fill_levels
-from mosaic_onnx.facts import layer_facts
-from mosaic_onnx.layers import LayerGraph
-from mosaic_onnx.measuring.assembly import state_costs
-from mosaic_onnx.measuring.compose import Identity, StateResult, compose, measured_result, unmeasured_result
-from mosaic_onnx.measuring.copies import SHARED, copy_entries
-from mosaic_onnx.measuring.ledger import Ledger
-from mosaic_onnx.measuring.levels import held_at, measured_states
-from mosaic_onnx.measuring.machine import fingerprint
-from mosaic_onnx.measuring.meter import Meter, open_meter
-from mosaic_onnx.measuring.opening import ProfileOptions, open_ledger, open_subject
-from mosaic_onnx.measuring.progress import Progress, Ticker
-from mosaic_onnx.measuring.subject import Subject
-from mosaic_onnx.measuring.survey import Findings, Survey
+from mosaic_onnx.core.devices import Device
+from mosaic_onnx.core.errors import BackendError
+from mosaic_onnx.core.layers import LayerGraph
+from mosaic_onnx.core.profiles import Copy, Cost, Profile, Switch
 from mosaic_onnx.passes.annotate import backend_of, refusals
 from mosaic_onnx.passes.normalise import Normalised
-from mosaic_onnx.profiles import Copy, Cost, Profile, Switch
+from mosaic_onnx.profiling.aggregate import state_costs
+from mosaic_onnx.profiling.build_profile import Identity, StateResult, compose, measured_result, unmeasured_result
+from mosaic_onnx.profiling.device_profiler import Findings, Survey
+from mosaic_onnx.profiling.estimators.levels import fill_levels
+from mosaic_onnx.profiling.facts import layer_facts
+from mosaic_onnx.profiling.levels import held_at, measured_states
+from mosaic_onnx.profiling.machine import fingerprint
+from mosaic_onnx.profiling.measurement_store import Ledger
+from mosaic_onnx.profiling.measuring.copies import SHARED, copy_entries
+from mosaic_onnx.profiling.measuring.meter import Meter, open_meter
+from mosaic_onnx.profiling.profiled_model import Subject
+from mosaic_onnx.profiling.progress import Progress, Ticker
+from mosaic_onnx.profiling.setup import ProfileOptions, open_ledger, open_subject
 
 __all__ = ["ProfileOptions", "ProfilingInterrupted", "profile_model"]
 

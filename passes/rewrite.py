@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 import onnx
 
 from mosaic_onnx.backends.base import SliceModel
-from mosaic_onnx.model import Limits, OpenedModel, loads_in_runtime
+from mosaic_onnx.core.plans import Plan
+from mosaic_onnx.core.profiles import Profile
+from mosaic_onnx.loading.model import Limits, OpenedModel, loads_in_runtime
 from mosaic_onnx.passes.normalise import Normalised
-from mosaic_onnx.plans import Plan
-from mosaic_onnx.profiles import Profile
 from mosaic_onnx.rewriting.canonical import partition, slice_nodes
 from mosaic_onnx.rewriting.extracting import Extractor
 from mosaic_onnx.rewriting.tags import layer_assignment_settings

@@ -9,16 +9,16 @@ from functools import cache
 import onnx
 
 from mosaic_onnx.backends.base import Array, SliceModel
-from mosaic_onnx.devices import Device
-from mosaic_onnx.errors import BackendError, MosaicError
-from mosaic_onnx.proof.cuts import Subject, check_slices
-from mosaic_onnx.proof.differences import Difference, difference
-from mosaic_onnx.proof.judging import judge, precisions_of, tolerance_of, within_budget
-from mosaic_onnx.proof.marks import find_marks
-from mosaic_onnx.proof.report import SliceCheck, TensorCheck, VerifyReport
-from mosaic_onnx.proof.sensitivity import ROUNDING, disturbances, element_types, rounding_floor, rounding_of
-from mosaic_onnx.reference import Reference
+from mosaic_onnx.core.devices import Device
+from mosaic_onnx.core.errors import BackendError, MosaicError
 from mosaic_onnx.runtime.executor import Executor
+from mosaic_onnx.verification.differences import Difference, difference
+from mosaic_onnx.verification.marks import find_marks
+from mosaic_onnx.verification.reference import Reference
+from mosaic_onnx.verification.report import SliceCheck, TensorCheck, VerifyReport
+from mosaic_onnx.verification.sensitivity import ROUNDING, disturbances, element_types, rounding_floor, rounding_of
+from mosaic_onnx.verification.slice_checks import Subject, check_slices
+from mosaic_onnx.verification.verdicts import judge, precisions_of, tolerance_of, within_budget
 
 Progress = Callable[[int, int], None]
 """Called with the slices that are checked and their number."""
@@ -33,7 +33,7 @@ class Verifiable:
         folder: where its external data lies; None where there is none.
         slices: what it is cut into, in the plan's order.
         program: the slices, loaded.
-        tuned: what is delivered, where that is not the slices one by one (see ``passes.tune``); judged end to end.
+        tuned: what is delivered, where that is not the slices one by one (``joint_optimise``); judged end to end.
         devices: by name.
         inputs: the model's inputs.
     """

@@ -26,7 +26,7 @@ def shared() -> Path:
 @cache
 def absence(name: str) -> str:
     """Why a device is not here; empty where it is."""
-    from mosaic_onnx.registry import find_all
+    from mosaic_onnx.discovery.registry import find_all
 
     found = find_all()
     if name in found.devices:

@@ -14,7 +14,7 @@ from typing import Any
 import typer
 
 from mosaic_onnx.cli import building, caching, running, studying, timing
-from mosaic_onnx.errors import MosaicError
+from mosaic_onnx.core.errors import MosaicError
 
 app = typer.Typer(
     name="mosaic-onnx",

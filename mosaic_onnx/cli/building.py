@@ -13,8 +13,8 @@ from mosaic_onnx.cli.console import Voice
 from mosaic_onnx.cli.parse import parse_caps, parse_rules, parse_shapes, split_words
 
 if TYPE_CHECKING:
-    from mosaic_onnx.constraints import Constraints
-    from mosaic_onnx.planner.request import Request
+    from mosaic_onnx.core.constraints import Constraints
+    from mosaic_onnx.planner.core.request import Request
 
 
 def register(app: typer.Typer) -> None:
@@ -27,7 +27,7 @@ def read_constraints(
     memory: list[str] | None, slice_memory: list[str] | None, pin: list[str] | None, forbid: list[str] | None
 ) -> Constraints:
     """The four constraint flags as one value."""
-    from mosaic_onnx.constraints import Constraints
+    from mosaic_onnx.core.constraints import Constraints
 
     return Constraints(
         pins=parse_rules(pin or (), "--pin"),
@@ -47,7 +47,7 @@ def devices(
     """List the devices that are here, and why others are not."""
     from mosaic_onnx import api
     from mosaic_onnx.cli.tables import absent_table, device_table
-    from mosaic_onnx.device_file import write_devices
+    from mosaic_onnx.files.device_file import write_devices
 
     voice = Voice(json=as_json, quiet=quiet)
     found = api.find_devices(split_words(device_words or ()))
@@ -113,8 +113,8 @@ def profile(
     """Measure every layer on every device; Ctrl-C keeps what was measured."""
     from mosaic_onnx import api
     from mosaic_onnx.cli.tables import profile_table
-    from mosaic_onnx.files import refuse_to_replace
-    from mosaic_onnx.profile_file import profile_to_fields, write_profile
+    from mosaic_onnx.files.atomic import refuse_to_replace
+    from mosaic_onnx.files.profile_file import profile_to_fields, write_profile
 
     voice = Voice(json=as_json, quiet=quiet, verbose=verbose)
     target = output or model.with_suffix(".profile.json")
@@ -164,9 +164,9 @@ def plan(
     """Plan from a profile, with no device at hand."""
     from mosaic_onnx import api
     from mosaic_onnx.cli.tables import pareto_table, plan_line, plan_table
-    from mosaic_onnx.files import refuse_to_replace
-    from mosaic_onnx.plan_file import plan_to_fields, write_plan
-    from mosaic_onnx.profile_file import read_profile
+    from mosaic_onnx.files.atomic import refuse_to_replace
+    from mosaic_onnx.files.plan_file import plan_to_fields, write_plan
+    from mosaic_onnx.files.profile_file import read_profile
 
     voice = Voice(json=as_json, quiet=quiet)
     request = _request(
@@ -232,11 +232,11 @@ def compile_model(
 ) -> None:
     """Profile, plan, partition, measure and prove a model; write MODEL.mosaic/."""
     from mosaic_onnx import api
-    from mosaic_onnx.bundle import refuse_target
-    from mosaic_onnx.cache import Cache
     from mosaic_onnx.cli.report import compiled_fields, compiled_tables
-    from mosaic_onnx.delivery import deliver
-    from mosaic_onnx.preparation import Recipe
+    from mosaic_onnx.files.bundle import refuse_target
+    from mosaic_onnx.files.cache import Cache
+    from mosaic_onnx.pipeline.delivery import deliver
+    from mosaic_onnx.pipeline.preparation import Recipe
 
     voice = Voice(json=as_json, quiet=quiet, verbose=verbose)
     recipe = Recipe(
@@ -278,7 +278,7 @@ def _request(
     **more: bool,
 ) -> Request:
     """The planner's request in its own units."""
-    from mosaic_onnx.planner.request import Request
+    from mosaic_onnx.planner.core.request import Request
 
     return Request(
         objective=objective.value,

@@ -11,7 +11,7 @@ from mosaic_onnx.cli.console import Voice
 from mosaic_onnx.cli.options import Json, Quiet
 
 if TYPE_CHECKING:
-    from mosaic_onnx.cache import Removed
+    from mosaic_onnx.files.cache import Removed
 
 app = typer.Typer(help="Measurements that profile and compile keep.", no_args_is_help=True)
 
@@ -19,7 +19,7 @@ app = typer.Typer(help="Measurements that profile and compile keep.", no_args_is
 @app.command("dir")
 def show_folder(as_json: Json = False) -> None:
     """Print the folder of the cache."""
-    from mosaic_onnx.cache import Cache
+    from mosaic_onnx.files.cache import Cache
 
     folder = Cache().folder
     voice = Voice(json=as_json)
@@ -30,7 +30,7 @@ def show_folder(as_json: Json = False) -> None:
 @app.command("clean")
 def clean(as_json: Json = False, quiet: Quiet = False) -> None:
     """Drop every measurement."""
-    from mosaic_onnx.cache import Cache
+    from mosaic_onnx.files.cache import Cache
 
     cache = Cache()
     _tell(Voice(json=as_json, quiet=quiet), str(cache.folder), cache.clean())
@@ -43,7 +43,7 @@ def prune(
     quiet: Quiet = False,
 ) -> None:
     """Drop measurements that have not been used for a while."""
-    from mosaic_onnx.cache import Cache
+    from mosaic_onnx.files.cache import Cache
 
     cache = Cache()
     _tell(Voice(json=as_json, quiet=quiet), str(cache.folder), cache.prune(max_age_s=older_than_days * 86400))

@@ -9,8 +9,8 @@ from mosaic_onnx.cli.tables import MANY, megabytes, milliseconds, table
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from mosaic_onnx.explain import LayerExplanation, PlanExplanation
-    from mosaic_onnx.plan_diff import PlanDiff
+    from mosaic_onnx.analysis.explain import LayerExplanation, PlanExplanation
+    from mosaic_onnx.analysis.plan_diff import PlanDiff
 
 
 def layer_tables(one: LayerExplanation) -> list[Table]:

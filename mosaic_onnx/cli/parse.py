@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from mosaic_onnx.errors import UsageError
+from mosaic_onnx.core.errors import UsageError
 
 _UNITS = {
     "": 1,

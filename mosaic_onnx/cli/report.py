@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from mosaic_onnx.cli.tables import MANY, megabytes, milliseconds, plan_line, table
-from mosaic_onnx.delivery import contest_fields, proof_fields
-from mosaic_onnx.plan_file import plan_to_fields
+from mosaic_onnx.files.plan_file import plan_to_fields
+from mosaic_onnx.pipeline.delivery import contest_fields, proof_fields
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from mosaic_onnx.compilation import Compiled
-    from mosaic_onnx.precision.report import Precision
-    from mosaic_onnx.proof.report import VerifyReport
+    from mosaic_onnx.pipeline.compilation import Compiled
+    from mosaic_onnx.verification.precision.report import Precision
+    from mosaic_onnx.verification.report import VerifyReport
 
 
 def compiled_tables(compiled: Compiled) -> list[Table]:

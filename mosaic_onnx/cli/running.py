@@ -31,8 +31,8 @@ def run(
     """Run a bundle; outputs to an .npz file with -o."""
     from mosaic_onnx import api
     from mosaic_onnx.cli.tables import milliseconds, table
-    from mosaic_onnx.errors import UsageError
-    from mosaic_onnx.files import refuse_to_replace
+    from mosaic_onnx.core.errors import UsageError
+    from mosaic_onnx.files.atomic import refuse_to_replace
 
     voice = Voice(json=as_json, quiet=quiet)
     if random and inputs is not None:
@@ -72,8 +72,8 @@ def verify(
     """Prove a bundle right: every slice against the uncut, unoptimised model, and every node where the plan says."""
     from mosaic_onnx import api
     from mosaic_onnx.cli.report import proof_tables
-    from mosaic_onnx.delivery import proof_fields
-    from mosaic_onnx.errors import OutputsDifferError
+    from mosaic_onnx.core.errors import OutputsDifferError
+    from mosaic_onnx.pipeline.delivery import proof_fields
 
     voice = Voice(json=as_json, quiet=quiet)
     report = api.verify(bundle, inputs=inputs, seed=seed)

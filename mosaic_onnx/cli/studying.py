@@ -33,10 +33,10 @@ def explain(
     quiet: opt.Quiet = False,
 ) -> None:
     """Say why a plan is as it is: boundaries, missing operators, or one layer's costs and moves."""
+    from mosaic_onnx.analysis.explain import explain_layer, explain_plan
     from mosaic_onnx.cli.explanations import layer_tables, plan_tables
-    from mosaic_onnx.explain import explain_layer, explain_plan
-    from mosaic_onnx.plan_file import read_plan
-    from mosaic_onnx.profile_file import read_profile
+    from mosaic_onnx.files.plan_file import read_plan
+    from mosaic_onnx.files.profile_file import read_profile
 
     voice = Voice(json=as_json, quiet=quiet)
     profile, plan = read_profile(profile_file), read_plan(plan_file)
@@ -63,11 +63,11 @@ def diff(
     quiet: opt.Quiet = False,
 ) -> None:
     """Say what one plan does otherwise than another of the same layers."""
+    from mosaic_onnx.analysis.plan_diff import diff_plans
     from mosaic_onnx.cli.explanations import diff_tables
     from mosaic_onnx.cli.tables import milliseconds
-    from mosaic_onnx.plan_diff import diff_plans
-    from mosaic_onnx.plan_file import read_plan
-    from mosaic_onnx.profile_file import read_profile
+    from mosaic_onnx.files.plan_file import read_plan
+    from mosaic_onnx.files.profile_file import read_profile
 
     voice = Voice(json=as_json, quiet=quiet)
     profile = None if profile_file is None else read_profile(profile_file)
@@ -90,9 +90,9 @@ def import_profile(
 ) -> None:
     """Turn a profile that another tool wrote into profile.json."""
     from mosaic_onnx.cli.tables import profile_table
-    from mosaic_onnx.files import refuse_to_replace
+    from mosaic_onnx.files.atomic import refuse_to_replace
+    from mosaic_onnx.files.profile_file import profile_to_fields, write_profile
     from mosaic_onnx.importers import import_profile as read_foreign
-    from mosaic_onnx.profile_file import profile_to_fields, write_profile
 
     voice = Voice(json=as_json, quiet=quiet)
     target = output or file.with_suffix(".profile.json")
@@ -115,8 +115,8 @@ def reproduce(
     quiet: opt.Quiet = False,
 ) -> None:
     """Reproduce a paper's evaluation on the simulated HiKey 970: tables, plots, theirs beside ours."""
-    from mosaic_onnx.errors import UsageError
-    from mosaic_onnx.files import refuse_to_replace
+    from mosaic_onnx.core.errors import UsageError
+    from mosaic_onnx.files.atomic import refuse_to_replace
     from mosaic_onnx.reproduce.run import reproduce as reproduce_mosaic
 
     if paper != "mosaic":
@@ -137,7 +137,7 @@ def _options(words: list[str]) -> dict[str, object]:
     Raises:
         UsageError: a word has no equals sign.
     """
-    from mosaic_onnx.errors import UsageError
+    from mosaic_onnx.core.errors import UsageError
 
     options: dict[str, object] = {}
     for word in words:

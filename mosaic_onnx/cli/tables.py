@@ -10,8 +10,8 @@ from rich.table import Table
 
 if TYPE_CHECKING:
     from mosaic_onnx.api import Inspection, Selection
-    from mosaic_onnx.plans import Plan
-    from mosaic_onnx.profiles import Profile
+    from mosaic_onnx.core.plans import Plan
+    from mosaic_onnx.core.profiles import Profile
 
 MANY = 40
 """Rows of a table at most; the rest is counted."""

@@ -13,7 +13,7 @@ from mosaic_onnx.cli.console import Voice
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from mosaic_onnx.benchmarking import Benchmark
+    from mosaic_onnx.runtime.benchmarking import Benchmark
 
 
 def register(app: typer.Typer) -> None:
@@ -37,7 +37,7 @@ def bench(
 ) -> None:
     """Time a bundle: latency percentiles, throughput, each slice measured beside predicted."""
     from mosaic_onnx import api
-    from mosaic_onnx.files import refuse_to_replace
+    from mosaic_onnx.files.atomic import refuse_to_replace
 
     voice = Voice(json=as_json, quiet=quiet)
     if trace is not None:
@@ -54,8 +54,8 @@ def bench(
 
 
 def _summary(done: Benchmark) -> str:
-    from mosaic_onnx.benchmarking import PERCENTILES
     from mosaic_onnx.cli.tables import milliseconds
+    from mosaic_onnx.runtime.benchmarking import PERCENTILES
 
     figures = [f"min {milliseconds(min(done.seconds))}"]
     figures += [f"p{percent} {milliseconds(done.percentile_s(percent))}" for percent in PERCENTILES]

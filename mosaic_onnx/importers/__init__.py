@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mosaic_onnx.errors import UsageError
+from mosaic_onnx.core.errors import UsageError
+from mosaic_onnx.core.profiles import Profile
+from mosaic_onnx.files.profile_checks import check_profile
 from mosaic_onnx.importers.dnn_partitioning import import_dnn_partitioning
 from mosaic_onnx.importers.onnxruntime_profile import import_onnxruntime
 from mosaic_onnx.importers.pipedream import import_pipedream
 from mosaic_onnx.importers.tensorrt import import_tensorrt
-from mosaic_onnx.profile_checks import check_profile
-from mosaic_onnx.profiles import Profile
 
 __all__ = [
     "KINDS",

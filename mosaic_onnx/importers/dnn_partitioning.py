@@ -11,11 +11,11 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from mosaic_onnx.devices import Device
-from mosaic_onnx.errors import ModelError
+from mosaic_onnx.core.devices import Device
+from mosaic_onnx.core.errors import ModelError
+from mosaic_onnx.core.profiles import HOST, Copy, Cost, Profile, ProfileLayer, TensorCopy
 from mosaic_onnx.importers.ordering import topological
 from mosaic_onnx.importers.reading import Fields, read_json
-from mosaic_onnx.profiles import HOST, Copy, Cost, Profile, ProfileLayer, TensorCopy
 
 FORM = "dnn-partitioning"
 

@@ -12,10 +12,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mosaic_onnx.errors import ModelError
+from mosaic_onnx.core.errors import ModelError
+from mosaic_onnx.core.profiles import Profile
 from mosaic_onnx.importers.reading import Fields, objects, read_json
 from mosaic_onnx.importers.timed_layers import TimedLayer, chain_profile, merge_runs
-from mosaic_onnx.profiles import Profile
 
 FORM = "ONNX Runtime profile"
 _SUFFIX = "_kernel_time"

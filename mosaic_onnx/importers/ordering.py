@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Mapping, Sequence
 
-from mosaic_onnx.errors import ModelError
+from mosaic_onnx.core.errors import ModelError
 
 
 def topological(names: Sequence[str], successors: Mapping[str, Sequence[str]], where: str) -> list[str]:

@@ -11,11 +11,11 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from mosaic_onnx.devices import Device
-from mosaic_onnx.errors import ModelError, UsageError
+from mosaic_onnx.core.devices import Device
+from mosaic_onnx.core.errors import ModelError, UsageError
+from mosaic_onnx.core.profiles import HOST, Copy, Cost, Profile, ProfileLayer
 from mosaic_onnx.importers.ordering import topological
 from mosaic_onnx.importers.reading import nonnegative, read_text
-from mosaic_onnx.profiles import HOST, Copy, Cost, Profile, ProfileLayer
 
 FORM = "PipeDream graph"
 _SEPARATOR = " -- "

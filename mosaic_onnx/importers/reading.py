@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from mosaic_onnx.errors import ModelError
+from mosaic_onnx.core.errors import ModelError
 
 MAX_FILE_BYTES = 512 * 1024 * 1024
 """A profile that is larger is not a profile (the largest published one has 0.6 MB)."""

@@ -13,12 +13,12 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from mosaic_onnx.devices import Device
-from mosaic_onnx.errors import ModelError
+from mosaic_onnx.core.devices import Device
+from mosaic_onnx.core.errors import ModelError
+from mosaic_onnx.core.profiles import Profile, ProfileLayer
 from mosaic_onnx.importers.ordering import topological
 from mosaic_onnx.importers.reading import Fields, nonnegative, objects, read_json, unique_names
 from mosaic_onnx.importers.timed_layers import TimedLayer, chain_profile, profile_layer
-from mosaic_onnx.profiles import Profile, ProfileLayer
 
 FORM = "TensorRT profile"
 _ELEMENT_BYTES = {"FP32": 4, "INT32": 4, "INT64": 8, "FP16": 2, "BF16": 2, "INT8": 1, "FP8": 1, "UINT8": 1, "BOOL": 1}

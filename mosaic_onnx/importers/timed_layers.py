@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from mosaic_onnx.devices import Device
-from mosaic_onnx.errors import ModelError
-from mosaic_onnx.profiles import Cost, Profile, ProfileLayer
+from mosaic_onnx.core.devices import Device
+from mosaic_onnx.core.errors import ModelError
+from mosaic_onnx.core.profiles import Cost, Profile, ProfileLayer
 
 CHAIN = "chain assumed: the file holds no graph, so each layer is taken to read what the one before it made"
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import onnx
 
-from mosaic_onnx.graphs import domain_of, initializer_names, parameter_nodes, reads, writes
-from mosaic_onnx.layers import TensorInfo
+from mosaic_onnx.core.graphs import domain_of, initializer_names, parameter_nodes, reads, writes
+from mosaic_onnx.core.layers import TensorInfo
 
 
 @dataclass(frozen=True)

@@ -14,19 +14,19 @@ from dataclasses import replace
 
 import numpy as np
 
-from mosaic_onnx.costs import CostTable, Floats
-from mosaic_onnx.errors import InfeasibleError
-from mosaic_onnx.planner.conflicts import check_possible
-from mosaic_onnx.planner.demands import error_sum
-from mosaic_onnx.planner.goal import rank_of
-from mosaic_onnx.planner.interval import interval
-from mosaic_onnx.planner.labels import labels, labels_apply
-from mosaic_onnx.planner.moves import improve
-from mosaic_onnx.planner.request import Answer, Proposal, Request, within
-from mosaic_onnx.planner.sequential import sequential, sequential_fits
-from mosaic_onnx.planner.side_by_side import heft
-from mosaic_onnx.planner.simulate import simulate, value
-from mosaic_onnx.planner.spread import throughput
+from mosaic_onnx.core.costs import CostTable, Floats
+from mosaic_onnx.core.errors import InfeasibleError
+from mosaic_onnx.planner.chain.label_setting import labels, labels_apply
+from mosaic_onnx.planner.chain.method import interval
+from mosaic_onnx.planner.concurrent.method import heft
+from mosaic_onnx.planner.core.infeasibility import check_possible
+from mosaic_onnx.planner.core.objective import rank_of
+from mosaic_onnx.planner.core.request import Answer, Proposal, Request, within
+from mosaic_onnx.planner.core.request_constraints import error_sum
+from mosaic_onnx.planner.core.simulate import simulate, value
+from mosaic_onnx.planner.search.moves import improve
+from mosaic_onnx.planner.sequential.method import sequential, sequential_fits
+from mosaic_onnx.planner.throughput.method import throughput
 
 INF = float("inf")
 STEPS, SLOW_STEPS = 24, 6

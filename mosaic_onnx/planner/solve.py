@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from mosaic_onnx.costs import CostTable
-from mosaic_onnx.errors import InfeasibleError, UsageError
-from mosaic_onnx.planner.demands import at_least, meets
-from mosaic_onnx.planner.methods import METHODS, method_named
-from mosaic_onnx.planner.movements import HOST_MEMORY
-from mosaic_onnx.planner.request import TOLERANCE, Answer, MethodUnavailable, Placed, Proposal, Request
-from mosaic_onnx.planner.simulate import Timeline, simulate, value
-from mosaic_onnx.planner.top_levels import top_levels
-from mosaic_onnx.plans import Bound, Objective, Plan, Predicted, Slice, Transfer
+from mosaic_onnx.core.costs import CostTable
+from mosaic_onnx.core.errors import InfeasibleError, UsageError
+from mosaic_onnx.core.plans import Bound, Objective, Plan, Predicted, Slice, Transfer
+from mosaic_onnx.planner.core.dominance import top_levels
+from mosaic_onnx.planner.core.request import TOLERANCE, Answer, MethodUnavailable, Placed, Proposal, Request
+from mosaic_onnx.planner.core.request_constraints import at_least, meets
+from mosaic_onnx.planner.core.simulate import Timeline, simulate, value
+from mosaic_onnx.planner.core.transfers import HOST_MEMORY
+from mosaic_onnx.planner.registry import METHODS, method_named
 
 UNITS: dict[Objective, Literal["seconds", "joules", "joule_seconds"]] = {
     "latency": "seconds",

@@ -12,16 +12,16 @@ from typing import Literal
 
 import numpy as np
 
-from mosaic_onnx.devices import Device, Level
-from mosaic_onnx.estimators.communication import CopyFit, fit_line
-from mosaic_onnx.estimators.execution import execution_seconds
-from mosaic_onnx.estimators.levels import LevelErrors, fill_levels, leave_levels_out
-from mosaic_onnx.estimators.power import StaticPower
+from mosaic_onnx.core.devices import Device, Level
+from mosaic_onnx.core.profiles import HOST, Copy, Cost, Profile
 from mosaic_onnx.passes.estimate import cost_table
-from mosaic_onnx.planner.interval import interval
-from mosaic_onnx.planner.request import Proposal, Request
-from mosaic_onnx.planner.simulate import simulate, value
-from mosaic_onnx.profiles import HOST, Copy, Cost, Profile
+from mosaic_onnx.planner.chain.method import interval
+from mosaic_onnx.planner.core.request import Proposal, Request
+from mosaic_onnx.planner.core.simulate import simulate, value
+from mosaic_onnx.profiling.estimators.communication import CopyFit, fit_line
+from mosaic_onnx.profiling.estimators.execution import execution_seconds
+from mosaic_onnx.profiling.estimators.levels import LevelErrors, fill_levels, leave_levels_out
+from mosaic_onnx.profiling.estimators.power import StaticPower
 from mosaic_onnx.reproduce.workloads import described_profile, layered
 
 NOISE = 0.02
@@ -109,8 +109,8 @@ def level_errors(name: str, devices: Sequence[Device], overlap: float) -> tuple[
 
 def static_power(device: Device) -> StaticPower:
     """The device's static power at every level, profiled once: what it draws with no dynamic power."""
-    from mosaic_onnx.backends.simulated_law import power_w
-    from mosaic_onnx.backends.simulated_options import read_options
+    from mosaic_onnx.backends.simulated.cost_law import power_w
+    from mosaic_onnx.backends.simulated.options import read_options
 
     options = replace(read_options(device), dynamic_w=0.0)
     levels: tuple[Level, ...] = device.levels

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from mosaic_onnx.devices import device_of
-from mosaic_onnx.plans import Plan
+from mosaic_onnx.core.devices import device_of
+from mosaic_onnx.core.plans import Plan
 from mosaic_onnx.reproduce.paper import LETTERS, Step, spread
 from mosaic_onnx.zoo import WORKLOADS
 

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mosaic_onnx.backends.simulated_law import power_w
-from mosaic_onnx.backends.simulated_options import SimulatedOptions
-from mosaic_onnx.costs import Floats
-from mosaic_onnx.devices import Device
+from mosaic_onnx.backends.simulated.cost_law import power_w
+from mosaic_onnx.backends.simulated.options import SimulatedOptions
+from mosaic_onnx.core.costs import Floats
+from mosaic_onnx.core.devices import Device
 from mosaic_onnx.passes.estimate import cost_table
 from mosaic_onnx.planner.baselines.filling import filled_slices
 from mosaic_onnx.planner.baselines.governors import on_demand

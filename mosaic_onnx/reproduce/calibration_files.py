@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping
 from importlib import resources
 from typing import Any
 
-from mosaic_onnx.device_file import SCHEMA
-from mosaic_onnx.devices import Device
+from mosaic_onnx.core.devices import Device
+from mosaic_onnx.files.device_file import SCHEMA
 from mosaic_onnx.reproduce.calibrate import Calibration
 from mosaic_onnx.reproduce.rates import Powers, Rates, devices, rounded
 

@@ -8,12 +8,12 @@ from itertools import combinations, pairwise
 
 import numpy as np
 
-from mosaic_onnx.costs import CostTable
-from mosaic_onnx.devices import Device, device_of
+from mosaic_onnx.core.costs import CostTable
+from mosaic_onnx.core.devices import Device, device_of
 from mosaic_onnx.passes.estimate import cost_table
 from mosaic_onnx.planner.baselines.random_plans import fits
-from mosaic_onnx.planner.request import Placed, Request
-from mosaic_onnx.planner.simulate import simulate
+from mosaic_onnx.planner.core.request import Placed, Request
+from mosaic_onnx.planner.core.simulate import simulate
 from mosaic_onnx.planner.solve import solve
 from mosaic_onnx.reproduce.paper import DEVICES, FALLBACK, INDEPENDENT_RATES
 from mosaic_onnx.reproduce.workloads import described_profile, highest_only, layered

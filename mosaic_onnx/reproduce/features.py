@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mosaic_onnx.costs import CostTable, Floats
+from mosaic_onnx.core.costs import CostTable, Floats
 from mosaic_onnx.passes.estimate import cost_table
 from mosaic_onnx.planner.baselines.arguments import highest_states
 from mosaic_onnx.planner.baselines.filling import filled_slices
-from mosaic_onnx.planner.request import Proposal
+from mosaic_onnx.planner.core.request import Proposal
 from mosaic_onnx.reproduce.chain import ChainCosts
 from mosaic_onnx.reproduce.paper import DEVICES, FALLBACK
 from mosaic_onnx.reproduce.priors import POWERS, RATES

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from mosaic_onnx.backends.simulated import BACKEND
-from mosaic_onnx.device_file import read_shipped
-from mosaic_onnx.estimators.plots import draw_fits
-from mosaic_onnx.plans import Objective
-from mosaic_onnx.profiles import HOST
+from mosaic_onnx.backends.simulated.backend import BACKEND
+from mosaic_onnx.core.plans import Objective
+from mosaic_onnx.core.profiles import HOST
+from mosaic_onnx.files.device_file import read_shipped
+from mosaic_onnx.profiling.estimators.plots import draw_fits
 from mosaic_onnx.reproduce.accuracy import benchmark_points
 from mosaic_onnx.reproduce.findings import Findings, Governed
 from mosaic_onnx.reproduce.paper import DEVICES

@@ -8,10 +8,10 @@ from typing import Literal
 
 import numpy as np
 
-from mosaic_onnx.device_file import read_shipped
-from mosaic_onnx.devices import Device
-from mosaic_onnx.estimators.levels import LevelErrors
-from mosaic_onnx.plans import Objective
+from mosaic_onnx.core.devices import Device
+from mosaic_onnx.core.plans import Objective
+from mosaic_onnx.files.device_file import read_shipped
+from mosaic_onnx.profiling.estimators.levels import LevelErrors
 from mosaic_onnx.reproduce import paper
 from mosaic_onnx.reproduce.accuracy import BENT_OVERLAP, EstimationError, estimation_errors, level_errors
 from mosaic_onnx.reproduce.agreement import Agreement, by_name, compare

@@ -7,12 +7,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from mosaic_onnx.costs import CostTable
-from mosaic_onnx.devices import Device
+from mosaic_onnx.core.costs import CostTable
+from mosaic_onnx.core.devices import Device
 from mosaic_onnx.passes.estimate import cost_table
-from mosaic_onnx.planner.algorithm1 import algorithm1
-from mosaic_onnx.planner.interval import interval
-from mosaic_onnx.planner.request import Answer, Request
+from mosaic_onnx.planner.baselines.algorithm1 import algorithm1
+from mosaic_onnx.planner.chain.method import interval
+from mosaic_onnx.planner.core.request import Answer, Request
 from mosaic_onnx.reproduce.workloads import described_profile, highest_only, layered
 
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from mosaic_onnx.devices import Level
+from mosaic_onnx.core.devices import Level
 
 DEVICES = ("big", "little", "gpu", "npu")
 LETTERS = {"B": "big", "L": "little", "G": "gpu", "N": "npu"}

@@ -7,8 +7,8 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from mosaic_onnx.costs import Floats
-from mosaic_onnx.devices import Device, OptionValue
+from mosaic_onnx.core.costs import Floats
+from mosaic_onnx.core.devices import Device, OptionValue
 from mosaic_onnx.reproduce.paper import LEVELS, SLICE_LIMIT_BYTES, UNSUPPORTED_BY_NPU
 
 CLASSES = ("conv1x1", "convkxk", "depthwise3", "depthwise5", "fc")

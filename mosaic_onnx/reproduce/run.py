@@ -9,8 +9,8 @@ import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from mosaic_onnx.errors import UsageError
-from mosaic_onnx.files import write_atomically
+from mosaic_onnx.core.errors import UsageError
+from mosaic_onnx.files.atomic import write_atomically
 from mosaic_onnx.reproduce.agreement import share, written
 from mosaic_onnx.reproduce.findings import FULL, QUICK, Findings, Governed, find
 from mosaic_onnx.reproduce.text import report_text

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mosaic_onnx.costs import CostTable, Floats
-from mosaic_onnx.devices import Device
+from mosaic_onnx.core.costs import CostTable, Floats
+from mosaic_onnx.core.devices import Device
+from mosaic_onnx.core.plans import Objective, Plan
 from mosaic_onnx.passes.estimate import cost_table
-from mosaic_onnx.planner.request import Request
+from mosaic_onnx.planner.core.request import Request
 from mosaic_onnx.planner.solve import solve
-from mosaic_onnx.plans import Objective, Plan
 from mosaic_onnx.reproduce.chain import reductions
 from mosaic_onnx.reproduce.paper import DEVICES, FALLBACK
 from mosaic_onnx.reproduce.workloads import described_profile, layered

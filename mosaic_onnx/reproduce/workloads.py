@@ -10,13 +10,13 @@ from math import prod
 from onnx import TensorProto
 
 from mosaic_onnx.backends.base import LayerFacts
-from mosaic_onnx.backends.simulated import BACKEND
-from mosaic_onnx.devices import Device
-from mosaic_onnx.facts import known_shapes, layer_facts
-from mosaic_onnx.layers import LayerGraph, TensorInfo
+from mosaic_onnx.backends.simulated.backend import BACKEND
+from mosaic_onnx.core.devices import Device
+from mosaic_onnx.core.layers import LayerGraph, TensorInfo
+from mosaic_onnx.core.profiles import Cost, Profile, ProfileLayer
 from mosaic_onnx.passes.layerize import Granularity, layerize
 from mosaic_onnx.passes.normalise import Normalised
-from mosaic_onnx.profiles import Cost, Profile, ProfileLayer
+from mosaic_onnx.profiling.facts import known_shapes, layer_facts
 from mosaic_onnx.zoo import build_shapes
 from mosaic_onnx.zoo.independent import NETWORKS
 from mosaic_onnx.zoo.weights import ShapesOnly

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 import onnx
 from onnx import helper
 
-from mosaic_onnx.devices import device_of
-from mosaic_onnx.errors import ModelError
-from mosaic_onnx.graphs import (
+from mosaic_onnx.core.devices import device_of
+from mosaic_onnx.core.errors import ModelError
+from mosaic_onnx.core.graphs import (
     domain_of,
     every_node,
     function_key,
@@ -29,9 +29,9 @@ from mosaic_onnx.graphs import (
     subgraphs,
     writes,
 )
-from mosaic_onnx.opening.checks import RUNTIME_DOMAINS
-from mosaic_onnx.plans import Plan
-from mosaic_onnx.profiles import HOST, Profile
+from mosaic_onnx.core.plans import Plan
+from mosaic_onnx.core.profiles import HOST, Profile
+from mosaic_onnx.loading.checks import RUNTIME_DOMAINS
 from mosaic_onnx.rewriting.crossings import Crossings, shared_memory
 from mosaic_onnx.rewriting.index import ModelIndex, index_model
 from mosaic_onnx.rewriting.outer import OuterGraph

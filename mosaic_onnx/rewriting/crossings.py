@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from mosaic_onnx.devices import device_of
-from mosaic_onnx.plans import Plan, Transfer
-from mosaic_onnx.profiles import HOST, Profile
+from mosaic_onnx.core.devices import device_of
+from mosaic_onnx.core.plans import Plan, Transfer
+from mosaic_onnx.core.profiles import HOST, Profile
 
 
 @dataclass(frozen=True)

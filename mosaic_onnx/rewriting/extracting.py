@@ -9,7 +9,7 @@ import onnx
 from onnx import TensorProto, numpy_helper
 
 from mosaic_onnx.backends.base import SliceModel
-from mosaic_onnx.errors import ModelError
+from mosaic_onnx.core.errors import ModelError
 from mosaic_onnx.rewriting.index import ModelIndex, index_model
 
 _MIN_IR_VERSION = 4

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import onnx
 
-from mosaic_onnx.errors import ModelError
-from mosaic_onnx.graphs import (
+from mosaic_onnx.core.errors import ModelError
+from mosaic_onnx.core.graphs import (
     FunctionKey,
     call_key,
     every_node,
@@ -19,7 +19,7 @@ from mosaic_onnx.graphs import (
     reads,
     writes,
 )
-from mosaic_onnx.opening.input_shapes import given_inputs
+from mosaic_onnx.loading.input_shapes import given_inputs
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 
 import onnx
 
-from mosaic_onnx.devices import Device, device_of
-from mosaic_onnx.plans import Plan
-from mosaic_onnx.profiles import Profile
+from mosaic_onnx.core.devices import Device, device_of
+from mosaic_onnx.core.plans import Plan
+from mosaic_onnx.core.profiles import Profile
 
 _DESIGNATORS: Mapping[str, str] = {
     **dict.fromkeys(("CUDA", "Tensorrt", "NvTensorRTRTX", "ROCM", "MIGraphX", "Dml", "WebGpu", "OpenCL"), "gpu"),

@@ -14,13 +14,13 @@ import numpy as np
 
 from mosaic_onnx.backends.base import Array, Backend, Memory, Runner, SliceModel
 from mosaic_onnx.backends.cores import parse_cores
-from mosaic_onnx.devices import Device, device_of
-from mosaic_onnx.errors import ModelError, UsageError
-from mosaic_onnx.plans import Plan
-from mosaic_onnx.runtime.crew import Crew, Task, Timed
+from mosaic_onnx.core.devices import Device, device_of
+from mosaic_onnx.core.errors import ModelError, UsageError
+from mosaic_onnx.core.plans import Plan
+from mosaic_onnx.runtime.dependencies import Tensor, Wiring, wire
 from mosaic_onnx.runtime.steps import Loaded, Program, build
 from mosaic_onnx.runtime.trace import Span, Trace
-from mosaic_onnx.runtime.wiring import Tensor, Wiring, wire
+from mosaic_onnx.runtime.worker_pool import Crew, Task, Timed
 
 
 class _Schedule(Protocol):

@@ -9,9 +9,9 @@ from typing import Literal
 import numpy as np
 
 from mosaic_onnx.backends.base import Array, Memory, Runner, SliceModel
-from mosaic_onnx.errors import BackendError
-from mosaic_onnx.runtime.places import Places, Site, allocate
-from mosaic_onnx.runtime.wiring import Wiring
+from mosaic_onnx.core.errors import BackendError
+from mosaic_onnx.runtime.allocation import Places, Site, allocate
+from mosaic_onnx.runtime.dependencies import Wiring
 
 Call = Callable[[], None]
 

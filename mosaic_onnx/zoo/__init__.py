@@ -8,7 +8,7 @@ from functools import partial
 
 import onnx
 
-from mosaic_onnx.errors import UsageError
+from mosaic_onnx.core.errors import UsageError
 from mosaic_onnx.zoo.inception import inception_v4
 from mosaic_onnx.zoo.mobile import mnasnet_b1, mobilenet_v2
 from mosaic_onnx.zoo.plain import squeezenet, vgg16

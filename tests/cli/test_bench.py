@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from mosaic_onnx import api
-from mosaic_onnx.errors import UsageError
+from mosaic_onnx.core.errors import UsageError
 from tests.cli.conftest import Mosaic
 
 SLOW = """

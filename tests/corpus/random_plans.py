@@ -6,14 +6,14 @@ import random
 from dataclasses import replace
 from itertools import pairwise
 
-from mosaic_onnx.devices import Device
-from mosaic_onnx.layers import LayerGraph
+from mosaic_onnx.core.devices import Device
+from mosaic_onnx.core.layers import LayerGraph
+from mosaic_onnx.core.plans import Plan
+from mosaic_onnx.core.profiles import HOST, Copy, Cost, Profile, ProfileLayer
 from mosaic_onnx.passes.estimate import cost_table
-from mosaic_onnx.planner.request import Placed, Request
-from mosaic_onnx.planner.simulate import simulate
+from mosaic_onnx.planner.core.request import Placed, Request
+from mosaic_onnx.planner.core.simulate import simulate
 from mosaic_onnx.planner.solve import plan_of
-from mosaic_onnx.plans import Plan
-from mosaic_onnx.profiles import HOST, Copy, Cost, Profile, ProfileLayer
 
 DEVICES = (Device("cpu"), Device("other"), Device("gpu0"), Device("npu", io="host"))
 """Two that share host's memory, one with its own, one that keeps nothing between slices."""

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from mosaic_onnx.errors import ModelError
-from mosaic_onnx.layers import LayerGraph
-from mosaic_onnx.model import custom_operators, open_model, runtime_accepts
+from mosaic_onnx.core.errors import ModelError
+from mosaic_onnx.core.layers import LayerGraph
+from mosaic_onnx.loading.model import custom_operators, open_model, runtime_accepts
 from mosaic_onnx.passes.layerize import layerize
 from mosaic_onnx.passes.normalise import normalise
 from tests.corpus.catalog import MODELS, NEGATIVE, REAL, SHARED, model_path

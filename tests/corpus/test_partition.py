@@ -12,8 +12,8 @@ import onnx
 import onnxruntime as ort
 import pytest
 
-from mosaic_onnx.inputs import make_inputs
-from mosaic_onnx.model import OpenedModel, open_model, runtime_accepts
+from mosaic_onnx.loading.inputs import make_inputs
+from mosaic_onnx.loading.model import OpenedModel, open_model, runtime_accepts
 from mosaic_onnx.passes.layerize import layerize
 from mosaic_onnx.passes.normalise import Normalised, normalise
 from mosaic_onnx.passes.rewrite import Rewrite

@@ -8,15 +8,15 @@ from pathlib import Path
 import pytest
 
 from mosaic_onnx.backends.base import Backend
-from mosaic_onnx.devices import Device
-from mosaic_onnx.measuring.survey import Effort
-from mosaic_onnx.measuring.timing import Budget
+from mosaic_onnx.core.devices import Device
+from mosaic_onnx.discovery.registry import backends, find_all
+from mosaic_onnx.files.profile_file import profile_from_json, profile_to_json
 from mosaic_onnx.passes.layerize import layerize
 from mosaic_onnx.passes.load import Load
 from mosaic_onnx.passes.normalise import normalise
 from mosaic_onnx.passes.profile import ProfileOptions, profile_model
-from mosaic_onnx.profile_file import profile_from_json, profile_to_json
-from mosaic_onnx.registry import backends, find_all
+from mosaic_onnx.profiling.device_profiler import Effort
+from mosaic_onnx.profiling.measuring.timing import Budget
 
 pytestmark = pytest.mark.corpus
 QUICK = Effort(layer=Budget(0.001, 2, 20), stretch=Budget(0.01, 2, 20), alone_s=0.1)

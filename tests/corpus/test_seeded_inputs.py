@@ -9,9 +9,9 @@ import onnx
 import pytest
 from onnx import helper
 
-from mosaic_onnx.graphs import put_in_order
-from mosaic_onnx.inputs import make_inputs, model_inputs
-from mosaic_onnx.reference import Reference
+from mosaic_onnx.core.graphs import put_in_order
+from mosaic_onnx.loading.inputs import make_inputs, model_inputs
+from mosaic_onnx.verification.reference import Reference
 
 pytestmark = pytest.mark.corpus
 

@@ -12,18 +12,18 @@ import onnx
 import pytest
 
 from mosaic_onnx.backends.base import Backend
-from mosaic_onnx.backends.onnxruntime import BACKEND as ONNX_RUNTIME
-from mosaic_onnx.devices import Device
-from mosaic_onnx.inputs import make_inputs
+from mosaic_onnx.backends.onnxruntime.backend import BACKEND as ONNX_RUNTIME
+from mosaic_onnx.core.devices import Device
+from mosaic_onnx.core.plans import Plan, Predicted, Schedule, Slice
+from mosaic_onnx.core.profiles import Profile, ProfileLayer
+from mosaic_onnx.loading.inputs import make_inputs
 from mosaic_onnx.passes.layerize import layerize
 from mosaic_onnx.passes.load import Load
 from mosaic_onnx.passes.normalise import Normalise, Normalised
 from mosaic_onnx.passes.rewrite import slice_models
 from mosaic_onnx.passes.verify import Verifiable, Verify
-from mosaic_onnx.plans import Plan, Predicted, Schedule, Slice
-from mosaic_onnx.profiles import Profile, ProfileLayer
-from mosaic_onnx.proof.report import VerifyReport
 from mosaic_onnx.runtime.executor import open_program
+from mosaic_onnx.verification.report import VerifyReport
 
 pytestmark = pytest.mark.corpus
 DEVICES = {
@@ -35,7 +35,7 @@ DEVICES = {
 
 def backends() -> dict[str, Backend]:
     pytest.importorskip("openvino", reason="openvino is not installed: pip install mosaic-onnx[openvino]")
-    from mosaic_onnx.backends.openvino import BACKEND as OPENVINO
+    from mosaic_onnx.backends.openvino.backend import BACKEND as OPENVINO
 
     return {"onnxruntime": ONNX_RUNTIME, "openvino": OPENVINO}
 

@@ -11,8 +11,8 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper, parser
 
-from mosaic_onnx.errors import ModelError
-from mosaic_onnx.model import Limits, open_model
+from mosaic_onnx.core.errors import ModelError
+from mosaic_onnx.loading.model import Limits, open_model
 
 REFUSED_WITHIN_S = 30.0
 

@@ -13,9 +13,9 @@ from typing import Any
 import onnx
 import pytest
 
-from mosaic_onnx.bundle import read_bundle, write_bundle
-from mosaic_onnx.errors import ModelError
-from tests.unit.bundles import small_contents
+from mosaic_onnx.core.errors import ModelError
+from mosaic_onnx.files.bundle import read_bundle, write_bundle
+from tests.unit.files.bundles import small_contents
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ import onnx
 import pytest
 from onnx import helper
 
-from mosaic_onnx.model import Limits, open_model
+from mosaic_onnx.loading.model import Limits, open_model
 from tests.hostile.attacks import (
     message,
     nested_branches,

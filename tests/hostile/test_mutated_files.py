@@ -9,11 +9,11 @@ import onnx
 import pytest
 from onnx import parser
 
-from mosaic_onnx.errors import ModelError
-from mosaic_onnx.graphs import node_keys, put_in_order
-from mosaic_onnx.opening.checks import Limits, check_parsed
-from mosaic_onnx.opening.files import parse_model
-from mosaic_onnx.opening.input_shapes import fix_inputs, free_dims, guesses
+from mosaic_onnx.core.errors import ModelError
+from mosaic_onnx.core.graphs import node_keys, put_in_order
+from mosaic_onnx.loading.checks import Limits, check_parsed
+from mosaic_onnx.loading.files import parse_model
+from mosaic_onnx.loading.input_shapes import fix_inputs, free_dims, guesses
 from tests.hostile.attacks import chain_of_functions, external, relu_model
 
 BRANCHES = parser.parse_model(

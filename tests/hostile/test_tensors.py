@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from onnx import TensorProto
 
-from mosaic_onnx.model import open_model
+from mosaic_onnx.loading.model import open_model
 from tests.hostile.attacks import (
     refuse,
     relu_model,

@@ -24,7 +24,6 @@ class Array:
         row_unroll: loops that may be unrolled along the rows.
         column_unroll: loops that may be unrolled along the columns.
         fold: an axis may hold a second loop in the PEs that the first leaves idle.
-        macs_per_pe: multiply-accumulates that one PE does in a cycle.
     """
 
     rows: int
@@ -32,12 +31,11 @@ class Array:
     row_unroll: tuple[str, ...] = DIMENSIONS
     column_unroll: tuple[str, ...] = DIMENSIONS
     fold: bool = True
-    macs_per_pe: int = 1
 
     @property
     def mac_count(self) -> int:
-        """Multiply-accumulates that the whole array does in a cycle."""
-        return self.rows * self.columns * self.macs_per_pe
+        """Multiply-accumulates that the whole array does in a cycle: one a PE."""
+        return self.rows * self.columns
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from mosaic_onnx.errors import ModelError, UsageError
+from mosaic_onnx.core.errors import ModelError, UsageError
 from mosaic_onnx.npu.hardware import description as described
-from mosaic_onnx.strict_json import ByteCount, FileModel, Name, NonNegative, read, validated
+from mosaic_onnx.files.strict_json import ByteCount, FileModel, Name, NonNegative, read, validated
 
 SCHEMA = "mosaic-onnx/npu/1"
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -27,7 +27,6 @@ class _Array(FileModel):
     row_unroll: list[Loop] = Field(list(described.DIMENSIONS), min_length=1)
     column_unroll: list[Loop] = Field(list(described.DIMENSIONS), min_length=1)
     fold: bool = True
-    macs_per_pe: Count = 1
 
 
 class _Precision(FileModel):
@@ -185,7 +184,6 @@ def _hardware(file: _File) -> described.Hardware:
             _in_order(array.row_unroll),
             _in_order(array.column_unroll),
             array.fold,
-            array.macs_per_pe,
         ),
         precision=described.Precision(**file.precision.model_dump(exclude={"meta"})),
         register_bytes=file.register_bytes,

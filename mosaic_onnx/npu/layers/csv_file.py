@@ -6,8 +6,8 @@ import csv
 import io
 import os
 
-from mosaic_onnx.errors import ModelError
-from mosaic_onnx.files import read_text
+from mosaic_onnx.core.errors import ModelError
+from mosaic_onnx.files.atomic import read_text
 from mosaic_onnx.npu.layers.nest import LoopNest, ModelLayers
 
 COLUMNS = ("name", "kind", "C", "H", "W", "K", "R", "S", "stride", "padding", "groups", "batch")

@@ -9,7 +9,7 @@ from math import prod
 
 import onnx
 
-from mosaic_onnx.graphs import initializer_names, node_keys, operator_name, subgraphs
+from mosaic_onnx.core.graphs import initializer_names, node_keys, operator_name, subgraphs
 from mosaic_onnx.npu.hardware.description import Hardware
 from mosaic_onnx.npu.layers.arithmetic import ARITHMETIC, Shapes, nest_of
 from mosaic_onnx.npu.layers.nest import LoopNest, ModelLayers, NpuLayer, Refused
@@ -40,7 +40,7 @@ def read_model(path: str | os.PathLike[str], hardware: Hardware) -> ModelLayers:
     Raises:
         ModelError: the file is refused.
     """
-    from mosaic_onnx.model import open_model
+    from mosaic_onnx.loading.model import open_model
     from mosaic_onnx.passes.normalise import normalise
 
     found = layers_of_model(normalise(open_model(path)).model, hardware)

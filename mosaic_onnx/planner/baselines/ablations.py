@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from mosaic_onnx.costs import CostTable
+from mosaic_onnx.core.costs import CostTable
 from mosaic_onnx.planner.baselines.arguments import highest_states
 from mosaic_onnx.planner.baselines.random_plans import fits
-from mosaic_onnx.planner.interval import interval
-from mosaic_onnx.planner.merging import neighbours_joined
-from mosaic_onnx.planner.request import Answer, Proposal, Request
+from mosaic_onnx.planner.chain.method import interval
+from mosaic_onnx.planner.core.request import Answer, Proposal, Request
+from mosaic_onnx.planner.search.merging import neighbours_joined
 
 
 def hca(table: CostTable, request: Request) -> Answer:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from mosaic_onnx.costs import CostTable
-from mosaic_onnx.errors import UsageError
-from mosaic_onnx.planner.request import Request
+from mosaic_onnx.core.costs import CostTable
+from mosaic_onnx.core.errors import UsageError
+from mosaic_onnx.planner.core.request import Request
 
 
 def words(request: Request) -> tuple[str, ...]:

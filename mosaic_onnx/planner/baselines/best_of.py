@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from mosaic_onnx.costs import CostTable
-from mosaic_onnx.errors import InfeasibleError
+from mosaic_onnx.core.costs import CostTable
+from mosaic_onnx.core.errors import InfeasibleError
 from mosaic_onnx.planner.baselines.ablations import hca, hcca
 from mosaic_onnx.planner.baselines.arguments import by_speed, count
 from mosaic_onnx.planner.baselines.filling import filled_slices
 from mosaic_onnx.planner.baselines.governors import on_demand
 from mosaic_onnx.planner.baselines.random_plans import draw_plans
-from mosaic_onnx.planner.interval import interval
-from mosaic_onnx.planner.request import Answer, Proposal, Request
+from mosaic_onnx.planner.chain.method import interval
+from mosaic_onnx.planner.core.request import Answer, Proposal, Request
 
 PAPER_PLAN_COUNT = 1000
 

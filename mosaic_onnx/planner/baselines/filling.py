@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mosaic_onnx.costs import CostTable
-from mosaic_onnx.errors import InfeasibleError
+from mosaic_onnx.core.costs import CostTable
+from mosaic_onnx.core.errors import InfeasibleError
 from mosaic_onnx.planner.baselines.arguments import highest_states
-from mosaic_onnx.planner.memory import slice_memory
-from mosaic_onnx.planner.request import Placed, Proposal
+from mosaic_onnx.planner.core.memory import slice_memory
+from mosaic_onnx.planner.core.request import Placed, Proposal
 
 
 def filled_slices(table: CostTable, order: Sequence[int]) -> Proposal:

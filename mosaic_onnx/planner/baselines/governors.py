@@ -10,9 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from mosaic_onnx.costs import CostTable
+from mosaic_onnx.core.costs import CostTable
 from mosaic_onnx.planner.baselines.arguments import highest_states, lowest_states
-from mosaic_onnx.planner.request import Placed, Proposal
+from mosaic_onnx.planner.core.request import Placed, Proposal
 
 SAMPLING_S = 0.010
 """Linux's usual ``sampling_rate``: 10 ms."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from mosaic_onnx.costs import CostTable
-from mosaic_onnx.errors import InfeasibleError
+from mosaic_onnx.core.costs import CostTable
+from mosaic_onnx.core.errors import InfeasibleError
 from mosaic_onnx.planner.baselines.arguments import device_order, highest_states
 from mosaic_onnx.planner.baselines.random_plans import fits
-from mosaic_onnx.planner.orders import implied_order
-from mosaic_onnx.planner.request import Answer, Placed, Proposal, Request
+from mosaic_onnx.planner.core.orders import implied_order
+from mosaic_onnx.planner.core.request import Answer, Placed, Proposal, Request
 
 
 def greedy(table: CostTable, request: Request) -> Answer:

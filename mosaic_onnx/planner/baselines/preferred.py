@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from mosaic_onnx.costs import CostTable
+from mosaic_onnx.core.costs import CostTable
 from mosaic_onnx.planner.baselines.arguments import device_order
 from mosaic_onnx.planner.baselines.filling import filled_slices
 from mosaic_onnx.planner.baselines.governors import on_demand
-from mosaic_onnx.planner.request import Answer, Request
+from mosaic_onnx.planner.core.request import Answer, Request
 
 
 def preferred(table: CostTable, request: Request) -> Answer:

@@ -6,11 +6,11 @@ from itertools import pairwise
 
 import numpy as np
 
-from mosaic_onnx.costs import CostTable
-from mosaic_onnx.errors import InfeasibleError
+from mosaic_onnx.core.costs import CostTable
+from mosaic_onnx.core.errors import InfeasibleError
 from mosaic_onnx.planner.baselines.arguments import count, highest_states
-from mosaic_onnx.planner.memory import slice_memory
-from mosaic_onnx.planner.request import Answer, Placed, Proposal, Request
+from mosaic_onnx.planner.core.memory import slice_memory
+from mosaic_onnx.planner.core.request import Answer, Placed, Proposal, Request
 
 TRIES_PER_PLAN = 20
 

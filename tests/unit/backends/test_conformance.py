@@ -10,13 +10,13 @@ import numpy as np
 import onnx
 import pytest
 
-from mosaic_onnx.backends import conformance
 from mosaic_onnx.backends.base import Array, Backend, Found, Memory, Place, Runner, SliceModel
-from mosaic_onnx.backends.conformance import NotConformingError, check_backend
-from mosaic_onnx.backends.onnxruntime import BACKEND as ORT
-from mosaic_onnx.devices import Device
-from mosaic_onnx.errors import BackendError
-from mosaic_onnx.registry import backends, find_all
+from mosaic_onnx.backends.conformance import suite as conformance
+from mosaic_onnx.backends.conformance.suite import NotConformingError, check_backend
+from mosaic_onnx.backends.onnxruntime.backend import BACKEND as ORT
+from mosaic_onnx.core.devices import Device
+from mosaic_onnx.core.errors import BackendError
+from mosaic_onnx.discovery.registry import backends, find_all
 
 CPU = Device("cpu", backend="onnxruntime", options={"threads": 1})
 DEVICES = [

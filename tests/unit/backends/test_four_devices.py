@@ -10,9 +10,9 @@ import pytest
 from onnx import helper, utils
 
 from mosaic_onnx.backends.base import Backend, SliceModel
-from mosaic_onnx.backends.onnxruntime import BACKEND as ORT
-from mosaic_onnx.devices import Device
-from mosaic_onnx.registry import backends, find_all
+from mosaic_onnx.backends.onnxruntime.backend import BACKEND as ORT
+from mosaic_onnx.core.devices import Device
+from mosaic_onnx.discovery.registry import backends, find_all
 from tests.unit.backends.helpers import seeded_squeezenet
 
 FIRES = ("r16", "r31", "r53")

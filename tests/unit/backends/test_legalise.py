@@ -5,8 +5,8 @@ import onnx
 import pytest
 
 from mosaic_onnx.backends.legalise import RULES, legalise
-from mosaic_onnx.backends.onnxruntime import BACKEND
-from mosaic_onnx.devices import Device
+from mosaic_onnx.backends.onnxruntime.backend import BACKEND
+from mosaic_onnx.core.devices import Device
 from tests.unit.backends.helpers import slice_of
 
 CPU = Device("cpu", options={"threads": 1, "optimisation": "disabled"})

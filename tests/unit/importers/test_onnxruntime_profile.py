@@ -7,7 +7,7 @@ import numpy as np
 import onnx.parser
 import pytest
 
-from mosaic_onnx.errors import ModelError, UsageError
+from mosaic_onnx.core.errors import ModelError, UsageError
 from mosaic_onnx.importers import import_onnxruntime, import_profile
 
 MODEL = """

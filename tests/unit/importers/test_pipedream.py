@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from mosaic_onnx.errors import ModelError, UsageError
+from mosaic_onnx.core.errors import ModelError, UsageError
 from mosaic_onnx.importers import import_pipedream, import_profile
 
 NODE = "node{} -- {} -- forward_compute_time={}, backward_compute_time={}, activation_size={}, parameter_size={}"

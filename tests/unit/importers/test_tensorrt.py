@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from mosaic_onnx.errors import ModelError
+from mosaic_onnx.core.errors import ModelError
 from mosaic_onnx.importers import import_profile, import_tensorrt
 
 PROFILE = [

@@ -8,7 +8,7 @@ from pathlib import Path
 import onnx
 from onnx import parser
 
-from mosaic_onnx.model import OpenedModel
+from mosaic_onnx.loading.model import OpenedModel
 from mosaic_onnx.passes.normalise import Normalised, normalise
 
 HEADER = '<ir_version: 10, opset_import: ["" : 21, "com.microsoft" : 1]> '

@@ -7,16 +7,16 @@ import onnx
 import pytest
 
 from mosaic_onnx.backends.base import LayerFacts, SliceModel
-from mosaic_onnx.backends.onnxruntime import BACKEND as ORT
-from mosaic_onnx.cache import Cache
-from mosaic_onnx.devices import Device
-from mosaic_onnx.errors import BackendError
-from mosaic_onnx.measuring.opening import ProfileOptions
+from mosaic_onnx.backends.onnxruntime.backend import BACKEND as ORT
+from mosaic_onnx.core.devices import Device
+from mosaic_onnx.core.errors import BackendError
+from mosaic_onnx.core.profiles import Copy, Cost
+from mosaic_onnx.files.cache import Cache
 from mosaic_onnx.passes.annotate import Annotate, annotate
 from mosaic_onnx.passes.layerize import layerize
-from mosaic_onnx.profiles import Copy, Cost
-from tests.unit.measuring.helpers import normalised
+from mosaic_onnx.profiling.setup import ProfileOptions
 from tests.unit.passes.test_profile import Wrapped
+from tests.unit.profiling.helpers import normalised
 
 HEAD = '<ir_version: 10, opset_import: ["": 21, "local": 1]>'
 CPU, NPU = Device("cpu", backend="onnxruntime"), Device("npu", backend="picky")

@@ -7,10 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mosaic_onnx.devices import Device, Level
+from mosaic_onnx.core.devices import Device, Level
+from mosaic_onnx.core.profiles import Copy, Cost, Switch, TensorCopy
 from mosaic_onnx.passes.estimate import Estimate, cost_table
-from mosaic_onnx.profiles import Copy, Cost, Switch, TensorCopy
-from tests.unit.test_profile_file import tiny
+from tests.unit.files.test_profile_file import tiny
 
 INF = float("inf")
 

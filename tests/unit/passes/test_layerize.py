@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from onnx import helper
 
-from mosaic_onnx.layers import LayerGraph
+from mosaic_onnx.core.layers import LayerGraph
 from mosaic_onnx.passes.layerize import Granularity, Layerize, layerize
 from tests.unit.passes.models import from_text, normalised
 

@@ -9,8 +9,8 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper
 
-from mosaic_onnx.errors import ModelError, UsageError
-from mosaic_onnx.opening.checks import Limits
+from mosaic_onnx.core.errors import ModelError, UsageError
+from mosaic_onnx.loading.checks import Limits
 from mosaic_onnx.passes.normalise import Normalise, normalise
 from tests.unit.passes.models import from_text, normalised, opened
 

@@ -10,20 +10,20 @@ import onnx
 import pytest
 
 from mosaic_onnx.backends.base import Array, Backend, Found, LayerFacts, Memory, Runner, SliceModel
-from mosaic_onnx.backends.onnxruntime import BACKEND as ORT
-from mosaic_onnx.cache import Cache
-from mosaic_onnx.devices import Device, Level
-from mosaic_onnx.errors import BackendError, UsageError
-from mosaic_onnx.measuring.survey import Effort
-from mosaic_onnx.measuring.timing import Budget
+from mosaic_onnx.backends.onnxruntime.backend import BACKEND as ORT
+from mosaic_onnx.core.devices import Device, Level
+from mosaic_onnx.core.errors import BackendError, UsageError
+from mosaic_onnx.core.profiles import Copy, Cost, Profile
+from mosaic_onnx.files.cache import Cache
+from mosaic_onnx.files.profile_file import profile_from_json, profile_to_json
 from mosaic_onnx.passes.layerize import layerize
+from mosaic_onnx.passes.measure_slices import measure_segments
 from mosaic_onnx.passes.normalise import Normalised
 from mosaic_onnx.passes.profile import ProfileOptions, ProfilingInterrupted, profile_model
-from mosaic_onnx.passes.segments import measure_segments
-from mosaic_onnx.profile_file import profile_from_json, profile_to_json
-from mosaic_onnx.profiles import Copy, Cost, Profile
-from tests.unit.measuring import fake_backends
-from tests.unit.measuring.helpers import normalised_model
+from mosaic_onnx.profiling.device_profiler import Effort
+from mosaic_onnx.profiling.measuring.timing import Budget
+from tests.unit.profiling import fake_backends
+from tests.unit.profiling.helpers import normalised_model
 
 QUICK = Effort(layer=Budget(0.001, 2, 5), stretch=Budget(0.005, 2, 5), alone_s=0.2)
 CPU = Device("cpu", backend="onnxruntime", options={"threads": 1})

@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import pytest
 
-from mosaic_onnx.measuring.meter import open_meter
-from mosaic_onnx.measuring.worker import ChildMeter
+from mosaic_onnx.core.profiles import Profile
+from mosaic_onnx.discovery.registry import backends, find_all
 from mosaic_onnx.passes.profile import ProfileOptions, profile_model
-from mosaic_onnx.profiles import Profile
-from mosaic_onnx.registry import backends, find_all
+from mosaic_onnx.profiling.measuring.meter import open_meter
+from mosaic_onnx.profiling.measuring.worker import ChildMeter
 from tests.unit.passes.test_profile import GRAPH, NET, QUICK
 
 
@@ -46,7 +46,7 @@ def test_the_gpu_is_measured_with_its_copies_in_a_child() -> None:
     assert any(layer.cost["webgpu"] for layer in profile.layers)
 
 
-@pytest.mark.provider("openvino")
+@pytest.mark.provider("openvino", "openvino-bf16")
 def test_two_precisions_of_one_runtime_are_two_devices() -> None:
     profile = measured("openvino", "openvino-bf16")
     costs = [(layer.cost["openvino"], layer.cost["openvino-bf16"]) for layer in profile.layers]

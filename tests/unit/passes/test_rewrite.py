@@ -16,11 +16,11 @@ import onnxruntime as ort
 import pytest
 from onnx import helper
 
-from mosaic_onnx.devices import Device
-from mosaic_onnx.errors import ModelError
+from mosaic_onnx.core.devices import Device
+from mosaic_onnx.core.errors import ModelError
+from mosaic_onnx.core.plans import Plan, Predicted, Slice, Transfer
+from mosaic_onnx.core.profiles import Copy, Profile, ProfileLayer
 from mosaic_onnx.passes.rewrite import extract, layer_assignment_settings, partition, slice_models
-from mosaic_onnx.plans import Plan, Predicted, Slice, Transfer
-from mosaic_onnx.profiles import Copy, Profile, ProfileLayer
 from tests.unit.passes.models import from_text, normalised
 
 CHAIN = "g (float[2] x) => (float[2] y) <float[2] w = {1, 2}> { [a] h = Relu(x)  [b] i = Add(h, w)  [c] y = Neg(i) }"

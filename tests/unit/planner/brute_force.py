@@ -5,11 +5,11 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 
-from mosaic_onnx.costs import CostTable
-from mosaic_onnx.errors import InfeasibleError
-from mosaic_onnx.planner.request import Placed, Proposal
-from mosaic_onnx.planner.simulate import simulate, value
-from mosaic_onnx.plans import Objective
+from mosaic_onnx.core.costs import CostTable
+from mosaic_onnx.core.errors import InfeasibleError
+from mosaic_onnx.core.plans import Objective
+from mosaic_onnx.planner.core.request import Placed, Proposal
+from mosaic_onnx.planner.core.simulate import simulate, value
 
 
 def all_proposals(table: CostTable, min_slice_count: int = 0) -> Iterator[Proposal]:

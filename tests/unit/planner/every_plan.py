@@ -8,10 +8,10 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 
-from mosaic_onnx.costs import CostTable
-from mosaic_onnx.errors import InfeasibleError
-from mosaic_onnx.planner.request import Placed, Proposal
-from mosaic_onnx.planner.simulate import Timeline, simulate
+from mosaic_onnx.core.costs import CostTable
+from mosaic_onnx.core.errors import InfeasibleError
+from mosaic_onnx.planner.core.request import Placed, Proposal
+from mosaic_onnx.planner.core.simulate import Timeline, simulate
 
 
 def placement_costs(table: CostTable) -> tuple[NDArray[np.int64], NDArray[np.float64]]:

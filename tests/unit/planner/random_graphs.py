@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from mosaic_onnx.devices import Device, Level
-from mosaic_onnx.profiles import Copy, Cost, Profile, ProfileLayer, Segment, Switch
+from mosaic_onnx.core.devices import Device, Level
+from mosaic_onnx.core.profiles import Copy, Cost, Profile, ProfileLayer, Segment, Switch
 
 
 @dataclass(frozen=True)

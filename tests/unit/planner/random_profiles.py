@@ -5,9 +5,9 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 
-from mosaic_onnx.devices import Device, Level
-from mosaic_onnx.profile_checks import check_profile
-from mosaic_onnx.profiles import Copy, Cost, Profile, ProfileLayer, Segment, Switch, TensorCopy
+from mosaic_onnx.core.devices import Device, Level
+from mosaic_onnx.core.profiles import Copy, Cost, Profile, ProfileLayer, Segment, Switch, TensorCopy
+from mosaic_onnx.files.profile_checks import check_profile
 
 
 def random_profile(

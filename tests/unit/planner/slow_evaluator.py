@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from mosaic_onnx.devices import Device
-from mosaic_onnx.profiles import Copy, Profile, Segment
+from mosaic_onnx.core.devices import Device
+from mosaic_onnx.core.profiles import Copy, Profile, Segment
 
 PlainSlice = tuple[tuple[int, ...], str]
 """(layers in the order in which the slice runs them, state name)"""

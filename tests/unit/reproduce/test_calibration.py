@@ -8,11 +8,11 @@ from functools import cache
 import numpy as np
 import pytest
 
-from mosaic_onnx.device_file import devices_from_toml, read_shipped
+from mosaic_onnx.files.device_file import devices_from_toml, read_shipped
 from mosaic_onnx.passes.estimate import cost_table
-from mosaic_onnx.planner.algorithm1 import algorithm1
-from mosaic_onnx.planner.request import Placed, Request
-from mosaic_onnx.planner.simulate import simulate
+from mosaic_onnx.planner.baselines.algorithm1 import algorithm1
+from mosaic_onnx.planner.core.request import Placed, Request
+from mosaic_onnx.planner.core.simulate import simulate
 from mosaic_onnx.planner.solve import solve
 from mosaic_onnx.reproduce import paper, priors
 from mosaic_onnx.reproduce.calibrate import Calibration, calibrate, state_watts

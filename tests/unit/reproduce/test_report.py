@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mosaic_onnx.plans import Plan, Predicted, Slice
+from mosaic_onnx.core.plans import Plan, Predicted, Slice
 from mosaic_onnx.reproduce import paper
 from mosaic_onnx.reproduce.agreement import compare, printed_words, share, state_share, written
 from mosaic_onnx.reproduce.findings import beaten_by

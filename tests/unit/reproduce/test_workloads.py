@@ -8,9 +8,9 @@ from pathlib import Path
 import onnx
 import pytest
 
-from mosaic_onnx.backends.simulated import BACKEND
-from mosaic_onnx.device_file import read_shipped
-from mosaic_onnx.model import open_model
+from mosaic_onnx.backends.simulated.backend import BACKEND
+from mosaic_onnx.files.device_file import read_shipped
+from mosaic_onnx.loading.model import open_model
 from mosaic_onnx.passes.layerize import layerize
 from mosaic_onnx.passes.normalise import normalise
 from mosaic_onnx.passes.profile import profile_model

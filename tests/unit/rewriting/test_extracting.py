@@ -11,7 +11,7 @@ import onnx
 import pytest
 from onnx import TensorProto, numpy_helper
 
-from mosaic_onnx.errors import ModelError
+from mosaic_onnx.core.errors import ModelError
 from mosaic_onnx.passes.rewrite import Extractor, extract
 from tests.unit.passes.models import from_text, normalised
 

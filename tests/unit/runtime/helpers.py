@@ -12,9 +12,9 @@ from onnx import parser
 from onnx.reference import ReferenceEvaluator
 
 from mosaic_onnx.backends.base import Array, Buffer, Found, Memory, Place, Runner, SliceModel
-from mosaic_onnx.devices import Device
-from mosaic_onnx.errors import BackendError
-from mosaic_onnx.plans import Plan, Predicted, Schedule, Slice
+from mosaic_onnx.core.devices import Device
+from mosaic_onnx.core.errors import BackendError
+from mosaic_onnx.core.plans import Plan, Predicted, Schedule, Slice
 from mosaic_onnx.runtime.executor import Executor, open_program
 
 

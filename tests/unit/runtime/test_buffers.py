@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mosaic_onnx.runtime.buffers import ALIGNMENT_BYTES, FOREVER, SHARING_BYTES, Need, is_dead_before, lay_out
-from mosaic_onnx.runtime.wiring import wire
+from mosaic_onnx.runtime.dependencies import wire
 from tests.unit.runtime.helpers import diamond
 
 BIG = 10 * SHARING_BYTES

@@ -12,8 +12,8 @@ import numpy as np
 import onnx
 import pytest
 
-from mosaic_onnx.errors import UsageError
-from mosaic_onnx.facts import known_shapes, node_facts
+from mosaic_onnx.core.errors import UsageError
+from mosaic_onnx.profiling.facts import known_shapes, node_facts
 from mosaic_onnx.zoo import WORKLOADS, build, build_shapes
 from mosaic_onnx.zoo.independent import NETWORKS
 from mosaic_onnx.zoo.weights import ShapesOnly

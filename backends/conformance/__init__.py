@@ -1,0 +1,1 @@
+"""The conformance suite that any backend author can run against a backend."""

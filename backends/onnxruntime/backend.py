@@ -1,0 +1,208 @@
+"""ONNX Runtime: its CPU provider, and any built-in or plugin execution provider by a device entry."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import onnx
+
+from mosaic_onnx.backends.base import Absent, Array, Found, KernelTime, Memory, Runner, SliceModel
+from mosaic_onnx.backends.integers import integer_arithmetic, with_bodies
+from mosaic_onnx.backends.onnxruntime.kernels import read_kernels, recording_folder, run_repeatedly
+from mosaic_onnx.backends.onnxruntime.known import BUILT_IN_DEVICES, EXTRAS, NAME, PLUGIN_DEVICES, known
+from mosaic_onnx.backends.onnxruntime.memory import OrtMemory, memory_of_type
+from mosaic_onnx.backends.onnxruntime.optimise import optimised
+from mosaic_onnx.backends.onnxruntime.options import OrtOptions, read_options
+from mosaic_onnx.backends.onnxruntime.plugins import Plugins, installed_version, is_installed, vulkan_driver
+from mosaic_onnx.backends.onnxruntime.probe import Verdict, probe
+from mosaic_onnx.backends.onnxruntime.runner import OrtRunner
+from mosaic_onnx.backends.onnxruntime.session import MEMORY_SUFFIX, caller_cores, idle_providers, make_session
+from mosaic_onnx.core.devices import Device
+from mosaic_onnx.core.errors import BackendError, MosaicError
+
+
+@dataclass(frozen=True)
+class OnnxRuntime:
+    """The backend of every ONNX Runtime execution provider.
+
+    Attributes:
+        name: the backend's name in device entries.
+        plugins: provider libraries that this process has loaded.
+    """
+
+    name: str = NAME
+    plugins: Plugins = field(default_factory=Plugins)
+
+    def find(self) -> Found:
+        """Devices here; never raises."""
+        try:
+            import onnxruntime as ort
+
+            idle = idle_providers()
+        except Exception as error:  # a broken installation must be a line, not a crash
+            return Found(absent=(Absent("cpu", NAME, f"onnxruntime cannot be imported: {error}"),))
+        others = _find_others(tuple(idle))
+        entered = {device.options["provider"] for device in BUILT_IN_DEVICES}
+        absent = tuple(
+            Absent(provider, NAME, "built into onnxruntime; a device entry makes it a device: docs/devices.md")
+            for provider in idle
+            if provider not in entered
+        )
+        versions = {"onnxruntime": ort.__version__, **others.versions}
+        return Found((Device("cpu", backend=NAME), *others.devices), (*others.absent, *absent), versions)
+
+    def supports(self, node: onnx.NodeProto, device: Device) -> str | None:
+        """None if the provider may take the node, else the reason; loading the slice verifies it."""
+        return _claim(node, read_options(device).provider)
+
+    def load(self, model: SliceModel, device: Device) -> Runner:
+        """Compile a slice for a device.
+
+        Raises:
+            BackendError: it cannot; the message names slice, device and the provider's own reason.
+            UsageError: the device's options are wrong.
+        """
+        options = _options_for(model, device)
+        label = _label(model, device)
+        session = self._session(model, options, label)
+        return OrtRunner(
+            session,
+            label,
+            caller_cores(options),
+            self._memory(options, device),
+            self.plugins.turn(options) if known(options.provider).takes_turns else None,
+            known(options.provider).narrows_integers,
+        )
+
+    def memory(self, device: Device) -> Memory | None:
+        """The device's own memory; None where it shares host's.
+
+        Raises:
+            BackendError: the device's provider cannot be loaded.
+        """
+        return self._memory(read_options(device), device)
+
+    def _memory(self, options: OrtOptions, device: Device) -> OrtMemory | None:
+        if options.own_memory:
+            return memory_of_type(device.name, options.own_memory, options.hardware)
+        return self.plugins.memory(options, device.name) if options.is_plugin else None
+
+    def can_crash(self, device: Device) -> bool:
+        """Vendors' providers may take the process with them; ONNX Runtime's own CPU provider does not."""
+        return not read_options(device).is_cpu
+
+    def optimise(self, model: SliceModel, device: Device) -> SliceModel | None:
+        """What ONNX Runtime's CPU provider makes of a model; None for other providers, which compile it whole.
+
+        Raises:
+            BackendError: it cannot be compiled.
+        """
+        options = read_options(device)
+        return optimised(model, options, _label(model, device)) if options.is_cpu else None
+
+    def optimisations(self, device: Device) -> Mapping[str, Device]:
+        """The CPU device at the levels below ``all``; none for other providers, or where the user gave one."""
+        if "optimisation" in device.options or not read_options(device).is_cpu:
+            return {}
+        levels = ("extended", "basic", "disabled")
+        return {each: replace(device, options={**device.options, "optimisation": each}) for each in levels}
+
+    def kernel_times(
+        self, model: SliceModel, device: Device, inputs: Mapping[str, Array], budget_s: float
+    ) -> tuple[KernelTime, ...]:
+        """Each kernel's time from ONNX Runtime's profiler; only the CPU provider's kernels end when it says so.
+
+        Raises:
+            BackendError: the slice cannot be compiled or run, or the provider only enqueues its kernels.
+        """
+        options = read_options(device)
+        label = _label(model, device)
+        if not options.is_cpu:
+            raise BackendError(f"{label}: {options.provider} does not tell when its kernels end")
+        with recording_folder() as folder:
+            prefix = f"{folder}/kernels"
+            session = self._session(model, options, label, record_to=prefix)
+            node_count = len(model.model.graph.node)
+            run_repeatedly(OrtRunner(session, label, caller_cores(options)), inputs, node_count, budget_s)
+            return read_kernels(Path(session.end_profiling()), Path(prefix + MEMORY_SUFFIX))
+
+    def _session(self, model: SliceModel, options: OrtOptions, label: str, record_to: str | None = None) -> Any:
+        self.plugins.claim_options(options)
+        for each in with_bodies(model.model.graph.node):  # some would not fail but crash
+            if (reason := _claim(each, options.provider)) is not None:
+                raise BackendError(f"{label}: node {each.name or each.output[0]!r}: {reason}")
+        if known(options.provider).narrows_integers and (node := integer_arithmetic(model.model)) is not None:
+            name = node.name or node.output[0]
+            raise BackendError(f"{label}: {options.provider} saturates integers where ONNX wraps them (node {name!r})")
+        try:
+            return make_session(model, options, self._ep_devices(options), record_to)
+        except BackendError as error:
+            raise BackendError(f"{label}: {error.message}", error.hint) from error
+        except MosaicError:
+            raise
+        except Exception as error:  # ONNX Runtime's exceptions share no base but Exception
+            raise BackendError(f"{label}: {error}") from error
+
+    def _ep_devices(self, options: OrtOptions) -> list[Any] | None:
+        return self.plugins.devices(options) if options.is_plugin else None
+
+
+def _options_for(model: SliceModel, device: Device) -> OrtOptions:
+    """The device's options; what is optimised already stays as it is."""
+    options = read_options(device)
+    return replace(options, optimisation="disabled", legalise=False) if model.is_optimised else options
+
+
+def _claim(node: onnx.NodeProto, provider: str) -> str | None:
+    claim = known(provider).claims.get(node.op_type) if node.domain in ("", "ai.onnx") else None
+    reason = claim(node) if claim else None
+    return f"{node.op_type}: {reason}" if reason else None
+
+
+def _label(model: SliceModel, device: Device) -> str:
+    return f"slice {model.model.graph.name or ', '.join(model.outputs)!r} on {device.name}"
+
+
+@cache
+def _find_others(built_in: tuple[str, ...]) -> Found:
+    """Devices beside the CPU, each tried in a process of its own; one look a process, since it costs a second.
+
+    Args:
+        built_in: providers of the installed onnxruntime.
+    """
+    inside = [device for device in BUILT_IN_DEVICES if device.options["provider"] in built_in]
+    plugins = [device for device in PLUGIN_DEVICES if is_installed(str(device.options["package"]))]
+    verdicts = dict(zip((device.name for device in (*inside, *plugins)), probe([*inside, *plugins]), strict=True))
+    devices: list[Device] = []
+    absent: list[Absent] = []
+    versions: dict[str, str] = {}
+    for device in (*PLUGIN_DEVICES, *BUILT_IN_DEVICES):
+        verdict = verdicts.get(device.name)
+        if verdict is None:
+            absent.append(Absent(device.name, NAME, f"not installed: {_how_to_install(device)}"))
+        elif verdict.reason:
+            absent.append(Absent(device.name, NAME, verdict.reason))
+        else:
+            devices.append(replace(device, simulated=verdict.hardware == "cpu"))
+            versions |= _version(device, verdict)
+    return Found(tuple(devices), tuple(absent), versions | vulkan_driver())
+
+
+def _how_to_install(device: Device) -> str:
+    package = device.options.get("package")
+    return f"pip install 'mosaic-onnx[{EXTRAS[str(package)]}]'" if package else "docs/devices.md, CUDA"
+
+
+def _version(device: Device, verdict: Verdict) -> dict[str, str]:
+    """What measurements of the device depend on: its package's version, or the GPU and its driver."""
+    package = device.options.get("package")
+    if package is None:
+        return {device.name: verdict.version}
+    return {str(package): f"{installed_version(str(package))} {verdict.version}".strip()}
+
+
+BACKEND = OnnxRuntime()

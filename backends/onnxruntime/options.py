@@ -1,0 +1,139 @@
+"""Options of an ONNX Runtime device, read once and checked: ``[devices.options]`` in ``devices.toml``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from mosaic_onnx.backends.cores import can_pin, default_thread_count, parse_cores
+from mosaic_onnx.core.devices import Device, OptionValue
+from mosaic_onnx.core.errors import UsageError
+
+CPU_PROVIDER = "CPUExecutionProvider"
+OPTIMISATIONS = ("all", "extended", "basic", "disabled")
+_PROVIDER_OPTION = "provider_options."
+_SESSION_ENTRY = "session_entries."
+
+
+@dataclass(frozen=True)
+class OrtOptions:
+    """An ONNX Runtime device's options.
+
+    Attributes:
+        provider: the execution provider's name.
+        package: Python package that brings the provider as a plugin (``get_library_path()``).
+        library: the plugin's shared library, where no package brings it.
+        hardware: which of the devices that the plugin offers (``ort.get_ep_devices()``), counted from 0.
+        provider_options: handed to the provider as they are (``provider_options.KEY`` in the file); a value
+            ``package:FUNCTION`` is what that function of ``package`` returns (a path that moves with the package).
+        session_entries: session configuration entries (``session_entries.KEY``), as they are.
+        threads: intra-operator threads, the calling one included.
+        cores: cores that these threads are pinned to, in order: the caller to the first; empty for no pinning.
+        spinning: threads wait busily between operators; faster alone, ruinous when several slices share cores.
+        optimisation: level of graph optimisation.
+        cpu_fallback: let ONNX Runtime's CPU provider take nodes that this provider refuses.
+        own_memory: device type whose memory the tensors lie in (``cuda``); empty: asked of the plugin, or host memory.
+        legalise: rewrite operators that the provider lacks into ones that it has, before it sees the slice.
+    """
+
+    provider: str = CPU_PROVIDER
+    package: str = ""
+    library: str = ""
+    hardware: int = 0
+    provider_options: Mapping[str, str] = field(default_factory=dict)
+    session_entries: Mapping[str, str] = field(default_factory=dict)
+    threads: int = 1
+    cores: tuple[int, ...] = ()
+    spinning: bool = False
+    optimisation: str = "all"
+    cpu_fallback: bool = False
+    own_memory: str = ""
+    legalise: bool = True
+
+    @property
+    def is_cpu(self) -> bool:
+        """ONNX Runtime's own CPU provider, not a vendor's."""
+        return self.provider == CPU_PROVIDER
+
+    @property
+    def is_plugin(self) -> bool:
+        """The provider comes in a library of its own."""
+        return bool(self.package or self.library)
+
+
+_PLAIN: Mapping[str, type] = {
+    "provider": str,
+    "package": str,
+    "library": str,
+    "hardware": int,
+    "threads": int,
+    "spinning": bool,
+    "cpu_fallback": bool,
+    "own_memory": str,
+    "legalise": bool,
+    "optimisation": str,
+}
+
+
+def read_options(device: Device) -> OrtOptions:
+    """The device's options.
+
+    Raises:
+        UsageError: an option is unknown or its value does not fit; the message names device and option.
+    """
+    plain: dict[str, object] = {}
+    nested: dict[str, dict[str, str]] = {_PROVIDER_OPTION: {}, _SESSION_ENTRY: {}}
+    for key, value in device.options.items():
+        prefix = next((each for each in nested if key.startswith(each)), None)
+        if prefix is not None:
+            nested[prefix][key.removeprefix(prefix)] = _as_text(value)
+        elif key in _PLAIN:
+            plain[key] = _checked(device.name, key, value)
+        elif key != "cores":
+            known = ", ".join([*_PLAIN, "cores", "provider_options.*", "session_entries.*"])
+            raise UsageError(f"device {device.name}: option {key!r} is unknown", f"known: {known}")
+    cores = _cores(device)
+    plain.setdefault("threads", len(cores) or default_thread_count())
+    options = OrtOptions(
+        **plain,  # type: ignore[arg-type]  # checked against _PLAIN above
+        cores=cores,
+        provider_options=nested[_PROVIDER_OPTION],
+        session_entries=nested[_SESSION_ENTRY],
+    )
+    _check(device.name, options)
+    return options
+
+
+def _as_text(value: OptionValue) -> str:
+    """As ONNX Runtime wants options: text; true and false as 1 and 0."""
+    return str(int(value)) if isinstance(value, bool) else str(value)
+
+
+def _checked(device: str, key: str, value: OptionValue) -> OptionValue:
+    kind = _PLAIN[key]
+    if type(value) is not kind:
+        raise UsageError(f"device {device}: option {key} = {value!r} is not of type {kind.__name__}")
+    return value
+
+
+def _cores(device: Device) -> tuple[int, ...]:
+    if "cores" not in device.options:
+        return ()
+    if not can_pin():
+        raise UsageError(f"device {device.name}: this system cannot pin threads to cores", "leave option cores out")
+    return parse_cores(str(device.options["cores"]))
+
+
+def _check(device: str, options: OrtOptions) -> None:
+    if options.threads < 1:
+        raise UsageError(f"device {device}: threads = {options.threads} is not a positive number")
+    if options.cores and options.threads > len(options.cores):
+        raise UsageError(
+            f"device {device}: {options.threads} threads on {len(options.cores)} cores",
+            "give as many cores as threads, or leave threads out",
+        )
+    if options.optimisation not in OPTIMISATIONS:
+        known = ", ".join(OPTIMISATIONS)
+        raise UsageError(f"device {device}: optimisation = {options.optimisation!r} is unknown", f"known: {known}")
+    if options.package and options.library:
+        raise UsageError(f"device {device}: package and library exclude each other")

@@ -1,0 +1,145 @@
+"""From a slice to OpenVINO's compiled model: made self-contained and legal, checked, compiled."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from tempfile import NamedTemporaryFile
+from typing import Any
+
+import onnx
+
+from mosaic_onnx.backends.base import SliceModel
+from mosaic_onnx.backends.huge_pages import on_huge_pages
+from mosaic_onnx.backends.legalise import legalise
+from mosaic_onnx.backends.openvino.claims import slice_bounds, unsupported_slice
+from mosaic_onnx.backends.openvino.graph import input_ports, output_ports, wrong_arithmetic
+from mosaic_onnx.backends.openvino.maps import too_many_maps
+from mosaic_onnx.backends.openvino.options import Options
+from mosaic_onnx.backends.openvino.quiet import openvino_module
+from mosaic_onnx.backends.openvino.rewrites import unsigned_after_concat
+from mosaic_onnx.backends.openvino.runner import Port, short_reason
+from mosaic_onnx.core.errors import BackendError, MosaicError
+from mosaic_onnx.loading.tensors import external_bytes, is_external, tensor_bytes, weight_bytes
+
+_LARGEST_MESSAGE_BYTES = 2**31 - 2**20
+_MANY_BYTES, _LARGE_BYTES = 2**28, 2**20
+"""With more external weights than the first, those from the second on are mapped instead of taken in."""
+_REWRITTEN = ("Dropout", "Softmax")
+"""OpenVINO gets the Softmax of operator sets before 13 wrong, and the types of their Dropout."""
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """A compiled slice.
+
+    Attributes:
+        model: the ``ov.CompiledModel``.
+        inputs: in the slice's order.
+        outputs: in the slice's order.
+    """
+
+    model: Any
+    inputs: tuple[Port, ...]
+    outputs: tuple[Port, ...]
+
+
+@cache
+def core() -> Any:
+    """One ``ov.Core`` for the process: it holds OpenVINO's plugins, nothing of a slice."""
+    return openvino_module().Core()
+
+
+def compile_slice(model: SliceModel, label: str, options: Options, recording: bool = False) -> Compiled:
+    """Compile a slice.
+
+    Args:
+        model: the slice; left as it is.
+        label: what messages call it: slice and device.
+        options: the device's options.
+        recording: keep the time of each kernel.
+
+    Raises:
+        BackendError: OpenVINO refuses it, or would compute something else than ONNX says.
+    """
+    with named_failure(label):
+        proto = _self_contained(model, label)
+        _refuse(label, unsupported_slice(proto.graph))
+        _refuse(label, too_many_maps(len(proto.graph.node)))
+        read = _read(proto, model.folder)
+        _refuse(label, wrong_arithmetic(read))
+        inputs = input_ports(read, true_inputs(proto.graph), slice_bounds(proto.graph), label)
+        outputs = output_ports(read, proto.graph.output, label)
+        configuration = options.configuration() | ({"PERF_COUNT": True} if recording else {})
+        with on_huge_pages(weight_bytes(proto.graph)):
+            compiled = core().compile_model(read, options.plugin, configuration)
+        return Compiled(compiled, inputs, outputs)
+
+
+def _refuse(label: str, reason: str | None) -> None:
+    if reason is not None:
+        raise BackendError(f"{label}: {reason}")
+
+
+@contextmanager
+def named_failure(label: str) -> Iterator[None]:
+    """Turn what OpenVINO raises into a BackendError that names slice and device."""
+    try:
+        yield
+    except MosaicError:
+        raise
+    except Exception as error:  # OpenVINO raises RuntimeError and more
+        raise BackendError(f"{label}: {short_reason(error)}") from error
+
+
+def _self_contained(model: SliceModel, label: str) -> onnx.ModelProto:
+    """The slice with functions inlined (OpenVINO knows none), external weights taken in, and legal operators.
+
+    Where there are many external weights, the large ones stay outside: they are mapped, and never held here. For that
+    their folder must take a temporary file.
+
+    Raises:
+        BackendError: it would pass 2 GiB, the most that one protobuf message holds.
+    """
+    from onnx import external_data_helper, inliner
+
+    proto = model.model
+    if proto.functions:
+        proto = inliner.inline_local_functions(proto)
+    if model.folder is not None:
+        copy = onnx.ModelProto()
+        copy.CopyFrom(proto)
+        if external_bytes(copy) <= _MANY_BYTES or not os.access(model.folder, os.W_OK):
+            external_data_helper.load_external_data_for_model(copy, model.folder)
+        for tensor in copy.graph.initializer:
+            if is_external(tensor) and tensor_bytes(tensor.data_type, list(tensor.dims)) < _LARGE_BYTES:
+                external_data_helper.load_external_data_for_tensor(tensor, model.folder)
+                tensor.data_location = onnx.TensorProto.DEFAULT
+                del tensor.external_data[:]
+        proto = copy
+    held_bytes = sum(len(tensor.raw_data) for tensor in proto.graph.initializer)
+    if held_bytes > _LARGEST_MESSAGE_BYTES:
+        raise BackendError(
+            f"{label}: its weights are {held_bytes / 1e9:.1f} GB, more than OpenVINO can be handed at once (2 GiB)",
+            "cap its slices: --slice-memory",
+        )
+    return unsigned_after_concat(legalise(proto, _REWRITTEN))
+
+
+def _read(proto: onnx.ModelProto, folder: str | None) -> Any:
+    """OpenVINO's form of a model; it maps external weights that lie in the folder of the file that it is given."""
+    if not any(is_external(tensor) for tensor in proto.graph.initializer):
+        return core().read_model(proto.SerializeToString())
+    with NamedTemporaryFile(dir=folder, prefix=".mosaic-", suffix=".onnx") as file:
+        file.write(proto.SerializeToString())
+        file.flush()
+        return core().read_model(file.name)
+
+
+def true_inputs(graph: onnx.GraphProto) -> list[onnx.ValueInfoProto]:
+    """The graph's inputs, those with an initialiser of their name left out."""
+    weights = {tensor.name for tensor in graph.initializer}
+    return [value for value in graph.input if value.name not in weights]

@@ -1,0 +1,87 @@
+"""Kernel times from OpenVINO's performance counters: the whole slice runs, and each kernel is timed in a quiet spell.
+
+OpenVINO's CPU plugin counts in whole microseconds, and tells only each kernel's mean since the model was compiled. The
+means after two runs give the mean between them; the spell between is chosen by the clock, as the least disturbed one.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mosaic_onnx.backends.base import Array, KernelTime
+from mosaic_onnx.backends.openvino.runner import infer, tensor_over
+
+RECORDING = {"PERF_COUNT": True}
+"""Properties that a model must be compiled with to be timed here."""
+_MIN_RUNS = 6
+_MAX_RUNS = 60
+_SPELL = 4
+"""A spell is so many times shorter than all runs."""
+_SMALL_S = 20e-6
+"""Below, a difference of means is mostly rounding, and the mean over all runs is the better figure."""
+_ORIGIN = "originalLayersNames"
+Means = Mapping[str, float]
+"""Mean seconds since the model was compiled, by kernel."""
+
+
+def kernels_of(compiled: Any, inputs: Mapping[int, Array], budget_s: float) -> tuple[KernelTime, ...]:
+    """Run a compiled model until the budget is spent and return the time of each kernel that ran.
+
+    Args:
+        compiled: an ``ov.CompiledModel`` made with ``RECORDING``.
+        inputs: its inputs, by position.
+        budget_s: slow models run at least six times.
+    """
+    request = compiled.create_infer_request()
+    for index, array in inputs.items():
+        request.set_input_tensor(index, tensor_over(array))
+    walls: list[float] = []
+    means: list[Means] = []
+    started = time.perf_counter()
+    while len(walls) < _MAX_RUNS and (len(walls) < _MIN_RUNS or time.perf_counter() - started < budget_s):
+        before = time.perf_counter()
+        infer(request)
+        walls.append(time.perf_counter() - before)
+        means.append(_means(request))
+    seconds = quiet_seconds(walls, means)
+    origins = _origins(compiled)
+    return tuple(KernelTime(origins.get(name) or name, each_s) for name, each_s in seconds.items())
+
+
+def quiet_seconds(walls: Sequence[float], means: Sequence[Means]) -> dict[str, float]:
+    """Seconds of each kernel in the spell of runs that took least.
+
+    Args:
+        walls: what each run took.
+        means: the running means after each run; there are at least two. A kernel whose mean rounds to nothing is told
+            as not run, so that a small one may be absent after some runs.
+    """
+    length = max(2, (len(walls) - 1) // _SPELL)
+    # The first run is left out: it allocates.
+    first = min(range(1, len(walls) - length + 1), key=lambda start: sum(walls[start : start + length]))
+    before, after = means[first - 1], means[first + length - 1]
+    seconds = {}
+    for name, mean in means[-1].items():
+        spell = (after.get(name, 0.0) * (first + length) - before.get(name, 0.0) * first) / length
+        seconds[name] = max(spell, 0.0) if mean >= _SMALL_S else mean
+    return seconds
+
+
+def _means(request: Any) -> Means:
+    return {
+        kernel.node_name: kernel.real_time.total_seconds()
+        for kernel in request.profiling_info
+        if kernel.status == kernel.Status.EXECUTED
+    }
+
+
+def _origins(compiled: Any) -> dict[str, str]:
+    """By kernel, the names of the ONNX nodes that were fused into it, with commas between."""
+    found = {}
+    for operation in compiled.get_runtime_model().get_ordered_ops():
+        facts = operation.get_rt_info()
+        if _ORIGIN in facts:
+            found[operation.get_friendly_name()] = str(facts[_ORIGIN].astype(str))
+    return found

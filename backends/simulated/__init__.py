@@ -1,0 +1,1 @@
+"""Simulated devices: real outputs, times from a description."""

@@ -1,0 +1,99 @@
+"""Running on a simulated device: real outputs, and a wait until the simulated time has passed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from mosaic_onnx.backends.base import Array, Place, Runner
+from mosaic_onnx.backends.simulated.options import CopyLine
+
+
+@dataclass
+class SimulatedBuffer:
+    """A tensor in simulated device memory: host memory, and a wait for every copy."""
+
+    array: Array
+    memory: SimulatedMemory
+
+    def upload(self, array: Array) -> None:
+        """Copy in, not faster than the description says."""
+        with waiting(self.memory.copy_seconds(self.memory.copy_in, self.array.nbytes)):
+            np.copyto(self.array, array)
+
+    def download(self, array: Array) -> None:
+        """Copy out, not faster than the description says."""
+        with waiting(self.memory.copy_seconds(self.memory.copy_out, self.array.nbytes)):
+            np.copyto(array, self.array)
+
+
+@dataclass(frozen=True)
+class SimulatedMemory:
+    """Memory of a described device that does not share host's."""
+
+    copy_in: CopyLine
+    copy_out: CopyLine
+    time_scale: float = 1.0
+
+    def allocate(self, dtype: np.dtype[np.generic], shape: tuple[int, ...]) -> SimulatedBuffer:
+        """A new buffer; contents undefined."""
+        return SimulatedBuffer(np.empty(shape, dtype), self)
+
+    def copy_seconds(self, line: CopyLine, byte_count: int) -> float:
+        """Real seconds that a copy takes: α·bytes + β (Equations 1 and 2), scaled."""
+        return (line.seconds_per_byte * byte_count + line.seconds) * self.time_scale
+
+
+@dataclass
+class SimulatedRunner:
+    """A loaded slice whose every call takes at least its simulated time (longer where the CPU needs longer)."""
+
+    inner: Runner
+    seconds: float
+
+    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """Compute on the CPU, then wait for the rest of the simulated time."""
+        with waiting(self.seconds):
+            return self.inner.run(inputs)
+
+    def bind(self, inputs: Mapping[str, Place], outputs: Mapping[str, Place]) -> Callable[[], None]:
+        """Bind to the arrays behind the places; the call is complete when it returns."""
+        call = self.inner.bind(_arrays(inputs), _arrays(outputs))
+        seconds = self.seconds
+
+        def timed_call() -> None:
+            with waiting(seconds):
+                call()
+
+        return timed_call
+
+    def assignment(self) -> Mapping[str, str] | None:
+        """What really ran each node: ONNX Runtime's CPU provider."""
+        return self.inner.assignment()
+
+    def close(self) -> None:
+        """Give the session back."""
+        self.inner.close()
+
+
+@dataclass
+class waiting:  # a small letter, since it reads as a statement: with waiting(seconds)
+    """Leave the block no earlier than ``seconds`` after entering it."""
+
+    seconds: float
+    _entered_s: float = field(default=0.0, init=False)
+
+    def __enter__(self) -> None:
+        self._entered_s = time.perf_counter()
+
+    def __exit__(self, *failure: object) -> None:
+        rest_s = self._entered_s + self.seconds - time.perf_counter()
+        if rest_s > 0 and failure[0] is None:
+            time.sleep(rest_s)
+
+
+def _arrays(places: Mapping[str, Place]) -> dict[str, Place]:
+    return {name: place.array if isinstance(place, SimulatedBuffer) else place for name, place in places.items()}

@@ -1,0 +1,1 @@
+"""Explain plans, compare them, and say what would improve them."""

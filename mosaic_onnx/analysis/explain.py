@@ -1,0 +1,377 @@
+"""Explain a plan: what each layer costs where, which boundaries matter, what lifting a missing operator would save."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from mosaic_onnx.analysis.plan_diff import MovedLayer, PlanDiff, diff_plans
+from mosaic_onnx.analysis.what_if import Lift, lifts
+from mosaic_onnx.core.costs import CostTable
+from mosaic_onnx.core.devices import device_of
+from mosaic_onnx.core.errors import InfeasibleError, ModelError, UsageError
+from mosaic_onnx.core.plans import Plan, Transfer
+from mosaic_onnx.core.profiles import HOST, Profile
+from mosaic_onnx.passes.estimate import cost_table
+from mosaic_onnx.planner.core.request import TOLERANCE, Placed, Proposal
+from mosaic_onnx.planner.core.simulate import Timeline, simulate, value
+from mosaic_onnx.planner.core.transfers import HOST_MEMORY, Movement, movements
+
+__all__ = [
+    "Boundary",
+    "LayerExplanation",
+    "Lift",
+    "Move",
+    "MovedLayer",
+    "PlanDiff",
+    "PlanExplanation",
+    "StateCost",
+    "diff_plans",
+    "explain_layer",
+    "explain_plan",
+    "proposal_of",
+]
+
+
+@dataclass(frozen=True)
+class StateCost:
+    """What a layer costs in one state; ``seconds`` is None where it cannot run there, and ``reason`` says why."""
+
+    state: str
+    seconds: float | None
+    joules: float | None
+    source: str
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Move:
+    """What changes when one layer alone moves to another state (everything else stays where it is).
+
+    Attributes:
+        state: where it moves.
+        seconds: change of the plan's seconds; negative is faster. None where it cannot move there.
+        joules: change of its joules; None where there are none.
+        value: change of the plan's objective.
+        slice_count: how many slices the plan has then.
+        reason: why it cannot move there; empty where it can.
+    """
+
+    state: str
+    seconds: float | None
+    joules: float | None
+    value: float | None
+    slice_count: int
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class LayerExplanation:
+    """One layer of a plan.
+
+    Attributes:
+        name: the layer.
+        index: its index in the profile.
+        state: where the plan runs it.
+        slice_number: the slice that holds it.
+        nodes: node keys.
+        op_types: operator types.
+        costs: its cost in every state of the profile.
+        brought: transfers of what it reads to its own device.
+        sent: transfers of what it makes, wherever they go.
+        moves: what moving it to each other state would change, best first.
+    """
+
+    name: str
+    index: int
+    state: str
+    slice_number: int
+    nodes: tuple[str, ...]
+    op_types: tuple[str, ...]
+    costs: tuple[StateCost, ...]
+    brought: tuple[Transfer, ...]
+    sent: tuple[Transfer, ...]
+    moves: tuple[Move, ...]
+
+
+@dataclass(frozen=True)
+class Boundary:
+    """Where tensors pass from one slice to another, or to or from the model's outside.
+
+    Attributes:
+        source: number of the slice that makes them; None for the model's inputs.
+        destination: number of the first slice that reads them there; None for the model's outputs.
+        source_state: state of the source, or ``host``.
+        destination_state: state of the destination, or ``host``.
+        tensors: their names.
+        bytes: all of their bytes.
+        seconds: what their copies take.
+        joules: what their copies draw.
+        without: change of the objective were one of the two slices in the other's state (the better of the two ways);
+            None where neither can be.
+        reason: why neither can be; empty where one can.
+    """
+
+    source: int | None
+    destination: int | None
+    source_state: str
+    destination_state: str
+    tensors: tuple[str, ...]
+    bytes: int
+    seconds: float
+    joules: float
+    without: float | None
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class PlanExplanation:
+    """A plan.
+
+    Attributes:
+        objective: what was to be small.
+        value: how small it is.
+        busy_s: device -> seconds that it is busy.
+        boundaries: the costliest first.
+        lifts: missing operators, the one whose lifting would save most first.
+    """
+
+    objective: str
+    value: float
+    busy_s: Mapping[str, float]
+    boundaries: tuple[Boundary, ...]
+    lifts: tuple[Lift, ...]
+
+
+def explain_layer(profile: Profile, plan: Plan, name: str) -> LayerExplanation:
+    """What a layer costs on each device, the transfers it causes, and what moving it alone would change.
+
+    Args:
+        profile: what the plan was made from.
+        plan: a plan of that profile.
+        name: the layer's name, or the key of a node in it.
+
+    Raises:
+        UsageError: no layer and no node has that name.
+        ModelError: the plan is not of this profile.
+    """
+    index = _find_layer(profile, name)
+    proposal = proposal_of(profile, plan)
+    table = cost_table(profile)
+    layer = profile.layers[index]
+    number = next(k for k, placed in enumerate(proposal) if index in placed.layers)
+    state = plan.slices[number].state
+    device = device_of(state)
+    shared = {device, *([HOST] if not table.rows.own_memory[_device_index(profile, device)] else [])}
+    moves = [_move(table, plan, proposal, index, other) for other in range(len(profile.states))]
+    return LayerExplanation(
+        name=layer.name,
+        index=index,
+        state=state,
+        slice_number=number,
+        nodes=layer.nodes,
+        op_types=layer.op_types,
+        costs=tuple(_state_cost(profile, index, state) for state in profile.states),
+        brought=tuple(t for t in plan.transfers if t.tensor in layer.inputs and t.destination in shared),
+        sent=tuple(t for t in plan.transfers if t.tensor in layer.outputs),
+        moves=tuple(
+            sorted(
+                (move for move in moves if move.state != state),
+                key=lambda move: (move.value is None, move.value or 0.0),
+            )
+        ),
+    )
+
+
+def explain_plan(profile: Profile, plan: Plan, time_limit_s: float = 10.0) -> PlanExplanation:
+    """The boundaries that matter most, and the missing operators that force a cut, ranked by what lifting would save.
+
+    Args:
+        profile: what the plan was made from, under the same constraints.
+        plan: a plan of that profile.
+        time_limit_s: for planning anew with operators lifted.
+
+    Raises:
+        ModelError: the plan is not of this profile.
+    """
+    proposal = proposal_of(profile, plan)
+    table = cost_table(profile)
+    timeline = simulate(table, proposal, plan.schedule)
+    return PlanExplanation(
+        objective=plan.objective,
+        value=value(timeline, plan.objective),
+        busy_s=dict(zip(table.device_names, timeline.load_s, strict=True)),
+        boundaries=_boundaries(table, plan, proposal, timeline),
+        lifts=lifts(profile, plan, value(timeline, plan.objective), time_limit_s),
+    )
+
+
+def proposal_of(profile: Profile, plan: Plan) -> Proposal:
+    """The plan's slices as the planner has them.
+
+    Raises:
+        ModelError: the plan is not of this profile: other layers, or states that it does not have.
+    """
+    states = {state: number for number, state in enumerate(profile.states)}
+    hint = "Give the profile that the plan was made from."
+    for item in plan.slices:
+        if item.state not in states:
+            raise ModelError(f"the plan runs layers in state '{item.state}', which the profile does not have", hint)
+    if sorted(layer for item in plan.slices for layer in item.layers) != list(range(len(profile.layers))):
+        raise ModelError(f"the plan's layers are not the {len(profile.layers)} layers of the profile", hint)
+    return tuple(Placed(item.layers, states[item.state]) for item in plan.slices)
+
+
+def _find_layer(profile: Profile, name: str) -> int:
+    """Index of the layer with that name, or that holds the node."""
+    for index, layer in enumerate(profile.layers):
+        if layer.name == name:
+            return index
+    for index, layer in enumerate(profile.layers):
+        if name in layer.nodes:
+            return index
+    known = [word for layer in profile.layers for word in (layer.name, *layer.nodes)]
+    near = difflib.get_close_matches(name, known, n=3)
+    hint = f"Did you mean {', '.join(near)}?" if near else "The plan's table lists the layers."
+    raise UsageError(f"no layer or node is called '{name}'", hint)
+
+
+def _device_index(profile: Profile, name: str) -> int:
+    return next(d for d, device in enumerate(profile.devices) if device.name == name)
+
+
+def _state_cost(profile: Profile, index: int, state: str) -> StateCost:
+    layer = profile.layers[index]
+    cost = layer.cost.get(state)
+    if cost is None:
+        return StateCost(state, None, None, "", layer.reasons.get(state, "no cost in the profile"))
+    reason = ""
+    if layer.allowed is not None and device_of(state) not in layer.allowed:
+        reason = f"only {', '.join(layer.allowed)} may run it"
+    return StateCost(state, cost.seconds, cost.joules, cost.source, reason)
+
+
+def _move(table: CostTable, plan: Plan, proposal: Proposal, index: int, state: int) -> Move:
+    """What moving one layer to a state would change: the best of its own slice and joining a neighbouring slice."""
+    best: tuple[float, Timeline, int] | None = None
+    reason = ""
+    for tried in _with_layer_moved(proposal, index, state):
+        try:
+            timeline = simulate(table, tried, plan.schedule)
+        except InfeasibleError as error:
+            reason = reason or error.message
+            continue
+        figure = value(timeline, plan.objective)
+        fewer = best is not None and len(tried) < best[2] and figure <= best[0] * (1 + TOLERANCE)
+        if best is None or fewer or figure < best[0] * (1 - TOLERANCE):
+            best = figure, timeline, len(tried)
+    if best is None:
+        return Move(table.state_names[state], None, None, None, len(proposal), reason)
+    now = simulate(table, proposal, plan.schedule)
+    figure, timeline, slice_count = best
+    joules = None if timeline.joules is None or now.joules is None else timeline.joules - now.joules
+    change = figure - value(now, plan.objective)
+    return Move(table.state_names[state], timeline.seconds - now.seconds, joules, change, slice_count)
+
+
+def _with_layer_moved(proposal: Proposal, index: int, state: int) -> Iterable[Proposal]:
+    """The plan with one layer in a state: as a slice of its own in its place, or in a slice of that state nearby."""
+    number = next(k for k, placed in enumerate(proposal) if index in placed.layers)
+    layers, own = proposal[number]
+    place = layers.index(index)
+    parts = [Placed(part, own) for part in (layers[:place], layers[place + 1 :])]
+    alone = (*proposal[:number], *_filled(parts[:1]), Placed((index,), state), *_filled(parts[1:]))
+    yield (*alone, *proposal[number + 1 :])
+    yield _joined((*alone, *proposal[number + 1 :]), index)
+    rest = _filled([Placed(layers[:place] + layers[place + 1 :], own)])
+    earlier = next((k for k in range(number - 1, -1, -1) if proposal[k].state == state), None)
+    if earlier is not None:
+        joined = Placed((*proposal[earlier].layers, index), state)
+        yield (*proposal[:earlier], joined, *proposal[earlier + 1 : number], *rest, *proposal[number + 1 :])
+    later = next((k for k in range(number + 1, len(proposal)) if proposal[k].state == state), None)
+    if later is not None:
+        joined = Placed((index, *proposal[later].layers), state)
+        yield (*proposal[:number], *rest, *proposal[number + 1 : later], joined, *proposal[later + 1 :])
+
+
+def _joined(proposal: Proposal, index: int) -> Proposal:
+    """The plan with the layer's slice joined to its neighbours in the same state."""
+    number = next(k for k, placed in enumerate(proposal) if index in placed.layers)
+    first = last = number
+    while first > 0 and proposal[first - 1].state == proposal[number].state:
+        first -= 1
+    while last + 1 < len(proposal) and proposal[last + 1].state == proposal[number].state:
+        last += 1
+    layers = tuple(layer for placed in proposal[first : last + 1] for layer in placed.layers)
+    return (*proposal[:first], Placed(layers, proposal[number].state), *proposal[last + 1 :])
+
+
+def _filled(parts: Sequence[Placed]) -> tuple[Placed, ...]:
+    return tuple(part for part in parts if part.layers)
+
+
+def _boundaries(table: CostTable, plan: Plan, proposal: Proposal, timeline: Timeline) -> tuple[Boundary, ...]:
+    """Where copies pass between slices, the costliest first."""
+    slice_of = {layer: k for k, placed in enumerate(proposal) for layer in placed.layers}
+    held = [slice_of[layer] for layer in range(len(table.layer_names))]
+    ends: dict[tuple[int, int], list[Movement]] = {}
+    for copy in movements(table, proposal, held).copies:
+        if copy.seconds > 0 or copy.joules > 0:
+            ends.setdefault((copy.maker, _reader(table, held, copy, len(proposal))), []).append(copy)
+    found = [_boundary(table, plan, proposal, timeline, pair, copies) for pair, copies in ends.items()]
+    return tuple(sorted(found, key=lambda boundary: (-boundary.seconds, -boundary.joules)))
+
+
+def _reader(table: CostTable, held: Sequence[int], copy: Movement, slice_count: int) -> int:
+    """The slice for which a copy is made; ``slice_count`` for the model's outputs."""
+    if copy.slice != copy.maker or copy.maker < 0:
+        return copy.slice
+    readers = [held[reader] for reader in table.consumers[copy.tensor] if held[reader] != copy.maker]
+    return min(readers, default=slice_count)
+
+
+def _boundary(
+    table: CostTable,
+    plan: Plan,
+    proposal: Proposal,
+    timeline: Timeline,
+    pair: tuple[int, int],
+    copies: Sequence[Movement],
+) -> Boundary:
+    source, destination = pair
+    tensors = dict.fromkeys(copy.tensor for copy in copies)
+    without: float | None = None
+    reason = "the model's inputs and outputs are at host"
+    if source >= 0 and destination < len(proposal):
+        without, reason = _removed(table, plan, proposal, timeline, pair)
+    return Boundary(
+        source=source if source >= 0 else None,
+        destination=destination if destination < len(proposal) else None,
+        source_state=HOST if source == HOST_MEMORY else plan.slices[source].state,
+        destination_state=HOST if destination == len(proposal) else plan.slices[destination].state,
+        tensors=tuple(table.tensor_names[tensor] for tensor in tensors),
+        bytes=sum(table.rows.tensor_bytes[tensor] for tensor in tensors),
+        seconds=sum(copy.seconds for copy in copies),
+        joules=sum(copy.joules for copy in copies),
+        without=without,
+        reason=reason,
+    )
+
+
+def _removed(
+    table: CostTable, plan: Plan, proposal: Proposal, timeline: Timeline, pair: tuple[int, int]
+) -> tuple[float | None, str]:
+    """Change of the objective were one of the two slices in the other's state; the better of the two ways."""
+    best: float | None = None
+    reason = ""
+    for moved, other in (pair, pair[::-1]):
+        placed = Placed(proposal[moved].layers, proposal[other].state)
+        tried = (*proposal[:moved], placed, *proposal[moved + 1 :])
+        try:
+            change = value(simulate(table, tried, plan.schedule), plan.objective) - value(timeline, plan.objective)
+        except InfeasibleError as error:
+            reason = reason or error.message
+            continue
+        best = change if best is None else min(best, change)
+    return best, "" if best is not None else reason

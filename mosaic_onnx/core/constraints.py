@@ -1,0 +1,131 @@
+"""Constraints that the user adds to a profile: pins, forbids and caps. What conflicts is named."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+
+from mosaic_onnx.core.errors import UsageError
+from mosaic_onnx.core.feasibility import Rules, check_feasible
+from mosaic_onnx.core.profiles import Profile, ProfileLayer
+
+Rule = tuple[str, str]
+"""(regular expression, device name)"""
+
+
+@dataclass(frozen=True)
+class Constraints:
+    """What the user demands beyond the profile.
+
+    A rule's regular expression is searched in the layer's name and in the names of its nodes (``^conv1$`` for exactly
+    one).
+
+    Attributes:
+        pins: layers that match run on that device; one layer's pins must name one device.
+        forbids: layers that match do not run on that device.
+        memory_bytes: by device, takes the place of its ``memory_bytes``.
+        slice_memory_bytes: by device, takes the place of its ``slice_memory_bytes``.
+    """
+
+    pins: tuple[Rule, ...] = ()
+    forbids: tuple[Rule, ...] = ()
+    memory_bytes: Mapping[str, int] = field(default_factory=dict)
+    slice_memory_bytes: Mapping[str, int] = field(default_factory=dict)
+
+    def as_fields(self) -> dict[str, object]:
+        """What there is of them, as the plan file's ``constraints`` says it."""
+        fields: dict[str, object] = {
+            "pins": [list(rule) for rule in self.pins],
+            "forbids": [list(rule) for rule in self.forbids],
+            "memory_bytes": dict(self.memory_bytes),
+            "slice_memory_bytes": dict(self.slice_memory_bytes),
+        }
+        return {key: value for key, value in fields.items() if value}
+
+
+def constrain(profile: Profile, constraints: Constraints) -> Profile:
+    """The profile under the constraints: fewer allowed devices, other caps.
+
+    Raises:
+        UsageError: a rule or a cap names no device of the profile, or a rule matches no layer.
+        InfeasibleError: some layers cannot run anywhere now; the message names a smallest such set and why.
+    """
+    _check_devices(profile, constraints)
+    pins, forbids = _compiled(constraints.pins, "--pin"), _compiled(constraints.forbids, "--forbid")
+    rules: dict[int, Rules] = {}
+    layers = []
+    for number, layer in enumerate(profile.layers):
+        found = Rules(_matching(pins, layer), _matching(forbids, layer))
+        if found.pins or found.forbids:
+            rules[number] = found
+        layers.append(_restricted(profile, layer, found))
+    _check_used([*pins, *forbids], rules.values())
+    devices = tuple(
+        replace(
+            device,
+            memory_bytes=constraints.memory_bytes.get(device.name, device.memory_bytes),
+            slice_memory_bytes=constraints.slice_memory_bytes.get(device.name, device.slice_memory_bytes),
+        )
+        for device in profile.devices
+    )
+    constrained = replace(profile, layers=tuple(layers), devices=devices)
+    check_feasible(constrained, rules)
+    return constrained
+
+
+def _check_devices(profile: Profile, constraints: Constraints) -> None:
+    """Every device that a constraint names is one of the profile's."""
+    names = [device.name for device in profile.devices]
+    said = [
+        *(("pin", device) for _, device in constraints.pins),
+        *(("forbid", device) for _, device in constraints.forbids),
+        *(("memory cap", device) for device in constraints.memory_bytes),
+        *(("slice memory cap", device) for device in constraints.slice_memory_bytes),
+    ]
+    for what, device in said:
+        if device not in names:
+            raise UsageError(f"a {what} names device {device!r}", f"the profile's devices are {', '.join(names)}")
+
+
+def _compiled(rules: Iterable[Rule], flag: str) -> list[tuple[re.Pattern[str], Rule]]:
+    """The rules with their expressions compiled."""
+    compiled = []
+    for pattern, device in rules:
+        try:
+            compiled.append((re.compile(pattern), (pattern, device)))
+        except re.error as error:
+            raise UsageError(f"{flag} {pattern!r} is no regular expression: {error}") from error
+    return compiled
+
+
+def _matching(rules: Iterable[tuple[re.Pattern[str], Rule]], layer: ProfileLayer) -> tuple[Rule, ...]:
+    """The rules that match the layer's name or one of its nodes'."""
+    names = (layer.name, *layer.nodes)
+    return tuple(rule for pattern, rule in rules if any(pattern.search(name) for name in names))
+
+
+def _check_used(rules: Iterable[tuple[re.Pattern[str], Rule]], found: Iterable[Rules]) -> None:
+    """A rule that matches nothing is most likely a slip of the pen."""
+    used = {rule for one in found for rule in (*one.pins, *one.forbids)}
+    for _, rule in rules:
+        if rule not in used:
+            raise UsageError(
+                f"'{rule[0]}={rule[1]}' matches no layer and no node", "`mosaic-onnx inspect` lists their names"
+            )
+
+
+def _restricted(profile: Profile, layer: ProfileLayer, rules: Rules) -> ProfileLayer:
+    """The layer, allowed only where its rules let it run."""
+    if not rules.pins and not rules.forbids:
+        return layer
+    pinned = {device for _, device in rules.pins}
+    forbidden = {device for _, device in rules.forbids}
+    allowed = tuple(
+        device.name
+        for device in profile.devices
+        if (layer.allowed is None or device.name in layer.allowed)
+        and pinned <= {device.name}
+        and device.name not in forbidden
+    )
+    return replace(layer, allowed=allowed)

@@ -1,0 +1,154 @@
+"""Which backends and devices are here, and which of them take part."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import entry_points
+
+import onnx
+
+from mosaic_onnx.backends.base import Absent, Backend, Found, Memory, Runner, SliceModel, as_devices
+from mosaic_onnx.core.devices import Device
+from mosaic_onnx.core.errors import BackendError, UsageError
+from mosaic_onnx.files.device_file import read_devices, read_shipped, shipped_descriptions
+
+GROUP = "mosaic_onnx.backends"
+
+
+@dataclass(frozen=True)
+class Inventory:
+    """Everything that the backends found.
+
+    Attributes:
+        devices: by name; the first backend to claim a name keeps it.
+        absent: what is not here, with the reason.
+        versions: versions of backends, providers and drivers.
+    """
+
+    devices: Mapping[str, Device] = field(default_factory=dict)
+    absent: tuple[Absent, ...] = ()
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Unloadable:
+    """A backend whose module cannot be imported: a line in ``mosaic-onnx devices`` instead of a crash."""
+
+    name: str
+    reason: str
+
+    def find(self) -> Found:
+        """No device, and why."""
+        return Found(absent=(Absent(self.name, self.name, self.reason),))
+
+    def supports(self, node: onnx.NodeProto, device: Device) -> str | None:
+        """Nothing, and why."""
+        return self.reason
+
+    def load(self, model: SliceModel, device: Device) -> Runner:
+        """Refuse.
+
+        Raises:
+            BackendError: always.
+        """
+        raise BackendError(f"device {device.name}: backend {self.name} cannot be loaded: {self.reason}")
+
+    def memory(self, device: Device) -> Memory | None:
+        """None."""
+        return None
+
+
+def backends() -> dict[str, Backend]:
+    """All backends by name, from the entry points of the installed packages; never raises."""
+    found: dict[str, Backend] = {}
+    for point in entry_points(group=GROUP):
+        try:
+            backend: Backend = point.load()
+        except Exception as error:  # a foreign module may fail in any way
+            backend = Unloadable(point.name, f"{type(error).__name__}: {error}")
+        found.setdefault(point.name, backend)
+    return found
+
+
+def find_all(candidates: Mapping[str, Backend] | None = None) -> Inventory:
+    """Ask every backend what is here; never raises.
+
+    Args:
+        candidates: the backends to ask; None for all that are installed.
+    """
+    found = [_find(name, backend) for name, backend in (backends() if candidates is None else candidates).items()]
+    versions = {key: version for one in found for key, version in one.versions.items()}
+    return Inventory(as_devices(found), tuple(absent for one in found for absent in one.absent), versions)
+
+
+def _find(name: str, backend: Backend) -> Found:
+    try:
+        return backend.find()
+    except Exception as error:  # the contract says never; a foreign backend may break it
+        return Found(absent=(Absent(name, name, f"its find() failed: {type(error).__name__}: {error}"),))
+
+
+def select_devices(
+    words: Sequence[str], found: Inventory, precision: str = "f32", *, lower: bool = False
+) -> tuple[Device, ...]:
+    """The devices that take part.
+
+    Args:
+        words: each a device's name, a path to a ``devices.toml``, or the name of a shipped description; none for
+            the default: real devices that compute at least in the model's own precision.
+        found: what is here.
+        precision: the model's own.
+        lower: a budget of errors lets devices of lower precision take part too.
+
+    Raises:
+        UsageError: a word names nothing that is here (with the reason), or two devices share a name.
+        ModelError: a devices file is wrong.
+    """
+    if not words:
+        default = tuple(device for device in found.devices.values() if _why_not(device, precision, lower=lower) is None)
+        if not default:
+            raise UsageError("no device takes part by default", "name some: -d; `mosaic-onnx devices` lists them")
+        return default
+    devices = list(dict.fromkeys(words))
+    chosen = [device for word in devices for device in _named(word, found)]
+    names = [device.name for device in chosen]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise UsageError(f"device {twice!r} is named twice", "rename it in the devices file, or name fewer sources")
+    return tuple(chosen)
+
+
+def left_out(selected: Sequence[Device], found: Inventory, precision: str = "f32") -> tuple[Absent, ...]:
+    """Devices that are here and do not take part, with the reason."""
+    names = {device.name for device in selected}
+    return tuple(
+        Absent(device.name, device.backend, _why_not(device, precision) or "not named")
+        for device in found.devices.values()
+        if device.name not in names
+    )
+
+
+def _why_not(device: Device, precision: str, *, lower: bool = False) -> str | None:
+    """Why a device is not in the default set: simulators join only when named, lower precision also for a budget."""
+    if device.simulated:
+        return f"simulated; name it with -d {device.name}"
+    if not lower and device.precision not in (precision, "f32"):
+        words = f"computes in {device.precision}, the model in {precision}"
+        return f"{words}; name it with -d {device.name}, or give a --max-error"
+    return None
+
+
+def _named(word: str, found: Inventory) -> tuple[Device, ...]:
+    if word in found.devices:
+        return (found.devices[word],)
+    if word.endswith(".toml") or os.path.isfile(word):
+        return read_devices(word)
+    if word in shipped_descriptions():
+        return read_shipped(word)
+    absent = next((each for each in found.absent if each.name == word), None)
+    if absent is not None:
+        raise UsageError(f"device {word!r} is not here: {absent.reason}")
+    here = ", ".join([*found.devices, *shipped_descriptions()])
+    raise UsageError(f"no device, devices file or description is called {word!r}", f"here: {here}")

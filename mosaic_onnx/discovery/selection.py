@@ -1,0 +1,62 @@
+"""Which devices take part, told with what was left out and why."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from mosaic_onnx.backends.base import Absent, Backend
+from mosaic_onnx.core.devices import Device
+from mosaic_onnx.discovery.registry import backends, find_all, left_out, select_devices
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Devices and backends of one command.
+
+    Attributes:
+        devices: everything that is here.
+        chosen: what takes part.
+        left_out: what is here and does not take part, with the reason.
+        absent: what is not here, with the reason.
+        backends: by name.
+        versions: of backends, providers and drivers.
+    """
+
+    devices: tuple[Device, ...]
+    chosen: tuple[Device, ...]
+    left_out: tuple[Absent, ...]
+    absent: tuple[Absent, ...]
+    backends: Mapping[str, Backend]
+    versions: Mapping[str, str]
+
+    @property
+    def by_name(self) -> dict[str, Device]:
+        """Devices that take part, by name."""
+        return {device.name: device for device in self.chosen}
+
+
+def select(words: Sequence[str] = (), precision: str = "f32", *, lower: bool = False) -> Selection:
+    """Find what is here and choose among it.
+
+    Args:
+        words: device names, ``devices.toml`` files or shipped descriptions; none for the default set.
+        precision: the model's own.
+        lower: a budget of errors lets devices of lower precision take part too.
+
+    Raises:
+        UsageError: a word names nothing.
+        ModelError: a devices file is wrong.
+    """
+    candidates = backends()
+    found = find_all(candidates)
+    chosen = select_devices(words, found, precision, lower=lower)
+    everything = {device.name: device for device in (*found.devices.values(), *chosen)}
+    return Selection(
+        devices=tuple(everything.values()),
+        chosen=chosen,
+        left_out=left_out(chosen, found, precision),
+        absent=found.absent,
+        backends=candidates,
+        versions=found.versions,
+    )

@@ -1,0 +1,183 @@
+"""What must hold of a profile beyond the types of its values: names, references, order, completeness."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from mosaic_onnx.core.devices import device_of
+from mosaic_onnx.core.errors import ModelError
+from mosaic_onnx.core.profiles import HOST, Profile
+
+
+def check_profile(profile: Profile, what: str = "profile") -> Profile:
+    """The profile itself, where everything in it fits together.
+
+    Args:
+        profile: the profile.
+        what: what to call it in errors.
+
+    Raises:
+        ModelError: naming the path of the first key that is wrong.
+    """
+    for check in (_devices, _flow, _layers, _copies, _switches, _segments):
+        for path, reason in check(profile):
+            raise ModelError(f"{what}: {path}: {reason}")
+    return profile
+
+
+Complaint = tuple[str, str]
+"""(path of the key, what is wrong with it)"""
+
+
+def _devices(profile: Profile) -> Iterator[Complaint]:
+    """Names of devices and levels."""
+    yield from _repeated("devices", ".name", (device.name for device in profile.devices))
+    for d, device in enumerate(profile.devices):
+        yield from _bad_name(f"devices[{d}].name", device.name)
+        if device.name == HOST:
+            yield f"devices[{d}].name", "no device is called host: it is where the model's inputs and outputs live"
+        yield from _repeated(f"devices[{d}].levels", ".name", (level.name for level in device.levels))
+        for number, level in enumerate(device.levels):
+            yield from _bad_name(f"devices[{d}].levels[{number}].name", level.name)
+
+
+def _flow(profile: Profile) -> Iterator[Complaint]:
+    """Every tensor is known, made once, and made before it is read."""
+    yield from _repeated("layers", ".name", (layer.name for layer in profile.layers))
+    yield from _repeated("inputs", "", profile.inputs)
+    yield from _repeated("outputs", "", profile.outputs)
+    yield from _unknown_tensors("inputs", profile.inputs, profile)
+    makers = {name: "a model input" for name in profile.inputs}
+    all_makers = {name: layer.name for layer in profile.layers for name in layer.outputs}
+    for number, layer in enumerate(profile.layers):
+        path = f"layers[{number}]"
+        yield from _unknown_tensors(f"{path}.inputs", layer.inputs, profile)
+        for i, name in enumerate(layer.inputs):
+            if name in makers:
+                continue
+            maker = all_makers.get(name)
+            if maker is None:
+                yield f"{path}.inputs[{i}]", f"no layer makes tensor {name!r} and it is not a model input"
+            yield (
+                f"{path}.inputs[{i}]",
+                f"not a topological order: layer {maker!r} makes tensor {name!r} and stands later",
+            )
+        yield from _unknown_tensors(f"{path}.outputs", layer.outputs, profile)
+        for i, name in enumerate(layer.outputs):
+            if name in makers:
+                yield f"{path}.outputs[{i}]", f"tensor {name!r} is made twice, first by {makers[name]}"
+            makers[name] = f"layer {layer.name!r}"
+    yield from _unknown_tensors("outputs", profile.outputs, profile)
+    for i, name in enumerate(profile.outputs):
+        if name not in makers:
+            yield f"outputs[{i}]", f"no layer makes tensor {name!r} and it is not a model input"
+
+
+def _layers(profile: Profile) -> Iterator[Complaint]:
+    """References to states and devices; joules for all costs or for none."""
+    states, devices = set(profile.states), {device.name for device in profile.devices}
+    first_with_joules: bool | None = None
+    for number, layer in enumerate(profile.layers):
+        path = f"layers[{number}]"
+        for state, cost in layer.cost.items():
+            if state not in states:
+                yield f"{path}.cost.{state}", f"unknown state; the states are {_listed(profile.states)}"
+            if cost is None:
+                continue
+            if first_with_joules is None:
+                first_with_joules = cost.joules is not None
+            elif first_with_joules != (cost.joules is not None):
+                yield f"{path}.cost.{state}.joules", "joules are given for all costs or for none"
+        for state in layer.reasons:
+            if state not in states:
+                yield f"{path}.reasons.{state}", f"unknown state; the states are {_listed(profile.states)}"
+        for i, name in enumerate(layer.allowed or ()):
+            if name not in devices:
+                yield f"{path}.allowed[{i}]", f"unknown device {name!r}; the devices are {_listed(sorted(devices))}"
+
+
+def _copies(profile: Profile) -> Iterator[Complaint]:
+    """Places are known, no pair stands twice, and a device with its own memory is joined to host both ways."""
+    places = {HOST, *profile.states, *(device.name for device in profile.devices)}
+    pairs: dict[tuple[str, str], int] = {}
+    for number, copy in enumerate(profile.copies):
+        path = f"copies[{number}]"
+        for key, name in (("from", copy.source), ("to", copy.destination)):
+            if name not in places:
+                yield f"{path}.{key}", f"unknown device or state {name!r}"
+        if device_of(copy.source) == device_of(copy.destination):
+            yield f"{path}.to", f"from and to are the same place ({device_of(copy.source)})"
+        before = pairs.setdefault((copy.source, copy.destination), number)
+        if before != number:
+            yield path, f"copies[{before}] is from {copy.source} to {copy.destination} already"
+        for name in copy.tensors:
+            if name not in profile.tensor_bytes:
+                yield f"{path}.tensors.{name}", "unknown tensor"
+    named = {device_of(place) for pair in pairs for place in pair}
+    for device in profile.devices:
+        for state in device.states if device.name in named else ():
+            for source, destination in ((HOST, state), (state, HOST)):
+                devices = device_of(source), device_of(destination)
+                if (source, destination) not in pairs and devices not in pairs:
+                    yield (
+                        "copies",
+                        f"device {device.name} has its own memory, since a copy names it, "
+                        f"and needs an entry from {source} to {destination}",
+                    )
+
+
+def _switches(profile: Profile) -> Iterator[Complaint]:
+    """Switches change the level of a device that has both levels, each pair once."""
+    levels = {device.name: {level.name for level in device.levels} for device in profile.devices}
+    seen: dict[tuple[str, str, str], int] = {}
+    for number, switch in enumerate(profile.switches):
+        path = f"switches[{number}]"
+        if switch.device not in levels:
+            yield f"{path}.device", f"unknown device {switch.device!r}"
+        for key, name in (("from", switch.source), ("to", switch.destination)):
+            if name not in levels[switch.device]:
+                yield f"{path}.{key}", f"device {switch.device} has no level {name!r}"
+        if switch.source == switch.destination:
+            yield f"{path}.to", "from and to are the same level"
+        before = seen.setdefault((switch.device, switch.source, switch.destination), number)
+        if before != number:
+            yield path, f"switches[{before}] says the same change already"
+
+
+def _segments(profile: Profile) -> Iterator[Complaint]:
+    """Segments name layers that exist and a known state, each once."""
+    seen: dict[tuple[int, int, str], int] = {}
+    for number, segment in enumerate(profile.segments):
+        path = f"segments[{number}]"
+        if segment.last >= len(profile.layers):
+            yield f"{path}.last", f"there is no layer {segment.last}: the last is {len(profile.layers) - 1}"
+        if segment.first > segment.last:
+            yield f"{path}.first", f"first ({segment.first}) comes after last ({segment.last})"
+        if segment.state not in profile.states:
+            yield f"{path}.state", f"unknown state {segment.state!r}; the states are {_listed(profile.states)}"
+        before = seen.setdefault((segment.first, segment.last, segment.state), number)
+        if before != number:
+            yield path, f"segments[{before}] is the same slice already"
+
+
+def _bad_name(path: str, name: str) -> Iterator[Complaint]:
+    if "@" in name:
+        yield path, f"names of devices and levels hold no '@', which joins them: {name!r}"
+
+
+def _repeated(path: str, key: str, names: Iterable[str]) -> Iterator[Complaint]:
+    seen: dict[str, int] = {}
+    for number, name in enumerate(names):
+        before = seen.setdefault(name, number)
+        if before != number:
+            yield f"{path}[{number}]{key}", f"{name!r} stands at {path}[{before}] already"
+
+
+def _unknown_tensors(path: str, names: Iterable[str], profile: Profile) -> Iterator[Complaint]:
+    for number, name in enumerate(names):
+        if name not in profile.tensor_bytes:
+            yield f"{path}[{number}]", f"unknown tensor {name!r}: it is not in tensors"
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(names) or "none"

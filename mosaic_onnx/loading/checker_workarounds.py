@@ -1,0 +1,63 @@
+"""Changes that make strict readers take what runtimes take; made only to copies that never leave the child process."""
+
+from __future__ import annotations
+
+import onnx
+
+from mosaic_onnx.core.graphs import domain_of, every_node, put_in_order
+from mosaic_onnx.loading.checks import RUNTIME_DOMAINS
+
+_RUNTIME_OPERATORS = frozenset(
+    {"Affine", "Crop", "DynamicSlice", "GivenTensorFill", "ImageScaler", "ParametricSoftplus", "Scale", "ScaledTanh"}
+    | {"LayerNormalization", "SimplifiedLayerNormalization"}
+)
+"""Operators that ONNX Runtime keeps in ONNX's own domain though no operator set has them (or not that early)."""
+
+
+def mend_for_checker(model: onnx.ModelProto, orderly: bool) -> bool:
+    """Change what the checker refuses though runtimes take it; says whether it did.
+
+    Nodes out of order, graph outputs of unknown rank or type, value infos without a type, and ONNX Runtime's own
+    domains and operators without an import: all of them stand in real exports.
+    """
+    if not orderly:
+        put_in_order(model)
+    mended = [not orderly, _mend_values(model.graph), mend_operators(model)]
+    return any(mended)
+
+
+def _mend_values(graph: onnx.GraphProto) -> bool:
+    """Give graph values the type fields that the checker wants; leave out value infos without a type."""
+    mended = False
+    for value in graph.output:
+        if not value.type.WhichOneof("value"):
+            value.type.tensor_type.elem_type = onnx.TensorProto.FLOAT
+    for value in (*graph.input, *graph.output):
+        if value.type.HasField("tensor_type") and not value.type.tensor_type.HasField("shape"):
+            value.type.tensor_type.shape.SetInParent()
+            mended = True
+    typed = [value for value in graph.value_info if value.type.WhichOneof("value")]
+    if len(typed) < len(graph.value_info):
+        kept = [onnx.ValueInfoProto.FromString(value.SerializeToString()) for value in typed]
+        del graph.value_info[:]
+        graph.value_info.extend(kept)
+        mended = True
+    return mended
+
+
+def mend_operators(model: onnx.ModelProto) -> bool:
+    """Move ONNX Runtime's own operators into its domain and import that where it is used; says whether it did."""
+    versions = {domain_of(entry.domain): entry.version for entry in model.opset_import}
+    needed: set[str] = set()
+    mended = False
+    for node in every_node(model.graph.node):
+        domain = domain_of(node.domain)
+        if domain in RUNTIME_DOMAINS:
+            needed.add(domain)
+        elif node.op_type in _RUNTIME_OPERATORS and not onnx.defs.has(node.op_type, versions.get("", 1), domain):
+            node.domain, mended = "com.microsoft", True
+            needed.add("com.microsoft")
+    for domain in sorted(needed - set(versions)):
+        model.opset_import.add(domain=domain, version=1)
+        mended = True
+    return mended

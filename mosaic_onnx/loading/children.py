@@ -1,0 +1,116 @@
+"""Run a job in a child process under limits of time and memory, so that a hostile model can only hurt the child."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+_TAIL_BYTES = 4000
+_CHILD = "mosaic_onnx.loading.child"
+
+
+@dataclass(frozen=True)
+class ChildFailure(Exception):
+    """A child that gave no answer.
+
+    Attributes:
+        kind: ``time`` (killed at the limit), ``memory`` (ran out of what it was given) or ``crash``.
+        detail: signal or exit status and the end of what it said.
+    """
+
+    kind: str
+    detail: str
+
+    def __str__(self) -> str:
+        return f"{self.kind}: {self.detail}"
+
+
+def run_child(
+    job: str, request: Mapping[str, object], time_limit_s: float, memory_limit_bytes: int
+) -> dict[str, object]:
+    """Run one job of ``child`` and return its answer.
+
+    Args:
+        job: the job's name in ``child.JOBS``.
+        request: what it needs, as JSON values.
+        time_limit_s: wall-clock limit; the child's whole process group is killed when it has passed.
+        memory_limit_bytes: limit of the child's address space (where the system has such limits).
+
+    Returns:
+        The job's answer.
+
+    Raises:
+        ChildFailure: it gave none.
+    """
+    text = json.dumps({**request, "memory_limit_bytes": memory_limit_bytes})
+    with tempfile.TemporaryFile() as said, tempfile.TemporaryFile() as answer:
+        status = _run(job, text, said, answer, time_limit_s)
+        answer.seek(0)
+        raw = answer.read()
+        if status == 0 and raw:
+            result: dict[str, object] = json.loads(raw)
+            if result.get("failure") == "memory":
+                raise ChildFailure("memory", f"more than {memory_limit_bytes} bytes")
+            return result
+        raise ChildFailure("crash", f"{_status(status)}: {_tail(said)}".rstrip(": "))
+
+
+def _run(job: str, text: str, said: IO[bytes], answer: IO[bytes], time_limit_s: float) -> int:
+    """Start the child, feed it, wait; kill its group at the limit or when this process is interrupted."""
+    child = subprocess.Popen(
+        [sys.executable, "-P", "-m", _CHILD, job],
+        stdin=subprocess.PIPE,
+        stdout=answer,
+        stderr=said,
+        env=_environment(),
+        start_new_session=True,
+    )
+    try:
+        child.communicate(text.encode(), timeout=time_limit_s)
+    except subprocess.TimeoutExpired:
+        raise ChildFailure("time", f"not done after {time_limit_s:g} s") from None
+    finally:
+        if child.poll() is None:
+            _kill_group(child)
+    return child.returncode
+
+
+def _kill_group(child: subprocess.Popen[bytes]) -> None:
+    if hasattr(os, "killpg"):
+        os.killpg(child.pid, signal.SIGKILL)
+    else:
+        child.kill()
+    child.wait()
+
+
+def _environment() -> dict[str, str]:
+    """The child finds this very package, never one in the current folder (``-P``), and starts no thread pools."""
+    package_parent = str(Path(__file__).resolve().parents[2])
+    # An empty entry would mean the current folder, where a hostile model's neighbours lie.
+    given = [place for place in os.environ.get("PYTHONPATH", "").split(os.pathsep) if os.path.isabs(place)]
+    path = os.pathsep.join([package_parent, *given])
+    return {**os.environ, "PYTHONPATH": path, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+
+
+def _status(status: int) -> str:
+    if status >= 0:
+        return f"exit status {status}"
+    try:
+        return f"ended by {signal.Signals(-status).name}"
+    except ValueError:
+        return f"ended by signal {-status}"
+
+
+def _tail(said: IO[bytes]) -> str:
+    end = said.seek(0, os.SEEK_END)
+    said.seek(max(0, end - _TAIL_BYTES))
+    lines = said.read().decode(errors="replace").strip().splitlines()
+    return lines[-1] if lines else ""

@@ -1,0 +1,66 @@
+"""Reading one untrusted model file: a regular file under a cap, parsed without its external data."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+import onnx
+
+from mosaic_onnx.core.errors import ModelError
+
+
+def read_regular_file(path: Path, max_bytes: int) -> bytes:
+    """The file's bytes; never waits for a pipe, never reads a device.
+
+    Raises:
+        ModelError: it is absent, unreadable, no regular file, empty, or larger than ``max_bytes``.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    except OSError as error:
+        raise ModelError(f"cannot open {str(path)!r}: {error.strerror}", "give the path of a .onnx file") from None
+    except ValueError as error:
+        raise ModelError(f"cannot open {str(path)!r}: {error}", "give the path of a .onnx file") from None
+    try:
+        _check_kind(os.fstat(descriptor), path, max_bytes)
+        with os.fdopen(os.dup(descriptor), "rb") as file:
+            return file.read(max_bytes + 1)
+    finally:
+        os.close(descriptor)
+
+
+def _check_kind(found: os.stat_result, path: Path, max_bytes: int) -> None:
+    """Refuse what is no regular file, empty, or too large."""
+    if stat.S_ISDIR(found.st_mode):
+        raise ModelError(f"{str(path)!r} is a folder", "give the .onnx file inside it")
+    if not stat.S_ISREG(found.st_mode):
+        raise ModelError(f"{str(path)!r} is not a regular file", "give the path of a .onnx file")
+    if found.st_size == 0:
+        raise ModelError(f"{str(path)!r} is empty", "download or export it again")
+    if found.st_size > max_bytes:
+        raise ModelError(
+            f"{str(path)!r} has {found.st_size} bytes, more than {max_bytes}",
+            "save the weights as external data: onnx.save_model(…, save_as_external_data=True)",
+        )
+
+
+def parse_model(data: bytes, path: Path) -> onnx.ModelProto:
+    """The model in those bytes, external tensors still external.
+
+    Raises:
+        ModelError: they are no ONNX model, or nested deeper than protobuf allows (100 messages).
+    """
+    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+
+    try:
+        model: onnx.ModelProto = onnx.ModelProto.FromString(data)
+    except DecodeError:
+        raise ModelError(
+            f"{str(path)!r} is not an ONNX model, is truncated, or is nested too deep or too large to be parsed",
+            "give a .onnx file; download or export it again if it was cut short",
+        ) from None
+    if not model.HasField("graph"):
+        raise ModelError(f"{str(path)!r} holds no graph: it is not an ONNX model", "give a .onnx file")
+    return model

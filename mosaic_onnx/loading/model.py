@@ -1,0 +1,176 @@
+"""The one door for untrusted model files.
+
+The order in which a file is opened: a regular file under the size cap; then, in a child process under limits of time
+and memory, parsed without its external data, walked by our own checks (``loading.checks``) and given to the ONNX
+checker; only a file that passed all that, and still has the same bytes, is parsed in this process. External data stays
+where it is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import onnx
+
+from mosaic_onnx.core.errors import ModelError
+from mosaic_onnx.core.graphs import FunctionKey, call_key, domain_of, every_node, function_key, node_keys, operator_name
+from mosaic_onnx.loading.checks import ONNX_DOMAINS, Limits
+from mosaic_onnx.loading.children import ChildFailure, run_child
+from mosaic_onnx.loading.files import parse_model, read_regular_file
+
+__all__ = [
+    "Limits",
+    "OpenedModel",
+    "custom_operators",
+    "loads_in_runtime",
+    "node_keys",
+    "open_model",
+    "open_models",
+    "runtime_accepts",
+]
+
+
+@dataclass(frozen=True)
+class OpenedModel:
+    """A model that passed every check.
+
+    Attributes:
+        model: as the file has it: node order, names, metadata; external tensors still external.
+        path: the file, absolute.
+        folder: where its external data lies, absolute.
+        sha256: digest of the model file (external data not included).
+        is_orderly: whether its nodes stand in topological order everywhere, with no constant given twice.
+        external_bytes: bytes of external data that its tensors name.
+    """
+
+    model: onnx.ModelProto
+    path: Path
+    folder: Path
+    sha256: str
+    is_orderly: bool = True
+    external_bytes: int = 0
+
+
+def open_model(path: str | os.PathLike[str], limits: Limits | None = None) -> OpenedModel:
+    """Open a model file that nobody vouches for.
+
+    Nodes out of topological order are no reason to refuse it: runtimes take such files, and ``normalise`` sorts them.
+
+    Args:
+        path: the ``.onnx`` file; external data must lie in its folder or below.
+        limits: what it may cost.
+
+    Raises:
+        ModelError: it is refused; the message names the file and the thing in it.
+    """
+    return open_models([path], limits)[0]
+
+
+def open_models(paths: Sequence[str | os.PathLike[str]], limits: Limits | None = None) -> tuple[OpenedModel, ...]:
+    """The same for several files, checked in one child process.
+
+    Raises:
+        ModelError: one of them is refused; the message names the file and the thing in it.
+    """
+    limits = limits or Limits()
+    files = [Path(os.path.abspath(path)) for path in paths]
+    # Read here first: the cheapest refusals need no child, and the bytes are compared with what the child saw.
+    contents = [read_regular_file(file, limits.file_bytes) for file in files]
+    size = sum(map(len, contents))
+    request = {"paths": [str(file) for file in files], "limits": asdict(limits)}
+    try:
+        answer = run_child("check", request, limits.time_limit_s(size, limits.check_s), limits.memory_bytes + 3 * size)
+    except ChildFailure as failure:
+        raise _refusal(files[0], "checking it", failure) from None
+    if "error" in answer:
+        raise ModelError(str(answer["error"]), str(answer.get("hint", "")))
+    checked: Any = answer["models"]
+    return tuple(_opened(file, data, one) for file, data, one in zip(files, contents, checked, strict=True))
+
+
+def _opened(file: Path, data: bytes, checked: Mapping[str, Any]) -> OpenedModel:
+    """Parse what the child vouches for, if it is still the same."""
+    digest = hashlib.sha256(data).hexdigest()
+    if digest != checked["sha256"]:
+        raise ModelError(f"{file.name} changed while it was being opened", "try again when nothing writes it")
+    model = parse_model(data, file)
+    return OpenedModel(model, file, file.parent, digest, checked["is_orderly"], checked["external_bytes"])
+
+
+def runtime_accepts(opened: OpenedModel, limits: Limits | None = None) -> str | None:
+    """Whether ONNX Runtime's CPU provider loads the whole model; tried in a child process.
+
+    Returns:
+        None if it does, else the reason in its words, naming node and operator.
+    """
+    limits = limits or Limits()
+    return _load_refusal({"path": str(opened.path)}, opened.path, opened.external_bytes, limits)
+
+
+def loads_in_runtime(
+    model: onnx.ModelProto, folder: Path, external_bytes: int = 0, limits: Limits | None = None
+) -> str | None:
+    """The same for a model that we made: None if ONNX Runtime loads it, else the reason.
+
+    Args:
+        model: any model.
+        folder: where its external data lies.
+        external_bytes: how much of that there is.
+        limits: what loading may cost.
+    """
+    limits = limits or Limits()
+    with tempfile.TemporaryDirectory(prefix="mosaic-") as temporary:
+        path = Path(temporary) / "model.onnx"
+        path.write_bytes(model.SerializeToString())
+        return _load_refusal({"path": str(path), "folder": str(folder)}, path, external_bytes, limits)
+
+
+def _load_refusal(request: dict[str, object], path: Path, external_bytes: int, limits: Limits) -> str | None:
+    """Ask the child process to load a model."""
+    size = path.stat().st_size
+    time_limit_s = limits.time_limit_s(size, limits.load_s, external_bytes)
+    try:
+        answer = run_child("load", request, time_limit_s, limits.memory_bytes + 4 * (size + external_bytes))
+    except ChildFailure as failure:
+        return _refusal(path, "loading it in ONNX Runtime", failure).message
+    refusal = answer.get("refusal", answer.get("error"))
+    return None if refusal is None else _runtime_words(str(refusal), path)
+
+
+def custom_operators(model: onnx.ModelProto) -> dict[str, tuple[str, ...]]:
+    """Operators outside ONNX's own domains that the model does not define as functions, with the nodes that use them.
+
+    Returns:
+        ``domain::op`` → names of nodes (first output where a node has no name), nodes in subgraphs included.
+    """
+    known: set[FunctionKey] = {function_key(function) for function in model.functions}
+    bodies = [model.graph.node, *(function.node for function in model.functions)]
+    found: dict[str, list[str]] = {}
+    for nodes in bodies:
+        for node in every_node(nodes):
+            if domain_of(node.domain) not in ONNX_DOMAINS and call_key(node) not in known:
+                word = node.name or "%" + next((name for name in node.output if name), "")
+                found.setdefault(operator_name(node), []).append(word)
+    return {operator: tuple(nodes) for operator, nodes in found.items()}
+
+
+def _refusal(file: Path, doing: str, failure: ChildFailure) -> ModelError:
+    """What to say of a child that gave no answer."""
+    if failure.kind == "time":
+        return ModelError(f"{file.name}: {doing} was {failure.detail}", "it may be made to hang its reader")
+    if failure.kind == "memory":
+        return ModelError(f"{file.name}: {doing} needs {failure.detail}", "it may be made to fill memory")
+    return ModelError(f"{file.name}: {doing} ended the child process ({failure.detail})", "the file may be malicious")
+
+
+def _runtime_words(text: str, path: Path) -> str:
+    """ONNX Runtime's message without its number and without the folder."""
+    words = text.replace(str(path), path.name)
+    parts = words.split(" : ", 3)
+    return parts[3] if len(parts) == 4 and parts[0].startswith("[ONNXRuntimeError]") else words

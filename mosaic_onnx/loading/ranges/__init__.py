@@ -1,0 +1,1 @@
+"""Trace back through a graph which values a model's inputs may take."""

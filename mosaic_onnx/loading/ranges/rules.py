@@ -1,0 +1,227 @@
+"""What each operator asks of its inputs' values: the rules that ``trace`` applies from a graph's end.
+
+A rule takes a :class:`Site` and returns pairs (tensor name, range). An operator without a rule passes nothing on,
+unless an index is asked of its output: then its integer inputs are kept to 0 and 1 (``site.careful``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from mosaic_onnx.loading.ranges import arithmetic
+from mosaic_onnx.loading.ranges.site import SMALL_SIZE, Asked, Rule, Site
+from mosaic_onnx.loading.ranges.value_range import INFINITY, Range, exactly, up_to
+
+
+def _passing(*indices: int) -> Rule:
+    """The output holds elements of these inputs, unchanged."""
+
+    def rule(site: Site) -> Asked:
+        asked = site.output_range()
+        return [(site.input(index), asked) for index in indices] if asked is not None else []
+
+    return rule
+
+
+def _passing_all(site: Site) -> Asked:
+    asked = [each for index in range(len(site.node.output)) if (each := site.output_range(index)) is not None]
+    return [(name, each) for name in site.node.input for each in asked]
+
+
+def _both(*rules: Rule) -> Rule:
+    return lambda site: [pair for rule in rules for pair in rule(site)]
+
+
+def _fixed(asked: Mapping[int, Range]) -> Rule:
+    """The same range whatever stands around."""
+    return lambda site: [(site.input(index), each) for index, each in asked.items()]
+
+
+def _integers_fixed(asked: Mapping[int, Range]) -> Rule:
+    return lambda site: [(site.input(index), each) for index, each in asked.items() if site.is_integer(index)]
+
+
+def _gather(site: Site) -> Asked:
+    count = site.dim(0, site.integer("axis", 0))
+    return [(site.input(1), up_to(count - 1))] if count else []
+
+
+def _gather_nd(site: Site) -> Asked:
+    data, indices, batch = site.shape(0), site.shape(1), site.integer("batch_dims", 0)
+    if not data:
+        return []
+    width = indices[-1] if indices else 1
+    return [(site.input(1), up_to(min(data[batch : batch + width], default=1) - 1))]
+
+
+def _one_hot(site: Site) -> Asked:
+    depth = site.ends(1)
+    return [(site.input(0), up_to((depth[0] if depth else 2) - 1)), (site.input(1), Range(2, SMALL_SIZE))]
+
+
+def _equal(site: Site) -> Asked:
+    for mine, other in ((0, 1), (1, 0)):
+        value = site.known.get(site.input(other)) if site.input(other) else None
+        if value is not None and value.size == 1 and value.dtype.kind in "iuf" and site.is_integer(mine):
+            return [(site.input(mine), Range(choices=(float(value.reshape(-1)[0]),)))]
+    return []
+
+
+def _reshape(site: Site) -> Asked:
+    target = site.shape(1)
+    keep = exactly(-1) if target == (1,) else exactly(0)
+    return [*_passing(0)(site), (site.input(1), keep)]
+
+
+def _slice(site: Site) -> Asked:
+    sizes = site.shape(0)
+    most = min(sizes) if sizes else SMALL_SIZE
+    rank = len(sizes) if sizes else 1
+    asked = [(site.input(1), exactly(0)), (site.input(2), Range(1, max(1, most))), (site.input(3), up_to(rank - 1))]
+    return [*_passing(0)(site), *asked, (site.input(4), exactly(1))]
+
+
+def _axes(index: int) -> Rule:
+    def rule(site: Site) -> Asked:
+        shape = site.shape(0)
+        return [(site.input(index), up_to(len(shape) - 1 if shape else 0))]
+
+    return rule
+
+
+def _top_k(site: Site) -> Asked:
+    count = site.dim(0, site.integer("axis", -1))
+    return [*_passing(0)(site), (site.input(1), Range(1, count or 1))]
+
+
+def _sequence_lengths(index: int, axis: int) -> Rule:
+    """Lengths up to a dimension of the first input; every sequence keeps at least one element."""
+    return lambda site: [(site.input(index), Range(1, site.dim(0, axis) or 1))]
+
+
+def _embed_layer_normalization(site: Site) -> Asked:
+    tables = ((0, 2), (1, 4), (8, 3))
+    asked: Asked = [(site.input(ids), up_to((site.dim(table, 0) or 2) - 1)) for ids, table in tables]
+    return [*asked, (site.input(7), exactly(1))]
+
+
+def _rotary(ids: int, table: int) -> Rule:
+    """Rows of the table; one offset alone needs room for the whole sequence after it."""
+
+    def rule(site: Site) -> Asked:
+        rows = site.dim(table, 0) or 2
+        offset_only = site.shape(ids) in ((), (1,))
+        shape = site.shape(0) or (1, 1)
+        room = shape[-2] if offset_only and len(shape) > 1 else 1
+        return [(site.input(ids), up_to(rows - room))]
+
+    return rule
+
+
+def _group_query_attention(site: Site) -> Asked:
+    new, past, given = site.dim(0, 1), site.dim(3, 2), site.ends(6)
+    if new is None:
+        return []
+    total = given[0] if given else new + (past or 0)  # a shared buffer holds the new tokens too: its total is given
+    return [(site.input(5), exactly(total - 1)), (site.input(6), exactly(total))]
+
+
+def _attention(site: Site) -> Asked:
+    length = site.dim(1, -2)
+    return [(site.input(6), Range(min(site.dim(0, -2) or 1, length), length))] if length else []
+
+
+def _tensor_scatter(site: Site) -> Asked:
+    axis = site.integer("axis", -2)
+    whole, new = site.dim(0, axis), site.dim(1, axis)
+    return [(site.input(2), up_to((whole or 1) - (new or 1)))]
+
+
+def _search(site: Site) -> Asked:
+    """BeamSearch, GreedySearch, Sampling: a few more tokens than were given, two beams."""
+    given = site.dim(0, 1) or 1
+    asked = {1: Range(given + 2, given + 4), 2: exactly(1), 3: exactly(2), 4: exactly(1), 5: exactly(1), 6: exactly(1)}
+    vocabulary = site.integer("vocab_size", 0)
+    ids = [(site.input(0), up_to(vocabulary - 1))] if vocabulary > 0 else []
+    return [*ids, *_fixed(asked)(site)]
+
+
+def _quantizes(site: Site) -> Asked:
+    return [(site.input(1), Range(0.01, 0.1))]
+
+
+def _domain(low: float, high: float = INFINITY) -> Rule:
+    return lambda site: [(site.input(0), Range(low, high, domain=True))]
+
+
+_SIZES = Range(1, SMALL_SIZE)
+_COPYING = (
+    *("Identity", "Cast", "CastLike", "Squeeze", "Transpose", "Flatten", "DepthToSpace", "SpaceToDepth", "Compress"),
+    *("Dropout", "ReverseSequence", "Floor", "Ceil", "Round", "ReduceMax", "ReduceMin", "ReduceMean", "Abs"),
+)
+"""Operators whose output holds the first input's elements, or values within their range."""
+
+RULES: Mapping[str, Rule] = {
+    **{name: _passing(0) for name in _COPYING},
+    "Gather": _both(_gather, _passing(0)),
+    "GatherElements": _both(_gather, _passing(0)),
+    "GatherBlockQuantized": _gather,
+    "GatherND": _both(_gather_nd, _passing(0)),
+    "Scatter": _both(_gather, _passing(0, 2)),
+    "ScatterElements": _both(_gather, _passing(0, 2)),
+    "ScatterND": _both(_gather_nd, _passing(0, 2)),
+    "OneHot": _one_hot,
+    "EmbedLayerNormalization": _embed_layer_normalization,
+    "Concat": _passing_all,
+    "Max": _passing_all,
+    "Min": _passing_all,
+    "Split": _passing_all,
+    "Where": _passing(1, 2),
+    "Unsqueeze": _both(_passing(0), _fixed({1: exactly(0)})),
+    "Pad": _both(_passing(0), _fixed({1: up_to(1)})),
+    "Add": arithmetic.add,
+    "Sub": arithmetic.sub,
+    "Mul": arithmetic.mul,
+    "Div": arithmetic.div,
+    "Mod": arithmetic.mod,
+    "Neg": arithmetic.neg,
+    "Clip": arithmetic.clip,
+    "Pow": _integers_fixed({1: up_to(3)}),
+    "BitShift": _fixed({1: up_to(7)}),
+    "ReduceSum": arithmetic.reduce_sum,
+    "CumSum": arithmetic.cumsum,
+    "Equal": _equal,
+    "Reshape": _reshape,
+    "Slice": _slice,
+    "TopK": _top_k,
+    "Expand": _both(_passing(0), _fixed({1: exactly(1)})),
+    "Tile": _both(_passing(0), _fixed({1: Range(1, 2)})),
+    "ConstantOfShape": _fixed({0: _SIZES}),
+    "Range": _integers_fixed({0: exactly(0), 1: _SIZES, 2: exactly(1)}),
+    "Loop": _fixed({0: _SIZES}),
+    "NonMaxSuppression": _fixed({2: _SIZES, 3: Range(0.1, 0.9), 4: Range(0, 0.1)}),
+    "Trilu": _both(_passing(0), _fixed({1: up_to(1)})),
+    "SequenceAt": _fixed({1: exactly(0)}),
+    "STFT": _fixed({1: Range(4, 16), 3: Range(4, 16)}),
+    "DFT": _fixed({1: Range(4, 16)}),
+    "LSTM": _sequence_lengths(4, 0),
+    "GRU": _sequence_lengths(4, 0),
+    "RNN": _sequence_lengths(4, 0),
+    "RoiAlign": lambda site: [(site.input(2), up_to((site.dim(0, 0) or 1) - 1))],
+    "RotaryEmbedding": lambda site: (_rotary(1, 2) if site.node.domain == "com.microsoft" else _rotary(3, 1))(site),
+    "GroupQueryAttention": _group_query_attention,
+    "Attention": lambda site: [] if site.node.domain == "com.microsoft" else _attention(site),
+    "TensorScatter": _tensor_scatter,
+    "BeamSearch": _search,
+    "GreedySearch": _search,
+    "Sampling": _search,
+    "QuantizeLinear": _quantizes,
+    "DequantizeLinear": _quantizes,
+    "Bernoulli": _domain(0, 1),
+    "Sqrt": _domain(0),
+    "Log": _domain(1e-3),
+    "Acos": _domain(-1, 1),
+    "Asin": _domain(-1, 1),
+    "Atanh": _domain(-0.99, 0.99),
+    "Acosh": _domain(1),
+}

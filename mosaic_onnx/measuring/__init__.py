@@ -1,1 +1,0 @@
-"""Measuring: what slices, kernels and copies cost on the devices of this machine."""

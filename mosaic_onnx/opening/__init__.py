@@ -1,1 +1,0 @@
-"""Opening untrusted models: the parts behind ``model.open_model``, most of them run in a limited child process."""

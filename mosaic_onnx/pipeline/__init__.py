@@ -1,0 +1,1 @@
+"""The compiler's pipeline: from a model file to a bundle."""

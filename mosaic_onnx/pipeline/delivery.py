@@ -1,0 +1,201 @@
+"""From a compilation to a bundle, and from a bundle to something that runs."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from mosaic_onnx.backends.base import Array, Backend, SliceModel
+from mosaic_onnx.core.devices import Device, device_of
+from mosaic_onnx.discovery.registry import backends, find_all
+from mosaic_onnx.files.bundle import SLICES, Bundle, Contents, write_bundle
+from mosaic_onnx.files.cache import digest
+from mosaic_onnx.passes.joint_optimise import Tune
+from mosaic_onnx.passes.rewrite import canonical_model, layer_assignment_settings
+from mosaic_onnx.passes.select import Contest
+from mosaic_onnx.passes.verify import Progress, Verifiable, Verify
+from mosaic_onnx.pipeline.compilation import Compiled
+from mosaic_onnx.pipeline.preparation import Recipe
+from mosaic_onnx.profiling.machine import fingerprint
+from mosaic_onnx.runtime.executor import Executor, open_program
+from mosaic_onnx.verification.report import VerifyReport
+
+_PACKAGES = ("onnx", "onnxruntime", "openvino", "numpy", "onnxruntime-qnn", "onnxruntime-ep-webgpu")
+
+
+def deliver(compiled: Compiled, recipe: Recipe, folder: Path, *, force: bool = False) -> None:
+    """Write the bundle of a compilation.
+
+    Raises:
+        UsageError: the folder cannot be written.
+    """
+    prepared = compiled.prepared
+    used = {device_of(one.state) for one in compiled.plan.slices}
+    model, notes = canonical_model(prepared.opened, prepared.normalised, compiled.profile, compiled.plan)
+    contents = Contents(
+        model=model,
+        folder=str(prepared.opened.folder),
+        uncut=prepared.normalised.model,
+        slices=compiled.slices,
+        profile=compiled.profile,
+        plan=compiled.plan,
+        devices=[device for device in compiled.profile.devices if device.name in used],
+        tuned=compiled.tuned,
+        fingerprint=machine_fingerprint(compiled.selection.versions),
+        facts=_facts(compiled, recipe) | {"rewritten": list(notes)},
+    )
+    write_bundle(contents, folder, force=force)
+
+
+def machine_fingerprint(versions: Mapping[str, str]) -> str:
+    """Digest of what tuned slices fit: the processor, and the versions of the runtimes."""
+    return digest({"machine": fingerprint(), "versions": dict(versions)})
+
+
+def _facts(compiled: Compiled, recipe: Recipe) -> dict[str, Any]:
+    """What the manifest says beyond the files."""
+    opened = compiled.prepared.opened
+    return {
+        "model": {"name": opened.path.name, "sha256": opened.sha256},
+        "versions": {"python": sys.version.split()[0], **_versions(), **compiled.selection.versions},
+        "machine": fingerprint(),
+        "replay": replay(compiled, recipe),
+        "layer_assignment_settings": layer_assignment_settings(compiled.profile, compiled.plan),
+        "assumed": list(compiled.prepared.normalised.defaults),
+        "left_out": [asdict(absent) for absent in compiled.selection.left_out],
+        "simulated": [device.name for device in compiled.selection.chosen if device.simulated],
+        "measured": contest_fields(compiled.contest),
+        "proof": proof_fields(compiled.proof),
+        "precision": None if compiled.precision is None else compiled.precision.as_fields(),
+    }
+
+
+def _versions() -> dict[str, str]:
+    """Versions of the packages that a bundle depends on, as far as they are installed."""
+    found = {}
+    for name in _PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def replay(compiled: Compiled, recipe: Recipe) -> list[str]:
+    """The command that compiles the same model the same way."""
+    words = ["mosaic-onnx", "compile", compiled.prepared.opened.path.name]
+    words += ["-d", ",".join(device.name for device in compiled.selection.chosen)]
+    request, constraints = recipe.request, recipe.constraints
+    words += ["--objective", request.objective, "--schedule", request.schedule, "--method", request.method]
+    words += ["--granularity", recipe.granularity, "--seed", str(recipe.seed)]
+    if request.max_error is not None:
+        words += ["--max-error", f"{request.max_error:g}"]
+    if recipe.samples is not None:
+        words += ["--samples", str(recipe.samples.name)]
+    if request.min_slice_count:
+        words += ["--min-slices", str(request.min_slice_count)]
+    for flag, rules in (("--pin", constraints.pins), ("--forbid", constraints.forbids)):
+        words += [word for pattern, device in rules for word in (flag, f"{pattern}={device}")]
+    for flag, caps in (("--memory", constraints.memory_bytes), ("--slice-memory", constraints.slice_memory_bytes)):
+        words += [word for device, count in caps.items() for word in (flag, f"{device}={count}")]
+    for name, shape in recipe.input_shapes.items():
+        words += ["--input-shape", f"{name}:{','.join(map(str, shape))}"]
+    return words
+
+
+def contest_fields(judged: Contest) -> dict[str, Any]:
+    """The contest, for JSON."""
+    fields: dict[str, Any] = {"delivered": judged.winner, "reason": judged.reason, "failed": dict(judged.failed)}
+    if judged.timings is not None:
+        fields["median_s"] = {name: judged.timings.median_s(name) for name in judged.timings.seconds}
+        fields["spread"] = {name: judged.timings.spread(name) for name in judged.timings.seconds}
+        fields["round_count"] = len(next(iter(judged.timings.seconds.values())))
+    if judged.ratio is not None:
+        fields["plan_against_best_single"] = asdict(judged.ratio)
+    return fields
+
+
+def proof_fields(report: VerifyReport) -> dict[str, Any]:
+    """A verification, for JSON."""
+    return {
+        "passed": report.passed,
+        "reference": report.reference,
+        "outputs": {check.tensor: {"verdict": check.verdict, "error": str(check)} for check in report.outputs},
+        "slices": [
+            {
+                "slice": check.slice,
+                "device": check.device,
+                "good": check.is_good,
+                "cut": _verdicts(check.cut),
+                "computed": _verdicts(check.computed),
+                "worst": None if check.worst is None else str(check.worst),
+                "providers": None if check.providers is None else dict(check.providers),
+            }
+            for check in report.slices
+        ],
+        "failures": list(report.failures),
+        "explained": list(report.explained),
+        "notes": list(report.notes),
+    }
+
+
+def _verdicts(checks: Sequence[Any]) -> dict[str, int]:
+    """How many tensors came to which verdict."""
+    counts: dict[str, int] = {}
+    for check in checks:
+        counts[check.verdict] = counts.get(check.verdict, 0) + 1
+    return counts
+
+
+def open_bundle(bundle: Bundle, *, portable: bool = False) -> Executor:
+    """Load a bundle's slices on their devices, as they run best on this machine.
+
+    Args:
+        bundle: what to load.
+        portable: load the portable slices, whatever is tuned.
+
+    Raises:
+        UsageError: a backend of the bundle is not installed here.
+        BackendError: a slice cannot be loaded.
+    """
+    devices = {device.name: device for device in bundle.devices}
+    candidates = backends()
+    slices = bundle.slices if portable else _tuned(bundle, devices, candidates)
+    return open_program(slices, bundle.plan, devices, candidates, inputs=bundle.inputs, outputs=bundle.outputs)
+
+
+def _tuned(bundle: Bundle, devices: Mapping[str, Device], candidates: Mapping[str, Backend]) -> tuple[SliceModel, ...]:
+    """The slices as they run best here: the bundle's own where it was made here, else cut anew."""
+    if not bundle.tuned:
+        return bundle.slices
+    if bundle.fingerprint == machine_fingerprint(find_all(candidates).versions):
+        return tuple(bundle.tuned.get(number, one) for number, one in enumerate(bundle.slices))
+    return Tune(devices, candidates)(bundle.uncut(), str(bundle.folder / SLICES), bundle.plan, bundle.slices)
+
+
+def verify_bundle(bundle: Bundle, inputs: Mapping[str, Array], progress: Progress | None = None) -> VerifyReport:
+    """Every slice and the whole against the uncut, unoptimised model.
+
+    A bundle that was compiled within a budget of errors is held to that, end to end, on these inputs too.
+
+    Raises:
+        ModelError: there is no reference for this model.
+        BackendError: a slice cannot be loaded, or the reference cannot run.
+    """
+    with ExitStack() as stack:
+        work = Verifiable(
+            model=bundle.uncut(),
+            folder=str(bundle.folder / SLICES),
+            slices=bundle.slices,
+            program=stack.enter_context(open_bundle(bundle, portable=True)),
+            devices={device.name: device for device in bundle.devices},
+            inputs=inputs,
+            tuned=stack.enter_context(open_bundle(bundle)) if bundle.tuned else None,
+        )
+        precision = bundle.manifest.get("precision") or {}
+        return Verify(progress=progress, budget=precision.get("budget"))(work)

@@ -1,0 +1,1 @@
+"""Exact methods on one order of the layers: dynamic programs over intervals, and label setting."""

@@ -1,0 +1,1 @@
+"""Plans whose devices work side by side."""

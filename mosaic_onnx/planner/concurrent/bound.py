@@ -1,0 +1,122 @@
+"""A lower bound of every concurrent plan's makespan: the fastest critical path, or the fractional area."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mosaic_onnx.core.costs import CostTable, Floats, Ints
+from mosaic_onnx.planner.core.device_classes import device_classes
+from mosaic_onnx.planner.core.lower_bounds import possible_states, segment_floor
+from mosaic_onnx.planner.core.objective_weights import LATENCY, Weighed, weigh
+from mosaic_onnx.planner.throughput.area_bound import area_bound
+from mosaic_onnx.planner.throughput.loads import pieces_of
+
+
+def concurrent_bound(table: CostTable, *, quick: bool = False) -> tuple[float, str]:
+    """Seconds below which no concurrent plan's makespan can be, and how they were proved; inf where no plan exists.
+
+    Args:
+        table: costs.
+        quick: settle for a lower area bound of more than two kinds of device.
+    """
+    if not table.layer_names:
+        return 0.0, "no layers"
+    weighed = weigh(table, LATENCY)
+    path_s = critical_path_s(table, weighed)
+    area_s = fractional_area_s(table, weighed, quick=quick)
+    return (path_s, "fastest critical path") if path_s >= area_s else (area_s, "fractional area")
+
+
+def critical_path_s(table: CostTable, weighed: Weighed) -> float:
+    """The longest path, each layer in the state that lets it end first; copies count where the device changes.
+
+    The end of a layer in state s is at least its own time in s after the latest of its inputs, each at the least over
+    the states of its maker. Where layers share a slice, its tensors are only ready later.
+    """
+    finish = earliest_ends(table, weighed)
+    ends = finish.min(axis=1)
+    longest = float(ends.max(initial=0.0))
+    for tensor in np.flatnonzero(table.is_output & (table.producer >= 0)).tolist():
+        arrived = finish[int(table.producer[tensor])] + table.to_host_s[tensor]
+        longest = max(longest, float(arrived.min()))
+    return longest * (1 - 1e-12)
+
+
+def earliest_ends(table: CostTable, weighed: Weighed) -> Floats:
+    """[L, S] seconds before which the layer cannot end in that state; inf where it cannot run there."""
+    device = table.state_device
+    ways = _Ways(table)
+    opened = _certain_slice_s(table)
+    seconds = np.where(possible_states(table), segment_floor(table, weighed), np.inf)
+    finish = np.full_like(seconds, np.inf)
+    other_device = device[:, None] != device[None, :]
+    for layer, read in enumerate(table.layer_inputs):
+        by_maker: dict[int, list[int]] = {}
+        for tensor in read:
+            by_maker.setdefault(int(table.producer[tensor]), []).append(tensor)
+        start = np.zeros(len(device)) if max(by_maker, default=-1) >= 0 else opened[layer].copy()
+        for maker, tensors in by_maker.items():
+            if maker < 0:
+                start = np.maximum(start, ways.from_host[tensors].max(axis=0) + opened[layer])
+                continue
+            # [S maker, S reader] the way of the slowest of these tensors
+            slowest = np.max([ways.between(tensor) for tensor in tensors], axis=0)
+            after = finish[maker][:, None] + np.where(other_device, slowest + opened[layer][None, :], 0.0)
+            start = np.maximum(start, after.min(axis=0))
+        finish[layer] = start + seconds[layer]
+    return finish
+
+
+def _certain_slice_s(table: CostTable) -> Floats:
+    """[L, S] what any slice with this layer on this device pays for being one: nothing where a segment may hold it."""
+    opened: Floats = np.repeat(table.slice_s[table.state_device][None, :], len(table.layer_names), axis=0)
+    for first, last, state in table.segments:
+        opened[first : last + 1, table.state_device == table.state_device[state]] = 0.0
+    return opened
+
+
+class _Ways:
+    """The least seconds that tensors take, whichever level of a device is the first to read them there."""
+
+    def __init__(self, table: CostTable) -> None:
+        self.table = table
+        self.shared = ~table.own_memory[table.state_device]
+        """[S] works in host's memory"""
+        self.from_host = table.from_host_s.copy()
+        """[T, S] from host, at the device's cheapest level"""
+        self.columns: dict[int, Ints] = {}
+        """device -> its states"""
+        for device in range(len(table.device_names)):
+            self.columns[device] = np.flatnonzero(table.state_device == device)
+            levels = self.columns[device]
+            self.from_host[:, levels] = table.from_host_s[:, levels].min(axis=1, keepdims=True)
+        self.direct = self._direct()
+
+    def between(self, tensor: int) -> Floats:
+        """[S, S] from the end of its maker in one state to where a reader in another can start."""
+        by_host = self.table.to_host_s[tensor][:, None] + self.from_host[tensor][None, :]
+        way: Floats = np.where(self.shared[:, None] & self.shared[None, :], 0.0, by_host)
+        for (source, device), (seconds, always) in self.direct.items():
+            levels = self.columns[device]
+            straight = float(seconds[tensor])
+            way[source, levels] = straight if always else np.minimum(way[source, levels], straight)
+        return way
+
+    def _direct(self) -> dict[tuple[int, int], tuple[Floats, bool]]:
+        """(state, device) -> [T] least seconds of a direct copy there, and whether every level of it has one."""
+        found: dict[tuple[int, int], list[Floats]] = {}
+        for (source, target), seconds in self.table.direct_s.items():
+            found.setdefault((source, int(self.table.state_device[target])), []).append(seconds)
+        return {
+            (source, device): (np.min(rows, axis=0), len(rows) == len(self.columns[device]))
+            for (source, device), rows in found.items()
+        }
+
+
+def fractional_area_s(table: CostTable, weighed: Weighed, *, quick: bool = False) -> float:
+    """The work of all layers, freely divided among the devices."""
+    classes = device_classes(table)
+    floor = np.where(possible_states(table), segment_floor(table, weighed), np.inf)
+    work = np.stack([floor[:, list(one.states)].min(axis=1) for one in classes], axis=1)
+    pieces = np.stack([work[list(layers)].sum(axis=0) for layers in pieces_of(table)])
+    return area_bound(pieces, [len(one.devices) for one in classes], quick=quick).seconds

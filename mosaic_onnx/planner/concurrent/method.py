@@ -1,0 +1,163 @@
+"""Concurrent plans without a solver: list scheduling seeded by sequential plans, improved, its slices merged.
+
+Starts are list schedules (HEFT, PEFT, longest path) of single layers and of rows of layers, and sequential plans: as
+they are, and their placement listed anew. The best are improved (``relisting``), judged by the simulator, merged, and,
+where slices have features that listing does not see, polished.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from mosaic_onnx.core.costs import CostTable
+from mosaic_onnx.core.errors import InfeasibleError
+from mosaic_onnx.planner.concurrent.bound import concurrent_bound
+from mosaic_onnx.planner.concurrent.critical_path_search import improve
+from mosaic_onnx.planner.concurrent.list_scheduling import Lister, Schedule
+from mosaic_onnx.planner.concurrent.span_search import by_spans
+from mosaic_onnx.planner.concurrent.tasks import Tasks, chain_tasks, single_tasks
+from mosaic_onnx.planner.core.objective_weights import ENERGY, weigh
+from mosaic_onnx.planner.core.ortools import available
+from mosaic_onnx.planner.core.request import TOLERANCE, Answer, Proposal, Request
+from mosaic_onnx.planner.core.simulate import simulate
+from mosaic_onnx.planner.placement.relax import relax
+from mosaic_onnx.planner.search.merging import merge_for_gain, merge_harmless
+from mosaic_onnx.planner.search.simulated_search import polish, rank_of
+from mosaic_onnx.planner.sequential.method import sequential
+from mosaic_onnx.planner.throughput.pipeline import one_slice_per_device
+
+POLISHED_LAYERS = 60
+"""Up to so many layers plans are polished in every way; of larger models only the best, slice by slice."""
+KEPT = 6
+"""How many of the best plans are merged and offered."""
+MAX_CHOICES = 12_000
+"""Up to so many pairs of layer and state the solver is tried."""
+
+
+def for_concurrent(table: CostTable, request: Request) -> bool:
+    """Whether ``auto`` runs it: for concurrent schedules, unless the solver takes this on as well."""
+    wanted = request.schedule == "concurrent" and request.objective != "throughput"
+    return wanted and not (solver_applies(table, request) and available())
+
+
+def solver_applies(table: CostTable, request: Request) -> bool:
+    """Whether ``auto`` runs the solver: for the makespan of a concurrent schedule that is not too large."""
+    wanted = request.schedule == "concurrent" and request.objective == "latency"
+    return wanted and len(table.layer_names) * len(table.state_names) <= MAX_CHOICES
+
+
+def heft(table: CostTable, request: Request) -> Answer:
+    """Concurrent plans, and a lower bound.
+
+    Raises:
+        InfeasibleError: proved: no sequential plan exists, and so none at all.
+    """
+    began = time.monotonic()
+    seeds = sequential_seeds(table, request, 0.2 * request.time_limit_s)
+    bound, how = lower_bound(table, request)
+    plans = list(seeds)
+    joined = by_spans(table, request.seed, False, began + 0.4 * request.time_limit_s)
+    if joined is not None:
+        plans += [joined.proposal] if joined.proposal is not None else []
+        if request.objective == "latency" and joined.bound_s > bound:
+            bound, how = joined.bound_s, "critical paths and areas of the spans between gates"
+    goal_s = bound if request.objective == "latency" else 0.0
+    plans += listed(table, request, plans, goal_s, began + 0.6 * request.time_limit_s)
+    return Answer(finished(table, request, plans, began + 0.8 * request.time_limit_s), bound, how)
+
+
+def lower_bound(table: CostTable, request: Request) -> tuple[float, str]:
+    """A lower bound of the objective over all concurrent plans, and how it was proved.
+
+    Joules: execution and copies are those of a sequential plan, so its bound without idle power holds, and idle power
+    is drawn for the makespan's bound at least.
+    """
+    seconds, how = concurrent_bound(table)
+    if request.objective == "latency" or table.layer_j is None:
+        return seconds, how
+    idle = float(table.idle_w.sum())
+    awake = replace(table, idle_w=np.zeros_like(table.idle_w))
+    relaxed = relax(awake, weigh(awake, ENERGY), 0.1 * request.time_limit_s)
+    joules = relaxed.bound + idle * seconds
+    if request.objective == "energy":
+        return joules, f"{relaxed.how}; idle power over the {how}"
+    return joules * seconds, f"{relaxed.how}, times the {how}"
+
+
+def sequential_seeds(table: CostTable, request: Request, time_limit_s: float) -> list[Proposal]:
+    """Good sequential plans, without regard to limits, which a concurrent plan may keep where they do not."""
+    asked = Request(objective=request.objective, time_limit_s=time_limit_s, seed=request.seed)
+    answers = [sequential(table, asked)]
+    if request.objective != "latency" and request.deadline_s is not None:
+        answers.append(sequential(table, replace(asked, objective="latency")))
+    if request.one_slice_per_device:
+        answers.append(one_slice_per_device(table, asked))
+    return [proposal for answer in answers for proposal in answer.proposals]
+
+
+def listed(
+    table: CostTable, request: Request, seeds: Sequence[Proposal], bound: float, deadline: float
+) -> list[Proposal]:
+    """Plans by list scheduling; no time is spent on improving one that meets the bound."""
+    plans: list[Proposal] = []
+    kinds = [single_tasks(table), chain_tasks(table)]
+    for number, tasks in enumerate(kinds[: 1 if len(kinds[1].layers) == len(kinds[0].layers) else 2]):
+        lister = Lister(table, tasks)
+        starts = _starts(lister, tasks, seeds)
+        plans += [schedule.proposal(tasks) for schedule, _ in starts]
+        if starts and starts[0][0].seconds > bound * (1 + TOLERANCE) and time.monotonic() < deadline:
+            share = time.monotonic() + (deadline - time.monotonic()) / (2 - number)
+            schedule, priority = starts[0]
+            plans.append(improve(lister, schedule, priority, request.seed, share).proposal(tasks))
+    return plans
+
+
+def _starts(lister: Lister, tasks: Tasks, seeds: Sequence[Proposal]) -> list[tuple[Schedule, list[float]]]:
+    """List schedules that found a place for every task, best first, each with its priorities."""
+    outlook = lister.peft_outlook()
+    finite = [[value for value in row if value < float("inf")] for row in outlook.tolist()]
+    peft = [sum(row) / max(len(row), 1) for row in finite]
+    upward, fastest = lister.heft_priority(), lister.fastest_priority()
+    found = [
+        (lister.schedule(upward), upward),
+        (lister.schedule(peft, outlook=outlook), peft),
+        (lister.schedule(upward, outlook=outlook), upward),
+        (lister.schedule(fastest), fastest),
+    ]
+    for seed in seeds[:KEPT]:
+        state = {layer: placed.state for placed in seed for layer in placed.layers}
+        found.append((lister.schedule(upward, [state[layers[0]] for layers in tasks.layers]), upward))
+    return sorted((pair for pair in found if pair[0].seconds < float("inf")), key=lambda pair: pair[0].seconds)
+
+
+def finished(table: CostTable, request: Request, plans: Iterable[Proposal], deadline: float) -> tuple[Proposal, ...]:
+    """The plans that can run, best first; the first few with slices merged and polished instead of as they were."""
+    rank = rank_of(request)
+    judged: dict[Proposal, float] = {}
+    for plan in dict.fromkeys(plans):
+        try:
+            judged[plan] = rank(simulate(table, plan, request.schedule))
+        except InfeasibleError:
+            continue
+    best = sorted(judged, key=judged.__getitem__)
+    done: list[Proposal] = []
+    for plan in best[:KEPT]:
+        merged = merge_harmless(table, request, plan)
+        if slices_cost(table) and time.monotonic() < deadline:
+            merged = merge_for_gain(table, request, merged, deadline)
+        large = len(table.layer_names) > POLISHED_LAYERS
+        if time.monotonic() < deadline and not (large and done):
+            merged = merge_harmless(table, request, polish(table, request, merged, deadline, whole_slices=large))
+        done.append(merged)
+    return tuple(dict.fromkeys((*done, *best[KEPT:])))
+
+
+def slices_cost(table: CostTable) -> bool:
+    """Whether cutting a slice in two may cost more than the copies between the parts."""
+    return bool(
+        table.slice_s.any() or table.slice_j.any() or table.segments or (table.io_host & table.own_memory).any()
+    )

@@ -1,0 +1,133 @@
+"""Topological orders of the layers: the candidates that the interval programs cut into slices."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from mosaic_onnx.core.costs import CostTable, Ints
+
+READY_LOOKED_AT = 64
+"""How many ready layers the min-frontier order compares, so that very wide graphs stay linear."""
+
+
+def predecessors(table: CostTable) -> list[tuple[int, ...]]:
+    """Return [L] the layers that make what each layer reads, each once, ascending."""
+    return [
+        tuple(sorted({int(table.producer[t]) for t in inputs if table.producer[t] >= 0}))
+        for inputs in table.layer_inputs
+    ]
+
+
+def successors(table: CostTable) -> list[tuple[int, ...]]:
+    """Return [L] the layers that read what each layer makes, each once, ascending."""
+    return [
+        tuple(sorted({reader for t in outputs for reader in table.consumers[t]})) for outputs in table.layer_outputs
+    ]
+
+
+def file_order(table: CostTable) -> tuple[int, ...]:
+    """The order of the profile."""
+    return tuple(range(len(table.layer_names)))
+
+
+def is_topological(table: CostTable, order: Sequence[int]) -> bool:
+    """Whether the order holds every layer once, none before what it reads."""
+    place = {layer: index for index, layer in enumerate(order)}
+    if len(order) != len(table.layer_names) or len(place) != len(order):
+        return False
+    before = predecessors(table)
+    return all(place[maker] < place[layer] for layer in order for maker in before[layer])
+
+
+def depth_first_order(table: CostTable) -> tuple[int, ...]:
+    """Follow each branch to its end before the next is begun: after a layer, the reader it has just made ready."""
+    stack: list[int] = []
+
+    def take(ready: list[int]) -> int:
+        stack.extend(sorted(ready, reverse=True))
+        return stack.pop()
+
+    return _order(table, take)
+
+
+def min_frontier_order(table: CostTable) -> tuple[int, ...]:
+    """Greedily keep the bytes that are live between layers few: so that a cut between layers costs little."""
+    waiting: list[int] = []
+    readers_left = [len(readers) for readers in table.consumers]
+    sizes: list[int] = table.tensor_bytes.tolist()
+
+    def growth(layer: int) -> int:
+        made = sum(sizes[t] for t in table.layer_outputs[layer] if readers_left[t])
+        freed = sum(sizes[t] for t in table.layer_inputs[layer] if readers_left[t] == 1)
+        return made - freed
+
+    def take(ready: list[int]) -> int:
+        waiting.extend(ready)
+        looked_at = waiting[-READY_LOOKED_AT:]
+        layer = min(looked_at, key=lambda candidate: (growth(candidate), candidate))
+        waiting.remove(layer)
+        for t in table.layer_inputs[layer]:
+            readers_left[t] -= 1
+        return layer
+
+    return _order(table, take)
+
+
+def implied_order(table: CostTable, states: Ints, by_size: bool = False) -> tuple[int, ...]:
+    """An order with few changes of state under a placement: stay in a state until nothing of it is ready.
+
+    Args:
+        table: costs.
+        states: [L] state of each layer.
+        by_size: move on to the state with the most ready layers, else to that of the earliest ready layer.
+    """
+    waiting: dict[int, list[int]] = {}
+    current = -1
+
+    def take(ready: list[int]) -> int:
+        nonlocal current
+        for layer in ready:
+            heapq.heappush(waiting.setdefault(int(states[layer]), []), layer)
+        if not waiting.get(current):
+            current = _next_state(table, waiting, current, by_size)
+        return heapq.heappop(waiting[current])
+
+    return _order(table, take)
+
+
+def _next_state(table: CostTable, waiting: dict[int, list[int]], current: int, by_size: bool) -> int:
+    """Prefer another level of the same device, then the largest or the earliest group of ready layers."""
+
+    def rank(state: int) -> tuple[bool, int, int]:
+        other_device = current < 0 or table.state_device[state] != table.state_device[current]
+        return bool(other_device), -len(waiting[state]) if by_size else 0, waiting[state][0]
+
+    return min((state for state, layers in waiting.items() if layers), key=rank)
+
+
+def candidate_orders(table: CostTable, placements: Sequence[Ints] = ()) -> tuple[tuple[int, ...], ...]:
+    """All different orders worth cutting: file, depth-first, min-frontier, and those that placements imply."""
+    orders = [file_order(table), depth_first_order(table), min_frontier_order(table)]
+    for states in placements:
+        orders += [implied_order(table, states), implied_order(table, states, by_size=True)]
+    return tuple(dict.fromkeys(orders))
+
+
+def _order(table: CostTable, take: Callable[[list[int]], int]) -> tuple[int, ...]:
+    """Run Kahn's algorithm; ``take`` is told the layers just made ready and says which ready layer is next."""
+    after = successors(table)
+    missing = np.array([len(before) for before in predecessors(table)], dtype=np.int64)
+    ready = [int(layer) for layer in np.flatnonzero(missing == 0)]
+    order = []
+    for _ in range(len(table.layer_names)):
+        layer = take(ready)
+        order.append(layer)
+        ready = []
+        for reader in after[layer]:
+            missing[reader] -= 1
+            if missing[reader] == 0:
+                ready.append(reader)
+    return tuple(order)

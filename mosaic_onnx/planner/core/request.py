@@ -1,0 +1,93 @@
+"""What is asked of the planner, and what a method answers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from mosaic_onnx.core.errors import UsageError
+from mosaic_onnx.core.plans import Objective, Schedule
+
+
+class MethodUnavailable(UsageError):
+    """A planner method needs something that is not installed; ``auto`` goes on without it and says so."""
+
+
+TOLERANCE = 1e-9
+"""Relative: sums of the same seconds in another order are the same seconds."""
+
+
+class Placed(NamedTuple):
+    """One slice of a proposal: layers in the order in which it runs them, and the state that runs it."""
+
+    layers: tuple[int, ...]
+    state: int
+
+
+Proposal = tuple[Placed, ...]
+"""Slices in start order; together they hold every layer once."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked.
+
+    Attributes:
+        objective: what to make smallest; ``throughput`` means the smallest largest device load.
+        schedule: one thing at a time, or devices side by side.
+        method: a name in ``methods.METHODS``, or ``auto``.
+        deadline_s: upper limit of the plan's seconds; None for none.
+        budget_j: upper limit of the plan's joules; None for none.
+        time_limit_s: how long a search may take that could go on.
+        seed: of methods that draw by chance.
+        one_slice_per_device: each device holds at most one slice.
+        min_slice_count: at least so many slices, or as many as there are layers; 0 for any.
+        pareto: the whole front of seconds and joules is asked for.
+        max_error: upper limit of the sum of the layers' errors; None for none.
+        in_list_order: every slice holds neighbours of the table's list of layers, in its order, so that a segment can
+            stand for it.
+    """
+
+    objective: Objective = "latency"
+    schedule: Schedule = "sequential"
+    method: str = "auto"
+    deadline_s: float | None = None
+    budget_j: float | None = None
+    time_limit_s: float = 10.0
+    seed: int = 0
+    one_slice_per_device: bool = False
+    min_slice_count: int = 0
+    pareto: bool = False
+    max_error: float | None = None
+    in_list_order: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("deadline_s", "budget_j", "max_error"):
+            limit = getattr(self, name)
+            if limit is not None and not limit >= 0:
+                raise UsageError(f"{name} is {limit}: it must be a number from 0 on")
+        if not self.time_limit_s >= 0:
+            raise UsageError(f"time_limit_s is {self.time_limit_s}: it must be a number from 0 on")
+        if self.min_slice_count < 0:
+            raise UsageError(f"min_slice_count is {self.min_slice_count}: it must be a number from 0 on")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a method answers.
+
+    Attributes:
+        proposals: candidates; the simulator picks. One that breaks a constraint is passed over.
+        bound: proved lower bound of the request's objective over all plans of its schedule under the constraints
+            (seconds, joules or joule-seconds); None where the method proves none.
+        bound_method: how the bound was proved, in words for the plan file.
+    """
+
+    proposals: tuple[Proposal, ...]
+    bound: float | None = None
+    bound_method: str = ""
+
+
+def within(value: float, limit: float | None) -> bool:
+    """Whether ``value`` keeps ``limit``, up to rounding; None is no limit."""
+    return limit is None or value <= limit * (1 + TOLERANCE)

@@ -1,0 +1,47 @@
+"""What a request demands of a plan beyond what the table itself does."""
+
+from __future__ import annotations
+
+from mosaic_onnx.core.costs import CostTable
+from mosaic_onnx.core.errors import InfeasibleError
+from mosaic_onnx.planner.core.request import Placed, Proposal, Request, within
+from mosaic_onnx.planner.core.simulate import Timeline
+
+
+def meets(table: CostTable, request: Request, proposal: Proposal, timeline: Timeline) -> None:
+    """Whether a judged proposal keeps what the request asks beyond the table's own constraints.
+
+    Raises:
+        InfeasibleError: naming what it breaks.
+    """
+    if not within(timeline.seconds, request.deadline_s):
+        raise InfeasibleError(f"the plan takes {timeline.seconds:.6g} s, the deadline is {request.deadline_s:.6g} s")
+    if request.budget_j is not None and not within(timeline.joules or 0.0, request.budget_j):
+        raise InfeasibleError(f"the plan draws {timeline.joules:.6g} J, the budget is {request.budget_j:.6g} J")
+    if not within(error_sum(table, proposal), request.max_error):
+        error = error_sum(table, proposal)
+        raise InfeasibleError(f"the layers' errors add up to {error:.3g}, the budget is {request.max_error:.3g}")
+    devices = [table.rows.state_device[placed.state] for placed in proposal]
+    if request.one_slice_per_device and len(set(devices)) < len(devices):
+        raise InfeasibleError("a device holds more than one slice")
+    if len(proposal) < min(request.min_slice_count, len(table.layer_names)):
+        raise InfeasibleError(f"the plan has {len(proposal)} slices, at least {request.min_slice_count} are asked for")
+
+
+def error_sum(table: CostTable, proposal: Proposal) -> float:
+    """What the errors of a proposal's layers add up to; 0 where the table knows none."""
+    if table.layer_error is None:
+        return 0.0
+    return float(sum(table.layer_error[list(placed.layers), placed.state].sum() for placed in proposal))
+
+
+def at_least(proposal: Proposal, slice_count: int) -> Proposal:
+    """The proposal itself, or cut further (the longest slice in its middle) until it has so many slices."""
+    slices = list(proposal)
+    while len(slices) < slice_count:
+        k = max(range(len(slices)), key=lambda k: len(slices[k].layers))
+        layers, state = slices[k]
+        if len(layers) < 2:
+            break
+        slices[k : k + 1] = [Placed(layers[: len(layers) // 2], state), Placed(layers[len(layers) // 2 :], state)]
+    return tuple(slices)

@@ -1,0 +1,202 @@
+"""The one judge: what a proposal costs and when everything in it happens (``reference: profile format``, version 1).
+
+Both schedules pay for the same copies (``movements``). Sequential: before a slice its copies, then the switch of its
+device's level, then its execution; an ``io: host`` slice sends its tensors out right after it; the model's outputs come
+to host at the end. Concurrent: see ``concurrent``.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from mosaic_onnx.core.costs import CostTable
+from mosaic_onnx.core.errors import InfeasibleError
+from mosaic_onnx.core.plans import Objective, Schedule
+from mosaic_onnx.planner.core.memory import check_memory
+from mosaic_onnx.planner.core.request import Placed, Proposal
+from mosaic_onnx.planner.core.timeline import Times, concurrent_times
+from mosaic_onnx.planner.core.transfers import HOST_MEMORY, Movement, Movements, movements
+
+
+class Timeline(NamedTuple):
+    """What the simulator says of one proposal.
+
+    Attributes:
+        seconds: when all is done (the makespan; for a sequential schedule the sum of everything).
+        joules: energy of everything with idle power over the makespan; None where the table has none.
+        interval_seconds: the largest device load.
+        load_s: [D] seconds that each device is busy: execution, copies that name it, switches.
+        copies: every copy that is paid for, free ones too.
+        slice_times: start and end of each slice's execution, in the proposal's order.
+        copy_times: start and end of each copy.
+    """
+
+    seconds: float
+    joules: float | None
+    interval_seconds: float
+    load_s: list[float]
+    copies: list[Movement]
+    slice_times: list[tuple[float, float]]
+    copy_times: list[tuple[float, float]]
+
+
+class _Spent(NamedTuple):
+    """Seconds and joules of one slice."""
+
+    seconds: float
+    joules: float
+
+
+def simulate(table: CostTable, proposal: Proposal, schedule: Schedule = "sequential") -> Timeline:
+    """What a proposal costs, and when everything in it happens.
+
+    Raises:
+        InfeasibleError: it does not hold every layer once, is in no topological order, puts a layer where it cannot
+            run, parts a group, or breaks a memory cap.
+    """
+    slice_of = check(table, proposal)
+    moved = movements(table, proposal, slice_of)
+    spent = [slice_cost(table, placed) for placed in proposal]
+    switches = _switches(table, proposal)
+    if schedule == "sequential":
+        times = _sequential_times(moved, spent, switches)
+    else:
+        times = concurrent_times(table, proposal, moved, [item.seconds for item in spent], [s for s, _ in switches])
+    load = _loads(table, proposal, moved.copies, spent, switches)
+    joules = None
+    if table.layer_j is not None:
+        joules = (
+            sum([item.joules for item in spent])
+            + sum([copy.joules for copy in moved.copies])
+            + sum([joules for _, joules in switches])
+            + table.rows.idle_w * times.seconds
+        )
+    return Timeline(times.seconds, joules, max(load, default=0.0), load, moved.copies, times.slices, times.copies)
+
+
+def value(timeline: Timeline, objective: Objective) -> float:
+    """The objective's value: seconds, joules or joule-seconds; inf where joules are asked for and there are none."""
+    if objective == "latency":
+        return timeline.seconds
+    if objective == "throughput":
+        return timeline.interval_seconds
+    if timeline.joules is None:
+        return float("inf")
+    return timeline.joules if objective == "energy" else timeline.joules * timeline.seconds
+
+
+def check(table: CostTable, proposal: Proposal) -> list[int]:
+    """[L] the slice that holds each layer, where the proposal is one that can run.
+
+    Raises:
+        InfeasibleError: as ``simulate``.
+    """
+    rows = table.rows
+    slice_of = [-1] * len(table.layer_names)
+    position = [-1] * len(table.layer_names)
+    group_device: dict[int, int] = {}
+    step = 0
+    for k, (layers, state) in enumerate(proposal):
+        if not layers:
+            raise InfeasibleError(f"slice {k} holds no layer")
+        for layer in layers:
+            _check_layer(table, layer, state, slice_of)
+            slice_of[layer], position[layer] = k, step
+            step += 1
+            for tensor in table.layer_inputs[layer]:
+                maker = rows.producer[tensor]
+                if maker >= 0 and position[maker] < 0:
+                    raise InfeasibleError(
+                        f"layer {table.layer_names[layer]} runs before layer {table.layer_names[maker]}, "
+                        f"which makes its input {table.tensor_names[tensor]}"
+                    )
+            group, device = rows.group[layer], rows.state_device[state]
+            if group >= 0 and group_device.setdefault(group, device) != device:
+                raise InfeasibleError(
+                    f"layer {table.layer_names[layer]} is on {table.device_names[device]}, "
+                    f"others of its group on {table.device_names[group_device[group]]}"
+                )
+    if step != len(slice_of):
+        missing = slice_of.index(-1)
+        raise InfeasibleError(f"no slice runs layer {table.layer_names[missing]}")
+    check_memory(table, proposal)
+    return slice_of
+
+
+def _check_layer(table: CostTable, layer: int, state: int, slice_of: list[int]) -> None:
+    """Whether this layer exists, stands for the first time, and the state can run it."""
+    if not 0 <= layer < len(slice_of):
+        raise InfeasibleError(f"there is no layer {layer}")
+    if slice_of[layer] >= 0:
+        raise InfeasibleError(f"layer {table.layer_names[layer]} stands in two slices")
+    if table.rows.layer_s[layer][state] == float("inf"):
+        raise InfeasibleError(f"{table.state_names[state]} cannot run layer {table.layer_names[layer]}")
+
+
+def slice_cost(table: CostTable, placed: Placed) -> _Spent:
+    """Execution of one slice: its own measurement where there is one, else its layers and what a slice costs there."""
+    rows, (layers, state) = table.rows, placed
+    seconds_of, joules_of = rows.layer_s, rows.layer_j
+    joules = 0.0 if joules_of is None else sum([joules_of[layer][state] for layer in layers])
+    if table.segments:
+        first, last = layers[0], layers[-1]
+        segment = table.segments.get((first, last, state))
+        if segment is not None and layers == tuple(range(first, last + 1)):
+            return _Spent(segment[0], joules if segment[1] is None else segment[1])
+    device = rows.state_device[state]
+    seconds = sum([seconds_of[layer][state] for layer in layers]) + rows.slice_s[device]
+    return _Spent(seconds, joules + rows.slice_j[device])
+
+
+def _switches(table: CostTable, proposal: Proposal) -> list[tuple[float, float]]:
+    """[slice] seconds and joules to bring its device from the level of the last slice that it ran to this one's."""
+    rows = table.rows
+    last: dict[int, int] = {}
+    costs = []
+    for _, state in proposal:
+        device = rows.state_device[state]
+        before = last.get(device, state)
+        last[device] = state
+        costs.append((rows.switch_s[before][state], rows.switch_j[before][state]))
+    return costs
+
+
+def _sequential_times(moved: Movements, spent: list[_Spent], switches: list[tuple[float, float]]) -> Times:
+    """One thing at a time: the copies before a slice, its switch, its execution, what it sends out."""
+    now, number = 0.0, 0
+    copy_times: list[tuple[float, float]] = []
+    slice_times: list[tuple[float, float]] = []
+    copies, count = moved.copies, len(moved.copies)
+    for k, item in enumerate(spent):
+        while number < count and copies[number].slice == k and copies[number].maker != k:
+            copy_times.append((now, now + copies[number].seconds))
+            now, number = copy_times[-1][1], number + 1
+        now += switches[k][0]
+        slice_times.append((now, now + item.seconds))
+        now = slice_times[-1][1]
+        while number < count and copies[number].slice == k:
+            copy_times.append((now, now + copies[number].seconds))
+            now, number = copy_times[-1][1], number + 1
+    for copy in copies[number:]:
+        copy_times.append((now, now + copy.seconds))
+        now = copy_times[-1][1]
+    return Times(now, slice_times, copy_times)
+
+
+def _loads(
+    table: CostTable,
+    proposal: Proposal,
+    copies: list[Movement],
+    spent: list[_Spent],
+    switches: list[tuple[float, float]],
+) -> list[float]:
+    """[D] execution, every copy that names the device, switches."""
+    load = [0.0] * len(table.device_names)
+    for (_, state), item, (switch, _) in zip(proposal, spent, switches, strict=True):
+        load[table.rows.state_device[state]] += item.seconds + switch
+    for copy in copies:
+        if copy.source != HOST_MEMORY:
+            load[copy.source] += copy.seconds
+        if copy.destination != HOST_MEMORY:
+            load[copy.destination] += copy.seconds
+    return load

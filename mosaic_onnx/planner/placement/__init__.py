@@ -1,0 +1,1 @@
+"""Exact placements without slices: minimum cut, elimination, MILP and CP-SAT."""

@@ -1,0 +1,139 @@
+"""The methods by name. To add one: a module with a function of (table, request) to ``Answer``, and a line here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from mosaic_onnx.core.costs import CostTable
+from mosaic_onnx.core.errors import UsageError
+from mosaic_onnx.planner.baselines.ablations import hca, hcca
+from mosaic_onnx.planner.baselines.algorithm1 import algorithm1
+from mosaic_onnx.planner.baselines.best_of import best_of
+from mosaic_onnx.planner.baselines.greedy import greedy
+from mosaic_onnx.planner.baselines.preferred import preferred, preferred_on_demand
+from mosaic_onnx.planner.baselines.random_plans import random_plans
+from mosaic_onnx.planner.chain.label_setting import labels, labels_apply
+from mosaic_onnx.planner.chain.method import interval
+from mosaic_onnx.planner.concurrent.cpsat_method import concurrent_cpsat
+from mosaic_onnx.planner.concurrent.method import for_concurrent, heft
+from mosaic_onnx.planner.concurrent.method import solver_applies as concurrent_solver_applies
+from mosaic_onnx.planner.core.request import Answer, Request
+from mosaic_onnx.planner.error_budget import error_budget, has_error_budget
+from mosaic_onnx.planner.placement.method import exact_placement
+from mosaic_onnx.planner.sequential.method import sequential, sequential_fits
+from mosaic_onnx.planner.sequential.pareto import pareto, pareto_fits
+from mosaic_onnx.planner.throughput.cpsat import throughput_cpsat
+from mosaic_onnx.planner.throughput.method import for_throughput, throughput
+from mosaic_onnx.planner.throughput.method import solver_applies as throughput_solver_applies
+
+_MOST_GROUP_TRIALS = 60
+
+
+def always(table: CostTable, request: Request) -> bool:
+    """It is cheap enough to run whatever is asked."""
+    return True
+
+
+def for_sums(table: CostTable, request: Request) -> bool:
+    """What is asked is a sum over slices and copies, or follows from one (the largest device load does not).
+
+    The interval program tries every device for every group, one after the other, which many groups would make long.
+    """
+    group_count = len(np.unique(table.group[table.group >= 0]))
+    return request.objective != "throughput" and group_count * len(table.device_names) <= _MOST_GROUP_TRIALS
+
+
+def never(table: CostTable, request: Request) -> bool:
+    """It runs only when named."""
+    return False
+
+
+@dataclass(frozen=True)
+class Method:
+    """A way to plan.
+
+    Attributes:
+        function: proposes; the simulator judges what it proposes. Raises ``InfeasibleError`` where it can prove that
+            there is no plan, ``MethodUnavailable`` where it needs what is not installed.
+        help: one line for people.
+        automatic: whether ``auto`` runs it on this table for this request.
+        words: what may follow the name after a colon (``preferred:npu``); empty for nothing.
+    """
+
+    function: Callable[[CostTable, Request], Answer]
+    help: str
+    automatic: Callable[[CostTable, Request], bool] = never
+    words: str = ""
+
+
+METHODS: Mapping[str, Method] = {
+    "interval": Method(
+        interval, "MOSAIC's dynamic program over consecutive layers in O(L·S), exact on chains", for_sums
+    ),
+    "labels": Method(
+        labels, "exact on chains with caps on devices, level switches, groups, one slice a device", labels_apply
+    ),
+    "sequential": Method(
+        sequential,
+        "any graph, one thing at a time: exact where small, else bounds, several orders cut into slices, moves",
+        sequential_fits,
+    ),
+    "pareto": Method(pareto, "the whole front of seconds and joules", pareto_fits),
+    "error-budget": Method(
+        error_budget,
+        "the best plan whose layers' errors keep a budget: errors as joules, errors at a price",
+        has_error_budget,
+    ),
+    "mincut": Method(exact_placement("mincut"), "two states: the best placement by a minimum cut"),
+    "elimination": Method(exact_placement("elimination"), "the best placement by variable elimination, narrow graphs"),
+    "milp": Method(exact_placement("milp"), "the best placement by an integer program (HiGHS)"),
+    "cpsat": Method(exact_placement("cpsat"), "the best placement by OR-tools' CP-SAT"),
+    "algorithm1": Method(algorithm1, "the paper's own Algorithm 1 in O(L²·S)"),
+    "preferred": Method(
+        preferred,
+        "all that one device can hold on it, the rest by fallback; highest levels",
+        words="DEVICE[,FALLBACK…]",
+    ),
+    "preferred-on-demand": Method(
+        preferred_on_demand, "the same at the levels of the on-demand governor", words="DEVICE[,FALLBACK…]"
+    ),
+    "greedy": Method(
+        greedy, "every layer to the first listed device that can run it, as ONNX Runtime does", words="DEVICE,…"
+    ),
+    "hca": Method(hca, "MOSAIC blind to communication and levels"),
+    "hcca": Method(hcca, "MOSAIC blind to levels"),
+    "random": Method(random_plans, "the best of N random plans (default 1)", words="N"),
+    "best-of": Method(best_of, "the best of N random plans (default 1000) and all simple methods' plans", words="N"),
+    "heft": Method(
+        heft, "devices side by side: HEFT and PEFT seeded by sequential plans, improved and merged", for_concurrent
+    ),
+    "concurrent-cpsat": Method(
+        concurrent_cpsat, "the same, then OR-tools' CP-SAT, with a bound", concurrent_solver_applies
+    ),
+    "throughput": Method(
+        throughput,
+        "smallest largest device load: pipelines through downward-closed sets (exact where they are few), local search",
+        for_throughput,
+    ),
+    "throughput-cpsat": Method(
+        throughput_cpsat, "layers spread over devices by OR-tools' CP-SAT, with a bound", throughput_solver_applies
+    ),
+}
+"""In the order in which ``auto`` runs them."""
+
+
+def method_named(word: str) -> Method:
+    """The method that a request names: ``preferred:npu`` is ``preferred``, which reads the rest itself.
+
+    Raises:
+        UsageError: there is no such method, or it takes no words.
+    """
+    name, colon, _ = word.partition(":")
+    if name not in METHODS:
+        raise UsageError(f"there is no planner method {name!r}", f"one of: auto, {', '.join(METHODS)}")
+    if colon and not METHODS[name].words:
+        raise UsageError(f"planner method {name} takes nothing after a colon, got {word!r}")
+    return METHODS[name]

@@ -1,0 +1,1 @@
+"""Local search: moves, incremental costs, merging, initial solutions."""

@@ -1,0 +1,157 @@
+"""Merge slices: neighbours of one state; of a concurrent plan where nothing starts later for it, or where it gains."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+
+from mosaic_onnx.core.costs import CostTable
+from mosaic_onnx.core.errors import InfeasibleError
+from mosaic_onnx.planner.core.request import TOLERANCE, Placed, Proposal, Request
+from mosaic_onnx.planner.core.simulate import Timeline, simulate
+from mosaic_onnx.planner.core.transfers import Movements, movements
+from mosaic_onnx.planner.search.simulated_search import rank_of
+
+INF = float("inf")
+
+
+def neighbours_joined(proposal: Proposal, may_join: Callable[[Placed], bool] = lambda _: True) -> Proposal:
+    """The proposal with slices of one state that follow one another made one, where the result may be."""
+    slices: list[Placed] = []
+    for placed in proposal:
+        grown = Placed((*slices[-1].layers, *placed.layers), placed.state) if slices else placed
+        if slices and slices[-1].state == placed.state and may_join(grown):
+            slices[-1] = grown
+        else:
+            slices.append(placed)
+    return tuple(slices)
+
+
+def merge_harmless(table: CostTable, request: Request, proposal: Proposal) -> Proposal:
+    """Join slices that follow one another on a device in one state, where no slice waits longer for it.
+
+    If the objective suffers nevertheless, or the result cannot run, the proposal comes back as it was.
+    """
+    timeline = simulate(table, proposal, request.schedule)
+    merged = _Joiner(table, proposal, timeline).joined()
+    if len(merged) == len(proposal):
+        return proposal
+    rank = rank_of(request)
+    try:
+        after = simulate(table, merged, request.schedule)
+    except InfeasibleError:
+        return proposal
+    return merged if rank(after) <= rank(timeline) * (1 + TOLERANCE) else proposal
+
+
+def merge_for_gain(table: CostTable, request: Request, proposal: Proposal, deadline: float) -> Proposal:
+    """Join neighbours on a device, one pair after the other, wherever the objective gains; for slices that cost."""
+    rank = rank_of(request)
+    best = rank(simulate(table, proposal, request.schedule))
+    improved = True
+    while improved:
+        improved = False
+        for tried in _pairs_joined(table, proposal):
+            if time.monotonic() > deadline:
+                return proposal
+            try:
+                figure = rank(simulate(table, tried, request.schedule))
+            except InfeasibleError:
+                continue
+            if figure < best * (1 - TOLERANCE):
+                proposal, best, improved = tried, figure, True
+                break
+    return proposal
+
+
+def _pairs_joined(table: CostTable, proposal: Proposal) -> Iterator[Proposal]:
+    """The proposal with two slices joined that follow one another on their device in one state, at either's place."""
+    last: dict[int, int] = {}
+    for second, placed in enumerate(proposal):
+        device = table.rows.state_device[placed.state]
+        first = last.get(device)
+        last[device] = second
+        if first is not None and proposal[first].state == placed.state:
+            joined = Placed(proposal[first].layers + placed.layers, placed.state)
+            between = proposal[first + 1 : second]
+            yield (*proposal[:first], *between, joined, *proposal[second + 1 :])
+            if between:
+                yield (*proposal[:first], joined, *between, *proposal[second + 1 :])
+
+
+class _Joiner:
+    """Finds joins after which every other slice still starts when it did, given the joins made before."""
+
+    def __init__(self, table: CostTable, proposal: Proposal, timeline: Timeline) -> None:
+        self.table, self.proposal, self.timeline = table, proposal, timeline
+        slice_of = [-1] * len(table.layer_names)
+        for k, placed in enumerate(proposal):
+            for layer in placed.layers:
+                slice_of[layer] = k
+        self.begin = [start for start, _ in timeline.slice_times]
+        """[slice] when the group that it is in starts"""
+        self.end = [end for _, end in timeline.slice_times]
+        """[slice] when the group that it is in ends"""
+        self.reads: list[list[tuple[int, float]]] = [[] for _ in proposal]
+        """[slice] (slice that makes an input, or -1; seconds that the way takes)"""
+        self.readers: list[list[tuple[int, float]]] = [[] for _ in proposal]
+        """[slice] (slice that reads what it makes, or -1 for the end of the plan; seconds that the way takes)"""
+        self._connect(movements(table, proposal, slice_of))
+        self.tolerance = 1e-12 * timeline.seconds
+
+    def joined(self) -> Proposal:
+        """The proposal with all such joins made."""
+        groups: list[list[int]] = []
+        open_group: dict[int, list[int]] = {}
+        for k, placed in enumerate(self.proposal):
+            device = self.table.rows.state_device[placed.state]
+            group = open_group.get(device)
+            if group is not None and self.proposal[group[0]].state == placed.state and self._may_join(group, k):
+                self.begin[k] = self.begin[group[0]]
+                for member in group:
+                    self.end[member] = self.end[k]
+                group.append(k)
+            else:
+                group = [k]
+                groups.append(group)
+                open_group[device] = group
+        groups.sort(key=lambda group: (self.begin[group[0]], group[0]))
+        return tuple(
+            Placed(tuple(layer for k in group for layer in self.proposal[k].layers), self.proposal[group[0]].state)
+            for group in groups
+        )
+
+    def _may_join(self, group: list[int], k: int) -> bool:
+        """The slice's inputs are there when the group starts, and nobody else waits for the group before it ends."""
+        begin, end = self.begin[group[0]] + self.tolerance, self.end[k] - self.tolerance
+        inside = {*group, k}
+        for maker, way in self.reads[k]:
+            if maker not in inside and (self.end[maker] if maker >= 0 else 0.0) + way > begin:
+                return False
+        for member in group:
+            for reader, way in self.readers[member]:
+                start = self.begin[reader] if reader >= 0 else self.timeline.seconds
+                if reader not in inside and end + way > start:
+                    return False
+        return True
+
+    def _connect(self, moved: Movements) -> None:
+        """Who reads what of whom, and how long the way takes."""
+        for k in range(len(self.proposal)):
+            for maker in moved.after[k]:
+                self._add(maker, k, 0.0)
+            for copy in moved.waits[k]:
+                self._add(moved.copies[copy].maker, k, self._way(moved, copy))
+        for copy in moved.last:
+            self._add(moved.copies[copy].maker, -1, self._way(moved, copy))
+
+    def _add(self, maker: int, reader: int, way: float) -> None:
+        if maker >= 0:
+            self.readers[maker].append((reader, way))
+        if reader >= 0:
+            self.reads[reader].append((maker, way))
+
+    def _way(self, moved: Movements, copy: int) -> float:
+        """Seconds of a copy and of the one that must come first."""
+        movement = moved.copies[copy]
+        return movement.seconds + (moved.copies[movement.hop].seconds if movement.hop >= 0 else 0.0)

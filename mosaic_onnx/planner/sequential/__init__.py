@@ -1,0 +1,1 @@
+"""Plans that run one slice at a time on any graph, with bounds."""

@@ -1,0 +1,107 @@
+"""The sequential method for any graph: exact where it is small, else bounds, plans from several sides, and moves.
+
+1. Small graphs are searched whole (``whole``): the answer is exact, with every feature of the profile.
+2. The best placement without slices (``relaxation``, for several weights ``hull``, under limits ``placement_front`` or
+   an integer program) gives the lower bound, and plans along the orders that it implies.
+3. Interval programs cut several topological orders into slices.
+4. The best few of these are improved by ``moves``; with the best plan known, small graphs are searched whole again.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from operator import itemgetter
+
+from mosaic_onnx.core.costs import CostTable
+from mosaic_onnx.core.errors import InfeasibleError
+from mosaic_onnx.planner.core.infeasibility import check_possible
+from mosaic_onnx.planner.core.objective import rank_of
+from mosaic_onnx.planner.core.orders import candidate_orders
+from mosaic_onnx.planner.core.request import TOLERANCE, Answer, Proposal, Request
+from mosaic_onnx.planner.core.simulate import simulate
+from mosaic_onnx.planner.search.initial_solutions import filled_plans, implied_plans, one_state_plans
+from mosaic_onnx.planner.search.moves import improve
+from mosaic_onnx.planner.sequential.bounds import Bounded, bounded
+from mosaic_onnx.planner.sequential.order_cuts import cut_plans
+from mosaic_onnx.planner.sequential.whole import search_whole
+
+INF = float("inf")
+QUICK_TRANSITIONS = 5_000
+"""How long small graphs are searched whole before anything else."""
+TRANSITIONS = 200_000
+"""How long they are once a good plan is known, to prune with."""
+IMPROVED = 3
+"""How many of the best plans are improved by moves."""
+
+Ranked = tuple[Proposal, tuple[float, float]]
+"""A plan that can run, and its rank."""
+
+
+def sequential(table: CostTable, request: Request) -> Answer:
+    """Plans and a lower bound for latency, energy or their product, with or without limits.
+
+    Raises:
+        InfeasibleError: proved: no plan runs every layer, or none keeps the limits.
+    """
+    until = time.monotonic() + request.time_limit_s
+    check_possible(table)
+    exact = search_whole(table, request, QUICK_TRANSITIONS)
+    if exact is not None:
+        return exact
+    relaxed = bounded(table, request, until)
+    plans = [*relaxed.proposals, *implied_plans(table, relaxed.placements), *one_state_plans(table)]
+    ranked = _ranked(table, request, plans)
+    goal = (0.0, relaxed.bound * (1 + TOLERANCE))
+    if not ranked or ranked[0][1] > goal:
+        ranked = sorted([*ranked, *_cut(table, request, relaxed, until)], key=itemgetter(1))
+        ranked = [*_improved(table, request, ranked, goal, until), *ranked]
+    answer = Answer(tuple(plan for plan, _ in ranked), relaxed.bound, relaxed.how)
+    best = min((rank for _, rank in ranked), default=(INF, INF))
+    if best <= goal or best[0] > 0:
+        return answer
+    exact = search_whole(table, request, TRANSITIONS, best[1])
+    return answer if exact is None else replace(exact, proposals=(*exact.proposals, *answer.proposals))
+
+
+def _cut(table: CostTable, request: Request, relaxed: Bounded, until: float) -> list[Ranked]:
+    """Plans from several orders cut into slices."""
+    orders = candidate_orders(table, relaxed.placements[:1])[::-1]  # implied ones first
+    first = relaxed.placements[0] if relaxed.placements else None
+    plans = [*filled_plans(table, orders), *cut_plans(table, request, orders, first, until)]
+    return _ranked(table, request, plans)
+
+
+def _improved(
+    table: CostTable, request: Request, starts: Sequence[Ranked], goal: tuple[float, float], until: float
+) -> list[Ranked]:
+    """The best few starts after moves; none where the best start reaches the goal."""
+    rank = rank_of(request)
+    improved = []
+    for index, (proposal, figure) in enumerate(starts[:IMPROVED]):
+        if figure <= goal:
+            break
+        left = max(until - time.monotonic(), 0.1) / (min(len(starts), IMPROVED) - index)
+        improved.append(improve(table, proposal, rank, left))
+    return _ranked(table, request, improved)
+
+
+def sequential_fits(table: CostTable, request: Request) -> bool:
+    """Whether the request is one that this method answers; ``error_budget`` asks it where errors have a budget."""
+    fits = request.schedule == "sequential" and request.objective != "throughput"
+    return fits and not request.pareto and request.max_error is None
+
+
+def _ranked(table: CostTable, request: Request, proposals: Iterable[Proposal]) -> list[Ranked]:
+    """The different proposals that can run, best first."""
+    rank = rank_of(request)
+    judged: dict[Proposal, tuple[float, float]] = {}
+    for proposal in proposals:
+        if proposal not in judged:
+            try:
+                timeline = simulate(table, proposal)
+            except InfeasibleError:
+                continue
+            judged[proposal] = rank(timeline.seconds, timeline.joules or 0.0)
+    return sorted(judged.items(), key=itemgetter(1))

@@ -1,0 +1,164 @@
+"""The front of seconds and joules: all plans that no other plan beats in both.
+
+Exact where the graph is small enough to be searched whole, or where placements are plans (no overheads, caps, segments,
+switches) and few enough. Else the best plans found for many weights, with a lower bound for each.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from mosaic_onnx.core.costs import CostTable
+from mosaic_onnx.core.errors import InfeasibleError, UsageError
+from mosaic_onnx.planner.chain.pareto import chain_front
+from mosaic_onnx.planner.core.infeasibility import check_possible
+from mosaic_onnx.planner.core.objective import Rank, has_joules, rank_of
+from mosaic_onnx.planner.core.objective_weights import Weights
+from mosaic_onnx.planner.core.request import TOLERANCE, Answer, Proposal, Request
+from mosaic_onnx.planner.core.simulate import Timeline, simulate
+from mosaic_onnx.planner.search.initial_solutions import implied_plans, one_state_plans
+from mosaic_onnx.planner.search.moves import improve
+from mosaic_onnx.planner.sequential.bounds import bounded, hull_of
+from mosaic_onnx.planner.sequential.constrained_bounds import (
+    chain_uncovered,
+    front_of_placements,
+    on_one_order,
+    thinned_front,
+)
+from mosaic_onnx.planner.sequential.lagrangian_hull import Asked, everywhere, nowhere
+from mosaic_onnx.planner.sequential.method import TRANSITIONS
+from mosaic_onnx.planner.sequential.whole import search_whole
+
+
+@dataclass(frozen=True)
+class FrontPlan:
+    """One plan of the front."""
+
+    proposal: Proposal
+    timeline: Timeline
+
+
+@dataclass(frozen=True)
+class Front:
+    """The front found.
+
+    Attributes:
+        plans: by rising seconds and falling joules.
+        exact: no plan lies below it.
+        how: in words, what was done.
+    """
+
+    plans: tuple[FrontPlan, ...]
+    exact: bool
+    how: str
+
+
+def pareto(table: CostTable, request: Request) -> Answer:
+    """The method: the front's plans as proposals; the bound is the objective's alone."""
+    found = front(table, request)
+    bound = bounded(table, replace(request, pareto=False), time.monotonic() + request.time_limit_s / 2)
+    return Answer(tuple(plan.proposal for plan in found.plans), bound.bound, bound.how)
+
+
+def pareto_fits(table: CostTable, request: Request) -> bool:
+    """Whether the front of sequential plans is asked for."""
+    return request.pareto and request.schedule == "sequential" and has_joules(table)
+
+
+def front(table: CostTable, request: Request) -> Front:
+    """The front of all sequential plans within the request's limits.
+
+    Raises:
+        UsageError: the table has no joules.
+        InfeasibleError: no plan runs every layer, or none keeps the limits.
+    """
+    if not has_joules(table):
+        raise UsageError("the profile has no joules, so there is no front of time and energy", "give `joules`")
+    check_possible(table)
+    asked = replace(request, pareto=True)
+    coupled = bool(chain_uncovered(table))
+    if on_one_order(table) and not coupled:
+        return _along_chain(table, asked)
+    whole = search_whole(table, asked, TRANSITIONS)
+    if whole is not None:
+        return _front(asked, _judged(table, whole.proposals), exact=True, how="whole search, exact")
+    if on_one_order(table):
+        return _along_chain(table, asked)
+    points, uncovered = front_of_placements(table)
+    if points is not None and not uncovered:
+        plans = implied_plans(table, [point.states for point in points])
+        return _front(asked, _judged(table, plans), exact=True, how="front of placements, exact")
+    return _searched(table, asked, [])
+
+
+def _along_chain(table: CostTable, request: Request) -> Front:
+    """The front of a chain: exact where it is not too large and nothing couples slices far apart."""
+    points = chain_front(table)
+    if points is not None and not chain_uncovered(table):
+        return _front(
+            request,
+            _judged(table, [point.proposal for point in points]),
+            exact=True,
+            how="front along the chain, exact",
+        )
+    if points is None:
+        hull = hull_of(table, time.monotonic() + request.time_limit_s)
+        hull.explore(nowhere)
+        ends = [point.seconds for point in hull.points]
+        points = thinned_front(table, min(ends), max(ends)) if len(ends) > 1 else []
+    return _searched(table, request, [point.proposal for point in points])
+
+
+def _searched(table: CostTable, request: Request, known: Sequence[Proposal]) -> Front:
+    """Good plans for the weights of the whole hull, each improved for its own weights; and those known already."""
+    until = time.monotonic() + request.time_limit_s
+    hull = hull_of(table, until, request.seed)
+    hull.explore(everywhere, until)
+    found = _judged(table, [*known, *one_state_plans(table)])
+    answers = [answer for answer in hull.answers if answer.point is not None]
+    for index, answer in enumerate(answers):
+        starts = [*_plan_of(answer), *implied_plans(table, [answer.point.states])] if answer.point else []
+        found += _judged(table, starts)
+        if found:
+            rank = _sum_rank(answer.weights)
+            best = min(found, key=lambda plan: rank(plan.timeline.seconds, plan.timeline.joules or 0.0))
+            left = max(until - time.monotonic(), 0.05) / (len(answers) - index)
+            found += _judged(table, [improve(table, best.proposal, rank, left)])
+    how = "plans for the weights of the lower hull, improved by moves"
+    return _front(request, found, exact=False, how=how)
+
+
+def _plan_of(answer: Asked) -> list[Proposal]:
+    return [answer.point.proposal] if answer.point is not None and answer.point.proposal else []
+
+
+def _sum_rank(weights: Weights) -> Rank:
+    return lambda seconds, joules: (0.0, weights.seconds * seconds + weights.joules * joules)
+
+
+def _judged(table: CostTable, proposals: Sequence[Proposal]) -> list[FrontPlan]:
+    """The different proposals that can run, with the simulator's word."""
+    judged = []
+    for proposal in dict.fromkeys(proposals):
+        try:
+            judged.append(FrontPlan(proposal, simulate(table, proposal)))
+        except InfeasibleError:
+            continue
+    return judged
+
+
+def _front(request: Request, judged: Sequence[FrontPlan], *, exact: bool, how: str) -> Front:
+    """Of judged plans within the limits those that none beats; equal ones (up to rounding) once."""
+    rank = rank_of(request)
+    plans = [(plan.timeline.seconds, plan.timeline.joules or 0.0, plan) for plan in judged]
+    plans = sorted((plan for plan in plans if rank(plan[0], plan[1])[0] == 0.0), key=lambda plan: plan[:2])
+    kept: list[tuple[float, float, FrontPlan]] = []
+    for plan in plans:
+        if kept and plan[1] >= kept[-1][1] * (1 - TOLERANCE):
+            continue
+        if kept and plan[0] <= kept[-1][0] * (1 + TOLERANCE):
+            kept.pop()
+        kept.append(plan)
+    return Front(tuple(plan for _, _, plan in kept), exact, how)

@@ -1,0 +1,1 @@
+"""Plans for throughput: the busiest device of a pipeline decides."""

@@ -1,0 +1,217 @@
+"""Device loads of an assignment of pieces to devices, kept up to date while pieces move.
+
+A piece is a layer, or the layers of a group, which share a device. Loads are those of a throughput plan, as far as
+they do not depend on how layers form slices: execution in the fastest state, and for each tensor its copies (to each
+device once, to host once). What slices add (overheads, what an ``io: host`` device reads again, switches) is left to
+the simulator.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from mosaic_onnx.core.costs import CostTable, Floats, Ints
+from mosaic_onnx.planner.core.device_classes import states_of
+from mosaic_onnx.planner.core.lower_bounds import possible_states
+
+HOST = -1
+
+
+def pieces_of(table: CostTable) -> tuple[tuple[int, ...], ...]:
+    """The pieces: groups and single layers, by their first layer."""
+    members: dict[int, list[int]] = {}
+    for layer, group in enumerate(table.rows.group):
+        members.setdefault(layer if group < 0 else -1 - group, []).append(layer)
+    return tuple(tuple(layers) for layers in members.values())
+
+
+def fastest_states(table: CostTable) -> Ints:
+    """[L, D] the state in which each device runs each layer fastest.
+
+    Where switching levels costs something, a device keeps to the level that is fastest for all, wherever that can run
+    the layer. A state whose memory caps do not hold the layer alone cannot run it.
+    """
+    fastest = np.zeros((len(table.layer_names), len(table.device_names)), dtype=np.int64)
+    layer_s = np.where(possible_states(table), table.layer_s, np.inf)
+    for device in range(len(table.device_names)):
+        states = np.array(states_of(table, device))
+        seconds = layer_s[:, states]
+        chosen = states[seconds.argmin(axis=1)]
+        if table.switch_s[np.ix_(states, states)].any():
+            usual = int(np.where(np.isfinite(seconds), seconds, 1e9).sum(axis=0).argmin())
+            chosen = np.where(np.isfinite(seconds[:, usual]), states[usual], chosen)
+        fastest[:, device] = chosen
+    return fastest
+
+
+def scratch_alone(table: CostTable) -> Ints:
+    """[L, S] bytes of workspace and activations of a slice of that one layer."""
+    live = np.array(
+        [
+            sum(table.rows.tensor_bytes[tensor] for tensor in {*inputs, *outputs})
+            for inputs, outputs in zip(table.layer_inputs, table.layer_outputs, strict=True)
+        ],
+        dtype=np.int64,
+    )
+    sums = table.activation_sum[table.state_device]
+    scratch: Ints = table.workspace_bytes + np.where(sums, table.activation_bytes, live[:, None])
+    return scratch
+
+
+class Loads:
+    """An assignment and its loads."""
+
+    def __init__(self, table: CostTable, pieces: Sequence[tuple[int, ...]], device_of: Sequence[int]) -> None:
+        """Takes an assignment.
+
+        Args:
+            table: costs.
+            pieces: layers of each piece.
+            device_of: [P] device of each piece.
+        """
+        self.table, self.pieces = table, pieces
+        self.states = fastest_states(table)
+        self.device_of = list(device_of)
+        self.work = self._work().tolist()
+        """[P, D] execution; inf where the device cannot run it"""
+        self._tensors(pieces)
+        self.parameters, self.scratch = self._memory()
+        self.room = table.memory_bytes.tolist()
+        """[D] bytes that parameters may still take"""
+        self.capped = [room != math.inf for room in self.room]
+        self.seconds = [0.0] * len(table.device_names)
+        for piece, device in enumerate(self.device_of):
+            self.seconds[device] += self.work[piece][device]
+            self.room[device] -= self.parameters[piece][device]
+        for tensor in range(len(self.maker)):
+            self._charge(tensor, self.seconds, 1.0)
+
+    def changed(self, piece: int, device: int) -> dict[int, float]:
+        """What each device's load becomes were the piece on that device; devices that do not change are left out.
+
+        Empty where the device cannot take it.
+        """
+        source = self.device_of[piece]
+        if not math.isfinite(self.work[piece][device]) or (self.capped[device] and not self._holds(device, piece)):
+            return {}
+        change = dict.fromkeys((source, device), 0.0)
+        change[source] -= self.work[piece][source]
+        change[device] += self.work[piece][device]
+        for tensor in self.touched[piece]:
+            self._add(change, tensor, -1.0)
+        self.device_of[piece] = device
+        for tensor in self.touched[piece]:
+            self._add(change, tensor, 1.0)
+        self.device_of[piece] = source
+        return {one: self.seconds[one] + seconds for one, seconds in change.items()}
+
+    def move(self, piece: int, device: int) -> None:
+        """Put the piece on the device."""
+        loads = self.changed(piece, device)
+        source = self.device_of[piece]
+        self.room[source] += self.parameters[piece][source]
+        self.room[device] -= self.parameters[piece][device]
+        self.device_of[piece] = device
+        for one, seconds in loads.items():
+            self.seconds[one] = seconds
+
+    def bearing_on(self, device: int) -> list[int]:
+        """Pieces whose move may change the device's load: those on it, and those that share a tensor with one."""
+        pieces = [piece for piece, one in enumerate(self.device_of) if one == device]
+        near = dict.fromkeys(pieces)
+        for piece in pieces:
+            for tensor in self.touched[piece]:
+                near |= dict.fromkeys(self.readers[tensor])
+                if self.maker[tensor] != HOST:
+                    near[self.maker[tensor]] = None
+        return list(near)
+
+    def layer_states(self) -> Ints:
+        """[L] state of each layer."""
+        states = np.zeros(len(self.table.layer_names), dtype=np.int64)
+        for piece, device in enumerate(self.device_of):
+            for layer in self.pieces[piece]:
+                states[layer] = self.states[layer, device]
+        return states
+
+    def _work(self) -> Floats:
+        possible = np.where(possible_states(self.table), self.table.layer_s, np.inf)
+        layer_s = np.take_along_axis(possible, self.states, axis=1)
+        return np.stack([layer_s[list(layers)].sum(axis=0) for layers in self.pieces])
+
+    def _memory(self) -> tuple[list[list[int]], list[list[int]]]:
+        """[P][D] bytes of weights, and the workspace and activations of the neediest layer when it is alone."""
+        weights = np.take_along_axis(self.table.parameter_bytes, self.states, axis=1)
+        scratch = np.take_along_axis(scratch_alone(self.table), self.states, axis=1)
+        summed: list[list[int]] = [weights[list(layers)].sum(axis=0).tolist() for layers in self.pieces]
+        largest: list[list[int]] = [scratch[list(layers)].max(axis=0).tolist() for layers in self.pieces]
+        return summed, largest
+
+    def _holds(self, device: int, piece: int) -> bool:
+        """Whether the device's memory has room for one more piece, its slices as short as can be."""
+        room = self.room[device] - self.parameters[piece][device]
+        on_device = [self.scratch[other][device] for other, one in enumerate(self.device_of) if one == device]
+        return bool(room >= max([self.scratch[piece][device], *on_device]))
+
+    def _tensors(self, pieces: Sequence[tuple[int, ...]]) -> None:
+        """The tensors that cost something and leave their piece: maker, readers, and the way there."""
+        table, rows = self.table, self.table.rows
+        piece_of = {layer: piece for piece, layers in enumerate(pieces) for layer in layers}
+        paid = table.to_host_s.any(axis=1) | table.from_host_s.any(axis=1)
+        for seconds in table.direct_s.values():
+            paid |= seconds > 0
+        self.maker: list[int] = []
+        self.maker_layer: list[int] = []
+        self.readers: list[dict[int, int]] = []
+        self.tensor: list[int] = []
+        self.touched: list[list[int]] = [[] for _ in pieces]
+        for tensor in np.flatnonzero(paid).tolist():
+            layer = rows.producer[tensor]
+            maker = piece_of[layer] if layer >= 0 else HOST
+            readers = {piece_of[reader]: reader for reader in reversed(table.consumers[tensor])}
+            readers.pop(maker, None)
+            if not readers and not (rows.is_output[tensor] and layer >= 0):
+                continue
+            for piece in (*readers, *([maker] if maker != HOST else [])):
+                self.touched[piece].append(len(self.maker))
+            self.maker.append(maker)
+            self.maker_layer.append(layer)
+            self.readers.append(readers)
+            self.tensor.append(tensor)
+
+    def _charge(self, tensor: int, loads: list[float], sign: float) -> None:
+        change: dict[int, float] = {}
+        self._add(change, tensor, sign)
+        for device, seconds in change.items():
+            loads[device] += seconds
+
+    def _add(self, change: dict[int, float], index: int, sign: float) -> None:
+        """Add the copies of one tensor to the loads that they burden."""
+        rows, tensor = self.table.rows, self.tensor[index]
+        source = HOST if self.maker[index] == HOST else self.device_of[self.maker[index]]
+        own = source != HOST and rows.own_memory[source]
+        made_in = int(self.states[self.maker_layer[index], source]) if source != HOST else -1
+        by_host = own and rows.is_output[tensor]
+        seen = set()
+        for piece, layer in self.readers[index].items():
+            device = self.device_of[piece]
+            if device == source or device in seen:
+                continue
+            seen.add(device)
+            if not rows.own_memory[device]:
+                by_host = True
+                continue
+            state = int(self.states[layer, device])
+            direct = self.table.direct_s.get((made_in, state)) if own else None
+            if direct is not None:
+                seconds = sign * float(direct[tensor])
+                change[source] = change.get(source, 0.0) + seconds
+                change[device] = change.get(device, 0.0) + seconds
+            else:
+                by_host = True
+                change[device] = change.get(device, 0.0) + sign * rows.from_host_s[tensor][state]
+        if own and by_host:
+            change[source] = change.get(source, 0.0) + sign * rows.to_host_s[tensor][made_in]

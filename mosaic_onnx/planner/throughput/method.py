@@ -1,0 +1,202 @@
+"""Throughput where a device may run several slices: layers spread over devices, whatever their order.
+
+Starts: the best pipeline with one slice a device, each device alone, and a greedy filling. Then pieces move while that
+lowers the largest loads. The bound is the fractional area; ``spread_cpsat`` finds better plans and bounds.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from mosaic_onnx.core.costs import CostTable, Floats, Ints
+from mosaic_onnx.core.errors import InfeasibleError
+from mosaic_onnx.planner.core.device_classes import device_classes
+from mosaic_onnx.planner.core.lower_bounds import possible_states, segment_floor
+from mosaic_onnx.planner.core.memory import slice_memory
+from mosaic_onnx.planner.core.objective_weights import LATENCY, weigh
+from mosaic_onnx.planner.core.orders import implied_order
+from mosaic_onnx.planner.core.ortools import available
+from mosaic_onnx.planner.core.request import Answer, Placed, Proposal, Request
+from mosaic_onnx.planner.search.simulated_search import best_of, polish
+from mosaic_onnx.planner.throughput.area_bound import area_bound
+from mosaic_onnx.planner.throughput.loads import Loads, pieces_of
+from mosaic_onnx.planner.throughput.pipeline import one_slice_per_device
+
+MAX_MOVES = 4_000
+"""How many moves one improvement may make."""
+MAX_ASSIGNMENTS = 20_000
+"""Up to so many pairs of piece and device the solver is tried."""
+SHARPNESS = 12
+"""The sum of loads to this power is what moves lower: nearly the largest load, but it also sees the others."""
+POLISHED_PIECES = 60
+"""Up to so many pieces the best plan is polished by whole simulations."""
+SINGLE_STARTS = 200
+"""Up to so many pieces, starting from each device alone is worth its time."""
+
+
+def throughput(table: CostTable, request: Request) -> Answer:
+    """The plan with the smallest largest device load, and a bound.
+
+    Raises:
+        InfeasibleError: with one slice per device asked for, none such exists.
+    """
+    pipeline = one_slice_per_device(table, request) if request.one_slice_per_device else _pipeline(table, request)
+    if request.one_slice_per_device:
+        return pipeline
+    deadline = time.monotonic() + request.time_limit_s
+    pieces = pieces_of(table)
+    area_s = _area(table, pieces)
+    best: list[Loads] = []
+    for start in _starts(table, pieces, pipeline.proposals):
+        loads = Loads(table, pieces, start)
+        improve(loads, area_s, deadline)
+        best.append(loads)
+    best.sort(key=lambda loads: max(loads.seconds))
+    proposals = [*pipeline.proposals]
+    for loads in best[:4]:
+        proposals += slices_of(table, loads.layer_states())
+    proposals = list(dict.fromkeys(proposals))
+    if proposals and len(pieces) <= POLISHED_PIECES:
+        proposals.append(polish(table, request, best_of(table, request, proposals), deadline))
+    return Answer(tuple(proposals), area_s, "fractional area")
+
+
+def for_throughput(table: CostTable, request: Request) -> bool:
+    """Whether ``auto`` runs it: where throughput is the objective, unless the solver takes this on as well."""
+    return request.objective == "throughput" and not (solver_applies(table, request) and available())
+
+
+def solver_applies(table: CostTable, request: Request) -> bool:
+    """Whether ``auto`` runs the solver: throughput, several slices a device, not too large."""
+    pairs = len(table.layer_names) * len(table.device_names)
+    return request.objective == "throughput" and not request.one_slice_per_device and pairs <= MAX_ASSIGNMENTS
+
+
+def improve(loads: Loads, scale_s: float, deadline: float) -> None:
+    """Move pieces one at a time, always the move that lowers the sharpened sum most, until none does.
+
+    Only pieces that bear on the busiest device are looked at.
+    """
+    scale = 1 / max(scale_s, 1e-30)
+    for _ in range(MAX_MOVES):
+        busiest = max(range(len(loads.seconds)), key=loads.seconds.__getitem__)
+        move = _best_move(loads, loads.bearing_on(busiest), scale)
+        if move is None or time.monotonic() > deadline:
+            return
+        loads.move(*move)
+
+
+def _best_move(loads: Loads, candidates: Iterable[int], scale: float) -> tuple[int, int] | None:
+    """(piece, device) of the move that lowers the sharpened sum most; None where none lowers it."""
+    sharp = [(seconds * scale) ** SHARPNESS for seconds in loads.seconds]
+    best, move = -1e-9 * sum(sharp), None
+    for piece in candidates:
+        for device in range(len(loads.seconds)):
+            if device == loads.device_of[piece]:
+                continue
+            after = loads.changed(piece, device)
+            if not after:
+                continue
+            change = sum((max(seconds, 0.0) * scale) ** SHARPNESS - sharp[one] for one, seconds in after.items())
+            if change < best:
+                best, move = change, (piece, device)
+    return move
+
+
+def slices_of(table: CostTable, states: Ints) -> list[Proposal]:
+    """Plans that run each layer in its state: in few slices, and where memory is capped, also in shorter ones."""
+    orders = dict.fromkeys(implied_order(table, states, by_size) for by_size in (False, True))
+    plans = [cut_into_slices(table, order, states) for order in orders]
+    if np.isfinite(table.memory_bytes).any():
+        plans += [cut_into_slices(table, order, states, _spare_bytes(table, states)) for order in orders]
+    return list(dict.fromkeys(plans))
+
+
+def cut_into_slices(
+    table: CostTable, order: Sequence[int], states: Sequence[int] | Ints, spare_bytes: Sequence[float] | None = None
+) -> Proposal:
+    """Neighbours in the order that share a state form one slice, as far as memory allows.
+
+    Args:
+        table: costs.
+        order: all layers, in a topological order.
+        states: [L] state of each layer.
+        spare_bytes: [D] what workspace and activations of one slice may take; None where only ``slice_memory_bytes``
+            counts.
+    """
+    rows = table.rows
+    placed: list[Placed] = []
+    for layer in order:
+        state = int(states[layer])
+        if placed and placed[-1].state == state:
+            longer = Placed((*placed[-1].layers, layer), state)
+            device = rows.state_device[state]
+            cap = rows.slice_memory_bytes[device]
+            spare = math.inf if spare_bytes is None else spare_bytes[device]
+            if cap == spare == math.inf:
+                placed[-1] = longer
+                continue
+            need = slice_memory(table, longer)
+            if need.total <= cap and need.workspace + need.activations <= spare:
+                placed[-1] = longer
+                continue
+        placed.append(Placed((layer,), state))
+    return tuple(placed)
+
+
+def _spare_bytes(table: CostTable, states: Ints) -> list[float]:
+    """[D] what each device's cap leaves once the parameters of its layers are there."""
+    used = np.zeros(len(table.device_names))
+    np.add.at(used, table.state_device[states], table.parameter_bytes[np.arange(len(states)), states])
+    spare: list[float] = (table.memory_bytes - used).tolist()
+    return spare
+
+
+def _pipeline(table: CostTable, request: Request) -> Answer:
+    """The pipelines with one slice a device, none where there is no such."""
+    try:
+        return one_slice_per_device(table, request)
+    except InfeasibleError:
+        return Answer(())
+
+
+def _starts(
+    table: CostTable, pieces: Sequence[tuple[int, ...]], proposals: Sequence[Proposal]
+) -> list[tuple[int, ...]]:
+    """[P] devices: the last (best) pipeline's, every single device's, and a greedy filling."""
+    rows = table.rows
+    possible = np.where(possible_states(table), table.layer_s, np.inf)
+    layer_s = np.stack([possible[:, table.state_device == d].min(axis=1) for d in range(len(table.device_names))])
+    work = np.stack([layer_s[:, list(layers)].sum(axis=1) for layers in pieces])
+    starts = []
+    for proposal in proposals[-1:]:
+        device = {layer: rows.state_device[placed.state] for placed in proposal for layer in placed.layers}
+        starts.append(tuple(device[layers[0]] for layers in pieces))
+    starts.append(_filled(work))
+    if len(pieces) <= SINGLE_STARTS:
+        starts += [(device,) * len(pieces) for device in range(work.shape[1])]
+    return [start for start in dict.fromkeys(starts) if all(np.isfinite(work[p, d]) for p, d in enumerate(start))]
+
+
+def _filled(work: Floats) -> tuple[int, ...]:
+    """Largest pieces first, each where the load ends up least; copies are not looked at."""
+    loads = np.zeros(work.shape[1])
+    device_of = [0] * len(work)
+    for piece in np.argsort(-np.where(np.isfinite(work), work, 0.0).max(axis=1), kind="stable").tolist():
+        device = int((loads + work[piece]).argmin())
+        device_of[piece] = device
+        loads[device] += work[piece, device]
+    return tuple(device_of)
+
+
+def _area(table: CostTable, pieces: Sequence[tuple[int, ...]]) -> float:
+    """The fractional area bound over pieces."""
+    classes = device_classes(table)
+    floor = segment_floor(table, weigh(table, LATENCY))
+    work = np.stack([floor[:, list(one.states)].min(axis=1) for one in classes], axis=1)
+    summed = np.stack([work[list(layers)].sum(axis=0) for layers in pieces]) if pieces else work
+    return area_bound(summed, [len(one.devices) for one in classes]).seconds

@@ -1,0 +1,43 @@
+"""Plots of what was fitted. Needs matplotlib (extra ``report``)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from mosaic_onnx.profiling.estimators.communication import fit_line
+
+
+def draw_fits(points: Mapping[str, Sequence[tuple[float, float]]], path: Path, title: str) -> Path:
+    """Measured copies with their lines (Equations 1 and 2), and the relative residuals below.
+
+    Args:
+        points: by device or direction, (bytes, seconds).
+        path: the image to write.
+        title: what was measured.
+
+    Raises:
+        ImportError: matplotlib is not installed.
+        ModelError: a line has fewer than two points.
+    """
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, (above, below) = pyplot.subplots(2, 1, figsize=(7, 6), sharex=True, layout="constrained")
+    for name, measured in points.items():
+        fit = fit_line(measured)
+        sizes, seconds = np.array(measured, dtype=np.float64).T
+        (dots,) = above.plot(sizes, 1e3 * seconds, ".", label=f"{name}: R² {fit.r_squared:.4f}")
+        smooth = np.geomspace(sizes.min(), sizes.max(), 100)
+        above.plot(smooth, 1e3 * (fit.seconds_per_byte * smooth + fit.seconds), color=dots.get_color())
+        below.plot(*np.array(fit.residuals).T * np.array([[1.0], [100.0]]), ".", color=dots.get_color())
+    above.set(title=title, ylabel="ms", xscale="log", yscale="log")
+    above.legend()
+    below.set(xlabel="bytes", ylabel="predicted over measured − 1, %")
+    figure.savefig(path, dpi=110, metadata={"Software": None})
+    pyplot.close(figure)
+    return path

@@ -1,0 +1,80 @@
+"""What copying costs between host memory and a device's own: a microbenchmark over sizes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from mosaic_onnx.backends.base import Memory
+from mosaic_onnx.core.profiles import HOST, Copy, TensorCopy
+from mosaic_onnx.profiling.estimators.communication import fit_line, fit_pieces
+from mosaic_onnx.profiling.measuring.timing import Budget, time_call
+
+SIZES_BYTES: tuple[int, ...] = tuple(4**power for power in range(1, 13))
+"""4 bytes to 16 MiB, each four times the last: fixed costs and bandwidth both show."""
+
+Points = tuple[tuple[int, float], ...]
+"""(bytes, seconds) pairs, bytes ascending."""
+
+
+@dataclass(frozen=True)
+class CopyTimes:
+    """Measured copies of a device with its own memory."""
+
+    to_device: Points
+    from_device: Points
+
+
+SHARED = CopyTimes((), ())
+"""What is known of a device that works in the host's memory: nothing is copied."""
+
+_ROUGH = 0.15
+"""A line that misses a measured point by more than this gives way to lines by size."""
+
+
+def copy_entries(device: str, times: CopyTimes, tensor_bytes: Mapping[str, int]) -> tuple[Copy, ...]:
+    """The profile's entries for a device with its own memory; none for a device that shares the host's.
+
+    Args:
+        device: its name.
+        times: what was measured.
+        tensor_bytes: the model's tensors; where one line does not fit all sizes, each gets its own figure.
+    """
+    if times == SHARED:
+        return ()
+    return (
+        _entry(HOST, device, times.to_device, tensor_bytes),
+        _entry(device, HOST, times.from_device, tensor_bytes),
+    )
+
+
+def _entry(source: str, destination: str, points: Points, tensor_bytes: Mapping[str, int]) -> Copy:
+    line = fit_line(points)
+    tensors = {}
+    if line.worst_error > _ROUGH:
+        pieces = fit_pieces(points)
+        tensors = {name: TensorCopy(max(pieces.predict(size), 0.0)) for name, size in tensor_bytes.items()}
+    meta = {"points": [list(point) for point in points], "worst_error": line.worst_error}
+    return Copy(source, destination, line.seconds_per_byte, line.seconds, tensors=tensors, meta=meta)
+
+
+def measure_copies(memory: Memory, budget: Budget, sizes_bytes: tuple[int, ...] = SIZES_BYTES) -> CopyTimes:
+    """Time uploads and downloads of each size; the device is idle meanwhile.
+
+    Raises:
+        BackendError: the device cannot allocate or copy.
+    """
+    up, down = [], []
+    for size_bytes in sizes_bytes:
+        array = np.ones(max(1, size_bytes // 4), np.float32)
+        buffer = memory.allocate(array.dtype, array.shape)
+
+        upload, download = partial(buffer.upload, array), partial(buffer.download, array)
+        upload()
+        download()
+        down.append((array.nbytes, time_call(download, budget).seconds))
+        up.append((array.nbytes, time_call(upload, budget).seconds))
+    return CopyTimes(tuple(up), tuple(down))

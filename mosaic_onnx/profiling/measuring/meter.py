@@ -1,0 +1,107 @@
+"""The meter: one device being measured, in this process or in a child, behind one small contract."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from mosaic_onnx.backends.base import (
+    Array,
+    Backend,
+    CanCrash,
+    KernelTime,
+    KernelTimer,
+    SliceModel,
+)
+from mosaic_onnx.core.devices import Device
+from mosaic_onnx.core.errors import BackendError
+from mosaic_onnx.profiling.measuring.copies import CopyTimes, measure_copies
+from mosaic_onnx.profiling.measuring.slices import Outcome, Trial, measure_slice, probe_slice
+from mosaic_onnx.profiling.measuring.timing import Budget
+
+
+class Meter(Protocol):
+    """Measures on one device. One call at a time, so that nothing disturbs what is being timed."""
+
+    def probe(self, model: SliceModel) -> Outcome:
+        """Compile a slice and throw it away."""
+
+    def measure(self, model: SliceModel, trial: Trial) -> Outcome:
+        """Compile, run, compare with the reference's tensors and time a slice."""
+
+    def kernels(self, model: SliceModel, inputs: Mapping[str, Array], budget: Budget) -> tuple[KernelTime, ...]:
+        """Each kernel's time while the whole slice runs; empty where the runtime cannot tell."""
+
+    def copies(self, budget: Budget) -> CopyTimes | None:
+        """What copying to and from the device's memory costs; None where it shares host's.
+
+        Raises:
+            BackendError: the device could not be measured.
+        """
+
+    def close(self) -> None:
+        """End what was started; calling it twice is harmless."""
+
+
+@dataclass(frozen=True)
+class LocalMeter:
+    """Measures in this process."""
+
+    backend: Backend
+    device: Device
+
+    def probe(self, model: SliceModel) -> Outcome:
+        """See ``Meter``."""
+        return probe_slice(self.backend, self.device, model)
+
+    def measure(self, model: SliceModel, trial: Trial) -> Outcome:
+        """See ``Meter``."""
+        return measure_slice(self.backend, self.device, model, trial)
+
+    def kernels(self, model: SliceModel, inputs: Mapping[str, Array], budget: Budget) -> tuple[KernelTime, ...]:
+        """See ``Meter``."""
+        if not isinstance(self.backend, KernelTimer):
+            return ()
+        try:
+            return self.backend.kernel_times(model, self.device, inputs, budget.seconds)
+        except BackendError:  # the slice ran, so only its kernels' times are missing
+            return ()
+
+    def copies(self, budget: Budget) -> CopyTimes | None:
+        """See ``Meter``."""
+        memory = self.backend.memory(self.device)
+        return None if memory is None else measure_copies(memory, budget)
+
+    def close(self) -> None:
+        """Nothing was started."""
+
+
+def open_meter(backend: Backend, device: Device, limit_s: float) -> Meter:
+    """The meter that suits a device: a child process where its provider may crash or hang, this process elsewhere.
+
+    A backend says by ``can_crash`` which of its devices may; one that says nothing is taken for one that may. A backend
+    object that no module holds under a name cannot be found again by a child, and is measured here.
+
+    Args:
+        backend: the device's backend.
+        device: what to measure.
+        limit_s: how long one request to a child may take.
+    """
+    address = address_of(backend)
+    risky = backend.can_crash(device) if isinstance(backend, CanCrash) else True
+    if address is None or not risky:
+        return LocalMeter(backend, device)
+    from mosaic_onnx.profiling.measuring.worker import ChildMeter
+
+    return ChildMeter(address, device, limit_s)
+
+
+def address_of(backend: Backend) -> str | None:
+    """``module:NAME`` under which another process finds this very backend; None where no module holds it."""
+    module = sys.modules.get(type(backend).__module__)
+    if module is None or module.__name__ == "__main__":
+        return None
+    names = [name for name, value in vars(module).items() if value is backend]
+    return f"{module.__name__}:{names[0]}" if names else None

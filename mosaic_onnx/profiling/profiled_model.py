@@ -1,0 +1,162 @@
+"""What is measured: a model's layers, any run of them as a slice, and the reference's tensors to run it on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Protocol
+
+import onnx
+
+from mosaic_onnx.backends.base import Array, SliceModel
+from mosaic_onnx.core.layers import LayerGraph
+from mosaic_onnx.profiling.digest import Digest, slice_digest
+from mosaic_onnx.profiling.measuring.slices import Trial
+from mosaic_onnx.profiling.measuring.timing import Budget
+from mosaic_onnx.verification.marks import RANDOM_OPERATORS
+
+Extract = Callable[[Sequence[str], Sequence[str]], SliceModel]
+"""Makes a slice of nodes (their keys) with the outputs named."""
+Span = tuple[int, int]
+"""First and last layer of a slice, both inside it."""
+
+BATCH_BYTES = 512 << 20
+"""Tensors of the reference held at once."""
+
+
+class Reference(Protocol):
+    """The uncut model's tensors.
+
+    Attributes:
+        is_right: they are what the model computes, not made up for want of a runtime that runs it whole.
+        notes: what the user should hear of them.
+    """
+
+    is_right: bool
+    notes: list[str]
+
+    def __call__(self, names: Collection[str]) -> Mapping[str, Array]:
+        """The tensors named, all from one run."""
+
+
+@dataclass
+class Subject:
+    """A model under measurement.
+
+    Attributes:
+        graph: its layers.
+        digests: [L] what each costs the same as.
+        makers: the layer that makes each value of the model, those inside layers too.
+        extract: makes slices.
+        reference: runs the uncut model.
+        identity: digest of model and inputs, where a cost depends on values.
+        held: the reference's tensors that are in memory now.
+        known: digests of slices that were asked for.
+    """
+
+    graph: LayerGraph
+    digests: Sequence[Digest]
+    makers: Mapping[str, int]
+    extract: Extract
+    reference: Reference
+    identity: str = ""
+    held: dict[str, Array] = field(default_factory=dict)
+    known: dict[Span, Digest] = field(default_factory=dict)
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """What the user should hear of the reference."""
+        return self.reference.notes
+
+    @cached_property
+    def readers(self) -> Mapping[str, tuple[int, ...]]:
+        """Layers that read each tensor, ascending."""
+        found: dict[str, list[int]] = {}
+        for index, layer in enumerate(self.graph.layers):
+            for name in layer.inputs:
+                found.setdefault(name, []).append(index)
+        return {name: tuple(indices) for name, indices in found.items()}
+
+    def inputs(self, span: Span) -> tuple[str, ...]:
+        """Tensors that a slice reads from outside, first use first."""
+        layers = self.graph.layers[span[0] : span[1] + 1]
+        made = {name for layer in layers for name in layer.outputs}
+        return tuple(dict.fromkeys(name for layer in layers for name in layer.inputs if name not in made))
+
+    def outputs(self, span: Span) -> tuple[str, ...]:
+        """Tensors that a slice makes for others: later layers or the model's outputs."""
+        final = set(self.graph.outputs)
+        return tuple(
+            name
+            for layer in self.graph.layers[span[0] : span[1] + 1]
+            for name in layer.outputs
+            if name in final or self.readers.get(name, (0,))[-1] > span[1]
+        )
+
+    def digest(self, span: Span) -> Digest:
+        """What the slice costs the same as."""
+        if span not in self.known:
+            first, last = span
+            layers = self.graph.layers[first : last + 1]
+            self.known[span] = slice_digest(self.digests[first : last + 1], layers, self.outputs(span))
+        return self.known[span]
+
+    def slice_model(self, span: Span) -> SliceModel:
+        """The slice as a model of its own."""
+        keys = [key for layer in self.graph.layers[span[0] : span[1] + 1] for key in layer.nodes]
+        return self.extract(keys, self.outputs(span))
+
+    def layers_of(self, model: onnx.ModelProto, first: int) -> list[int]:
+        """The layer of each node of a slice's model, counted from the slice's first layer."""
+        makers = [
+            next((self.makers[name] for name in node.output if name in self.makers), first) for node in model.graph.node
+        ]
+        return [maker - first for maker in makers]
+
+    def trial(self, span: Span, budget: Budget) -> Trial:
+        """What to run the slice on, and what must come out."""
+        inputs, outputs = self.inputs(span), self.outputs(span)
+        self.hold({*inputs, *outputs})
+        expected = {name: self.held[name] for name in outputs} if self.reference.is_right else {}
+        return Trial({name: self.held[name] for name in inputs}, expected, budget)
+
+    def hold(self, names: Collection[str]) -> None:
+        """Have these tensors of the reference in memory; others go if all together would be too many.
+
+        Where the model draws random numbers, no two runs of it agree: then all come from one run.
+        """
+        missing = [name for name in names if name not in self.held]
+        if not missing:
+            return
+        if self._is_random:
+            self.held = dict(self.reference(list(names)))
+            return
+        if self._bytes(self.held) + self._bytes(missing) > BATCH_BYTES:
+            self.held = {name: array for name, array in self.held.items() if name in names}
+        self.held.update(self.reference(missing))
+
+    def hold_all(self, spans: Sequence[Span]) -> None:
+        """Have the inputs and outputs of these slices in memory, from one run of the reference."""
+        self.hold({name for span in spans for name in (*self.inputs(span), *self.outputs(span))})
+
+    @cached_property
+    def _is_random(self) -> bool:
+        return any(RANDOM_OPERATORS.intersection(layer.op_types) for layer in self.graph.layers)
+
+    def batches(self, spans: Sequence[Span]) -> Iterator[Sequence[Span]]:
+        """Slices in groups whose tensors fit in memory together, so that the reference runs once a group."""
+        batch: list[Span] = []
+        names: set[str] = set()
+        for span in spans:
+            more = names.union(self.inputs(span), self.outputs(span))
+            if batch and self._bytes(more) > BATCH_BYTES:
+                yield batch
+                batch, more = [], {*self.inputs(span), *self.outputs(span)}
+            batch.append(span)
+            names = more
+        if batch:
+            yield batch
+
+    def _bytes(self, names: Collection[str]) -> int:
+        return sum(self.graph.tensors[name].bytes for name in names if name in self.graph.tensors)

@@ -1,0 +1,87 @@
+"""Getting ready to measure: how to, and a model and a device's book of measurements opened for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import onnx
+
+from mosaic_onnx.backends.base import Array, SliceModel
+from mosaic_onnx.core.devices import Device, Level
+from mosaic_onnx.core.graphs import node_keys
+from mosaic_onnx.core.layers import LayerGraph
+from mosaic_onnx.files.cache import Cache, digest
+from mosaic_onnx.profiling.device_profiler import Effort
+from mosaic_onnx.profiling.digest import layer_digests
+from mosaic_onnx.profiling.machine import fingerprint
+from mosaic_onnx.profiling.measurement_store import Conditions, Ledger
+from mosaic_onnx.profiling.profiled_model import Subject
+from mosaic_onnx.profiling.reference_tensors import ReferenceTensors
+from mosaic_onnx.rewriting.extracting import Extractor
+
+
+@dataclass(frozen=True)
+class ProfileOptions:
+    """How to measure.
+
+    Attributes:
+        model_name: what the profile calls the model.
+        model_sha256: of the model's file.
+        inputs: the model's inputs by name; None makes seeded ones.
+        seed: of made-up inputs.
+        cache: where measurements are kept; None measures everything anew and keeps nothing.
+        versions: of backends, providers and drivers (``registry.Inventory.versions``).
+        effort: how much time to spend.
+        limit_s: how long one slice may take in a child process.
+    """
+
+    model_name: str = ""
+    model_sha256: str | None = None
+    inputs: Mapping[str, Array] | None = None
+    seed: int = 0
+    cache: Cache | None = None
+    versions: Mapping[str, str] = field(default_factory=dict)
+    effort: Effort = field(default_factory=Effort)
+    limit_s: float = 120.0
+
+
+def open_ledger(subject: Subject, device: Device, level: Level | None, options: ProfileOptions) -> Ledger:
+    """The book of what was measured before of a device at a level."""
+    return Ledger(options.cache, device, level, Conditions(options.versions, fingerprint(), subject.identity))
+
+
+def open_subject(model: onnx.ModelProto, folder: str, graph: LayerGraph, options: ProfileOptions) -> Subject:
+    """A model, ready to be measured layer by layer.
+
+    Args:
+        model: normalised.
+        folder: where its external data lies.
+        graph: its layers.
+        options: name its inputs.
+    """
+    nodes = dict(zip(node_keys(model.graph), model.graph.node, strict=True))
+    tensors = ReferenceTensors(model, folder, graph.tensors, options.inputs, options.seed)
+    return Subject(
+        graph=graph,
+        digests=layer_digests(model, nodes, graph, folder),
+        makers={
+            name: index for index, layer in enumerate(graph.layers) for key in layer.nodes for name in nodes[key].output
+        },
+        extract=_LazyExtract(model, folder),
+        reference=tensors,
+        identity=digest([options.model_sha256, tensors.identity]),
+    )
+
+
+@dataclass
+class _LazyExtract:
+    """Makes slices; the model is indexed for the first one, so that a warm profile does without."""
+
+    model: onnx.ModelProto
+    folder: str
+    _extractor: Extractor | None = None
+
+    def __call__(self, keys: Sequence[str], outputs: Sequence[str]) -> SliceModel:
+        self._extractor = self._extractor or Extractor(self.model, self.folder)
+        return self._extractor.extract(keys, outputs)

@@ -1,1 +1,0 @@
-"""Proof that a partitioned model computes what the uncut one does."""

@@ -1,1 +1,0 @@
-"""Which values a model's inputs may take, traced back through its graph."""

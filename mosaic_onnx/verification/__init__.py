@@ -1,0 +1,1 @@
+"""Verify that a partitioned model computes what the original model computes."""

@@ -1,0 +1,85 @@
+"""Half precision at the cuts: the uncut model with the same roundings as its slices, so that bits can be compared.
+
+ONNX Runtime's CPU provider keeps float32 between float16 nodes, and which nodes it keeps so depends on their
+neighbours. A tensor that leaves a slice is rounded to float16, and the next slice meets it as a graph input. So in the
+model made here every reader in another slice meets a graph input too, fed with the uncut model's own tensor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import onnx
+from onnx import TensorProto
+
+from mosaic_onnx.backends.base import SliceModel
+from mosaic_onnx.core.graphs import reads, renamed_node, writes
+
+HALVES = frozenset({TensorProto.FLOAT16, TensorProto.BFLOAT16})
+
+
+@dataclass(frozen=True)
+class FedAtCuts:
+    """The whole model, its half-precision cut tensors read from inputs.
+
+    Attributes:
+        model: a copy; every value keeps its name.
+        feeds: by cut tensor, the name of the input that its readers in other slices read.
+    """
+
+    model: onnx.ModelProto
+    feeds: Mapping[str, str]
+
+
+def fed_at_cuts(model: onnx.ModelProto, slices: Sequence[SliceModel]) -> FedAtCuts | None:
+    """The model with such inputs; None where no half-precision tensor is cut.
+
+    Args:
+        model: topologically sorted, types inferred.
+        slices: what it is cut into.
+    """
+    slice_of = {
+        name: index for index, one in enumerate(slices) for node in one.model.graph.node for name in writes(node)
+    }
+    halves = _half_tensors(model)
+    crossing = [
+        {name for name in one.inputs if name in halves and slice_of.get(name, index) != index}
+        for index, one in enumerate(slices)
+    ]
+    cut = set().union(*crossing)
+    if not cut:
+        return None
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    feeds = _new_names(copy.graph, cut)
+    nodes = []
+    for node in model.graph.node:
+        index = next((slice_of[name] for name in writes(node) if name in slice_of), None)
+        nodes.append(renamed_node(node, {name: feeds[name] for name in crossing[index]} if index is not None else {}))
+    del copy.graph.node[:]
+    copy.graph.node.extend(nodes)
+    for name, fed in feeds.items():
+        copy.graph.input.add(name=fed, type=halves[name])
+    return FedAtCuts(copy, feeds)
+
+
+def _half_tensors(model: onnx.ModelProto) -> dict[str, onnx.TypeProto]:
+    graph = model.graph
+    return {
+        value.name: value.type
+        for value in (*graph.input, *graph.value_info, *graph.output)
+        if value.type.tensor_type.elem_type in HALVES
+    }
+
+
+def _new_names(graph: onnx.GraphProto, names: set[str]) -> dict[str, str]:
+    taken = {name for node in graph.node for name in (*node.output, *reads(node))}
+    renamed = {}
+    for name in sorted(names):
+        new = f"{name}/fed"
+        while new in taken:
+            new += "_"
+        taken.add(new)
+        renamed[name] = new
+    return renamed

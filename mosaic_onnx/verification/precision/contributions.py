@@ -1,0 +1,182 @@
+"""What running one layer on a device, and everything else exactly, adds to the error of the model's outputs.
+
+Measured, not modelled: the layer runs alone on the device, fed with the reference's tensors; what it makes otherwise
+than the reference is put into the whole model (``disturbed``), and the outputs are compared with an undisturbed run's.
+
+What is assumed: that contributions of several layers add up to no more than their sum (true to first order; what they
+really make together is measured on the plan, ``truth``); and that a layer inside a slice errs as it does alone, where
+its inputs are rounded as a neighbour's output would be.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from mosaic_onnx.backends.base import Array, Backend, Runner
+from mosaic_onnx.core.devices import Device
+from mosaic_onnx.core.graphs import writes
+from mosaic_onnx.core.layers import LayerGraph
+from mosaic_onnx.passes.normalise import Normalised
+from mosaic_onnx.profiling.measuring.slices import plain
+from mosaic_onnx.rewriting.extracting import Extractor
+from mosaic_onnx.verification.marks import find_marks
+from mosaic_onnx.verification.precision.disturbed import FLOATS, DisturbedModel
+from mosaic_onnx.verification.precision.end_to_end_error import relative_error
+from mosaic_onnx.verification.precision.samples import Sample, Samples
+from mosaic_onnx.verification.reference import Reference, batches
+
+MOST_SAMPLES = 2
+"""Contributions are measured on the first so many samples, where time allows; the plan's own error on all of them."""
+OUT_OF_TIME = "its error was not measured: out of time"
+RUNS_SHARE = 0.4
+"""Of the time that there is, what runs of the whole model on more than one sample may take."""
+
+Progress = Callable[[], None]
+
+
+@dataclass(frozen=True)
+class Contributions:
+    """What was found of one device.
+
+    Attributes:
+        error: by layer, what it adds to the outputs: the largest over samples and outputs.
+        reasons: by layer, why that is not known; such a layer must not run there.
+        sample_count: samples that it was measured on.
+    """
+
+    error: Mapping[int, float] = field(default_factory=dict)
+    reasons: Mapping[int, str] = field(default_factory=dict)
+    sample_count: int = 0
+
+
+class Disturbances:
+    """Measures contributions of one model on one set of samples."""
+
+    def __init__(self, normalised: Normalised, graph: LayerGraph, samples: Samples) -> None:
+        """Load the model so that any layer's outputs can be moved.
+
+        Raises:
+            BackendError: ONNX Runtime cannot run the model.
+        """
+        self._normalised, self._graph = normalised, graph
+        self._samples = samples.runs[:MOST_SAMPLES]
+        self._extractor = Extractor(normalised.model, normalised.folder)
+        self._random = frozenset(find_marks(normalised.model).random)
+        made = {name for node in normalised.model.graph.node for name in writes(node)}
+        movable = {
+            name: info
+            for layer in graph.layers
+            for name in layer.outputs
+            if (info := graph.tensors.get(name)) and info.element_type in FLOATS and info.shape is not None
+            if name in made
+        }
+        self._movable = movable
+        self._model = DisturbedModel(normalised.model, normalised.folder, movable)
+        self._still: list[Mapping[str, Array]] = []
+        self._run_s = 0.0
+        for sample in self._samples:
+            began = time.monotonic()
+            self._still.append(self._model.run(sample.inputs))
+            self._run_s = time.monotonic() - began
+
+    def close(self) -> None:
+        """Give the session back."""
+        self._model.close()
+
+    def measure(
+        self,
+        device: Device,
+        backend: Backend,
+        layers: Sequence[int],
+        time_limit_s: float,
+        tick: Progress | None = None,
+    ) -> Contributions:
+        """Contributions of layers on a device.
+
+        Args:
+            device: where they run.
+            backend: its backend.
+            layers: those that it can run, what is worth most first.
+            time_limit_s: when to stop.
+            tick: called after every layer.
+        """
+        until = time.monotonic() + time_limit_s
+        count = int(RUNS_SHARE * time_limit_s / max(self._run_s * len(layers), 1e-9))
+        samples = self._samples[: max(1, count)]
+        error: dict[int, float] = {}
+        reasons: dict[int, str] = {}
+        names = [[*self._graph.layers[layer].inputs, *self._graph.layers[layer].outputs] for layer in layers]
+        sizes = {name: info.bytes * len(samples) for name, info in self._graph.tensors.items()}
+        reference = Reference(self._normalised.model, self._normalised.folder)
+        try:
+            for batch in batches(names, sizes):
+                wanted = list(dict.fromkeys(name for index in batch for name in names[index]))
+                late = time.monotonic() > until
+                tensors = [] if late else [reference.run(one.inputs, wanted) for one in samples]
+                for index in batch:
+                    found: float | str = OUT_OF_TIME
+                    if time.monotonic() <= until:
+                        found = self._contribution(layers[index], device, backend, tensors)
+                    if isinstance(found, str):
+                        reasons[layers[index]] = found
+                    else:
+                        error[layers[index]] = found
+                    if tick is not None:
+                        tick()
+        finally:
+            reference.close()
+        return Contributions(error, reasons, len(samples))
+
+    def _contribution(
+        self, layer: int, device: Device, backend: Backend, tensors: Sequence[Mapping[str, Array]]
+    ) -> float | str:
+        """What one layer adds, or why that is not known."""
+        one = self._graph.layers[layer]
+        try:
+            runner = backend.load(self._extractor.extract(one.nodes, one.outputs), device)
+        except Exception as error:  # a provider may raise anything
+            return f"its error was not measured: {plain(error)}"
+        try:
+            worst = 0.0
+            for sample, still, exact in zip(self._samples, self._still, tensors, strict=False):
+                added = self._added(runner, one.inputs, one.outputs, sample, still, exact)
+                if isinstance(added, str):
+                    return added
+                worst = max(worst, added)
+            return worst
+        except Exception as error:  # a provider may raise anything
+            return f"its error was not measured: {plain(error)}"
+        finally:
+            runner.close()
+
+    def _added(
+        self,
+        runner: Runner,
+        inputs: Sequence[str],
+        outputs: Sequence[str],
+        sample: Sample,
+        still: Mapping[str, Array],
+        exact: Mapping[str, Array],
+    ) -> float | str:
+        """What a layer adds on one sample."""
+        made = runner.run({name: exact[name] for name in inputs})
+        moved: dict[str, Array] = {}
+        for name in outputs:
+            error = relative_error(made.get(name), exact[name])
+            if error == 0.0:
+                continue
+            if name not in self._movable or name in self._random:
+                return f"its error cannot be measured: {name} differs, and cannot be moved"
+            if error == float("inf"):
+                return f"breaks any error budget: {name} is of another shape, or not finite"
+            moved[name] = np.subtract(made[name], exact[name])
+        if not moved:
+            return 0.0
+        outcome = self._model.run(sample.inputs, moved)
+        errors = [relative_error(outcome[name], array) for name, array in still.items() if name not in self._random]
+        worst = max(errors, default=0.0)
+        return worst if worst < float("inf") else "breaks any error budget: the outputs are not finite"

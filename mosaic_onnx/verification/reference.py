@@ -1,0 +1,198 @@
+"""The reference: the uncut model, unoptimised, on ONNX Runtime's CPU provider, with any tensor in its middle exposed.
+
+Where ONNX Runtime has no kernel for a node, the onnx package's own evaluator (numpy) stands in, and says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import onnx
+
+from mosaic_onnx.backends.base import Array, SliceModel
+from mosaic_onnx.backends.onnxruntime.backend import BACKEND
+from mosaic_onnx.core.devices import Device, OptionValue
+from mosaic_onnx.core.errors import BackendError, ModelError
+from mosaic_onnx.core.graphs import initializer_names
+from mosaic_onnx.loading.tensors import external_bytes
+
+Runtime = Literal["ONNX Runtime", "onnx evaluator"]
+BATCH_BYTES = 512 * 2**20
+"""Exposed tensors of one session; what does not fit goes to the next."""
+MAPPED_BYTES = 2**30
+"""More external weights than this stay in their file, mapped: packed for speed, each session would hold a copy."""
+_UNKNOWN_BYTES = 2**24
+"""What a tensor of unknown size is counted as."""
+
+
+class _Loaded(Protocol):
+    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]: ...
+
+    def close(self) -> None: ...
+
+
+class Reference:
+    """A model, unoptimised, ready to say what any of its tensors is for given inputs.
+
+    Attributes:
+        runtime: what computes it.
+        outputs: names of the model's outputs.
+    """
+
+    def __init__(
+        self,
+        model: onnx.ModelProto,
+        folder: str | None,
+        runtime: Runtime | None = None,
+        optimisation: str = "disabled",
+    ) -> None:
+        """Take a copy of the model and load it.
+
+        Args:
+            model: topologically sorted; external data may stay external.
+            folder: where the external data lies.
+            runtime: what must compute it; None for ONNX Runtime, or the evaluator where it cannot.
+            optimisation: ONNX Runtime's level; anything but ``disabled`` is no reference, only a comparison.
+
+        Raises:
+            ModelError: nothing here runs the model.
+        """
+        self._model = _with_constant_weights(model)
+        self._folder = folder
+        self._options: dict[str, OptionValue] = {"optimisation": optimisation, "legalise": False}
+        if external_bytes(model) > MAPPED_BYTES:
+            self._options["session_entries.session.disable_prepacking"] = "1"
+        self._declared = {value.name: value for value in model.graph.output}
+        self.outputs = tuple(self._declared)
+        given = {value.name for value in model.graph.input} | initializer_names(model.graph)
+        self._made = {name for node in model.graph.node for name in node.output if name} - given
+        self._names: tuple[str, ...] = ()
+        self._loaded: _Loaded | None = None
+        self.runtime: Runtime = runtime or "ONNX Runtime"
+        self._settle(may_change=runtime is None)
+
+    def run(self, inputs: Mapping[str, Array], names: Sequence[str] | None = None) -> dict[str, Array]:
+        """Values of tensors, all from one run.
+
+        Args:
+            inputs: all of the model's inputs.
+            names: tensors made by nodes of the main graph, or inputs; by default the model's outputs.
+
+        Raises:
+            ModelError: a name is no tensor of the model.
+            BackendError: the model cannot run on these inputs.
+        """
+        wanted = self.outputs if names is None else tuple(dict.fromkeys(names))
+        strange = [name for name in wanted if not (name in self._made or name in inputs or name in self._declared)]
+        if strange:
+            raise ModelError(f"{strange[0]} is no tensor that the model makes")
+        exposed = tuple(name for name in wanted if name not in inputs)
+        found = self._load(exposed).run(inputs) if exposed else {}
+        return {name: found[name] if name in found else inputs[name] for name in wanted}
+
+    def close(self) -> None:
+        """Give the session back; the next run makes another."""
+        if self._loaded is not None:
+            self._loaded.close()
+            self._loaded = None
+
+    def _settle(self, may_change: bool) -> None:
+        """Load the model, on the evaluator where it must be."""
+        try:
+            self._load(self.outputs)
+        except BackendError as error:
+            if not may_change or self.runtime != "ONNX Runtime":
+                raise ModelError(f"there is no reference: {error.message}") from error
+            self.runtime = "onnx evaluator"
+            try:
+                self._load(self.outputs)
+            except BackendError as other:
+                raise ModelError(f"there is no reference: {error.message}; {other.message}") from error
+
+    def _load(self, names: tuple[str, ...]) -> _Loaded:
+        if self._loaded is not None and names == self._names:
+            return self._loaded
+        self.close()
+        del self._model.graph.output[:]
+        for name in names:  # a name is enough: the runtimes infer the type
+            self._model.graph.output.append(self._declared.get(name) or onnx.ValueInfoProto(name=name))
+        loaded: _Loaded
+        if self.runtime == "ONNX Runtime":
+            given = tuple(value.name for value in self._model.graph.input)
+            device = Device("the reference", backend="onnxruntime", options=self._options)
+            loaded = BACKEND.load(SliceModel(self._model, self._folder, given, names), device)
+        else:
+            loaded = _Evaluator(self._model, self._folder, names)
+        self._loaded, self._names = loaded, names
+        return loaded
+
+
+def _with_constant_weights(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A copy whose initialisers are no inputs.
+
+    Before IR 4 every initialiser is an input too, which a caller may replace; ONNX Runtime then computes with another
+    kernel, whose last bits differ. A slice's weights are constants, so the reference's must be.
+    """
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    weights = initializer_names(copy.graph)
+    inputs = [value for value in copy.graph.input if value.name not in weights]
+    if len(inputs) < len(copy.graph.input):
+        kept = [onnx.ValueInfoProto.FromString(value.SerializeToString()) for value in inputs]
+        del copy.graph.input[:]
+        copy.graph.input.extend(kept)
+        copy.ir_version = max(copy.ir_version, 4)
+    return copy
+
+
+class _Evaluator:
+    """The onnx package's evaluator as a runner."""
+
+    def __init__(self, model: onnx.ModelProto, folder: str | None, names: Sequence[str]) -> None:
+        from onnx.external_data_helper import load_external_data_for_model
+        from onnx.reference import ReferenceEvaluator
+
+        self._names = list(names)
+        try:
+            if folder is not None:
+                load_external_data_for_model(model, folder)
+            self._evaluator: Any = ReferenceEvaluator(model)
+        except Exception as error:  # it raises whatever its parts raise
+            raise BackendError(f"the onnx package's evaluator cannot load it: {error}") from error
+
+    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        try:
+            with np.errstate(all="ignore"):
+                values = self._evaluator.run(self._names, dict(inputs))
+        except Exception as error:  # it raises whatever its operators raise
+            raise BackendError(f"the onnx package's evaluator failed: {error}") from error
+        return dict(zip(self._names, map(np.asarray, values), strict=True))
+
+    def close(self) -> None:
+        self._evaluator = None
+
+
+def batches(groups: Sequence[Sequence[str]], sizes: Mapping[str, int]) -> list[range]:
+    """Runs of groups whose tensors fit into memory together; a group is never split.
+
+    Args:
+        groups: names of tensors that must come from one run.
+        sizes: bytes by tensor name, where they are known.
+    """
+    found: list[range] = []
+    start, total = 0, 0
+    names: set[str] = set()
+    for index, group in enumerate(groups):
+        new = {name for name in group if name not in names}
+        size = sum(sizes.get(name, 0) or _UNKNOWN_BYTES for name in new)
+        if index > start and total + size > BATCH_BYTES:
+            found.append(range(start, index))
+            start, total, names = index, 0, set()
+            new, size = set(group), sum(sizes.get(name, 0) or _UNKNOWN_BYTES for name in set(group))
+        names |= new
+        total += size
+    if groups:
+        found.append(range(start, len(groups)))
+    return found

@@ -1,0 +1,126 @@
+"""What verification found: tensor by tensor, slice by slice, output by output."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from mosaic_onnx.verification.differences import Difference
+
+Verdict = Literal["equal", "within", "explained", "random", "failed"]
+"""Bit for bit; within the tolerance; outside, but no further than rounding alone moves it; not comparable; wrong."""
+
+
+@dataclass(frozen=True)
+class TensorCheck:
+    """One tensor against the reference.
+
+    Attributes:
+        tensor: its name.
+        verdict: what came of it.
+        difference: the figures.
+        note: why the verdict is what it is, where the figures do not say it.
+    """
+
+    tensor: str
+    verdict: Verdict
+    difference: Difference
+    note: str = ""
+
+    @property
+    def is_good(self) -> bool:
+        """It does not speak against the plan."""
+        return self.verdict != "failed"
+
+    def __str__(self) -> str:
+        return f"{self.tensor}: {self.difference}" + (f" ({self.note})" if self.note else "")
+
+
+@dataclass(frozen=True)
+class SliceCheck:
+    """One slice, fed with the reference's tensors.
+
+    Attributes:
+        slice: its index in the plan.
+        device: the device that runs it.
+        cut: its outputs computed by the reference's own runtime: must be equal bit for bit.
+        computed: its outputs as the device computes them: must be within the device's precision.
+        providers: by execution provider, how many nodes it runs; None where the runtime cannot tell.
+        misplaced: nodes that another provider than the device's runs.
+        error: why it could not be checked; empty where it was.
+    """
+
+    slice: int
+    device: str
+    cut: tuple[TensorCheck, ...] = ()
+    computed: tuple[TensorCheck, ...] = ()
+    providers: Mapping[str, int] | None = None
+    misplaced: tuple[str, ...] = ()
+    error: str = ""
+
+    @property
+    def is_good(self) -> bool:
+        """The slice is what it should be, computes what it should, where it should."""
+        return not (self.error or self.misplaced) and all(check.is_good for check in (*self.cut, *self.computed))
+
+    @property
+    def worst(self) -> TensorCheck | None:
+        """The tensor whose device error is largest; None for a slice without comparable outputs."""
+        comparable = [check for check in self.computed if check.verdict != "random"]
+        return max(comparable, key=lambda check: (not check.is_good, check.difference.relative), default=None)
+
+    @property
+    def failures(self) -> tuple[str, ...]:
+        """What is wrong, in sentences."""
+        found = [f"it could not be checked: {self.error}"] if self.error else []
+        found += [f"the cut changes {check}" for check in self.cut if not check.is_good]
+        found += [f"{self.device} computes {check}" for check in self.computed if not check.is_good]
+        if self.misplaced:
+            found.append(f"{len(self.misplaced)} nodes do not run on {self.device}: {', '.join(self.misplaced[:5])}")
+        return tuple(f"slice {self.slice}: {text}" for text in found)
+
+
+@dataclass(frozen=True)
+class VerifyReport:
+    """All of it.
+
+    Attributes:
+        reference: what computed the reference.
+        slices: each slice alone.
+        outputs: the whole, end to end.
+        notes: what the reader should know besides.
+    """
+
+    reference: str
+    slices: tuple[SliceCheck, ...]
+    outputs: tuple[TensorCheck, ...]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def passed(self) -> bool:
+        """Nothing failed."""
+        return not self.failures
+
+    @property
+    def failures(self) -> tuple[str, ...]:
+        """Everything that is wrong, in sentences."""
+        slices = [text for check in self.slices for text in check.failures]
+        return (*slices, *(f"output {check}" for check in self.outputs if not check.is_good))
+
+    @property
+    def explained(self) -> tuple[str, ...]:
+        """What lies outside the tolerance for a reason that is not the plan's, and what cannot be compared."""
+        found = [
+            f"slice {each.slice}: {check}"
+            for each in self.slices
+            for check in (*each.cut, *each.computed)
+            if check.verdict in ("explained", "random")
+        ]
+        return (*found, *(f"output {check}" for check in self.outputs if check.verdict in ("explained", "random")))
+
+    @property
+    def worst(self) -> TensorCheck | None:
+        """The output with the largest error; None where none can be compared."""
+        comparable = [check for check in self.outputs if check.verdict != "random"]
+        return max(comparable, key=lambda check: (not check.is_good, check.difference.relative), default=None)
