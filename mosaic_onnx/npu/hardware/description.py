@@ -176,4 +176,6 @@ class Hardware:
         if self.area is None:
             return None
         pe_count = self.array.rows * self.array.columns
-        return self.area.fixed_mm2 + pe_count * self.area.pe_mm2 + self.buffer.total_bytes * self.area.buffer_mm2_per_byte
+        return (
+            self.area.fixed_mm2 + pe_count * self.area.pe_mm2 + self.buffer.total_bytes * self.area.buffer_mm2_per_byte
+        )

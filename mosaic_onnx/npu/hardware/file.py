@@ -10,8 +10,8 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from mosaic_onnx.core.errors import ModelError, UsageError
-from mosaic_onnx.npu.hardware import description as described
 from mosaic_onnx.files.strict_json import ByteCount, FileModel, Name, NonNegative, read, validated
+from mosaic_onnx.npu.hardware import description as described
 
 SCHEMA = "mosaic-onnx/npu/1"
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -67,7 +67,7 @@ class _Energy(FileModel):
 
 class _Operators(FileModel):
     depthwise: Literal["native", "vector", "densified"] = "native"
-    refused: dict[str, str] = {}
+    refused: dict[str, str] = Field({})
 
 
 class _Link(FileModel):

@@ -90,9 +90,7 @@ def _nest(row: dict[str, str], where: str) -> LoopNest:
     count = {column: whole(row[column], column, where) for column in ("C", "H", "W", "K", "groups", "batch")}
     if kind == "gemm":
         rows = count["H"] * count["W"] * count["batch"]  # the batch shares the weights; groups are separate products
-        return LoopNest(
-            row["name"], "gemm", 1, count["K"], count["C"], 1, rows, 1, 1, 1, rows, repeats=count["groups"]
-        )
+        return LoopNest(row["name"], "gemm", 1, count["K"], count["C"], 1, rows, 1, 1, 1, rows, repeats=count["groups"])
     taps = whole(row["R"], "R", where), whole(row["S"], "S", where)
     stride = whole(row["stride"], "stride", where)
     out, padding = zip(

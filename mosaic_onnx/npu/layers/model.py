@@ -118,9 +118,7 @@ def _layer(key: str, node: onnx.NodeProto, view: _View, hardware: Hardware) -> N
     return vector_work(node, key, view.shapes)
 
 
-def _fused(
-    layer: NpuLayer, key: str, node: onnx.NodeProto, view: _View, constants: Iterable[str]
-) -> NpuLayer | None:
+def _fused(layer: NpuLayer, key: str, node: onnx.NodeProto, view: _View, constants: Iterable[str]) -> NpuLayer | None:
     """Return the layer with the node fused behind it; None where the node stays a layer of its own."""
     if not isinstance(layer, LoopNest):
         return None
@@ -163,7 +161,7 @@ def known_shapes(graph: onnx.GraphProto) -> Shapes:
             shapes[info.name] = tuple(dim.dim_value for dim in tensor_type.shape.dim)
     for node in graph.node:
         if node.op_type == "Constant":
-            shapes |= {node.output[0]: tuple(each.t.dims) for each in node.attribute if each.HasField("t")}
+            shapes.update((node.output[0], tuple(each.t.dims)) for each in node.attribute if each.HasField("t"))
     return shapes
 
 
