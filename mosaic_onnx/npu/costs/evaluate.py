@@ -5,14 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-import numpy as np
-
 from mosaic_onnx.core.errors import InfeasibleError
 from mosaic_onnx.npu.costs.energy import movement_j, operations_j, static_j
 from mosaic_onnx.npu.costs.latency import bound_cycles, fixed_cycles, overlapped_cycles, serial_cycles, transfers_of
 from mosaic_onnx.npu.costs.mapping import Mapping
-from mosaic_onnx.npu.costs.on_chip import buffer_bytes, factors_of, last_tile_cycles, steps_of
-from mosaic_onnx.npu.costs.tiling import tilings_of, visit_count
+from mosaic_onnx.npu.costs.on_chip import buffer_bytes, factors_of, steps_of, tile_cycles, work_of
+from mosaic_onnx.npu.costs.tiling import tilings_of
 from mosaic_onnx.npu.costs.traffic import dram_traffic, fits, footprint
 from mosaic_onnx.npu.hardware.description import Hardware
 from mosaic_onnx.npu.layers.nest import LoopNest
@@ -77,16 +75,9 @@ def evaluate(nest: LoopNest, hardware: Hardware, mapping: Mapping) -> Cost:
     traffic = dram_traffic(nest, hardware, tilings, mapping.order)
     steps = steps_of(nest, tilings, factors)
     array_bytes = buffer_bytes(nest, hardware, tilings, steps, factors, mapping.stationary)
-    array_cycles = (steps.cycles * float(nest.repeats))[0]
-    buffer_cycles = (array_bytes / hardware.buffer.bytes_per_cycle)[0]
     transfers = transfers_of(nest, hardware, tilings, traffic, mapping.order)
-    work = transfers.all * 0 + max(array_cycles, buffer_cycles)
-    if mapping.double_buffered:
-        each = buffer_cycles / visit_count(nest, tilings)
-        last = np.maximum(last_tile_cycles(nest, tilings, factors), each)
-        cycles = overlapped_cycles(work, last, transfers)
-    else:
-        cycles = serial_cycles(work, transfers)
+    work = work_of(nest, hardware, tilings, steps, tile_cycles(nest, tilings, factors), array_bytes)
+    cycles = overlapped_cycles(work, transfers) if mapping.double_buffered else serial_cycles(work.all, transfers)
     total = float(cycles[0]) + fixed_cycles(hardware)
     dram_bytes = float(traffic.total[0])
     joules = operations_j(nest, hardware) + movement_j(hardware, dram_bytes, float(array_bytes[0]))
@@ -95,8 +86,8 @@ def evaluate(nest: LoopNest, hardware: Hardware, mapping: Mapping) -> Cost:
         joules=joules + static_j(hardware, total),
         dram_bytes=dram_bytes,
         buffer_bytes=float(array_bytes[0]),
-        array_cycles=float(array_cycles),
-        buffer_cycles=float(buffer_cycles),
+        array_cycles=float(steps.cycles[0]) * nest.repeats,
+        buffer_cycles=float(array_bytes[0]) / hardware.buffer.bytes_per_cycle,
         dram_cycles=float(transfers.all[0]),
         bound_cycles=bound_cycles(nest, hardware),
     )

@@ -1,4 +1,7 @@
-"""Analytical latency: the busiest of array, buffer and DRAM, with what cannot overlap before and after it."""
+"""Analytical latency: the busiest of array, buffer and DRAM, with what cannot overlap.
+
+Every term is a lower bound of the cycle-level simulation (``simulate``), so the analytical figure never exceeds it.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +9,9 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
+from mosaic_onnx.npu.costs.bursts import bursts_of
 from mosaic_onnx.npu.costs.tiling import Floats, Ints, Tilings
-from mosaic_onnx.npu.costs.traffic import (
-    DramTraffic,
-    compulsory_bytes,
-    first_load,
-    last_store,
-    store_before_last,
-)
+from mosaic_onnx.npu.costs.traffic import DramTraffic, compulsory_bytes, first_load, last_store
 from mosaic_onnx.npu.hardware.description import Hardware
 from mosaic_onnx.npu.layers.nest import LoopNest
 
@@ -26,17 +24,38 @@ class Transfers:
         all: every byte of the layer.
         fill: the first tiles of weights and inputs.
         drain: the last output tile.
-        before_drain: the most that is stored while the last tile computes.
+        second_load: most that the second visit loads, while the first computes; infinite where there is one visit.
+        before_drain: most that is stored while the last tile computes.
+        burst: least of the loads (and the store beside them) each time that the innermost cut loop begins again.
+        burst_count: how often it does.
     """
 
     all: Floats
     fill: Floats
     drain: Floats
+    second_load: Floats
     before_drain: Floats
+    burst: Floats
+    burst_count: Floats
 
     def take(self, index: Ints) -> Transfers:
         """Return the entries at the given places."""
         return Transfers(*(getattr(self, each.name)[index] for each in fields(self)))
+
+
+@dataclass(frozen=True)
+class Work:
+    """``[M]`` cycles of array or buffer, whichever is more.
+
+    Attributes:
+        all: over the layer.
+        first: for the first and largest tile.
+        last: for the last and smallest tile.
+    """
+
+    all: Floats
+    first: Floats
+    last: Floats
 
 
 def transfers_of(
@@ -44,27 +63,29 @@ def transfers_of(
 ) -> Transfers:
     """Return the DRAM port's cycles."""
     bandwidth = hardware.dram.bytes_per_cycle
+    bursts = bursts_of(nest, hardware, tilings, order)
     return Transfers(
         all=traffic.total / bandwidth,
         fill=first_load(nest, hardware, tilings) / bandwidth,
         drain=last_store(nest, hardware, tilings) / bandwidth,
-        before_drain=store_before_last(nest, hardware, tilings, order) / bandwidth,
+        second_load=bursts.second_load / bandwidth,
+        before_drain=bursts.before_drain / bandwidth,
+        burst=bursts.burst / bandwidth,
+        burst_count=bursts.count,
     )
 
 
-def overlapped_cycles(work: Floats, last_work: Floats, transfers: Transfers) -> Floats:
-    """Return ``[M]`` cycles with double buffers: ``max(fill + work + drain, DRAM + last tile not hidden)``.
+def overlapped_cycles(work: Work, transfers: Transfers) -> Floats:
+    """Return ``[M]`` cycles with double buffers: the busier of array and DRAM port, and what neither can hide.
 
-    Both are lower bounds of the cycle-level simulation: the array must wait for the first tile and its last tile must
-    leave; the port must move every byte, and idles while the last tile computes but for the store before it.
-
-    Args:
-        work: ``[M]`` cycles of array or buffer, whichever is more, over the layer.
-        last_work: ``[M]`` cycles of array or buffer for the last tile.
-        transfers: of the DRAM port.
+    The array waits for the first tile, and its last tile must leave. It waits again where an inner loop begins anew and
+    more must be loaded at once than the tile before it takes to compute: only one tile is loaded ahead. The port moves
+    every byte; it idles while the first tile computes and the second is there, and while the last tile computes.
     """
-    busy = transfers.fill + work + transfers.drain
-    return np.maximum(busy, transfers.all + np.maximum(last_work - transfers.before_drain, 0.0))
+    stalls = transfers.burst_count * np.maximum(transfers.burst - work.first, 0.0)
+    array = transfers.fill + work.all + stalls + transfers.drain
+    idle = np.maximum(work.first - transfers.second_load, 0.0) + np.maximum(work.last - transfers.before_drain, 0.0)
+    return np.maximum(array, transfers.all + idle)
 
 
 def serial_cycles(work: Floats, transfers: Transfers) -> Floats:

@@ -9,8 +9,9 @@ from typing import cast
 
 import numpy as np
 
+from mosaic_onnx.npu.costs.latency import Work
 from mosaic_onnx.npu.costs.mapping import TILED, Spatial, Stationary
-from mosaic_onnx.npu.costs.tiling import Floats, Ints, Tilings
+from mosaic_onnx.npu.costs.tiling import Floats, Ints, Tilings, visit_count
 from mosaic_onnx.npu.costs.traffic import input_elements
 from mosaic_onnx.npu.hardware.description import DIMENSIONS, Hardware
 from mosaic_onnx.npu.layers.nest import LoopNest
@@ -53,12 +54,38 @@ def steps_of(nest: LoopNest, tilings: Tilings, factors: Factors) -> Steps:
     return Steps(tiled, ceil(nest.R / factors["R"]), ceil(nest.S / factors["S"]))
 
 
-def last_tile_cycles(nest: LoopNest, tilings: Tilings, factors: Factors) -> Ints:
-    """Return ``[M]`` cycles of the array for the last tile."""
-    product = np.full_like(tilings.trips("N"), ceil(nest.R / factors["R"]) * ceil(nest.S / factors["S"]))
+def tile_cycles(nest: LoopNest, tilings: Tilings, factors: Factors) -> tuple[Floats, Floats]:
+    """Return ``[M]`` cycles of the array for the first (largest) and for the last (smallest) tile."""
+    first = np.full(tilings.trips("N").shape, float(ceil(nest.R / factors["R"]) * ceil(nest.S / factors["S"])))
+    last = first.copy()
     for loop in TILED:
-        product = product * -(-tilings.least(loop) // factors[loop])
-    return cast(Ints, product)
+        first *= -(-tilings.tile(loop) // factors[loop])
+        last *= -(-tilings.least(loop) // factors[loop])
+    return first, last
+
+
+def work_of(
+    nest: LoopNest,
+    hardware: Hardware,
+    tilings: Tilings,
+    steps: Steps,
+    tiles: tuple[Floats, Floats],
+    array_bytes: Floats,
+) -> Work:
+    """Return the cycles of array or buffer, whichever is more; the buffer's are spread evenly over the tiles.
+
+    Args:
+        nest: the layer.
+        hardware: the NPU.
+        tilings: ``M`` tilings.
+        steps: of the array over the layer.
+        tiles: of the array for the first and the last tile.
+        array_bytes: ``[M]`` between buffer and array over the layer.
+    """
+    cycles = array_bytes / hardware.buffer.bytes_per_cycle
+    each = cycles / visit_count(nest, tilings)
+    first, last = (np.maximum(tile, each) for tile in tiles)
+    return Work(np.maximum(steps.cycles * float(nest.repeats), cycles), first, last)
 
 
 def allowed_stationary(nest: LoopNest, hardware: Hardware) -> tuple[Stationary, ...]:

@@ -1,7 +1,7 @@
 """Tiles of the buffer: for many tilings at once, trip counts, sizes and how many input rows they span.
 
-A tiling is decided by its trip counts: a loop of D iterations in n trips has tiles of ⌈D/n⌉ and then ⌊D/n⌋ iterations, so
-no tile is larger than it must be and none is a ragged remainder. A tile size t stands for n = ⌈D/t⌉ trips; the D sizes
+A tiling is decided by its trip counts: a loop of D iterations in n trips has tiles of ⌈D/n⌉ and then ⌊D/n⌋ iterations,
+so no tile is larger than it must be and none is a ragged remainder. A tile size t stands for n = ⌈D/t⌉ trips; the D sizes
 give about 2√D different trip counts.
 """
 

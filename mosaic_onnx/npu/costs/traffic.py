@@ -159,21 +159,3 @@ def last_store(nest: LoopNest, hardware: Hardware, tilings: Tilings) -> Floats:
     for loop in (*PIXELS, "K"):
         elements = elements * tilings.least(loop)
     return (elements * hardware.precision.activation_bytes).astype(np.float64)
-
-
-def store_before_last(nest: LoopNest, hardware: Hardware, tilings: Tilings, order: tuple[str, ...]) -> Floats:
-    """Return ``[M]`` most bytes that the visit before the last stores, while the last one computes.
-
-    The innermost loop that is cut tells the two apart: where it is C they work on the same outputs and nothing leaves.
-    """
-    last = last_store(nest, hardware, tilings)
-    found = last if nest.repeats > 1 else np.zeros_like(last)
-    open_ = np.ones(last.shape, dtype=bool)
-    for loop in reversed(order):
-        is_cut = open_ & (tilings.trips(loop) > 1)
-        if loop == "C":
-            found = np.where(is_cut, 0.0, found)
-        else:
-            found = np.where(is_cut, last / tilings.least(loop) * tilings.tile(loop), found)
-        open_ &= ~is_cut
-    return found

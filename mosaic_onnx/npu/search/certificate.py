@@ -14,8 +14,8 @@ class Certificate:
     Attributes:
         evaluated: mappings whose cost was computed.
         pruned: mappings left out, by reason: ``capacity`` (tiles do not fit), ``single_buffers`` (double buffers fit
-            and are no worse), ``order`` (another moves no more bytes), ``array`` (the unrolling's own bound is no better
-            than the answer), ``tiles`` (the tiling's own bound is no better).
+            and are no worse), ``order`` (another moves no more bytes), ``array`` (the unrolling's own bound is no
+            better than the answer), ``tiles`` (the tiling's own bound is no better).
         bound: no mapping of the space costs less; in cycles, joules or their product.
         gap: (answer - bound) / answer; 0 proves the optimum, None where a method proves nothing.
     """

@@ -16,8 +16,8 @@ from mosaic_onnx.npu.costs.energy import movement_j, operations_j
 from mosaic_onnx.npu.costs.evaluate import Cost, Objective, evaluate
 from mosaic_onnx.npu.costs.latency import fixed_cycles, overlapped_cycles, serial_cycles
 from mosaic_onnx.npu.costs.mapping import TILED, Mapping, Spatial, Stationary
-from mosaic_onnx.npu.costs.on_chip import Factors, Steps, buffer_bytes, factors_of, last_tile_cycles, steps_of
-from mosaic_onnx.npu.costs.tiling import Floats, Tilings, tilings_of, visit_count
+from mosaic_onnx.npu.costs.on_chip import Factors, Steps, buffer_bytes, factors_of, steps_of, tile_cycles, work_of
+from mosaic_onnx.npu.costs.tiling import Floats, Tilings, tilings_of
 from mosaic_onnx.npu.hardware.description import Hardware
 from mosaic_onnx.npu.layers.nest import LoopNest
 from mosaic_onnx.npu.search.certificate import Certificate
@@ -110,9 +110,9 @@ class _Search:
         some = open_points.take(index)
         tilings = self.space.tilings.take(some.tiling)
         steps = steps_of(self.nest, tilings, branch.factors)
-        last_work = last_tile_cycles(self.nest, tilings, branch.factors).astype(np.float64)
+        tiles = tile_cycles(self.nest, tilings, branch.factors)
         for each in stationary:
-            self._evaluate(branch, each, (index, some, tilings), steps, last_work)
+            self._evaluate(branch, each, (index, some, tilings), steps, tiles)
 
     def _evaluate(
         self,
@@ -120,16 +120,14 @@ class _Search:
         stationary: Stationary,
         chosen: tuple[np.ndarray[tuple[int], np.dtype[np.int64]], Points, Tilings],
         steps: Steps,
-        last_work: Floats,
+        tiles: tuple[Floats, Floats],
     ) -> None:
         """Compute the cost of points and keep the best."""
         index, some, tilings = chosen
         moved = buffer_bytes(self.nest, self.hardware, tilings, steps, branch.factors, stationary)
-        buffer_cycles = moved / self.hardware.buffer.bytes_per_cycle
-        work = np.maximum(steps.cycles * float(self.nest.repeats), buffer_cycles)
-        last = np.maximum(last_work, buffer_cycles / visit_count(self.nest, tilings))
-        overlapped = overlapped_cycles(work, last, some.transfers)
-        cycles = np.where(some.double_buffered, overlapped, serial_cycles(work, some.transfers)) + self.fixed
+        work = work_of(self.nest, self.hardware, tilings, steps, tiles, moved)
+        overlapped = overlapped_cycles(work, some.transfers)
+        cycles = np.where(some.double_buffered, overlapped, serial_cycles(work.all, some.transfers)) + self.fixed
         joules = self._joules(some.dram_bytes, moved, cycles)
         value = self._value(cycles, joules)
         self.evaluated += len(index)
@@ -149,7 +147,7 @@ class _Search:
     def _bound_with(self, points: Points, work: float, array_bytes: float) -> Floats:
         """Return a bound for each point, given what the array needs at least."""
         moved = points.transfers
-        overlapped = overlapped_cycles(np.full_like(moved.all, work), np.zeros_like(moved.all), moved)
+        overlapped = np.maximum(moved.fill + work + moved.drain, moved.all)
         cycles = np.where(points.double_buffered, overlapped, moved.all + work) + self.fixed
         return self._value(cycles, self._joules(points.dram_bytes, np.full_like(cycles, array_bytes), cycles))
 

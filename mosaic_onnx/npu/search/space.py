@@ -16,6 +16,8 @@ from mosaic_onnx.npu.hardware.description import Hardware
 from mosaic_onnx.npu.layers.nest import LoopNest
 from mosaic_onnx.npu.search.spatial import spatial_choices
 
+Mask = np.ndarray[tuple[int], np.dtype[np.bool_]]
+
 
 @dataclass(frozen=True)
 class Restriction:
@@ -97,7 +99,7 @@ def space_of(nest: LoopNest, hardware: Hardware, restriction: Restriction | None
     """Return the space of a nest, or the part of it that a fixed dataflow leaves.
 
     Two kinds of points are left out because another is no worse in latency and energy: single buffers where double
-    buffers fit, and an order that moves at least as many bytes as another and hides no more of the last store.
+    buffers fit, and an order that moves at least as many bytes as another, no more evenly.
 
     Raises:
         InfeasibleError: not even the smallest tile fits the buffer.
@@ -144,18 +146,18 @@ def _undominated(
     mode: bool,
     index: Ints,
 ) -> Points:
-    """Return the points of some tilings, without orders that another equals or beats: fewer bytes, more hidden at the end."""
+    """Return the points of some tilings, without orders that another equals or beats in bytes and in evenness."""
     some = tilings.take(index)
     parts = [(dram_traffic(nest, hardware, some, order), order) for order in orders]
     moved = [transfers_of(nest, hardware, some, traffic, order) for traffic, order in parts]
     total = np.stack([traffic.total for traffic, _ in parts])
-    hidden = np.stack([each.before_drain for each in moved])
+    better = [np.stack([each.before_drain for each in moved]), np.stack([each.second_load for each in moved])]
+    worse = [total, np.stack([each.burst for each in moved]), np.stack([each.burst_count for each in moved])]
     keep = np.ones(total.shape, dtype=bool)
     for one in range(len(orders)):
         for other in range(len(orders)):
             if one != other:
-                no_worse = (total[other] <= total[one]) & (hidden[other] >= hidden[one])
-                equal = (total[other] == total[one]) & (hidden[other] == hidden[one])
+                no_worse, equal = _compared(worse, better, one, other)
                 keep[one] &= ~(no_worse & (~equal | (other < one)))
     kept = [np.flatnonzero(row).astype(np.int64) for row in keep]
     return _joined(
@@ -166,14 +168,21 @@ def _undominated(
     )
 
 
+def _compared(worse: list[Floats], better: list[Floats], one: int, other: int) -> tuple[Mask, Mask]:
+    """Return ``[M]`` whether another order is no worse in every figure, and whether it is equal in all."""
+    no_worse = np.logical_and.reduce(
+        [figure[other] <= figure[one] for figure in worse] + [figure[other] >= figure[one] for figure in better]
+    )
+    equal = np.logical_and.reduce([figure[other] == figure[one] for figure in (*worse, *better)])
+    return no_worse, equal
+
+
 def _joined(parts: list[Points]) -> Points:
     moved = [part.transfers for part in parts]
     return Points(
         np.concatenate([part.tiling for part in parts]),
         np.concatenate([part.order for part in parts]),
         np.concatenate([part.double_buffered for part in parts]),
-        Transfers(
-            *(np.concatenate([getattr(each, each_field.name) for each in moved]) for each_field in fields(Transfers))
-        ),
+        Transfers(*(np.concatenate([getattr(each, one.name) for each in moved]) for one in fields(Transfers))),
         np.concatenate([part.dram_bytes for part in parts]),
     )
