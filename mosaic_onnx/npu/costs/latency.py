@@ -85,7 +85,7 @@ def overlapped_cycles(work: Work, transfers: Transfers) -> Floats:
     stalls = transfers.burst_count * np.maximum(transfers.burst - work.first, 0.0)
     array = transfers.fill + work.all + stalls + transfers.drain
     idle = np.maximum(work.first - transfers.second_load, 0.0) + np.maximum(work.last - transfers.before_drain, 0.0)
-    return np.maximum(array, transfers.all + idle)
+    return np.asarray(np.maximum(array, transfers.all + idle))
 
 
 def serial_cycles(work: Floats, transfers: Transfers) -> Floats:

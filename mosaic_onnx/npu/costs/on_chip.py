@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import ceil
-from typing import cast
 
 import numpy as np
 
@@ -16,8 +15,8 @@ from mosaic_onnx.npu.costs.traffic import input_elements
 from mosaic_onnx.npu.hardware.description import DIMENSIONS, Hardware
 from mosaic_onnx.npu.layers.nest import LoopNest
 
-Factors = Mapping[str, int]
-"""Loop → iterations that run at once on the array; every loop has one."""
+Factors = Mapping[str, int] | Mapping[str, Ints]
+"""Loop → iterations that run at once on the array, for every loop; with one tiling, ``[M]`` unrollings at once."""
 
 
 def factors_of(spatial: Spatial) -> Factors:
@@ -36,13 +35,13 @@ class Steps:
     """
 
     tiled: Mapping[str, Ints]
-    filter_rows: int
-    filter_columns: int
+    filter_rows: int | Ints
+    filter_columns: int | Ints
 
     @property
     def cycles(self) -> Ints:
         """``[M]`` steps of one repeat: the product over all loops, one cycle each."""
-        product = np.full_like(self.tiled["N"], self.filter_rows * self.filter_columns)
+        product = self.filter_rows * self.filter_columns * np.ones_like(self.tiled["N"])
         for loop in TILED:
             product = product * self.tiled[loop]
         return product
@@ -51,7 +50,7 @@ class Steps:
 def steps_of(nest: LoopNest, tilings: Tilings, factors: Factors) -> Steps:
     """Return the steps of the array: trip count by trip count, each rounded up."""
     tiled = {loop: tilings.axes[loop].steps(factors[loop]) for loop in TILED}
-    return Steps(tiled, ceil(nest.R / factors["R"]), ceil(nest.S / factors["S"]))
+    return Steps(tiled, -(-nest.R // factors["R"]), -(-nest.S // factors["S"]))
 
 
 def tile_cycles(nest: LoopNest, tilings: Tilings, factors: Factors) -> tuple[Floats, Floats]:
@@ -109,7 +108,7 @@ def buffer_bytes(
     inputs = _input_reads(nest, tilings, steps, factors, stationary) * float(size.activation_bytes)
     outputs = nest.output_elements * _output_passes(tilings, steps, stationary) * float(size.partial_sum_bytes)
     residual = float(nest.residual_elements * size.activation_bytes)
-    return cast(Floats, weights + inputs + outputs + residual)
+    return weights + inputs + outputs + residual
 
 
 def _weight_reads(tilings: Tilings, steps: Steps, stationary: Stationary) -> Ints:
@@ -117,7 +116,7 @@ def _weight_reads(tilings: Tilings, steps: Steps, stationary: Stationary) -> Int
     if stationary == "weights":
         return tilings.trips("N") * tilings.trips("P") * tilings.trips("Q")
     columns = tilings.trips("Q") if stationary == "rows" else steps.tiled["Q"]
-    return cast(Ints, steps.tiled["N"] * steps.tiled["P"] * columns)
+    return steps.tiled["N"] * steps.tiled["P"] * columns
 
 
 def _input_reads(nest: LoopNest, tilings: Tilings, steps: Steps, factors: Factors, stationary: Stationary) -> Floats:
@@ -138,21 +137,19 @@ def _input_reads(nest: LoopNest, tilings: Tilings, steps: Steps, factors: Factor
     return (nest.repeats * nest.N * channels * rows * columns * again).astype(np.float64)
 
 
-def _window_reads(outputs: int, taps: int, unrolled: int, stride: int, dilation: int, steps: Ints) -> Ints:
+def _window_reads(outputs: int, taps: int, unrolled: int | Ints, stride: int, dilation: int, steps: Ints) -> Ints:
     """Return ``[M]`` input rows read for all outputs and taps along one axis.
 
     The taps run in groups of ``unrolled``. Within a step, neighbouring outputs share rows of a group: a run of p
     outputs reads ``p·stride + (group - stride)`` rows instead of ``p·group``; with dilation nothing is shared.
     """
+    if dilation != 1:
+        return np.full_like(steps, outputs * taps)
     reads = np.zeros_like(steps)
-    full, rest = divmod(taps, unrolled)
-    for group, count in ((unrolled, full), (rest, 1)):
-        apart = outputs * group
-        if dilation == 1 and group > stride:
-            reads = reads + count * np.minimum(apart, outputs * stride + steps * (group - stride))
-        else:
-            reads = reads + count * apart
-    return cast(Ints, reads)
+    for group, count in ((unrolled, taps // unrolled), (taps % unrolled, 1)):
+        shared = outputs * stride + steps * np.maximum(group - stride, 0)
+        reads = reads + count * np.minimum(outputs * group, shared)
+    return reads
 
 
 def _output_passes(tilings: Tilings, steps: Steps, stationary: Stationary) -> Ints:
@@ -160,4 +157,4 @@ def _output_passes(tilings: Tilings, steps: Steps, stationary: Stationary) -> In
     if stationary == "outputs":
         return 2 * tilings.trips("C") - 1
     runs = steps.tiled["C"] * steps.filter_rows
-    return cast(Ints, 2 * (runs if stationary == "rows" else runs * steps.filter_columns) - 1)
+    return 2 * (runs if stationary == "rows" else runs * steps.filter_columns) - 1

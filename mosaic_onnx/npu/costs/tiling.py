@@ -1,8 +1,8 @@
 """Tiles of the buffer: for many tilings at once, trip counts, sizes and how many input rows they span.
 
 A tiling is decided by its trip counts: a loop of D iterations in n trips has tiles of ⌈D/n⌉ and then ⌊D/n⌋ iterations,
-so no tile is larger than it must be and none is a ragged remainder. A tile size t stands for n = ⌈D/t⌉ trips; the D sizes
-give about 2√D different trip counts.
+so no tile is larger than it must be and none is a ragged remainder. A tile size t stands for n = ⌈D/t⌉ trips; the D
+sizes give about 2√D different trip counts.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Axis:
         """Return the candidates at the given places, an entry for each."""
         return Axis(*(getattr(self, each.name)[index] for each in fields(self)))
 
-    def steps(self, factor: int) -> Ints:
+    def steps(self, factor: int | Ints) -> Ints:
         """Return ``[A]`` steps of all tiles where ``factor`` iterations run at once, each tile rounded up."""
         large, small = -(-self.tile // factor), -(-self.least // factor)
         return self.large_count * large + (self.trips - self.large_count) * small

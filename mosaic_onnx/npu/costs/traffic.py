@@ -150,7 +150,7 @@ def first_load(nest: LoopNest, hardware: Hardware, tilings: Tilings) -> Floats:
     window = tilings.axes["P"].first_span * tilings.axes["Q"].first_span
     weights = tilings.tile("K") * tilings.tile("C") * (nest.R * nest.S * size.weight_bytes)
     inputs = tilings.tile("N") * channels * window * size.activation_bytes
-    return (weights + inputs).astype(np.float64)
+    return np.asarray(weights + inputs, dtype=np.float64)
 
 
 def last_store(nest: LoopNest, hardware: Hardware, tilings: Tilings) -> Floats:
@@ -158,4 +158,4 @@ def last_store(nest: LoopNest, hardware: Hardware, tilings: Tilings) -> Floats:
     elements = np.ones_like(tilings.trips("N"))
     for loop in (*PIXELS, "K"):
         elements = elements * tilings.least(loop)
-    return (elements * hardware.precision.activation_bytes).astype(np.float64)
+    return np.asarray(elements * float(hardware.precision.activation_bytes))

@@ -19,13 +19,14 @@ Count = Annotated[int, Field(ge=1, le=2**20)]
 ElementBytes = Annotated[int, Field(ge=1, le=8)]
 PartBytes = Annotated[int, Field(ge=1, le=2**40)]
 Loop = Literal["N", "K", "C", "P", "Q", "R", "S"]
+EVERY_LOOP: tuple[Loop, ...] = ("N", "K", "C", "P", "Q", "R", "S")
 
 
 class _Array(FileModel):
     rows: Count
     columns: Count
-    row_unroll: list[Loop] = Field(list(described.DIMENSIONS), min_length=1)
-    column_unroll: list[Loop] = Field(list(described.DIMENSIONS), min_length=1)
+    row_unroll: list[Loop] = Field(list(EVERY_LOOP), min_length=1)
+    column_unroll: list[Loop] = Field(list(EVERY_LOOP), min_length=1)
     fold: bool = True
 
 
@@ -96,7 +97,7 @@ class _File(FileModel):
     dram: _Dram
     vector: _Vector
     energy: _Energy
-    operators: _Operators = _Operators()
+    operators: _Operators = Field(default_factory=lambda: _Operators.model_validate({}))
     link: _Link
     area: _Area | None = None
 

@@ -18,7 +18,7 @@ from mosaic_onnx.npu.costs.latency import fixed_cycles, overlapped_cycles, seria
 from mosaic_onnx.npu.costs.mapping import TILED, Mapping, Spatial, Stationary
 from mosaic_onnx.npu.costs.on_chip import Factors, Steps, buffer_bytes, factors_of, steps_of, tile_cycles, work_of
 from mosaic_onnx.npu.costs.tiling import Floats, Tilings, tilings_of
-from mosaic_onnx.npu.hardware.description import Hardware
+from mosaic_onnx.npu.hardware.description import DIMENSIONS, Hardware
 from mosaic_onnx.npu.layers.nest import LoopNest
 from mosaic_onnx.npu.search.certificate import Certificate
 from mosaic_onnx.npu.search.space import Points, Restriction, Space, space_of
@@ -156,23 +156,31 @@ class _Search:
         whole = tilings_of(self.nest, {loop: self.nest.trip(loop) for loop in TILED})
         least_dram = float(self.space.points.dram_bytes.min())
         least_transfer = least_dram / self.hardware.dram.bytes_per_cycle
-        branches = []
-        for spatial in self.space.spatials:
-            factors = factors_of(spatial)
-            steps = steps_of(self.nest, whole, factors)
-            array_cycles = float(steps.cycles[0]) * self.nest.repeats
-            moved = {
-                each: float(buffer_bytes(self.nest, self.hardware, whole, steps, factors, each)[0])
-                for each in self.space.stationary
-            }
-            bound = {}
-            for each, array_bytes in moved.items():
-                least = max(array_cycles, array_bytes / self.hardware.buffer.bytes_per_cycle, least_transfer)
-                cycles = np.array([least + self.fixed])
-                joules = self._joules(np.array([least_dram]), np.array([array_bytes]), cycles)
-                bound[each] = float(self._value(cycles, joules)[0])
-            branches.append(_Branch(spatial, factors, array_cycles, moved, bound))
-        return branches
+        each = [factors_of(spatial) for spatial in self.space.spatials]
+        factors = {loop: np.array([one[loop] for one in each], dtype=np.int64) for loop in DIMENSIONS}
+        steps = steps_of(self.nest, whole, factors)
+        array_cycles = steps.cycles * float(self.nest.repeats)
+        moved = {
+            kept: np.broadcast_to(
+                buffer_bytes(self.nest, self.hardware, whole, steps, factors, kept), array_cycles.shape
+            )
+            for kept in self.space.stationary
+        }
+        bounds = {}
+        for kept, array_bytes in moved.items():
+            buffer_cycles = array_bytes / self.hardware.buffer.bytes_per_cycle
+            cycles = np.maximum(np.maximum(array_cycles, buffer_cycles), least_transfer) + self.fixed
+            bounds[kept] = self._value(cycles, self._joules(np.full_like(cycles, least_dram), array_bytes, cycles))
+        return [
+            _Branch(
+                spatial,
+                each[at],
+                float(array_cycles[at]),
+                {kept: float(values[at]) for kept, values in moved.items()},
+                {kept: float(values[at]) for kept, values in bounds.items()},
+            )
+            for at, spatial in enumerate(self.space.spatials)
+        ]
 
     def _sorted_points(self, branches: list[_Branch]) -> tuple[Points, Floats]:
         """Return the points, those of the smallest bound first, and the bounds: with the best of any branch."""
