@@ -13,7 +13,7 @@ from typing import Any
 
 import typer
 
-from mosaic_onnx.cli import building, caching, running, scheduling, studying, timing
+from mosaic_onnx.cli import building, caching, npu, running, scheduling, studying, timing
 from mosaic_onnx.core.errors import MosaicError
 
 app = typer.Typer(
@@ -27,6 +27,7 @@ app = typer.Typer(
 for room in (building, running, timing, scheduling, studying):
     room.register(app)
 app.add_typer(caching.app, name="cache")
+app.add_typer(npu.app, name="npu")
 
 INTERRUPTED = 130
 BUG = 70
