@@ -1,4 +1,4 @@
-"""Whatever call of a writer fails, or is where the process is killed: the old content is there, or the new one, whole."""
+"""Whatever call of a writer fails or is where it is killed: the old content is there, or the new one, whole."""
 
 from __future__ import annotations
 
