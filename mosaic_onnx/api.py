@@ -35,6 +35,10 @@ from mosaic_onnx.profiling.annotation import annotate
 from mosaic_onnx.profiling.progress import Progress
 from mosaic_onnx.rewriting.rewrite import partition
 from mosaic_onnx.runtime.benchmarking import Benchmark, benchmark
+from mosaic_onnx.scenarios.file import read_scenario
+from mosaic_onnx.scenarios.instance import Instance, build_instance
+from mosaic_onnx.scenarios.loading import load_profiles
+from mosaic_onnx.scenarios.solve import Scheduled, SchedulingOptions, schedule_instance
 from mosaic_onnx.verification.report import VerifyReport
 from mosaic_onnx.verification.verify import Progress as VerifyProgress
 
@@ -50,11 +54,13 @@ __all__ = [
     "compile",
     "find_devices",
     "inspect",
+    "load_scenario",
     "partition",
     "plan",
     "plan_front",
     "profile",
     "run",
+    "schedule",
     "verify",
 ]
 
@@ -191,6 +197,43 @@ def plan(profile: Profile | PathLike, request: Request | None = None, constraint
     measured = profile if isinstance(profile, Profile) else read_profile(profile)
     demanded = constraints or Constraints()
     return replace(plan_profile(constrain(measured, demanded), request or Request()), constraints=demanded.as_fields())
+
+
+def load_scenario(
+    scenario: PathLike,
+    *,
+    devices: Sequence[str] = (),
+    cache: bool = True,
+    progress: Progress | None = None,
+    note: Note = say_nothing,
+) -> Instance:
+    """A scenario with the costs of its models: profiles are read, models are profiled on the devices.
+
+    Raises:
+        ModelError: the scenario, a model or a profile is wrong, or they do not name the same devices.
+        UsageError: a device does not fit.
+        BackendError: a device failed.
+    """
+    asked = read_scenario(scenario)
+
+    def profiled(model: Path) -> Profile:
+        return profile(model, devices=devices, cache=cache, progress=progress, note=note)
+
+    return build_instance(asked, load_profiles(asked, profiled, has_devices=bool(devices)))
+
+
+def schedule(
+    scenario: Instance | PathLike, options: SchedulingOptions | None = None, note: Note = say_nothing
+) -> Scheduled:
+    """The schedule of least period multiplier that the scheduler finds for many models on one machine.
+
+    Raises:
+        ModelError: the scenario is wrong.
+        InfeasibleError: no schedule can run.
+        UsageError: there is no such scheduler.
+    """
+    instance = scenario if isinstance(scenario, Instance) else load_scenario(scenario, note=note)
+    return schedule_instance(instance, options, note)
 
 
 def compile(

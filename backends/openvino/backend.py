@@ -9,7 +9,6 @@ import numpy as np
 import onnx
 
 from mosaic_onnx.backends.base import AbsentDevice, Array, FoundDevices, KernelTime, Memory, Runner, SliceModel
-from mosaic_onnx.backends.cores import pinned
 from mosaic_onnx.backends.openvino.claims import unsupported_node
 from mosaic_onnx.backends.openvino.compile import compile_slice, core, named_failure
 from mosaic_onnx.backends.openvino.kernels import kernels_of
@@ -18,6 +17,7 @@ from mosaic_onnx.backends.openvino.options import option_rules, read_options
 from mosaic_onnx.backends.openvino.quiet import openvino_module
 from mosaic_onnx.backends.openvino.runner import OpenvinoRunner
 from mosaic_onnx.backends.option_model import OptionRule
+from mosaic_onnx.core.cpu_cores import pinned
 from mosaic_onnx.core.devices import Device
 
 NAME = "openvino"

@@ -11,7 +11,7 @@ from itertools import permutations
 
 import onnx
 
-from mosaic_onnx.backends.base import AbsentDevice, FoundDevices, LayerFacts, Memory, Runner, SliceModel
+from mosaic_onnx.backends.base import AbsentDevice, FoundDevices, Memory, Runner, SliceModel
 from mosaic_onnx.backends.onnxruntime.backend import OnnxRuntime
 from mosaic_onnx.backends.option_model import OptionRule
 from mosaic_onnx.backends.simulated.cost_law import (
@@ -27,6 +27,7 @@ from mosaic_onnx.backends.simulated.options import CopyLine, SimulatedOptions, o
 from mosaic_onnx.backends.simulated.runner import SimulatedMemory, SimulatedRunner
 from mosaic_onnx.core.devices import Device, Level
 from mosaic_onnx.core.errors import UsageError
+from mosaic_onnx.core.layer_facts import LayerFacts
 from mosaic_onnx.core.profiles import HOST, Cost, SwitchCost, TransferCost
 
 NAME = "simulated"
@@ -40,7 +41,7 @@ class Simulated:
 
     def find(self) -> FoundDevices:
         """No device of its own: descriptions are named with ``-d``."""
-        from mosaic_onnx.files.device_file import shipped_descriptions
+        from mosaic_onnx.data import shipped_descriptions
 
         reason = "a simulated description; name it with -d"
         return FoundDevices(
@@ -150,7 +151,7 @@ def level_of(device: Device, state: str) -> Level | None:
 
 def slice_seconds(model: onnx.ModelProto, device: Device) -> float:
     """Simulated seconds of a whole slice at the level that the device's options name (default: the highest)."""
-    from mosaic_onnx.profiling.facts import whole_model_facts
+    from mosaic_onnx.core.layer_facts import whole_model_facts
 
     options = read_options(device)
     named = next((level for level in device.levels if level.name == options.level), None)

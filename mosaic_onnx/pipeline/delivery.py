@@ -185,11 +185,13 @@ def open_bundle(bundle: Bundle, *, portable: bool = False) -> Executor:
     bundle = bind_bundle(bundle)
     devices = {device.name: device for device in bundle.devices}
     candidates = backends()
-    slices = bundle.slices if portable else _tuned(bundle, devices, candidates)
+    slices = bundle.slices if portable else tuned_slices(bundle, devices, candidates)
     return open_program(slices, bundle.plan, devices, candidates, inputs=bundle.inputs, outputs=bundle.outputs)
 
 
-def _tuned(bundle: Bundle, devices: Mapping[str, Device], candidates: Mapping[str, Backend]) -> tuple[SliceModel, ...]:
+def tuned_slices(
+    bundle: Bundle, devices: Mapping[str, Device], candidates: Mapping[str, Backend]
+) -> tuple[SliceModel, ...]:
     """The slices as they run best here: the bundle's own where it was made here, else cut anew."""
     if not bundle.tuned:
         return bundle.slices
