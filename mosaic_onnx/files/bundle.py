@@ -15,6 +15,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import tempfile
@@ -46,12 +47,13 @@ from mosaic_onnx.files.manifest import (
     SLICES,
     TUNED,
     WEIGHTS,
-    file_digests,
-    manifest_text,
+    SliceEntry,
+    TunedEntry,
     read_manifest,
 )
 from mosaic_onnx.files.plan_file import plan_to_json, read_plan
 from mosaic_onnx.files.profile_file import profile_to_json, read_profile
+from mosaic_onnx.files.seal import file_digests, sealed
 from mosaic_onnx.files.weights_file import WeightsFile
 from mosaic_onnx.loading.model import open_model, open_models
 
@@ -230,7 +232,8 @@ def _write_files(contents: BundleContents, folder: Path) -> None:
         "tuned": {"fingerprint": contents.fingerprint, "slices": tuned},
         **contents.facts,
     }
-    (folder / MANIFEST).write_text(manifest_text(manifest), encoding="utf-8")
+    text = json.dumps(sealed(manifest), indent=1, ensure_ascii=False, allow_nan=False)
+    (folder / MANIFEST).write_text(text + "\n", encoding="utf-8")
 
 
 def _write_tuned(contents: BundleContents, folder: Path) -> list[dict[str, Any]]:
@@ -269,36 +272,40 @@ def read_bundle(folder: str | os.PathLike[str]) -> Bundle:
         ModelError: it is no bundle, damaged, or not of this version.
     """
     place = Path(folder)
-    manifest = read_manifest(place)
+    manifest, facts = read_manifest(place)
     plan = read_plan(place / PLAN)
-    slices = _slices(place, SLICES, manifest["slices"])
+    slices = _slices(place, SLICES, manifest.slices)
     if len(slices) != len(plan.slices):
         raise ModelError(f"bundle {place}: {len(plan.slices)} slices are planned, {len(slices)} are here")
     devices = read_devices(place / DEVICES)
     strange = {device_of(each.state) for each in plan.slices} - {device.name for device in devices}
     if strange:
         raise ModelError(f"bundle {place}: {DEVICES} does not describe {', '.join(sorted(strange))}")
-    inputs, outputs = tuple(manifest["inputs"]), tuple(manifest["outputs"])
-    entries = manifest["tuned"]["slices"]
-    made = _slices(place, TUNED, entries, is_optimised=True)
-    tuned = {int(entry["slice"]): one for entry, one in zip(entries, made, strict=True)}
-    fingerprint = str(manifest["tuned"]["fingerprint"])
-    return Bundle(place, plan, devices, slices, inputs, outputs, tuned, fingerprint, manifest)
+    optimised = _slices(place, TUNED, manifest.tuned.slices, is_optimised=True)
+    return Bundle(
+        folder=place,
+        plan=plan,
+        devices=devices,
+        slices=slices,
+        inputs=tuple(manifest.inputs),
+        outputs=tuple(manifest.outputs),
+        tuned={entry.slice: one for entry, one in zip(manifest.tuned.slices, optimised, strict=True)},
+        fingerprint=manifest.tuned.fingerprint,
+        manifest=facts,
+    )
 
 
 def _slices(
-    place: Path, folder: str, entries: Sequence[Mapping[str, Any]], *, is_optimised: bool = False
+    place: Path, folder: str, entries: Sequence[SliceEntry | TunedEntry], *, is_optimised: bool = False
 ) -> tuple[SliceModel, ...]:
     """The models that the manifest lists; their weights lie beside them."""
-    opened = open_models([place / entry["file"] for entry in entries]) if entries else ()
+    opened = open_models([place / entry.file for entry in entries]) if entries else ()
     for one, entry in zip(opened, entries, strict=True):
         given = {value.name for value in _given_inputs(one.model)}
         made = {value.name for value in one.model.graph.output}
-        if one.path.parent.name != folder or given != set(entry["inputs"]) or not set(entry["outputs"]) <= made:
-            raise ModelError(f"bundle {place}: {MANIFEST} says otherwise of {entry['file']} than the file itself")
+        if one.path.parent.name != folder or given != set(entry.inputs) or not set(entry.outputs) <= made:
+            raise ModelError(f"bundle {place}: {MANIFEST} says otherwise of {entry.file} than the file itself")
     return tuple(
-        SliceModel(
-            one.model, str(place / folder), tuple(entry["inputs"]), tuple(entry["outputs"]), is_optimised=is_optimised
-        )
+        SliceModel(one.model, str(place / folder), tuple(entry.inputs), tuple(entry.outputs), is_optimised=is_optimised)
         for one, entry in zip(opened, entries, strict=True)
     )

@@ -26,7 +26,7 @@ from mosaic_onnx.discovery.binding import bind_devices, refused_options
 from mosaic_onnx.discovery.registry import backends
 from mosaic_onnx.files.bundle import Bundle, read_bundle, write_bundle
 from mosaic_onnx.files.device_file import devices_to_toml
-from mosaic_onnx.files.manifest import sealed
+from mosaic_onnx.files.seal import sealed
 from tests.unit.files.bundles import small_contents
 
 COMMANDS: tuple[Callable[..., object], ...] = (api.run, api.verify, api.bench)
