@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from mosaic_onnx.core.errors import failure_line
-from mosaic_onnx.profiling.measuring.messages import device_from_json, read_slice, read_tensors
+from mosaic_onnx.isolation.messages import device_from_json, read_slice, read_tensors
 from mosaic_onnx.profiling.measuring.meter import LocalMeter
 from mosaic_onnx.profiling.measuring.slices import SliceTrial
 from mosaic_onnx.profiling.measuring.timing import TimeBudget

@@ -22,9 +22,9 @@ from typing import IO, Any
 from mosaic_onnx.backends.base import Array, KernelTime, SliceModel
 from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.errors import BackendError, InternalError
+from mosaic_onnx.isolation.messages import device_to_json, write_slice, write_tensors
 from mosaic_onnx.profiling.energy import Energy
 from mosaic_onnx.profiling.measuring.copies import CopyTimes
-from mosaic_onnx.profiling.measuring.messages import device_to_json, write_slice, write_tensors
 from mosaic_onnx.profiling.measuring.slices import SliceMeasurement, SliceTrial
 from mosaic_onnx.profiling.measuring.timing import TimeBudget
 from mosaic_onnx.verification.differences import Difference
