@@ -8,7 +8,7 @@ from onnx import TensorProto, helper
 from mosaic_onnx.backends.base import Array
 
 _RENAMED = {"float": "FLOAT", "double": "DOUBLE"}
-_BITS = {
+_BITS: dict[int, int] = {
     **dict.fromkeys((TensorProto.INT4, TensorProto.UINT4, TensorProto.FLOAT4E2M1), 4),
     **dict.fromkeys((TensorProto.INT2, TensorProto.UINT2), 2),
 }
@@ -54,7 +54,8 @@ def packed(array: Array, element_type: int) -> Array:
     elements = np.ascontiguousarray(array).view(np.uint8).reshape(-1) & np.uint8((1 << bits) - 1)
     padded = np.pad(elements, (0, -elements.size % count)).reshape(-1, count)
     shifts = np.arange(0, 8, bits, dtype=np.uint8)
-    return np.bitwise_or.reduce(padded << shifts, axis=1)
+    joined: Array = np.bitwise_or.reduce(padded << shifts, axis=1)
+    return joined
 
 
 def unpacked(data: bytes, element_type: int, shape: tuple[int, ...]) -> Array:
