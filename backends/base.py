@@ -11,6 +11,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from mosaic_onnx.backends.option_model import OptionRule
 from mosaic_onnx.core.devices import Device, Level
 from mosaic_onnx.core.layer_facts import LayerFacts
 from mosaic_onnx.core.profiles import Cost, SwitchCost, TransferCost
@@ -173,6 +174,17 @@ class CanCrash(Protocol):
 
     def can_crash(self, device: Device) -> bool:
         """Whether to try slices on the device in a child process."""
+
+
+@runtime_checkable
+class DeclaresOptions(Protocol):
+    """A backend that declares its devices' options, and which of them a bundle of a stranger may set.
+
+    Of a backend that does not, a bundle may set none: its devices must be this machine's own.
+    """
+
+    def option_rules(self, device: Device) -> tuple[OptionRule, ...]:
+        """Every option that a device like this one may have; one without a rule is refused in a bundle."""
 
 
 @runtime_checkable

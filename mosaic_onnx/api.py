@@ -27,7 +27,7 @@ from mosaic_onnx.files.profile_file import read_profile
 from mosaic_onnx.layering.layerize import Granularity
 from mosaic_onnx.loading.inputs import make_inputs, read_inputs
 from mosaic_onnx.pipeline.compilation import Compiled, compile_model, measure
-from mosaic_onnx.pipeline.delivery import deliver, open_bundle, verify_bundle
+from mosaic_onnx.pipeline.delivery import bind_bundle, deliver, open_bundle, verify_bundle
 from mosaic_onnx.pipeline.preparation import Recipe, prepare, say_nothing
 from mosaic_onnx.planner.core.request import Request
 from mosaic_onnx.planning.profile_plan import plan_front, plan_profile
@@ -35,6 +35,10 @@ from mosaic_onnx.profiling.annotation import annotate
 from mosaic_onnx.profiling.progress import Progress
 from mosaic_onnx.rewriting.rewrite import partition
 from mosaic_onnx.runtime.benchmarking import Benchmark, benchmark
+from mosaic_onnx.scenarios.file import read_scenario
+from mosaic_onnx.scenarios.instance import Instance, build_instance
+from mosaic_onnx.scenarios.loading import load_profiles
+from mosaic_onnx.scenarios.solve import Scheduled, SchedulingOptions, schedule_instance
 from mosaic_onnx.verification.report import VerifyReport
 from mosaic_onnx.verification.verify import Progress as VerifyProgress
 
@@ -50,11 +54,13 @@ __all__ = [
     "compile",
     "find_devices",
     "inspect",
+    "load_scenario",
     "partition",
     "plan",
     "plan_front",
     "profile",
     "run",
+    "schedule",
     "verify",
 ]
 
@@ -193,6 +199,43 @@ def plan(profile: Profile | PathLike, request: Request | None = None, constraint
     return replace(plan_profile(constrain(measured, demanded), request or Request()), constraints=demanded.as_fields())
 
 
+def load_scenario(
+    scenario: PathLike,
+    *,
+    devices: Sequence[str] = (),
+    cache: bool = True,
+    progress: Progress | None = None,
+    note: Note = say_nothing,
+) -> Instance:
+    """A scenario with the costs of its models: profiles are read, models are profiled on the devices.
+
+    Raises:
+        ModelError: the scenario, a model or a profile is wrong, or they do not name the same devices.
+        UsageError: a device does not fit.
+        BackendError: a device failed.
+    """
+    asked = read_scenario(scenario)
+
+    def profiled(model: Path) -> Profile:
+        return profile(model, devices=devices, cache=cache, progress=progress, note=note)
+
+    return build_instance(asked, load_profiles(asked, profiled, has_devices=bool(devices)))
+
+
+def schedule(
+    scenario: Instance | PathLike, options: SchedulingOptions | None = None, note: Note = say_nothing
+) -> Scheduled:
+    """The schedule of least period multiplier that the scheduler finds for many models on one machine.
+
+    Raises:
+        ModelError: the scenario is wrong.
+        InfeasibleError: no schedule can run.
+        UsageError: there is no such scheduler.
+    """
+    instance = scenario if isinstance(scenario, Instance) else load_scenario(scenario, note=note)
+    return schedule_instance(instance, options, note)
+
+
 def compile(
     model: PathLike,
     *,
@@ -250,7 +293,7 @@ def compile(
     selection = select(devices, lower=recipe.request.max_error is not None)
     compiled = compile_checked(Path(model), selection, recipe, progress, note)
     deliver(compiled, recipe, folder, force=force)
-    return read_bundle(folder)
+    return bind_bundle(read_bundle(folder), trust=True)
 
 
 def compile_checked(
@@ -280,6 +323,8 @@ def run(
     seed: int = 0,
     iterations: int = 1,
     warmup: int = 0,
+    devices: Sequence[str] = (),
+    trust: bool = False,
 ) -> RunResult:
     """Run a bundle.
 
@@ -289,13 +334,16 @@ def run(
         seed: of made-up inputs.
         iterations: timed runs.
         warmup: runs before those.
+        devices: devices of this machine that take the place of the bundle's by name: names, devices files or shipped
+            descriptions.
+        trust: take what the bundle says of its devices, though it may name libraries to load and folders to write.
 
     Raises:
         ModelError: the bundle or the inputs are wrong.
         UsageError: a device of the bundle is not here.
         BackendError: a device failed.
     """
-    opened = read_bundle(bundle) if not isinstance(bundle, Bundle) else bundle
+    opened = _opened(bundle, devices, trust=trust)
     fed = bundle_inputs(opened, inputs, seed)
     with open_bundle(opened) as program:
         for _ in range(warmup):
@@ -311,6 +359,8 @@ def bench(
     seed: int = 0,
     iterations: int = 100,
     warmup: int = 10,
+    devices: Sequence[str] = (),
+    trust: bool = False,
 ) -> Benchmark:
     """Time a bundle: latencies, throughput, slices and transfers measured beside predicted.
 
@@ -320,6 +370,9 @@ def bench(
         seed: of made-up inputs.
         iterations: timed runs.
         warmup: runs before those.
+        devices: devices of this machine that take the place of the bundle's by name: names, devices files or shipped
+            descriptions.
+        trust: take what the bundle says of its devices, though it may name libraries to load and folders to write.
 
     Raises:
         ModelError: the bundle or the inputs are wrong.
@@ -328,8 +381,13 @@ def bench(
     """
     if iterations < 1:
         raise UsageError(f"{iterations} iterations: there is nothing to time", "give at least one")
-    opened = read_bundle(bundle) if not isinstance(bundle, Bundle) else bundle
+    opened = _opened(bundle, devices, trust=trust)
     return benchmark(opened, bundle_inputs(opened, inputs, seed), iterations, warmup)
+
+
+def _opened(bundle: Bundle | PathLike, devices: Sequence[str], *, trust: bool) -> Bundle:
+    """The bundle, read and bound to this machine's devices."""
+    return bind_bundle(bundle if isinstance(bundle, Bundle) else read_bundle(bundle), devices, trust=trust)
 
 
 def bundle_inputs(bundle: Bundle, inputs: Mapping[str, Array] | PathLike | None, seed: int = 0) -> Mapping[str, Array]:
@@ -345,15 +403,31 @@ def bundle_inputs(bundle: Bundle, inputs: Mapping[str, Array] | PathLike | None,
 
 
 def verify(
-    bundle: Bundle | PathLike, *, inputs: PathLike | None = None, seed: int = 0, progress: VerifyProgress | None = None
+    bundle: Bundle | PathLike,
+    *,
+    inputs: PathLike | None = None,
+    seed: int = 0,
+    progress: VerifyProgress | None = None,
+    devices: Sequence[str] = (),
+    trust: bool = False,
 ) -> VerifyReport:
     """Every slice and the whole of a bundle against the original, unoptimised model.
 
+    Args:
+        bundle: the bundle or its folder.
+        inputs: a .npz or .npy file; None makes them up from ``seed``.
+        seed: of made-up inputs.
+        progress: told after every slice.
+        devices: devices of this machine that take the place of the bundle's by name: names, devices files or shipped
+            descriptions.
+        trust: take what the bundle says of its devices, though it may name libraries to load and folders to write.
+
     Raises:
         ModelError: the bundle or the inputs are wrong.
+        UsageError: a device of the bundle is not here.
         BackendError: the reference cannot run.
     """
-    opened = read_bundle(bundle) if not isinstance(bundle, Bundle) else bundle
+    opened = _opened(bundle, devices, trust=trust)
     return verify_bundle(opened, bundle_inputs(opened, inputs, seed), progress)
 
 

@@ -78,6 +78,8 @@ class OrtRunner:
             port.element_type == 0 or is_native(port.element_type)
             for port in (*self._inputs.values(), *self._outputs.values())
         )
+        self._output_names = list(self._outputs)
+        self._is_plain = self._is_native and not (caller_cores or turn or narrows_integers)
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """Run on host arrays of any legal shape; complete when it returns.
@@ -86,14 +88,20 @@ class OrtRunner:
             BackendError: the provider failed, or an input is missing or does not fit.
         """
         session = self._open_session()
-        missing = [name for name in self._inputs if name not in inputs]
-        if missing:
-            raise BackendError(f"{self._label}: input {missing[0]!r} is missing")
-        fed = {name: inputs[name] for name in self._inputs}
+        try:
+            fed = {name: inputs[name] for name in self._inputs}
+        except KeyError as error:
+            raise BackendError(f"{self._label}: input {error} is missing") from error
+        if self._is_plain:
+            try:
+                return dict(zip(self._outputs, session._sess.run(self._output_names, fed, None), strict=True))
+            except Exception:
+                with self._named_failure():
+                    raise
         self._check_integers(fed)
         with self._named_failure(), pinned(self._cores), self._turn or nullcontext():
             if self._is_native:
-                return dict(zip(self._outputs, session._sess.run(list(self._outputs), fed, None), strict=True))
+                return dict(zip(self._outputs, session._sess.run(self._output_names, fed, None), strict=True))
             return self._run_through_values(session, fed)
 
     def _run_through_values(self, session: Any, fed: Mapping[str, Array]) -> dict[str, Array]:

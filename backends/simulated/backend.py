@@ -13,6 +13,7 @@ import onnx
 
 from mosaic_onnx.backends.base import AbsentDevice, FoundDevices, Memory, Runner, SliceModel
 from mosaic_onnx.backends.onnxruntime.backend import OnnxRuntime
+from mosaic_onnx.backends.option_model import OptionRule
 from mosaic_onnx.backends.simulated.cost_law import (
     noise_factor,
     parameter_bytes,
@@ -22,7 +23,7 @@ from mosaic_onnx.backends.simulated.cost_law import (
     share,
     slowdown,
 )
-from mosaic_onnx.backends.simulated.options import CopyLine, SimulatedOptions, read_options
+from mosaic_onnx.backends.simulated.options import CopyLine, SimulatedOptions, option_rules, read_options
 from mosaic_onnx.backends.simulated.runner import SimulatedMemory, SimulatedRunner
 from mosaic_onnx.core.devices import Device, Level
 from mosaic_onnx.core.errors import UsageError
@@ -73,6 +74,10 @@ class Simulated:
     def can_crash(self, device: Device) -> bool:
         """It computes on ONNX Runtime's own CPU provider, which does not take the process with it."""
         return False
+
+    def option_rules(self, device: Device) -> tuple[OptionRule, ...]:
+        """Every option, and whether a bundle may set it."""
+        return option_rules()
 
     def layer_cost(self, facts: LayerFacts, device: Device, state: str) -> Cost | str:
         """The layer's cost in a state, or the reason why the state cannot run it.

@@ -8,6 +8,7 @@ import typer
 
 from mosaic_onnx.cli import options as opt
 from mosaic_onnx.cli.console import Reporter
+from mosaic_onnx.cli.parse import split_words
 
 
 def register(app: typer.Typer) -> None:
@@ -25,6 +26,8 @@ def run(
     warmup: Annotated[int, typer.Option("--warmup", min=0, help="Runs before those.")] = 0,
     output: opt.Output = None,
     force: opt.Force = False,
+    device_words: opt.OwnDevices = None,
+    trust: opt.Trust = False,
     as_json: opt.Json = False,
     quiet: opt.Quiet = False,
 ) -> None:
@@ -39,7 +42,15 @@ def run(
         raise UsageError("--random and --inputs exclude each other", "give one of them")
     if output is not None:
         refuse_to_replace(output, force=force)
-    done = api.run(bundle, inputs=inputs, seed=seed, iterations=iterations, warmup=warmup)
+    done = api.run(
+        bundle,
+        inputs=inputs,
+        seed=seed,
+        iterations=iterations,
+        warmup=warmup,
+        devices=split_words(device_words or ()),
+        trust=trust,
+    )
     shapes = [
         (name, str(array.dtype), "×".join(map(str, array.shape)) or "scalar") for name, array in done.outputs.items()
     ]
@@ -66,6 +77,8 @@ def verify(
     bundle: opt.BundleFolder,
     inputs: opt.Inputs = None,
     seed: opt.Seed = 0,
+    device_words: opt.OwnDevices = None,
+    trust: opt.Trust = False,
     as_json: opt.Json = False,
     quiet: opt.Quiet = False,
 ) -> None:
@@ -76,7 +89,7 @@ def verify(
     from mosaic_onnx.pipeline.delivery import proof_fields
 
     reporter = Reporter(json=as_json, quiet=quiet)
-    report = api.verify(bundle, inputs=inputs, seed=seed)
+    report = api.verify(bundle, inputs=inputs, seed=seed, devices=split_words(device_words or ()), trust=trust)
     reporter.show(*proof_tables(report))
     reporter.emit("mosaic-onnx/proof/1", proof_fields(report))
     if not report.passed:
