@@ -183,12 +183,12 @@ def put_in_order(model: onnx.ModelProto) -> None:
         body.node.extend(copies)
 
 
-def free_name(wanted: str, taken: set[str]) -> str:
+def free_name(wanted: str, taken: set[str], separator: str = "#") -> str:
     """Return the wanted name, or with ``#2``, ``#3`` … where it is taken; ``taken`` then holds it."""
     name, count = wanted, 1
     while name in taken:
         count += 1
-        name = f"{wanted}#{count}"
+        name = f"{wanted}{separator}{count}"
     taken.add(name)
     return name
 

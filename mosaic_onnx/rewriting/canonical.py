@@ -199,7 +199,7 @@ def _keep_old_initialisers_constant(model: onnx.ModelProto, ir_version: int) -> 
 def _function_names(model: onnx.ModelProto, count: int) -> list[str]:
     """Names for the slices' functions that no function of the model has."""
     taken = {function.name for function in model.functions if function.domain == DOMAIN}
-    return [free_name(f"slice_{number:03d}", taken) for number in range(count)]
+    return [free_name(f"slice_{number:03d}", taken, "_") for number in range(count)]
 
 
 def _function(index: ModelIndex, part: _Part, name: str) -> onnx.FunctionProto:

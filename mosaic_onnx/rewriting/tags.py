@@ -72,6 +72,6 @@ def slice_metadata(profile: Profile, plan: Plan, number: int) -> dict[str, str]:
 
 def add_configuration(model: onnx.ModelProto, devices: Sequence[str]) -> str:
     """Name the devices in the model's own multi-device field; the configuration's name, which nodes refer to."""
-    name = free_name("mosaic", {configuration.name for configuration in model.configuration})
+    name = free_name("mosaic", {configuration.name for configuration in model.configuration}, "_")
     model.configuration.add(name=name, num_devices=len(devices), device=list(devices))
     return name
