@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 
 from mosaic_onnx.backends.base import Array
 from mosaic_onnx.core.constraints import Constraints, constrain
@@ -19,6 +20,7 @@ from mosaic_onnx.core.errors import ModelError, OutputsDifferError, UsageError
 from mosaic_onnx.core.layers import LayerGraph
 from mosaic_onnx.core.plans import Plan
 from mosaic_onnx.core.profiles import Profile
+from mosaic_onnx.core.signature import given_inputs, tensor_specs
 from mosaic_onnx.discovery.selection import Selection, select
 from mosaic_onnx.files.atomic import write_atomically
 from mosaic_onnx.files.bundle import Bundle, read_bundle, refuse_target
@@ -27,14 +29,18 @@ from mosaic_onnx.files.profile_file import read_profile
 from mosaic_onnx.layering.layerize import Granularity
 from mosaic_onnx.loading.inputs import make_inputs, read_inputs
 from mosaic_onnx.pipeline.compilation import Compiled, compile_model, measure
-from mosaic_onnx.pipeline.delivery import deliver, open_bundle, verify_bundle
+from mosaic_onnx.pipeline.delivery import deliver, verify_bundle
+from mosaic_onnx.pipeline.load_session import SessionOptions, load_model, load_session
 from mosaic_onnx.pipeline.preparation import Recipe, prepare, say_nothing
 from mosaic_onnx.planner.core.request import Request
 from mosaic_onnx.planning.profile_plan import plan_front, plan_profile
 from mosaic_onnx.profiling.annotation import annotate
 from mosaic_onnx.profiling.progress import Progress
 from mosaic_onnx.rewriting.rewrite import partition
+from mosaic_onnx.runtime.arguments import as_feeds
 from mosaic_onnx.runtime.benchmarking import Benchmark, benchmark
+from mosaic_onnx.runtime.repeated_runs import RunResult, run_repeatedly
+from mosaic_onnx.runtime.session import Session
 from mosaic_onnx.verification.report import VerifyReport
 from mosaic_onnx.verification.verify import Progress as VerifyProgress
 
@@ -46,10 +52,13 @@ __all__ = [
     "Inspection",
     "RunResult",
     "Selection",
+    "Session",
+    "SessionOptions",
     "bench",
     "compile",
     "find_devices",
     "inspect",
+    "load",
     "partition",
     "plan",
     "plan_front",
@@ -103,19 +112,6 @@ class Inspection:
         tensors = {name: asdict(info) for name, info in self.graph.tensors.items()}
         names = [device.name for device in self.devices]
         return {"layers": layers, "tensors": tensors, "devices": names, "notes": list(self.notes)}
-
-
-@dataclass(frozen=True)
-class RunResult:
-    """Outputs of the last run, and how long each timed run took."""
-
-    outputs: Mapping[str, Array]
-    seconds: tuple[float, ...]
-
-    @property
-    def median_s(self) -> float:
-        """Median of the timed runs."""
-        return float(np.median(self.seconds))
 
 
 def find_devices(words: Sequence[str] = (), *, lower: bool = False) -> Selection:
@@ -273,35 +269,89 @@ def bundle_folder(model: PathLike, output: PathLike | None = None) -> Path:
     return Path(model).with_suffix(".mosaic") if output is None else Path(output)
 
 
+def load(
+    source: Bundle | PathLike,
+    *,
+    devices: Sequence[str] = (),
+    input_shapes: Mapping[str, tuple[int, ...]] | None = None,
+    options: SessionOptions | None = None,
+) -> Session:
+    """Load a bundle once, to be run many times; or a plain model, uncut, on one device.
+
+    The session takes ``run(feeds)`` or ONNX Runtime's ``run(output_names, feeds)``, and ``run_async`` for a future. Any
+    thread may call it, and several requests may be under way: see ``runtime.session.Session``. Close it, or use it as a
+    context manager.
+
+    Args:
+        source: a bundle, its folder, or a model's file.
+        devices: the device that runs a plain model; none for the first of the default set.
+        input_shapes: shapes of a plain model's dynamic inputs.
+        options: how many requests may be under way and wait, and whose workers run them.
+
+    Raises:
+        ModelError: the bundle or model is wrong.
+        UsageError: a device of the bundle is not here, or the arguments do not fit.
+        BackendError: a slice cannot be loaded.
+    """
+    if not isinstance(source, Bundle) and Path(source).is_file():
+        selection = _one_device(devices)
+        return load_model(Path(source), selection, input_shapes, options)[0]
+    if devices or input_shapes:
+        raise UsageError("devices and input shapes of a bundle were settled when it was compiled", "leave them out")
+    return load_session(source if isinstance(source, Bundle) else read_bundle(source), options)
+
+
+def _one_device(words: Sequence[str]) -> Selection:
+    """The device that runs a plain model.
+
+    Raises:
+        UsageError: several are named, or one that is not here.
+    """
+    selection = select(words)
+    if words and len(selection.chosen) != 1:
+        names = ", ".join(device.name for device in selection.chosen)
+        raise UsageError(f"a plain model runs on one device, and -d names {names}", "name one, or compile the model")
+    return selection
+
+
 def run(
-    bundle: Bundle | PathLike,
-    inputs: Mapping[str, Array] | PathLike | None = None,
+    source: Bundle | PathLike,
+    inputs: Mapping[str, Array] | Array | PathLike | None = None,
     *,
     seed: int = 0,
     iterations: int = 1,
-    warmup: int = 0,
+    warmup: int | None = None,
+    devices: Sequence[str] = (),
+    input_shapes: Mapping[str, tuple[int, ...]] | None = None,
 ) -> RunResult:
-    """Run a bundle.
+    """Load and run a bundle, or a plain model on one device; ``load`` keeps it for further runs.
 
     Args:
-        bundle: the bundle or its folder.
-        inputs: arrays by name, or a .npz or .npy file; None makes them up from ``seed``.
+        source: a bundle, its folder, or a model's file.
+        inputs: arrays by name (the array alone where there is one input), or a .npz or .npy file; None makes them up
+            from ``seed``.
         seed: of made-up inputs.
         iterations: timed runs.
-        warmup: runs before those.
+        warmup: runs before those; None for some, for about a second at most.
+        devices: the device that runs a plain model; none for the first of the default set.
+        input_shapes: shapes of a plain model's dynamic inputs.
 
     Raises:
-        ModelError: the bundle or the inputs are wrong.
-        UsageError: a device of the bundle is not here.
+        ModelError: the bundle, model or inputs are wrong.
+        UsageError: a device of the bundle is not here, or the arguments do not fit.
         BackendError: a device failed.
     """
-    opened = read_bundle(bundle) if not isinstance(bundle, Bundle) else bundle
-    fed = bundle_inputs(opened, inputs, seed)
-    with open_bundle(opened) as program:
-        for _ in range(warmup):
-            program.run(fed)
-        traces = [program.run_timed(fed) for _ in range(iterations)]
-    return RunResult(traces[-1][0], tuple(trace.seconds for _, trace in traces))
+    if iterations < 1:
+        raise UsageError(f"{iterations} iterations: there is nothing to run", "give at least one")
+    if not isinstance(source, Bundle) and Path(source).is_file():
+        session, model = load_model(Path(source), _one_device(devices), input_shapes)
+        fed = _inputs_of(model, inputs, seed)
+    else:
+        bundle = source if isinstance(source, Bundle) else read_bundle(source)
+        session = load(bundle, devices=devices, input_shapes=input_shapes)
+        fed = bundle_inputs(bundle, inputs, seed)
+    with session:
+        return run_repeatedly(session, fed, iterations, warmup)
 
 
 def bench(
@@ -332,15 +382,26 @@ def bench(
     return benchmark(opened, bundle_inputs(opened, inputs, seed), iterations, warmup)
 
 
-def bundle_inputs(bundle: Bundle, inputs: Mapping[str, Array] | PathLike | None, seed: int = 0) -> Mapping[str, Array]:
+def bundle_inputs(
+    bundle: Bundle, inputs: Mapping[str, Array] | Array | PathLike | None, seed: int = 0
+) -> Mapping[str, Array]:
     """What a bundle is run with: given arrays, a file, or made up.
 
     Raises:
         ModelError: they are not the model's inputs.
+        UsageError: one array, and the model has several inputs.
     """
-    if isinstance(inputs, Mapping):
-        return inputs
-    model = bundle.original()
+    if isinstance(inputs, Mapping | np.ndarray):
+        return as_feeds(inputs, bundle.input_specs)
+    return _inputs_of(bundle.original(), inputs, seed)
+
+
+def _inputs_of(
+    model: onnx.ModelProto, inputs: Mapping[str, Array] | Array | PathLike | None, seed: int
+) -> Mapping[str, Array]:
+    """Given arrays, a file, or made up."""
+    if isinstance(inputs, Mapping | np.ndarray):
+        return as_feeds(inputs, tensor_specs(given_inputs(model.graph)))
     return make_inputs(model, seed) if inputs is None else read_inputs(Path(inputs), model)
 
 

@@ -46,6 +46,12 @@ Devices = Annotated[
         "repeat or separate by commas. Default: every real device of the model's own precision.",
     ),
 ]
+Device = Annotated[
+    list[str] | None,
+    typer.Option(
+        "-d", "--devices", metavar="NAME|FILE", help="The device that runs a plain model. Default: the first."
+    ),
+]
 Output = Annotated[Path | None, typer.Option("-o", "--output", metavar="PATH", help="Where the result goes.")]
 Objective = Annotated[ObjectiveWord, typer.Option("--objective", help="What the plan is best at.")]
 Schedule = Annotated[ScheduleWord, typer.Option("--schedule", help="Whether devices may work at once.")]

@@ -21,7 +21,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,7 @@ from mosaic_onnx.core.devices import Device, device_of
 from mosaic_onnx.core.errors import ModelError, UsageError
 from mosaic_onnx.core.plans import Plan
 from mosaic_onnx.core.profiles import Profile
+from mosaic_onnx.core.signature import TensorSpec, given_inputs, tensor_specs
 from mosaic_onnx.files.atomic import read_text
 from mosaic_onnx.files.device_file import devices_to_toml, read_devices
 from mosaic_onnx.files.plan_file import plan_to_json, read_plan
@@ -84,8 +85,8 @@ class Bundle:
         plan: what was decided.
         devices: those that the plan uses.
         slices: in the plan's order; weights still external.
-        inputs: names of the model's inputs.
-        outputs: names of the model's outputs.
+        input_specs: what the model takes.
+        output_specs: what the model gives.
         tuned: by slice, what the machine with ``fingerprint`` runs in its place.
         fingerprint: of the machine and runtimes that ``tuned`` fits.
         manifest: all of ``manifest.json``.
@@ -95,8 +96,8 @@ class Bundle:
     plan: Plan
     devices: tuple[Device, ...]
     slices: tuple[SliceModel, ...]
-    inputs: tuple[str, ...]
-    outputs: tuple[str, ...]
+    input_specs: tuple[TensorSpec, ...]
+    output_specs: tuple[TensorSpec, ...]
     tuned: Mapping[int, SliceModel]
     fingerprint: str
     manifest: Mapping[str, Any]
@@ -109,6 +110,16 @@ class Bundle:
             ModelError: the file is wrong.
         """
         return read_profile(self.folder / PROFILE)
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Names of the model's inputs."""
+        return tuple(one.name for one in self.input_specs)
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Names of the model's outputs."""
+        return tuple(one.name for one in self.output_specs)
 
     @property
     def model_path(self) -> Path:
@@ -192,8 +203,8 @@ def _write_files(contents: BundleContents, folder: Path) -> None:
         "mosaic_onnx": __version__,
         "files": {path.relative_to(folder).as_posix(): _digest(path) for path in files},
         "devices": [device.name for device in contents.devices],
-        "inputs": [value.name for value in _given_inputs(contents.original)],
-        "outputs": [value.name for value in contents.original.graph.output],
+        "inputs": [asdict(one) for one in tensor_specs(given_inputs(contents.original.graph))],
+        "outputs": [asdict(one) for one in tensor_specs(contents.original.graph.output)],
         "slices": [
             {"file": f"{SLICES}/{number:03}.onnx", "inputs": list(one.inputs), "outputs": list(one.outputs)}
             | {"state": placed.state}
@@ -229,12 +240,6 @@ def _write_model(model: onnx.ModelProto, folder: str | None, weights: WeightsFil
     path.write_bytes(copy.SerializeToString(deterministic=True))
 
 
-def _given_inputs(model: onnx.ModelProto) -> list[onnx.ValueInfoProto]:
-    known = {tensor.name for tensor in model.graph.initializer}
-    known |= {tensor.values.name for tensor in model.graph.sparse_initializer}
-    return [value for value in model.graph.input if value.name not in known]
-
-
 def _digest(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
@@ -262,7 +267,7 @@ def read_bundle(folder: str | os.PathLike[str]) -> Bundle:
     strange = {device_of(each.state) for each in plan.slices} - {device.name for device in devices}
     if strange:
         raise ModelError(f"bundle {place}: {DEVICES} does not describe {', '.join(sorted(strange))}")
-    inputs, outputs = tuple(manifest["inputs"]), tuple(manifest["outputs"])
+    inputs, outputs = _specs(manifest["inputs"]), _specs(manifest["outputs"])
     entries = manifest["tuned"]["slices"]
     made = _slices(place, TUNED, entries, is_optimised=True)
     tuned = {int(entry["slice"]): one for entry, one in zip(entries, made, strict=True)}
@@ -276,7 +281,7 @@ def _slices(
     """The models that the manifest lists; their weights lie beside them."""
     opened = open_models([place / entry["file"] for entry in entries]) if entries else ()
     for one, entry in zip(opened, entries, strict=True):
-        given = {value.name for value in _given_inputs(one.model)}
+        given = {value.name for value in given_inputs(one.model.graph)}
         made = {value.name for value in one.model.graph.output}
         if one.path.parent.name != folder or given != set(entry["inputs"]) or not set(entry["outputs"]) <= made:
             raise ModelError(f"bundle {place}: {MANIFEST} says otherwise of {entry['file']} than the file itself")
@@ -321,7 +326,7 @@ def _check_shape(manifest: Mapping[str, Any], path: Path) -> None:
     tuned = manifest["tuned"].get("slices")
     if not isinstance(tuned, list) or "fingerprint" not in manifest["tuned"]:
         raise ModelError(f"{path}: tuned is damaged", "compile the model again")
-    if not (_are_names(manifest["inputs"]) and _are_names(manifest["outputs"])):
+    if not (_are_specs(manifest["inputs"]) and _are_specs(manifest["outputs"])):
         raise ModelError(f"{path}: inputs or outputs are damaged", "compile the model again")
     numbered = all(isinstance(entry, dict) and isinstance(entry.get("slice"), int) for entry in tuned)
     if not numbered or not all(_is_entry(entry, listed) for entry in (*manifest["slices"], *tuned)):
@@ -336,6 +341,23 @@ def _is_entry(entry: object, listed: set[str]) -> bool:
     if not isinstance(entry, dict) or not isinstance(entry.get("file"), str) or entry["file"] not in listed:
         return False
     return _are_names(entry.get("inputs")) and _are_names(entry.get("outputs"))
+
+
+def _are_specs(value: object) -> bool:
+    """Whether every entry has a name, a type and a shape."""
+    return isinstance(value, list) and all(
+        isinstance(entry, dict)
+        and set(entry) == {"name", "type", "shape"}
+        and isinstance(entry["name"], str)
+        and isinstance(entry["type"], str)
+        and isinstance(entry["shape"], list)
+        and all(dim is None or isinstance(dim, int | str) for dim in entry["shape"])
+        for entry in value
+    )
+
+
+def _specs(entries: Sequence[Mapping[str, Any]]) -> tuple[TensorSpec, ...]:
+    return tuple(TensorSpec(entry["name"], entry["type"], tuple(entry["shape"])) for entry in entries)
 
 
 def _are_names(value: object) -> bool:
