@@ -11,7 +11,9 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from mosaic_onnx.backends.option_model import OptionRule
 from mosaic_onnx.core.devices import Device, Level
+from mosaic_onnx.core.layer_facts import LayerFacts
 from mosaic_onnx.core.profiles import Cost, SwitchCost, TransferCost
 
 Array = NDArray[np.generic]
@@ -175,6 +177,17 @@ class CanCrash(Protocol):
 
 
 @runtime_checkable
+class DeclaresOptions(Protocol):
+    """A backend that declares its devices' options, and which of them a bundle of a stranger may set.
+
+    Of a backend that does not, a bundle may set none: its devices must be this machine's own.
+    """
+
+    def option_rules(self, device: Device) -> tuple[OptionRule, ...]:
+        """Every option that a device like this one may have; one without a rule is refused in a bundle."""
+
+
+@runtime_checkable
 class LimitsModelSize(Protocol):
     """A backend whose runtime cannot hold a model of any size in one process."""
 
@@ -215,41 +228,6 @@ class OffersOptimisations(Protocol):
 
     def optimisations(self, device: Device) -> Mapping[str, Device]:
         """The device told to optimise otherwise than it does, by a name for each; empty where the user said how far."""
-
-
-@dataclass(frozen=True)
-class LayerFacts:
-    """What a cost model may know of a layer without running it.
-
-    Attributes:
-        name: the layer's name.
-        op_types: operator types of its nodes.
-        macs: multiply-accumulates by class: conv1x1, convkxk, depthwise3, depthwise5, fc, other.
-        parameter_bytes: weights as the model stores them.
-        dense_parameter_count: weights with each depthwise kernel stored dense (C x C x k x k).
-        input_bytes: bytes read from other layers.
-        output_bytes: bytes made for other layers.
-        activation_bytes: bytes of every tensor made inside.
-        operator_count: nodes.
-        dense_macs: as ``macs``, with depthwise kernels computed dense.
-        kernel_count: nodes less those that fuse into the one before (activations) or move nothing (reshapes).
-        buffered_bytes: f32 bytes of the outputs of those nodes.
-        parameter_count: weights as the model stores them.
-    """
-
-    name: str
-    op_types: tuple[str, ...]
-    macs: Mapping[str, int]
-    parameter_bytes: int
-    dense_parameter_count: int
-    input_bytes: int
-    output_bytes: int
-    activation_bytes: int
-    operator_count: int
-    dense_macs: Mapping[str, int] = field(default_factory=dict)
-    kernel_count: int = 0
-    buffered_bytes: int = 0
-    parameter_count: int = 0
 
 
 @runtime_checkable

@@ -17,8 +17,8 @@ from onnx import parser
 
 from bench.report import Row
 from mosaic_onnx.backends.base import Array, SliceModel
-from mosaic_onnx.backends.cores import usable_cores
 from mosaic_onnx.backends.onnxruntime.backend import BACKEND
+from mosaic_onnx.core.cpu_cores import usable_cores
 from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.graphs import is_constant, node_keys
 from mosaic_onnx.core.layers import LayerGraph

@@ -29,7 +29,7 @@ from mosaic_onnx.files.profile_file import read_profile
 from mosaic_onnx.layering.layerize import Granularity
 from mosaic_onnx.loading.inputs import make_inputs, read_inputs
 from mosaic_onnx.pipeline.compilation import Compiled, compile_model, measure
-from mosaic_onnx.pipeline.delivery import deliver, verify_bundle
+from mosaic_onnx.pipeline.delivery import bind_bundle, deliver, verify_bundle
 from mosaic_onnx.pipeline.load_session import SessionOptions, load_model, load_session
 from mosaic_onnx.pipeline.preparation import Recipe, prepare, say_nothing
 from mosaic_onnx.planner.core.request import Request
@@ -41,6 +41,10 @@ from mosaic_onnx.runtime.arguments import as_feeds
 from mosaic_onnx.runtime.benchmarking import Benchmark, benchmark
 from mosaic_onnx.runtime.repeated_runs import RunResult, run_repeatedly
 from mosaic_onnx.runtime.session import Session
+from mosaic_onnx.scenarios.file import read_scenario
+from mosaic_onnx.scenarios.instance import Instance, build_instance
+from mosaic_onnx.scenarios.loading import load_profiles
+from mosaic_onnx.scenarios.solve import Scheduled, SchedulingOptions, schedule_instance
 from mosaic_onnx.verification.report import VerifyReport
 from mosaic_onnx.verification.verify import Progress as VerifyProgress
 
@@ -59,11 +63,13 @@ __all__ = [
     "find_devices",
     "inspect",
     "load",
+    "load_scenario",
     "partition",
     "plan",
     "plan_front",
     "profile",
     "run",
+    "schedule",
     "verify",
 ]
 
@@ -189,6 +195,43 @@ def plan(profile: Profile | PathLike, request: Request | None = None, constraint
     return replace(plan_profile(constrain(measured, demanded), request or Request()), constraints=demanded.as_fields())
 
 
+def load_scenario(
+    scenario: PathLike,
+    *,
+    devices: Sequence[str] = (),
+    cache: bool = True,
+    progress: Progress | None = None,
+    note: Note = say_nothing,
+) -> Instance:
+    """A scenario with the costs of its models: profiles are read, models are profiled on the devices.
+
+    Raises:
+        ModelError: the scenario, a model or a profile is wrong, or they do not name the same devices.
+        UsageError: a device does not fit.
+        BackendError: a device failed.
+    """
+    asked = read_scenario(scenario)
+
+    def profiled(model: Path) -> Profile:
+        return profile(model, devices=devices, cache=cache, progress=progress, note=note)
+
+    return build_instance(asked, load_profiles(asked, profiled, has_devices=bool(devices)))
+
+
+def schedule(
+    scenario: Instance | PathLike, options: SchedulingOptions | None = None, note: Note = say_nothing
+) -> Scheduled:
+    """The schedule of least period multiplier that the scheduler finds for many models on one machine.
+
+    Raises:
+        ModelError: the scenario is wrong.
+        InfeasibleError: no schedule can run.
+        UsageError: there is no such scheduler.
+    """
+    instance = scenario if isinstance(scenario, Instance) else load_scenario(scenario, note=note)
+    return schedule_instance(instance, options, note)
+
+
 def compile(
     model: PathLike,
     *,
@@ -246,7 +289,7 @@ def compile(
     selection = select(devices, lower=recipe.request.max_error is not None)
     compiled = compile_checked(Path(model), selection, recipe, progress, note)
     deliver(compiled, recipe, folder, force=force)
-    return read_bundle(folder)
+    return bind_bundle(read_bundle(folder), trust=True)
 
 
 def compile_checked(
@@ -275,6 +318,7 @@ def load(
     devices: Sequence[str] = (),
     input_shapes: Mapping[str, tuple[int, ...]] | None = None,
     options: SessionOptions | None = None,
+    trust: bool = False,
 ) -> Session:
     """Load a bundle once, to be run many times; or a plain model, uncut, on one device.
 
@@ -284,9 +328,11 @@ def load(
 
     Args:
         source: a bundle, its folder, or a model's file.
-        devices: the device that runs a plain model; none for the first of the default set.
+        devices: of a bundle: devices of this machine that take the place of the bundle's by name (names, devices files
+            or shipped descriptions); of a plain model: the device that runs it, none for the first of the default set.
         input_shapes: shapes of a plain model's dynamic inputs.
         options: how many requests may be under way and wait, and whose workers run them.
+        trust: take what the bundle says of its devices, though it may name libraries to load and folders to write.
 
     Raises:
         ModelError: the bundle or model is wrong.
@@ -296,9 +342,9 @@ def load(
     if not isinstance(source, Bundle) and Path(source).is_file():
         selection = _one_device(devices)
         return load_model(Path(source), selection, input_shapes, options)[0]
-    if devices or input_shapes:
-        raise UsageError("devices and input shapes of a bundle were settled when it was compiled", "leave them out")
-    return load_session(source if isinstance(source, Bundle) else read_bundle(source), options)
+    if input_shapes:
+        raise UsageError("a bundle's input shapes were settled when it was compiled", "leave them out")
+    return load_session(_opened(source, devices, trust=trust), options)
 
 
 def _one_device(words: Sequence[str]) -> Selection:
@@ -323,6 +369,7 @@ def run(
     warmup: int | None = None,
     devices: Sequence[str] = (),
     input_shapes: Mapping[str, tuple[int, ...]] | None = None,
+    trust: bool = False,
 ) -> RunResult:
     """Load and run a bundle, or a plain model on one device; ``load`` keeps it for further runs.
 
@@ -333,8 +380,10 @@ def run(
         seed: of made-up inputs.
         iterations: timed runs.
         warmup: runs before those; None for some, for about a second at most.
-        devices: the device that runs a plain model; none for the first of the default set.
+        devices: of a bundle: devices of this machine that take the place of the bundle's by name (names, devices files
+            or shipped descriptions); of a plain model: the device that runs it, none for the first of the default set.
         input_shapes: shapes of a plain model's dynamic inputs.
+        trust: take what the bundle says of its devices, though it may name libraries to load and folders to write.
 
     Raises:
         ModelError: the bundle, model or inputs are wrong.
@@ -347,8 +396,8 @@ def run(
         session, model = load_model(Path(source), _one_device(devices), input_shapes)
         fed = _inputs_of(model, inputs, seed)
     else:
-        bundle = source if isinstance(source, Bundle) else read_bundle(source)
-        session = load(bundle, devices=devices, input_shapes=input_shapes)
+        bundle = _opened(source, devices, trust=trust)
+        session = load(bundle, input_shapes=input_shapes)
         fed = bundle_inputs(bundle, inputs, seed)
     with session:
         return run_repeatedly(session, fed, iterations, warmup)
@@ -361,6 +410,8 @@ def bench(
     seed: int = 0,
     iterations: int = 100,
     warmup: int = 10,
+    devices: Sequence[str] = (),
+    trust: bool = False,
 ) -> Benchmark:
     """Time a bundle: latencies, throughput, slices and transfers measured beside predicted.
 
@@ -370,6 +421,9 @@ def bench(
         seed: of made-up inputs.
         iterations: timed runs.
         warmup: runs before those.
+        devices: devices of this machine that take the place of the bundle's by name: names, devices files or shipped
+            descriptions.
+        trust: take what the bundle says of its devices, though it may name libraries to load and folders to write.
 
     Raises:
         ModelError: the bundle or the inputs are wrong.
@@ -378,8 +432,13 @@ def bench(
     """
     if iterations < 1:
         raise UsageError(f"{iterations} iterations: there is nothing to time", "give at least one")
-    opened = read_bundle(bundle) if not isinstance(bundle, Bundle) else bundle
+    opened = _opened(bundle, devices, trust=trust)
     return benchmark(opened, bundle_inputs(opened, inputs, seed), iterations, warmup)
+
+
+def _opened(bundle: Bundle | PathLike, devices: Sequence[str], *, trust: bool) -> Bundle:
+    """The bundle, read and bound to this machine's devices."""
+    return bind_bundle(bundle if isinstance(bundle, Bundle) else read_bundle(bundle), devices, trust=trust)
 
 
 def bundle_inputs(
@@ -406,15 +465,31 @@ def _inputs_of(
 
 
 def verify(
-    bundle: Bundle | PathLike, *, inputs: PathLike | None = None, seed: int = 0, progress: VerifyProgress | None = None
+    bundle: Bundle | PathLike,
+    *,
+    inputs: PathLike | None = None,
+    seed: int = 0,
+    progress: VerifyProgress | None = None,
+    devices: Sequence[str] = (),
+    trust: bool = False,
 ) -> VerifyReport:
     """Every slice and the whole of a bundle against the original, unoptimised model.
 
+    Args:
+        bundle: the bundle or its folder.
+        inputs: a .npz or .npy file; None makes them up from ``seed``.
+        seed: of made-up inputs.
+        progress: told after every slice.
+        devices: devices of this machine that take the place of the bundle's by name: names, devices files or shipped
+            descriptions.
+        trust: take what the bundle says of its devices, though it may name libraries to load and folders to write.
+
     Raises:
         ModelError: the bundle or the inputs are wrong.
+        UsageError: a device of the bundle is not here.
         BackendError: the reference cannot run.
     """
-    opened = read_bundle(bundle) if not isinstance(bundle, Bundle) else bundle
+    opened = _opened(bundle, devices, trust=trust)
     return verify_bundle(opened, bundle_inputs(opened, inputs, seed), progress)
 
 

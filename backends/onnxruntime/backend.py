@@ -15,12 +15,13 @@ from mosaic_onnx.backends.integers import integer_arithmetic, with_bodies
 from mosaic_onnx.backends.onnxruntime.kernels import read_kernels, recording_folder, run_repeatedly
 from mosaic_onnx.backends.onnxruntime.memory import OrtMemory, memory_of_type
 from mosaic_onnx.backends.onnxruntime.optimise import optimised
-from mosaic_onnx.backends.onnxruntime.options import OrtOptions, read_options
+from mosaic_onnx.backends.onnxruntime.options import CPU_PROVIDER, OrtOptions, option_rules, read_options
 from mosaic_onnx.backends.onnxruntime.plugins import Plugins, installed_version, is_installed, vulkan_driver
 from mosaic_onnx.backends.onnxruntime.probe import ProbeResult, probe
 from mosaic_onnx.backends.onnxruntime.provider_facts import BUILT_IN_DEVICES, EXTRAS, NAME, PLUGIN_DEVICES, facts_of
 from mosaic_onnx.backends.onnxruntime.runner import OrtRunner
 from mosaic_onnx.backends.onnxruntime.session import MEMORY_SUFFIX, caller_cores, idle_providers, make_session
+from mosaic_onnx.backends.option_model import OptionRule
 from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.errors import BackendError, MosaicError
 
@@ -94,6 +95,10 @@ class OnnxRuntime:
     def can_crash(self, device: Device) -> bool:
         """Vendors' providers may take the process with them; ONNX Runtime's own CPU provider does not."""
         return not read_options(device).is_cpu
+
+    def option_rules(self, device: Device) -> tuple[OptionRule, ...]:
+        """Every option of a device with this one's provider, and whether a bundle may set it."""
+        return option_rules(str(device.options.get("provider", CPU_PROVIDER)))
 
     def optimise(self, model: SliceModel, device: Device) -> SliceModel | None:
         """What ONNX Runtime's CPU provider makes of a model; None for other providers, which compile it whole.

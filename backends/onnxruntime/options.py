@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
-from mosaic_onnx.backends.cores import can_pin, default_thread_count, parse_cores
+from mosaic_onnx.backends.onnxruntime.provider_facts import facts_of
+from mosaic_onnx.backends.option_model import OptionRule, harmless, rules_of
+from mosaic_onnx.core.cpu_cores import can_pin, default_thread_count, parse_cores, why_not_cores, why_not_threads
 from mosaic_onnx.core.devices import Device, OptionValue
 from mosaic_onnx.core.errors import UsageError
 
@@ -17,7 +19,7 @@ _SESSION_ENTRY = "session_entries."
 
 @dataclass(frozen=True)
 class OrtOptions:
-    """An ONNX Runtime device's options.
+    """An ONNX Runtime device's options; a bundle may set those that are declared harmless.
 
     Attributes:
         provider: the execution provider's name.
@@ -39,16 +41,16 @@ class OrtOptions:
     provider: str = CPU_PROVIDER
     package: str = ""
     library: str = ""
-    hardware: int = 0
+    hardware: int = harmless(0)
     provider_options: Mapping[str, str] = field(default_factory=dict)
     session_entries: Mapping[str, str] = field(default_factory=dict)
-    threads: int = 1
-    cores: tuple[int, ...] = ()
-    spinning: bool = False
-    optimisation: str = "all"
-    cpu_fallback: bool = False
+    threads: int = harmless(1, check=why_not_threads)
+    cores: tuple[int, ...] = harmless((), check=why_not_cores)
+    spinning: bool = harmless(default=False)
+    optimisation: str = harmless("all")
+    cpu_fallback: bool = harmless(default=False)
     own_memory: str = ""
-    legalise: bool = True
+    legalise: bool = harmless(default=True)
 
     @property
     def is_cpu(self) -> bool:
@@ -61,18 +63,25 @@ class OrtOptions:
         return bool(self.package or self.library)
 
 
+_TABLES = ("provider_options", "session_entries")
 _PLAIN: Mapping[str, type] = {
-    "provider": str,
-    "package": str,
-    "library": str,
-    "hardware": int,
-    "threads": int,
-    "spinning": bool,
-    "cpu_fallback": bool,
-    "own_memory": str,
-    "legalise": bool,
-    "optimisation": str,
+    each.name: type(each.default) for each in fields(OrtOptions) if each.name not in (*_TABLES, "cores")
 }
+_HARMLESS_ENTRIES = (
+    "session.disable_prepacking",
+    "session.intra_op.allow_spinning",
+    "session.inter_op.allow_spinning",
+    "session.qdqisint8allowed",
+    "session.set_denormal_as_zero",
+    "session.use_device_allocator_for_initializers",
+)
+"""Session entries that a bundle may set; others name files to write (``ep.context_file_path``) or to read."""
+
+
+def option_rules(provider: str) -> tuple[OptionRule, ...]:
+    """Every option of a device of the provider, and whether a bundle may set it."""
+    tables = {"provider_options": facts_of(provider).harmless_options, "session_entries": _HARMLESS_ENTRIES}
+    return rules_of(OrtOptions, tables)
 
 
 def read_options(device: Device) -> OrtOptions:

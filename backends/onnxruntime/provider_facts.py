@@ -25,6 +25,7 @@ class ProviderFacts:
         takes_turns: two threads must not use it at once, whatever sessions they use.
         narrows_integers: it holds 64-bit integers in 32 bits, and saturates sums and products.
         crashes_at_empty: it takes the process with it where a tensor holds no elements.
+        harmless_options: provider options that a bundle may set; the others may name libraries, files and folders.
     """
 
     rewritten: tuple[str, ...] = ()
@@ -33,6 +34,7 @@ class ProviderFacts:
     takes_turns: bool = False
     narrows_integers: bool = False
     crashes_at_empty: bool = False
+    harmless_options: tuple[str, ...] = ()
 
 
 PROVIDER_FACTS: Mapping[str, ProviderFacts] = {
@@ -42,11 +44,22 @@ PROVIDER_FACTS: Mapping[str, ProviderFacts] = {
         keeps_first_options=True,
         narrows_integers=True,
         crashes_at_empty=True,
+        harmless_options=(
+            *("soc_model", "htp_arch", "vtcm_mb", "htp_performance_mode", "htp_graph_finalization_optimization_mode"),
+            *("enable_htp_fp16_precision", "offload_graph_io_quantization", "qnn_context_priority"),
+        ),
     ),
     WEBGPU: ProviderFacts(
         rewritten=("Sum", "Mean", "Dropout", "LRN", "LogSoftmax", "IsNaN", "Sign", "Softmax"),
         claims=WEBGPU_CLAIMS,
         takes_turns=True,
+        harmless_options=("preferredLayout", "powerPreference", "enableGraphCapture", "enableInt64", "validationMode"),
+    ),
+    CUDA: ProviderFacts(
+        harmless_options=(
+            *("device_id", "use_tf32", "gpu_mem_limit", "arena_extend_strategy", "cudnn_conv_algo_search"),
+            *("cudnn_conv_use_max_workspace", "do_copy_in_default_stream", "prefer_nhwc"),
+        )
     ),
 }
 

@@ -12,7 +12,6 @@ from typing import Any
 import onnx
 
 from mosaic_onnx.backends.base import SliceModel
-from mosaic_onnx.backends.cores import pinned
 from mosaic_onnx.backends.huge_pages import on_huge_pages
 from mosaic_onnx.backends.integers import empty_tensor
 from mosaic_onnx.backends.legalise import legalise
@@ -20,8 +19,9 @@ from mosaic_onnx.backends.onnxruntime.cuda import preload
 from mosaic_onnx.backends.onnxruntime.options import OrtOptions
 from mosaic_onnx.backends.onnxruntime.plugins import provider_options
 from mosaic_onnx.backends.onnxruntime.provider_facts import CUDA, facts_of
+from mosaic_onnx.core.cpu_cores import pinned
 from mosaic_onnx.core.errors import BackendError
-from mosaic_onnx.loading.tensors import weight_bytes
+from mosaic_onnx.core.tensors import weight_bytes
 
 MEMORY_SUFFIX = ".memory.csv"
 """Of the file that a recording session writes of its kernels' memory, after what it was told to record to."""

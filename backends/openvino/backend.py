@@ -9,14 +9,15 @@ import numpy as np
 import onnx
 
 from mosaic_onnx.backends.base import AbsentDevice, Array, FoundDevices, KernelTime, Memory, Runner, SliceModel
-from mosaic_onnx.backends.cores import pinned
 from mosaic_onnx.backends.openvino.claims import unsupported_node
 from mosaic_onnx.backends.openvino.compile import compile_slice, core, named_failure
 from mosaic_onnx.backends.openvino.kernels import kernels_of
 from mosaic_onnx.backends.openvino.maps import too_many_maps
-from mosaic_onnx.backends.openvino.options import read_options
+from mosaic_onnx.backends.openvino.options import option_rules, read_options
 from mosaic_onnx.backends.openvino.quiet import openvino_module
 from mosaic_onnx.backends.openvino.runner import OpenvinoRunner
+from mosaic_onnx.backends.option_model import OptionRule
+from mosaic_onnx.core.cpu_cores import pinned
 from mosaic_onnx.core.devices import Device
 
 NAME = "openvino"
@@ -90,6 +91,10 @@ class Openvino:
         """
         read_options(device)
         return True
+
+    def option_rules(self, device: Device) -> tuple[OptionRule, ...]:
+        """Every option, and whether a bundle may set it."""
+        return option_rules()
 
     def kernel_times(
         self, model: SliceModel, device: Device, inputs: Mapping[str, Array], budget_s: float

@@ -17,13 +17,14 @@ from mosaic_onnx.backends.huge_pages import on_huge_pages
 from mosaic_onnx.backends.legalise import legalise
 from mosaic_onnx.backends.openvino.claims import slice_bounds, unsupported_slice
 from mosaic_onnx.backends.openvino.graph import input_ports, output_ports, wrong_arithmetic
+from mosaic_onnx.backends.openvino.kernels import RECORDING
 from mosaic_onnx.backends.openvino.maps import too_many_maps
 from mosaic_onnx.backends.openvino.options import OpenvinoOptions
 from mosaic_onnx.backends.openvino.quiet import openvino_module
 from mosaic_onnx.backends.openvino.rewrites import unsigned_after_concat
 from mosaic_onnx.backends.openvino.runner import Port, short_reason
 from mosaic_onnx.core.errors import BackendError, MosaicError
-from mosaic_onnx.loading.tensors import external_bytes, is_external, tensor_bytes, weight_bytes
+from mosaic_onnx.core.tensors import external_bytes, is_external, tensor_bytes, weight_bytes
 
 _LARGEST_MESSAGE_BYTES = 2**31 - 2**20
 _MANY_BYTES, _LARGE_BYTES = 2**28, 2**20
@@ -73,7 +74,7 @@ def compile_slice(model: SliceModel, label: str, options: OpenvinoOptions, recor
         _refuse(label, wrong_arithmetic(read))
         inputs = input_ports(read, true_inputs(proto.graph), slice_bounds(proto.graph), label)
         outputs = output_ports(read, proto.graph.output, label)
-        configuration = options.configuration() | ({"PERF_COUNT": True} if recording else {})
+        configuration = options.configuration() | (RECORDING if recording else {})
         with on_huge_pages(weight_bytes(proto.graph)):
             compiled = core().compile_model(read, options.plugin, configuration)
         return Compiled(compiled, inputs, outputs)

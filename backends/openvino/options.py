@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from mosaic_onnx.backends.cores import can_pin, default_thread_count, parse_cores
+from mosaic_onnx.backends.option_model import OptionRule, harmless, rules_of
+from mosaic_onnx.core.cpu_cores import can_pin, default_thread_count, parse_cores, why_not_cores, why_not_threads
 from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.errors import UsageError
 
 _PROPERTY = "properties."
-_KNOWN = ("plugin", "threads", "cores")
 _PRECISIONS = ("f32", "bf16", "f16")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class OpenvinoOptions:
-    """An OpenVINO device's options.
+    """An OpenVINO device's options; a bundle may set those that are declared harmless.
 
     Attributes:
         precision: what it computes in.
@@ -27,9 +27,9 @@ class OpenvinoOptions:
     """
 
     precision: str
-    plugin: str
-    threads: int
-    cores: frozenset[int] | None
+    plugin: str = "CPU"
+    threads: int = harmless(check=why_not_threads)
+    cores: frozenset[int] | None = harmless(check=why_not_cores)
     properties: Mapping[str, str]
 
     def configuration(self) -> dict[str, object]:
@@ -42,6 +42,22 @@ class OpenvinoOptions:
             configuration["INFERENCE_NUM_THREADS"] = self.threads
             configuration["ENABLE_CPU_PINNING"] = False
         return configuration | dict(self.properties)
+
+
+_HARMLESS_PROPERTIES = (
+    *("CPU_DENORMALS_OPTIMIZATION", "DYNAMIC_QUANTIZATION_GROUP_SIZE", "ENABLE_CPU_PINNING", "ENABLE_HYPER_THREADING"),
+    *("EXECUTION_MODE_HINT", "INFERENCE_PRECISION_HINT", "KV_CACHE_PRECISION"),
+    *("MODEL_PRIORITY", "PERFORMANCE_HINT", "PERF_COUNT", "SCHEDULING_CORE_TYPE"),
+)
+"""Properties that a bundle may set; others name files and folders (``CACHE_DIR``, ``WEIGHTS_PATH``)."""
+
+
+def option_rules() -> tuple[OptionRule, ...]:
+    """Every option, and whether a bundle may set it; the precision is the device's own field."""
+    return rules_of(OpenvinoOptions, {"properties": _HARMLESS_PROPERTIES}, leave_out=("precision",))
+
+
+_KNOWN = tuple(rule.key for rule in option_rules() if "." not in rule.key)
 
 
 def read_options(device: Device) -> OpenvinoOptions:
@@ -63,7 +79,7 @@ def read_options(device: Device) -> OpenvinoOptions:
     cores = _cores(device)
     return OpenvinoOptions(
         precision=device.precision,
-        plugin=str(device.options.get("plugin", "CPU")),
+        plugin=str(device.options.get("plugin", OpenvinoOptions.plugin)),
         threads=int(device.options.get("threads", 1 if cores else default_thread_count())),
         cores=cores,
         properties={

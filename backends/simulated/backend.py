@@ -11,8 +11,9 @@ from itertools import permutations
 
 import onnx
 
-from mosaic_onnx.backends.base import AbsentDevice, FoundDevices, LayerFacts, Memory, Runner, SliceModel
+from mosaic_onnx.backends.base import AbsentDevice, FoundDevices, Memory, Runner, SliceModel
 from mosaic_onnx.backends.onnxruntime.backend import OnnxRuntime
+from mosaic_onnx.backends.option_model import OptionRule
 from mosaic_onnx.backends.simulated.cost_law import (
     noise_factor,
     parameter_bytes,
@@ -22,10 +23,11 @@ from mosaic_onnx.backends.simulated.cost_law import (
     share,
     slowdown,
 )
-from mosaic_onnx.backends.simulated.options import CopyLine, SimulatedOptions, read_options
+from mosaic_onnx.backends.simulated.options import CopyLine, SimulatedOptions, option_rules, read_options
 from mosaic_onnx.backends.simulated.runner import SimulatedMemory, SimulatedRunner
 from mosaic_onnx.core.devices import Device, Level
 from mosaic_onnx.core.errors import UsageError
+from mosaic_onnx.core.layer_facts import LayerFacts
 from mosaic_onnx.core.profiles import HOST, Cost, SwitchCost, TransferCost
 
 NAME = "simulated"
@@ -39,7 +41,7 @@ class Simulated:
 
     def find(self) -> FoundDevices:
         """No device of its own: descriptions are named with ``-d``."""
-        from mosaic_onnx.files.device_file import shipped_descriptions
+        from mosaic_onnx.data import shipped_descriptions
 
         reason = "a simulated description; name it with -d"
         return FoundDevices(
@@ -72,6 +74,10 @@ class Simulated:
     def can_crash(self, device: Device) -> bool:
         """It computes on ONNX Runtime's own CPU provider, which does not take the process with it."""
         return False
+
+    def option_rules(self, device: Device) -> tuple[OptionRule, ...]:
+        """Every option, and whether a bundle may set it."""
+        return option_rules()
 
     def layer_cost(self, facts: LayerFacts, device: Device, state: str) -> Cost | str:
         """The layer's cost in a state, or the reason why the state cannot run it.
@@ -145,7 +151,7 @@ def level_of(device: Device, state: str) -> Level | None:
 
 def slice_seconds(model: onnx.ModelProto, device: Device) -> float:
     """Simulated seconds of a whole slice at the level that the device's options name (default: the highest)."""
-    from mosaic_onnx.profiling.facts import whole_model_facts
+    from mosaic_onnx.core.layer_facts import whole_model_facts
 
     options = read_options(device)
     named = next((level for level in device.levels if level.name == options.level), None)

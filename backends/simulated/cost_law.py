@@ -7,9 +7,9 @@ from hashlib import sha256
 
 import numpy as np
 
-from mosaic_onnx.backends.base import LayerFacts
 from mosaic_onnx.backends.simulated.options import SimulatedOptions
 from mosaic_onnx.core.devices import Device, Level
+from mosaic_onnx.core.layer_facts import LayerFacts
 
 SMALLEST_NOISE_FACTOR = 0.1
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from math import isfinite
 
+from mosaic_onnx.backends.option_model import OptionRule, harmless, rules_of
 from mosaic_onnx.core.devices import Device, OptionValue
 from mosaic_onnx.core.errors import UsageError
 
@@ -24,7 +25,7 @@ class CopyLine:
 
 @dataclass(frozen=True)
 class SimulatedOptions:
-    """A simulated device's options.
+    """A simulated device's options; none names code or a path, and each is declared so.
 
     Attributes:
         seconds_per_gmac: seconds for 10⁹ multiply-accumulates at the highest level, by class (``MAC_CLASSES``); a
@@ -53,27 +54,27 @@ class SimulatedOptions:
         level: the level that a run takes; empty for the highest.
     """
 
-    seconds_per_gmac: Mapping[str, float]
-    seconds_per_operator: float = 0.0
-    seconds_per_weight_mb: float = 0.0
-    seconds_per_activation_mb: float = 0.0
-    dense_depthwise: bool = False
-    bytes_per_weight: int = 0
-    buffered_activations: bool = False
-    supported: frozenset[str] = frozenset()
-    unsupported: frozenset[str] = frozenset()
-    dynamic_w: float | None = None
-    static_w: float = 0.0
-    copy_in: CopyLine | None = None
-    copy_out: CopyLine | None = None
-    copy_w: float = 0.0
-    switch_seconds: float = 0.0
-    switch_joules: float = 0.0
-    overlap: float = 1.0
-    noise: float = 0.0
-    seed: int = 0
-    time_scale: float = 1.0
-    level: str = ""
+    seconds_per_gmac: Mapping[str, float] = harmless()
+    seconds_per_operator: float = harmless(0.0)
+    seconds_per_weight_mb: float = harmless(0.0)
+    seconds_per_activation_mb: float = harmless(0.0)
+    dense_depthwise: bool = harmless(default=False)
+    bytes_per_weight: int = harmless(0)
+    buffered_activations: bool = harmless(default=False)
+    supported: frozenset[str] = harmless(frozenset())
+    unsupported: frozenset[str] = harmless(frozenset())
+    dynamic_w: float | None = harmless(None)
+    static_w: float = harmless(0.0)
+    copy_in: CopyLine | None = harmless(None)
+    copy_out: CopyLine | None = harmless(None)
+    copy_w: float = harmless(0.0)
+    switch_seconds: float = harmless(0.0)
+    switch_joules: float = harmless(0.0)
+    overlap: float = harmless(1.0)
+    noise: float = harmless(0.0)
+    seed: int = harmless(0)
+    time_scale: float = harmless(1.0)
+    level: str = harmless("")
 
 
 _NUMBERS = (
@@ -84,6 +85,14 @@ _WHOLE = ("bytes_per_weight", "seed")
 _FLAGS = ("dense_depthwise", "buffered_activations")
 _LISTS = ("supported", "unsupported")
 _LINES = ("copy_in", "copy_out")
+
+
+_TABLES: Mapping[str, tuple[str, ...]] = {"seconds_per_gmac": (), "copy_in": (), "copy_out": ()}
+
+
+def option_rules() -> tuple[OptionRule, ...]:
+    """Every option, and whether a bundle may set it."""
+    return rules_of(SimulatedOptions, _TABLES)
 
 
 def read_options(device: Device) -> SimulatedOptions:

@@ -140,9 +140,9 @@ def profile(
 
 
 def plan(
-    profile_file: opt.ProfileFile,
+    profile_files: opt.ProfileFiles,
     output: opt.Output = None,
-    objective: opt.Objective = opt.ObjectiveWord.latency,
+    objective: opt.PlanObjective = opt.PlanObjectiveWord.latency,
     schedule: opt.Schedule = opt.ScheduleWord.sequential,
     method: opt.Method = "auto",
     time_limit: opt.TimeLimit = 10.0,
@@ -161,16 +161,18 @@ def plan(
     as_json: opt.Json = False,
     quiet: opt.Quiet = False,
 ) -> None:
-    """Plan from a profile, with no device at hand."""
+    """Plan from a profile, with no device at hand; several profiles are planned together, for one makespan."""
     from mosaic_onnx import api
+    from mosaic_onnx.cli.scheduling import plan_jointly
     from mosaic_onnx.cli.tables import pareto_table, plan_line, plan_table
     from mosaic_onnx.files.atomic import refuse_to_replace
     from mosaic_onnx.files.plan_file import plan_to_fields, write_plan
     from mosaic_onnx.files.profile_file import read_profile
 
     reporter = Reporter(json=as_json, quiet=quiet)
+    sum_latency = objective is opt.PlanObjectiveWord.sum_latency
     request = _request(
-        objective,
+        opt.ObjectiveWord.latency if sum_latency else opt.ObjectiveWord(objective.value),
         schedule,
         method,
         time_limit,
@@ -184,7 +186,10 @@ def plan(
     constraints = read_constraints(memory, slice_memory, pin, forbid)
     if output is not None:
         refuse_to_replace(output, force=force)
-    measured = read_profile(profile_file)
+    if len(profile_files) > 1 or sum_latency:
+        plan_jointly(reporter, profile_files, request, constraints, output, sum_latency=sum_latency, pareto=pareto)
+        return
+    measured = read_profile(profile_files[0])
     if pareto:
         front = api.plan_front(measured, request, constraints)
         reporter.show(pareto_table(front))

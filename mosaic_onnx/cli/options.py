@@ -18,6 +18,16 @@ class ObjectiveWord(StrEnum):
     throughput = "throughput"
 
 
+class PlanObjectiveWord(StrEnum):
+    """What a plan from profiles is best at."""
+
+    latency = "latency"
+    energy = "energy"
+    edp = "edp"
+    throughput = "throughput"
+    sum_latency = "sum-latency"
+
+
 class ScheduleWord(StrEnum):
     """Whether devices work at once."""
 
@@ -36,6 +46,10 @@ class GranularityWord(StrEnum):
 Model = Annotated[Path, typer.Argument(metavar="MODEL.onnx", help="The model.", show_default=False)]
 BundleFolder = Annotated[Path, typer.Argument(metavar="MODEL.mosaic", help="A bundle that compile wrote.")]
 ProfileFile = Annotated[Path, typer.Argument(metavar="PROFILE.json", help="A profile.")]
+ProfileFiles = Annotated[
+    list[Path],
+    typer.Argument(metavar="PROFILE.json…", help="A profile; several are planned together.", show_default=False),
+]
 Devices = Annotated[
     list[str] | None,
     typer.Option(
@@ -46,14 +60,28 @@ Devices = Annotated[
         "repeat or separate by commas. Default: every real device of the model's own precision.",
     ),
 ]
-Device = Annotated[
+OwnDevices = Annotated[
     list[str] | None,
     typer.Option(
-        "-d", "--devices", metavar="NAME|FILE", help="The device that runs a plain model. Default: the first."
+        "-d",
+        "--devices",
+        metavar="NAME|FILE",
+        help="Devices of yours that take the place of the bundle's by name: names, a devices.toml, or a shipped "
+        "description; repeat or separate by commas.",
+    ),
+]
+Trust = Annotated[
+    bool,
+    typer.Option(
+        "--trust", help="Let the bundle name libraries to load and folders to write: only if you know its maker."
     ),
 ]
 Output = Annotated[Path | None, typer.Option("-o", "--output", metavar="PATH", help="Where the result goes.")]
 Objective = Annotated[ObjectiveWord, typer.Option("--objective", help="What the plan is best at.")]
+PlanObjective = Annotated[
+    PlanObjectiveWord,
+    typer.Option("--objective", help="What the plan is best at; sum-latency: of several models, their latencies."),
+]
 Schedule = Annotated[ScheduleWord, typer.Option("--schedule", help="Whether devices may work at once.")]
 Method = Annotated[str, typer.Option("--method", metavar="NAME", help="Planner method; auto picks (see docs).")]
 TimeLimit = Annotated[float, typer.Option("--time-limit", metavar="SECONDS", min=0, help="For solvers.")]

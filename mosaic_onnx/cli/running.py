@@ -27,10 +27,11 @@ def run(
     warmup: Annotated[
         int | None, typer.Option("--warmup", min=0, help="Runs before those. Default: up to 5, within a second.")
     ] = None,
-    device_words: opt.Device = None,
     input_shape: opt.InputShape = None,
     output: opt.Output = None,
     force: opt.Force = False,
+    device_words: opt.OwnDevices = None,
+    trust: opt.Trust = False,
     as_json: opt.Json = False,
     quiet: opt.Quiet = False,
 ) -> None:
@@ -53,6 +54,7 @@ def run(
         warmup=warmup,
         devices=split_words(device_words or ()),
         input_shapes=parse_shapes(input_shape or ()),
+        trust=trust,
     )
     shapes = [
         (name, str(array.dtype), "×".join(map(str, array.shape)) or "scalar") for name, array in done.outputs.items()
@@ -80,6 +82,8 @@ def verify(
     bundle: opt.BundleFolder,
     inputs: opt.Inputs = None,
     seed: opt.Seed = 0,
+    device_words: opt.OwnDevices = None,
+    trust: opt.Trust = False,
     as_json: opt.Json = False,
     quiet: opt.Quiet = False,
 ) -> None:
@@ -90,7 +94,7 @@ def verify(
     from mosaic_onnx.pipeline.delivery import proof_fields
 
     reporter = Reporter(json=as_json, quiet=quiet)
-    report = api.verify(bundle, inputs=inputs, seed=seed)
+    report = api.verify(bundle, inputs=inputs, seed=seed, devices=split_words(device_words or ()), trust=trust)
     reporter.show(*proof_tables(report))
     reporter.emit("mosaic-onnx/proof/1", proof_fields(report))
     if not report.passed:

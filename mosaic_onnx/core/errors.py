@@ -57,3 +57,10 @@ class InternalError(MosaicError):
     """A broken promise inside mosaic-onnx: our bug (exit 70)."""
 
     exit_code = 70
+
+
+def failure_line(failure: BaseException) -> str:
+    """Return an exception's text as one line of at most 300 characters."""
+    text = failure.message if isinstance(failure, MosaicError) else f"{type(failure).__name__}: {failure}"
+    line = " ".join(text.split())
+    return line if len(line) <= 300 else f"{line[:297]}..."

@@ -12,7 +12,8 @@ import onnx
 from mosaic_onnx.backends.base import AbsentDevice, Backend, FoundDevices, Memory, Runner, SliceModel, as_devices
 from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.errors import BackendError, UsageError
-from mosaic_onnx.files.device_file import read_devices, read_shipped, shipped_descriptions
+from mosaic_onnx.data import shipped_descriptions
+from mosaic_onnx.files.device_file import read_devices, read_shipped
 
 GROUP = "mosaic_onnx.backends"
 

@@ -83,13 +83,14 @@ class Bundle:
     Attributes:
         folder: where it lies.
         plan: what was decided.
-        devices: those that the plan uses.
+        devices: those that the plan uses, as the bundle describes them; not trusted until bound.
         slices: in the plan's order; weights still external.
         input_specs: what the model takes.
         output_specs: what the model gives.
         tuned: by slice, what the machine with ``fingerprint`` runs in its place.
         fingerprint: of the machine and runtimes that ``tuned`` fits.
         manifest: all of ``manifest.json``.
+        is_bound: ``devices`` are this machine's own (``discovery.binding``), no longer what the bundle says of them.
     """
 
     folder: Path
@@ -101,6 +102,7 @@ class Bundle:
     tuned: Mapping[int, SliceModel]
     fingerprint: str
     manifest: Mapping[str, Any]
+    is_bound: bool = False
 
     @cached_property
     def profile(self) -> Profile:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import tomllib
 from collections.abc import Iterable, Mapping
-from importlib import resources
 from typing import Literal
 
 from pydantic import Field
@@ -13,11 +12,11 @@ from pydantic import Field
 from mosaic_onnx.core.devices import Device, Level, OptionValue
 from mosaic_onnx.core.errors import ModelError
 from mosaic_onnx.core.profiles import HOST
+from mosaic_onnx.data import description_text, shipped_descriptions
 from mosaic_onnx.files.atomic import refuse_to_replace, write_atomically
 from mosaic_onnx.files.strict_json import ByteCount, FileModel, Name, NonNegative, read, validated
 
 SCHEMA = "mosaic-onnx/devices/1"
-OptionTree = dict[str, "OptionValue | list[OptionValue] | OptionTree"]
 
 
 class _Level(FileModel):
@@ -157,12 +156,6 @@ def write_devices(devices: Iterable[Device], path: str | os.PathLike[str], *, fo
     write_atomically(path, devices_to_toml(devices).encode())
 
 
-def shipped_descriptions() -> tuple[str, ...]:
-    """Names of the descriptions that come with the package, such as ``hikey970``."""
-    folder = resources.files("mosaic_onnx.data")
-    return tuple(sorted(each.name.removesuffix(".toml") for each in folder.iterdir() if each.name.endswith(".toml")))
-
-
 def read_shipped(name: str) -> tuple[Device, ...]:
     """The devices of a description that comes with the package.
 
@@ -171,5 +164,5 @@ def read_shipped(name: str) -> tuple[Device, ...]:
     """
     if name not in shipped_descriptions():
         raise ModelError(f"no description called {name!r} is shipped", f"shipped: {', '.join(shipped_descriptions())}")
-    text = resources.files("mosaic_onnx.data").joinpath(f"{name}.toml").read_text(encoding="utf-8")
+    text = description_text(name)
     return devices_from_toml(text, f"{name}.toml")

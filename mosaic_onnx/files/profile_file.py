@@ -5,12 +5,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from typing import Literal
 
 from pydantic import Field
 
-from mosaic_onnx.core.devices import Device, Level, OptionValue
+from mosaic_onnx.core.devices import Device, Level
 from mosaic_onnx.core.errors import UsageError
 from mosaic_onnx.core.profiles import (
     Cost,
@@ -221,18 +220,12 @@ def _kept(required: dict[str, object], **optional: object) -> dict[str, object]:
 
 
 def _device(device: _Device) -> Device:
-    """A device; the backend's options travel in ``meta.options``."""
-    fields, meta = dict(device), dict(device.meta)
-    options: Mapping[str, OptionValue] = {}
-    if _are_options(meta.get("options")):
-        options = meta.pop("options")
-    fields["levels"] = tuple(Level(**dict(level)) for level in device.levels)
-    return Device(**fields | {"meta": meta, "options": options})
+    """A device without options: a file from anywhere must not say which library a backend loads.
 
-
-def _are_options(value: object) -> bool:
-    """Whether it is an object of plain values, as a device's options are."""
-    return isinstance(value, dict) and all(isinstance(item, str | int | float | bool) for item in value.values())
+    What the backend's options were stays in ``meta.options``, which nothing here reads.
+    """
+    levels = tuple(Level(**dict(level)) for level in device.levels)
+    return Device(**dict(device) | {"levels": levels})
 
 
 def _layer(layer: _Layer) -> ProfileLayer:

@@ -14,7 +14,7 @@ import onnx.numpy_helper
 
 from mosaic_onnx.core.errors import ModelError
 from mosaic_onnx.core.graphs import subgraphs
-from mosaic_onnx.loading.tensors import external_entry, is_external, tensor_bytes
+from mosaic_onnx.core.tensors import external_entry, is_external, tensor_bytes
 
 SMALLEST_BYTES = 1024
 """Tensors below stay in the model: shape inference wants to read them, and a reference would be as long."""

@@ -5,13 +5,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from mosaic_onnx.backends.base import Array, Backend, SliceModel
 from mosaic_onnx.core.devices import Device, device_of
+from mosaic_onnx.discovery.binding import bind_devices
 from mosaic_onnx.discovery.registry import backends, find_all
 from mosaic_onnx.files.bundle import SLICES, Bundle, BundleContents, write_bundle
 from mosaic_onnx.files.cache import digest
@@ -152,17 +153,35 @@ def _verdicts(checks: Sequence[Any]) -> dict[str, int]:
     return counts
 
 
-def open_bundle(bundle: Bundle, *, portable: bool = False) -> Executor:
-    """Load a bundle's slices on their devices, as they run best on this machine.
+def bind_bundle(bundle: Bundle, words: Sequence[str] = (), *, trust: bool = False) -> Bundle:
+    """The bundle with this machine's devices in place of what it says of them; one that is bound stays as it is.
 
     Args:
-        bundle: what to load.
+        bundle: from anybody.
+        words: the user's own devices, which take the place of the bundle's by name.
+        trust: take what the bundle says of its devices, though it may name libraries to load and folders to write.
+
+    Raises:
+        UsageError: a device of the bundle names code or a path that no device of this machine has.
+    """
+    if bundle.is_bound and not words:
+        return bundle
+    devices = bind_devices(bundle.devices, backends(), words, trust=trust, what=str(bundle.folder))
+    return replace(bundle, devices=devices, is_bound=True)
+
+
+def open_bundle(bundle: Bundle, *, portable: bool = False) -> Executor:
+    """Load a bundle's slices on this machine's devices, as they run best on it.
+
+    Args:
+        bundle: what to load; bound here where it is not yet.
         portable: load the portable slices, whatever is tuned.
 
     Raises:
-        UsageError: a backend of the bundle is not installed here.
+        UsageError: a device or backend of the bundle is not here.
         BackendError: a slice cannot be loaded.
     """
+    bundle = bind_bundle(bundle)
     devices = {device.name: device for device in bundle.devices}
     candidates = backends()
     slices = bundle.slices if portable else tuned_slices(bundle, devices, candidates)
@@ -189,6 +208,7 @@ def verify_bundle(bundle: Bundle, inputs: Mapping[str, Array], progress: Progres
         ModelError: there is no reference for this model.
         BackendError: a slice cannot be loaded, or the reference cannot run.
     """
+    bundle = bind_bundle(bundle)
     with ExitStack() as stack:
         work = Verifiable(
             model=bundle.original(),

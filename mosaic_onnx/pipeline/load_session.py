@@ -20,7 +20,7 @@ from mosaic_onnx.files.bundle import Bundle
 from mosaic_onnx.loading.input_shapes import Shapes
 from mosaic_onnx.loading.model import open_model
 from mosaic_onnx.loading.normalise import normalise
-from mosaic_onnx.pipeline.delivery import tuned_slices
+from mosaic_onnx.pipeline.delivery import bind_bundle, tuned_slices
 from mosaic_onnx.runtime.opening import held_cores, load_plan
 from mosaic_onnx.runtime.session import WAITING_LIMIT, Route, Session
 from mosaic_onnx.runtime.workers import Workers
@@ -58,6 +58,7 @@ def load_session(bundle: Bundle, options: SessionOptions | None = None) -> Sessi
         ModelError: the bundle is damaged.
         BackendError: a slice cannot be loaded.
     """
+    bundle = bind_bundle(bundle)
     devices = {device.name: device for device in bundle.devices}
     candidates = backends()
     slices = tuned_slices(bundle, devices, candidates)

@@ -11,13 +11,13 @@ from dataclasses import dataclass, field
 
 import onnx
 
-from mosaic_onnx.backends.base import Backend, CostSource, LayerFacts, LimitsModelSize
+from mosaic_onnx.backends.base import Backend, CostSource, LimitsModelSize
 from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.errors import BackendError
 from mosaic_onnx.core.graphs import FunctionKey, call_key, function_key, node_keys, subgraphs
+from mosaic_onnx.core.layer_facts import LayerFacts, layer_facts
 from mosaic_onnx.core.layers import LayerGraph
 from mosaic_onnx.loading.normalise import Normalised
-from mosaic_onnx.profiling.facts import layer_facts
 from mosaic_onnx.profiling.measuring.meter import open_meter
 from mosaic_onnx.profiling.measuring.probing import compile_refusals
 from mosaic_onnx.profiling.progress import Progress, Ticker

@@ -24,11 +24,6 @@ class Ratio:
     low: float
     high: float
 
-    @property
-    def is_noise(self) -> bool:
-        """Whether the two cannot be told apart."""
-        return self.low <= 1.0 <= self.high
-
 
 @dataclass(frozen=True)
 class InterleavedTimings:

@@ -11,16 +11,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from mosaic_onnx.backends.base import (
-    Backend,
-    CostSource,
-    KernelTimer,
-    LayerFacts,
-    SetsLevels,
-    SwitchCostSource,
-)
+from mosaic_onnx.backends.base import Backend, CostSource, KernelTimer, SetsLevels, SwitchCostSource
 from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.errors import BackendError
+from mosaic_onnx.core.layer_facts import LayerFacts, layer_facts
 from mosaic_onnx.core.layers import LayerGraph
 from mosaic_onnx.core.profiles import Cost, Profile, SwitchCost, TransferCost
 from mosaic_onnx.loading.normalise import Normalised
@@ -35,7 +29,6 @@ from mosaic_onnx.profiling.build_profile import (
 )
 from mosaic_onnx.profiling.device_profiler import DeviceProfiler, DeviceTimings
 from mosaic_onnx.profiling.estimators.levels import fill_levels
-from mosaic_onnx.profiling.facts import layer_facts
 from mosaic_onnx.profiling.levels import held_at, measured_states
 from mosaic_onnx.profiling.machine import fingerprint
 from mosaic_onnx.profiling.measurement_store import MeasurementStore

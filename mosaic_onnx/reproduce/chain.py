@@ -40,29 +40,6 @@ class ChainCosts:
         return np.where(self.fits, costs, INF)
 
 
-def shortest(slices: Floats) -> tuple[float, tuple[tuple[int, int, int], ...]]:
-    """Equation 9: the least total, and its slices as (first, last, state).
-
-    Args:
-        slices: [L, L, S] costs of Equation 8.
-    """
-    layer_count = len(slices)
-    cheapest = slices.min(axis=2)
-    total = np.zeros(layer_count + 1)
-    cut = np.zeros(layer_count + 1, dtype=np.int64)
-    for end in range(1, layer_count + 1):
-        candidates = total[:end] + cheapest[:end, end - 1]
-        cut[end] = candidates.argmin()
-        total[end] = candidates[cut[end]]
-    plan: list[tuple[int, int, int]] = []
-    end = layer_count
-    while end:
-        first = int(cut[end])
-        plan.append((first, end - 1, int(slices[first, end - 1].argmin())))
-        end = first
-    return float(total[-1]), tuple(reversed(plan))
-
-
 def least_total(slices: Floats) -> float:
     """Equation 9's value alone."""
     cheapest = slices.min(axis=2)

@@ -35,11 +35,6 @@ class Report:
     findings: Findings
     notes: tuple[str, ...] = ()
 
-    @property
-    def all_met(self) -> bool:
-        """Every bar is met."""
-        return all(each.met for each in self.verdicts)
-
     def as_fields(self) -> dict[str, object]:
         """What a script wants to know, as plain values: files, verdicts, reductions in per cent, shares of layers."""
         found = self.findings

@@ -9,14 +9,13 @@ from math import prod
 
 from onnx import TensorProto
 
-from mosaic_onnx.backends.base import LayerFacts
 from mosaic_onnx.backends.simulated.backend import BACKEND
 from mosaic_onnx.core.devices import Device
+from mosaic_onnx.core.layer_facts import LayerFacts, known_shapes, layer_facts
 from mosaic_onnx.core.layers import LayerGraph, TensorInfo
 from mosaic_onnx.core.profiles import Cost, Profile, ProfileLayer
 from mosaic_onnx.layering.layerize import Granularity, layerize
 from mosaic_onnx.loading.normalise import Normalised
-from mosaic_onnx.profiling.facts import known_shapes, layer_facts
 from mosaic_onnx.zoo import build_shapes
 from mosaic_onnx.zoo.independent import NETWORKS
 from mosaic_onnx.zoo.weights import ShapesOnly

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
 from mosaic_onnx.backends.base import Backend, Memory, SliceModel
-from mosaic_onnx.backends.cores import parse_cores
+from mosaic_onnx.core.cpu_cores import parse_cores
 from mosaic_onnx.core.devices import Device, device_of
 from mosaic_onnx.core.errors import UsageError
 from mosaic_onnx.core.plans import Plan

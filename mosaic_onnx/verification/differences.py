@@ -47,11 +47,6 @@ class Difference:
             return 0.0
         return self.max_absolute / self.scale if self.scale else math.inf
 
-    @property
-    def differing_share(self) -> float:
-        """Share of the elements whose bits differ."""
-        return self.differing_count / self.element_count if self.element_count else 0.0
-
     def is_within(self, relative: float, absolute: float = 0.0) -> bool:
         """max|a − b| ≤ max(relative · max|b|, absolute), and nothing else is wrong."""
         if self.problem or self.non_finite_count:

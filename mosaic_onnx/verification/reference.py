@@ -16,7 +16,7 @@ from mosaic_onnx.backends.onnxruntime.backend import BACKEND
 from mosaic_onnx.core.devices import Device, OptionValue
 from mosaic_onnx.core.errors import BackendError, ModelError
 from mosaic_onnx.core.graphs import initializer_names
-from mosaic_onnx.loading.tensors import external_bytes
+from mosaic_onnx.core.tensors import external_bytes
 
 Runtime = Literal["ONNX Runtime", "onnx evaluator"]
 BATCH_BYTES = 512 * 2**20

@@ -17,12 +17,10 @@ from mosaic_onnx.loading.inputs import make_inputs
 from mosaic_onnx.loading.model import OpenedModel, open_model, runtime_accepts
 from mosaic_onnx.loading.normalise import Normalised, normalise
 from mosaic_onnx.rewriting.rewrite import Rewrite
-from tests.corpus.catalog import REAL, SHARED, model_path
+from tests.corpus.catalog import every_model, model_path
 from tests.corpus.random_plans import made_up_profile, random_plan
 
-pytestmark = pytest.mark.corpus
-
-REPRESENTATIVE = ["micro_kws_qdq", "silero_vad_op15", "llama_tiny_fp16_ext", "loop_decoder", "dit_tiny_op24", "mnist8"]
+QUICK = ["micro_kws_qdq", "silero_vad_op15", "llama_tiny_fp16_ext", "loop_decoder", "dit_tiny_op24", "mnist8"]
 """Quantised, nested branches, external data, loops that no function holds, local functions, old IR."""
 CHECKER_REFUSES = {
     "llama_tiny_fp16_ext": "uses ONNX Runtime's SimplifiedLayerNormalization in ONNX's domain, as the original does",
@@ -109,24 +107,10 @@ def check_nothing_is_lost(model: onnx.ModelProto, original: onnx.ModelProto) -> 
         assert set(node.output) <= values
 
 
-@pytest.mark.parametrize("name", REPRESENTATIVE)
+@pytest.mark.parametrize("name", every_model(QUICK))
 def test_a_partitioned_model_gives_the_same_bits(name: str, tmp_path: Path) -> None:
-    check_partitions(model_path(name, tmp_path), range(1), tmp_path)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", REAL)
-def test_every_partitioned_model_gives_the_same_bits(name: str, tmp_path: Path) -> None:
-    check_partitions(model_path(name, tmp_path), range(3), tmp_path)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("number", range(0, 150, 2))
-def test_every_partitioned_generated_model_gives_the_same_bits(number: int, tmp_path: Path) -> None:
-    path = SHARED / "models" / "fuzz" / f"{number}.onnx"
-    if not path.is_file():
-        pytest.skip(f"fuzz/{number} is not in the corpus")
+    path = model_path(name, tmp_path)
     refusal = runtime_accepts(open_model(path))
     if refusal:
         pytest.skip(f"ONNX Runtime refuses the original: {refusal[:100]}")
-    check_partitions(path, range(2), tmp_path)
+    check_partitions(path, range(1) if name in QUICK else range(2), tmp_path)

@@ -85,14 +85,6 @@ def _slice(context: NodeContext) -> Asked:
     return [*_passing(0)(context), *asked, (context.input(4), exactly(1))]
 
 
-def _axes(index: int) -> Rule:
-    def rule(context: NodeContext) -> Asked:
-        shape = context.shape(0)
-        return [(context.input(index), up_to(len(shape) - 1 if shape else 0))]
-
-    return rule
-
-
 def _top_k(context: NodeContext) -> Asked:
     count = context.dim(0, context.integer("axis", -1))
     return [*_passing(0)(context), (context.input(1), Range(1, count or 1))]

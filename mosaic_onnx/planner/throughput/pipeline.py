@@ -19,7 +19,7 @@ from mosaic_onnx.core.errors import InfeasibleError
 from mosaic_onnx.planner.core.device_classes import DeviceClass, device_classes
 from mosaic_onnx.planner.core.orders import candidate_orders
 from mosaic_onnx.planner.core.request import Answer, Placed, Proposal, Request
-from mosaic_onnx.planner.sequential.order_ideals import Lattice
+from mosaic_onnx.planner.throughput.order_ideals import Lattice
 from mosaic_onnx.planner.throughput.pipeline_costs import PipelineCosts, caps_can_bind, pipeline_costs
 from mosaic_onnx.planner.throughput.pipeline_dp import MAX_USES, Caps, Chain, ChainProgram, ChainSlice, use_count
 from mosaic_onnx.planner.throughput.units import Units, units

@@ -39,11 +39,6 @@ class CopyFit:
         """Largest absolute relative residual."""
         return max((abs(residual) for _, residual in self.residuals), default=0.0)
 
-    @property
-    def mean_error(self) -> float:
-        """Mean absolute relative residual."""
-        return float(np.mean([abs(residual) for _, residual in self.residuals])) if self.residuals else 0.0
-
 
 @dataclass(frozen=True)
 class PieceFit:

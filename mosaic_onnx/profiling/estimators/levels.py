@@ -40,11 +40,6 @@ class LevelErrors:
         """Largest absolute relative error of the seconds."""
         return max(map(abs, self.seconds), default=0.0)
 
-    @property
-    def mean_joules_error(self) -> float:
-        """Mean absolute relative error of the joules."""
-        return _mean_absolute(self.joules)
-
 
 def fill_levels(profile: Profile, statics: Statics | None = None) -> Profile:
     """The profile with the levels between lowest and highest estimated (Equations 3 to 5).

@@ -16,9 +16,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
+from mosaic_onnx.core.errors import failure_line
 from mosaic_onnx.profiling.measuring.messages import device_from_json, read_slice, read_tensors
 from mosaic_onnx.profiling.measuring.meter import LocalMeter
-from mosaic_onnx.profiling.measuring.slices import SliceTrial, plain
+from mosaic_onnx.profiling.measuring.slices import SliceTrial
 from mosaic_onnx.profiling.measuring.timing import TimeBudget
 
 Json = Any
@@ -29,7 +30,7 @@ def answer(meter: LocalMeter, request: Mapping[str, Json]) -> Json:
     try:
         return _ACTIONS[request["what"]](meter, request)
     except Exception as failure:  # whatever it is, the parent must hear of it
-        return {"failure": plain(failure)}
+        return {"failure": failure_line(failure)}
 
 
 def _probe(meter: LocalMeter, request: Mapping[str, Json]) -> Json:

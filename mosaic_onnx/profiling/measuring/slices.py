@@ -15,7 +15,7 @@ import numpy as np
 
 from mosaic_onnx.backends.base import Array, Backend, Memory, Place, Runner, SliceModel
 from mosaic_onnx.core.devices import Device
-from mosaic_onnx.core.errors import BackendError, MosaicError, UsageError
+from mosaic_onnx.core.errors import BackendError, UsageError, failure_line
 from mosaic_onnx.profiling.measuring.timing import TimeBudget, Timing, time_call, time_in_flight
 from mosaic_onnx.verification.differences import Difference, difference
 
@@ -106,16 +106,9 @@ def measure_slice(backend: Backend, device: Device, model: SliceModel, trial: Sl
         loaded.close()
 
 
-def plain(failure: BaseException) -> str:
-    """An exception in one line of readable length."""
-    text = failure.message if isinstance(failure, MosaicError) else f"{type(failure).__name__}: {failure}"
-    line = " ".join(text.split())
-    return line if len(line) <= 300 else f"{line[:297]}..."
-
-
 def _reason(failure: BaseException, device: Device) -> str:
     """The provider's own words: which slice and which device is clear from where they will stand."""
-    text = plain(failure)
+    text = failure_line(failure)
     before, named, words = text.partition(f" on {device.name}: ")
     return words if named and before.startswith("slice ") else text
 

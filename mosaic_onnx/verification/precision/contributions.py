@@ -18,10 +18,10 @@ import numpy as np
 
 from mosaic_onnx.backends.base import Array, Backend, Runner
 from mosaic_onnx.core.devices import Device
+from mosaic_onnx.core.errors import failure_line
 from mosaic_onnx.core.graphs import writes
 from mosaic_onnx.core.layers import LayerGraph
 from mosaic_onnx.loading.normalise import Normalised
-from mosaic_onnx.profiling.measuring.slices import plain
 from mosaic_onnx.rewriting.extracting import Extractor
 from mosaic_onnx.verification.marks import find_marks
 from mosaic_onnx.verification.precision.disturbed import FLOATS, DisturbedModel
@@ -139,7 +139,7 @@ class ContributionMeter:
         try:
             runner = backend.load(self._extractor.extract(one.nodes, one.outputs), device)
         except Exception as error:  # a provider may raise anything
-            return f"its error was not measured: {plain(error)}"
+            return f"its error was not measured: {failure_line(error)}"
         try:
             worst = 0.0
             for sample, still, exact in zip(self._samples, self._still, tensors, strict=False):
@@ -149,7 +149,7 @@ class ContributionMeter:
                 worst = max(worst, added)
             return worst
         except Exception as error:  # a provider may raise anything
-            return f"its error was not measured: {plain(error)}"
+            return f"its error was not measured: {failure_line(error)}"
         finally:
             runner.close()
 

@@ -14,8 +14,8 @@ import onnx
 from onnx import helper
 
 from mosaic_onnx.backends.base import Array, SliceModel
-from mosaic_onnx.backends.cores import default_thread_count
 from mosaic_onnx.backends.onnxruntime.backend import BACKEND
+from mosaic_onnx.core.cpu_cores import default_thread_count
 from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.graphs import initializer_names
 from mosaic_onnx.core.layers import TensorInfo

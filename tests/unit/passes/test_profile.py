@@ -9,10 +9,11 @@ import numpy as np
 import onnx
 import pytest
 
-from mosaic_onnx.backends.base import Array, Backend, FoundDevices, LayerFacts, Memory, Runner, SliceModel
+from mosaic_onnx.backends.base import Array, Backend, FoundDevices, Memory, Runner, SliceModel
 from mosaic_onnx.backends.onnxruntime.backend import BACKEND as ORT
 from mosaic_onnx.core.devices import Device, Level
 from mosaic_onnx.core.errors import BackendError, UsageError
+from mosaic_onnx.core.layer_facts import LayerFacts
 from mosaic_onnx.core.profiles import Cost, Profile, TransferCost
 from mosaic_onnx.files.cache import Cache
 from mosaic_onnx.files.profile_file import profile_from_json, profile_to_json

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mosaic_onnx.backends.cores import usable_cores
 from mosaic_onnx.backends.onnxruntime.backend import BACKEND
+from mosaic_onnx.core.cpu_cores import usable_cores
 from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.errors import BackendError
 from mosaic_onnx.runtime.executor import open_program

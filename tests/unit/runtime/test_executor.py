@@ -5,8 +5,8 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from mosaic_onnx.backends.cores import usable_cores
 from mosaic_onnx.backends.onnxruntime.backend import BACKEND
+from mosaic_onnx.core.cpu_cores import usable_cores
 from mosaic_onnx.core.devices import Device, Level
 from mosaic_onnx.core.errors import BackendError, ModelError, UsageError
 from mosaic_onnx.runtime.executor import open_program

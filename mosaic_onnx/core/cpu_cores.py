@@ -8,9 +8,11 @@ from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
+from mosaic_onnx.core.devices import OptionValue
 from mosaic_onnx.core.errors import UsageError
 
 _TOPOLOGY = Path("/sys/devices/system/cpu")
+_MOST_CORES = 2**16
 
 
 def usable_cores() -> tuple[int, ...]:
@@ -44,6 +46,8 @@ def parse_cores(text: str) -> tuple[int, ...]:
     try:
         for part in str(text).split(","):
             first, _, last = part.strip().partition("-")
+            if int(last or first) - int(first) >= _MOST_CORES:
+                raise ValueError(part)
             cores.extend(range(int(first), int(last or first) + 1))
     except ValueError:
         raise UsageError(f"cores = {text!r} is not a list of core numbers", 'write it as "0-3" or "4,5,6"') from None
@@ -53,6 +57,21 @@ def parse_cores(text: str) -> tuple[int, ...]:
         what = f"core {foreign[0]} is not one that this process may use" if foreign else "no core, or one core twice"
         raise UsageError(f"cores = {text!r}: {what}", f"usable here: {', '.join(map(str, usable))}")
     return tuple(cores)
+
+
+def why_not_cores(value: OptionValue) -> str | None:
+    """Why a text names no cores that this process may use; None where it does."""
+    try:
+        parse_cores(str(value))
+    except UsageError as error:
+        return error.message
+    return None
+
+
+def why_not_threads(value: OptionValue) -> str | None:
+    """Why a number of threads is more than this process has cores for; None where it is not."""
+    count = len(usable_cores())
+    return f"this process may use {count} cores" if isinstance(value, int) and value > count else None
 
 
 @contextmanager

@@ -10,7 +10,6 @@ from math import prod
 import onnx
 from onnx import helper
 
-from mosaic_onnx.backends.base import LayerFacts
 from mosaic_onnx.core.graphs import node_keys
 from mosaic_onnx.core.layers import LayerGraph
 
@@ -30,6 +29,41 @@ _FUSED = {
 _FOUR_BITS = {onnx.TensorProto.INT4, onnx.TensorProto.UINT4, onnx.TensorProto.FLOAT4E2M1}
 _QUANTISED_WEIGHT = {"QLinearConv": 3, "QLinearMatMul": 3}
 """Position of the weight where it is not input 1."""
+
+
+@dataclass(frozen=True)
+class LayerFacts:
+    """What a cost model may know of a layer without running it.
+
+    Attributes:
+        name: the layer's name.
+        op_types: operator types of its nodes.
+        macs: multiply-accumulates by class: conv1x1, convkxk, depthwise3, depthwise5, fc, other.
+        parameter_bytes: weights as the model stores them.
+        dense_parameter_count: weights with each depthwise kernel stored dense (C x C x k x k).
+        input_bytes: bytes read from other layers.
+        output_bytes: bytes made for other layers.
+        activation_bytes: bytes of every tensor made inside.
+        operator_count: nodes.
+        dense_macs: as ``macs``, with depthwise kernels computed dense.
+        kernel_count: nodes less those that fuse into the one before (activations) or move nothing (reshapes).
+        buffered_bytes: f32 bytes of the outputs of those nodes.
+        parameter_count: weights as the model stores them.
+    """
+
+    name: str
+    op_types: tuple[str, ...]
+    macs: Mapping[str, int]
+    parameter_bytes: int
+    dense_parameter_count: int
+    input_bytes: int
+    output_bytes: int
+    activation_bytes: int
+    operator_count: int
+    dense_macs: Mapping[str, int] = field(default_factory=dict)
+    kernel_count: int = 0
+    buffered_bytes: int = 0
+    parameter_count: int = 0
 
 
 @dataclass(frozen=True)
