@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import heapq
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import onnx
+
+from mosaic_onnx.core.topological import Order, order_by_sources
 
 DEFAULT_DOMAINS = ("", "ai.onnx")
 FunctionKey = tuple[str, str, str]
@@ -142,67 +142,11 @@ def node_keys(graph: onnx.GraphProto) -> list[str]:
     return keys
 
 
-@dataclass(frozen=True)
-class Order:
-    """Result of sorting nodes.
-
-    Attributes:
-        positions: indices of the nodes, each after all whose values it reads; short where there is a cycle.
-        cycle: names of the values on one cycle; empty where there is none.
-    """
-
-    positions: tuple[int, ...]
-    cycle: tuple[str, ...] = ()
-
-    @property
-    def is_identity(self) -> bool:
-        """Whether the nodes already stand in this order."""
-        return not self.cycle and all(index == position for index, position in enumerate(self.positions))
-
-
 def sort_nodes(nodes: Sequence[onnx.NodeProto]) -> Order:
     """A topological order that keeps the given one wherever it can (smallest index first)."""
     maker = {name: index for index, node in enumerate(nodes) for name in writes(node)}
     sources = [{maker[name] for name in reads(node) if name in maker} for node in nodes]
     return order_by_sources(sources, lambda index: next(iter(writes(nodes[index])), nodes[index].name))
-
-
-def order_by_sources(sources: Sequence[set[int]], name: Callable[[int], str] = str) -> Order:
-    """Sort ``0 … n-1`` so that each stands after all its sources, smallest index first.
-
-    Args:
-        sources: for each item, the items that must come before it.
-        name: called with an index, gives its word for the report of a cycle.
-    """
-    waiting = [len(before) for before in sources]
-    readers: list[list[int]] = [[] for _ in sources]
-    for index, before in enumerate(sources):
-        for source in before:
-            readers[source].append(index)
-    ready = [index for index, count in enumerate(waiting) if count == 0]
-    heapq.heapify(ready)
-    positions: list[int] = []
-    while ready:
-        index = heapq.heappop(ready)
-        positions.append(index)
-        for reader in readers[index]:
-            waiting[reader] -= 1
-            if waiting[reader] == 0:
-                heapq.heappush(ready, reader)
-    if len(positions) == len(sources):
-        return Order(tuple(positions))
-    return Order(tuple(positions), tuple(name(index) for index in _cycle(sources, waiting)))
-
-
-def _cycle(sources: Sequence[set[int]], waiting: Sequence[int]) -> list[int]:
-    """One cycle among the items that Kahn's algorithm could not place, in reading order."""
-    index = next(index for index, count in enumerate(waiting) if count)
-    seen: dict[int, None] = {}
-    while index not in seen:
-        seen[index] = None
-        index = next(source for source in sources[index] if waiting[source])
-    path = list(seen)
-    return path[path.index(index) :][::-1]
 
 
 def superseded_constants(nodes: Sequence[onnx.NodeProto]) -> set[int]:

@@ -35,16 +35,26 @@ from mosaic_onnx.core.errors import ModelError, UsageError
 from mosaic_onnx.core.plans import Plan
 from mosaic_onnx.core.profiles import Profile
 from mosaic_onnx.core.signature import TensorSpec, given_inputs, tensor_specs
-from mosaic_onnx.files.atomic import read_text
 from mosaic_onnx.files.device_file import devices_to_toml, read_devices
+from mosaic_onnx.files.manifest import (
+    DEVICES,
+    MANIFEST,
+    MODEL,
+    ORIGINAL,
+    PLAN,
+    PROFILE,
+    SCHEMA,
+    SLICES,
+    TUNED,
+    WEIGHTS,
+    SliceEntry,
+    TunedEntry,
+    read_manifest,
+)
 from mosaic_onnx.files.plan_file import plan_to_json, read_plan
 from mosaic_onnx.files.profile_file import profile_to_json, read_profile
 from mosaic_onnx.files.weights_file import WeightsFile
 from mosaic_onnx.loading.model import open_model, open_models
-
-SCHEMA = "mosaic-onnx/bundle/1"
-MODEL, MANIFEST, PLAN, PROFILE, DEVICES = "model.onnx", "manifest.json", "plan.json", "profile.json", "devices.toml"
-SLICES, TUNED, ORIGINAL, WEIGHTS = "slices", "tuned", "uncut.onnx", "weights.bin"
 
 
 @dataclass(frozen=True)
@@ -254,43 +264,47 @@ def read_bundle(folder: str | os.PathLike[str]) -> Bundle:
         ModelError: it is no bundle, damaged, or not of this version.
     """
     place = Path(folder)
-    manifest = _manifest(place)
-    for name, digest in manifest["files"].items():
+    manifest, facts = read_manifest(place)
+    for name, digest in manifest.files.items():
         path = place / name
         if not path.is_file() or path.is_symlink() or path.resolve().parent not in _folders(place):
             raise ModelError(f"bundle {place}: {name} is missing", "compile the model again")
         if _digest(path) != digest:
             raise ModelError(f"bundle {place}: {name} was changed after it was written", "compile the model again")
     plan = read_plan(place / PLAN)
-    slices = _slices(place, SLICES, manifest["slices"])
+    slices = _slices(place, SLICES, manifest.slices)
     if len(slices) != len(plan.slices):
         raise ModelError(f"bundle {place}: {len(plan.slices)} slices are planned, {len(slices)} are here")
     devices = read_devices(place / DEVICES)
     strange = {device_of(each.state) for each in plan.slices} - {device.name for device in devices}
     if strange:
         raise ModelError(f"bundle {place}: {DEVICES} does not describe {', '.join(sorted(strange))}")
-    inputs, outputs = _specs(manifest["inputs"]), _specs(manifest["outputs"])
-    entries = manifest["tuned"]["slices"]
-    made = _slices(place, TUNED, entries, is_optimised=True)
-    tuned = {int(entry["slice"]): one for entry, one in zip(entries, made, strict=True)}
-    fingerprint = str(manifest["tuned"]["fingerprint"])
-    return Bundle(place, plan, devices, slices, inputs, outputs, tuned, fingerprint, manifest)
+    optimised = _slices(place, TUNED, manifest.tuned.slices, is_optimised=True)
+    return Bundle(
+        folder=place,
+        plan=plan,
+        devices=devices,
+        slices=slices,
+        input_specs=tuple(one.to_spec() for one in manifest.inputs),
+        output_specs=tuple(one.to_spec() for one in manifest.outputs),
+        tuned={entry.slice: one for entry, one in zip(manifest.tuned.slices, optimised, strict=True)},
+        fingerprint=manifest.tuned.fingerprint,
+        manifest=facts,
+    )
 
 
 def _slices(
-    place: Path, folder: str, entries: Sequence[Mapping[str, Any]], *, is_optimised: bool = False
+    place: Path, folder: str, entries: Sequence[SliceEntry | TunedEntry], *, is_optimised: bool = False
 ) -> tuple[SliceModel, ...]:
     """The models that the manifest lists; their weights lie beside them."""
-    opened = open_models([place / entry["file"] for entry in entries]) if entries else ()
+    opened = open_models([place / entry.file for entry in entries]) if entries else ()
     for one, entry in zip(opened, entries, strict=True):
         given = {value.name for value in given_inputs(one.model.graph)}
         made = {value.name for value in one.model.graph.output}
-        if one.path.parent.name != folder or given != set(entry["inputs"]) or not set(entry["outputs"]) <= made:
-            raise ModelError(f"bundle {place}: {MANIFEST} says otherwise of {entry['file']} than the file itself")
+        if one.path.parent.name != folder or given != set(entry.inputs) or not set(entry.outputs) <= made:
+            raise ModelError(f"bundle {place}: {MANIFEST} says otherwise of {entry.file} than the file itself")
     return tuple(
-        SliceModel(
-            one.model, str(place / folder), tuple(entry["inputs"]), tuple(entry["outputs"]), is_optimised=is_optimised
-        )
+        SliceModel(one.model, str(place / folder), tuple(entry.inputs), tuple(entry.outputs), is_optimised=is_optimised)
         for one, entry in zip(opened, entries, strict=True)
     )
 
@@ -298,69 +312,3 @@ def _slices(
 def _folders(place: Path) -> tuple[Path, ...]:
     """Where the files of a bundle may lie; a link in place of a folder leads elsewhere and is none of them."""
     return tuple(place.resolve() / name for name in ("", SLICES, TUNED))
-
-
-def _manifest(place: Path) -> dict[str, Any]:
-    path = place / MANIFEST
-    if not path.is_file():
-        raise ModelError(f"{place} is not a bundle: it has no {MANIFEST}", "give a folder that compile wrote")
-    try:
-        manifest = json.loads(read_text(path))
-    except (ValueError, RecursionError) as error:
-        raise ModelError(f"{path}: not JSON: {error}", "compile the model again") from error
-    if not isinstance(manifest, dict) or manifest.get("schema") != SCHEMA:
-        raise ModelError(f"{path}: its schema is not {SCHEMA}", "compile the model again with this version")
-    _check_shape(manifest, path)
-    return manifest
-
-
-def _check_shape(manifest: Mapping[str, Any], path: Path) -> None:
-    """The keys that reading relies on.
-
-    Raises:
-        ModelError: one is missing or of the wrong kind.
-    """
-    kinds: dict[str, type] = {"files": dict, "inputs": list, "outputs": list, "slices": list, "tuned": dict}
-    for key, kind in kinds.items():
-        if not isinstance(manifest.get(key), kind):
-            raise ModelError(f"{path}: {key} is missing or damaged", "compile the model again")
-    listed = set(manifest["files"])
-    tuned = manifest["tuned"].get("slices")
-    if not isinstance(tuned, list) or "fingerprint" not in manifest["tuned"]:
-        raise ModelError(f"{path}: tuned is damaged", "compile the model again")
-    if not (_are_specs(manifest["inputs"]) and _are_specs(manifest["outputs"])):
-        raise ModelError(f"{path}: inputs or outputs are damaged", "compile the model again")
-    numbered = all(isinstance(entry, dict) and isinstance(entry.get("slice"), int) for entry in tuned)
-    if not numbered or not all(_is_entry(entry, listed) for entry in (*manifest["slices"], *tuned)):
-        raise ModelError(f"{path}: an entry of slices is damaged", "compile the model again")
-    missing = {MODEL, PLAN, PROFILE, DEVICES, f"{SLICES}/{ORIGINAL}", f"{SLICES}/{WEIGHTS}"} - listed
-    if missing:
-        raise ModelError(f"{path}: {', '.join(sorted(missing))} is not listed", "compile the model again")
-
-
-def _is_entry(entry: object, listed: set[str]) -> bool:
-    """Whether it names a listed file and what that reads and makes."""
-    if not isinstance(entry, dict) or not isinstance(entry.get("file"), str) or entry["file"] not in listed:
-        return False
-    return _are_names(entry.get("inputs")) and _are_names(entry.get("outputs"))
-
-
-def _are_specs(value: object) -> bool:
-    """Whether every entry has a name, a type and a shape."""
-    return isinstance(value, list) and all(
-        isinstance(entry, dict)
-        and set(entry) == {"name", "type", "shape"}
-        and isinstance(entry["name"], str)
-        and isinstance(entry["type"], str)
-        and isinstance(entry["shape"], list)
-        and all(dim is None or isinstance(dim, int | str) for dim in entry["shape"])
-        for entry in value
-    )
-
-
-def _specs(entries: Sequence[Mapping[str, Any]]) -> tuple[TensorSpec, ...]:
-    return tuple(TensorSpec(entry["name"], entry["type"], tuple(entry["shape"])) for entry in entries)
-
-
-def _are_names(value: object) -> bool:
-    return isinstance(value, list) and all(isinstance(name, str) for name in value)

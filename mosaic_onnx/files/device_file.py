@@ -5,43 +5,25 @@ from __future__ import annotations
 import os
 import tomllib
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Literal
 
 from pydantic import Field
 
-from mosaic_onnx.core.devices import Device, Level, OptionValue
+from mosaic_onnx.core.devices import Device, OptionValue
 from mosaic_onnx.core.errors import ModelError
 from mosaic_onnx.core.profiles import HOST
 from mosaic_onnx.data import description_text, shipped_descriptions
 from mosaic_onnx.files.atomic import refuse_to_replace, write_atomically
-from mosaic_onnx.files.strict_json import ByteCount, FileModel, Name, NonNegative, read, validated
+from mosaic_onnx.files.device_entries import DeviceEntry
+from mosaic_onnx.files.records import to_entry, to_record
+from mosaic_onnx.files.strict_json import FileModel, Name, read, validated
 
 SCHEMA = "mosaic-onnx/devices/1"
 
 
-class _Level(FileModel):
-    """One frequency/voltage operating point."""
-
-    name: Name
-    frequency_hz: NonNegative = Field(0.0, description="clock, in hertz")
-    voltage_v: NonNegative = Field(0.0, description="supply, in volts")
-
-
-class _Device(FileModel):
-    """One place that runs slices."""
-
-    name: Name = Field(description="what you call it; no @, and not host")
+class _Device(DeviceEntry):
     backend: Name = Field(description="onnxruntime, openvino, simulated, or one that a package adds")
-    precision: Name = Field("f32", description="what it computes in: f32, bf16, f16, int8")
-    simulated: bool = Field(False, description="its times are not those of real hardware")
-    levels: list[_Level] = Field([], description="operating points, lowest first")
-    io: Literal["resident", "host"] = Field("resident", description="host: every slice moves all its tensors")
-    slice_seconds: NonNegative = Field(0.0, description="added once per slice")
-    slice_joules: NonNegative = Field(0.0, description="added once per slice")
-    memory_bytes: ByteCount | None = Field(None, description="cap on all slices together")
-    slice_memory_bytes: ByteCount | None = Field(None, description="cap on each slice")
-    activation_memory: Literal["live", "sum"] = Field("live", description="how a slice's activations count")
-    idle_w: NonNegative = Field(0.0, description="power drawn over the whole run, in watts")
     options: dict[str, object] = Field({}, description="the backend's own; nested tables and lists of plain values")
 
 
@@ -104,9 +86,7 @@ def check_device_names(devices: Iterable[Device], what: str) -> None:
 
 
 def _device(entry: _Device, what: str) -> Device:
-    fields = entry.model_dump(exclude={"levels", "options"})
-    levels = tuple(Level(level.name, level.frequency_hz, level.voltage_v) for level in entry.levels)
-    return Device(**fields, levels=levels, options=_flat(entry.options, what))
+    return replace(to_record(entry, Device), options=_flat(entry.options, what))
 
 
 def _flat(tree: Mapping[str, object], what: str) -> dict[str, OptionValue]:
@@ -128,22 +108,13 @@ def devices_to_toml(devices: Iterable[Device]) -> str:
     """The text that ``devices_from_toml`` reads back as the same devices; what stands at its default is left out."""
     import tomli_w
 
-    default = Device("")
-    entries = []
-    for device in devices:
-        entry: dict[str, object] = {"name": device.name, "backend": device.backend}
-        for key in _Device.model_fields:
-            value = getattr(device, key)
-            if key not in ("name", "backend", "levels", "options", "meta") and value != getattr(default, key):
-                entry[key] = value
-        if device.levels:
-            entry["levels"] = [vars(level) for level in device.levels]
-        entries.append(entry | _tables(device))
-    return tomli_w.dumps({"schema": SCHEMA, "devices": entries})
+    return tomli_w.dumps({"schema": SCHEMA, "devices": [_in_toml_order(to_entry(one, _Device)) for one in devices]})
 
 
-def _tables(device: Device) -> dict[str, object]:
-    return {key: dict(table) for key, table in (("options", device.options), ("meta", device.meta)) if table}
+def _in_toml_order(entry: dict[str, object]) -> dict[str, object]:
+    """Return the entry with its levels and tables last: in TOML whatever follows a table belongs to it."""
+    tables = {key: entry.pop(key) for key in ("levels", "options", "meta") if key in entry}
+    return entry | tables
 
 
 def write_devices(devices: Iterable[Device], path: str | os.PathLike[str], *, force: bool = False) -> None:

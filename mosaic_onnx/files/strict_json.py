@@ -65,7 +65,7 @@ def parse(text: str, model: type[AnyFileModel], schema: str, what: str) -> AnyFi
     Raises:
         ModelError: naming the path of the key that is wrong.
     """
-    return validated(_load(text, what), model, schema, what)
+    return validated(load(text, what), model, schema, what)
 
 
 def validated(content: object, model: type[AnyFileModel], schema: str, what: str) -> AnyFileModel:
@@ -122,8 +122,12 @@ def _plain(value: object) -> object:
     raise TypeError(f"a {type(value).__name__}")
 
 
-def _load(text: str, what: str) -> object:
-    """The JSON content, with NaN and repeated keys refused."""
+def load(text: str, what: str) -> object:
+    """Return the content of a JSON text; NaN and keys that stand twice are refused.
+
+    Raises:
+        ModelError: naming ``what`` and the path of the key that is wrong.
+    """
     twice: list[str] = []
     constants: list[str] = []
 
@@ -151,7 +155,7 @@ def _load(text: str, what: str) -> object:
         raise ModelError(f"{what}: {_find(content, (), _twice) or twice[0]}: the key stands twice")
     if constants:
         where = _find(content, (), _not_finite)
-        raise ModelError(f"{what}: {where}: {constants[0]} is not a number; use null where a state cannot run a layer")
+        raise ModelError(f"{what}: {where}: {constants[0]} is not a number; use null where there is no value")
     return content
 
 

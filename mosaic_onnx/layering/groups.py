@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Iterable, Sequence
+
+from mosaic_onnx.core.topological import order_by_sources
 
 
 class Groups:
@@ -84,20 +85,10 @@ class Groups:
 
     def in_order(self) -> list[list[int]]:
         """Members of each group, sorted, in a topological order that keeps the items' order wherever it can."""
-        roots = [item for item in range(len(self._parent)) if self._parent[item] == item]
-        first = {root: min(self.members[root]) for root in roots}
-        waiting = {root: len(self.sources[root]) for root in roots}
-        ready = [(first[root], root) for root in roots if not waiting[root]]
-        heapq.heapify(ready)
-        ordered = []
-        while ready:
-            _, root = heapq.heappop(ready)
-            ordered.append(sorted(self.members[root]))
-            for reader in self.readers[root]:
-                waiting[reader] -= 1
-                if not waiting[reader]:
-                    heapq.heappush(ready, (first[reader], reader))
-        return ordered
+        members = sorted(sorted(each) for each in self.members if each)
+        number = {self.find(each[0]): index for index, each in enumerate(members)}
+        sources = [{number[root] for root in self.sources[self.find(each[0])]} for each in members]
+        return [members[index] for index in order_by_sources(sources).positions]
 
     def _union(self, one: int, other: int) -> int:
         """Join two groups; the one with fewer edges is folded into the other."""

@@ -20,11 +20,11 @@ from mosaic_onnx.core.graphs import (
     function_key,
     initializer_names,
     operator_name,
-    order_by_sources,
     sort_nodes,
     subgraphs,
     superseded_constants,
 )
+from mosaic_onnx.core.topological import order_by_sources
 from mosaic_onnx.loading.tensors import TensorChecker
 
 RUNTIME_DOMAINS = frozenset({"com.microsoft", "com.microsoft.nchwc", "com.ms.internal.nhwc"})

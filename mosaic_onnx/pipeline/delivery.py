@@ -14,8 +14,9 @@ from mosaic_onnx.backends.base import Array, Backend, SliceModel
 from mosaic_onnx.core.devices import Device, device_of
 from mosaic_onnx.discovery.binding import bind_devices
 from mosaic_onnx.discovery.registry import backends, find_all
-from mosaic_onnx.files.bundle import SLICES, Bundle, BundleContents, write_bundle
+from mosaic_onnx.files.bundle import Bundle, BundleContents, write_bundle
 from mosaic_onnx.files.cache import digest
+from mosaic_onnx.files.manifest import SLICES
 from mosaic_onnx.pipeline.compilation import Compiled
 from mosaic_onnx.pipeline.preparation import Recipe
 from mosaic_onnx.planning.contest import Contest

@@ -11,9 +11,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from mosaic_onnx.backends.base import Backend, CostSource, KernelTimer, SetsLevels, SwitchCostSource
-from mosaic_onnx.core.devices import Device
-from mosaic_onnx.core.errors import BackendError
+from mosaic_onnx.backends.base import (
+    Backend,
+    CostSource,
+    KernelTimer,
+    LevelControl,
+    SetsLevels,
+    SwitchCostSource,
+)
+from mosaic_onnx.core.devices import Device, Level
+from mosaic_onnx.core.errors import BackendError, ModelError
 from mosaic_onnx.core.layer_facts import LayerFacts, layer_facts
 from mosaic_onnx.core.layers import LayerGraph
 from mosaic_onnx.core.profiles import Cost, Profile, SwitchCost, TransferCost
@@ -28,8 +35,10 @@ from mosaic_onnx.profiling.build_profile import (
     unmeasured_result,
 )
 from mosaic_onnx.profiling.device_profiler import DeviceProfiler, DeviceTimings
+from mosaic_onnx.profiling.energy import find_meters, idle_power_w
+from mosaic_onnx.profiling.energy_profiler import EnergyProfiler, LayerPower
 from mosaic_onnx.profiling.estimators.levels import fill_levels
-from mosaic_onnx.profiling.levels import held_at, measured_states
+from mosaic_onnx.profiling.levels import held_at, measured_states, switch_costs
 from mosaic_onnx.profiling.machine import fingerprint
 from mosaic_onnx.profiling.measurement_store import MeasurementStore
 from mosaic_onnx.profiling.measuring.copies import SHARED, copy_entries
@@ -40,6 +49,8 @@ from mosaic_onnx.profiling.setup import ProfileOptions, open_profiled_model, ope
 
 __all__ = ["ProfileOptions", "ProfilingInterrupted", "profile_model"]
 
+THROTTLED = 0.97
+"""A device that runs below this share of its level's frequency is throttled."""
 BUSY = 1.5
 """Above this ratio of median to least, something else was running."""
 
@@ -97,6 +108,8 @@ class _Profiling:
     copies: list[TransferCost] = field(default_factory=list)
     switches: list[SwitchCost] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    power: dict[str, LayerPower] = field(default_factory=dict)
+    frequency_hz: dict[str, float] = field(default_factory=dict)
 
     def run(self) -> Profile:
         devices = [self._with_settable_levels(device) for device in self.devices]
@@ -113,10 +126,14 @@ class _Profiling:
         return fill_levels(self._profile(devices, profiled))
 
     def _with_settable_levels(self, device: Device) -> Device:
-        """A device whose backend cannot set levels is measured once, at whatever level it is."""
-        if not device.levels or isinstance(backend_of(device, self.backends), CostSource | SetsLevels):
+        """A device whose levels cannot be set is measured once, at whatever level it is."""
+        backend = backend_of(device, self.backends)
+        if not device.levels or isinstance(backend, CostSource):
             return device
-        self.notes.append(f"{device.name}: its levels are left out, since backend {device.backend} cannot set them")
+        reason = f"backend {device.backend} cannot set them"
+        if isinstance(backend, SetsLevels) and not (reason := backend.offered_levels(device).why_not):
+            return device
+        self.notes.append(f"{device.name}: its levels are left out: {reason}")
         return dataclasses.replace(device, levels=())
 
     def _ask(self, backend: CostSource, device: Device) -> None:
@@ -142,7 +159,8 @@ class _Profiling:
             for state, level in measured_states(device):
                 self.found[state] = DeviceTimings(device, dict(refused))
                 store = open_store(profiled, device, level, self.options)
-                with held_at(backend, device, level):
+                with held_at(backend, device, level) as control:
+                    self._warm_up(profiled, meter)
                     DeviceProfiler(
                         profiled=profiled,
                         timings=self.found[state],
@@ -152,8 +170,53 @@ class _Profiling:
                         ticker=self.ticker,
                         times_kernels=isinstance(backend, KernelTimer),
                     ).run()
+                    self._measure_power(profiled, meter, store, state)
+                    self._read_back(state, level, control)
+            self._measure_switches(backend, device)
             if len(self.found[device.states[0]].refused) < len(self.graph.layers):
                 self._measure_copies(meter, device, store)
+
+    def _warm_up(self, profiled: ProfiledModel, meter: Meter) -> None:
+        """Run the whole model until the device is as warm as in use; a device that cannot run it whole stays cold."""
+        if not self.options.sustained_s:
+            return
+        span = 0, len(self.graph.layers) - 1
+        try:
+            inputs = profiled.trial(span, self.options.effort.slice).inputs
+            meter.energy(profiled.slice_model(span), inputs, self.options.sustained_s)
+        except (BackendError, ModelError) as error:
+            self.notes.append(f"a device was measured cold, since it cannot run the whole model: {error.message}")
+
+    def _measure_power(self, profiled: ProfiledModel, meter: Meter, store: MeasurementStore, state: str) -> None:
+        """The power of each layer, where joules are asked for."""
+        if self.options.energy_s:
+            layers = [index for index in range(len(self.graph.layers)) if index not in self.found[state].refused]
+            profiler = EnergyProfiler(profiled, meter, store, self.options.energy_s, self._idle_w, self.ticker)
+            self.power[state] = profiler.run(layers)
+
+    @cached_property
+    def _idle_w(self) -> float:
+        """What the machine draws while idle, measured before the first layer."""
+        return idle_power_w(find_meters().meters)
+
+    def _read_back(self, state: str, level: Level | None, control: LevelControl | None) -> None:
+        """Note the frequency that was really run, and whether it fell below the level."""
+        hertz = None if control is None else control.read_hz()
+        if hertz is None or level is None:
+            return
+        self.frequency_hz[state] = hertz
+        if hertz < THROTTLED * level.frequency_hz:
+            ran, asked = (f"{value / 1e6:.0f} MHz" for value in (hertz, level.frequency_hz))
+            self.notes.append(
+                f"{state} ran at {ran} at the end of its measurement instead of {asked}: it was throttled"
+            )
+
+    def _measure_switches(self, backend: Backend, device: Device) -> None:
+        """What changing the device's level takes."""
+        try:
+            self.switches.extend(switch_costs(backend, device))
+        except BackendError as error:
+            self.notes.append(f"{device.name}: changing its level was not timed: {error.message}")
 
     def _measure_copies(self, meter: Meter, device: Device, store: MeasurementStore) -> None:
         """The communication microbenchmark, where the device has a memory of its own."""
@@ -193,7 +256,9 @@ class _Profiling:
                 timings = self.found[state]
                 costs = state_costs(timings, self.graph)
                 self._note_busy(state, timings)
-                results.append(measured_result(state, costs, timings.refused, layer_count))
+                result = measured_result(state, costs, timings.refused, layer_count)
+                power = self.power.get(state)
+                results.append(dataclasses.replace(result, costs=power.joules(result.costs)) if power else result)
             else:
                 results.append(self.stated.get(state) or unmeasured_result(state, layer_count))
         cache_notes = self.options.cache.notes if self.options.cache else []
@@ -201,6 +266,21 @@ class _Profiling:
         meta: dict[str, object] = {"machine": fingerprint(), "versions": dict(self.options.versions)}
         if notes:
             meta["notes"] = notes
+        if self.frequency_hz:
+            meta["frequency_hz"] = dict(self.frequency_hz)
+        if self.power:
+            meta["energy"] = self._energy_facts()
+            first = next(device.name for device in devices if device.states[0] in self.power)
+            devices = [
+                dataclasses.replace(device, idle_w=self._idle_w) if device.name == first else device
+                for device in devices
+            ]
         identity = ModelIdentity(self.options.model_name or self.normalised.model.graph.name, self.options.model_sha256)
         profile = compose_profile(identity, self.graph, devices, results, self.copies, meta)
         return dataclasses.replace(profile, switches=tuple(self.switches))
+
+    def _energy_facts(self) -> dict[str, object]:
+        """Which meter was read, how far its readings differ, and the idle power that was taken off."""
+        errors = {state: power.error for state, power in self.power.items()}
+        meter = next((power.meter for power in self.power.values() if power.meter), "")
+        return {"source": "measured", "meter": meter, "error": errors, "idle_w": self._idle_w}

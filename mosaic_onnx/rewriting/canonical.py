@@ -22,7 +22,6 @@ from mosaic_onnx.core.graphs import (
     function_key,
     initializer_names,
     is_orderly,
-    order_by_sources,
     put_in_order,
     reads,
     renamed_node,
@@ -31,6 +30,7 @@ from mosaic_onnx.core.graphs import (
 )
 from mosaic_onnx.core.plans import Plan
 from mosaic_onnx.core.profiles import HOST, Profile
+from mosaic_onnx.core.topological import order_by_sources
 from mosaic_onnx.loading.checks import RUNTIME_DOMAINS
 from mosaic_onnx.rewriting.index import ModelIndex, index_model
 from mosaic_onnx.rewriting.outer import OuterGraph

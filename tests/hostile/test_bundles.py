@@ -109,16 +109,19 @@ def test_a_slice_that_is_a_call_bomb_is_refused(bundle: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda manifest: manifest.update(schema="mosaic-onnx/bundle/99"), "schema is not"),
-        (lambda manifest: manifest.pop("files"), "files is missing or damaged"),
-        (lambda manifest: manifest.update(slices=[{}]), "an entry of slices is damaged"),
-        (lambda manifest: manifest["slices"][0].update(file=["slices/000.onnx"]), "an entry of slices is damaged"),
-        (lambda manifest: manifest["slices"][0].update(inputs="x"), "an entry of slices is damaged"),
+        (lambda manifest: manifest.update(schema="mosaic-onnx/bundle/99"), "schema is 'mosaic-onnx/bundle/99'"),
+        (lambda manifest: manifest.pop("files"), "files: missing"),
+        (lambda manifest: manifest.update(slices=[{}]), r"slices\[0\]\.file: missing"),
+        (
+            lambda manifest: manifest["slices"][0].update(file=["slices/000.onnx"]),
+            r"slices\[0\]\.file: input should be a",
+        ),
+        (lambda manifest: manifest["slices"][0].update(inputs="x"), r"slices\[0\]\.inputs: input should be a"),
         (lambda manifest: manifest["slices"][0].update(inputs=["ghost"]), r"says otherwise of slices/000\.onnx"),
         (lambda manifest: manifest["slices"][0].update(outputs=["ghost"]), r"says otherwise of slices/000\.onnx"),
         (lambda manifest: manifest["slices"][0].update(file="model.onnx"), r"says otherwise of model\.onnx"),
         (lambda manifest: manifest["slices"].pop(), "2 slices are planned, 1 are here"),
-        (lambda manifest: manifest.update(outputs=[1]), "inputs or outputs are damaged"),
+        (lambda manifest: manifest.update(outputs=[1]), r"outputs\[0\]: input should be a"),
         (lambda manifest: manifest["files"].pop("plan.json"), r"plan\.json is not listed"),
     ],
 )
@@ -130,7 +133,7 @@ def test_a_manifest_that_lies_is_refused(bundle: Path, change: Callable[[dict[st
 @pytest.mark.parametrize("text", ["", "{", "[]", "[" * 100_000, '{"schema": NaN}'])
 def test_a_manifest_that_is_no_json_object_is_refused(bundle: Path, text: str) -> None:
     (bundle / "manifest.json").write_text(text)
-    refuse(bundle, "not JSON|schema is not")
+    refuse(bundle, "not JSON|must be a JSON object|nested too deeply|NaN is not a number")
 
 
 def test_a_plan_on_a_device_that_is_not_described_is_refused(bundle: Path) -> None:

@@ -49,6 +49,11 @@ def _kernels(meter: LocalMeter, request: Mapping[str, Json]) -> Json:
     return {"kernels": [dataclasses.asdict(kernel) for kernel in kernels]}
 
 
+def _energy(meter: LocalMeter, request: Mapping[str, Json]) -> Json:
+    inputs = read_tensors(request["inputs"])
+    return dataclasses.asdict(meter.energy(read_slice(request["slice"]), inputs, float(request["least_s"])))
+
+
 def _copies(meter: LocalMeter, request: Mapping[str, Json]) -> Json:
     times = meter.copies(TimeBudget(**request["budget"]))
     return {"copies": None if times is None else dataclasses.asdict(times)}
@@ -58,6 +63,7 @@ _ACTIONS: Mapping[str, Callable[[LocalMeter, Mapping[str, Json]], Json]] = {
     "probe": _probe,
     "measure": _measure,
     "kernels": _kernels,
+    "energy": _energy,
     "copies": _copies,
 }
 

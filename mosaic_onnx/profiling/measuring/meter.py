@@ -17,8 +17,15 @@ from mosaic_onnx.backends.base import (
 )
 from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.errors import BackendError
+from mosaic_onnx.profiling.energy import Energy
 from mosaic_onnx.profiling.measuring.copies import CopyTimes, measure_copies
-from mosaic_onnx.profiling.measuring.slices import SliceMeasurement, SliceTrial, measure_slice, probe_slice
+from mosaic_onnx.profiling.measuring.slices import (
+    SliceMeasurement,
+    SliceTrial,
+    measure_slice,
+    measure_slice_energy,
+    probe_slice,
+)
 from mosaic_onnx.profiling.measuring.timing import TimeBudget
 
 
@@ -33,6 +40,13 @@ class Meter(Protocol):
 
     def kernels(self, model: SliceModel, inputs: Mapping[str, Array], budget: TimeBudget) -> tuple[KernelTime, ...]:
         """Each kernel's time while the whole slice runs; empty where the runtime cannot tell."""
+
+    def energy(self, model: SliceModel, inputs: Mapping[str, Array], least_s: float) -> Energy:
+        """Measure the joules of one run of a slice, repeated for ``least_s`` seconds.
+
+        Raises:
+            BackendError: the device could not run it.
+        """
 
     def copies(self, budget: TimeBudget) -> CopyTimes | None:
         """What copying to and from the device's memory costs; None where it shares host's.
@@ -68,6 +82,10 @@ class LocalMeter:
             return self.backend.kernel_times(model, self.device, inputs, budget.seconds)
         except BackendError:  # the slice ran, so only its kernels' times are missing
             return ()
+
+    def energy(self, model: SliceModel, inputs: Mapping[str, Array], least_s: float) -> Energy:
+        """See ``Meter``."""
+        return measure_slice_energy(self.backend, self.device, model, inputs, least_s)
 
     def copies(self, budget: TimeBudget) -> CopyTimes | None:
         """See ``Meter``."""

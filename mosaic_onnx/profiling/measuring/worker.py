@@ -22,6 +22,7 @@ from typing import IO, Any
 from mosaic_onnx.backends.base import Array, KernelTime, SliceModel
 from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.errors import BackendError, InternalError
+from mosaic_onnx.profiling.energy import Energy
 from mosaic_onnx.profiling.measuring.copies import CopyTimes
 from mosaic_onnx.profiling.measuring.messages import device_to_json, write_slice, write_tensors
 from mosaic_onnx.profiling.measuring.slices import SliceMeasurement, SliceTrial
@@ -72,6 +73,15 @@ class ChildMeter:
         tensors = write_tensors(inputs, self._files / "inputs")
         request = {"what": "kernels", "slice": self._slice(model), "inputs": tensors, "budget": vars(budget)}
         return tuple(KernelTime(**kernel) for kernel in self._ask(request).get("kernels", ()))
+
+    def energy(self, model: SliceModel, inputs: Mapping[str, Array], least_s: float) -> Energy:
+        """See ``Meter``."""
+        tensors = write_tensors(inputs, self._files / "inputs")
+        request = {"what": "energy", "slice": self._slice(model), "inputs": tensors, "least_s": least_s}
+        answer = self._ask(request)
+        if "failure" in answer:
+            raise BackendError(f"device {self._device.name}: its energy was not measured: {answer['failure']}")
+        return Energy(**answer)
 
     def copies(self, budget: TimeBudget) -> CopyTimes | None:
         """See ``Meter``."""
