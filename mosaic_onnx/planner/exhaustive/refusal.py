@@ -16,9 +16,12 @@ from mosaic_onnx.planner.core.request_constraints import error_sum
 from mosaic_onnx.planner.core.simulate import simulate, value
 from mosaic_onnx.planner.exhaustive.errors import TooLargeError
 from mosaic_onnx.planner.exhaustive.search import Effort, Search
+from mosaic_onnx.planner.search.initial_solutions import one_state_plans
 
 TRANSITIONS = 500_000
 """How much is tried to explain one refusal."""
+BEAM = 12
+"""Width of the search that comes first, for a good plan to prune with."""
 NOTHING = "no plan satisfies the caps, groups, limits and demands together: all plans were looked at"
 
 
@@ -57,6 +60,9 @@ def _least(table: CostTable, request: Request, objective: Objective) -> float | 
     """Return the optimum of another objective; None where there is no plan."""
     asked = replace(request, objective=objective, pareto=False)
     search = Search(table, asked, Effort(TRANSITIONS))
+    for proposal in one_state_plans(table):
+        search.offer(proposal)
+    search.optimum(BEAM)
     found = search.optimum()
     return None if found is None else value(simulate(table, found, request.schedule), objective)
 
