@@ -19,7 +19,7 @@ MODELS = SHARED / "models"
 _CATALOG = MODELS / "catalog.json"
 _ENTRIES = json.loads(_CATALOG.read_text()) if _CATALOG.is_file() else []
 REAL = [entry["name"] for entry in _ENTRIES if entry["role"] == "run"]
-NEGATIVE = [entry["name"] for entry in _ENTRIES if entry["role"] == "negative"]
+NEGATIVE = [entry["name"] for entry in _ENTRIES if entry["role"] == "negative"] or ["negative"]
 GENERATED = [f"fuzz/{path.stem}" for path in sorted((MODELS / "fuzz").glob("*.onnx"), key=lambda path: int(path.stem))]
 OWN = list(own.SMALL)
 OWN_FEW = ["own/attention", "own/dynamic", "own/loop", "own/quantised"]
