@@ -384,7 +384,8 @@ def bench(
     if iterations < 1:
         raise UsageError(f"{iterations} iterations: there is nothing to time", "give at least one")
     opened = _opened(bundle, devices, trust=trust)
-    return benchmark(opened, bundle_inputs(opened, inputs, seed), iterations, warmup)
+    with open_bundle(opened) as program:
+        return benchmark(program, opened, bundle_inputs(opened, inputs, seed), iterations, warmup)
 
 
 def _opened(bundle: Bundle | PathLike, devices: Sequence[str], *, trust: bool) -> Bundle:
