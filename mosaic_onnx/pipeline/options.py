@@ -53,8 +53,8 @@ class CompileOptions(ProfileOptions, total=False):
         fallback: deliver a single device where the plan is not faster (do no harm).
         samples: a file of inputs that errors are measured on, where the request has a ``max_error``: its arrays hold
             whole inputs along their first axis; None for ``inputs``, or drawn ones.
-        passes: passes from outside: ``Before("normalise", MyPass())``, ``After`` or ``Instead``, or the name under which
-            an installed package offers some (docs/passes.md).
+        passes: passes from outside: ``Before("normalise", MyPass())``, ``After`` or ``Instead``, or names under which
+            installed packages offer some (docs/passes.md).
     """
 
     request: Request

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 
@@ -65,8 +65,8 @@ class Instead:
         return editing.instead(passes, self.name, self.added)
 
 
-Change = Before | After | Instead
-"""One pass from outside, and its place."""
+Change = Callable[[Passes], Passes]
+"""Makes a pipeline of another; ``Before``, ``After`` and ``Instead`` are such."""
 
 
 def changed(passes: Passes, changes: Iterable[Change | str]) -> Passes:
@@ -100,7 +100,7 @@ def installed(word: str) -> Sequence[Change]:
     except Exception as error:  # a foreign module may fail in any way
         raise UsageError(f"passes {word!r} cannot be loaded: {type(error).__name__}: {error}") from error
     changes = found if isinstance(found, tuple) else (found,)
-    strange = next((one for one in changes if not isinstance(one, Change)), None)
+    strange = next((one for one in changes if not callable(one)), None)
     if strange is not None:
         raise UsageError(
             f"passes {word!r} offer {type(strange).__name__}", "offer Before, After or Instead, or a tuple of them"
