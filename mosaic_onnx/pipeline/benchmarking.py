@@ -17,7 +17,7 @@ from mosaic_onnx.core.devices import device_of
 from mosaic_onnx.core.plans import Plan
 from mosaic_onnx.files.atomic import write_atomically
 from mosaic_onnx.files.bundle import Bundle
-from mosaic_onnx.runtime.executor import Executor
+from mosaic_onnx.pipeline.delivery import open_bundle
 from mosaic_onnx.runtime.trace import Trace, chrome_trace
 
 TRACED_COUNT = 20
@@ -109,30 +109,29 @@ class Benchmark:
         write_atomically(path, json.dumps(chrome_trace(self.traces, self.devices)).encode())
 
 
-def benchmark(
-    program: Executor, bundle: Bundle, inputs: Mapping[str, Array], iterations: int, warmup: int
-) -> Benchmark:
+def benchmark(bundle: Bundle, inputs: Mapping[str, Array], iterations: int, warmup: int) -> Benchmark:
     """Run a bundle many times.
 
     Args:
-        program: the bundle, loaded.
-        bundle: what it is.
+        bundle: what to run.
         inputs: the model's inputs.
         iterations: runs that are timed.
         warmup: runs before those.
 
     Raises:
+        UsageError: a device of the bundle is not here.
         BackendError: a device failed.
     """
     plan = bundle.plan
-    for _ in range(warmup):
-        program.run(inputs)
-    seconds = []
-    for _ in range(iterations):
-        began_s = time.perf_counter()
-        program.run(inputs)
-        seconds.append(time.perf_counter() - began_s)
-    traces = tuple(program.run_timed(inputs)[1] for _ in range(min(iterations, TRACED_COUNT)))
+    with open_bundle(bundle) as program:
+        for _ in range(warmup):
+            program.run(inputs)
+        seconds = []
+        for _ in range(iterations):
+            began_s = time.perf_counter()
+            program.run(inputs)
+            seconds.append(time.perf_counter() - began_s)
+        traces = tuple(program.run_timed(inputs)[1] for _ in range(min(iterations, TRACED_COUNT)))
     devices = tuple(dict.fromkeys(device_of(one.state) for one in plan.slices))
     simulated = {device.name for device in bundle.devices if device.simulated}
     return Benchmark(
