@@ -24,6 +24,7 @@ from mosaic_onnx.discovery.selection import Selection, select
 from mosaic_onnx.files.atomic import write_atomically
 from mosaic_onnx.files.bundle import Bundle, read_bundle, refuse_target
 from mosaic_onnx.files.cache import Cache
+from mosaic_onnx.files.plan_file import read_plan
 from mosaic_onnx.files.profile_file import read_profile
 from mosaic_onnx.loading.inputs import make_inputs, read_inputs
 from mosaic_onnx.passes.base import run_passes
@@ -34,6 +35,7 @@ from mosaic_onnx.pipeline.compilation import Compilation, compile_model
 from mosaic_onnx.pipeline.delivery import bind_bundle, deliver, verify_bundle
 from mosaic_onnx.pipeline.load_session import SessionOptions, load_model, load_session
 from mosaic_onnx.pipeline.options import CompileOptions, InspectOptions, PathLike, ProfileOptions, with_paths
+from mosaic_onnx.pipeline.outside import After, Before, Instead
 from mosaic_onnx.pipeline.pipelines import INSPECT, PLAN, PROFILE
 from mosaic_onnx.planner.core.request import Request
 from mosaic_onnx.planning.profile_plan import plan_front
@@ -52,9 +54,14 @@ from mosaic_onnx.verification.verify import Progress as VerifyProgress
 Note = Callable[[str], None]
 
 __all__ = [
+    "After",
+    "Before",
     "Benchmark",
     "Compilation",
+    "Constraints",
     "Inspection",
+    "Instead",
+    "Request",
     "RunResult",
     "Selection",
     "Session",
@@ -65,6 +72,8 @@ __all__ = [
     "find_devices",
     "inspect",
     "load",
+    "load_plan",
+    "load_profile",
     "load_scenario",
     "partition",
     "plan",
@@ -180,6 +189,24 @@ def profile(
     """
     start = State(Path(model), select(devices), Cache() if cache else None, note, progress)
     return run_passes(configured(PROFILE, with_paths(options)), start).profile
+
+
+def load_profile(file: PathLike) -> Profile:
+    """Read a profile from its file.
+
+    Raises:
+        ModelError: the file is wrong; the message names the key.
+    """
+    return read_profile(file)
+
+
+def load_plan(file: PathLike) -> Plan:
+    """Read a plan from its file.
+
+    Raises:
+        ModelError: the file is wrong; the message names the key.
+    """
+    return read_plan(file)
 
 
 def plan(profile: Profile | PathLike, request: Request | None = None, constraints: Constraints | None = None) -> Plan:

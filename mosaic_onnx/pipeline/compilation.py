@@ -27,10 +27,12 @@ class Compilation:
     Attributes:
         state: after the last pass.
         passes: those that ran, with their options.
+        outside: names under which installed packages offered some of them.
     """
 
     state: State
     passes: Passes
+    outside: tuple[str, ...] = ()
 
     @property
     def plan(self) -> Plan:
@@ -77,4 +79,5 @@ def compile_model(
         BackendError: a device failed.
     """
     passes = compile_passes(options)
-    return Compilation(run_passes(passes, State(path, selection, cache, note, progress)), passes)
+    outside = tuple(one for one in options.get("passes", ()) if isinstance(one, str))
+    return Compilation(run_passes(passes, State(path, selection, cache, note, progress)), passes, outside)

@@ -79,6 +79,7 @@ def _facts(compilation: Compilation) -> dict[str, Any]:
         "machine": fingerprint(),
         "replay": replay(compilation),
         "layer_assignment_settings": layer_assignment_settings(state.profile, compilation.plan),
+        "passes": [one.name for one in compilation.passes],
         "assumed": list(state.normalised.defaults),
         "left_out": [asdict(absent) for absent in state.selection.left_out],
         "simulated": [device.name for device in state.selection.chosen if device.simulated],
@@ -121,7 +122,7 @@ def replay(compilation: Compilation) -> list[str]:
         words += [word for device, count in caps.items() for word in (flag, f"{device}={count}")]
     for name, shape in option_of(passes, "input_shapes").items():
         words += ["--input-shape", f"{name}:{','.join(map(str, shape))}"]
-    return words
+    return words + [word for name in compilation.outside for word in ("--pass", name)]
 
 
 def contest_fields(judged: Contest) -> dict[str, Any]:
