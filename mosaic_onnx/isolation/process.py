@@ -48,7 +48,13 @@ class ChildDied(Exception):
 
 
 class ChildProcess:
-    """A child that serves the backends at some addresses; started by the first request, and again after it died."""
+    """A child that serves the backends at some addresses; started by the first request, and again after it died.
+
+    Attributes:
+        name: what messages call it: the devices that it runs.
+        generation: rises with each death: what the child held before is gone.
+        files: a folder for what both read, in memory where the system has such a folder.
+    """
 
     def __init__(self, name: str, addresses: Mapping[str, str]) -> None:
         """Prepare.
@@ -129,7 +135,6 @@ class ChildProcess:
         return _read_line(from_child, deadline, tell)
 
     def _start(self) -> subprocess.Popen[bytes]:
-        self.generation += 1
         setup = {
             "backends": self._addresses,
             "marks": str(self.files / "marks"),
@@ -164,6 +169,7 @@ class ChildProcess:
         process, self._process = self._process, None
         if process is None:
             return
+        self.generation += 1
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
