@@ -14,7 +14,7 @@ from typing import Any
 
 import typer
 
-from mosaic_onnx.cli import building, caching, running, scheduling, studying, timing
+from mosaic_onnx.cli import building, caching, npu, running, scheduling, studying, timing
 from mosaic_onnx.core.errors import MosaicError
 
 app = typer.Typer(
@@ -28,6 +28,7 @@ app = typer.Typer(
 for room in (building, running, timing, scheduling, studying):
     room.register(app)
 app.add_typer(caching.app, name="cache")
+app.add_typer(npu.app, name="npu")
 
 INTERRUPTED = 130
 BUG = 70
@@ -63,7 +64,7 @@ def run(arguments: list[str]) -> int:
             raise KeyboardInterrupt
         return result if isinstance(result, int) else 0
     except MosaicError as error:
-        return _fail(arguments, error.message, error.hint, error.exit_code)
+        return _fail(arguments, error.message, error.hint, error.exit_code, error.passes)
     except typer.Exit as stop:
         return int(stop.exit_code)
     except (KeyboardInterrupt, typer.Abort):
@@ -95,12 +96,21 @@ def _few_collections() -> Iterator[None]:
         gc.set_threshold(*before)
 
 
-def _fail(arguments: list[str], message: str, hint: str, exit_code: int) -> int:
+def _fail(arguments: list[str], message: str, hint: str, exit_code: int, passes: tuple[str, ...] = ()) -> int:
     if "--json" in arguments:
-        fields = {"schema": "mosaic-onnx/error/1", "error": message, "hint": hint, "exit_code": exit_code}
+        fields: dict[str, Any] = {
+            "schema": "mosaic-onnx/error/1",
+            "error": message,
+            "hint": hint,
+            "exit_code": exit_code,
+        }
+        if passes:
+            fields["passes"] = list(passes)
         with suppress(OSError):  # stdout itself may be what is full
             print(json.dumps(fields, indent=1))
     print(f"error: {message}", file=sys.stderr)
     if hint:
         print(f"  hint: {hint}", file=sys.stderr)
+    if passes:
+        print(f"  in pass: {' > '.join(passes)}", file=sys.stderr)
     return exit_code

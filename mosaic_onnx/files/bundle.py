@@ -21,7 +21,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,7 @@ from mosaic_onnx.core.devices import Device, device_of
 from mosaic_onnx.core.errors import ModelError, MosaicError, UsageError
 from mosaic_onnx.core.plans import Plan
 from mosaic_onnx.core.profiles import Profile
+from mosaic_onnx.core.signature import TensorSpec, given_inputs, tensor_specs
 from mosaic_onnx.files.device_file import devices_to_toml, read_devices
 from mosaic_onnx.files.in_place import can_exchange, put_in_place
 from mosaic_onnx.files.manifest import (
@@ -96,8 +97,8 @@ class Bundle:
         plan: what was decided.
         devices: those that the plan uses, as the bundle describes them; not trusted until bound.
         slices: in the plan's order; weights still external.
-        inputs: names of the model's inputs.
-        outputs: names of the model's outputs.
+        input_specs: what the model takes.
+        output_specs: what the model gives.
         tuned: by slice, what the machine with ``fingerprint`` runs in its place.
         fingerprint: of the machine and runtimes that ``tuned`` fits.
         manifest: all of ``manifest.json``.
@@ -108,8 +109,8 @@ class Bundle:
     plan: Plan
     devices: tuple[Device, ...]
     slices: tuple[SliceModel, ...]
-    inputs: tuple[str, ...]
-    outputs: tuple[str, ...]
+    input_specs: tuple[TensorSpec, ...]
+    output_specs: tuple[TensorSpec, ...]
     tuned: Mapping[int, SliceModel]
     fingerprint: str
     manifest: Mapping[str, Any]
@@ -123,6 +124,16 @@ class Bundle:
             ModelError: the file is wrong.
         """
         return read_profile(self.folder / PROFILE)
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Names of the model's inputs."""
+        return tuple(one.name for one in self.input_specs)
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Names of the model's outputs."""
+        return tuple(one.name for one in self.output_specs)
 
     @property
     def model_path(self) -> Path:
@@ -222,8 +233,8 @@ def _write_files(contents: BundleContents, folder: Path) -> None:
         "mosaic_onnx": __version__,
         "files": file_digests(folder),
         "devices": [device.name for device in contents.devices],
-        "inputs": [value.name for value in _given_inputs(contents.original)],
-        "outputs": [value.name for value in contents.original.graph.output],
+        "inputs": [asdict(one) for one in tensor_specs(given_inputs(contents.original.graph))],
+        "outputs": [asdict(one) for one in tensor_specs(contents.original.graph.output)],
         "slices": [
             {"file": f"{SLICES}/{number:03}.onnx", "inputs": list(one.inputs), "outputs": list(one.outputs)}
             | {"state": placed.state}
@@ -259,12 +270,6 @@ def _write_model(model: onnx.ModelProto, folder: str | None, weights: WeightsFil
     path.write_bytes(copy.SerializeToString(deterministic=True))
 
 
-def _given_inputs(model: onnx.ModelProto) -> list[onnx.ValueInfoProto]:
-    known = {tensor.name for tensor in model.graph.initializer}
-    known |= {tensor.values.name for tensor in model.graph.sparse_initializer}
-    return [value for value in model.graph.input if value.name not in known]
-
-
 def read_bundle(folder: str | os.PathLike[str]) -> Bundle:
     """Read a bundle, which nobody vouches for: digests are checked, and nothing outside the folder is opened.
 
@@ -287,8 +292,8 @@ def read_bundle(folder: str | os.PathLike[str]) -> Bundle:
         plan=plan,
         devices=devices,
         slices=slices,
-        inputs=tuple(manifest.inputs),
-        outputs=tuple(manifest.outputs),
+        input_specs=tuple(one.to_spec() for one in manifest.inputs),
+        output_specs=tuple(one.to_spec() for one in manifest.outputs),
         tuned={entry.slice: one for entry, one in zip(manifest.tuned.slices, optimised, strict=True)},
         fingerprint=manifest.tuned.fingerprint,
         manifest=facts,
@@ -301,7 +306,7 @@ def _slices(
     """The models that the manifest lists; their weights lie beside them."""
     opened = open_models([place / entry.file for entry in entries]) if entries else ()
     for one, entry in zip(opened, entries, strict=True):
-        given = {value.name for value in _given_inputs(one.model)}
+        given = {value.name for value in given_inputs(one.model.graph)}
         made = {value.name for value in one.model.graph.output}
         if one.path.parent.name != folder or given != set(entry.inputs) or not set(entry.outputs) <= made:
             raise ModelError(f"bundle {place}: {MANIFEST} says otherwise of {entry.file} than the file itself")

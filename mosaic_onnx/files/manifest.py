@@ -11,6 +11,7 @@ from typing import Any, Literal, cast
 from pydantic import ConfigDict, Field
 
 from mosaic_onnx.core.errors import ModelError
+from mosaic_onnx.core.signature import TensorSpec
 from mosaic_onnx.files.atomic import read_text
 from mosaic_onnx.files.seal import check_files, seal_of
 from mosaic_onnx.files.strict_json import FileModel, Index, load, validated
@@ -21,6 +22,18 @@ SLICES, TUNED, ORIGINAL, WEIGHTS = "slices", "tuned", "uncut.onnx", "weights.bin
 REQUIRED = (MODEL, PLAN, PROFILE, DEVICES, f"{SLICES}/{ORIGINAL}", f"{SLICES}/{WEIGHTS}")
 """Files that every bundle holds besides the manifest and the slices."""
 _HINT = "compile the model again with this version"
+
+
+class SpecEntry(FileModel):
+    """An input or output of the model, typed in ONNX Runtime's words."""
+
+    name: str
+    type: str
+    shape: list[int | str | None]
+
+    def to_spec(self) -> TensorSpec:
+        """Return the same as a dataclass."""
+        return TensorSpec(self.name, self.type, tuple(self.shape))
 
 
 class SliceEntry(FileModel):
@@ -54,8 +67,8 @@ class Manifest(FileModel):
     model_config = ConfigDict(extra="allow")
     schema_: Literal["mosaic-onnx/bundle/1"] = Field(alias="schema")
     files: dict[str, str]
-    inputs: list[str]
-    outputs: list[str]
+    inputs: list[SpecEntry]
+    outputs: list[SpecEntry]
     slices: list[SliceEntry]
     tuned: TunedSlices
     seal: str
