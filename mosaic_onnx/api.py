@@ -29,6 +29,7 @@ from mosaic_onnx.loading.inputs import make_inputs, read_inputs
 from mosaic_onnx.passes.base import run_passes
 from mosaic_onnx.passes.editing import configured
 from mosaic_onnx.passes.state import State, say_nothing
+from mosaic_onnx.pipeline.benchmarking import Benchmark, benchmark
 from mosaic_onnx.pipeline.compilation import Compilation, compile_model
 from mosaic_onnx.pipeline.delivery import bind_bundle, deliver, verify_bundle
 from mosaic_onnx.pipeline.load_session import SessionOptions, load_model, load_session
@@ -39,7 +40,6 @@ from mosaic_onnx.planning.profile_plan import plan_front
 from mosaic_onnx.profiling.progress import Progress
 from mosaic_onnx.rewriting.rewrite import partition
 from mosaic_onnx.runtime.arguments import as_feeds
-from mosaic_onnx.runtime.benchmarking import Benchmark, benchmark
 from mosaic_onnx.runtime.repeated_runs import RunResult, run_repeatedly
 from mosaic_onnx.runtime.session import Session
 from mosaic_onnx.scenarios.file import read_scenario

@@ -38,11 +38,6 @@ FIND_LIMIT_S = 60.0
 CLAIM_LIMIT_S = 30.0
 CLOSE_LIMIT_S = 10.0
 _ACTIONS = "mosaic_onnx.isolation.actions"
-_IN_PROCESS = ("can_crash", "option_rules", "too_large", "at_level", "optimise", "optimisations", "kernel_times")
-"""Optional parts of the contract that are handed on: they describe, or are asked of devices in this process only.
-
-``kernel_times`` is asked of a meter, which has a child of its own kind.
-"""
 
 
 class IsolatedBackend:
@@ -61,8 +56,9 @@ class IsolatedBackend:
         self.limit_s = limit_s
         self._children: dict[str, ChildProcess] = {}
         self._spare: ChildProcess | None = None
-        for name in _IN_PROCESS:
-            if hasattr(inner, name):
+        # Optional parts of the contract describe devices, or are asked of those of this process, or of a meter.
+        for name in dir(inner):
+            if not name.startswith("_") and not hasattr(self, name):
                 setattr(self, name, getattr(inner, name))
 
     @property

@@ -13,10 +13,11 @@ from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.errors import BackendError
 from mosaic_onnx.core.plans import Plan
 from mosaic_onnx.discovery.selection import Selection
-from mosaic_onnx.isolation.programs import Machine, PlanToRun, time_plans
 from mosaic_onnx.planner.core.request import TOLERANCE
 from mosaic_onnx.planning.candidates import PLAN, Candidate
 from mosaic_onnx.profiling.interleaved import InterleavedTimings, Ratio
+from mosaic_onnx.profiling.whole_plans.child import Machine, PlanToRun
+from mosaic_onnx.profiling.whole_plans.timing import time_plans
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,10 @@ from mosaic_onnx.core.errors import BackendError
 from mosaic_onnx.core.plans import Plan
 from mosaic_onnx.files.cache import Cache
 from mosaic_onnx.isolation.backend import IsolatedBackend
-from mosaic_onnx.isolation.programs import Machine, PlanToRun, trace_plan
 from mosaic_onnx.profiling.machine import fingerprint
 from mosaic_onnx.profiling.measurement_store import PROTOCOL
+from mosaic_onnx.profiling.whole_plans.child import Machine, PlanToRun
+from mosaic_onnx.profiling.whole_plans.timing import trace_plan
 from mosaic_onnx.runtime.trace import Trace
 
 Cut = Callable[[Plan], Sequence[SliceModel]]

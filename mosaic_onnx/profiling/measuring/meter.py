@@ -110,12 +110,16 @@ def open_meter(backend: Backend, device: Device, limit_s: float) -> Meter:
     """
     from mosaic_onnx.profiling.measuring.worker import ChildMeter
 
-    if isinstance(backend, IsolatedBackend):
+    if isinstance(backend, IsolatedBackend) and not device.host:
         if not backend.isolates(device):
             return LocalMeter(backend.inner, device)
         return ChildMeter(backend.child(device), device, limit_s, owns_child=False)
-    address = address_of(backend)
+    address = backend.address if isinstance(backend, IsolatedBackend) else address_of(backend)
     risky = backend.can_crash(device) if isinstance(backend, CanCrash) else True
-    if address is None or not risky:
+    if address is None or not (risky or device.host):
         return LocalMeter(backend, device)
+    if device.host:
+        from mosaic_onnx.profiling.measuring.remote import RemoteMeter
+
+        return RemoteMeter(address, device, limit_s)
     return ChildMeter(ChildProcess(device.name, {device.backend: address}), device, limit_s)

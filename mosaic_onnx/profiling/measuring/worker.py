@@ -27,7 +27,8 @@ SLOWEST = 2000.0
 """A device that takes so many times what another takes is given up: software GPUs take some hundred times."""
 NODE_S = 0.02
 """Compiling a node is given so long."""
-_ACTIONS = "mosaic_onnx.profiling.measuring.child"
+CHILD = "mosaic_onnx.profiling.measuring.child"
+"""The module of the actions, and the child itself on another machine."""
 
 
 def request_limit_s(most_s: float, trial: SliceTrial | None, node_count: int) -> float:
@@ -108,7 +109,7 @@ class ChildMeter:
         """The child's answer, or ``failure`` with how it died."""
         device = device_to_json(self._device)
         try:
-            return self.child.ask(f"{_ACTIONS}:{action}", {"device": device, **request}, limit_s, doing)
+            return self.child.ask(f"{CHILD}:{action}", {"device": device, **request}, limit_s, doing)
         except ChildDied as died:
             return {"failure": died.reason}
 
