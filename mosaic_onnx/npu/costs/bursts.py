@@ -50,7 +50,7 @@ def bursts_of(nest: LoopNest, hardware: Hardware, tilings: Tilings, order: tuple
     least_window = tilings.axes["P"].least_span * tilings.axes["Q"].least_span
     burst = tilings.least("K") * tilings.least("C") * float(tap_bytes)
     burst = burst + tilings.least("N") * tilings.least(channel) * least_window * size.activation_bytes
-    burst = burst + np.where(is_sum, 0.0, last)
+    burst = burst + last  # the store of the tile before the last has the port first
     count = np.where(innermost >= 0, visits / _block_trips(tilings, order, innermost) - 1, 0.0)
     return Bursts(np.where(visits > 1, second, np.inf), before, burst, count)
 

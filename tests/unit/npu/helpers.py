@@ -24,20 +24,14 @@ CONTIGUOUS = ORDERS
 
 
 def convolution(
-    channels: int = 4,
-    extent: int = 6,
-    outputs: int = 4,
-    taps: int = 3,
-    stride: int = 1,
-    padding: int = 1,
-    batch: int = 1,
+    channels: int = 4, extent: int = 6, outputs: int = 4, taps: int = 3, stride: int = 1, padding: int = 1
 ) -> LoopNest:
     """A square convolution."""
     size = (extent + 2 * padding - taps) // stride + 1
     return LoopNest(
         "conv",
         "conv",
-        batch,
+        1,
         outputs,
         channels,
         size,
