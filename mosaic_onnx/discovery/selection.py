@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from mosaic_onnx.backends.base import AbsentDevice, Backend
 from mosaic_onnx.core.devices import Device
 from mosaic_onnx.discovery.registry import backends, find_all, left_out, select_devices
+from mosaic_onnx.isolation.backend import isolated
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ def select(words: Sequence[str] = (), precision: str = "f32", *, lower: bool = F
         UsageError: a word names nothing.
         ModelError: a devices file is wrong.
     """
-    candidates = backends()
+    candidates = isolated(backends())
     found = find_all(candidates)
     chosen = select_devices(words, found, precision, lower=lower)
     everything = {device.name: device for device in (*found.devices.values(), *chosen)}

@@ -1,4 +1,4 @@
-"""What a measuring child is told and answers: JSON lines, and tensors in files beside them.
+"""What a child is told and answers: JSON lines, and tensors in files beside them.
 
 No pickle: a child that a provider has broken may write anything, and its parent must not run it.
 """
@@ -33,13 +33,17 @@ def device_from_json(value: Json) -> Device:
 def write_slice(model: SliceModel, path: Path) -> Json:
     """Write a slice's model to ``path``; external weights stay where they are."""
     path.write_bytes(model.model.SerializeToString())
-    return {"path": str(path), "folder": model.folder, "inputs": model.inputs, "outputs": model.outputs}
+    return {"path": str(path), "folder": model.folder, "inputs": model.inputs, "outputs": model.outputs} | {
+        "is_optimised": model.is_optimised
+    }
 
 
 def read_slice(value: Json) -> SliceModel:
     """The inverse of ``write_slice``."""
     model = onnx.load_model_from_string(Path(value["path"]).read_bytes())
-    return SliceModel(model, value["folder"], tuple(value["inputs"]), tuple(value["outputs"]))
+    return SliceModel(
+        model, value["folder"], tuple(value["inputs"]), tuple(value["outputs"]), bool(value["is_optimised"])
+    )
 
 
 def write_tensors(tensors: Mapping[str, Array], path: Path) -> Json:
@@ -67,13 +71,13 @@ def _tensor(content: bytes, entry: Json) -> Array:
     shape = tuple(entry["shape"])
     if "strings" in entry:
         return np.array(entry["strings"], dtype=object).reshape(shape)
-    dtype, count = _dtype(entry["dtype"]), int(np.prod(shape, dtype=np.int64))
+    dtype, count = dtype_of(entry["dtype"]), int(np.prod(shape, dtype=np.int64))
     if count == 0:
         return np.empty(shape, dtype)
     return np.frombuffer(content, dtype, count, entry["offset"]).reshape(shape).copy()
 
 
-def _dtype(name: str) -> np.dtype[np.generic]:
+def dtype_of(name: str) -> np.dtype[np.generic]:
     """A type by its name; bfloat16, float8 and the 4-bit types come from ml_dtypes."""
     try:
         return np.dtype(name)

@@ -182,6 +182,7 @@ class _Profiling:
                     self._measure_power(profiled, meter, store, state)
                     self._read_back(state, level, control)
             self._measure_switches(backend, device)
+            profiled.learn(state_costs(self.found[state], self.graph).layer_s)
             if len(self.found[device.states[0]].refused) < len(self.graph.layers):
                 self._measure_copies(meter, device, store)
 

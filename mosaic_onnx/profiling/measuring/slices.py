@@ -29,11 +29,13 @@ class SliceTrial:
         inputs: the reference's tensors that it reads.
         expected: the reference's tensors that it makes; one that is absent is not compared.
         budget: how long to time it.
+        known_s: what its layers take on another device; None where nobody knows.
     """
 
     inputs: Mapping[str, Array]
     expected: Mapping[str, Array]
     budget: TimeBudget
+    known_s: float | None = None
 
 
 @dataclass(frozen=True)
