@@ -130,3 +130,12 @@ def test_changes_are_made_in_their_order() -> None:
 def test_a_change_beside_a_pass_that_is_not_there_names_those_that_are() -> None:
     with pytest.raises(UsageError, match="there is no pass 'lower'"):
         changed(COMPILE, [After("lower", Negate())])
+
+
+def test_the_documentation_shows_the_package_as_it_is() -> None:
+    document = (PACKAGE.parents[1] / "docs" / "passes.md").read_text(encoding="utf-8")
+    blocks = document.split("<!-- from examples/extra_passes/extra_passes.py -->\n```python\n")[1:]
+    source = (PACKAGE / "extra_passes.py").read_text(encoding="utf-8")
+    assert len(blocks) == 3
+    for block in blocks:
+        assert block.split("```")[0] in source
