@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import io
-import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import onnx
 
 from mosaic_onnx.backends.base import Array
-from mosaic_onnx.core.constraints import Constraints, constrain
+from mosaic_onnx.core.constraints import Constraints
 from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.errors import ModelError, OutputsDifferError, UsageError
 from mosaic_onnx.core.layers import LayerGraph
@@ -26,20 +25,22 @@ from mosaic_onnx.files.atomic import refuse_to_replace, write_atomically
 from mosaic_onnx.files.bundle import Bundle, read_bundle, refuse_target
 from mosaic_onnx.files.cache import Cache
 from mosaic_onnx.files.profile_file import read_profile
-from mosaic_onnx.layering.layerize import Granularity
 from mosaic_onnx.loading.inputs import make_inputs, read_inputs
-from mosaic_onnx.pipeline.compilation import Compiled, compile_model, measure
+from mosaic_onnx.passes.base import run_passes
+from mosaic_onnx.passes.editing import configured
+from mosaic_onnx.passes.state import State, say_nothing
+from mosaic_onnx.pipeline.benchmarking import Benchmark, benchmark
+from mosaic_onnx.pipeline.compilation import Compilation, compile_model
 from mosaic_onnx.pipeline.delivery import bind_bundle, deliver, verify_bundle
 from mosaic_onnx.pipeline.exporting import Exported, export_model, export_slices
 from mosaic_onnx.pipeline.load_session import SessionOptions, load_model, load_session
-from mosaic_onnx.pipeline.preparation import Recipe, prepare, say_nothing
+from mosaic_onnx.pipeline.options import CompileOptions, InspectOptions, PathLike, ProfileOptions, with_paths
+from mosaic_onnx.pipeline.pipelines import INSPECT, PLAN, PROFILE
 from mosaic_onnx.planner.core.request import Request
-from mosaic_onnx.planning.profile_plan import plan_front, plan_profile
-from mosaic_onnx.profiling.annotation import annotate
+from mosaic_onnx.planning.profile_plan import plan_front
 from mosaic_onnx.profiling.progress import Progress
 from mosaic_onnx.rewriting.rewrite import partition
 from mosaic_onnx.runtime.arguments import as_feeds
-from mosaic_onnx.runtime.benchmarking import Benchmark, benchmark
 from mosaic_onnx.runtime.repeated_runs import RunResult, run_repeatedly
 from mosaic_onnx.runtime.session import Session
 from mosaic_onnx.scenarios.file import read_scenario
@@ -49,11 +50,11 @@ from mosaic_onnx.scenarios.solve import Scheduled, SchedulingOptions, schedule_i
 from mosaic_onnx.verification.report import VerifyReport
 from mosaic_onnx.verification.verify import Progress as VerifyProgress
 
-PathLike = str | os.PathLike[str]
 Note = Callable[[str], None]
 
 __all__ = [
     "Benchmark",
+    "Compilation",
     "Exported",
     "Inspection",
     "RunResult",
@@ -62,6 +63,7 @@ __all__ = [
     "SessionOptions",
     "bench",
     "compile",
+    "compile_unwritten",
     "export",
     "find_devices",
     "inspect",
@@ -74,6 +76,7 @@ __all__ = [
     "run",
     "schedule",
     "verify",
+    "write",
 ]
 
 
@@ -136,39 +139,41 @@ def find_devices(words: Sequence[str] = (), *, lower: bool = False) -> Selection
     return select(words, lower=lower)
 
 
-def inspect(
-    model: PathLike,
-    *,
-    devices: Sequence[str] = (),
-    input_shapes: Mapping[str, tuple[int, ...]] | None = None,
-    granularity: Granularity = "fused",
-) -> Inspection:
+def inspect(model: PathLike, *, devices: Sequence[str] = (), **options: Unpack[InspectOptions]) -> Inspection:
     """Layers of a model, and which device claims to run which.
+
+    Args:
+        model: the model's file.
+        devices: names, devices files or shipped descriptions; none for every real device of the model's precision.
+        **options: see ``InspectOptions``.
 
     Raises:
         ModelError: the file is refused.
         UsageError: a device or shape does not fit.
     """
-    chosen = select(devices)
-    prepared = prepare(Path(model), Recipe(input_shapes=input_shapes or {}, granularity=granularity))
-    claims = annotate(prepared.normalised, prepared.graph, chosen.chosen, chosen.backends)
-    notes = (*prepared.normalised.defaults, *prepared.normalised.notes)
-    return Inspection(prepared.graph, chosen.chosen, claims.reasons, notes)
+    state = run_passes(configured(INSPECT, options), State(Path(model), select(devices)))
+    notes = (*state.normalised.defaults, *state.normalised.notes)
+    return Inspection(state.graph, state.selection.chosen, state.annotation.reasons, notes)
 
 
 def profile(
     model: PathLike,
     *,
     devices: Sequence[str] = (),
-    input_shapes: Mapping[str, tuple[int, ...]] | None = None,
-    inputs: PathLike | None = None,
-    seed: int = 0,
-    granularity: Granularity = "fused",
     cache: bool = True,
     progress: Progress | None = None,
     note: Note = say_nothing,
+    **options: Unpack[ProfileOptions],
 ) -> Profile:
     """Measure every layer of a model on every device.
+
+    Args:
+        model: the model's file.
+        devices: names, devices files or shipped descriptions; none for every real device of the model's precision.
+        cache: keep measurements, and use kept ones.
+        progress: told how far the measuring has come.
+        note: told what was assumed.
+        **options: see ``ProfileOptions``.
 
     Raises:
         ModelError: the file is refused, or no device runs some layer.
@@ -176,14 +181,8 @@ def profile(
         BackendError: a device failed.
         ProfilingInterrupted: Ctrl-C; it holds what was measured until then.
     """
-    recipe = Recipe(
-        input_shapes=input_shapes or {},
-        inputs=None if inputs is None else Path(inputs),
-        seed=seed,
-        granularity=granularity,
-        cache=Cache() if cache else None,
-    )
-    return measure(prepare(Path(model), recipe, note), select(devices), recipe, progress)
+    start = State(Path(model), select(devices), Cache() if cache else None, note, progress)
+    return run_passes(configured(PROFILE, with_paths(options)), start).profile
 
 
 def plan(profile: Profile | PathLike, request: Request | None = None, constraints: Constraints | None = None) -> Plan:
@@ -194,8 +193,8 @@ def plan(profile: Profile | PathLike, request: Request | None = None, constraint
         InfeasibleError: no plan satisfies the constraints.
     """
     measured = profile if isinstance(profile, Profile) else read_profile(profile)
-    demanded = constraints or Constraints()
-    return replace(plan_profile(constrain(measured, demanded), request or Request()), constraints=demanded.as_fields())
+    options = {"request": request or Request(), "constraints": constraints or Constraints()}
+    return run_passes(configured(PLAN, options), State(profile=measured)).plan
 
 
 def load_scenario(
@@ -239,75 +238,78 @@ def compile(
     model: PathLike,
     *,
     output: PathLike | None = None,
-    devices: Sequence[str] = (),
-    request: Request | None = None,
-    constraints: Constraints | None = None,
-    input_shapes: Mapping[str, tuple[int, ...]] | None = None,
-    inputs: PathLike | None = None,
-    seed: int = 0,
-    granularity: Granularity = "fused",
-    fallback: bool = True,
-    cache: bool = True,
-    samples: PathLike | None = None,
     force: bool = False,
+    devices: Sequence[str] = (),
+    cache: bool = True,
     progress: Progress | None = None,
     note: Note = say_nothing,
+    **options: Unpack[CompileOptions],
 ) -> Bundle:
     """Profile, plan, partition, measure and prove a model, and write the bundle.
 
     Args:
         model: the model's file.
         output: the bundle's folder; by default ``MODEL.mosaic`` beside the model.
-        devices: names, devices files or shipped descriptions; none for every real device of the model's precision.
-        request: what the plan is best at, and by which method.
-        constraints: pins, forbids and caps.
-        input_shapes: shapes of dynamic inputs.
-        inputs: a file of inputs; None makes them up from ``seed``.
-        seed: of made-up inputs.
-        granularity: what one layer is.
-        fallback: deliver a single device where the plan is not faster.
-        cache: keep measurements, and use kept ones.
-        samples: a file of inputs that errors are measured on, where the request has a ``max_error``: its arrays hold
-            whole inputs along their first axis; None for ``inputs``, or drawn ones.
         force: replace a bundle that is there.
+        devices: names, devices files or shipped descriptions; none for every real device of the model's precision.
+        cache: keep measurements, and use kept ones.
         progress: told how far the measuring has come.
         note: told what was assumed.
+        **options: see ``CompileOptions``.
 
     Raises:
         MosaicError: of the kind that the thing has: model, usage, infeasible, outputs differ, backend.
     """
-    recipe = Recipe(
-        request=request or Request(),
-        constraints=constraints or Constraints(),
-        input_shapes=input_shapes or {},
-        inputs=None if inputs is None else Path(inputs),
-        seed=seed,
-        granularity=granularity,
-        fallback=fallback,
-        cache=Cache() if cache else None,
-        samples=None if samples is None else Path(samples),
-    )
     folder = bundle_folder(model, output)
     refuse_target(folder, force=force)
-    selection = select(devices, lower=recipe.request.max_error is not None)
-    compiled = compile_checked(Path(model), selection, recipe, progress, note)
-    deliver(compiled, recipe, folder, force=force)
-    return bind_bundle(read_bundle(folder), trust=True)
+    compilation = compile_unwritten(model, devices=devices, cache=cache, progress=progress, note=note, **options)
+    return write(compilation, folder, force=force)
 
 
-def compile_checked(
-    model: Path, selection: Selection, recipe: Recipe, progress: Progress | None = None, note: Note = say_nothing
-) -> Compiled:
-    """Compile without writing.
+def compile_unwritten(
+    model: PathLike,
+    *,
+    devices: Sequence[str] = (),
+    cache: bool = True,
+    progress: Progress | None = None,
+    note: Note = say_nothing,
+    **options: Unpack[CompileOptions],
+) -> Compilation:
+    """Compile without writing; ``write`` makes the bundle of it.
+
+    Args:
+        model: the model's file.
+        devices: as for ``compile``, like the rest.
+        cache: keep measurements, and use kept ones.
+        progress: told how far the measuring has come.
+        note: told what was assumed.
+        **options: see ``CompileOptions``.
 
     Raises:
         OutputsDifferError: the plan does not compute what the model computes.
+        MosaicError: as for ``compile``.
     """
-    compiled = compile_model(model, selection, recipe, note, progress)
-    if not compiled.proof.passed:
-        words = "; ".join(compiled.proof.failures[:3])
-        raise OutputsDifferError(f"{model.name}: the partitioned model is not right: {words}", "nothing was written")
-    return compiled
+    request = options.get("request")
+    selection = select(devices, lower=request is not None and request.max_error is not None)
+    kept = Cache() if cache else None
+    compilation = compile_model(Path(model), selection, kept, note, progress, **options)
+    proof = compilation.state.proof
+    if not proof.passed:
+        words = "; ".join(proof.failures[:3])
+        raise OutputsDifferError(
+            f"{Path(model).name}: the partitioned model is not right: {words}", "nothing was written"
+        )
+    return compilation
+
+
+def write(compilation: Compilation, folder: PathLike, *, force: bool = False) -> Bundle:
+    """Write the bundle of a compilation.
+
+    Raises:
+        UsageError: the folder cannot be written, or is there and ``force`` is off.
+    """
+    deliver(compilation, Path(folder), force=force)
+    return bind_bundle(read_bundle(folder), trust=True)
 
 
 def bundle_folder(model: PathLike, output: PathLike | None = None) -> Path:

@@ -1,4 +1,4 @@
-"""Pass: which device can run which layer, and why not.
+"""Which device can run which layer, and why not.
 
 A backend's claim costs nothing and may be wrong; asked to, this compiles too. Running and comparing is for ``profile``.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import onnx
 
@@ -38,24 +38,9 @@ class Annotation:
     reasons: tuple[Mapping[str, str], ...]
     is_probed: bool = False
 
-
-@dataclass(frozen=True)
-class Annotate:
-    """Asks the backends.
-
-    Attributes:
-        devices: which devices to ask about.
-        backends: by name.
-        options: how to check their claims by compiling; None takes their word.
-    """
-
-    devices: Sequence[Device]
-    backends: Mapping[str, Backend] = field(default_factory=dict)
-    options: ProfileOptions | None = None
-
-    def __call__(self, normalised: Normalised, graph: LayerGraph) -> Annotation:
-        """See ``annotate``."""
-        return annotate(normalised, graph, self.devices, self.backends, self.options)
+    def refused(self, device: str) -> dict[int, str]:
+        """Return, by layer, why a device cannot run it."""
+        return {index: reasons[device] for index, reasons in enumerate(self.reasons) if device in reasons}
 
 
 def annotate(

@@ -1,4 +1,4 @@
-"""Pass: measure what running each layer in lower precision adds to the error of the model's outputs.
+"""Measure what running each layer in lower precision adds to the error of the model's outputs.
 
 In the profile, ``error`` of a cost then means that, and no longer how far the layer's own outputs are off. A device of
 full precision is counted as exact (0): that is assumed, and the plan's measured error shows it.
@@ -43,8 +43,8 @@ def is_lower(device: Device) -> bool:
 
 
 @dataclass(frozen=True)
-class MeasureErrors:
-    """Gives the profile its errors.
+class ErrorProfiler:
+    """Give a profile its errors.
 
     Attributes:
         devices: those of the profile.

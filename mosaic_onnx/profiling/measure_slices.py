@@ -1,4 +1,4 @@
-"""Pass: measure chosen slices whole, so that a plan can be made again with what its own slices really take."""
+"""Measure chosen slices whole, so that a plan can be made again with what its own slices really take."""
 
 from __future__ import annotations
 

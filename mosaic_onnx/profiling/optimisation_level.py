@@ -1,4 +1,4 @@
-"""Pass: how far its runtime should optimise a slice, by measurement.
+"""How far its runtime should optimise a slice, by measurement.
 
 Optimising more is not always faster; some transformers run faster with less of it. Every level that a backend offers is
 loaded beside the device's own and run in turn with it, on the tensors that the slice reads in the model.

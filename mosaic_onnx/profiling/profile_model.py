@@ -1,4 +1,4 @@
-"""Pass: measure what each layer costs on each device, and what copying between host and devices costs.
+"""Measure what each layer costs on each device, and what copying between host and devices costs.
 
 Devices of a backend that states its costs (``CostSource``: simulated ones) are asked, not measured.
 """
@@ -26,7 +26,7 @@ from mosaic_onnx.core.layers import LayerGraph
 from mosaic_onnx.core.profiles import Cost, Profile, SwitchCost, TransferCost
 from mosaic_onnx.loading.normalise import Normalised
 from mosaic_onnx.profiling.aggregate import state_costs
-from mosaic_onnx.profiling.annotation import backend_of, refusals
+from mosaic_onnx.profiling.annotation import Annotation, backend_of, refusals
 from mosaic_onnx.profiling.build_profile import (
     ModelIdentity,
     StateResult,
@@ -74,6 +74,8 @@ def profile_model(
     backends: Mapping[str, Backend],
     options: ProfileOptions | None = None,
     progress: Progress | None = None,
+    *,
+    annotation: Annotation | None = None,
 ) -> Profile:
     """Measure a model on devices.
 
@@ -84,13 +86,16 @@ def profile_model(
         backends: by name.
         options: how to measure.
         progress: told how far it has come.
+        annotation: which device claims to run which layer, where the backends were asked already.
 
     Raises:
         BackendError: a device's backend is not here, or its memory cannot be measured.
         UsageError: a device's options or the model's inputs do not fit.
         ProfilingInterrupted: Ctrl-C; holds what was measured, and the cache holds it too.
     """
-    return _Profiling(normalised, graph, devices, backends, options or ProfileOptions(), Ticker(progress)).run()
+    return _Profiling(
+        normalised, graph, devices, backends, options or ProfileOptions(), Ticker(progress), annotation
+    ).run()
 
 
 @dataclass
@@ -103,6 +108,7 @@ class _Profiling:
     backends: Mapping[str, Backend]
     options: ProfileOptions
     ticker: Ticker
+    annotation: Annotation | None = None
     found: dict[str, DeviceTimings] = field(default_factory=dict)
     stated: dict[str, StateResult] = field(default_factory=dict)
     copies: list[TransferCost] = field(default_factory=list)
@@ -154,7 +160,10 @@ class _Profiling:
 
     def _measure(self, profiled: ProfiledModel, backend: Backend, device: Device) -> None:
         """Costs of a device that is here, at its lowest and its highest level where they can be set."""
-        refused = refusals(self.normalised, self.graph, device, backend)
+        if self.annotation is None:
+            refused = refusals(self.normalised, self.graph, device, backend)
+        else:
+            refused = self.annotation.refused(device.name)
         with contextlib.closing(open_meter(backend, device, self.options.limit_s)) as meter:
             for state, level in measured_states(device):
                 self.found[state] = DeviceTimings(device, dict(refused))
