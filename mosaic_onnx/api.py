@@ -21,7 +21,7 @@ from mosaic_onnx.core.plans import Plan
 from mosaic_onnx.core.profiles import Profile
 from mosaic_onnx.core.signature import given_inputs, tensor_specs
 from mosaic_onnx.discovery.selection import Selection, select
-from mosaic_onnx.files.atomic import write_atomically
+from mosaic_onnx.files.atomic import refuse_to_replace, write_atomically
 from mosaic_onnx.files.bundle import Bundle, read_bundle, refuse_target
 from mosaic_onnx.files.cache import Cache
 from mosaic_onnx.files.plan_file import read_plan
@@ -33,6 +33,7 @@ from mosaic_onnx.passes.state import State, say_nothing
 from mosaic_onnx.pipeline.benchmarking import Benchmark, benchmark
 from mosaic_onnx.pipeline.compilation import Compilation, compile_model
 from mosaic_onnx.pipeline.delivery import bind_bundle, deliver, verify_bundle
+from mosaic_onnx.pipeline.exporting import Exported, export_model, export_slices
 from mosaic_onnx.pipeline.load_session import SessionOptions, load_model, load_session
 from mosaic_onnx.pipeline.options import CompileOptions, InspectOptions, PathLike, ProfileOptions, with_paths
 from mosaic_onnx.pipeline.outside import After, Before, Instead
@@ -59,6 +60,7 @@ __all__ = [
     "Benchmark",
     "Compilation",
     "Constraints",
+    "Exported",
     "Inspection",
     "Instead",
     "Request",
@@ -69,6 +71,7 @@ __all__ = [
     "bench",
     "compile",
     "compile_unwritten",
+    "export",
     "find_devices",
     "inspect",
     "load",
@@ -520,6 +523,34 @@ def verify(
     """
     opened = _opened(bundle, devices, trust=trust)
     return verify_bundle(opened, bundle_inputs(opened, inputs, seed), progress)
+
+
+def export(
+    bundle: Bundle | PathLike,
+    output: PathLike,
+    *,
+    slices: bool = False,
+    keep_tags: bool = False,
+    force: bool = False,
+) -> Exported:
+    """Write what any ONNX Runtime of the told version runs, without mosaic-onnx.
+
+    Args:
+        bundle: the bundle or its folder.
+        output: the file; with ``slices`` a new folder.
+        slices: a file a slice, their order, and runners in Python and C++; else one file.
+        keep_tags: keep in the one file what says where slices run (device configurations, metadata): IR version 11.
+        force: replace a file that is there.
+
+    Raises:
+        ModelError: the bundle is damaged.
+        UsageError: the output is there already, or cannot be written.
+    """
+    opened = read_bundle(bundle) if not isinstance(bundle, Bundle) else bundle
+    if slices:
+        return export_slices(opened, Path(output))
+    refuse_to_replace(output, force=force)
+    return export_model(opened, Path(output), keep_tags=keep_tags)
 
 
 def write_arrays(arrays: Mapping[str, Array], path: PathLike) -> None:

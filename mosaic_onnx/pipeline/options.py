@@ -16,6 +16,7 @@ from mosaic_onnx.passes.editing import configured
 from mosaic_onnx.pipeline.outside import Change, changed
 from mosaic_onnx.pipeline.pipelines import COMPILE, within_budget
 from mosaic_onnx.planner.core.request import Request
+from mosaic_onnx.profiling.modelled_energy import Watts
 
 PathLike = str | os.PathLike[str]
 
@@ -38,10 +39,16 @@ class ProfileOptions(InspectOptions, total=False):
     Attributes:
         inputs: a file of inputs; None makes them up from ``seed``.
         seed: of made-up inputs.
+        levels: measure real devices at their frequencies and let the plan set one for each slice.
+        watts: declared power by device, from which joules are modelled where none are measured.
+        sustained_s: how long each device works before it is measured.
     """
 
     inputs: PathLike | None
     seed: int
+    levels: bool
+    watts: Mapping[str, Watts]
+    sustained_s: float
 
 
 class CompileOptions(ProfileOptions, total=False):
@@ -77,6 +84,10 @@ def compile_passes(options: Mapping[str, Any]) -> Passes:
     """Return the passes of a compilation with these options; a budget of errors makes it the variant within it."""
     request: Request = options.get("request", Request())
     passes = COMPILE if request.max_error is None else within_budget(COMPILE)
-    values = with_paths(options) | {"min_slice_count": request.min_slice_count}
+    derived = {
+        "min_slice_count": request.min_slice_count,
+        "energy": "required" if request.needs_joules else "none",
+    }
+    values = with_paths(options) | derived
     changes = values.pop("passes", ())
     return changed(configured(passes, values), changes)
