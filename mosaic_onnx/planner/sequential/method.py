@@ -81,7 +81,7 @@ def _cut(table: CostTable, request: Request, relaxed: Bounded, until: float) -> 
     """Plans from several orders cut into slices."""
     orders = candidate_orders(table, relaxed.placements[:1])[::-1]  # implied ones first
     first = relaxed.placements[0] if relaxed.placements else None
-    plans = [*filled_plans(table, orders), *cut_plans(table, request, orders, first, until)]
+    plans = [*filled_plans(table, orders), *cut_plans(table, request, orders, first, until, relaxed.prices)]
     return _ranked(table, request, plans)
 
 

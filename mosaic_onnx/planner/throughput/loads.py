@@ -15,7 +15,7 @@ import numpy as np
 
 from mosaic_onnx.core.costs import CostTable, Floats, Ints
 from mosaic_onnx.planner.core.device_classes import states_of
-from mosaic_onnx.planner.core.lower_bounds import possible_states
+from mosaic_onnx.planner.core.lower_bounds import possible_states, scratch_alone
 
 HOST = -1
 
@@ -45,20 +45,6 @@ def fastest_states(table: CostTable) -> Ints:
             chosen = np.where(np.isfinite(seconds[:, usual]), states[usual], chosen)
         fastest[:, device] = chosen
     return fastest
-
-
-def scratch_alone(table: CostTable) -> Ints:
-    """[L, S] bytes of workspace and activations of a slice of that one layer."""
-    live = np.array(
-        [
-            sum(table.rows.tensor_bytes[tensor] for tensor in {*inputs, *outputs})
-            for inputs, outputs in zip(table.layer_inputs, table.layer_outputs, strict=True)
-        ],
-        dtype=np.int64,
-    )
-    sums = table.activation_sum[table.state_device]
-    scratch: Ints = table.workspace_bytes + np.where(sums, table.activation_bytes, live[:, None])
-    return scratch
 
 
 class Loads:
