@@ -47,7 +47,7 @@ def _spare_bytes(table: CostTable, states: Sequence[int] | Ints) -> list[float]:
 
 
 def _cut(table: CostTable, layers: tuple[int, ...], state: int, spare: Sequence[float]) -> Iterator[PlacedSlice]:
-    """Yield the layers as few slices within the caps; a slice's memory never shrinks when it grows, so by bisection."""
+    """Yield the layers as few slices within the caps; what a slice needs never shrinks when it grows."""
     device = table.rows.state_device[state]
     cap, left = table.rows.slice_memory_bytes[device], spare[device]
 
@@ -55,16 +55,19 @@ def _cut(table: CostTable, layers: tuple[int, ...], state: int, spare: Sequence[
         need = slice_memory(table, PlacedSlice(layers[:count], state))
         return need.total <= cap and need.workspace + need.activations <= left
 
+    if cap == left == INF or left < 0:  # nothing binds, or no slices help
+        yield PlacedSlice(layers, state)
+        return
     while layers:
-        count = len(layers)
-        if not cap == left == INF and not fits(count):
-            low, high = 1, count
-            while high - low > 1:
-                middle = (low + high) // 2
-                low, high = (middle, high) if fits(middle) else (low, middle)
-            count = low
-        yield PlacedSlice(layers[:count], state)
-        layers = layers[count:]
+        low, high = 1, 2
+        while high <= len(layers) and fits(high):
+            low, high = high, 2 * high
+        high = min(high, len(layers) + 1)
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (middle, high) if fits(middle) else (low, middle)
+        yield PlacedSlice(layers[:low], state)
+        layers = layers[low:]
 
 
 def implied_plans(table: CostTable, placements: Sequence[Ints]) -> list[Proposal]:
