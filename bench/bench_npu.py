@@ -51,7 +51,7 @@ def timed(work: object) -> tuple[float, float]:
 
 
 def agreement(preset: str, names: list[str]) -> list[Row]:
-    """The share of layers whose cycle-level latency is more than 5 % above the analytical one, and whether any is below."""
+    """The share of layers that the cycle-level model puts more than 5 % above the analytical one; how many below."""
     hardware = load_hardware(preset)
     ratios: list[float] = []
     known: dict[str, float] = {}
