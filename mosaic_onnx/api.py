@@ -13,6 +13,7 @@ import numpy as np
 import onnx
 
 from mosaic_onnx.backends.base import Array
+from mosaic_onnx.backends.hardware.energy_meters import find_meters
 from mosaic_onnx.core.constraints import Constraints
 from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.errors import ModelError, OutputsDifferError, UsageError
@@ -20,7 +21,8 @@ from mosaic_onnx.core.layers import LayerGraph
 from mosaic_onnx.core.plans import Plan
 from mosaic_onnx.core.profiles import Profile
 from mosaic_onnx.core.signature import given_inputs, tensor_specs
-from mosaic_onnx.discovery.selection import Selection, select
+from mosaic_onnx.discovery.health import Finding, examine
+from mosaic_onnx.discovery.selection import Selection, participation, select
 from mosaic_onnx.files.atomic import refuse_to_replace, write_atomically
 from mosaic_onnx.files.bundle import Bundle, read_bundle, refuse_target
 from mosaic_onnx.files.cache import Cache
@@ -71,6 +73,7 @@ __all__ = [
     "bench",
     "compile",
     "compile_unwritten",
+    "examine_machine",
     "export",
     "find_devices",
     "inspect",
@@ -148,6 +151,18 @@ def find_devices(words: Sequence[str] = (), *, lower: bool = False) -> Selection
     return select(words, lower=lower)
 
 
+def examine_machine(words: Sequence[str] = ()) -> tuple[Finding, ...]:
+    """Return what this machine offers a compilation, and what stands in its way.
+
+    Args:
+        words: names, devices files or shipped descriptions; none for the default set.
+
+    Raises:
+        UsageError: a word names nothing.
+    """
+    return examine(select(words), find_meters())
+
+
 def inspect(model: PathLike, *, devices: Sequence[str] = (), **options: Unpack[InspectOptions]) -> Inspection:
     """Layers of a model, and which device claims to run which.
 
@@ -190,7 +205,8 @@ def profile(
         BackendError: a device failed.
         ProfilingInterrupted: Ctrl-C; it holds what was measured until then.
     """
-    start = State(Path(model), select(devices), Cache() if cache else None, note, progress)
+    selection = _select_aloud(devices, note)
+    start = State(Path(model), selection, Cache() if cache else None, note, progress)
     return run_passes(configured(PROFILE, with_paths(options)), start).profile
 
 
@@ -317,7 +333,7 @@ def compile_unwritten(
         MosaicError: as for ``compile``.
     """
     request = options.get("request")
-    selection = select(devices, lower=request is not None and request.max_error is not None)
+    selection = _select_aloud(devices, note, lower=request is not None and request.max_error is not None)
     kept = Cache() if cache else None
     compilation = compile_model(Path(model), selection, kept, note, progress, **options)
     proof = compilation.state.proof
@@ -567,3 +583,11 @@ def write_arrays(arrays: Mapping[str, Array], path: PathLike) -> None:
     else:
         np.savez(buffer, allow_pickle=False, **{name: np.asarray(array) for name, array in arrays.items()})
     write_atomically(path, buffer.getvalue())
+
+
+def _select_aloud(devices: Sequence[str], note: Note, *, lower: bool = False) -> Selection:
+    """The devices of a command, told first: who takes part, who does not, and why."""
+    selection = select(devices, lower=lower)
+    for line in participation(selection):
+        note(line)
+    return selection
