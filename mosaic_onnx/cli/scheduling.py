@@ -156,7 +156,8 @@ def serve_scenario(
     reporter.show(*statistics_tables(served.statistics))
     wrong = sum(one.wrong_count for one in served.statistics.models)
     done = sum(one.completed_count for one in served.statistics.models)
-    reporter.result(f"{done} frames in {served.statistics.seconds:.1f} s, {wrong} with wrong outputs")
+    outputs = "simulated, nothing ran" if served.statistics.is_simulated else f"{wrong} with wrong outputs"
+    reporter.result(f"{done} frames in {served.statistics.seconds:.1f} s, {outputs}")
     reporter.emit(
         "mosaic-onnx/served/1",
         {"multiplier": multiplier, "score": served.score} | dataclasses.asdict(served.statistics),
