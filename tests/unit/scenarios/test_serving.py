@@ -226,7 +226,7 @@ def test_a_site_that_was_tampered_with_is_refused(site: Path, tmp_path: Path) ->
     text = (broken / "site.json").read_text()
     for old, new, words in (
         ("models/000.mosaic", "../elsewhere", "outside the site"),
-        ('"priority": ["g/one"', '"priority": ["g/none"', "priority"),
+        ('"g/one"', '"g/none"', "priority"),
         ('"drop":', '"extra": 1, "drop":', "extra: unknown key"),
     ):
         (broken / "site.json").write_text(text.replace(old, new))
