@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Unpack
 
 import numpy as np
+import onnx
 
 from mosaic_onnx.backends.base import Array
 from mosaic_onnx.core.constraints import Constraints
@@ -19,6 +20,7 @@ from mosaic_onnx.core.errors import ModelError, OutputsDifferError, UsageError
 from mosaic_onnx.core.layers import LayerGraph
 from mosaic_onnx.core.plans import Plan
 from mosaic_onnx.core.profiles import Profile
+from mosaic_onnx.core.signature import given_inputs, tensor_specs
 from mosaic_onnx.discovery.selection import Selection, select
 from mosaic_onnx.files.atomic import refuse_to_replace, write_atomically
 from mosaic_onnx.files.bundle import Bundle, read_bundle, refuse_target
@@ -28,15 +30,19 @@ from mosaic_onnx.loading.inputs import make_inputs, read_inputs
 from mosaic_onnx.passes.base import run_passes
 from mosaic_onnx.passes.editing import configured
 from mosaic_onnx.passes.state import State, say_nothing
+from mosaic_onnx.pipeline.benchmarking import Benchmark, benchmark
 from mosaic_onnx.pipeline.compilation import Compilation, compile_model
-from mosaic_onnx.pipeline.delivery import bind_bundle, deliver, open_bundle, verify_bundle
+from mosaic_onnx.pipeline.delivery import bind_bundle, deliver, verify_bundle
+from mosaic_onnx.pipeline.load_session import SessionOptions, load_model, load_session
 from mosaic_onnx.pipeline.options import CompileOptions, InspectOptions, PathLike, ProfileOptions, with_paths
 from mosaic_onnx.pipeline.pipelines import INSPECT, PLAN, PROFILE
 from mosaic_onnx.planner.core.request import Request
 from mosaic_onnx.planning.profile_plan import plan_front
 from mosaic_onnx.profiling.progress import Progress
 from mosaic_onnx.rewriting.rewrite import partition
-from mosaic_onnx.runtime.benchmarking import Benchmark, benchmark
+from mosaic_onnx.runtime.arguments import as_feeds
+from mosaic_onnx.runtime.repeated_runs import RunResult, run_repeatedly
+from mosaic_onnx.runtime.session import Session
 from mosaic_onnx.scenarios.file import read_scenario
 from mosaic_onnx.scenarios.instance import Instance, build_instance
 from mosaic_onnx.scenarios.loading import load_profiles
@@ -57,11 +63,14 @@ __all__ = [
     "Inspection",
     "RunResult",
     "Selection",
+    "Session",
+    "SessionOptions",
     "bench",
     "compile",
     "compile_unwritten",
     "find_devices",
     "inspect",
+    "load",
     "load_scenario",
     "partition",
     "plan",
@@ -120,19 +129,6 @@ class Inspection:
         tensors = {name: asdict(info) for name, info in self.graph.tensors.items()}
         names = [device.name for device in self.devices]
         return {"layers": layers, "tensors": tensors, "devices": names, "notes": list(self.notes)}
-
-
-@dataclass(frozen=True)
-class RunResult:
-    """Outputs of the last run, and how long each timed run took."""
-
-    outputs: Mapping[str, Array]
-    seconds: tuple[float, ...]
-
-    @property
-    def median_s(self) -> float:
-        """Median of the timed runs."""
-        return float(np.median(self.seconds))
 
 
 def find_devices(words: Sequence[str] = (), *, lower: bool = False) -> Selection:
@@ -391,40 +387,95 @@ def bundle_folder(model: PathLike, output: PathLike | None = None) -> Path:
     return Path(model).with_suffix(".mosaic") if output is None else Path(output)
 
 
-def run(
-    bundle: Bundle | PathLike,
-    inputs: Mapping[str, Array] | PathLike | None = None,
+def load(
+    source: Bundle | PathLike,
     *,
-    seed: int = 0,
-    iterations: int = 1,
-    warmup: int = 0,
     devices: Sequence[str] = (),
+    input_shapes: Mapping[str, tuple[int, ...]] | None = None,
+    options: SessionOptions | None = None,
     trust: bool = False,
-) -> RunResult:
-    """Run a bundle.
+) -> Session:
+    """Load a bundle once, to be run many times; or a plain model, uncut, on one device.
+
+    The session takes ``run(feeds)`` or ONNX Runtime's ``run(output_names, feeds)``, and ``run_async`` for a future. Any
+    thread may call it, and several requests may be under way: see ``runtime.session.Session``. Close it, or use it as a
+    context manager.
 
     Args:
-        bundle: the bundle or its folder.
-        inputs: arrays by name, or a .npz or .npy file; None makes them up from ``seed``.
-        seed: of made-up inputs.
-        iterations: timed runs.
-        warmup: runs before those.
-        devices: devices of this machine that take the place of the bundle's by name: names, devices files or shipped
-            descriptions.
+        source: a bundle, its folder, or a model's file.
+        devices: of a bundle: devices of this machine that take the place of the bundle's by name (names, devices files
+            or shipped descriptions); of a plain model: the device that runs it, none for the first of the default set.
+        input_shapes: shapes of a plain model's dynamic inputs.
+        options: how many requests may be under way and wait, and whose workers run them.
         trust: take what the bundle says of its devices, though it may name libraries to load and folders to write.
 
     Raises:
-        ModelError: the bundle or the inputs are wrong.
-        UsageError: a device of the bundle is not here.
+        ModelError: the bundle or model is wrong.
+        UsageError: a device of the bundle is not here, or the arguments do not fit.
+        BackendError: a slice cannot be loaded.
+    """
+    if not isinstance(source, Bundle) and Path(source).is_file():
+        selection = _one_device(devices)
+        return load_model(Path(source), selection, input_shapes, options)[0]
+    if input_shapes:
+        raise UsageError("a bundle's input shapes were settled when it was compiled", "leave them out")
+    return load_session(_opened(source, devices, trust=trust), options)
+
+
+def _one_device(words: Sequence[str]) -> Selection:
+    """The device that runs a plain model.
+
+    Raises:
+        UsageError: several are named, or one that is not here.
+    """
+    selection = select(words)
+    if words and len(selection.chosen) != 1:
+        names = ", ".join(device.name for device in selection.chosen)
+        raise UsageError(f"a plain model runs on one device, and -d names {names}", "name one, or compile the model")
+    return selection
+
+
+def run(
+    source: Bundle | PathLike,
+    inputs: Mapping[str, Array] | Array | PathLike | None = None,
+    *,
+    seed: int = 0,
+    iterations: int = 1,
+    warmup: int | None = None,
+    devices: Sequence[str] = (),
+    input_shapes: Mapping[str, tuple[int, ...]] | None = None,
+    trust: bool = False,
+) -> RunResult:
+    """Load and run a bundle, or a plain model on one device; ``load`` keeps it for further runs.
+
+    Args:
+        source: a bundle, its folder, or a model's file.
+        inputs: arrays by name (the array alone where there is one input), or a .npz or .npy file; None makes them up
+            from ``seed``.
+        seed: of made-up inputs.
+        iterations: timed runs.
+        warmup: runs before those; None for some, for about a second at most.
+        devices: of a bundle: devices of this machine that take the place of the bundle's by name (names, devices files
+            or shipped descriptions); of a plain model: the device that runs it, none for the first of the default set.
+        input_shapes: shapes of a plain model's dynamic inputs.
+        trust: take what the bundle says of its devices, though it may name libraries to load and folders to write.
+
+    Raises:
+        ModelError: the bundle, model or inputs are wrong.
+        UsageError: a device of the bundle is not here, or the arguments do not fit.
         BackendError: a device failed.
     """
-    opened = _opened(bundle, devices, trust=trust)
-    fed = bundle_inputs(opened, inputs, seed)
-    with open_bundle(opened) as program:
-        for _ in range(warmup):
-            program.run(fed)
-        traces = [program.run_timed(fed) for _ in range(iterations)]
-    return RunResult(traces[-1][0], tuple(trace.seconds for _, trace in traces))
+    if iterations < 1:
+        raise UsageError(f"{iterations} iterations: there is nothing to run", "give at least one")
+    if not isinstance(source, Bundle) and Path(source).is_file():
+        session, model = load_model(Path(source), _one_device(devices), input_shapes)
+        fed = _inputs_of(model, inputs, seed)
+    else:
+        bundle = _opened(source, devices, trust=trust)
+        session = load(bundle, input_shapes=input_shapes)
+        fed = bundle_inputs(bundle, inputs, seed)
+    with session:
+        return run_repeatedly(session, fed, iterations, warmup)
 
 
 def bench(
@@ -465,15 +516,26 @@ def _opened(bundle: Bundle | PathLike, devices: Sequence[str], *, trust: bool) -
     return bind_bundle(bundle if isinstance(bundle, Bundle) else read_bundle(bundle), devices, trust=trust)
 
 
-def bundle_inputs(bundle: Bundle, inputs: Mapping[str, Array] | PathLike | None, seed: int = 0) -> Mapping[str, Array]:
+def bundle_inputs(
+    bundle: Bundle, inputs: Mapping[str, Array] | Array | PathLike | None, seed: int = 0
+) -> Mapping[str, Array]:
     """What a bundle is run with: given arrays, a file, or made up.
 
     Raises:
         ModelError: they are not the model's inputs.
+        UsageError: one array, and the model has several inputs.
     """
-    if isinstance(inputs, Mapping):
-        return inputs
-    model = bundle.original()
+    if isinstance(inputs, Mapping | np.ndarray):
+        return as_feeds(inputs, bundle.input_specs)
+    return _inputs_of(bundle.original(), inputs, seed)
+
+
+def _inputs_of(
+    model: onnx.ModelProto, inputs: Mapping[str, Array] | Array | PathLike | None, seed: int
+) -> Mapping[str, Array]:
+    """Given arrays, a file, or made up."""
+    if isinstance(inputs, Mapping | np.ndarray):
+        return as_feeds(inputs, tensor_specs(given_inputs(model.graph)))
     return make_inputs(model, seed) if inputs is None else read_inputs(Path(inputs), model)
 
 

@@ -49,6 +49,9 @@ Inputs = Annotated[
     Path | None, typer.Option("--inputs", metavar="FILE.npz", help="Inputs (.npz, or .npy for a single input).")
 ]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of inputs that are made up.")]
+InputShape = Annotated[
+    list[str] | None, typer.Option("--input-shape", metavar="NAME:1,3,224,224", help="Shape of a dynamic input.")
+]
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Only errors on stderr.")]
 Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="More on stderr; tracebacks of bugs.")]

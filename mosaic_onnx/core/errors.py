@@ -48,6 +48,12 @@ class InfeasibleError(MosaicError):
     exit_code = 3
 
 
+class NoPlanFoundError(InfeasibleError):
+    """The search ended without a plan, and without a proof that there is none (exit 6)."""
+
+    exit_code = 6
+
+
 class OutputsDifferError(MosaicError):
     """The partitioned model's outputs are not the reference's (exit 4)."""
 

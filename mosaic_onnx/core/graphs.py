@@ -178,16 +178,17 @@ def put_in_order(model: onnx.ModelProto) -> None:
         taken = {name for node in body.node for name in (*node.input, *node.output)}
         for index, copy in zip(order.positions, copies, strict=True):
             if index in superseded:
-                copy.output[0] = _unused(f"{copy.output[0]}#superseded", taken)
+                copy.output[0] = free_name(f"{copy.output[0]}#superseded", taken)
         del body.node[:]
         body.node.extend(copies)
 
 
-def _unused(wanted: str, taken: set[str]) -> str:
+def free_name(wanted: str, taken: set[str], separator: str = "#") -> str:
+    """Return the wanted name, or with ``#2``, ``#3`` … where it is taken; ``taken`` then holds it."""
     name, count = wanted, 1
     while name in taken:
         count += 1
-        name = f"{wanted}{count}"
+        name = f"{wanted}{separator}{count}"
     taken.add(name)
     return name
 

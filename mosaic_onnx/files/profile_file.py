@@ -137,7 +137,9 @@ def profile_from_json(text: str, what: str = "profile") -> Profile:
         model_name=file.model.name,
         model_sha256=file.model.sha256,
         model_meta=file.model.meta,
-        devices=tuple(map(_device, file.devices)),
+        # Without options: a file from anywhere must not say which library a backend loads. What they were stays in
+        # ``meta.options``, which nothing here reads.
+        devices=tuple(to_record(device, Device) for device in file.devices),
         tensor_bytes={name: tensor.bytes for name, tensor in file.tensors.items()},
         tensor_meta={name: tensor.meta for name, tensor in file.tensors.items() if tensor.meta},
         inputs=tuple(file.inputs),
@@ -197,14 +199,6 @@ def _fields(profile: Profile) -> dict[str, object]:
 def _given(**optional: object) -> dict[str, object]:
     """Return those of the keys that hold something."""
     return {key: value for key, value in optional.items() if value}
-
-
-def _device(entry: DeviceEntry) -> Device:
-    """Return a device without options: a file from anywhere must not say which library a backend loads.
-
-    What the backend's options were stays in ``meta.options``, which nothing here reads.
-    """
-    return to_record(entry, Device)
 
 
 def _device_entry(device: Device) -> dict[str, object]:

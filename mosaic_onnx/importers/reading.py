@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from mosaic_onnx.core.errors import ModelError
+from mosaic_onnx.core.graphs import free_name
 
 MAX_FILE_BYTES = 512 * 1024 * 1024
 """A profile that is larger is not a profile (the largest published one has 0.6 MB)."""
@@ -141,17 +142,9 @@ def nonnegative(value: object, where: str) -> float:
 
 
 def unique_names(wanted: Iterable[str]) -> list[str]:
-    """The names, each made unique by ``#2``, ``#3`` … where one comes again."""
+    """Return the names, each made unique by ``#2``, ``#3`` … where one comes again."""
     taken: set[str] = set()
-    names: list[str] = []
-    for name in wanted:
-        candidate, count = name, 1
-        while candidate in taken:
-            count += 1
-            candidate = f"{name}#{count}"
-        taken.add(candidate)
-        names.append(candidate)
-    return names
+    return [free_name(name, taken) for name in wanted]
 
 
 def _kind(value: object) -> str:

@@ -14,10 +14,10 @@ import onnx
 
 from mosaic_onnx.core.graphs import node_keys, operator_name, writes
 from mosaic_onnx.core.layers import Layer, LayerGraph, TensorInfo
+from mosaic_onnx.core.signature import given_inputs
 from mosaic_onnx.layering.groups import Groups
 from mosaic_onnx.layering.patterns import merge_fusion_groups
 from mosaic_onnx.layering.view import GraphView, graph_view
-from mosaic_onnx.loading.input_shapes import given_inputs
 from mosaic_onnx.loading.normalise import Normalised
 
 Granularity = Literal["fused", "node", "block"]

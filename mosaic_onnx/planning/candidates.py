@@ -11,7 +11,7 @@ from mosaic_onnx.core.devices import device_of
 from mosaic_onnx.core.errors import InfeasibleError
 from mosaic_onnx.core.plans import Plan
 from mosaic_onnx.core.profiles import Profile
-from mosaic_onnx.planner.core.request import Placed, Request
+from mosaic_onnx.planner.core.request import PlacedSlice, Request
 from mosaic_onnx.planning.feedback import unmeasured
 from mosaic_onnx.planning.profile_plan import plan_of_slices
 from mosaic_onnx.planning.slice_cutter import Cut, Slices
@@ -73,7 +73,7 @@ def single_device_plan(profile: Profile, device: str, like: Plan, table: CostTab
         table: the profile's cost table, where it is made already.
     """
     state = max(index for index, name in enumerate(profile.states) if device_of(name) == device)
-    whole = (Placed(tuple(range(len(profile.layers))), state),)
+    whole = (PlacedSlice(tuple(range(len(profile.layers))), state),)
     try:
         return plan_of_slices(profile, Request(objective=like.objective), f"single device {device}", whole, table)
     except InfeasibleError:

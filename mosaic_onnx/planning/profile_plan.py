@@ -11,7 +11,7 @@ from mosaic_onnx.core.errors import InfeasibleError
 from mosaic_onnx.core.feasibility import check_feasible
 from mosaic_onnx.core.plans import Plan, Slice
 from mosaic_onnx.core.profiles import Profile
-from mosaic_onnx.planner.core.request import Placed, Proposal, Request
+from mosaic_onnx.planner.core.request import PlacedSlice, Proposal, Request
 from mosaic_onnx.planner.core.request_constraints import meets
 from mosaic_onnx.planner.core.simulate import simulate
 from mosaic_onnx.planner.search.merging import neighbours_joined
@@ -116,7 +116,7 @@ def without_idle_cuts(profile: Profile, request: Request, plan: Plan, table: Cos
 def proposal_of(profile: Profile, plan: Plan) -> Proposal:
     """A plan's slices as the planner's methods state them."""
     index = {name: number for number, name in enumerate(profile.states)}
-    return tuple(Placed(one.layers, index[one.state]) for one in plan.slices)
+    return tuple(PlacedSlice(one.layers, index[one.state]) for one in plan.slices)
 
 
 def plan_front(profile: Profile, request: Request, constraints: Constraints | None = None) -> tuple[Plan, ...]:

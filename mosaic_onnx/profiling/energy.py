@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, NamedTuple, Protocol
@@ -244,17 +244,7 @@ def _find_rapl(powercap: Path) -> Meters:
     counted = [zone for zone in zones if _is_counted(zone)]
     if not counted:
         return Meters(absent=(AbsentMeter("rapl", f"no RAPL zone under {powercap}"),))
-    meters: list[EnergyMeter] = []
-    absent: list[AbsentMeter] = []
-    for zone in counted:
-        meter = RaplMeter(zone)
-        try:
-            meter.read_joules()
-        except BackendError as error:
-            absent.append(AbsentMeter(zone.name, error.message))
-        else:
-            meters.append(meter)
-    return Meters(tuple(meters), tuple(absent))
+    return _readable(RaplMeter(zone) for zone in counted)
 
 
 def _is_counted(zone: Path) -> bool:
@@ -274,16 +264,21 @@ def _find_nvml(library_name: str) -> Meters:
         return Meters(absent=(AbsentMeter("nvml", f"NVML does not start: error {status}"),))
     found = ctypes.c_uint()
     library.nvmlDeviceGetCount_v2(ctypes.byref(found))
-    meters: list[EnergyMeter] = []
-    absent: list[AbsentMeter] = []
-    for index in range(found.value):
-        handle = ctypes.c_void_p()
+    handles = [ctypes.c_void_p() for _ in range(found.value)]
+    for index, handle in enumerate(handles):
         library.nvmlDeviceGetHandleByIndex_v2(index, ctypes.byref(handle))
-        meter = NvmlMeter(library, handle, index)
+    return _readable(NvmlMeter(library, handle, index) for index, handle in enumerate(handles))
+
+
+def _readable(meters: Iterable[EnergyMeter]) -> Meters:
+    """Return the meters that can be read, and the others with the reason."""
+    working: list[EnergyMeter] = []
+    absent: list[AbsentMeter] = []
+    for meter in meters:
         try:
             meter.read_joules()
         except BackendError as error:
             absent.append(AbsentMeter(meter.name, error.message))
         else:
-            meters.append(meter)
-    return Meters(tuple(meters), tuple(absent))
+            working.append(meter)
+    return Meters(tuple(working), tuple(absent))

@@ -19,6 +19,7 @@ from mosaic_onnx.core.errors import ModelError
 from mosaic_onnx.core.graphs import (
     domain_of,
     every_node,
+    free_name,
     function_key,
     initializer_names,
     is_orderly,
@@ -198,13 +199,7 @@ def _keep_old_initialisers_constant(model: onnx.ModelProto, ir_version: int) -> 
 def _function_names(model: onnx.ModelProto, count: int) -> list[str]:
     """Names for the slices' functions that no function of the model has."""
     taken = {function.name for function in model.functions if function.domain == DOMAIN}
-    names = []
-    for number in range(count):
-        name = f"slice_{number:03d}"
-        while name in taken:
-            name += "_"
-        names.append(name)
-    return names
+    return [free_name(f"slice_{number:03d}", taken, "_") for number in range(count)]
 
 
 def _function(index: ModelIndex, part: _Part, name: str) -> onnx.FunctionProto:
@@ -246,7 +241,7 @@ def _lay_out(
         _place_outputs(crossings, part, device, index)
         made = [crossings.base[name] for name in part.outputs]
         renamed[part.number] = dict(zip((*part.tensors, *part.outputs), (*values, *made), strict=True))
-        node_name = _free_name(names[part.number], node_names)
+        node_name = free_name(names[part.number], node_names)
         graph.call(names[part.number], node_name, [*values, *part.parameters], made)
         numbers.append(part.number)
     for name in index.outputs:
@@ -269,18 +264,9 @@ def _place_outputs(crossings: TransferCalls, part: _Part, device: str, index: Mo
     for name in part.outputs:
         crossings.homes[name] = device
         is_moved = name in index.outputs and crossings.leaves_home(name)
-        crossings.base[name] = _free_name(f"{name}@{device}", crossings.taken) if is_moved else name
+        crossings.base[name] = free_name(f"{name}@{device}", crossings.taken) if is_moved else name
         if is_moved:
             crossings.taken.discard(name)
-
-
-def _free_name(wanted: str, taken: set[str]) -> str:
-    name, count = wanted, 1
-    while name in taken:
-        count += 1
-        name = f"{wanted}#{count}"
-    taken.add(name)
-    return name
 
 
 def _add_transfers(crossings: TransferCalls, graph: OuterGraph, node_names: set[str]) -> list[None]:
@@ -289,7 +275,7 @@ def _add_transfers(crossings: TransferCalls, graph: OuterGraph, node_names: set[
     crossings.made.clear()
     for one in asked:
         words: dict[str, str | int] = {"source": one.source, "destination": one.destination, "bytes": one.bytes}
-        name = _free_name(f"transfer/{one.value}", node_names)
+        name = free_name(f"transfer/{one.value}", node_names)
         graph.call(TRANSFER, name, [one.source_value], [one.value], **words)
     return [None] * len(asked)
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 import onnx
 
 from mosaic_onnx.core.devices import Device, device_of
+from mosaic_onnx.core.graphs import free_name
 from mosaic_onnx.core.plans import Plan
 from mosaic_onnx.core.profiles import Profile
 
@@ -71,9 +72,6 @@ def slice_metadata(profile: Profile, plan: Plan, number: int) -> dict[str, str]:
 
 def add_configuration(model: onnx.ModelProto, devices: Sequence[str]) -> str:
     """Name the devices in the model's own multi-device field; the configuration's name, which nodes refer to."""
-    taken = {configuration.name for configuration in model.configuration}
-    name = "mosaic"
-    while name in taken:
-        name += "_"
+    name = free_name("mosaic", {configuration.name for configuration in model.configuration}, "_")
     model.configuration.add(name=name, num_devices=len(devices), device=list(devices))
     return name

@@ -14,7 +14,7 @@ import onnx
 from onnx import TensorProto
 
 from mosaic_onnx.backends.base import SliceModel
-from mosaic_onnx.core.graphs import reads, renamed_node, writes
+from mosaic_onnx.core.graphs import free_name, reads, renamed_node, writes
 
 HALVES = frozenset({TensorProto.FLOAT16, TensorProto.BFLOAT16})
 
@@ -75,11 +75,4 @@ def _half_tensors(model: onnx.ModelProto) -> dict[str, onnx.TypeProto]:
 
 def _new_names(graph: onnx.GraphProto, names: set[str]) -> dict[str, str]:
     taken = {name for node in graph.node for name in (*node.output, *reads(node))}
-    renamed = {}
-    for name in sorted(names):
-        new = f"{name}/fed"
-        while new in taken:
-            new += "_"
-        taken.add(new)
-        renamed[name] = new
-    return renamed
+    return {name: free_name(f"{name}/fed", taken) for name in sorted(names)}

@@ -33,7 +33,7 @@ def test_a_mutated_file_is_taken_or_refused_with_a_word(name: str) -> None:
     target = targets()[name]
     draw = random.Random(0)
     verdicts = []
-    for _ in range(30 if name == CHECKS_MODELS else 200):
+    for _ in range(30 if name == CHECKS_MODELS else 120):
         content = draw.choice(target.seeds)
         for _ in range(draw.randrange(1, 4)):
             content = target.mutate(content, draw)
@@ -45,7 +45,7 @@ def test_a_mutated_file_is_taken_or_refused_with_a_word(name: str) -> None:
 def test_a_change_that_hypothesis_finds_is_taken_or_refused_with_a_word(name: str) -> None:
     target = targets()[name]
 
-    @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
     @given(st.sampled_from(target.seeds), st.randoms(use_true_random=False))
     def check(content: bytes, draw: random.Random) -> None:
         assert target.read(target.mutate(content, draw)) in (True, False)

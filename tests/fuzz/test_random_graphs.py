@@ -24,7 +24,7 @@ def operators_of(graph: onnx.GraphProto) -> set[str]:
 
 
 def test_random_models_are_valid_and_use_every_rule() -> None:
-    models = [random_model(seed) for seed in range(60)]
+    models = [random_model(seed) for seed in range(40)]
     assert all(map(runs_in_onnx_runtime, models))
     used = set().union(*(operators_of(model.graph) for model in models))
     assert {"If", "Loop", "Scan", "Half", "Conv", "MatMul", "QuantizeLinear", "TopK", "Split", "Where"} <= used
@@ -36,9 +36,9 @@ def test_the_same_seed_gives_the_same_model() -> None:
     assert random_model(7).SerializeToString() != random_model(8).SerializeToString()
 
 
-@pytest.mark.parametrize("start", range(0, 32, 8))
+@pytest.mark.parametrize("start", range(0, 24, 6))
 def test_random_models_keep_their_bits_when_they_are_cut(start: int, tmp_path: Path) -> None:
-    for seed in range(start, start + 8):
+    for seed in range(start, start + 6):
         folder = tmp_path / str(seed)
         folder.mkdir()
         check_rewriting(random_model(seed), folder)

@@ -18,14 +18,14 @@ TOLERANCE = 1e-9
 """Relative: sums of the same seconds in another order are the same seconds."""
 
 
-class Placed(NamedTuple):
+class PlacedSlice(NamedTuple):
     """One slice of a proposal: layers in the order in which it runs them, and the state that runs it."""
 
     layers: tuple[int, ...]
     state: int
 
 
-Proposal = tuple[Placed, ...]
+Proposal = tuple[PlacedSlice, ...]
 """Slices in start order; together they hold every layer once."""
 
 

@@ -109,11 +109,19 @@ def open_meter(backend: Backend, device: Device, limit_s: float) -> Meter:
     """
     address = address_of(backend)
     risky = backend.can_crash(device) if isinstance(backend, CanCrash) else True
-    if address is None or not risky:
+    if address is None or not (risky or device.host):
         return LocalMeter(backend, device)
+    if device.host:
+        return _remote_meter(address, device, limit_s)
     from mosaic_onnx.profiling.measuring.worker import ChildMeter
 
     return ChildMeter(address, device, limit_s)
+
+
+def _remote_meter(address: str, device: Device, limit_s: float) -> Meter:
+    from mosaic_onnx.profiling.measuring.remote import RemoteMeter
+
+    return RemoteMeter(address, device, limit_s)
 
 
 def address_of(backend: Backend) -> str | None:

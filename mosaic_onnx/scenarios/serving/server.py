@@ -1,4 +1,4 @@
-"""Serves a scenario by the wall clock: frames arrive, late ones are dropped; models and periods may change."""
+"""Serve a scenario by the wall clock: frames arrive, late ones are dropped; models and periods may change."""
 
 from __future__ import annotations
 

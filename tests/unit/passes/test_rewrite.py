@@ -238,7 +238,7 @@ def test_everything_that_the_model_says_survives() -> None:
     assert made.graph.quantization_annotation == model.graph.quantization_annotation
     assert made.graph.metadata_props == model.graph.metadata_props
     assert made.metadata_props[0] == model.metadata_props[0]
-    assert [one.name for one in made.configuration] == ["mosaic", "mosaic_"]
+    assert [one.name for one in made.configuration] == ["mosaic", "mosaic_2"]
     kept = ("model_version", "producer_name", "domain", "doc_string")
     assert [getattr(made, name) for name in kept] == [getattr(model, name) for name in kept]
     assert made.graph.doc_string == "a graph"

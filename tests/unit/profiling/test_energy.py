@@ -89,7 +89,7 @@ def test_a_zone_that_cannot_be_read_is_absent_with_the_reason(tmp_path: Path) ->
     (folder / "energy_uj").write_text("not a number")
     found = find_meters(tmp_path, "no-such-library.so")
     assert not found.meters
-    assert found.absent[0].name == "intel-rapl:0"
+    assert found.absent[0].name == "rapl:package-0"
     assert "invalid literal" in found.absent[0].reason
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.errors import InfeasibleError
 from mosaic_onnx.core.profiles import Cost, Profile, ProfileLayer, TensorTransferCost, TransferCost
-from mosaic_onnx.planner.core.request import Placed
+from mosaic_onnx.planner.core.request import PlacedSlice
 from mosaic_onnx.scenarios.instance import Instance, build_instance
 from mosaic_onnx.scenarios.scenario import DropRule, Group, ModelEntry, Scenario
 from mosaic_onnx.scenarios.schedule import Policy, Schedule
@@ -120,7 +120,7 @@ def instance_of(
 def whole(instance: Instance, *states: int, policy: Policy = "priority") -> Schedule:
     """Every model one slice, in these states, in the order of the file."""
     proposals = tuple(
-        (Placed(tuple(range(len(model.table.layer_names))), state),)
+        (PlacedSlice(tuple(range(len(model.table.layer_names))), state),)
         for model, state in zip(instance.models, states, strict=True)
     )
     return Schedule(proposals, tuple(range(len(states))), policy)

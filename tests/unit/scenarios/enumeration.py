@@ -6,7 +6,7 @@ import random
 from collections.abc import Iterator
 from itertools import combinations, pairwise, permutations, product
 
-from mosaic_onnx.planner.core.request import Placed, Proposal
+from mosaic_onnx.planner.core.request import PlacedSlice, Proposal
 from mosaic_onnx.scenarios.instance import Instance
 from mosaic_onnx.scenarios.schedule import Schedule
 from mosaic_onnx.scenarios.simulation.multiplier import PRECISION, ScheduleEvaluator
@@ -34,7 +34,7 @@ def chain_proposals(layer_count: int, state_count: int) -> Iterator[Proposal]:
             bounds = [0, *cuts, layer_count]
             parts = [tuple(range(a, b)) for a, b in pairwise(bounds)]
             for states in product(range(state_count), repeat=len(parts)):
-                yield tuple(Placed(part, state) for part, state in zip(parts, states, strict=True))
+                yield tuple(PlacedSlice(part, state) for part, state in zip(parts, states, strict=True))
 
 
 def every_schedule(instance: Instance) -> Iterator[Schedule]:

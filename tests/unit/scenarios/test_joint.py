@@ -14,7 +14,7 @@ from mosaic_onnx.core.errors import ModelError, UsageError
 from mosaic_onnx.core.profiles import MeasuredSlice, Profile
 from mosaic_onnx.files.profile_checks import check_profile
 from mosaic_onnx.files.profile_file import write_profile
-from mosaic_onnx.planner.core.request import Placed, Request
+from mosaic_onnx.planner.core.request import PlacedSlice, Request
 from mosaic_onnx.planner.core.simulate import simulate
 from mosaic_onnx.scenarios.joint.merge import merge_profiles
 from mosaic_onnx.scenarios.joint.plan import JointPlan, plan_jointly
@@ -31,7 +31,7 @@ def hax(*, sum_latency: bool) -> JointPlan:
 
 def test_googlenet_and_alexnet_all_on_the_gpu_take_3_51_ms() -> None:
     merged = merge_profiles([hax_profile("g", GOOGLENET), hax_profile("a", ALEXNET)], ["g", "a"])
-    proposal = (Placed(tuple(range(10)), 0), Placed(tuple(range(10, 18)), 0))
+    proposal = (PlacedSlice(tuple(range(10)), 0), PlacedSlice(tuple(range(10, 18)), 0))
     assert simulate(cost_table(merged.profile), proposal, "concurrent").seconds == pytest.approx(3.51e-3)
 
 
@@ -68,13 +68,13 @@ def test_the_least_sum_of_two_small_chains_is_what_enumeration_finds() -> None:
     assert sum(joint.latencies_s) == best
 
 
-def interleavings(states: tuple[int, ...]) -> list[tuple[Placed, ...]]:
+def interleavings(states: tuple[int, ...]) -> list[tuple[PlacedSlice, ...]]:
     """Every order of layers 0, 1, 2 and 3, 4, each a slice of its own."""
     found = []
     for places in combinations(range(5), 3):
         first, second = iter((0, 1, 2)), iter((3, 4))
         order = [next(first) if place in places else next(second) for place in range(5)]
-        found.append(tuple(Placed((layer,), states[layer]) for layer in order))
+        found.append(tuple(PlacedSlice((layer,), states[layer]) for layer in order))
     return found
 
 
@@ -118,7 +118,7 @@ def test_the_sum_of_latencies_needs_a_concurrent_schedule() -> None:
 
 
 def test_slices_of_two_models_are_split() -> None:
-    assert split_by_model((Placed((0, 1, 2), 0),), (0, 2)) == (Placed((0, 1), 0), Placed((2,), 0))
+    assert split_by_model((PlacedSlice((0, 1, 2), 0),), (0, 2)) == (PlacedSlice((0, 1), 0), PlacedSlice((2,), 0))
 
 
 def test_the_command_prints_a_plan_with_its_models(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

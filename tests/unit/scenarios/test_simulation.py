@@ -8,7 +8,7 @@ import pytest
 
 from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.errors import ModelError
-from mosaic_onnx.planner.core.request import Placed
+from mosaic_onnx.planner.core.request import PlacedSlice
 from mosaic_onnx.planner.core.simulate import simulate
 from mosaic_onnx.scenarios.instance import Instance
 from mosaic_onnx.scenarios.schedule import Policy, Schedule
@@ -54,7 +54,7 @@ def test_copies_delay_slices_but_occupy_no_device() -> None:
     # a: |0 f0.0 2| |3 f1.0 5| |6 f0.2 7|    |9 f1.2 10|
     # b:      |3 f0.1 5|  |6 f1.1 8|          copies: 2-3, 5-6, 5-6, 8-9
     instance = instance_of([(3.0, [chain_profile([(2, 9), (9, 2), (1, 9)], copy_s=1)])], drop="never")
-    schedule = Schedule(((Placed((0,), 0), Placed((1,), 1), Placed((2,), 0)),), (0,))
+    schedule = Schedule(((PlacedSlice((0,), 0), PlacedSlice((1,), 1), PlacedSlice((2,), 0)),), (0,))
     done = run(instance, schedule, [[0, 3]], [3])
     assert chart(done) == [
         (0, 0, 0, 0, 0, 2),

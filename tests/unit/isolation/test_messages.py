@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mosaic_onnx.core.devices import Device, Level
-from mosaic_onnx.profiling.measuring.messages import (
+from mosaic_onnx.isolation.messages import (
     device_from_json,
     device_to_json,
     read_slice,
