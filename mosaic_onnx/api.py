@@ -36,6 +36,11 @@ from mosaic_onnx.pipeline.delivery import bind_bundle, deliver, verify_bundle
 from mosaic_onnx.pipeline.load_session import SessionOptions, load_model, load_session
 from mosaic_onnx.pipeline.options import CompileOptions, InspectOptions, PathLike, ProfileOptions, with_paths
 from mosaic_onnx.pipeline.pipelines import INSPECT, PLAN, PROFILE
+from mosaic_onnx.pipeline.site.device_loop import schedule_measured
+from mosaic_onnx.pipeline.site.folder import read_site, write_site
+from mosaic_onnx.pipeline.site.profiled import profile_scenario
+from mosaic_onnx.pipeline.site.served import Served, Watch, serve_site
+from mosaic_onnx.pipeline.site.slowdowns import measure_slowdowns
 from mosaic_onnx.planner.core.request import Request
 from mosaic_onnx.planning.profile_plan import plan_front
 from mosaic_onnx.profiling.progress import Progress
@@ -46,11 +51,6 @@ from mosaic_onnx.runtime.session import Session
 from mosaic_onnx.scenarios.file import read_scenario
 from mosaic_onnx.scenarios.instance import Instance, build_instance
 from mosaic_onnx.scenarios.loading import load_profiles
-from mosaic_onnx.scenarios.site.device_loop import schedule_measured
-from mosaic_onnx.scenarios.site.folder import read_site, write_site
-from mosaic_onnx.scenarios.site.profiled import profile_scenario
-from mosaic_onnx.scenarios.site.served import Served, Watch, serve_site
-from mosaic_onnx.scenarios.site.slowdowns import measure_slowdowns
 from mosaic_onnx.scenarios.solve import Scheduled, SchedulingOptions, schedule_instance
 from mosaic_onnx.verification.report import VerifyReport
 from mosaic_onnx.verification.verify import Progress as VerifyProgress
@@ -285,7 +285,7 @@ def serve_scenario(
     check_every: int = 50,
     watch: Watch = nullcontext,
 ) -> Served:
-    """Serve all models of a site for a while: what ran, and what it came to; see ``scenarios.site.served.serve_site``.
+    """Serve all models of a site for a while: what ran, and what it came to; see ``pipeline.site.served.serve_site``.
 
     Raises:
         ModelError: the site is damaged.

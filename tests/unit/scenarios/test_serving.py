@@ -198,8 +198,8 @@ def test_a_site_serves_right_outputs(site: Path) -> None:
 def test_a_wrong_output_is_seen(site: Path) -> None:
     from mosaic_onnx.loading.inputs import make_inputs
     from mosaic_onnx.pipeline.delivery import bind_bundle
-    from mosaic_onnx.scenarios.site.folder import read_site
-    from mosaic_onnx.scenarios.site.serve import load_bundle
+    from mosaic_onnx.pipeline.site.folder import read_site
+    from mosaic_onnx.pipeline.site.serve import load_bundle
 
     bundle = bind_bundle(next(iter(read_site(site).bundles.values())))
     workers = Workers([device.name for device in bundle.devices])
@@ -219,7 +219,7 @@ def test_a_wrong_output_is_seen(site: Path) -> None:
 def test_a_site_that_was_tampered_with_is_refused(site: Path, tmp_path: Path) -> None:
     import shutil
 
-    from mosaic_onnx.scenarios.site.folder import read_site
+    from mosaic_onnx.pipeline.site.folder import read_site
 
     broken = tmp_path / "broken.mosaic"
     shutil.copytree(site, broken)
@@ -235,7 +235,7 @@ def test_a_site_that_was_tampered_with_is_refused(site: Path, tmp_path: Path) ->
 
 
 def test_scaling_periods_scales_deadlines() -> None:
-    from mosaic_onnx.scenarios.site.serve import scaled
+    from mosaic_onnx.pipeline.site.serve import scaled
 
     one = scaled([replace(group("g", 2.0, 4.0), jitter_s=1.0)], 0.5)[0]
     assert (one.period_s, one.deadline_s, one.jitter_s) == (1.0, 2.0, 1.0)

@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from mosaic_onnx.pipeline.site.folder import Site
+from mosaic_onnx.pipeline.site.serve import open_server, scaled
 from mosaic_onnx.planning.profile_plan import proposal_of
 from mosaic_onnx.scenarios.instance import SLOWDOWN_KEY, Instance, build_instance
 from mosaic_onnx.scenarios.scenario import Scenario
@@ -19,8 +21,6 @@ from mosaic_onnx.scenarios.serving.perfetto import scenario_trace
 from mosaic_onnx.scenarios.serving.statistics import ScenarioStatistics, scenario_statistics
 from mosaic_onnx.scenarios.serving.virtual import serve_virtually
 from mosaic_onnx.scenarios.simulation.score import real_time_term
-from mosaic_onnx.scenarios.site.folder import Site
-from mosaic_onnx.scenarios.site.serve import open_server, scaled
 
 Show = Callable[[ScenarioStatistics], None]
 Watch = Callable[[], AbstractContextManager[Show | None]]

@@ -11,13 +11,13 @@ from mosaic_onnx.discovery.registry import backends
 from mosaic_onnx.files.bundle import Bundle
 from mosaic_onnx.loading.inputs import make_inputs
 from mosaic_onnx.pipeline.delivery import bind_bundle, tuned_slices
+from mosaic_onnx.pipeline.site.folder import Site
 from mosaic_onnx.runtime.opening import LoadedPlan, held_cores, load_plan
 from mosaic_onnx.runtime.workers import Workers
 from mosaic_onnx.scenarios.scenario import Group
 from mosaic_onnx.scenarios.serving.frame import Frame
 from mosaic_onnx.scenarios.serving.model_runner import ModelRunner
 from mosaic_onnx.scenarios.serving.server import ScenarioServer, ServingOrder
-from mosaic_onnx.scenarios.site.folder import Site
 
 
 def scaled(groups: Sequence[Group], multiplier: float) -> tuple[Group, ...]:

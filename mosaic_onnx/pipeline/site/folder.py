@@ -25,12 +25,12 @@ from mosaic_onnx.core.errors import ModelError, UsageError
 from mosaic_onnx.files.atomic import refuse_to_replace, write_atomically
 from mosaic_onnx.files.bundle import Bundle, read_bundle
 from mosaic_onnx.files.strict_json import FileModel, Name, NonNegative, dump_lines, parse, read
+from mosaic_onnx.pipeline.site.bundles import write_model
+from mosaic_onnx.pipeline.site.profiled import ProfiledScenario
 from mosaic_onnx.scenarios.instance import Instance
 from mosaic_onnx.scenarios.scenario import DropRule, Group, ModelEntry
 from mosaic_onnx.scenarios.schedule import Policy
 from mosaic_onnx.scenarios.schedule_file import schedule_to_fields
-from mosaic_onnx.scenarios.site.bundles import write_model
-from mosaic_onnx.scenarios.site.profiled import ProfiledScenario
 from mosaic_onnx.scenarios.solve import Scheduled
 
 SCHEMA = "mosaic-onnx/site/1"

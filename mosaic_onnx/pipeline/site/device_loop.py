@@ -10,10 +10,10 @@ from mosaic_onnx.core.profiles import Profile
 from mosaic_onnx.passes.base import run_pass
 from mosaic_onnx.passes.measure_slices import MeasureSlices
 from mosaic_onnx.pipeline.compilation import Note
+from mosaic_onnx.pipeline.site.profiled import ProfiledScenario
 from mosaic_onnx.profiling.measure_slices import Choice
 from mosaic_onnx.scenarios.instance import Instance
 from mosaic_onnx.scenarios.schedule import Schedule
-from mosaic_onnx.scenarios.site.profiled import ProfiledScenario
 from mosaic_onnx.scenarios.solve import OURS, Scheduled, SchedulingOptions, schedule_instance
 
 MOST_ROUNDS = 4
