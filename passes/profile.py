@@ -60,7 +60,7 @@ class Profile:
             BackendError: a device failed.
             ProfilingInterrupted: Ctrl-C; it holds what was measured until then.
         """
-        from mosaic_onnx.profiling.energy import find_meters
+        from mosaic_onnx.backends.hardware.energy_meters import find_meters
         from mosaic_onnx.profiling.energy_source import real_devices, refuse_without_joules
         from mosaic_onnx.profiling.modelled_energy import with_modelled_energy
         from mosaic_onnx.profiling.profile_model import profile_model

@@ -61,3 +61,15 @@ def select(words: Sequence[str] = (), precision: str = "f32", *, lower: bool = F
         backends=candidates,
         versions=found.versions,
     )
+
+
+def participation(selection: Selection) -> tuple[str, ...]:
+    """Return who takes part in a command, who does not, and why: a line each.
+
+    Devices that are not here at all are left to ``mosaic-onnx devices``.
+    """
+    names = ", ".join(
+        f"{one.name} ({one.precision}{', simulated' if one.simulated else ''})" for one in selection.chosen
+    )
+    left_out = [f"left out: {one.name}: {one.reason}" for one in selection.left_out if one.reason != "not named"]
+    return (f"devices: {names}", *left_out)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from mosaic_onnx.backends.base import Backend, CostSource
+from mosaic_onnx.backends.hardware.energy_meters import Meters, find_meters
 from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.errors import UsageError
-from mosaic_onnx.profiling.energy import Meters, find_meters
 from mosaic_onnx.profiling.modelled_energy import Watts
 
 

@@ -155,15 +155,17 @@ def _model_seeds() -> list[bytes]:
 
 
 @cache
-def _sound_bundle() -> Path:
-    folder = Path(tempfile.mkdtemp(prefix="fuzz-bundle-"))
+def _bundle_folder() -> tempfile.TemporaryDirectory[str]:
+    """Holds a sound bundle; removed when the process ends."""
+    holder = tempfile.TemporaryDirectory(prefix="fuzz-bundle-")
+    folder = Path(holder.name)
     (folder / "made").mkdir()
     write_bundle(small_contents(folder / "made"), folder / "sound")
-    return folder / "sound"
+    return holder
 
 
 def _bundle_seed() -> bytes:
-    folder = _sound_bundle()
+    folder = Path(_bundle_folder().name, "sound")
     files = {name: json.loads((folder / name).read_text()) for name in ("manifest.json", "plan.json", "profile.json")}
     return json.dumps(files | {"devices.toml": tomllib.loads((folder / "devices.toml").read_text())}).encode()
 
@@ -178,7 +180,7 @@ def _read_bundle(content: bytes) -> bool:
     def read() -> None:
         with tempfile.TemporaryDirectory() as folder:
             place = Path(folder) / "bundle"
-            shutil.copytree(_sound_bundle(), place)
+            shutil.copytree(Path(_bundle_folder().name, "sound"), place)
             _write(place, texts, files.get("manifest.json"))
             bundle = read_bundle(place)
             api.plan(bundle.profile, Request(time_limit_s=0.2))

@@ -91,7 +91,7 @@ ALEXNET = (  # C, K of a group, output, filter, stride, groups; active PEs and m
 )
 
 
-@pytest.mark.parametrize(("number", "row"), enumerate(ALEXNET))
+@pytest.mark.parametrize(("number", "row"), list(enumerate(ALEXNET)))
 def test_the_eyeriss_chip_takes_its_published_time_within_ten_percent(number: int, row) -> None:
     (channels, outputs, size, taps, stride, groups), active, milliseconds = row
     extent = (size - 1) * stride + taps

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from mosaic_onnx.backends.base import Backend
+from mosaic_onnx.backends.hardware.energy_meters import AbsentMeter, Meters
 from mosaic_onnx.backends.onnxruntime.backend import BACKEND as ORT
 from mosaic_onnx.backends.simulated.backend import BACKEND as SIMULATED
 from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.errors import UsageError
-from mosaic_onnx.profiling.energy import AbsentMeter, Meters
 from mosaic_onnx.profiling.energy_source import refuse_without_joules
 from mosaic_onnx.profiling.modelled_energy import Watts
 
