@@ -71,7 +71,20 @@ def test_without_a_word_every_field_has_its_default() -> None:
 
 
 def test_words_become_values_in_the_units_of_the_fields() -> None:
-    words = "--colour blue --coats 3 --drying-ms 250 --rough --varnish --file a.npz --cap gpu=4KiB".split()
+    words = [
+        "--colour",
+        "blue",
+        "--coats",
+        "3",
+        "--drying-ms",
+        "250",
+        "--rough",
+        "--varnish",
+        "--file",
+        "a.npz",
+        "--cap",
+        "gpu=4KiB",
+    ]
     assert given(*words) == {
         "colour": "blue",
         "coats": 3,
