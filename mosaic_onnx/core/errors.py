@@ -66,6 +66,18 @@ class BackendError(MosaicError):
     exit_code = 5
 
 
+class DeviceError(BackendError):
+    """A device failed; the others may go on without it.
+
+    Attributes:
+        device: its name; empty where nobody knows which.
+    """
+
+    def __init__(self, message: str, hint: str = "", *, device: str = "") -> None:
+        super().__init__(message, hint)
+        self.device = device
+
+
 class InternalError(MosaicError):
     """A broken promise inside mosaic-onnx: our bug (exit 70)."""
 

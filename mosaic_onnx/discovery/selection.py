@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mosaic_onnx.backends.base import AbsentDevice, Backend
 from mosaic_onnx.core.devices import Device
@@ -73,3 +73,24 @@ def participation(selection: Selection) -> tuple[str, ...]:
     )
     left_out = [f"left out: {one.name}: {one.reason}" for one in selection.left_out if one.reason != "not named"]
     return (f"devices: {names}", *left_out)
+
+
+def without_devices(selection: Selection, failed: Mapping[str, str]) -> Selection | None:
+    """Return the selection without devices that failed.
+
+    Args:
+        selection: what took part.
+        failed: the reason by device.
+
+    Returns:
+        None where none of them took part, or nothing would be left.
+    """
+    remaining = tuple(device for device in selection.chosen if device.name not in failed)
+    if not remaining or len(remaining) == len(selection.chosen):
+        return None
+    gone = tuple(
+        AbsentDevice(device.name, device.backend, failed[device.name])
+        for device in selection.chosen
+        if device.name in failed
+    )
+    return replace(selection, chosen=remaining, left_out=(*selection.left_out, *gone))

@@ -19,6 +19,7 @@ from mosaic_onnx.discovery.selection import Selection
 from mosaic_onnx.files.bundle import Bundle, BundleContents, write_bundle
 from mosaic_onnx.files.cache import digest
 from mosaic_onnx.files.manifest import SLICES
+from mosaic_onnx.isolation.backend import isolated
 from mosaic_onnx.loading.model import open_model
 from mosaic_onnx.loading.normalise import Normalised
 from mosaic_onnx.passes.base import run_passes
@@ -224,7 +225,7 @@ def state_of_bundle(bundle: Bundle, inputs: Mapping[str, Array]) -> State:
         inputs: what it is run with.
     """
     model = bundle.original()
-    candidates = backends()
+    candidates = isolated(backends())
     devices = {device.name: device for device in bundle.devices}
     refusal = next((note for note in bundle.manifest.get("rewritten", ()) if note.startswith(REFUSES)), None)
     delivered = Candidate(
