@@ -13,7 +13,8 @@ import numpy as np
 import onnx
 
 from mosaic_onnx.backends.base import Array
-from mosaic_onnx.core.constraints import Constraints
+from mosaic_onnx.core.constraints import Constraints, constrain
+from mosaic_onnx.core.cost_table import cost_table
 from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.errors import ModelError, OutputsDifferError, UsageError
 from mosaic_onnx.core.layers import LayerGraph
@@ -37,6 +38,7 @@ from mosaic_onnx.pipeline.load_session import SessionOptions, load_model, load_s
 from mosaic_onnx.pipeline.options import CompileOptions, InspectOptions, PathLike, ProfileOptions, with_paths
 from mosaic_onnx.pipeline.pipelines import INSPECT, PLAN, PROFILE
 from mosaic_onnx.planner.core.request import Request
+from mosaic_onnx.planning.candidates import single_device_plan
 from mosaic_onnx.planning.profile_plan import plan_front
 from mosaic_onnx.profiling.progress import Progress
 from mosaic_onnx.rewriting.rewrite import partition
@@ -75,6 +77,7 @@ __all__ = [
     "profile",
     "run",
     "schedule",
+    "single_devices",
     "verify",
     "write",
 ]
@@ -195,6 +198,20 @@ def plan(profile: Profile | PathLike, request: Request | None = None, constraint
     measured = profile if isinstance(profile, Profile) else read_profile(profile)
     options = {"request": request or Request(), "constraints": constraints or Constraints()}
     return run_passes(configured(PLAN, options), State(profile=measured)).plan
+
+
+def single_devices(profile: Profile, like: Plan, constraints: Constraints | None = None) -> dict[str, Plan]:
+    """The plans of devices that can run the whole model alone, by name, to hold a plan against.
+
+    Args:
+        profile: what was measured.
+        like: the plan whose objective they are compared under.
+        constraints: what they must keep besides.
+    """
+    constrained = constrain(profile, constraints or Constraints())
+    table = cost_table(constrained)
+    plans = {one.name: single_device_plan(constrained, one.name, like, table) for one in constrained.devices}
+    return {name: plan for name, plan in plans.items() if plan is not None}
 
 
 def load_scenario(

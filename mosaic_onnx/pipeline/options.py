@@ -11,9 +11,12 @@ from pathlib import Path
 from typing import Any, Literal, TypedDict
 
 from mosaic_onnx.core.constraints import Constraints
+from mosaic_onnx.core.errors import UsageError
+from mosaic_onnx.core.plans import Plan
+from mosaic_onnx.core.profiles import Profile
 from mosaic_onnx.passes.base import Passes
 from mosaic_onnx.passes.editing import configured
-from mosaic_onnx.pipeline.pipelines import COMPILE, within_budget
+from mosaic_onnx.pipeline.pipelines import COMPILE, from_given, within_budget
 from mosaic_onnx.planner.core.request import Request
 
 PathLike = str | os.PathLike[str]
@@ -52,25 +55,38 @@ class CompileOptions(ProfileOptions, total=False):
         fallback: deliver a single device where the plan is not faster (do no harm).
         samples: a file of inputs that errors are measured on, where the request has a ``max_error``: its arrays hold
             whole inputs along their first axis; None for ``inputs``, or drawn ones.
+        given_profile: a profile made elsewhere, or its file, in the place of measuring one.
+        given_plan: a plan made elsewhere, or its file: it is delivered as it is, and measured against nothing.
     """
 
     request: Request
     constraints: Constraints
     fallback: bool
     samples: PathLike | None
+    given_profile: Profile | PathLike | None
+    given_plan: Plan | PathLike | None
 
 
 def with_paths(options: Mapping[str, Any]) -> dict[str, Any]:
     """Return options with paths in the place of words that name files."""
     given = dict(options)
-    for name in ("inputs", "samples"):
-        if given.get(name) is not None:
+    for name in ("inputs", "samples", "given_profile", "given_plan"):
+        if isinstance(given.get(name), str | os.PathLike):
             given[name] = Path(given[name])
     return given
 
 
 def compile_passes(options: Mapping[str, Any]) -> Passes:
-    """Return the passes of a compilation with these options; a budget of errors makes it the variant within it."""
+    """Return the passes of a compilation with these options; a budget of errors makes it the variant within it.
+
+    Raises:
+        UsageError: options that exclude each other.
+    """
     request: Request = options.get("request", Request())
+    given = with_paths(options)
+    profile, plan = given.pop("given_profile", None), given.pop("given_plan", None)
+    if plan is not None and request.max_error is not None:
+        raise UsageError("a given plan is delivered as it is: it is not searched within --max-error", "leave one out")
     passes = COMPILE if request.max_error is None else within_budget(COMPILE)
-    return configured(passes, with_paths(options) | {"min_slice_count": request.min_slice_count})
+    passes = from_given(passes, profile, plan)
+    return configured(passes, given | {"min_slice_count": request.min_slice_count})
