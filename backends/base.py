@@ -76,7 +76,7 @@ class Memory(Protocol):
     """Memory of a device that does not share host's."""
 
     def allocate(self, dtype: np.dtype[np.generic], shape: tuple[int, ...]) -> Buffer:
-        """A new buffer; contents undefined."""
+        """Return a new buffer; contents undefined."""
 
 
 Place = Array | Buffer
@@ -106,7 +106,7 @@ class Runner(Protocol):
         """
 
     def assignment(self) -> Mapping[str, str] | None:
-        """Provider that runs each node, by node name; None where the runtime cannot tell."""
+        """Return the provider that runs each node, by node name; None where the runtime cannot tell."""
 
     def close(self) -> None:
         """Give memory and threads back; calling it twice is harmless."""
@@ -117,13 +117,13 @@ class Backend(Protocol):
 
     @property
     def name(self) -> str:
-        """The backend's name: its entry point, and what device entries call it."""
+        """Return the backend's name: its entry point, and what device entries call it."""
 
     def find(self) -> FoundDevices:
-        """Devices here; never raises: what is not here is in ``FoundDevices.absent`` with the reason."""
+        """Return devices here; never raises: what is not here is in ``FoundDevices.absent`` with the reason."""
 
     def supports(self, node: onnx.NodeProto, device: Device) -> str | None:
-        """A cheap claim that profiling verifies: None if the device may take the node, else the reason."""
+        """Return a cheap claim that profiling verifies: None if the device may take the node, else the reason."""
 
     def load(self, model: SliceModel, device: Device) -> Runner:
         """Compile a slice for a device.
@@ -133,7 +133,7 @@ class Backend(Protocol):
         """
 
     def memory(self, device: Device) -> Memory | None:
-        """The device's own memory; None where it shares host's."""
+        """Return the device's own memory; None where it shares host's."""
 
 
 @dataclass(frozen=True)
@@ -158,7 +158,7 @@ class KernelTimer(Protocol):
     def kernel_times(
         self, model: SliceModel, device: Device, inputs: Mapping[str, Array], budget_s: float
     ) -> tuple[KernelTime, ...]:
-        """Kernels in the order in which they ran; those inside another (a loop's body) are part of it.
+        """Return the kernels in the order in which they ran; those inside another (a loop's body) are part of it.
 
         Raises:
             BackendError: the slice cannot be compiled or run, or the runtime does not tell.
@@ -173,7 +173,7 @@ class CanCrash(Protocol):
     """
 
     def can_crash(self, device: Device) -> bool:
-        """Whether to try slices on the device in a child process."""
+        """Return whether to try slices on the device in a child process."""
 
 
 @runtime_checkable
@@ -184,7 +184,7 @@ class DeclaresOptions(Protocol):
     """
 
     def option_rules(self, device: Device) -> tuple[OptionRule, ...]:
-        """Every option that a device like this one may have; one without a rule is refused in a bundle."""
+        """Return every option that a device like this one may have; one without a rule is refused in a bundle."""
 
 
 @runtime_checkable
@@ -192,7 +192,7 @@ class LimitsModelSize(Protocol):
     """A backend whose runtime cannot hold a model of any size in one process."""
 
     def too_large(self, node_count: int, device: Device) -> str | None:
-        """Why the device cannot take a model of so many nodes, however it is cut; None where it may."""
+        """Return why the device cannot take a model of so many nodes, however it is cut; None where it may."""
 
 
 @runtime_checkable
@@ -212,7 +212,7 @@ class Optimises(Protocol):
     """A backend whose runtime can write down what it makes of a model, which can then be cut without a tax."""
 
     def optimise(self, model: SliceModel, device: Device) -> SliceModel | None:
-        """The model as the runtime would run it on this machine: same inputs and outputs, the type of every value.
+        """Return the model as the runtime would run it on this machine: same inputs and outputs, the type of every value.
 
         Returns:
             The optimised model, weights inline; None for devices that optimise nothing that could be cut.
@@ -227,7 +227,7 @@ class OffersOptimisations(Protocol):
     """A backend that can be told how far to optimise a slice; which is fastest is measured, slice by slice."""
 
     def optimisations(self, device: Device) -> Mapping[str, Device]:
-        """The device told to optimise otherwise than it does, by a name for each; empty where the user said how far."""
+        """Return the device told to optimise otherwise than it does, by a name for each; empty where the user said how far."""
 
 
 @runtime_checkable
@@ -235,7 +235,7 @@ class CostSource(Protocol):
     """A backend whose devices are described, not measured: it states each layer's cost itself."""
 
     def layer_costs(self, facts: Sequence[LayerFacts], device: Device, state: str) -> Sequence[Cost | str]:
-        """What each layer costs in a state, or the reason why the state cannot run it."""
+        """Return what each layer costs in a state, or the reason why the state cannot run it."""
 
     def copies(self, device: Device) -> tuple[TransferCost, ...]:
         """Copy entries to and from the device's memory; empty where it shares host's."""
@@ -250,7 +250,7 @@ class SwitchCostSource(Protocol):
 
 
 def as_devices(found: Sequence[FoundDevices]) -> dict[str, Device]:
-    """All devices found, by name, in the order in which they were found; the first of a name wins."""
+    """Return all devices found, by name, in the order in which they were found; the first of a name wins."""
     devices: dict[str, Device] = {}
     for one in found:
         for device in one.devices:

@@ -63,7 +63,7 @@ def private_spans(maps: str) -> list[AddressRange]:
 
 
 def added(before: Sequence[AddressRange], after: Sequence[AddressRange]) -> Iterator[AddressRange]:
-    """What is in ``after`` only; both ascending and without overlap."""
+    """Yield what is in ``after`` only; both ascending and without overlap."""
     remaining = deque(before)
     for span in after:
         free = span.start
@@ -80,7 +80,7 @@ def added(before: Sequence[AddressRange], after: Sequence[AddressRange]) -> Iter
 
 
 def full_blocks(span: AddressRange, block_bytes: int, resident: NDArray[np.bool_]) -> Iterator[AddressRange]:
-    """Stretches of whole, aligned blocks of which nearly every page is in use.
+    """Yield stretches of whole, aligned blocks of which nearly every page is in use.
 
     Args:
         span: aligned to blocks at both ends.
@@ -95,7 +95,7 @@ def full_blocks(span: AddressRange, block_bytes: int, resident: NDArray[np.bool_
 
 
 def _maps() -> str:
-    """What the system tells of this process's memory; nothing where it keeps that to itself."""
+    """Return what the system tells of this process's memory; nothing where it keeps that to itself."""
     try:
         return _MAPS.read_text()
     except OSError:
@@ -103,7 +103,7 @@ def _maps() -> str:
 
 
 def _huge_page_bytes() -> int:
-    """Bytes of a huge page; 0 where there are none, or the system's owner forbids them."""
+    """Return the bytes of a huge page; 0 where there are none, or the system's owner forbids them."""
     try:
         if sys.platform != "linux" or "[never]" in (_SETTINGS / "enabled").read_text():
             return 0

@@ -138,7 +138,7 @@ def _replacement(node: onnx.NodeProto, operators: Collection[str], scope: Scope)
 
 
 def _has_any(nodes: Iterable[onnx.NodeProto], operators: Collection[str]) -> bool:
-    """Whether a rule may fit at all; a large graph's scope takes seconds to write down."""
+    """Return whether a rule may fit at all; a large graph's scope takes seconds to write down."""
     return bool(operators) and any(
         node.op_type in operators or any(_has_any(body.node, operators) for body in _bodies(node)) for node in nodes
     )

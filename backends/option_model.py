@@ -48,7 +48,7 @@ def rules_of(
     tables: Mapping[str, Collection[str]] | None = None,
     leave_out: Collection[str] = (),
 ) -> tuple[OptionRule, ...]:
-    """The rules that an option model (a dataclass) declares.
+    """Return the rules that an option model (a dataclass) declares.
 
     Args:
         model: the dataclass.
@@ -67,7 +67,7 @@ def rules_of(
 
 
 def why_refused(key: str, value: OptionValue, rules: Collection[OptionRule]) -> str | None:
-    """Why a stranger's file may not set an option to a value; None where it may."""
+    """Return why a stranger's file may not set an option to a value; None where it may."""
     by_key = {rule.key: rule for rule in rules}
     rule = by_key.get(key) or by_key.get(f"{key.partition('.')[0]}.*")
     if rule is not None and type(rule.default) is type(value) and rule.default == value:

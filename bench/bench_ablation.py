@@ -232,7 +232,7 @@ def row_of(stage: Stage, tally: Tally) -> Row:
 
 
 def all_cases(quick: bool) -> Iterator[Case]:
-    """Every case: (published, zoo, random) x what can be asked."""
+    """Yield every case: (published, zoo, random) x what can be asked."""
     limit_s = 0.5 if quick else 1.0
     yield from published_cases(limit_s, quick)
     yield from board_cases(limit_s, quick)
@@ -248,7 +248,7 @@ def asked(limit_s: float) -> dict[str, Request]:
 
 
 def with_energy(table: CostTable, limit_s: float) -> dict[str, Request]:
-    """Requests that need joules; limits half-way between what the fastest and the most frugal plan take."""
+    """Return the requests that need joules; limits half-way between what the fastest and the most frugal plan take."""
     fast = solve(table, Request(time_limit_s=limit_s)).timeline
     frugal = solve(table, Request(objective="energy", time_limit_s=limit_s)).timeline
     deadline_s = (fast.seconds + frugal.seconds) / 2
@@ -283,7 +283,7 @@ def board_cases(limit_s: float, quick: bool) -> Iterator[Case]:
 
 
 def random_cases(limit_s: float, quick: bool) -> Iterator[Case]:
-    """A graph for every feature of the profile format, and for some a chain."""
+    """Yield a graph for every feature of the profile format, and for some a chain."""
     base = Kind(layers=12, devices=3, levels=2, energy=True)
     features = ("caps", "segments", "switches", "overheads", "io_host", "direct", "state_copies", "groups")
     kinds = {"no feature": base, "every feature": replace(EVERYTHING, layers=12, devices=3)}

@@ -52,7 +52,7 @@ def run(quick: bool) -> list[Row]:
 
 
 def side_by_side(layers: int, limit_s: float) -> list[Row]:
-    """One thing at a time against devices side by side."""
+    """Return one thing at a time against devices side by side."""
     table = cost_table(branchy(layers))
     one_by_one_s = best(table, sequential(table, Request(time_limit_s=limit_s)), Request())
     asked = Request(schedule="concurrent", time_limit_s=limit_s)
@@ -91,7 +91,7 @@ def ratio_row(name: str, found_s: float, one_by_one_s: float, bound_s: float, ho
 
 
 def pipelines(rounds: int) -> list[Row]:
-    """One slice a device on published workloads: load over the published one, and the time to prove it."""
+    """Return one slice a device on published workloads: load over the published one, and the time to prove it."""
     rows = []
     request = Request(objective="throughput", one_slice_per_device=True, time_limit_s=60.0)
     for name, published_ms in PUBLISHED_MS.items():
@@ -113,7 +113,7 @@ def pipelines(rounds: int) -> list[Row]:
 
 
 def best(table: CostTable, answer: Answer, request: Request) -> float:
-    """The simulator's word on the best proposal."""
+    """Return the simulator's word on the best proposal."""
     return min(value(simulate(table, plan, request.schedule), request.objective) for plan in answer.proposals)
 
 

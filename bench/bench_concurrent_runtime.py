@@ -52,7 +52,7 @@ def run(quick: bool) -> list[Row]:
 
 
 def _two_cores() -> Selection:
-    """ONNX Runtime's CPU provider twice, each held on a core of its own."""
+    """Return ONNX Runtime's CPU provider twice, each held on a core of its own."""
     devices = tuple(
         Device(f"core{core}", backend="onnxruntime", options={"threads": 1, "cores": str(core)})
         for core in sorted(usable_cores())[:2]
@@ -61,7 +61,7 @@ def _two_cores() -> Selection:
 
 
 def _sleepers() -> Selection:
-    """Two described devices with host memory, 5 ms an operator."""
+    """Return two described devices with host memory, 5 ms an operator."""
     devices = tuple(
         Device(name, backend="simulated", simulated=True, options={"seconds_per_operator": 0.005}) for name in "ab"
     )

@@ -122,7 +122,7 @@ def spread(times: list[float]) -> str:
 
 
 def compile_algorithm_1() -> tuple[ctypes.CDLL | None, str]:
-    """The compiled program, or why there is none."""
+    """Return the compiled program, or why there is none."""
     compiler = shutil.which("cc")
     if compiler is None:
         return None, "no C compiler (cc) on this machine"
@@ -158,7 +158,7 @@ def algorithm_1_call(compiled: ctypes.CDLL, table: CostTable, costs: ChainCosts)
 
 
 def hikey_like(layers: int, states: int, seed: int = 0) -> Profile:
-    """A chain over big and little cores, a GPU and an NPU that takes 100 MB a slice; random costs."""
+    """Return a chain over big and little cores, a GPU and an NPU that takes 100 MB a slice; random costs."""
     draw = np.random.default_rng(seed)
     counts = {"big": 9, "little": 7, "gpu": 8} if states == 25 else {"big": 0, "little": 0, "gpu": 0}
     devices = [Device(name, levels=tuple(Level(f"l{n}") for n in range(count))) for name, count in counts.items()]

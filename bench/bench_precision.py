@@ -96,7 +96,7 @@ def _rows(name: str, compiled: Compiled, timings: InterleavedTimings, budget: fl
 
 
 def _split(compiled: Compiled) -> str:
-    """How many layers run where."""
+    """Return how many layers run where."""
     counts: dict[str, int] = {}
     for one in compiled.plan.slices:
         counts[device_of(one.state)] = counts.get(device_of(one.state), 0) + len(one.layers)
@@ -105,7 +105,7 @@ def _split(compiled: Compiled) -> str:
 
 
 def _breakers(compiled: Compiled, budget: float) -> str:
-    """How many layers break the budget alone at low precision, what they take, and the worst of them."""
+    """Return how many layers break the budget alone at low precision, what they take, and the worst of them."""
     found = []
     for layer in compiled.profile.layers:
         cost = layer.cost.get(LOW)

@@ -10,7 +10,7 @@ from mosaic_onnx.reproduce.run import reproduce
 
 
 def run(quick: bool) -> list[Row]:
-    """One run; ``quick`` is the reduced form and has no bar."""
+    """Return one run; ``quick`` is the reduced form and has no bar."""
     with tempfile.TemporaryDirectory() as folder:
         started = time.perf_counter()
         report = reproduce(folder, quick=quick)

@@ -86,7 +86,7 @@ def _row(
 
 
 def _chain(count: int) -> list[SliceModel]:
-    """Slices of one tiny node each."""
+    """Return the slices of one tiny node each."""
     text = '<ir_version: 8, opset_import: ["": 17]> s{0} (float[8] t{0}) => (float[8] t{1}) {{ t{1} = Neg(t{0}) }}'
     models = [parser.parse_model(text.format(index, index + 1)) for index in range(count)]
     return [SliceModel(model, None, (f"t{i}",), (f"t{i + 1}",)) for i, model in enumerate(models)]
@@ -123,7 +123,7 @@ def _overhead(rounds: int) -> Iterator[Row]:
 
 
 def _hand_over(rounds: int) -> Iterator[Row]:
-    """Two workers taking turns: every slice waits for the other device's."""
+    """Yield two workers taking turns: every slice waits for the other device's."""
     count = 50
     devices = {name: Device(name, backend="onnxruntime", options={"threads": 1}) for name in ("a", "b")}
     states = ["a", "b"] * (count // 2)
@@ -136,7 +136,7 @@ def _hand_over(rounds: int) -> Iterator[Row]:
 
 
 def _overlap(rounds: int) -> Iterator[Row]:
-    """Two equal branches on two one-core devices."""
+    """Yield two equal branches on two one-core devices."""
     cores = usable_cores()
     if len(cores) < 2:
         yield Row("two branches on two cores", float("nan"), "ratio", note="skipped: one core only")
@@ -188,7 +188,7 @@ def _tax(name: str, path: Path, counts: Sequence[int], rounds: int) -> Iterator[
 
 
 def _stretches(graph: LayerGraph, count: int) -> list[list[str]]:
-    """Layers in order, cut into stretches of about equal numbers of layers."""
+    """Return the layers in order, cut into stretches of about equal numbers of layers."""
     ends = np.linspace(0, len(graph.layers), count + 1).round().astype(int)
     return [
         [key for layer in graph.layers[first:last] for key in layer.nodes]

@@ -71,7 +71,7 @@ def _model(model: Workload, selection: Selection, seen: _Seen, rounds: int) -> I
 
 
 def _others(model: Workload, compiled: Compiled) -> Calls:
-    """The runtimes' own ways to share a model among devices, one thread each."""
+    """Return the runtimes' own ways to share a model among devices, one thread each."""
     import onnxruntime as ort
 
     inputs = dict(compiled.prepared.inputs)
@@ -138,7 +138,7 @@ def _ideal_s(compiled: Compiled) -> float:
 
 
 def _against_ideal(compiled: Compiled, timings: InterleavedTimings) -> Ratio:
-    """Measured over ideal; the interval is the measured median's own spread, the profile's error is not in it."""
+    """Return measured over ideal; the interval is the measured median's own spread, the profile's error is not in it."""
     ideal_s, median_s = _ideal_s(compiled), timings.median_s(PLAN)
     off = timings.spread(PLAN) / len(timings.seconds[PLAN]) ** 0.5 * 2
     value = median_s / ideal_s if ideal_s else float("nan")
@@ -146,7 +146,7 @@ def _against_ideal(compiled: Compiled, timings: InterleavedTimings) -> Ratio:
 
 
 def _ideal_words(compiled: Compiled) -> str:
-    """What there is to win, and where: the layers in which the other device gains most over the best single one."""
+    """Return what there is to win, and where: the layers in which the other device gains most over the best single one."""
     alone = compiled.single_predicted
     if not alone:
         return "no single device runs the model"

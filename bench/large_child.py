@@ -29,7 +29,7 @@ class Meter:
         self._is_inside = False
 
     def around(self, call: Callable[..., Any]) -> Callable[..., Any]:
-        """The call, counted."""
+        """Return the call, counted."""
 
         def counted(*args: Any, **words: Any) -> Any:
             if self._is_inside:

@@ -37,7 +37,7 @@ SHORTEST_S = 0.1
 
 
 def one_thread(*names: str) -> Selection:
-    """The named devices that are here, each with one thread.
+    """Return the named devices that are here, each with one thread.
 
     Raises:
         UsageError: none of them is here.
@@ -51,12 +51,12 @@ def one_thread(*names: str) -> Selection:
 
 
 def repeats(seconds: float) -> int:
-    """Runs of a call in a round."""
+    """Return runs of a call in a round."""
     return max(3, min(20, math.ceil(SHORTEST_S / max(seconds, 1e-6))))
 
 
 def delivered_calls(compiled: Compiled, stack: ExitStack) -> Calls:
-    """The delivered plan, and each device that runs the model alone; the stack closes them."""
+    """Return the delivered plan, and each device that runs the model alone; the stack closes them."""
     prepared, profile, inputs = compiled.prepared, compiled.profile, compiled.prepared.inputs
     plans = {PLAN: (compiled.plan, compiled.tuned)}
     for device in compiled.selection.chosen:
@@ -81,7 +81,7 @@ def interleaved(calls: Calls, rounds: int) -> InterleavedTimings:
 def ratio_row(
     name: str, timings: InterleavedTimings, of: str, against: str, bar: float | None = None, note: str = ""
 ) -> Row:
-    """The ratio of two medians with its interval."""
+    """Return the ratio of two medians with its interval."""
     ratio = timings.ratio(of, against)
     seen = (
         f"{timings.median_s(of) * 1e3:.3f} ms against {timings.median_s(against) * 1e3:.3f} ms; "
@@ -92,7 +92,7 @@ def ratio_row(
 
 
 def geometric_row(name: str, ratios: Sequence[Ratio], bar: float | None, against: str, note: str = "") -> Row:
-    """The geometric mean of ratios; its interval takes the models' errors as independent."""
+    """Return the geometric mean of ratios; its interval takes the models' errors as independent."""
     if not ratios:
         return Row(name, float("nan"), "ratio", None, against, note="no model")
     logs = [math.log(one.value) for one in ratios]
@@ -107,14 +107,14 @@ def geometric_row(name: str, ratios: Sequence[Ratio], bar: float | None, against
 def program_of(
     plan: Plan, slices: Sequence[SliceModel], selection: Selection, inputs: Iterable[str], outputs: Iterable[str]
 ) -> Executor:
-    """The slices, loaded on the selection's devices."""
+    """Return the slices, loaded on the selection's devices."""
     return open_program(
         slices, plan, selection.by_name, selection.backends, inputs=tuple(inputs), outputs=tuple(outputs)
     )
 
 
 def forced(path: Path, count: int, state: str) -> tuple[Normalised, Plan, tuple[SliceModel, ...]]:
-    """A model cut into stretches of about equal numbers of layers, all in one state."""
+    """Return a model cut into stretches of about equal numbers of layers, all in one state."""
     prepared = prepare(path, Recipe())
     graph, normalised = prepared.graph, prepared.normalised
     layers = tuple(ProfileLayer(each.name, each.inputs, each.outputs, nodes=each.nodes) for each in graph.layers)

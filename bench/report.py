@@ -33,7 +33,7 @@ class Row:
 
     @property
     def met(self) -> bool | None:
-        """Whether the bar is met; with an interval it fails only where the interval lies above the bar."""
+        """Return whether the bar is met; with an interval it fails only where the interval lies above the bar."""
         if self.bar is None:
             return None
         if self.unit == "ratio" and self.interval is not None:
@@ -41,7 +41,7 @@ class Row:
         return self.value <= self.bar
 
     def cells(self) -> list[str]:
-        """The row as text, a cell for each of ``COLUMNS``."""
+        """Return the row as text, a cell for each of ``COLUMNS``."""
         interval = f"{self.interval[0]:.3f}–{self.interval[1]:.3f}" if self.interval else ""
         met = {None: "", True: "yes", False: "NO"}[self.met]
         bar = "" if self.bar is None else f"≤ {self.bar:g}"

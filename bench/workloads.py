@@ -58,7 +58,7 @@ def paper(names: Iterable[str], folder: Path) -> Iterator[Workload]:
 
 
 def corpus(names: Iterable[str]) -> Iterator[Workload]:
-    """Models of the shared corpus; those that are absent are left out."""
+    """Yield models of the shared corpus; those that are absent are left out."""
     for name in names:
         path = SHARED / "models" / f"{name}.onnx"
         if path.is_file():
@@ -66,6 +66,6 @@ def corpus(names: Iterable[str]) -> Iterator[Workload]:
 
 
 def absent() -> str:
-    """Why the classic networks are not here; empty where they are."""
+    """Return why the classic networks are not here; empty where they are."""
     tool = SHARED / "tools" / "fill_weights.py"
     return "" if tool.is_file() else "skipped: shared/tools/fill_weights.py is absent (set MOSAIC_SHARED)"

@@ -39,7 +39,7 @@ class OnnxRuntime:
     plugins: Plugins = field(default_factory=Plugins)
 
     def find(self) -> FoundDevices:
-        """Devices here; never raises."""
+        """Return devices here; never raises."""
         try:
             import onnxruntime as ort
 
@@ -57,7 +57,7 @@ class OnnxRuntime:
         return FoundDevices((Device("cpu", backend=NAME), *others.devices), (*others.absent, *absent), versions)
 
     def supports(self, node: onnx.NodeProto, device: Device) -> str | None:
-        """None if the provider may take the node, else the reason; loading the slice verifies it."""
+        """Return None if the provider may take the node, else the reason; loading the slice verifies it."""
         return _claim(node, read_options(device).provider)
 
     def load(self, model: SliceModel, device: Device) -> Runner:
@@ -80,7 +80,7 @@ class OnnxRuntime:
         )
 
     def memory(self, device: Device) -> Memory | None:
-        """The device's own memory; None where it shares host's.
+        """Return the device's own memory; None where it shares host's.
 
         Raises:
             BackendError: the device's provider cannot be loaded.
@@ -97,11 +97,11 @@ class OnnxRuntime:
         return not read_options(device).is_cpu
 
     def option_rules(self, device: Device) -> tuple[OptionRule, ...]:
-        """Every option of a device with this one's provider, and whether a bundle may set it."""
+        """Return every option of a device with this one's provider, and whether a bundle may set it."""
         return option_rules(str(device.options.get("provider", CPU_PROVIDER)))
 
     def optimise(self, model: SliceModel, device: Device) -> SliceModel | None:
-        """What ONNX Runtime's CPU provider makes of a model; None for other providers, which compile it whole.
+        """Return what ONNX Runtime's CPU provider makes of a model; None for other providers, which compile it whole.
 
         Raises:
             BackendError: it cannot be compiled.
@@ -110,7 +110,7 @@ class OnnxRuntime:
         return optimised(model, options, _label(model, device)) if options.is_cpu else None
 
     def optimisations(self, device: Device) -> Mapping[str, Device]:
-        """The CPU device at the levels below ``all``; none for other providers, or where the user gave one."""
+        """Return the CPU device at the levels below ``all``; none for other providers, or where the user gave one."""
         if "optimisation" in device.options or not read_options(device).is_cpu:
             return {}
         levels = ("extended", "basic", "disabled")
@@ -119,7 +119,7 @@ class OnnxRuntime:
     def kernel_times(
         self, model: SliceModel, device: Device, inputs: Mapping[str, Array], budget_s: float
     ) -> tuple[KernelTime, ...]:
-        """Each kernel's time from ONNX Runtime's profiler; only the CPU provider's kernels end when it says so.
+        """Return each kernel's time from ONNX Runtime's profiler; only the CPU provider's kernels end when it says so.
 
         Raises:
             BackendError: the slice cannot be compiled or run, or the provider only enqueues its kernels.
@@ -157,7 +157,7 @@ class OnnxRuntime:
 
 
 def _options_for(model: SliceModel, device: Device) -> OrtOptions:
-    """The device's options; what is optimised already stays as it is."""
+    """Return the device's options; what is optimised already stays as it is."""
     options = read_options(device)
     return replace(options, optimisation="disabled", legalise=False) if model.is_optimised else options
 
@@ -174,7 +174,7 @@ def _label(model: SliceModel, device: Device) -> str:
 
 @cache
 def _find_others(built_in: tuple[str, ...]) -> FoundDevices:
-    """Devices beside the CPU, each tried in a process of its own; one look a process, since it costs a second.
+    """Return devices beside the CPU, each tried in a process of its own; one look a process, since it costs a second.
 
     Args:
         built_in: providers of the installed onnxruntime.
@@ -203,7 +203,7 @@ def _how_to_install(device: Device) -> str:
 
 
 def _version(device: Device, verdict: ProbeResult) -> dict[str, str]:
-    """What measurements of the device depend on: its package's version, or the GPU and its driver."""
+    """Return what measurements of the device depend on: its package's version, or the GPU and its driver."""
     package = device.options.get("package")
     if package is None:
         return {device.name: verdict.version}

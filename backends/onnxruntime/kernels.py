@@ -30,12 +30,12 @@ def run_repeatedly(runner: Runner, inputs: Mapping[str, Array], node_count: int,
 
 
 def recording_folder() -> tempfile.TemporaryDirectory[str]:
-    """Where a session writes what it recorded."""
+    """Return where a session writes what it recorded."""
     return tempfile.TemporaryDirectory(prefix="mosaic-kernels-")
 
 
 def read_kernels(times: Path, memory: Path) -> tuple[KernelTime, ...]:
-    """Kernels in the files that a recording session wrote, in the order of their last run.
+    """Return the kernels in the files that a recording session wrote, in the order of their last run.
 
     Args:
         times: the profiler's file.
@@ -48,7 +48,7 @@ def read_kernels(times: Path, memory: Path) -> tuple[KernelTime, ...]:
 
 
 def workspaces(lines: Iterable[str]) -> dict[str, int]:
-    """Scratch memory of each kernel that takes any, from lines ``NAME_HASH,…,total_temp_allocations``."""
+    """Return scratch memory of each kernel that takes any, from lines ``NAME_HASH,…,total_temp_allocations``."""
     found = {}
     for line in lines:
         name, *numbers = line.rsplit(",", 4)
@@ -68,7 +68,7 @@ class Event:
 
 
 def kernels_of(events: Iterable[Event]) -> tuple[KernelTime, ...]:
-    """The least time of each kernel, in the order in which they run.
+    """Return the least time of each kernel, in the order in which they run.
 
     A loop's body is recorded as kernels within the loop's own time, and counts as part of it.
     """

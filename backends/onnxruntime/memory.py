@@ -19,12 +19,12 @@ Allocate = Callable[[tuple[int, ...], int], Any]
 
 
 def element_type_of_array(dtype: np.dtype[np.generic]) -> int:
-    """ONNX element type of a numpy (or ml_dtypes) type."""
+    """Return ONNX element type of a numpy (or ml_dtypes) type."""
     return int(helper.np_dtype_to_tensor_dtype(dtype))
 
 
 def host_value(array: Array) -> Any:
-    """An ``ort.OrtValue`` that is the host array itself, not a copy."""
+    """Return an ``ort.OrtValue`` that is the host array itself, not a copy."""
     import onnxruntime as ort
 
     return ort.OrtValue.ortvalue_from_numpy_with_onnx_type(array, element_type_of_array(array.dtype))
@@ -98,7 +98,7 @@ class OrtMemory:
     is_plugins: bool = True
 
     def allocate(self, dtype: np.dtype[np.generic], shape: tuple[int, ...]) -> OrtBuffer:
-        """A new buffer; contents undefined.
+        """Return a new buffer; contents undefined.
 
         Raises:
             BackendError: the device has no such type, or no room.
@@ -115,7 +115,7 @@ class OrtMemory:
 
 
 def memory_of_type(device: str, device_type: str, number: int) -> OrtMemory:
-    """Memory of a built-in provider, by ONNX Runtime's name for the device type.
+    """Return memory of a built-in provider, by ONNX Runtime's name for the device type.
 
     Args:
         device: the device's name, for messages.

@@ -54,12 +54,12 @@ class OrtOptions:
 
     @property
     def is_cpu(self) -> bool:
-        """ONNX Runtime's own CPU provider, not a vendor's."""
+        """Return ONNX Runtime's own CPU provider, not a vendor's."""
         return self.provider == CPU_PROVIDER
 
     @property
     def is_plugin(self) -> bool:
-        """The provider comes in a library of its own."""
+        """Return the provider comes in a library of its own."""
         return bool(self.package or self.library)
 
 
@@ -79,13 +79,13 @@ _HARMLESS_ENTRIES = (
 
 
 def option_rules(provider: str) -> tuple[OptionRule, ...]:
-    """Every option of a device of the provider, and whether a bundle may set it."""
+    """Return every option of a device of the provider, and whether a bundle may set it."""
     tables = {"provider_options": facts_of(provider).harmless_options, "session_entries": _HARMLESS_ENTRIES}
     return rules_of(OrtOptions, tables)
 
 
 def read_options(device: Device) -> OrtOptions:
-    """The device's options.
+    """Return the device's options.
 
     Raises:
         UsageError: an option is unknown or its value does not fit; the message names device and option.

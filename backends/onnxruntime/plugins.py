@@ -30,7 +30,7 @@ class Plugins:
         self._turns: dict[str, threading.RLock] = {}
 
     def devices(self, options: OrtOptions) -> list[Any]:
-        """The ``OrtEpDevice`` that the options ask for, its library registered.
+        """Return the ``OrtEpDevice`` that the options ask for, its library registered.
 
         Raises:
             BackendError: package or library is absent or cannot be loaded, or it offers no such device here.
@@ -58,12 +58,12 @@ class Plugins:
         return [offered[options.hardware]]
 
     def facts(self, options: OrtOptions) -> dict[str, str]:
-        """The chosen device's kind of ``hardware`` (cpu, gpu, npu) and the provider's ``version``."""
+        """Return the chosen device's kind of ``hardware`` (cpu, gpu, npu) and the provider's ``version``."""
         (chosen,) = self.devices(options)
         return {"hardware": chosen.device.type.name.lower(), "version": str(chosen.ep_metadata.get("version", ""))}
 
     def memory(self, options: OrtOptions, device: str) -> OrtMemory | None:
-        """The provider's own memory; None where it shares the host's."""
+        """Return the provider's own memory; None where it shares the host's."""
         import onnxruntime as ort
 
         (chosen,) = self.devices(options)
@@ -102,12 +102,12 @@ def _library(options: OrtOptions) -> str:
 
 
 def is_installed(package: str) -> bool:
-    """Whether the Python package can be imported."""
+    """Return whether the Python package can be imported."""
     return importlib.util.find_spec(package) is not None
 
 
 def installed_version(package: str) -> str:
-    """Version of the distribution that brings a Python package; empty where it does not tell."""
+    """Return version of the distribution that brings a Python package; empty where it does not tell."""
     try:
         return version(package.replace("_", "-"))
     except PackageNotFoundError:
@@ -115,7 +115,7 @@ def installed_version(package: str) -> str:
 
 
 def vulkan_driver() -> dict[str, str]:
-    """The Vulkan driver that the environment chooses, by its file's name: measurements of one are not another's."""
+    """Return the Vulkan driver that the environment chooses, by its file's name: measurements of one are not another's."""
     chosen = os.environ.get("VK_DRIVER_FILES") or os.environ.get("VK_ICD_FILENAMES")
     return {"vulkan_driver": Path(chosen).name} if chosen else {}
 
@@ -131,7 +131,7 @@ def _call(package: str, function: str) -> object:
 
 
 def provider_options(options: OrtOptions) -> dict[str, str]:
-    """Options for the provider, each ``package:FUNCTION`` replaced by what the package's function returns."""
+    """Return the options for the provider, each ``package:FUNCTION`` replaced by what the package's function returns."""
     return {key: _resolved(options.package, value) for key, value in options.provider_options.items()}
 
 

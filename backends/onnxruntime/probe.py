@@ -76,7 +76,7 @@ def main() -> None:
 
 
 def _hardware_missing(request: Mapping[str, Any]) -> str:
-    """What ONNX Runtime does not say where its CUDA provider finds nothing to run on; empty elsewhere."""
+    """Return what ONNX Runtime does not say where its CUDA provider finds nothing to run on; empty elsewhere."""
     from mosaic_onnx.backends.onnxruntime.cuda import gpu_words
     from mosaic_onnx.backends.onnxruntime.provider_facts import CUDA
 

@@ -65,7 +65,7 @@ PROVIDER_FACTS: Mapping[str, ProviderFacts] = {
 
 
 def facts_of(provider: str) -> ProviderFacts:
-    """What is known of a provider; nothing special of one that is not listed."""
+    """Return what is known of a provider; nothing special of one that is not listed."""
     return PROVIDER_FACTS.get(provider, ProviderFacts())
 
 

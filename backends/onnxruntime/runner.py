@@ -37,7 +37,7 @@ def _ports(arguments: list[Any], memories: list[Any]) -> dict[str, Port]:
 
 
 def _on_host(memory: Any) -> bool:
-    """The provider wants (or makes) this tensor in host memory, whatever memory it has of its own."""
+    """Return the provider wants (or makes) this tensor in host memory, whatever memory it has of its own."""
     from onnxruntime.capi.onnxruntime_pybind11_state import OrtDeviceMemoryType, OrtMemType
 
     is_default = memory.mem_type == OrtMemType.DEFAULT and memory.device_mem_type == OrtDeviceMemoryType.DEFAULT
@@ -161,7 +161,7 @@ class OrtRunner:
         return self._call(session, binding, held, before if copied or narrowed else None)
 
     def _is_copied(self, name: str) -> bool:
-        """The provider reads this input from memory of its own, so that binding copies it there and then."""
+        """Return the provider reads this input from memory of its own, so that binding copies it there and then."""
         return not self._inputs[name].on_host
 
     def _bind_in_device_memory(
@@ -198,7 +198,7 @@ class OrtRunner:
         return self._call(session, binding, [inputs, outputs, uploads, downloads], before, after)
 
     def _buffer(self, name: str, place: Place, memory: OrtMemory, copies: list[tuple[OrtBuffer, Array]]) -> OrtBuffer:
-        """The place itself where it is a buffer of this device, else a new buffer that is noted for copying."""
+        """Return the place itself where it is a buffer of this device, else a new buffer that is noted for copying."""
         if isinstance(place, OrtBuffer) and place.device == memory.device:
             return place
         array = self._array(name, place)
@@ -213,7 +213,7 @@ class OrtRunner:
         before: Callable[[], None] | None = None,
         after: Callable[[], None] | None = None,
     ) -> Callable[[], None]:
-        """The call that runs in place; ``held`` lives as long as it does, since the binding keeps pointers only."""
+        """Return the call that runs in place; ``held`` lives as long as it does, since the binding keeps pointers only."""
         raw, cores, turn, named_failure = session._sess, self._cores, self._turn, self._named_failure
 
         def call(_held: object = held) -> None:
@@ -272,7 +272,7 @@ class OrtRunner:
         return place
 
     def assignment(self) -> Mapping[str, str] | None:
-        """Provider that runs each node, by the name that the node has after optimisation."""
+        """Return the provider that runs each node, by the name that the node has after optimisation."""
         return assignment(self._open_session())
 
     def close(self) -> None:

@@ -31,7 +31,7 @@ _SHIPS_IN_CPU_WHEEL = "AzureExecutionProvider"
 
 
 def session_options(options: OrtOptions, folder: str | None) -> Any:
-    """``ort.SessionOptions`` for a device, the provider itself left out.
+    """Return ``ort.SessionOptions`` for a device, the provider itself left out.
 
     Args:
         options: the device's options.
@@ -71,7 +71,7 @@ def _entries(options: OrtOptions, folder: str | None) -> dict[str, str]:
 
 
 def thread_affinities(cores: tuple[int, ...], threads: int) -> str:
-    """ONNX Runtime's text that pins its own threads: one entry a thread, cores counted from 1.
+    """Return ONNX Runtime's text that pins its own threads: one entry a thread, cores counted from 1.
 
     The calling thread works too and is not in the text: it is held on ``cores[0]`` (``caller_cores``).
     """
@@ -79,7 +79,7 @@ def thread_affinities(cores: tuple[int, ...], threads: int) -> str:
 
 
 def caller_cores(options: OrtOptions) -> frozenset[int] | None:
-    """Where the calling thread is held while it runs a slice; None where the device is not pinned."""
+    """Return where the calling thread is held while it runs a slice; None where the device is not pinned."""
     return frozenset(options.cores[:1]) if options.cores else None
 
 
@@ -138,7 +138,7 @@ def stdout_kept_clean() -> Iterator[None]:
 
 
 def assignment(session: Any) -> Mapping[str, str]:
-    """Provider that runs each node, by the name that the node has after optimisation."""
+    """Return the provider that runs each node, by the name that the node has after optimisation."""
     return {
         _RENAMED_BY_LAYOUT.sub("", node.name): group.ep_name
         for group in session.get_provider_graph_assignment_info()
@@ -147,7 +147,7 @@ def assignment(session: Any) -> Mapping[str, str]:
 
 
 def with_named_nodes(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The model with a name on every node (``%`` and its first output), so that the assignment can be read back.
+    """Return the model with a name on every node (``%`` and its first output), so that the assignment can be read back.
 
     A model whose nodes all have names is handed back as it is; another is copied, never changed.
     """
@@ -161,7 +161,7 @@ def with_named_nodes(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def idle_providers() -> list[str]:
-    """Providers built into the installed onnxruntime that no device uses yet."""
+    """Return providers built into the installed onnxruntime that no device uses yet."""
     import onnxruntime as ort
 
     return [name for name in ort.get_available_providers() if name not in ("CPUExecutionProvider", _SHIPS_IN_CPU_WHEEL)]

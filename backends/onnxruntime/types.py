@@ -13,7 +13,7 @@ _NATIVE_KINDS = "biuf"
 
 
 def element_type_of(type_text: str) -> int:
-    """ONNX element type of ``tensor(float)``; 0 for what is no tensor (sequence, map, optional)."""
+    """Return ONNX element type of ``tensor(float)``; 0 for what is no tensor (sequence, map, optional)."""
     if not type_text.startswith("tensor("):
         return TensorProto.UNDEFINED
     name = type_text.removeprefix("tensor(").removesuffix(")")
@@ -21,12 +21,12 @@ def element_type_of(type_text: str) -> int:
 
 
 def numpy_type(element_type: int) -> np.dtype[np.generic]:
-    """The numpy (or ml_dtypes) type that holds one element in host arrays."""
+    """Return the numpy (or ml_dtypes) type that holds one element in host arrays."""
     return np.dtype(helper.tensor_dtype_to_np_dtype(element_type))
 
 
 def is_native(element_type: int) -> bool:
-    """ONNX Runtime hands tensors of this type over as numpy arrays itself (ml_dtypes' types it does not know)."""
+    """Return ONNX Runtime hands tensors of this type over as numpy arrays itself (ml_dtypes' types it does not know)."""
     if element_type == TensorProto.STRING:
         return True
     dtype = numpy_type(element_type)
@@ -34,7 +34,7 @@ def is_native(element_type: int) -> bool:
 
 
 def lies_flat(element_type: int) -> bool:
-    """A host array of this type has the runtime's own layout, so that it can be bound in place.
+    """Return a host array of this type has the runtime's own layout, so that it can be bound in place.
 
     Strings are objects, and 4-bit types stand one to a byte in numpy but two to a byte in the runtime.
     """
@@ -42,7 +42,7 @@ def lies_flat(element_type: int) -> bool:
 
 
 def packed(array: Array, element_type: int) -> Array:
-    """The bytes that the runtime expects for a host array."""
+    """Return the bytes that the runtime expects for a host array."""
     if element_type not in _FOUR_BITS:
         return np.ascontiguousarray(array)
     nibbles = np.ascontiguousarray(array).view(np.uint8).reshape(-1) & 0x0F
@@ -52,7 +52,7 @@ def packed(array: Array, element_type: int) -> Array:
 
 
 def unpacked(data: bytes, element_type: int, shape: tuple[int, ...]) -> Array:
-    """A host array from the runtime's bytes; the inverse of ``packed``."""
+    """Return a host array from the runtime's bytes; the inverse of ``packed``."""
     dtype = numpy_type(element_type)
     if element_type not in _FOUR_BITS:
         return np.frombuffer(data, dtype).reshape(shape).copy()

@@ -34,7 +34,7 @@ class Openvino:
     name: str = NAME
 
     def find(self) -> FoundDevices:
-        """Devices here; never raises."""
+        """Return devices here; never raises."""
         try:
             ov = openvino_module()
             plugins = list(core().available_devices)
@@ -58,11 +58,11 @@ class Openvino:
         return FoundDevices(tuple(devices), tuple(absent), versions)
 
     def supports(self, node: onnx.NodeProto, device: Device) -> str | None:
-        """None if OpenVINO may take the node, else the reason; loading the slice verifies it."""
+        """Return None if OpenVINO may take the node, else the reason; loading the slice verifies it."""
         return unsupported_node(node)
 
     def too_large(self, node_count: int, device: Device) -> str | None:
-        """Why OpenVINO would end the process that held a model of so many nodes; None where it would not."""
+        """Return why OpenVINO would end the process that held a model of so many nodes; None where it would not."""
         return too_many_maps(node_count)
 
     def load(self, model: SliceModel, device: Device) -> Runner:
@@ -78,7 +78,7 @@ class Openvino:
         return OpenvinoRunner(compiled.model, compiled.inputs, compiled.outputs, label, options.cores)
 
     def memory(self, device: Device) -> Memory | None:
-        """None: OpenVINO's tensors are laid over host arrays."""
+        """Return None: OpenVINO's tensors are laid over host arrays."""
         return None
 
     def can_crash(self, device: Device) -> bool:
@@ -93,13 +93,13 @@ class Openvino:
         return True
 
     def option_rules(self, device: Device) -> tuple[OptionRule, ...]:
-        """Every option, and whether a bundle may set it."""
+        """Return every option, and whether a bundle may set it."""
         return option_rules()
 
     def kernel_times(
         self, model: SliceModel, device: Device, inputs: Mapping[str, Array], budget_s: float
     ) -> tuple[KernelTime, ...]:
-        """Each kernel's time from OpenVINO's performance counters.
+        """Return each kernel's time from OpenVINO's performance counters.
 
         Raises:
             BackendError: the slice cannot be compiled or run.

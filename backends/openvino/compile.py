@@ -50,7 +50,7 @@ class Compiled:
 
 @cache
 def core() -> Any:
-    """One ``ov.Core`` for the process: it holds OpenVINO's plugins, nothing of a slice."""
+    """Return one ``ov.Core`` for the process: it holds OpenVINO's plugins, nothing of a slice."""
     return openvino_module().Core()
 
 
@@ -97,7 +97,7 @@ def named_failure(label: str) -> Iterator[None]:
 
 
 def _self_contained(model: SliceModel, label: str) -> onnx.ModelProto:
-    """The slice with functions inlined (OpenVINO knows none), external weights taken in, and legal operators.
+    """Return the slice with functions inlined (OpenVINO knows none), external weights taken in, and legal operators.
 
     Where there are many external weights, the large ones stay outside: they are mapped, and never held here. For that
     their folder must take a temporary file.
@@ -131,7 +131,7 @@ def _self_contained(model: SliceModel, label: str) -> onnx.ModelProto:
 
 
 def _read(proto: onnx.ModelProto, folder: str | None) -> Any:
-    """OpenVINO's form of a model; it maps external weights that lie in the folder of the file that it is given."""
+    """Return OpenVINO's form of a model; it maps external weights that lie in the folder of the file that it is given."""
     if not any(is_external(tensor) for tensor in proto.graph.initializer):
         return core().read_model(proto.SerializeToString())
     with NamedTemporaryFile(dir=folder, prefix=".mosaic-", suffix=".onnx") as file:
@@ -141,6 +141,6 @@ def _read(proto: onnx.ModelProto, folder: str | None) -> Any:
 
 
 def true_inputs(graph: onnx.GraphProto) -> list[onnx.ValueInfoProto]:
-    """The graph's inputs, those with an initialiser of their name left out."""
+    """Return the graph's inputs, those with an initialiser of their name left out."""
     weights = {tensor.name for tensor in graph.initializer}
     return [value for value in graph.input if value.name not in weights]

@@ -22,7 +22,7 @@ _NARROWED = frozenset({"u32", "u64"})
 
 
 def wrong_arithmetic(graph: Any) -> str | None:
-    """Why the slice's integers would come out wrong; None where they would not.
+    """Return why the slice's integers would come out wrong; None where they would not.
 
     The CPU plugin saturates 8- and 16-bit sums and products where ONNX wraps them, and computes unsigned 32- and
     64-bit ones in 32 signed bits. Signed 64-bit ones are cut as well, but those are mostly shapes and indices; their
@@ -43,7 +43,7 @@ def wrong_arithmetic(graph: Any) -> str | None:
 
 
 def _operations(graph: Any) -> Iterator[Any]:
-    """All operations, those in the bodies of If and loops included."""
+    """Yield all operations, those in the bodies of If and loops included."""
     for operation in graph.get_ops():
         yield operation
         if operation.get_type_name() == "If":
@@ -59,7 +59,7 @@ def _operations(graph: Any) -> Iterator[Any]:
 def input_ports(
     graph: Any, inputs: Sequence[onnx.ValueInfoProto], bounds: Collection[str], label: str
 ) -> tuple[Port, ...]:
-    """The slice's inputs as OpenVINO has them; one that it dropped has index None.
+    """Return the slice's inputs as OpenVINO has them; one that it dropped has index None.
 
     Args:
         graph: the ``ov.Model``.
@@ -90,7 +90,7 @@ def _input_port(value: onnx.ValueInfoProto, index: int | None, label: str) -> Po
 
 
 def output_ports(graph: Any, outputs: Sequence[onnx.ValueInfoProto], label: str) -> tuple[Port, ...]:
-    """The slice's outputs as OpenVINO makes them.
+    """Return the slice's outputs as OpenVINO makes them.
 
     Raises:
         BackendError: type or shape are not those that the slice declares.

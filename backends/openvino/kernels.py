@@ -51,7 +51,7 @@ def kernels_of(compiled: Any, inputs: Mapping[int, Array], budget_s: float) -> t
 
 
 def quiet_seconds(walls: Sequence[float], means: Sequence[Means]) -> dict[str, float]:
-    """Seconds of each kernel in the spell of runs that took least.
+    """Return the seconds of each kernel in the spell of runs that took least.
 
     Args:
         walls: what each run took.
@@ -78,7 +78,7 @@ def _means(request: Any) -> Means:
 
 
 def _origins(compiled: Any) -> dict[str, str]:
-    """By kernel, the names of the ONNX nodes that were fused into it, with commas between."""
+    """Return by kernel, the names of the ONNX nodes that were fused into it, with commas between."""
     found = {}
     for operation in compiled.get_runtime_model().get_ordered_ops():
         facts = operation.get_rt_info()

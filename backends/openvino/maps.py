@@ -15,7 +15,7 @@ _SPARE = 2000
 
 
 def too_many_maps(node_count: int, maps: Path = _MAPS, limit: Path = _LIMIT) -> str | None:
-    """Why a slice of so many nodes must not be compiled in this process; None where it may, or nobody tells.
+    """Return why a slice of so many nodes must not be compiled in this process; None where it may, or nobody tells.
 
     Args:
         node_count: nodes of the slice.

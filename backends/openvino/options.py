@@ -53,7 +53,7 @@ _HARMLESS_PROPERTIES = (
 
 
 def option_rules() -> tuple[OptionRule, ...]:
-    """Every option, and whether a bundle may set it; the precision is the device's own field."""
+    """Return every option, and whether a bundle may set it; the precision is the device's own field."""
     return rules_of(OpenvinoOptions, {"properties": _HARMLESS_PROPERTIES}, leave_out=("precision",))
 
 
@@ -61,7 +61,7 @@ _KNOWN = tuple(rule.key for rule in option_rules() if "." not in rule.key)
 
 
 def read_options(device: Device) -> OpenvinoOptions:
-    """The device's options.
+    """Return the device's options.
 
     Raises:
         UsageError: an option is unknown or its value does not fit; the message names device and option.
@@ -91,7 +91,7 @@ def read_options(device: Device) -> OpenvinoOptions:
 
 
 def _cores(device: Device) -> frozenset[int] | None:
-    """The one core to hold the caller on: OpenVINO runs a single-threaded slice in the calling thread."""
+    """Return the one core to hold the caller on: OpenVINO runs a single-threaded slice in the calling thread."""
     if "cores" not in device.options:
         return None
     cores = parse_cores(str(device.options["cores"]))

@@ -19,7 +19,7 @@ _ONE_AT_A_TIME = threading.Lock()
 
 
 def openvino_module() -> Any:
-    """The ``openvino`` module.
+    """Return the ``openvino`` module.
 
     Raises:
         ImportError: it is not installed, or broken.

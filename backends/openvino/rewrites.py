@@ -43,7 +43,7 @@ def unsigned_after_concat(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _is_signed(node: onnx.NodeProto, weights: Mapping[str, onnx.TensorProto]) -> bool:
-    """Whether a node quantises to int8 with a zero point that is a weight."""
+    """Return whether a node quantises to int8 with a zero point that is a weight."""
     zero_point = weights.get(node.input[2]) if node.op_type == "QuantizeLinear" and len(node.input) > 2 else None
     return zero_point is not None and zero_point.data_type == TensorProto.INT8
 
@@ -80,7 +80,7 @@ def _dequantises(node: onnx.NodeProto, weights: Mapping[str, onnx.TensorProto]) 
 
 
 def _raised(graph: onnx.GraphProto, name: str, weights: Mapping[str, onnx.TensorProto]) -> str:
-    """A zero point for uint8 that stands for an int8 one, added to the graph's weights."""
+    """Return a zero point for uint8 that stands for an int8 one, added to the graph's weights."""
     raised = f"{name}/unsigned"
     if all(tensor.name != raised for tensor in graph.initializer):
         value = numpy_helper.to_array(weights[name]).astype(np.int16) + _SIGN

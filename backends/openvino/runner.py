@@ -39,11 +39,11 @@ class Port:
 
     @property
     def is_narrowed(self) -> bool:
-        """OpenVINO's CPU plugin computes these in int32, and wraps what does not fit."""
+        """Return OpenVINO's CPU plugin computes these in int32, and wraps what does not fit."""
         return is_cut_to_32_bits(self.dtype)
 
     def takes(self, shape: tuple[int, ...]) -> bool:
-        """The shape is a legal one."""
+        """Return the shape is a legal one."""
         return self.dims is None or (
             len(shape) == len(self.dims)
             and all(wanted in (None, given) for wanted, given in zip(self.dims, shape, strict=True))
@@ -132,7 +132,7 @@ class OpenvinoRunner:
     def _call(
         self, request: Any, arrays: Mapping[str, Array], narrowed: list[tuple[Port, Array, Array]]
     ) -> Callable[[], None]:
-        """The call that runs in place; the arrays live as long as it does."""
+        """Return the call that runs in place; the arrays live as long as it does."""
         from openvino._pyopenvino import InferRequest
 
         infer_raw, cores, named_failure = InferRequest.infer, self._cores, self._named_failure
@@ -158,7 +158,7 @@ class OpenvinoRunner:
             )
 
     def _narrowed(self, port: Port, array: Array) -> Array:
-        """The array, fit for OpenVINO's 32-bit integers: where Slice starts and ends may be cut, no other value may.
+        """Return the array, fit for OpenVINO's 32-bit integers: where Slice starts and ends may be cut, no other value may.
 
         Raises:
             BackendError: it holds integers that OpenVINO would wrap without a word.
@@ -180,7 +180,7 @@ class OpenvinoRunner:
         return place
 
     def assignment(self) -> Mapping[str, str] | None:
-        """None: OpenVINO's CPU plugin takes the whole slice or refuses it, and its own nodes are not the slice's."""
+        """Return None: OpenVINO's CPU plugin takes the whole slice or refuses it, and its own nodes are not the slice's."""
         return None
 
     def close(self) -> None:
@@ -209,14 +209,14 @@ def infer(request: Any) -> None:
 
 
 def short_reason(error: Exception) -> str:
-    """OpenVINO's reason without its stack of source lines."""
+    """Return OpenVINO's reason without its stack of source lines."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     reasons = [line for line in lines if not line.startswith(("Exception from", "Check '"))]
     return " ".join(reasons or lines)[:600]
 
 
 def tensor_over(array: Array) -> Any:
-    """An ``ov.Tensor`` that is the host array itself, not a copy."""
+    """Return an ``ov.Tensor`` that is the host array itself, not a copy."""
     ov = openvino_module()
     if array.dtype.name == "bfloat16":
         return ov.Tensor(array.view(np.uint16), array.shape, ov.Type.bf16)
@@ -225,6 +225,6 @@ def tensor_over(array: Array) -> Any:
 
 
 def array_of(tensor: Any, port: Port) -> Array:
-    """A copy of a tensor's content as a host array."""
+    """Return a copy of a tensor's content as a host array."""
     data: Array = np.asarray(tensor.data)
     return data.view(port.dtype).copy() if port.dtype.name == "bfloat16" else data.copy()

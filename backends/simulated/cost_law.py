@@ -28,7 +28,7 @@ class Share:
 
 
 def share(facts: LayerFacts, options: SimulatedOptions) -> Share:
-    """``Σ c·GMAC + o·operators`` and ``w·weight MB + a·activation MB`` (docs/reproduction.md)."""
+    """Return ``Σ c·GMAC + o·operators`` and ``w·weight MB + a·activation MB`` (docs/reproduction.md)."""
     macs = facts.dense_macs if options.dense_depthwise else facts.macs
     arithmetic = sum(options.seconds_per_gmac.get(kind, 0.0) * count / 1e9 for kind, count in macs.items())
     moved_mb = (facts.input_bytes + facts.output_bytes) / 1e6
@@ -60,7 +60,7 @@ def seconds_at(part: Share, slowdown: float, overlap: float) -> float:
 
 
 def slowdown(device: Device, level: Level | None) -> float:
-    """f_max / f; 1 for a device without levels."""
+    """Return f_max / f; 1 for a device without levels."""
     if level is None or not level.frequency_hz:
         return 1.0
     return device.levels[-1].frequency_hz / level.frequency_hz
@@ -79,7 +79,7 @@ def power_w(device: Device, level: Level | None, options: SimulatedOptions) -> f
 
 
 def parameter_bytes(facts: LayerFacts, options: SimulatedOptions) -> int:
-    """Bytes of the layer's weights as the device stores them."""
+    """Return the bytes of the layer's weights as the device stores them."""
     count = facts.dense_parameter_count if options.dense_depthwise else facts.parameter_count
     if options.bytes_per_weight:
         return options.bytes_per_weight * count
@@ -87,7 +87,7 @@ def parameter_bytes(facts: LayerFacts, options: SimulatedOptions) -> int:
 
 
 def noise_factor(options: SimulatedOptions, *key: str) -> float:
-    """A normal number round 1; the same seed and key give the same number, whatever was asked before."""
+    """Return a normal number round 1; the same seed and key give the same number, whatever was asked before."""
     if not options.noise:
         return 1.0
     digest = sha256("\0".join((str(options.seed), *key)).encode()).digest()
@@ -96,7 +96,7 @@ def noise_factor(options: SimulatedOptions, *key: str) -> float:
 
 
 def refused_operator(op_types: tuple[str, ...], options: SimulatedOptions) -> str | None:
-    """The first operator type that the device lacks."""
+    """Return the first operator type that the device lacks."""
     for op_type in op_types:
         if op_type in options.unsupported or (options.supported and op_type not in options.supported):
             return op_type

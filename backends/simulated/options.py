@@ -91,12 +91,12 @@ _TABLES: Mapping[str, tuple[str, ...]] = {"seconds_per_gmac": (), "copy_in": (),
 
 
 def option_rules() -> tuple[OptionRule, ...]:
-    """Every option, and whether a bundle may set it."""
+    """Return every option, and whether a bundle may set it."""
     return rules_of(SimulatedOptions, _TABLES)
 
 
 def read_options(device: Device) -> SimulatedOptions:
-    """The device's options; the same device is read once, since costs are asked for by layer.
+    """Return the device's options; the same device is read once, since costs are asked for by layer.
 
     Raises:
         UsageError: an option is unknown or its value does not fit; the message names device and option.
@@ -107,7 +107,7 @@ def read_options(device: Device) -> SimulatedOptions:
 
 @lru_cache(maxsize=64)
 def _read(device: str, given: tuple[tuple[str, type, OptionValue], ...], levels: tuple[str, ...]) -> SimulatedOptions:
-    """The same from what decides it; types stand beside the values, since 1 and True are equal."""
+    """Return the same from what decides it; types stand beside the values, since 1 and True are equal."""
     rates: dict[str, float] = {}
     lines: dict[str, dict[str, float]] = {}
     plain: dict[str, object] = {}

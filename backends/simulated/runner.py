@@ -39,7 +39,7 @@ class SimulatedMemory:
     time_scale: float = 1.0
 
     def allocate(self, dtype: np.dtype[np.generic], shape: tuple[int, ...]) -> SimulatedBuffer:
-        """A new buffer; contents undefined."""
+        """Return a new buffer; contents undefined."""
         return SimulatedBuffer(np.empty(shape, dtype), self)
 
     def copy_seconds(self, line: CopyLine, byte_count: int) -> float:
@@ -71,7 +71,7 @@ class SimulatedRunner:
         return timed_call
 
     def assignment(self) -> Mapping[str, str] | None:
-        """What really ran each node: ONNX Runtime's CPU provider."""
+        """Return what really ran each node: ONNX Runtime's CPU provider."""
         return self.inner.assignment()
 
     def close(self) -> None:

@@ -26,7 +26,7 @@ def register(app: typer.Typer) -> None:
 def read_constraints(
     memory: list[str] | None, slice_memory: list[str] | None, pin: list[str] | None, forbid: list[str] | None
 ) -> Constraints:
-    """The four constraint flags as one value."""
+    """Return the four constraint flags as one value."""
     from mosaic_onnx.core.constraints import Constraints
 
     return Constraints(
@@ -282,7 +282,7 @@ def _request(
     max_error: float | None,
     **more: bool,
 ) -> Request:
-    """The planner's request in its own units."""
+    """Return the planner's request in its own units."""
     from mosaic_onnx.planner.core.request import Request
 
     return Request(

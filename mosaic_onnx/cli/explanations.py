@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def layer_tables(one: LayerExplanation) -> list[Table]:
-    """What a layer costs in each state, what moving it would change, and the transfers that it causes."""
+    """Return what a layer costs in each state, what moving it would change, and the transfers that it causes."""
     moves = {move.state: move for move in one.moves}
     rows = []
     for cost in one.costs:
@@ -70,7 +70,7 @@ def _end(slice_number: int | None, state: str) -> str:
 
 
 def diff_tables(found: PlanDiff) -> list[Table]:
-    """Layers that moved, and settings that differ."""
+    """Return the layers that moved, and settings that differ."""
     moved = [(layer.name, layer.before, layer.after) for layer in found.moved]
     before, after = found.slices
     settings = [(word, old, new) for word, (old, new) in found.settings.items()]

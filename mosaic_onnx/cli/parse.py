@@ -22,7 +22,7 @@ _UNITS = {
 
 
 def parse_bytes(text: str) -> int:
-    """``4GiB`` → bytes; MB is 10⁶, MiB is 2²⁰."""
+    """Return ``4GiB`` → bytes; MB is 10⁶, MiB is 2²⁰."""
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", text)
     if match is None or match[2].upper() not in _UNITS:
         raise UsageError(f"'{text}' is no amount of memory", "write it as 100MB, 4GiB or a number of bytes")
@@ -30,7 +30,7 @@ def parse_bytes(text: str) -> int:
 
 
 def parse_caps(words: Iterable[str], flag: str) -> dict[str, int]:
-    """``gpu0=4GiB`` words → device name to bytes."""
+    """Return ``gpu0=4GiB`` words → device name to bytes."""
     caps: dict[str, int] = {}
     for word in words:
         device, sign, amount = word.partition("=")
@@ -43,7 +43,7 @@ def parse_caps(words: Iterable[str], flag: str) -> dict[str, int]:
 
 
 def parse_shapes(words: Iterable[str]) -> dict[str, tuple[int, ...]]:
-    """``x:1,3,224,224`` words → input name to shape; the name ends at the last colon. ``x:`` is a scalar."""
+    """Return ``x:1,3,224,224`` words → input name to shape; the name ends at the last colon. ``x:`` is a scalar."""
     shapes: dict[str, tuple[int, ...]] = {}
     for word in words:
         name, sign, dims = word.rpartition(":")
@@ -56,7 +56,7 @@ def parse_shapes(words: Iterable[str]) -> dict[str, tuple[int, ...]]:
 
 
 def parse_rules(words: Iterable[str], flag: str) -> tuple[tuple[str, str], ...]:
-    """``REGEX=device`` words → (regex, device) pairs; the device follows the last equals sign."""
+    """Return ``REGEX=device`` words → (regex, device) pairs; the device follows the last equals sign."""
     rules = []
     for word in words:
         pattern, sign, device = word.rpartition("=")

@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 
 def compiled_tables(compiled: Compiled) -> list[Table]:
-    """The slices of what is delivered, and the plan against every single device."""
+    """Return the slices of what is delivered, and the plan against every single device."""
     return [_slices(compiled), _contest(compiled)] + (
         [] if compiled.precision is None else [_precision(compiled.precision)]
     )
 
 
 def _precision(precision: Precision) -> Table:
-    """The error of every candidate, and what is said of the delivered one's."""
+    """Return the error of every candidate, and what is said of the delivered one's."""
     rows = []
     for name, truth in precision.measured.items():
         agreement = "–" if truth.agreement is None else f"{truth.agreement:.1%}"
@@ -84,7 +84,7 @@ def _contest(compiled: Compiled) -> Table:
 
 
 def compiled_fields(compiled: Compiled) -> dict[str, Any]:
-    """A compilation, for JSON."""
+    """Return a compilation, for JSON."""
     return {
         "plan": plan_to_fields(compiled.plan),
         "planned": plan_to_fields(compiled.planned),
@@ -97,7 +97,7 @@ def compiled_fields(compiled: Compiled) -> dict[str, Any]:
 
 
 def proof_tables(report: VerifyReport) -> list[Table]:
-    """Slices and outputs."""
+    """Return slices and outputs."""
     slices = [
         (
             str(check.slice),

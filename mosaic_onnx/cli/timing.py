@@ -77,7 +77,7 @@ def _summary(done: Benchmark) -> str:
 
 
 def _tables(done: Benchmark) -> list[Table]:
-    """Slices and, where there are any, transfers."""
+    """Return slices and, where there are any, transfers."""
     from mosaic_onnx.cli.tables import MANY, megabytes, milliseconds, table
 
     slices = [

@@ -81,7 +81,7 @@ NUMBERS: Mapping[str, tuple[type, ...]] = {"device_count": (int,), "bandwidth_by
 
 
 def import_profile(kind: str, path: Path | str, **options: Any) -> Profile:
-    """The profile in a file that another tool wrote.
+    """Return the profile in a file that another tool wrote.
 
     Args:
         kind: a key of ``IMPORT_FORMATS``.

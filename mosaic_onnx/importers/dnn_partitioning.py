@@ -39,7 +39,7 @@ class _Graph:
 
 
 def import_dnn_partitioning(path: Path, *, device_count: int | None = None) -> Profile:
-    """A profile of the workload: accelerators ``acc0`` … with a memory of their own, and ``cpu`` that shares host's.
+    """Return a profile of the workload: accelerators ``acc0`` … with a memory of their own, and ``cpu`` that shares host's.
 
     Sizes become parameter bytes, ``maxSizePerFPGA`` the accelerators' memory cap, colour classes of two or more nodes
     groups, edge costs the time of both directions (tensors have no bytes in this form). Whether a node belongs to the
@@ -69,7 +69,7 @@ def import_dnn_partitioning(path: Path, *, device_count: int | None = None) -> P
 
 
 def _graph(whole: Fields) -> _Graph:
-    """Nodes and edges, checked."""
+    """Return nodes and edges, checked."""
     listed = whole.objects("nodes")
     nodes = {node.word("id"): node for node in listed}
     if len(nodes) < len(listed):
@@ -86,7 +86,7 @@ def _graph(whole: Fields) -> _Graph:
 
 
 def _edges(whole: Fields, nodes: dict[str, Fields]) -> _Edges:
-    """Edges by source; parallel edges count once, unequal costs of one tensor are an error."""
+    """Return edges by source; parallel edges count once, unequal costs of one tensor are an error."""
     readers: dict[str, list[str]] = {}
     cost_ms: dict[str, float] = {}
     for edge in whole.objects("edges"):
@@ -106,7 +106,7 @@ def _edges(whole: Fields, nodes: dict[str, Fields]) -> _Edges:
 
 
 def _device_names(whole: Fields, device_count: int | None) -> tuple[list[str], list[str]]:
-    """Names of the accelerators and of the CPUs."""
+    """Return the names of the accelerators and of the CPUs."""
     accelerator_count = int(whole.number("maxFPGAs")) if device_count is None else device_count
     cpu_count = int(whole.number("maxCPUs", 1.0))
     if accelerator_count + cpu_count == 0:
@@ -124,7 +124,7 @@ def _layer_names(nodes: dict[str, Fields]) -> dict[str, str]:
 
 
 def _layers(graph: _Graph, accelerators: list[str], cpus: list[str]) -> tuple[ProfileLayer, ...]:
-    """The nodes as layers, in topological order."""
+    """Return the nodes as layers, in topological order."""
     nodes = graph.nodes
     colour_counts = Counter(fields.word("colorClass") for fields in nodes.values() if "colorClass" in fields)
     inputs: dict[str, list[str]] = {node: [] for node in nodes}
@@ -152,7 +152,7 @@ def _layers(graph: _Graph, accelerators: list[str], cpus: list[str]) -> tuple[Pr
 
 
 def _copies(graph: _Graph, accelerators: list[str]) -> tuple[TransferCost, ...]:
-    """Both directions between host and every accelerator, each tensor with the cost on its edges."""
+    """Return both directions between host and every accelerator, each tensor with the cost on its edges."""
     seconds = {
         graph.tensor_name[node]: TensorTransferCost(seconds=ms / 1000) for node, ms in graph.edges.cost_ms.items()
     }

@@ -32,7 +32,7 @@ class _Runs:
 
 
 def import_onnxruntime(path: Path, *, also: Sequence[Path | str] | Path | str = ()) -> Profile:
-    """A profile with one device for every execution provider in the file (``CUDAExecutionProvider`` → ``cuda``).
+    """Return a profile with one device for every execution provider in the file (``CUDAExecutionProvider`` → ``cuda``).
 
     A node's time is the median of its runs. Nodes inside an If, Loop or Scan are part of that node's time; copies
     between providers, which ONNX Runtime runs as nodes, are left out. Since the file has no graph, the layers form a
@@ -64,7 +64,7 @@ def import_onnxruntime(path: Path, *, also: Sequence[Path | str] | Path | str = 
 
 
 def _read(path: Path) -> tuple[list[TimedLayer], int, int]:
-    """Layers in running order, the bytes that the first one reads, and how many copy nodes were left out."""
+    """Return the layers in running order, the bytes that the first one reads, and how many copy nodes were left out."""
     events = objects(read_json(path, FORM), str(path))
     nodes = [
         event
@@ -94,7 +94,7 @@ def _read(path: Path) -> tuple[list[TimedLayer], int, int]:
 
 
 def _layer(name: str, runs: _Runs) -> TimedLayer:
-    """One node with the median of its runs."""
+    """Return one node with the median of its runs."""
     return TimedLayer(
         name=name,
         seconds={runs.provider: statistics.median(runs.seconds)},
@@ -120,5 +120,5 @@ def _outermost(events: list[Fields]) -> list[Fields]:
 
 
 def _device_name(provider: str) -> str:
-    """``CPUExecutionProvider`` → ``cpu``."""
+    """Return ``CPUExecutionProvider`` → ``cpu``."""
     return provider.removesuffix("ExecutionProvider").lower() or "cpu"

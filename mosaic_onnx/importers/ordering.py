@@ -9,7 +9,7 @@ from mosaic_onnx.core.topological import order_by_sources
 
 
 def topological(names: Sequence[str], successors: Mapping[str, Sequence[str]], where: str) -> list[str]:
-    """Names in a topological order; among those that are ready, the file's order decides.
+    """Return the names in a topological order; among those that are ready, the file's order decides.
 
     Args:
         names: every node, in the file's order.

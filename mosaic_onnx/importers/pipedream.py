@@ -37,7 +37,7 @@ class _Node:
 def import_pipedream(
     path: Path, *, device_count: int = 1, bandwidth_bytes_per_s: float | None = None, backward: bool = False
 ) -> Profile:
-    """A profile on ``device_count`` equal devices ``gpu0`` … (PipeDream profiles one).
+    """Return a profile on ``device_count`` equal devices ``gpu0`` … (PipeDream profiles one).
 
     Args:
         path: the ``graph.txt``.
@@ -79,7 +79,7 @@ def import_pipedream(
 
 
 def _layer(node: _Node, inputs: tuple[str, ...], devices: list[str], backward: bool) -> ProfileLayer:
-    """One node as a layer; every device is equal."""
+    """Return one node as a layer; every device is equal."""
     seconds = node.forward_s + (node.backward_s if backward else 0.0)
     operator = re.match(r"\w+", node.description)
     return ProfileLayer(
@@ -94,7 +94,7 @@ def _layer(node: _Node, inputs: tuple[str, ...], devices: list[str], backward: b
 
 
 def _copies(devices: list[str], bandwidth_bytes_per_s: float | None) -> tuple[TransferCost, ...]:
-    """Host and every device joined both ways, and the devices among themselves."""
+    """Return host and every device joined both ways, and the devices among themselves."""
     if bandwidth_bytes_per_s is None:
         return ()
     places = [HOST, *devices]
@@ -107,7 +107,7 @@ def _copies(devices: list[str], bandwidth_bytes_per_s: float | None) -> tuple[Tr
 
 
 def _parse(path: Path) -> tuple[dict[str, _Node], dict[str, list[str]]]:
-    """Nodes by name, and by name the nodes that read what it makes."""
+    """Return the nodes by name, and by name the nodes that read what it makes."""
     nodes: dict[str, _Node] = {}
     readers: dict[str, list[str]] = {}
     edges: list[tuple[str, str, str]] = []
@@ -141,7 +141,7 @@ _HINT = "A PipeDream graph.txt has a line for every node and an indented line fo
 
 
 def _node(parts: list[str], where: str) -> _Node:
-    """One node line; the description may itself hold the separator."""
+    """Return one node line; the description may itself hold the separator."""
     last = len(parts) - 1 if not parts[-1].startswith("stage_id=") else len(parts) - 2
     if last < 2:
         raise ModelError(f"{where}: a node is 'name -- description -- times and sizes'", _HINT)
@@ -163,6 +163,6 @@ def _node(parts: list[str], where: str) -> _Node:
 
 
 def _sizes(text: str, where: str) -> int:
-    """Bytes of one output, or of several (``[6291456.0; 65536.0]``) together."""
+    """Return the bytes of one output, or of several (``[6291456.0; 65536.0]``) together."""
     inner = text[1:-1] if text.startswith("[") and text.endswith("]") else text
     return round(sum(nonnegative(part.strip(), where) for part in inner.split(";") if part.strip()))

@@ -15,7 +15,7 @@ MAX_FILE_BYTES = 512 * 1024 * 1024
 
 
 def read_text(path: Path, form: str) -> str:
-    """The file's text.
+    """Return the file's text.
 
     Args:
         path: the file.
@@ -36,7 +36,7 @@ def read_text(path: Path, form: str) -> str:
 
 
 def read_json(path: Path, form: str) -> object:
-    """The file's JSON value; NaN and infinities are refused.
+    """Return the file's JSON value; NaN and infinities are refused.
 
     Raises:
         ModelError: it cannot be read or is not JSON.
@@ -80,41 +80,41 @@ class Fields:
         return self._values.get(key) is not None
 
     def get(self, key: str) -> object:
-        """The raw value, or None."""
+        """Return the raw value, or None."""
         return self._values.get(key)
 
     def required(self, key: str) -> object:
-        """The raw value; an absent key or a null is an error that names it."""
+        """Return the raw value; an absent key or a null is an error that names it."""
         value = self._values.get(key)
         if value is None:
             raise ModelError(f"{self.where}: the key '{key}' is missing", "Is it the right kind of file?")
         return value
 
     def number(self, key: str, default: float | None = None) -> float:
-        """A finite number of at least 0; ``default`` where the key is absent."""
+        """Return a finite number of at least 0; ``default`` where the key is absent."""
         if default is not None and key not in self:
             return default
         return nonnegative(self.required(key), f"{self.where}.{key}")
 
     def flag(self, key: str, default: bool) -> bool:
-        """A truth value, or a number that is 0 for false."""
+        """Return a truth value, or a number that is 0 for false."""
         value = self.get(key)
         return value if isinstance(value, bool) else self.number(key, float(default)) != 0
 
     def word(self, key: str) -> str:
-        """A string, or a whole number read as one."""
+        """Return a string, or a whole number read as one."""
         value = self.required(key)
         if isinstance(value, bool) or not isinstance(value, str | int):
             raise ModelError(f"{self.where}.{key}: must be a name, is {_kind(value)}", "Is it the right kind of file?")
         return str(value)
 
     def objects(self, key: str) -> list[Fields]:
-        """A list of objects."""
+        """Return a list of objects."""
         return objects(self.required(key), f"{self.where}.{key}")
 
 
 def objects(value: object, where: str) -> list[Fields]:
-    """The list's members as fields.
+    """Return the list's members as fields.
 
     Raises:
         ModelError: it is not a list, or a member is not an object.
@@ -125,7 +125,7 @@ def objects(value: object, where: str) -> list[Fields]:
 
 
 def nonnegative(value: object, where: str) -> float:
-    """A finite number of at least 0, from a number or from its text.
+    """Return a finite number of at least 0, from a number or from its text.
 
     Raises:
         ModelError: it is something else; the message names ``where``.
@@ -148,7 +148,7 @@ def unique_names(wanted: Iterable[str]) -> list[str]:
 
 
 def _kind(value: object) -> str:
-    """What a JSON value is, in words short enough for a message."""
+    """Return what a JSON value is, in words short enough for a message."""
     if value is None:
         return "null"
     if isinstance(value, Mapping):

@@ -35,7 +35,7 @@ class _Ends:
 
 
 def import_tensorrt(path: Path, *, layer_info: Path | str | None = None, device: str = "tensorrt") -> Profile:
-    """A profile with one device.
+    """Return a profile with one device.
 
     Args:
         path: the ``--exportProfile`` file.
@@ -56,7 +56,7 @@ def import_tensorrt(path: Path, *, layer_info: Path | str | None = None, device:
 
 
 def _timed_layers(path: Path, device: str) -> list[TimedLayer]:
-    """The layers of the profile, in the engine's order."""
+    """Return the layers of the profile, in the engine's order."""
     entries = objects(read_json(path, FORM), str(path))
     timed = [entry for entry in entries if "name" in entry]
     if not timed:
@@ -70,7 +70,7 @@ def _timed_layers(path: Path, device: str) -> list[TimedLayer]:
 
 
 def _seconds(entry: Fields, count: float) -> float:
-    """Median, else average, else total over the count of runs."""
+    """Return median, else average, else total over the count of runs."""
     for key in ("medianMs", "averageMs"):
         if key in entry:
             return entry.number(key) / 1000
@@ -78,14 +78,14 @@ def _seconds(entry: Fields, count: float) -> float:
 
 
 def _original_nodes(name: str) -> list[str]:
-    """The model's nodes that TensorRT fused into a layer: it joins their names by `` + ``."""
+    """Return the model's nodes that TensorRT fused into a layer: it joins their names by `` + ``."""
     return [part.strip() for part in name.split(" + ") if part.strip()]
 
 
 def _with_graph(
     path: Path, layer_info: Path, layers: list[TimedLayer], device: str, meta: dict[str, object]
 ) -> Profile:
-    """The layers joined by the tensors that the layer information names."""
+    """Return the layers joined by the tensors that the layer information names."""
     ends, sizes = _layer_information(layer_info)
     for layer in layers:
         if layer.name not in ends:
@@ -115,7 +115,7 @@ def _with_graph(
 
 
 def _one_maker_each(ends: dict[str, _Ends], sizes: dict[str, int]) -> dict[str, _Ends]:
-    """The same graph with a tensor of its own for every maker.
+    """Return the same graph with a tensor of its own for every maker.
 
     Where TensorRT drops a concatenation, several layers write parts of one tensor. Each part becomes a tensor, with an
     equal share of the bytes, and whoever read the whole reads all parts. ``sizes`` is extended by the parts.
@@ -142,7 +142,7 @@ def _one_maker_each(ends: dict[str, _Ends], sizes: dict[str, int]) -> dict[str, 
 
 
 def _joined(layer: TimedLayer, ends: _Ends, device: str) -> ProfileLayer:
-    """One layer with the tensors and the type that the layer information gives it."""
+    """Return one layer with the tensors and the type that the layer information gives it."""
     typed = TimedLayer(layer.name, layer.seconds, (ends.op_type,) if ends.op_type else (), layer.nodes)
     return profile_layer(typed, ends.inputs, ends.outputs, [device])
 
@@ -171,7 +171,7 @@ def _layer_information(path: Path) -> tuple[dict[str, _Ends], dict[str, int]]:
 
 
 def _tensor_bytes(tensor: Fields) -> int:
-    """Elements times the element's bytes; 0 where the dimensions or the type are not known."""
+    """Return elements times the element's bytes; 0 where the dimensions or the type are not known."""
     dimensions = tensor.get("Dimensions")
     found = _DATATYPE.search(str(tensor.get("Format/Datatype") or tensor.get("Datatype") or ""))
     if not isinstance(dimensions, list) or found is None:

@@ -36,7 +36,7 @@ def chain_profile(
     input_bytes: int,
     meta: Mapping[str, object],
 ) -> Profile:
-    """The layers as a chain from one input to one output.
+    """Return the layers as a chain from one input to one output.
 
     Args:
         model_name: what the profile calls the model.
@@ -64,7 +64,7 @@ def chain_profile(
 def profile_layer(
     layer: TimedLayer, inputs: tuple[str, ...], outputs: tuple[str, ...], devices: Sequence[str]
 ) -> ProfileLayer:
-    """One timed layer with its tensors; a device without a time for it cannot run it."""
+    """Return one timed layer with its tensors; a device without a time for it cannot run it."""
     return ProfileLayer(
         name=layer.name,
         inputs=inputs,
@@ -78,7 +78,7 @@ def profile_layer(
 
 
 def merge_runs(runs: Sequence[tuple[str, Sequence[TimedLayer]]]) -> list[TimedLayer]:
-    """Runs of one model on different devices, joined layer by layer; of two times on one device the shorter counts.
+    """Return runs of one model on different devices, joined layer by layer; of two times on one device the shorter counts.
 
     Args:
         runs: (file, its layers) pairs.
@@ -101,7 +101,7 @@ def merge_runs(runs: Sequence[tuple[str, Sequence[TimedLayer]]]) -> list[TimedLa
 
 
 def _fastest(known: TimedLayer, other: TimedLayer) -> TimedLayer:
-    """The layer with the times of both."""
+    """Return the layer with the times of both."""
     seconds = dict(known.seconds)
     for device, value in other.seconds.items():
         seconds[device] = min(value, seconds.get(device, value))

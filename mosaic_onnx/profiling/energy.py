@@ -1,4 +1,4 @@
-"""Energy where a meter exists: RAPL and NVML behind one small contract, a declared power model otherwise.
+"""Energy of a call: RAPL and NVML meters behind one protocol, or a declared power model where there is no meter.
 
 A joule is ``measured`` (a counter was read), ``modelled`` (declared watts × measured seconds) or ``absent``.
 """
@@ -20,14 +20,14 @@ NVML_LIBRARY = "libnvidia-ml.so.1"
 
 
 class EnergyMeter(Protocol):
-    """A counter of joules since some start. Whatever else runs there is counted too."""
+    """A counter of joules since some start. It counts all work of its hardware."""
 
     @property
     def name(self) -> str:
-        """What it measures: ``rapl:package-0``, ``nvml:0``."""
+        """Return the meter's name: ``rapl:package-0``, ``nvml:0``."""
 
     def read_joules(self) -> float:
-        """Joules so far; never falls.
+        """Return the joules so far; they never decrease.
 
         Raises:
             BackendError: the counter cannot be read.
@@ -36,7 +36,7 @@ class EnergyMeter(Protocol):
 
 @dataclass(frozen=True)
 class AbsentMeter:
-    """A meter that is not here, and why."""
+    """A meter that is not available, and the reason."""
 
     name: str
     reason: str
@@ -44,7 +44,7 @@ class AbsentMeter:
 
 @dataclass(frozen=True)
 class Meters:
-    """What was found."""
+    """The energy meters of this machine."""
 
     meters: tuple[EnergyMeter, ...] = ()
     absent: tuple[AbsentMeter, ...] = ()
@@ -52,7 +52,7 @@ class Meters:
 
 @dataclass(frozen=True)
 class Energy:
-    """Joules of one call, and what they are worth.
+    """The energy of one call, and its source.
 
     Attributes:
         joules: None where absent.
@@ -69,11 +69,11 @@ class Energy:
 
 @dataclass(frozen=True)
 class PowerModel:
-    """Declared watts, for where no meter exists.
+    """A declared power, for machines without a meter.
 
     Attributes:
         name: who declares it.
-        watts: drawn while it computes.
+        watts: power while the device computes.
     """
 
     name: str
@@ -90,11 +90,11 @@ class RaplMeter:
 
     @property
     def name(self) -> str:
-        """``rapl:`` and the zone's own name."""
+        """Return ``rapl:`` and the zone's name."""
         return f"rapl:{(self.folder / 'name').read_text().strip()}"
 
     def read_joules(self) -> float:
-        """Joules so far, wraps of the counter made good (if read at least once a wrap: about every 20 minutes).
+        """Return the joules so far, with wraps of the counter added (if read at least once per wrap: about 20 minutes).
 
         Raises:
             BackendError: the counter cannot be read.
@@ -121,11 +121,11 @@ class NvmlMeter:
 
     @property
     def name(self) -> str:
-        """``nvml:`` and the GPU's index."""
+        """Return ``nvml:`` and the GPU's index."""
         return f"nvml:{self.index}"
 
     def read_joules(self) -> float:
-        """Joules since the driver was loaded.
+        """Return the joules since the driver was loaded.
 
         Raises:
             BackendError: the GPU has no such counter, or the driver refuses.
@@ -138,7 +138,7 @@ class NvmlMeter:
 
 
 def find_meters(powercap: Path = POWERCAP, nvml_library: str = NVML_LIBRARY) -> Meters:
-    """The meters of this machine that can be read now, and those that cannot, with the reason; never raises."""
+    """Return the meters of this machine that can be read now, and those that cannot, with the reason; never raises."""
     rapl, nvml = _find_rapl(powercap), _find_nvml(nvml_library)
     return Meters((*rapl.meters, *nvml.meters), (*rapl.absent, *nvml.absent))
 
@@ -151,13 +151,13 @@ def measure_energy(
     least_s: float = 0.5,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Energy:
-    """Joules of one call: repeated until a counter (updated every few milliseconds) can tell, then divided.
+    """Return the joules of one call: repeated until a counter (updated every few milliseconds) can tell, then divided.
 
     Args:
         call: complete when it returns.
         meters: all are read and added up; none for the declared model.
-        model: used where there is no meter or a meter fails; None for no joules then.
-        least_s: how long to repeat.
+        model: used where there is no meter or a meter fails; None gives no joules then.
+        least_s: seconds to repeat the call for.
         clock: seconds, never going back.
     """
     call()
@@ -190,7 +190,7 @@ def _absent(call: Callable[[], object], reason: str, clock: Callable[[], float])
 
 
 def _find_rapl(powercap: Path) -> Meters:
-    """Packages only: cores, uncore and memory zones inside them would be counted twice."""
+    """Return the meters of CPU packages; zones inside them would count the same energy twice."""
     zones = sorted(powercap.glob("*-rapl:*")) if powercap.is_dir() else []
     packages = [zone for zone in zones if zone.name.count(":") == 1 and (zone / "energy_uj").exists()]
     if not packages:

@@ -1,4 +1,4 @@
-"""Which levels of a device are measured, and holding it there meanwhile."""
+"""The levels of a device that are measured, and holding the device at one of them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from mosaic_onnx.core.devices import Device, Level
 
 
 def measured_states(device: Device) -> list[tuple[str, Level | None]]:
-    """States to measure: the one, or the lowest and the highest level; those between are estimated."""
+    """Return the states to measure: the only one, or the lowest and highest levels; others are estimated."""
     if not device.levels:
         return [(device.name, None)]
     pairs: list[tuple[str, Level | None]] = list(zip(device.states, device.levels, strict=True))
@@ -17,7 +17,7 @@ def measured_states(device: Device) -> list[tuple[str, Level | None]]:
 
 
 def held_at(backend: Backend, device: Device, level: Level | None) -> AbstractContextManager[None]:
-    """Holds the device at a level; does nothing where there is none to hold it at."""
+    """Return a context that holds the device at a level; it does nothing where the device has no levels."""
     if level is None or not isinstance(backend, SetsLevels):
         return nullcontext()
     return backend.at_level(device, level)

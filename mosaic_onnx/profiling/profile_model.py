@@ -1,6 +1,6 @@
-"""Pass: measure what each layer costs on each device, and what copying between host and devices costs.
+"""Measure the cost of each layer on each device, and of transfers between host and devices.
 
-Devices of a backend that states its costs (``CostSource``: simulated ones) are asked, not measured.
+A backend that states the costs of its devices (``CostSource``, such as simulated ones) is asked instead.
 """
 
 from __future__ import annotations
@@ -41,14 +41,14 @@ from mosaic_onnx.profiling.setup import ProfileOptions, open_profiled_model, ope
 __all__ = ["ProfileOptions", "ProfilingInterrupted", "profile_model"]
 
 BUSY = 1.5
-"""Above this ratio of median to least, something else was running."""
+"""Above this ratio of median to minimum, other load disturbed the measurement."""
 
 
 class ProfilingInterrupted(KeyboardInterrupt):
-    """The user ended the measuring.
+    """The user interrupted profiling.
 
     Attributes:
-        profile: what was measured until then; layers that were not say so in their ``reasons``.
+        profile: the measurements so far; layers without one say so in their ``reasons``.
     """
 
     def __init__(self, profile: Profile) -> None:
@@ -72,19 +72,19 @@ def profile_model(
         devices: those that take part, in the order of the profile's states.
         backends: by name.
         options: how to measure.
-        progress: told how far it has come.
+        progress: called with the progress.
 
     Raises:
-        BackendError: a device's backend is not here, or its memory cannot be measured.
+        BackendError: a device's backend is not installed, or its memory cannot be measured.
         UsageError: a device's options or the model's inputs do not fit.
-        ProfilingInterrupted: Ctrl-C; holds what was measured, and the cache holds it too.
+        ProfilingInterrupted: Ctrl-C; it holds the measurements so far, and so does the cache.
     """
     return _Profiling(normalised, graph, devices, backends, options or ProfileOptions(), Ticker(progress)).run()
 
 
 @dataclass
 class _Profiling:
-    """One call of ``profile_model``: what it was given, and what it has found so far."""
+    """One call of ``profile_model``: its arguments and its results so far."""
 
     normalised: Normalised
     graph: LayerGraph
@@ -113,14 +113,14 @@ class _Profiling:
         return fill_levels(self._profile(devices, profiled))
 
     def _with_settable_levels(self, device: Device) -> Device:
-        """A device whose backend cannot set levels is measured once, at whatever level it is."""
+        """Return the device; without levels if its backend cannot set them, as it is then measured once."""
         if not device.levels or isinstance(backend_of(device, self.backends), CostSource | SetsLevels):
             return device
         self.notes.append(f"{device.name}: its levels are left out, since backend {device.backend} cannot set them")
         return dataclasses.replace(device, levels=())
 
     def _ask(self, backend: CostSource, device: Device) -> None:
-        """Costs of a device that is described."""
+        """Add the costs of a described device."""
         for state in device.states:
             said = backend.layer_costs(self._facts, device, state)
             costs = {index: cost for index, cost in enumerate(said) if isinstance(cost, Cost)}
@@ -132,11 +132,11 @@ class _Profiling:
 
     @cached_property
     def _facts(self) -> tuple[LayerFacts, ...]:
-        """What a description is asked with."""
+        """Return the facts of all layers, for descriptions."""
         return layer_facts(self.graph, self.normalised.model)
 
     def _measure(self, profiled: ProfiledModel, backend: Backend, device: Device) -> None:
-        """Costs of a device that is here, at its lowest and its highest level where they can be set."""
+        """Measure a device, at its lowest and highest level if levels can be set."""
         refused = refusals(self.normalised, self.graph, device, backend)
         with contextlib.closing(open_meter(backend, device, self.options.limit_s)) as meter:
             for state, level in measured_states(device):
@@ -156,7 +156,7 @@ class _Profiling:
                 self._measure_copies(meter, device, store)
 
     def _measure_copies(self, meter: Meter, device: Device, store: MeasurementStore) -> None:
-        """The communication microbenchmark, where the device has a memory of its own."""
+        """Measure the transfers of a device with a memory of its own."""
         known = store.copies()
         if known is None:
             try:
@@ -169,7 +169,7 @@ class _Profiling:
         self.copies.extend(copy_entries(device.name, known, sizes))
 
     def _note_busy(self, state: str, timings: DeviceTimings) -> None:
-        """Say where other work on the machine was in the way: the least of few quiet runs is a doubtful figure."""
+        """Note devices whose measurements other load disturbed: their minima are doubtful."""
         slowed = [one.median_s / one.seconds for one in timings.slices.values() if one.seconds and one.median_s]
         if slowed and max(slowed) > BUSY:
             self.notes.append(
@@ -178,14 +178,14 @@ class _Profiling:
             )
 
     def _refuse_all(self, device: Device, reason: str) -> None:
-        """A device whose memory cannot be reached runs nothing, whatever it said of its layers."""
+        """Refuse all layers on a device whose memory cannot be used."""
         for state in device.states:
             if state in self.found:
                 refused = self.found[state].refused
                 refused.update((index, reason) for index in range(len(self.graph.layers)) if index not in refused)
 
     def _profile(self, devices: Sequence[Device], profiled: ProfiledModel) -> Profile:
-        """What is known by now."""
+        """Return the profile of the measurements so far."""
         layer_count = len(self.graph.layers)
         results = []
         for state in (state for device in devices for state in device.states):

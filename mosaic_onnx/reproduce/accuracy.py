@@ -65,7 +65,7 @@ def estimation_errors(names: Iterable[str], devices: Sequence[Device], overlap: 
 
 
 def estimated_profile(measured: Profile, devices: Sequence[Device], seed: int = 0) -> Profile:
-    """What MOSAIC's estimators make of measurements (section V-B).
+    """Return what MOSAIC's estimators make of measurements (section V-B).
 
     The layers' totals at the lowest and highest levels hold execution and communication, as a profiler sees them; the
     communication estimator's lines are fitted to a noisy microbenchmark and taken off; levels between are estimated.
@@ -101,14 +101,14 @@ def estimated_profile(measured: Profile, devices: Sequence[Device], seed: int = 
 
 
 def level_errors(name: str, devices: Sequence[Device], overlap: float) -> tuple[LevelErrors, ...]:
-    """What the middle levels of each device are off when only the ends are profiled, without noise."""
+    """Return what the middle levels of each device are off when only the ends are profiled, without noise."""
     bent = [_with(device, overlap=overlap) for device in devices]
     statics = {device.name: static_power(device) for device in bent}
     return leave_levels_out(described_profile(layered(name), bent), statics)
 
 
 def static_power(device: Device) -> StaticPower:
-    """The device's static power at every level, profiled once: what it draws with no dynamic power."""
+    """Return the device's static power at every level, profiled once: what it draws with no dynamic power."""
     from mosaic_onnx.backends.simulated.cost_law import power_w
     from mosaic_onnx.backends.simulated.options import read_options
 
@@ -139,7 +139,7 @@ def _without_copies(
 
 
 def benchmark_points(copy: TransferCost, stream: np.random.Generator) -> list[tuple[float, float]]:
-    """(bytes, seconds) of noisy copies of several sizes: the simulated microbenchmark."""
+    """Return (bytes, seconds) of noisy copies of several sizes: the simulated microbenchmark."""
     return [
         (size, (copy.seconds_per_byte * size + copy.seconds) * (1 + NOISE * stream.standard_normal()))
         for size in COPY_SIZES

@@ -41,19 +41,19 @@ def compare(workload: str, plan: Plan, printed: tuple[Step, ...]) -> Agreement:
 
 
 def share(agreements: Iterable[Agreement], without: str = "") -> float:
-    """Per cent of layers on the printed device, one workload left out if wanted."""
+    """Return per cent of layers on the printed device, one workload left out if wanted."""
     kept = [each for each in agreements if each.workload != without]
     return 100.0 * sum(each.same_device for each in kept) / max(1, sum(each.layers for each in kept))
 
 
 def state_share(agreements: Iterable[Agreement]) -> float:
-    """Per cent of layers on the printed device at the printed level."""
+    """Return per cent of layers on the printed device at the printed level."""
     kept = list(agreements)
     return 100.0 * sum(each.same_state for each in kept) / max(1, sum(each.layers for each in kept))
 
 
 def written(plan: Plan, levels: bool = False) -> str:
-    """A plan as the tables print it: N1 G8 N18, with levels L5^509MHz."""
+    """Return a plan as the tables print it: N1 G8 N18, with levels L5^509MHz."""
     words = []
     for piece in plan.slices:
         device, _, level = piece.state.partition("@")
@@ -62,12 +62,12 @@ def written(plan: Plan, levels: bool = False) -> str:
 
 
 def printed_words(steps: tuple[Step, ...], levels: bool = False) -> str:
-    """A printed plan in the same words."""
+    """Return a printed plan in the same words."""
     return " ".join(
         f"{LETTER_OF[step.device]}{step.first}" + (f"^{step.level}" if levels and step.level else "") for step in steps
     )
 
 
 def by_name(printed: Mapping[str, tuple[Step, ...]]) -> dict[str, tuple[Step, ...]]:
-    """A table by workload name instead of the paper's short code."""
+    """Return a table by workload name instead of the paper's short code."""
     return {name: printed[row.code] for name, row in WORKLOADS.items() if row.code in printed}

@@ -64,7 +64,7 @@ def calibrate(seed: int) -> Calibration:
 
 
 def latency_reductions(workloads: Sequence[Features], rates: Rates) -> tuple[Floats, Floats]:
-    """[4] reductions against the preferred versions, and [W] the GPU-preferred version's seconds."""
+    """Return [4] reductions against the preferred versions, and [W] the GPU-preferred version's seconds."""
     ours, theirs = [], []
     for one in workloads:
         slices = latency_costs(one, rates).slices()
@@ -138,7 +138,7 @@ def _fit_powers(rates: Rates, prior: Floats) -> Powers:
 
 
 def _spent(name: str, rates: Rates) -> _Spent:
-    """The times of a workload's layers at all 25 states (Equation 7), and of its on-demand versions."""
+    """Return the times of a workload's layers at all 25 states (Equation 7), and of its on-demand versions."""
     table = cost_table(described_profile(layered(name), devices(rates, priors.POWERS)))
     device_of = table.state_device
     fits = legal_slices(table)[:, :, device_of]
@@ -171,7 +171,7 @@ def _joules(one: _Spent, powers: Powers) -> tuple[float, list[float]]:
 
 
 def state_watts(powers: Powers) -> Floats:
-    """[25] Equations 4 and 5 for every state; static power in proportion to the voltage."""
+    """Return [25] Equations 4 and 5 for every state; static power in proportion to the voltage."""
     watts = []
     for name in paper.DEVICES:
         dynamic_w: float = getattr(powers, name)

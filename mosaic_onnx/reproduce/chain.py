@@ -32,7 +32,7 @@ class ChainCosts:
     fits: np.ndarray[tuple[int, int, int], np.dtype[np.bool_]]
 
     def slices(self) -> Floats:
-        """[L, L, S] C_{m,n,δ} of Equation 8; inf where δ cannot execute the slice."""
+        """Return [L, L, S] C_{m,n,δ} of Equation 8; inf where δ cannot execute the slice."""
         layer_count, state_count = self.layer.shape
         usable = np.where(np.isfinite(self.layer), self.layer, 0.0)
         total = np.vstack([np.zeros(state_count), np.cumsum(usable, axis=0)])
@@ -50,7 +50,7 @@ def least_total(slices: Floats) -> float:
 
 
 def reductions(ours: Floats, theirs: Floats) -> Floats:
-    """[V] per cent by which the geometric mean of ``ours`` [W] is below that of each version's ``theirs`` [W, V]."""
+    """Return [V] per cent by which the geometric mean of ``ours`` [W] is below that of each version's ``theirs`` [W, V]."""
     return np.asarray(100.0 * (1.0 - np.exp(np.log(ours[:, None] / theirs).mean(axis=0))))
 
 

@@ -61,7 +61,7 @@ class Spread:
 
 
 def three_slice_spread(devices: Sequence[Device], name: str = "mobilenet_v2_1.4") -> Spread:
-    """How much the place of two cuts matters (Figure 5)."""
+    """Return how much the place of two cuts matters (Figure 5)."""
     table = cost_table(described_profile(layered(name), highest_only(devices)))
     states = [table.state_names.index(state) for d in FALLBACK for state in table.state_names if device_of(state) == d]
     layer_count = len(table.layer_names)
@@ -75,7 +75,7 @@ def three_slice_spread(devices: Sequence[Device], name: str = "mobilenet_v2_1.4"
 
 
 def _first_fitting(table: CostTable, layers: tuple[int, ...], states: Sequence[int]) -> Placed:
-    """The slice in the first state that supports and holds it; the last state holds everything."""
+    """Return the slice in the first state that supports and holds it; the last state holds everything."""
     for state in states[:-1]:
         placed = Placed(layers, state)
         if np.isfinite(table.layer_s[list(layers), state]).all() and fits(table, placed):

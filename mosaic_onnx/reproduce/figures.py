@@ -49,7 +49,7 @@ def draw_all(found: Findings, folder: Path) -> tuple[Path, ...]:
 
 
 def _versions(found: Findings, folder: Path) -> list[Path]:
-    """Figures 8 to 13: versions normalised to TF-GPU-O, with the geometric mean."""
+    """Return figures 8 to 13: versions normalised to TF-GPU-O, with the geometric mean."""
     governed = {suffix: [f"TF-{device.upper()}-{suffix}" for device in DEVICES] for suffix in ("P", "O")}
     all_versions = [*governed["P"], *governed["O"], EXHAUSTIVE, MOSAIC]
     plots: list[tuple[str, Governed, tuple[str, ...], list[str]]] = [
@@ -68,7 +68,7 @@ def _versions(found: Findings, folder: Path) -> list[Path]:
 
 
 def normalised(found: Findings, objective: Objective, names: Sequence[str], versions: Sequence[str]) -> Series:
-    """By version: the figure of every workload over TF-GPU-O's, then their geometric mean."""
+    """Return by version: the figure of every workload over TF-GPU-O's, then their geometric mean."""
     base = found.outcomes.figures(names, objective, BASE)
     series = {}
     for version in versions:
@@ -78,7 +78,7 @@ def normalised(found: Findings, objective: Objective, names: Sequence[str], vers
 
 
 def _estimation(found: Findings, folder: Path) -> list[Path]:
-    """Figures 14 and 15."""
+    """Return figures 14 and 15."""
     drawn = []
     for number, objective in ((14, "latency"), (15, "energy")):
         series = {
@@ -91,7 +91,7 @@ def _estimation(found: Findings, folder: Path) -> list[Path]:
 
 
 def _planning(found: Findings, folder: Path) -> list[Path]:
-    """Figures 16 and 17."""
+    """Return figures 16 and 17."""
     drawn = []
     for number, objective in ((16, "latency"), (17, "energy")):
         times = [each for each in found.planning if each.objective == objective]
@@ -102,7 +102,7 @@ def _planning(found: Findings, folder: Path) -> list[Path]:
 
 
 def _layers(folder: Path, name: str, *, energy: bool) -> Path:
-    """Figures 3 and 4: each layer of MN-1.0 and MO-1.4 on each device at its highest level."""
+    """Return figures 3 and 4: each layer of MN-1.0 and MO-1.4 on each device at its highest level."""
     from matplotlib import pyplot
 
     devices = read_shipped("hikey970")

@@ -86,16 +86,16 @@ class Findings:
 
     @property
     def large(self) -> tuple[str, ...]:
-        """The large workloads taken part."""
+        """Return the large workloads taken part."""
         return tuple(name for name in self.scope.workloads if WORKLOADS[name].large)
 
     @property
     def small(self) -> tuple[str, ...]:
-        """The smaller workloads taken part."""
+        """Return the smaller workloads taken part."""
         return tuple(name for name in self.scope.workloads if not WORKLOADS[name].large)
 
     def reductions(self, objective: Governed, *, large: bool) -> tuple[float, ...]:
-        """[4] per cent against big, little, GPU, NPU preferred under the governor that the paper uses."""
+        """Return [4] per cent against big, little, GPU, NPU preferred under the governor that the paper uses."""
         return _reductions(self.outcomes, self.large if large else self.small, objective)
 
     def gpu_errors(self) -> dict[str, float]:
@@ -132,7 +132,7 @@ def find(scope: Scope) -> Findings:
 def agreements(
     outcomes: Outcomes, objective: Governed, printed: Mapping[str, tuple[paper.Step, ...]], version: str = MOSAIC
 ) -> tuple[Agreement, ...]:
-    """Every workload's plan against a printed table."""
+    """Return every workload's plan against a printed table."""
     plans = by_name(printed)
     return tuple(
         compare(name, outcomes.by_key[name, objective, version].plan, plans[name])
@@ -142,7 +142,7 @@ def agreements(
 
 
 def beaten_by(outcomes: Outcomes, objectives: Sequence[Objective]) -> tuple[str, ...]:
-    """Versions (random plans among them) that are better than MOSAIC anywhere; empty if none is."""
+    """Return versions (random plans among them) that are better than MOSAIC anywhere; empty if none is."""
     return tuple(
         f"{name}, {objective}: {version}"
         for (name, objective, version), outcome in outcomes.by_key.items()
@@ -169,5 +169,5 @@ def _reductions(outcomes: Outcomes, names: Sequence[str], objective: Governed) -
 
 
 def mean_absolute(values: Sequence[float]) -> float:
-    """Per cent."""
+    """Return per cent."""
     return 100.0 * float(np.mean(np.abs(values))) if values else 0.0

@@ -28,7 +28,7 @@ class PlanningTime:
 
 
 def planning_times(names: Sequence[str], devices: Sequence[Device], repeats: int) -> tuple[PlanningTime, ...]:
-    """Latency over |D| = 4 states (Equation 6), energy over |D| = 25 (Equation 7)."""
+    """Return the latency over |D| = 4 states (Equation 6), energy over |D| = 25 (Equation 7)."""
     found = []
     for name in names:
         for objective, taking_part in (("latency", highest_only(devices)), ("energy", tuple(devices))):

@@ -20,7 +20,7 @@ SLICE_LIMIT_BYTES = 100_000_000
 
 
 def _levels(text: str) -> tuple[Level, ...]:
-    """``volts/megahertz`` pairs, lowest first, as levels named by their clock."""
+    """Return ``volts/megahertz`` pairs, lowest first, as levels named by their clock."""
     pairs = [pair.split("/") for pair in text.split()]
     return tuple(Level(f"{megahertz}MHz", float(megahertz) * 1e6, float(volts)) for volts, megahertz in pairs)
 
@@ -75,7 +75,7 @@ class Step(NamedTuple):
 
 
 def _plan(text: str) -> tuple[Step, ...]:
-    """``N1 B10`` (Table III) or ``N1^960 L10^509`` (Table IV)."""
+    """Return ``N1 B10`` (Table III) or ``N1^960 L10^509`` (Table IV)."""
     steps = []
     for word in text.split():
         place, _, megahertz = word.partition("^")
@@ -120,6 +120,6 @@ supported. Another framework and other models: a check of magnitudes, never fitt
 
 
 def spread(plan: tuple[Step, ...], layer_count: int) -> tuple[Step, ...]:
-    """[L] the step that each layer belongs to."""
+    """Return [L] the step that each layer belongs to."""
     ends = [*(step.first for step in plan[1:]), layer_count + 1]
     return tuple(step for step, end in zip(plan, ends, strict=True) for _ in range(step.first, end))

@@ -28,12 +28,12 @@ _MEMORY_PEAK_GB_S = 29.9
 
 
 def _dense(peak_gmac_s: float) -> float:
-    """ms/GMAC at the share of the peak."""
+    """Return ms/GMAC at the share of the peak."""
     return 1e3 / (peak_gmac_s * _SHARE_OF_PEAK)
 
 
 def _classes(dense: float, depthwise: float) -> tuple[float, ...]:
-    """ms/GMAC by class: 1×1, k×k, depthwise 3, depthwise 5, fully connected."""
+    """Return ms/GMAC by class: 1×1, k×k, depthwise 3, depthwise 5, fully connected."""
     return (dense, dense, depthwise, depthwise, dense)
 
 

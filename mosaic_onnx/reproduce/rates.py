@@ -67,7 +67,7 @@ class Powers:
 
     @property
     def copy_w(self) -> float:
-        """One big core of four copies."""
+        """Return one big core of four copies."""
         return self.big * (1 + self.big_static) / 4
 
 
@@ -78,7 +78,7 @@ def to_vector(values: Rates | Powers) -> Floats:
 
 
 def rates_from_vector(vector: Floats) -> Rates:
-    """The inverse of ``to_vector``."""
+    """Return the inverse of ``to_vector``."""
     numbers = iter(np.exp(vector).tolist())
     filled: dict[str, object] = {}
     for each in fields(Rates):
@@ -88,12 +88,12 @@ def rates_from_vector(vector: Floats) -> Rates:
 
 
 def powers_from_vector(vector: Floats) -> Powers:
-    """The inverse of ``to_vector``."""
+    """Return the inverse of ``to_vector``."""
     return Powers(*np.exp(vector).tolist())
 
 
 def devices(rates: Rates, powers: Powers, *, memory_rule: bool = True) -> tuple[Device, ...]:
-    """The four devices of the board, as a ``devices.toml`` describes them.
+    """Return the four devices of the board, as a ``devices.toml`` describes them.
 
     Args:
         rates: speeds.
@@ -128,7 +128,7 @@ def _device(name: str, options: Mapping[str, OptionValue], **more: object) -> De
 
 
 def _options(classes: tuple[float, ...], weight: float, operator: float) -> dict[str, OptionValue]:
-    """Seconds out of milliseconds."""
+    """Return seconds out of milliseconds."""
     options: dict[str, OptionValue] = {
         f"seconds_per_gmac.{kind}": rounded(rate / 1e3) for kind, rate in zip(CLASSES, classes, strict=True)
     }

@@ -36,7 +36,7 @@ class Report:
     notes: tuple[str, ...] = ()
 
     def as_fields(self) -> dict[str, object]:
-        """What a script wants to know, as plain values: files, verdicts, reductions in per cent, shares of layers."""
+        """Return what a script wants to know, as plain values: files, verdicts, reductions in per cent, shares of layers."""
         found = self.findings
         governed: tuple[Governed, ...] = ("latency", "energy")
         return {
@@ -82,7 +82,7 @@ def reproduce(output_folder: str | os.PathLike[str], quick: bool = False) -> Rep
 
 
 def outcomes_csv(found: Findings) -> str:
-    """Every version of every workload for every objective, one a line."""
+    """Return every version of every workload for every objective, one a line."""
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
     table.writerow(("workload", "objective", "version", "seconds", "joules", "slices", "plan"))
@@ -103,7 +103,7 @@ def _folder(output_folder: str | os.PathLike[str]) -> Path:
 
 
 def _draw(found: Findings, folder: Path) -> tuple[tuple[str, ...], str]:
-    """Names of the plots, and why there are none."""
+    """Return the names of the plots, and why there are none."""
     from mosaic_onnx.reproduce.figures import draw_all
 
     try:

@@ -29,7 +29,7 @@ over priors, not at one column. How the description was made, and what is assume
 
 
 def report_text(found: Findings, judged: Sequence[Verdict], plots: Sequence[str], plots_missing: str) -> str:
-    """``report.md``."""
+    """Return ``report.md``."""
     parts = [
         PREAMBLE,
         _scope(found),
@@ -134,7 +134,7 @@ def _exhaustive_rows(found: Findings) -> Iterable[tuple[str, str, str, str, str]
 
 
 def _seeds(found: Findings) -> str:
-    """The spread over calibrations from other priors; the shipped description is seed 0, not the best one."""
+    """Return the spread over calibrations from other priors; the shipped description is seed 0, not the best one."""
     rows = [
         (
             str(each.seed),

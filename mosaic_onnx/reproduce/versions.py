@@ -25,7 +25,7 @@ BASE = "TF-GPU-O"
 
 
 def _preferred(method: str, suffix: str) -> dict[str, str]:
-    """TF-BIG-P and so on; what does not fit falls back to NPU, GPU, big cluster (section VI-A)."""
+    """Return TF-BIG-P and so on; what does not fit falls back to NPU, GPU, big cluster (section VI-A)."""
     versions = {}
     for device in DEVICES:
         order = dict.fromkeys((device, *FALLBACK))
@@ -50,12 +50,12 @@ class Outcome:
 
     @property
     def seconds(self) -> float:
-        """Simulated latency."""
+        """Return simulated latency."""
         return self.plan.predicted.seconds
 
     @property
     def joules(self) -> float:
-        """Simulated energy."""
+        """Return simulated energy."""
         return self.plan.predicted.joules or 0.0
 
 
@@ -67,17 +67,17 @@ class Outcomes:
     workloads: tuple[str, ...]
 
     def figures(self, workloads: Sequence[str], objective: Objective, version: str) -> Floats:
-        """[W] seconds, joules or joule-seconds."""
+        """Return [W] seconds, joules or joule-seconds."""
         return np.array([self.by_key[name, objective, version].figure for name in workloads])
 
     def reduction(self, workloads: Sequence[str], objective: Objective, version: str, ours: str = MOSAIC) -> float:
-        """Per cent by which ``ours`` is below a version (geometric mean over the workloads)."""
+        """Return per cent by which ``ours`` is below a version (geometric mean over the workloads)."""
         theirs = self.figures(workloads, objective, version)[:, None]
         return float(reductions(self.figures(workloads, objective, ours), theirs)[0])
 
 
 def methods(random_count: int) -> dict[str, str]:
-    """The planner method of every version; MOSAIC's dynamic program is exact on a chain for all three objectives."""
+    """Return the planner method of every version; MOSAIC's dynamic program is exact on a chain for all three objectives."""
     return {
         **PERFORMANCE,
         **ON_DEMAND,

@@ -65,7 +65,7 @@ def build(name: str, seed: int = 0) -> onnx.ModelProto:
 
 
 def build_shapes(name: str) -> onnx.ModelProto:
-    """The same graph with weights that have shapes but no data: for counting, not for running.
+    """Return the same graph with weights that have shapes but no data: for counting, not for running.
 
     Raises:
         UsageError: no workload has this name.
@@ -74,7 +74,7 @@ def build_shapes(name: str) -> onnx.ModelProto:
 
 
 def workload(name: str) -> Workload:
-    """The row of Table I by name.
+    """Return the row of Table I by name.
 
     Raises:
         UsageError: no workload has this name.

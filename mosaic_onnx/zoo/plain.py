@@ -15,7 +15,7 @@ SQUEEZENET_FIRES = ((16, 64), (16, 64), (32, 128), (32, 128), (48, 192), (48, 19
 
 
 def vgg16(weights: Weights) -> onnx.ModelProto:
-    """VGG-16: 16 layers: 13 convolutions with the pools attached, fc6, fc7, fc8."""
+    """Return VGG-16: 16 layers: 13 convolutions with the pools attached, fc6, fc7, fc8."""
     net = NetBuilder("vgg16", weights)
     x = net.input((1, 3, 224, 224))
     number = 0

@@ -16,7 +16,7 @@ class Weights(Protocol):
     """Makes initialisers."""
 
     def normal(self, name: str, shape: tuple[int, ...], deviation: float, mean: float = 0.0) -> TensorProto:
-        """An f32 tensor of independent normal numbers."""
+        """Return an f32 tensor of independent normal numbers."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class ShapesOnly:
     location: str = "absent.data"
 
     def normal(self, name: str, shape: tuple[int, ...], deviation: float, mean: float = 0.0) -> TensorProto:
-        """An f32 tensor without data."""
+        """Return an f32 tensor without data."""
         tensor = TensorProto(name=name, data_type=TensorProto.FLOAT, dims=shape, data_location=TensorProto.EXTERNAL)
         tensor.external_data.add(key="location", value=self.location)
         tensor.external_data.add(key="length", value=str(4 * prod(shape)))
@@ -57,5 +57,5 @@ def he_deviation(fan_in: int, gain: float = 1.0) -> float:
 
 
 def integers(name: str, values: list[int]) -> onnx.TensorProto:
-    """An int64 initialiser (axes, pads)."""
+    """Return an int64 initialiser (axes, pads)."""
     return helper.make_tensor(name, TensorProto.INT64, [len(values)], values)

@@ -1,8 +1,8 @@
-"""A measuring child: ``python -m mosaic_onnx.profiling.measuring.child MODULE:NAME``. Its parent is ``worker``.
+"""The measuring child: ``python -m mosaic_onnx.profiling.measuring.child MODULE:NAME``. Parent: ``worker``.
 
 The first line on standard input is the device. Each further line names the file of a request (a file, so that a child
 that hangs never leaves its parent writing into a full pipe) and is answered by one line on the original standard
-output. Native libraries print there too, so that descriptor is taken away from them at once.
+output. Native libraries print there too, so their descriptor is redirected at once.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ Json = Any
 
 
 def answer(meter: LocalMeter, request: Mapping[str, Json]) -> Json:
-    """The answer to one request: a JSON object, with ``failure`` in place of it where something was raised."""
+    """Return the answer to one request, a JSON object; one with ``failure`` where an exception was raised."""
     try:
         return _ACTIONS[request["what"]](meter, request)
-    except Exception as failure:  # whatever it is, the parent must hear of it
+    except Exception as failure:  # every failure is reported to the parent
         return {"failure": failure_line(failure)}
 
 
@@ -73,7 +73,7 @@ def serve(address: str, requests: TextIO, answers: TextIO) -> None:
 
 
 def main() -> None:
-    """Take standard output away from everyone else, then serve."""
+    """Redirect the standard output of all other code, then serve."""
     private = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     serve(sys.argv[1], sys.stdin, private)

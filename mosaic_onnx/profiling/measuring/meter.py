@@ -1,4 +1,4 @@
-"""The meter: one device being measured, in this process or in a child, behind one small contract."""
+"""The meter: measures one device, in this process or in a child, behind one protocol."""
 
 from __future__ import annotations
 
@@ -23,26 +23,26 @@ from mosaic_onnx.profiling.measuring.timing import TimeBudget
 
 
 class Meter(Protocol):
-    """Measures on one device. One call at a time, so that nothing disturbs what is being timed."""
+    """Measures on one device, one call at a time, so that measurements do not disturb each other."""
 
     def probe(self, model: SliceModel) -> SliceMeasurement:
-        """Compile a slice and throw it away."""
+        """Compile a slice and discard it."""
 
     def measure(self, model: SliceModel, trial: SliceTrial) -> SliceMeasurement:
         """Compile, run, compare with the reference's tensors and time a slice."""
 
     def kernels(self, model: SliceModel, inputs: Mapping[str, Array], budget: TimeBudget) -> tuple[KernelTime, ...]:
-        """Each kernel's time while the whole slice runs; empty where the runtime cannot tell."""
+        """Return each kernel's time while the whole slice runs; empty where the runtime cannot tell."""
 
     def copies(self, budget: TimeBudget) -> CopyTimes | None:
-        """What copying to and from the device's memory costs; None where it shares host's.
+        """Return the times of transfers to and from the device's memory; None where it shares host memory.
 
         Raises:
             BackendError: the device could not be measured.
         """
 
     def close(self) -> None:
-        """End what was started; calling it twice is harmless."""
+        """Release all resources; calling it twice is harmless."""
 
 
 @dataclass(frozen=True)
@@ -75,18 +75,18 @@ class LocalMeter:
         return None if memory is None else measure_copies(memory, budget)
 
     def close(self) -> None:
-        """Nothing was started."""
+        """Do nothing: there is nothing to release."""
 
 
 def open_meter(backend: Backend, device: Device, limit_s: float) -> Meter:
-    """The meter that suits a device: a child process where its provider may crash or hang, this process elsewhere.
+    """Return the meter of a device: in a child process if its provider may crash or hang, else in this process.
 
-    A backend says by ``can_crash`` which of its devices may; one that says nothing is taken for one that may. A backend
-    object that no module holds under a name cannot be found again by a child, and is measured here.
+    ``can_crash`` of the backend tells which devices may; without it, all may. A backend object that no module holds
+    under a name cannot be imported by a child, and is measured in this process.
 
     Args:
         backend: the device's backend.
-        device: what to measure.
+        device: the device to measure.
         limit_s: how long one request to a child may take.
     """
     address = address_of(backend)
@@ -99,7 +99,7 @@ def open_meter(backend: Backend, device: Device, limit_s: float) -> Meter:
 
 
 def address_of(backend: Backend) -> str | None:
-    """``module:NAME`` under which another process finds this very backend; None where no module holds it."""
+    """Return ``module:NAME`` by which another process imports this backend; None where no module holds it."""
     module = sys.modules.get(type(backend).__module__)
     if module is None or module.__name__ == "__main__":
         return None

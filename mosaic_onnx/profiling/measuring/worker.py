@@ -1,7 +1,7 @@
-"""Measuring in a child process, so that a provider that crashes or hangs takes only the child with it.
+"""Measuring in a child process: a provider that crashes or hangs ends only the child.
 
 One child serves all requests for a device (importing a runtime costs a quarter of a second); a request during which it
-dies or runs out of time ends as a reason, its process group is killed, and the next request gets a new child.
+dies or exceeds its time gives that as the reason, its process group is killed, and the next request gets a new child.
 """
 
 from __future__ import annotations
@@ -30,18 +30,18 @@ from mosaic_onnx.verification.differences import Difference
 
 Json = Any
 _DEATHS_IN_A_ROW = 3
-"""After so many, a provider is not tried again: a hang costs the whole limit each time."""
+"""After so many hangs a provider is not tried again: each costs the whole time limit."""
 
 
 class ChildMeter:
-    """A ``Meter`` whose device is measured in a child process."""
+    """A ``Meter`` that measures in a child process."""
 
     def __init__(self, address: str, device: Device, limit_s: float) -> None:
-        """Prepare; the child starts with the first request.
+        """Prepare the meter; the child starts with the first request.
 
         Args:
             address: ``module:NAME`` of the backend.
-            device: what to measure.
+            device: the device to measure.
             limit_s: how long one request may take, the child's start included.
         """
         self._address = address
@@ -93,7 +93,7 @@ class ChildMeter:
         return write_slice(model, self._files / "slice.onnx")
 
     def _ask(self, request: Json) -> dict[str, Json]:
-        """The child's answer, or ``failure`` with how it died."""
+        """Return the child's answer; ``failure`` holds the reason if it died."""
         if self._deaths >= _DEATHS_IN_A_ROW:
             return {"failure": f"not tried: the provider crashed or hung {self._deaths} times in a row"}
         deadline = time.monotonic() + self._limit_s
@@ -101,7 +101,7 @@ class ChildMeter:
             (self._files / "request").write_text(json.dumps(request), encoding="utf-8")
             line = self._exchange(f"{self._files / 'request'}\n".encode(), deadline)
         except BaseException:
-            self._kill()  # whatever it answers later belongs to no request
+            self._kill()  # a late answer would belong to no request
             raise
         answer = _parsed(line)
         if answer is not None:
@@ -111,10 +111,10 @@ class ChildMeter:
         return {"failure": self._how_it_died(time.monotonic() >= deadline)}
 
     def _exchange(self, message: bytes, deadline: float) -> bytes:
-        """Send a line, read a line; what was read so far where the child dies or time runs out."""
+        """Send a line and return the answered line; a part of it where the child dies or the time is over."""
         process = self._process or self._start()
         to_child, from_child = _pipes(process)
-        with contextlib.suppress(BrokenPipeError):  # a dead child shows when it is read from
+        with contextlib.suppress(BrokenPipeError):  # reading from a dead child reports it
             to_child.write(message)
             to_child.flush()
         return _read_line(from_child, deadline)
@@ -127,15 +127,15 @@ class ChildMeter:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,
-                env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},  # what we can import, it can
-                start_new_session=True,  # a group of its own: grandchildren die with it, Ctrl-C reaches only us
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},  # same import path
+                start_new_session=True,  # a process group of its own: Ctrl-C reaches only this process
             )
         self._process = process
         _pipes(process)[0].write(json.dumps(device_to_json(self._device)).encode() + b"\n")
         return process
 
     def _how_it_died(self, too_late: bool) -> str:
-        """End what is left of the child and say what happened."""
+        """Stop the child and return how it ended."""
         process = self._process
         code = None if process is None or too_late else _wait(process)
         self._kill()
@@ -157,7 +157,7 @@ class ChildMeter:
 
 
 def _pipes(process: subprocess.Popen[bytes]) -> tuple[IO[bytes], IO[bytes]]:
-    """The child's standard input and output, which ``_start`` made pipes."""
+    """Return the pipes to the child's standard input and output."""
     if process.stdin is None or process.stdout is None:
         raise InternalError("the measuring process was started without pipes")
     return process.stdin, process.stdout
@@ -182,7 +182,7 @@ def _parsed(line: bytes) -> dict[str, Json] | None:
 
 
 def _read_line(pipe: IO[bytes], deadline: float) -> bytes:
-    """Bytes up to a newline, the end of the stream or the deadline."""
+    """Return the bytes up to a newline, the end of the stream or the deadline."""
     content = bytearray()
     with selectors.DefaultSelector() as selector:
         selector.register(pipe, selectors.EVENT_READ)
