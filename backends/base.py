@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
@@ -195,15 +194,48 @@ class LimitsModelSize(Protocol):
         """Return why the device cannot take a model of so many nodes, however it is cut; None where it may."""
 
 
+@dataclass(frozen=True)
+class LevelOffer:
+    """The levels that a device can be held at.
+
+    Attributes:
+        levels: lowest first; empty where there are none.
+        why_not: why there are none, with the way out; empty where there are.
+    """
+
+    levels: tuple[Level, ...] = ()
+    why_not: str = ""
+
+
+class LevelControl(Protocol):
+    """Holds one device at a level. One thread uses it at a time."""
+
+    def set_level(self, level: Level) -> None:
+        """Hold the device at a level; returns when it is reached. The level it has already costs nothing.
+
+        Raises:
+            BackendError: the system refuses.
+        """
+
+    def read_hz(self) -> float | None:
+        """Return the frequency that is run now; None where nothing tells."""
+
+    def close(self) -> None:
+        """Give the device back to its governor with the limits of before; calling it twice is harmless."""
+
+
 @runtime_checkable
 class SetsLevels(Protocol):
     """A backend that can hold a device at one of its levels; others are measured at the level they happen to have."""
 
-    def at_level(self, device: Device, level: Level) -> AbstractContextManager[None]:
-        """Hold the device at the level until the context ends, then give it back to its governor.
+    def offered_levels(self, device: Device) -> LevelOffer:
+        """Return the levels that this process may set, or why there are none."""
+
+    def level_control(self, device: Device) -> LevelControl:
+        """Return a control of the device's level; the limits are restored even if this process is killed.
 
         Raises:
-            BackendError: the level cannot be set (permissions, hardware).
+            BackendError: the device has no levels that can be set.
         """
 
 

@@ -18,11 +18,11 @@ import numpy as np
 
 from bench.report import Row
 from bench.workloads import SHARED
+from mosaic_onnx.core.cost_table import cost_table
 from mosaic_onnx.core.costs import CostTable
 from mosaic_onnx.core.errors import MosaicError
 from mosaic_onnx.files.device_file import read_shipped
 from mosaic_onnx.importers import import_profile
-from mosaic_onnx.passes.estimate import cost_table
 from mosaic_onnx.planner import registry
 from mosaic_onnx.planner.core.request import Answer, Request
 from mosaic_onnx.planner.core.simulate import value

@@ -22,8 +22,9 @@ from mosaic_onnx.core.cpu_cores import usable_cores
 from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.plans import Schedule
 from mosaic_onnx.discovery.selection import Selection, select
-from mosaic_onnx.pipeline.compilation import measure
-from mosaic_onnx.pipeline.preparation import Recipe, prepare
+from mosaic_onnx.passes.base import run_passes
+from mosaic_onnx.passes.state import State
+from mosaic_onnx.pipeline.pipelines import PROFILE
 from mosaic_onnx.planner.core.request import Request
 from mosaic_onnx.planning.profile_plan import plan_profile
 from mosaic_onnx.profiling.interleaved import measure_interleaved
@@ -69,9 +70,8 @@ def _sleepers() -> Selection:
 
 
 def _compare(model: Workload, selection: Selection, what: str, rounds: int) -> Iterator[Row]:
-    recipe = Recipe()
-    prepared = prepare(model.path, recipe)
-    profile = measure(prepared, selection, recipe)
+    prepared = run_passes(PROFILE, State(model.path, selection))
+    profile = prepared.profile
     programs: dict[str, Executor] = {}
     predicted_s: dict[str, float] = {}
     for schedule in SCHEDULES:

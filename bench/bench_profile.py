@@ -21,8 +21,8 @@ from mosaic_onnx.core.profiles import Profile
 from mosaic_onnx.discovery.registry import backends, find_all
 from mosaic_onnx.files.cache import Cache
 from mosaic_onnx.layering.layerize import layerize
+from mosaic_onnx.loading.model import open_model
 from mosaic_onnx.loading.normalise import Normalised, normalise
-from mosaic_onnx.passes.load import Load
 from mosaic_onnx.profiling.measure_slices import Choice, measure_segments
 from mosaic_onnx.profiling.profile_model import ProfileOptions, profile_model
 
@@ -56,7 +56,7 @@ def run(quick: bool) -> list[Row]:
             target = Path(folder) / f"{name}.onnx"
             subprocess.run([sys.executable, fill, "light", LIGHT / f"{name}.onnx", target], check=True)
             cache = Cache(Path(folder) / f"{name}.cache")
-            normalised = normalise(Load()(target))
+            normalised = normalise(open_model(target))
             options = ProfileOptions(model_name=name, cache=cache, versions=inventory.versions)
             rows += _rows(Case(name, normalised, layerize(normalised), devices, options))
     return rows

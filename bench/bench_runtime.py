@@ -25,8 +25,8 @@ from mosaic_onnx.core.layers import LayerGraph
 from mosaic_onnx.core.plans import Plan, Predicted, Schedule, Slice
 from mosaic_onnx.layering.layerize import layerize
 from mosaic_onnx.loading.inputs import make_inputs
-from mosaic_onnx.loading.normalise import Normalise
-from mosaic_onnx.passes.load import Load
+from mosaic_onnx.loading.model import open_model
+from mosaic_onnx.loading.normalise import normalise
 from mosaic_onnx.profiling.interleaved import InterleavedTimings, measure_interleaved
 from mosaic_onnx.rewriting.rewrite import extract
 from mosaic_onnx.runtime.executor import Executor, open_program
@@ -167,7 +167,7 @@ def _overlap(rounds: int) -> Iterator[Row]:
 
 def _tax(name: str, path: Path, counts: Sequence[int], rounds: int) -> Iterator[Row]:
     """Forced slices on one device against one session, and the memory of the tensors between them."""
-    normalised = Normalise()(Load()(path))
+    normalised = normalise(open_model(path))
     graph = layerize(normalised)
     model, folder = normalised.model, normalised.folder
     inputs = make_inputs(model)

@@ -20,9 +20,11 @@ from mosaic_onnx.core.plans import Plan, Predicted, Slice
 from mosaic_onnx.core.profiles import Profile, ProfileLayer
 from mosaic_onnx.discovery.selection import Selection, select
 from mosaic_onnx.loading.normalise import Normalised
-from mosaic_onnx.pipeline.compilation import Compiled
-from mosaic_onnx.pipeline.preparation import Recipe, prepare
-from mosaic_onnx.planning.contest import single_device_plan
+from mosaic_onnx.passes.base import run_passes
+from mosaic_onnx.passes.state import State
+from mosaic_onnx.pipeline.compilation import Compilation
+from mosaic_onnx.pipeline.pipelines import PREPARE
+from mosaic_onnx.planning.candidates import single_device_plan
 from mosaic_onnx.profiling.interleaved import InterleavedTimings, Ratio, measure_interleaved
 from mosaic_onnx.rewriting.rewrite import slice_models
 from mosaic_onnx.runtime.executor import Executor, open_program
@@ -55,18 +57,18 @@ def repeats(seconds: float) -> int:
     return max(3, min(20, math.ceil(SHORTEST_S / max(seconds, 1e-6))))
 
 
-def delivered_calls(compiled: Compiled, stack: ExitStack) -> Calls:
+def delivered_calls(compiled: Compilation, stack: ExitStack) -> Calls:
     """Return the delivered plan, and each device that runs the model alone; the stack closes them."""
-    prepared, profile, inputs = compiled.prepared, compiled.profile, compiled.prepared.inputs
+    prepared, profile, inputs = compiled.state, compiled.state.profile, compiled.state.inputs
     plans = {PLAN: (compiled.plan, compiled.tuned)}
-    for device in compiled.selection.chosen:
-        plan = single_device_plan(profile, device.name, compiled.planned)
+    for device in compiled.state.selection.chosen:
+        plan = single_device_plan(profile, device.name, compiled.state.plan)
         if plan is not None:
             model_and_folder = prepared.normalised.model, prepared.normalised.folder
             plans[device.name] = plan, slice_models(*model_and_folder, plan, profile)
     calls: Calls = {}
     for name, (plan, slices) in plans.items():
-        program = program_of(plan, slices, compiled.selection, prepared.inputs, prepared.outputs)
+        program = program_of(plan, slices, compiled.state.selection, prepared.inputs, prepared.outputs)
         calls[name] = partial(stack.enter_context(program).run, inputs)
     return calls
 
@@ -115,7 +117,7 @@ def program_of(
 
 def forced(path: Path, count: int, state: str) -> tuple[Normalised, Plan, tuple[SliceModel, ...]]:
     """Return a model cut into stretches of about equal numbers of layers, all in one state."""
-    prepared = prepare(path, Recipe())
+    prepared = run_passes(PREPARE, State(path))
     graph, normalised = prepared.graph, prepared.normalised
     layers = tuple(ProfileLayer(each.name, each.inputs, each.outputs, nodes=each.nodes) for each in graph.layers)
     sizes = {name: info.bytes for name, info in graph.tensors.items()}

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mosaic_onnx.api import compile, inspect, partition, plan, profile, run, verify
+    from mosaic_onnx.api import compile, inspect, load, partition, plan, profile, run, verify
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "compile", "inspect", "partition", "plan", "profile", "run", "verify"]
+__all__ = ["__version__", "compile", "inspect", "load", "partition", "plan", "profile", "run", "verify"]
 
 
 def __getattr__(name: str) -> Any:

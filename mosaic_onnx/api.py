@@ -3,38 +3,45 @@
 from __future__ import annotations
 
 import io
-import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
+import onnx
 
 from mosaic_onnx.backends.base import Array
-from mosaic_onnx.core.constraints import Constraints, constrain
+from mosaic_onnx.core.constraints import Constraints
 from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.errors import ModelError, OutputsDifferError, UsageError
 from mosaic_onnx.core.layers import LayerGraph
 from mosaic_onnx.core.plans import Plan
 from mosaic_onnx.core.profiles import Profile
+from mosaic_onnx.core.signature import given_inputs, tensor_specs
 from mosaic_onnx.discovery.selection import Selection, select
 from mosaic_onnx.files.atomic import write_atomically
 from mosaic_onnx.files.bundle import Bundle, read_bundle, refuse_target
 from mosaic_onnx.files.cache import Cache
 from mosaic_onnx.files.profile_file import read_profile
-from mosaic_onnx.layering.layerize import Granularity
 from mosaic_onnx.loading.inputs import make_inputs, read_inputs
-from mosaic_onnx.pipeline.compilation import Compiled, compile_model, measure
-from mosaic_onnx.pipeline.delivery import bind_bundle, deliver, open_bundle, verify_bundle
-from mosaic_onnx.pipeline.preparation import Recipe, prepare, say_nothing
+from mosaic_onnx.passes.base import run_passes
+from mosaic_onnx.passes.editing import configured
+from mosaic_onnx.passes.state import State, say_nothing
+from mosaic_onnx.pipeline.benchmarking import Benchmark, benchmark
+from mosaic_onnx.pipeline.compilation import Compilation, compile_model
+from mosaic_onnx.pipeline.delivery import bind_bundle, deliver, verify_bundle
+from mosaic_onnx.pipeline.load_session import SessionOptions, load_model, load_session
+from mosaic_onnx.pipeline.options import CompileOptions, InspectOptions, PathLike, ProfileOptions, with_paths
+from mosaic_onnx.pipeline.pipelines import INSPECT, PLAN, PROFILE
 from mosaic_onnx.planner.core.request import Request
-from mosaic_onnx.planning.profile_plan import plan_front, plan_profile
-from mosaic_onnx.profiling.annotation import annotate
+from mosaic_onnx.planning.profile_plan import plan_front
 from mosaic_onnx.profiling.progress import Progress
 from mosaic_onnx.rewriting.rewrite import partition
-from mosaic_onnx.runtime.benchmarking import Benchmark, benchmark
+from mosaic_onnx.runtime.arguments import as_feeds
+from mosaic_onnx.runtime.repeated_runs import RunResult, run_repeatedly
+from mosaic_onnx.runtime.session import Session
 from mosaic_onnx.scenarios.file import read_scenario
 from mosaic_onnx.scenarios.instance import Instance, build_instance
 from mosaic_onnx.scenarios.loading import load_profiles
@@ -42,18 +49,22 @@ from mosaic_onnx.scenarios.solve import Scheduled, SchedulingOptions, schedule_i
 from mosaic_onnx.verification.report import VerifyReport
 from mosaic_onnx.verification.verify import Progress as VerifyProgress
 
-PathLike = str | os.PathLike[str]
 Note = Callable[[str], None]
 
 __all__ = [
     "Benchmark",
+    "Compilation",
     "Inspection",
     "RunResult",
     "Selection",
+    "Session",
+    "SessionOptions",
     "bench",
     "compile",
+    "compile_unwritten",
     "find_devices",
     "inspect",
+    "load",
     "load_scenario",
     "partition",
     "plan",
@@ -62,6 +73,7 @@ __all__ = [
     "run",
     "schedule",
     "verify",
+    "write",
 ]
 
 
@@ -111,19 +123,6 @@ class Inspection:
         return {"layers": layers, "tensors": tensors, "devices": names, "notes": list(self.notes)}
 
 
-@dataclass(frozen=True)
-class RunResult:
-    """Outputs of the last run, and how long each timed run took."""
-
-    outputs: Mapping[str, Array]
-    seconds: tuple[float, ...]
-
-    @property
-    def median_s(self) -> float:
-        """Median of the timed runs."""
-        return float(np.median(self.seconds))
-
-
 def find_devices(words: Sequence[str] = (), *, lower: bool = False) -> Selection:
     """Devices that are here, and those that take part.
 
@@ -137,39 +136,41 @@ def find_devices(words: Sequence[str] = (), *, lower: bool = False) -> Selection
     return select(words, lower=lower)
 
 
-def inspect(
-    model: PathLike,
-    *,
-    devices: Sequence[str] = (),
-    input_shapes: Mapping[str, tuple[int, ...]] | None = None,
-    granularity: Granularity = "fused",
-) -> Inspection:
+def inspect(model: PathLike, *, devices: Sequence[str] = (), **options: Unpack[InspectOptions]) -> Inspection:
     """Layers of a model, and which device claims to run which.
+
+    Args:
+        model: the model's file.
+        devices: names, devices files or shipped descriptions; none for every real device of the model's precision.
+        **options: see ``InspectOptions``.
 
     Raises:
         ModelError: the file is refused.
         UsageError: a device or shape does not fit.
     """
-    chosen = select(devices)
-    prepared = prepare(Path(model), Recipe(input_shapes=input_shapes or {}, granularity=granularity))
-    claims = annotate(prepared.normalised, prepared.graph, chosen.chosen, chosen.backends)
-    notes = (*prepared.normalised.defaults, *prepared.normalised.notes)
-    return Inspection(prepared.graph, chosen.chosen, claims.reasons, notes)
+    state = run_passes(configured(INSPECT, options), State(Path(model), select(devices)))
+    notes = (*state.normalised.defaults, *state.normalised.notes)
+    return Inspection(state.graph, state.selection.chosen, state.annotation.reasons, notes)
 
 
 def profile(
     model: PathLike,
     *,
     devices: Sequence[str] = (),
-    input_shapes: Mapping[str, tuple[int, ...]] | None = None,
-    inputs: PathLike | None = None,
-    seed: int = 0,
-    granularity: Granularity = "fused",
     cache: bool = True,
     progress: Progress | None = None,
     note: Note = say_nothing,
+    **options: Unpack[ProfileOptions],
 ) -> Profile:
     """Measure every layer of a model on every device.
+
+    Args:
+        model: the model's file.
+        devices: names, devices files or shipped descriptions; none for every real device of the model's precision.
+        cache: keep measurements, and use kept ones.
+        progress: told how far the measuring has come.
+        note: told what was assumed.
+        **options: see ``ProfileOptions``.
 
     Raises:
         ModelError: the file is refused, or no device runs some layer.
@@ -177,14 +178,8 @@ def profile(
         BackendError: a device failed.
         ProfilingInterrupted: Ctrl-C; it holds what was measured until then.
     """
-    recipe = Recipe(
-        input_shapes=input_shapes or {},
-        inputs=None if inputs is None else Path(inputs),
-        seed=seed,
-        granularity=granularity,
-        cache=Cache() if cache else None,
-    )
-    return measure(prepare(Path(model), recipe, note), select(devices), recipe, progress)
+    start = State(Path(model), select(devices), Cache() if cache else None, note, progress)
+    return run_passes(configured(PROFILE, with_paths(options)), start).profile
 
 
 def plan(profile: Profile | PathLike, request: Request | None = None, constraints: Constraints | None = None) -> Plan:
@@ -195,8 +190,8 @@ def plan(profile: Profile | PathLike, request: Request | None = None, constraint
         InfeasibleError: no plan satisfies the constraints.
     """
     measured = profile if isinstance(profile, Profile) else read_profile(profile)
-    demanded = constraints or Constraints()
-    return replace(plan_profile(constrain(measured, demanded), request or Request()), constraints=demanded.as_fields())
+    options = {"request": request or Request(), "constraints": constraints or Constraints()}
+    return run_passes(configured(PLAN, options), State(profile=measured)).plan
 
 
 def load_scenario(
@@ -240,75 +235,78 @@ def compile(
     model: PathLike,
     *,
     output: PathLike | None = None,
-    devices: Sequence[str] = (),
-    request: Request | None = None,
-    constraints: Constraints | None = None,
-    input_shapes: Mapping[str, tuple[int, ...]] | None = None,
-    inputs: PathLike | None = None,
-    seed: int = 0,
-    granularity: Granularity = "fused",
-    fallback: bool = True,
-    cache: bool = True,
-    samples: PathLike | None = None,
     force: bool = False,
+    devices: Sequence[str] = (),
+    cache: bool = True,
     progress: Progress | None = None,
     note: Note = say_nothing,
+    **options: Unpack[CompileOptions],
 ) -> Bundle:
     """Profile, plan, partition, measure and prove a model, and write the bundle.
 
     Args:
         model: the model's file.
         output: the bundle's folder; by default ``MODEL.mosaic`` beside the model.
-        devices: names, devices files or shipped descriptions; none for every real device of the model's precision.
-        request: what the plan is best at, and by which method.
-        constraints: pins, forbids and caps.
-        input_shapes: shapes of dynamic inputs.
-        inputs: a file of inputs; None makes them up from ``seed``.
-        seed: of made-up inputs.
-        granularity: what one layer is.
-        fallback: deliver a single device where the plan is not faster.
-        cache: keep measurements, and use kept ones.
-        samples: a file of inputs that errors are measured on, where the request has a ``max_error``: its arrays hold
-            whole inputs along their first axis; None for ``inputs``, or drawn ones.
         force: replace a bundle that is there.
+        devices: names, devices files or shipped descriptions; none for every real device of the model's precision.
+        cache: keep measurements, and use kept ones.
         progress: told how far the measuring has come.
         note: told what was assumed.
+        **options: see ``CompileOptions``.
 
     Raises:
         MosaicError: of the kind that the thing has: model, usage, infeasible, outputs differ, backend.
     """
-    recipe = Recipe(
-        request=request or Request(),
-        constraints=constraints or Constraints(),
-        input_shapes=input_shapes or {},
-        inputs=None if inputs is None else Path(inputs),
-        seed=seed,
-        granularity=granularity,
-        fallback=fallback,
-        cache=Cache() if cache else None,
-        samples=None if samples is None else Path(samples),
-    )
     folder = bundle_folder(model, output)
     refuse_target(folder, force=force)
-    selection = select(devices, lower=recipe.request.max_error is not None)
-    compiled = compile_checked(Path(model), selection, recipe, progress, note)
-    deliver(compiled, recipe, folder, force=force)
-    return bind_bundle(read_bundle(folder), trust=True)
+    compilation = compile_unwritten(model, devices=devices, cache=cache, progress=progress, note=note, **options)
+    return write(compilation, folder, force=force)
 
 
-def compile_checked(
-    model: Path, selection: Selection, recipe: Recipe, progress: Progress | None = None, note: Note = say_nothing
-) -> Compiled:
-    """Compile without writing.
+def compile_unwritten(
+    model: PathLike,
+    *,
+    devices: Sequence[str] = (),
+    cache: bool = True,
+    progress: Progress | None = None,
+    note: Note = say_nothing,
+    **options: Unpack[CompileOptions],
+) -> Compilation:
+    """Compile without writing; ``write`` makes the bundle of it.
+
+    Args:
+        model: the model's file.
+        devices: as for ``compile``, like the rest.
+        cache: keep measurements, and use kept ones.
+        progress: told how far the measuring has come.
+        note: told what was assumed.
+        **options: see ``CompileOptions``.
 
     Raises:
         OutputsDifferError: the plan does not compute what the model computes.
+        MosaicError: as for ``compile``.
     """
-    compiled = compile_model(model, selection, recipe, note, progress)
-    if not compiled.proof.passed:
-        words = "; ".join(compiled.proof.failures[:3])
-        raise OutputsDifferError(f"{model.name}: the partitioned model is not right: {words}", "nothing was written")
-    return compiled
+    request = options.get("request")
+    selection = select(devices, lower=request is not None and request.max_error is not None)
+    kept = Cache() if cache else None
+    compilation = compile_model(Path(model), selection, kept, note, progress, **options)
+    proof = compilation.state.proof
+    if not proof.passed:
+        words = "; ".join(proof.failures[:3])
+        raise OutputsDifferError(
+            f"{Path(model).name}: the partitioned model is not right: {words}", "nothing was written"
+        )
+    return compilation
+
+
+def write(compilation: Compilation, folder: PathLike, *, force: bool = False) -> Bundle:
+    """Write the bundle of a compilation.
+
+    Raises:
+        UsageError: the folder cannot be written, or is there and ``force`` is off.
+    """
+    deliver(compilation, Path(folder), force=force)
+    return bind_bundle(read_bundle(folder), trust=True)
 
 
 def bundle_folder(model: PathLike, output: PathLike | None = None) -> Path:
@@ -316,40 +314,95 @@ def bundle_folder(model: PathLike, output: PathLike | None = None) -> Path:
     return Path(model).with_suffix(".mosaic") if output is None else Path(output)
 
 
-def run(
-    bundle: Bundle | PathLike,
-    inputs: Mapping[str, Array] | PathLike | None = None,
+def load(
+    source: Bundle | PathLike,
     *,
-    seed: int = 0,
-    iterations: int = 1,
-    warmup: int = 0,
     devices: Sequence[str] = (),
+    input_shapes: Mapping[str, tuple[int, ...]] | None = None,
+    options: SessionOptions | None = None,
     trust: bool = False,
-) -> RunResult:
-    """Run a bundle.
+) -> Session:
+    """Load a bundle once, to be run many times; or a plain model, uncut, on one device.
+
+    The session takes ``run(feeds)`` or ONNX Runtime's ``run(output_names, feeds)``, and ``run_async`` for a future. Any
+    thread may call it, and several requests may be under way: see ``runtime.session.Session``. Close it, or use it as a
+    context manager.
 
     Args:
-        bundle: the bundle or its folder.
-        inputs: arrays by name, or a .npz or .npy file; None makes them up from ``seed``.
-        seed: of made-up inputs.
-        iterations: timed runs.
-        warmup: runs before those.
-        devices: devices of this machine that take the place of the bundle's by name: names, devices files or shipped
-            descriptions.
+        source: a bundle, its folder, or a model's file.
+        devices: of a bundle: devices of this machine that take the place of the bundle's by name (names, devices files
+            or shipped descriptions); of a plain model: the device that runs it, none for the first of the default set.
+        input_shapes: shapes of a plain model's dynamic inputs.
+        options: how many requests may be under way and wait, and whose workers run them.
         trust: take what the bundle says of its devices, though it may name libraries to load and folders to write.
 
     Raises:
-        ModelError: the bundle or the inputs are wrong.
-        UsageError: a device of the bundle is not here.
+        ModelError: the bundle or model is wrong.
+        UsageError: a device of the bundle is not here, or the arguments do not fit.
+        BackendError: a slice cannot be loaded.
+    """
+    if not isinstance(source, Bundle) and Path(source).is_file():
+        selection = _one_device(devices)
+        return load_model(Path(source), selection, input_shapes, options)[0]
+    if input_shapes:
+        raise UsageError("a bundle's input shapes were settled when it was compiled", "leave them out")
+    return load_session(_opened(source, devices, trust=trust), options)
+
+
+def _one_device(words: Sequence[str]) -> Selection:
+    """The device that runs a plain model.
+
+    Raises:
+        UsageError: several are named, or one that is not here.
+    """
+    selection = select(words)
+    if words and len(selection.chosen) != 1:
+        names = ", ".join(device.name for device in selection.chosen)
+        raise UsageError(f"a plain model runs on one device, and -d names {names}", "name one, or compile the model")
+    return selection
+
+
+def run(
+    source: Bundle | PathLike,
+    inputs: Mapping[str, Array] | Array | PathLike | None = None,
+    *,
+    seed: int = 0,
+    iterations: int = 1,
+    warmup: int | None = None,
+    devices: Sequence[str] = (),
+    input_shapes: Mapping[str, tuple[int, ...]] | None = None,
+    trust: bool = False,
+) -> RunResult:
+    """Load and run a bundle, or a plain model on one device; ``load`` keeps it for further runs.
+
+    Args:
+        source: a bundle, its folder, or a model's file.
+        inputs: arrays by name (the array alone where there is one input), or a .npz or .npy file; None makes them up
+            from ``seed``.
+        seed: of made-up inputs.
+        iterations: timed runs.
+        warmup: runs before those; None for some, for about a second at most.
+        devices: of a bundle: devices of this machine that take the place of the bundle's by name (names, devices files
+            or shipped descriptions); of a plain model: the device that runs it, none for the first of the default set.
+        input_shapes: shapes of a plain model's dynamic inputs.
+        trust: take what the bundle says of its devices, though it may name libraries to load and folders to write.
+
+    Raises:
+        ModelError: the bundle, model or inputs are wrong.
+        UsageError: a device of the bundle is not here, or the arguments do not fit.
         BackendError: a device failed.
     """
-    opened = _opened(bundle, devices, trust=trust)
-    fed = bundle_inputs(opened, inputs, seed)
-    with open_bundle(opened) as program:
-        for _ in range(warmup):
-            program.run(fed)
-        traces = [program.run_timed(fed) for _ in range(iterations)]
-    return RunResult(traces[-1][0], tuple(trace.seconds for _, trace in traces))
+    if iterations < 1:
+        raise UsageError(f"{iterations} iterations: there is nothing to run", "give at least one")
+    if not isinstance(source, Bundle) and Path(source).is_file():
+        session, model = load_model(Path(source), _one_device(devices), input_shapes)
+        fed = _inputs_of(model, inputs, seed)
+    else:
+        bundle = _opened(source, devices, trust=trust)
+        session = load(bundle, input_shapes=input_shapes)
+        fed = bundle_inputs(bundle, inputs, seed)
+    with session:
+        return run_repeatedly(session, fed, iterations, warmup)
 
 
 def bench(
@@ -390,15 +443,26 @@ def _opened(bundle: Bundle | PathLike, devices: Sequence[str], *, trust: bool) -
     return bind_bundle(bundle if isinstance(bundle, Bundle) else read_bundle(bundle), devices, trust=trust)
 
 
-def bundle_inputs(bundle: Bundle, inputs: Mapping[str, Array] | PathLike | None, seed: int = 0) -> Mapping[str, Array]:
+def bundle_inputs(
+    bundle: Bundle, inputs: Mapping[str, Array] | Array | PathLike | None, seed: int = 0
+) -> Mapping[str, Array]:
     """What a bundle is run with: given arrays, a file, or made up.
 
     Raises:
         ModelError: they are not the model's inputs.
+        UsageError: one array, and the model has several inputs.
     """
-    if isinstance(inputs, Mapping):
-        return inputs
-    model = bundle.original()
+    if isinstance(inputs, Mapping | np.ndarray):
+        return as_feeds(inputs, bundle.input_specs)
+    return _inputs_of(bundle.original(), inputs, seed)
+
+
+def _inputs_of(
+    model: onnx.ModelProto, inputs: Mapping[str, Array] | Array | PathLike | None, seed: int
+) -> Mapping[str, Array]:
+    """Given arrays, a file, or made up."""
+    if isinstance(inputs, Mapping | np.ndarray):
+        return as_feeds(inputs, tensor_specs(given_inputs(model.graph)))
     return make_inputs(model, seed) if inputs is None else read_inputs(Path(inputs), model)
 
 

@@ -1,12 +1,33 @@
-"""What ONNX Runtime's built-in CUDA provider needs before its first session, and which GPU it finds."""
+"""What ONNX Runtime's built-in CUDA provider needs before its first session, and which GPUs are here."""
 
 from __future__ import annotations
 
 import subprocess
+from dataclasses import dataclass
 from functools import cache
 
 _TIME_LIMIT_S = 10.0
-_QUERY = ("nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader")
+_QUERY = ("nvidia-smi", "--query-gpu=name,driver_version,memory.total", "--format=csv,noheader,nounits")
+
+
+@dataclass(frozen=True)
+class NvidiaGpu:
+    """A GPU as its driver describes it.
+
+    Attributes:
+        name: the product's name.
+        driver: the driver's version.
+        memory_bytes: of its own memory; 0 where the driver does not tell.
+    """
+
+    name: str
+    driver: str
+    memory_bytes: int = 0
+
+    @property
+    def version(self) -> str:
+        """Name and driver: what measurements on it depend on."""
+        return f"{self.name}, {self.driver}"
 
 
 @cache
@@ -21,11 +42,20 @@ def preload() -> None:
         ort.preload_dlls()
 
 
-def gpu_words(number: int = 0) -> str:
-    """Name and driver version of a GPU, as the driver tells them; empty where there is none."""
+def nvidia_gpus() -> tuple[NvidiaGpu, ...]:
+    """Return the GPUs that NVIDIA's driver lists, in its order; none where there is no driver."""
     try:
         told = subprocess.run(_QUERY, capture_output=True, text=True, check=True, timeout=_TIME_LIMIT_S).stdout
     except (OSError, subprocess.SubprocessError):
-        return ""
-    lines = told.splitlines()
-    return lines[number].strip() if number < len(lines) else ""
+        return ()
+    return parse_gpus(told)
+
+
+def parse_gpus(told: str) -> tuple[NvidiaGpu, ...]:
+    """Return the GPUs of ``nvidia-smi``'s table of name, driver and memory in MiB."""
+    gpus = []
+    for line in told.splitlines():
+        name, driver, memory = ([word.strip() for word in line.split(",")] + ["", ""])[:3]
+        if name:
+            gpus.append(NvidiaGpu(name, driver, int(memory) * 2**20 if memory.isdigit() else 0))
+    return tuple(gpus)

@@ -35,6 +35,8 @@ class OrtOptions:
         optimisation: level of graph optimisation.
         cpu_fallback: let ONNX Runtime's CPU provider take nodes that this provider refuses.
         own_memory: device type whose memory the tensors lie in (``cuda``); empty: asked of the plugin, or host memory.
+        frequency_domain: name of the domain whose frequencies are the device's levels (``card0``, a devfreq device);
+            empty for the CPU's own.
         legalise: rewrite operators that the provider lacks into ones that it has, before it sees the slice.
     """
 
@@ -50,6 +52,7 @@ class OrtOptions:
     optimisation: str = harmless("all")
     cpu_fallback: bool = harmless(default=False)
     own_memory: str = ""
+    frequency_domain: str = ""
     legalise: bool = harmless(default=True)
 
     @property

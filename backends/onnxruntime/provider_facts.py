@@ -12,6 +12,8 @@ NAME = "onnxruntime"
 QNN = "QNNExecutionProvider"
 WEBGPU = "WebGpuExecutionProvider"
 CUDA = "CUDAExecutionProvider"
+TENSORRT = "TensorrtExecutionProvider"
+NVIDIA_PROVIDERS = (CUDA, TENSORRT)
 
 
 @dataclass(frozen=True)
@@ -89,12 +91,34 @@ PLUGIN_DEVICES: tuple[Device, ...] = (
 
 The ``soc_model`` makes QNN's simulator compute floats in 16 bits, as the real NPU does.
 """
-BUILT_IN_DEVICES: tuple[Device, ...] = (
-    Device("cuda", backend=NAME, options={"provider": CUDA, "own_memory": "cuda", "provider_options.use_tf32": "0"}),
-)
-"""Entries of providers that another ONNX Runtime package (`onnxruntime-gpu`) has built in.
 
-TF32 is off: f32 means f32.
+
+def _built_in(name: str, provider: str, precision: str = "f32", own_memory: str = "", **options: str) -> Device:
+    """An entry of a provider that another build of ONNX Runtime has built in."""
+    memory = {"own_memory": own_memory} if own_memory else {}
+    given = {f"provider_options.{key}": value for key, value in options.items()}
+    return Device(name, backend=NAME, precision=precision, options={"provider": provider, **memory, **given})
+
+
+BUILT_IN_DEVICES: tuple[Device, ...] = (
+    _built_in("cuda", CUDA, own_memory="cuda", use_tf32="0"),
+    _built_in("tensorrt", TENSORRT, own_memory="cuda", trt_fp16_enable="0"),
+    _built_in("tensorrt-f16", TENSORRT, "f16", own_memory="cuda", trt_fp16_enable="1"),
+    _built_in("dml", "DmlExecutionProvider"),
+    _built_in("coreml", "CoreMLExecutionProvider", "f16", ModelFormat="MLProgram", MLComputeUnits="ALL"),
+    _built_in("rocm", "ROCMExecutionProvider"),
+    _built_in("migraphx", "MIGraphXExecutionProvider", migraphx_fp16_enable="0"),
+    _built_in("migraphx-f16", "MIGraphXExecutionProvider", "f16", migraphx_fp16_enable="1"),
+    _built_in("vitisai", "VitisAIExecutionProvider", "bf16"),
+    _built_in("cann", "CANNExecutionProvider", "f16"),
+    _built_in("xnnpack", "XnnpackExecutionProvider"),
+)
+"""Entries of providers that other ONNX Runtime packages (`onnxruntime-gpu`, `onnxruntime-directml`, …) have built in.
+
+TF32 is off: f32 means f32. Core ML may run on Apple's neural engine, which computes in f16; VitisAI compiles models of
+f32 to bf16. Only CUDA has been run on its hardware so far; each of them is tried before it is called a device.
 """
+WITH_EXTRAS = tuple(device for device in BUILT_IN_DEVICES if device.name == "cuda")
+"""Built-in devices that are told as absent, with how to install them, where their provider is not built in."""
 EXTRAS: Mapping[str, str] = {"onnxruntime_qnn": "qnn", "onnxruntime_ep_webgpu": "webgpu"}
 """Which extra of this package brings each plugin's Python package."""

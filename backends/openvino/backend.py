@@ -1,9 +1,10 @@
-"""OpenVINO's own runtime on the CPU: f32 and bf16 are two devices, since precision is a device's attribute."""
+"""OpenVINO's own runtime. Precision is an attribute of a device, so its CPU in f32 and in bf16 are two devices."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
 
 import numpy as np
 import onnx
@@ -13,14 +14,14 @@ from mosaic_onnx.backends.openvino.claims import unsupported_node
 from mosaic_onnx.backends.openvino.compile import compile_slice, core, named_failure
 from mosaic_onnx.backends.openvino.kernels import kernels_of
 from mosaic_onnx.backends.openvino.maps import too_many_maps
+from mosaic_onnx.backends.openvino.offers import NAME, PluginAnswer, ask_plugins, offered
 from mosaic_onnx.backends.openvino.options import option_rules, read_options
 from mosaic_onnx.backends.openvino.quiet import openvino_module
 from mosaic_onnx.backends.openvino.runner import OpenvinoRunner
 from mosaic_onnx.backends.option_model import OptionRule
+from mosaic_onnx.backends.probe import ProbeResult, probe
 from mosaic_onnx.core.cpu_cores import pinned
 from mosaic_onnx.core.devices import Device
-
-NAME = "openvino"
 
 
 @dataclass(frozen=True)
@@ -37,25 +38,13 @@ class Openvino:
         """Return devices here; never raises."""
         try:
             ov = openvino_module()
-            plugins = list(core().available_devices)
             versions = {"openvino": ov.__version__}
-            abilities = list(core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")) if "CPU" in plugins else []
+            answers = ask_plugins(core())
         except Exception as error:  # a broken installation must be a line, not a crash
             hint = "pip install 'mosaic-onnx[openvino]'" if isinstance(error, ImportError) else "see its message"
             return FoundDevices(absent=(AbsentDevice("openvino", NAME, f"{error} ({hint})"),))
-        devices = [Device("openvino", backend=NAME)] if "CPU" in plugins else []
-        absent = [
-            AbsentDevice(
-                f"openvino {plugin}", NAME, "OpenVINO has it; a device entry makes it a device: docs/devices.md"
-            )
-            for plugin in plugins
-            if plugin != "CPU"
-        ]
-        if "BF16" in abilities:
-            devices.append(Device("openvino-bf16", backend=NAME, precision="bf16"))
-        else:
-            absent.append(AbsentDevice("openvino-bf16", NAME, "this CPU has no bf16 instructions"))
-        return FoundDevices(tuple(devices), tuple(absent), versions)
+        found = found_among(answers, _tried(answers))
+        return replace(found, versions=versions | dict(found.versions))
 
     def supports(self, node: onnx.NodeProto, device: Device) -> str | None:
         """Return None if OpenVINO may take the node, else the reason; loading the slice verifies it."""
@@ -114,6 +103,30 @@ class Openvino:
         }
         with named_failure(label), pinned(options.cores):
             return kernels_of(compiled.model, places, budget_s)
+
+
+@cache
+def _tried(answers: tuple[PluginAnswer, ...]) -> tuple[ProbeResult, ...]:
+    """What a trial of each device beside the CPU showed; one look a process, since it costs a second."""
+    others, _ = offered(answers)
+    return tuple(probe(f"{__name__}:BACKEND", [device for device in others if "plugin" in device.options]))
+
+
+def found_among(answers: Sequence[PluginAnswer], verdicts: Sequence[ProbeResult]) -> FoundDevices:
+    """Return which of OpenVINO's devices are here, and why the others are not.
+
+    Args:
+        answers: what OpenVINO says of its devices.
+        verdicts: what a trial of each device beside the CPU showed, in the order of ``offered``.
+    """
+    devices, absent = offered(answers)
+    others = [device.name for device in devices if "plugin" in device.options]
+    failed = {name: one.reason for name, one in zip(others, verdicts, strict=True) if one.reason}
+    here = tuple(device for device in devices if device.name not in failed)
+    products = {device.name: str(device.meta["product"]) for device in here if "product" in device.meta}
+    return FoundDevices(
+        here, (*absent, *(AbsentDevice(name, NAME, reason) for name, reason in failed.items())), products
+    )
 
 
 BACKEND = Openvino()

@@ -14,7 +14,7 @@ from mosaic_onnx.core.devices import device_of
 from mosaic_onnx.core.errors import InfeasibleError, ModelError, UsageError
 from mosaic_onnx.core.plans import Plan, Transfer
 from mosaic_onnx.core.profiles import HOST, Profile
-from mosaic_onnx.planner.core.request import TOLERANCE, Placed, Proposal
+from mosaic_onnx.planner.core.request import TOLERANCE, PlacedSlice, Proposal
 from mosaic_onnx.planner.core.simulate import Timeline, simulate, value
 from mosaic_onnx.planner.core.transfers import HOST_MEMORY, Movement, movements
 
@@ -220,7 +220,7 @@ def proposal_of(profile: Profile, plan: Plan) -> Proposal:
             raise ModelError(f"the plan runs layers in state '{item.state}', which the profile does not have", hint)
     if sorted(layer for item in plan.slices for layer in item.layers) != list(range(len(profile.layers))):
         raise ModelError(f"the plan's layers are not the {len(profile.layers)} layers of the profile", hint)
-    return tuple(Placed(item.layers, states[item.state]) for item in plan.slices)
+    return tuple(PlacedSlice(item.layers, states[item.state]) for item in plan.slices)
 
 
 def _find_layer(profile: Profile, name: str) -> int:
@@ -280,18 +280,18 @@ def _with_layer_moved(proposal: Proposal, index: int, state: int) -> Iterable[Pr
     number = next(k for k, placed in enumerate(proposal) if index in placed.layers)
     layers, own = proposal[number]
     place = layers.index(index)
-    parts = [Placed(part, own) for part in (layers[:place], layers[place + 1 :])]
-    alone = (*proposal[:number], *_filled(parts[:1]), Placed((index,), state), *_filled(parts[1:]))
+    parts = [PlacedSlice(part, own) for part in (layers[:place], layers[place + 1 :])]
+    alone = (*proposal[:number], *_filled(parts[:1]), PlacedSlice((index,), state), *_filled(parts[1:]))
     yield (*alone, *proposal[number + 1 :])
     yield _joined((*alone, *proposal[number + 1 :]), index)
-    rest = _filled([Placed(layers[:place] + layers[place + 1 :], own)])
+    rest = _filled([PlacedSlice(layers[:place] + layers[place + 1 :], own)])
     earlier = next((k for k in range(number - 1, -1, -1) if proposal[k].state == state), None)
     if earlier is not None:
-        joined = Placed((*proposal[earlier].layers, index), state)
+        joined = PlacedSlice((*proposal[earlier].layers, index), state)
         yield (*proposal[:earlier], joined, *proposal[earlier + 1 : number], *rest, *proposal[number + 1 :])
     later = next((k for k in range(number + 1, len(proposal)) if proposal[k].state == state), None)
     if later is not None:
-        joined = Placed((index, *proposal[later].layers), state)
+        joined = PlacedSlice((index, *proposal[later].layers), state)
         yield (*proposal[:number], *rest, *proposal[number + 1 : later], joined, *proposal[later + 1 :])
 
 
@@ -304,10 +304,10 @@ def _joined(proposal: Proposal, index: int) -> Proposal:
     while last + 1 < len(proposal) and proposal[last + 1].state == proposal[number].state:
         last += 1
     layers = tuple(layer for placed in proposal[first : last + 1] for layer in placed.layers)
-    return (*proposal[:first], Placed(layers, proposal[number].state), *proposal[last + 1 :])
+    return (*proposal[:first], PlacedSlice(layers, proposal[number].state), *proposal[last + 1 :])
 
 
-def _filled(parts: Sequence[Placed]) -> tuple[Placed, ...]:
+def _filled(parts: Sequence[PlacedSlice]) -> tuple[PlacedSlice, ...]:
     return tuple(part for part in parts if part.layers)
 
 
@@ -366,7 +366,7 @@ def _removed(
     best: float | None = None
     reason = ""
     for moved, other in (pair, pair[::-1]):
-        placed = Placed(proposal[moved].layers, proposal[other].state)
+        placed = PlacedSlice(proposal[moved].layers, proposal[other].state)
         tried = (*proposal[:moved], placed, *proposal[moved + 1 :])
         try:
             change = value(simulate(table, tried, plan.schedule), plan.objective) - value(timeline, plan.objective)

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import json
 import os
 import sys
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import typer
 
-from mosaic_onnx.cli import building, caching, running, scheduling, studying, timing
+from mosaic_onnx.cli import building, caching, npu, running, scheduling, studying, timing
 from mosaic_onnx.core.errors import MosaicError
 
 app = typer.Typer(
@@ -27,9 +28,12 @@ app = typer.Typer(
 for room in (building, running, timing, scheduling, studying):
     room.register(app)
 app.add_typer(caching.app, name="cache")
+app.add_typer(npu.app, name="npu")
 
 INTERRUPTED = 130
 BUG = 70
+UNWRITABLE = 2
+_NOT_WRITTEN = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS)
 COLLECT_AFTER = 200_000
 """Objects that a command may make before Python looks for cycles: at Python's own 700, a graph of 100,000 nodes spends
 a sixth of its compilation on the search."""
@@ -60,7 +64,7 @@ def run(arguments: list[str]) -> int:
             raise KeyboardInterrupt
         return result if isinstance(result, int) else 0
     except MosaicError as error:
-        return _fail(arguments, error.message, error.hint, error.exit_code)
+        return _fail(arguments, error.message, error.hint, error.exit_code, error.passes)
     except typer.Exit as stop:
         return int(stop.exit_code)
     except (KeyboardInterrupt, typer.Abort):
@@ -71,7 +75,8 @@ def run(arguments: list[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
-        return _fail(arguments, f"{error.filename or 'input/output'}: {error.strerror or error}", "", 1)
+        code = UNWRITABLE if error.errno in _NOT_WRITTEN else 1
+        return _fail(arguments, f"{error.filename or 'input/output'}: {error.strerror or error}", "", code)
     except USAGE_ERRORS as error:
         return _fail(arguments, error.format_message(), "mosaic-onnx --help, or --help after a command", 2)
     except Exception as error:
@@ -91,11 +96,21 @@ def _few_collections() -> Iterator[None]:
         gc.set_threshold(*before)
 
 
-def _fail(arguments: list[str], message: str, hint: str, exit_code: int) -> int:
+def _fail(arguments: list[str], message: str, hint: str, exit_code: int, passes: tuple[str, ...] = ()) -> int:
     if "--json" in arguments:
-        fields = {"schema": "mosaic-onnx/error/1", "error": message, "hint": hint, "exit_code": exit_code}
-        print(json.dumps(fields, indent=1))
+        fields: dict[str, Any] = {
+            "schema": "mosaic-onnx/error/1",
+            "error": message,
+            "hint": hint,
+            "exit_code": exit_code,
+        }
+        if passes:
+            fields["passes"] = list(passes)
+        with suppress(OSError):  # stdout itself may be what is full
+            print(json.dumps(fields, indent=1))
     print(f"error: {message}", file=sys.stderr)
     if hint:
         print(f"  hint: {hint}", file=sys.stderr)
+    if passes:
+        print(f"  in pass: {' > '.join(passes)}", file=sys.stderr)
     return exit_code

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from mosaic_onnx.cli import options as opt
 from mosaic_onnx.cli.console import Reporter
-from mosaic_onnx.cli.parse import split_words
+from mosaic_onnx.cli.parse import parse_shapes, split_words
 
 
 def register(app: typer.Typer) -> None:
@@ -18,12 +19,15 @@ def register(app: typer.Typer) -> None:
 
 
 def run(
-    bundle: opt.BundleFolder,
+    source: Annotated[Path, typer.Argument(metavar="MODEL.mosaic|MODEL.onnx", help="A bundle, or a plain model.")],
     inputs: opt.Inputs = None,
     random: Annotated[bool, typer.Option("--random", help="Make inputs up from --seed (the default).")] = False,
     seed: opt.Seed = 0,
     iterations: Annotated[int, typer.Option("--iterations", min=1, help="Timed runs.")] = 1,
-    warmup: Annotated[int, typer.Option("--warmup", min=0, help="Runs before those.")] = 0,
+    warmup: Annotated[
+        int | None, typer.Option("--warmup", min=0, help="Runs before those. Default: up to 5, within a second.")
+    ] = None,
+    input_shape: opt.InputShape = None,
     output: opt.Output = None,
     force: opt.Force = False,
     device_words: opt.OwnDevices = None,
@@ -31,7 +35,7 @@ def run(
     as_json: opt.Json = False,
     quiet: opt.Quiet = False,
 ) -> None:
-    """Run a bundle; outputs to an .npz file with -o."""
+    """Run a bundle, or a plain model on one device (-d); outputs to an .npz file with -o."""
     from mosaic_onnx import api
     from mosaic_onnx.cli.tables import milliseconds, table
     from mosaic_onnx.core.errors import UsageError
@@ -43,12 +47,13 @@ def run(
     if output is not None:
         refuse_to_replace(output, force=force)
     done = api.run(
-        bundle,
+        source,
         inputs=inputs,
         seed=seed,
         iterations=iterations,
         warmup=warmup,
         devices=split_words(device_words or ()),
+        input_shapes=parse_shapes(input_shape or ()),
         trust=trust,
     )
     shapes = [

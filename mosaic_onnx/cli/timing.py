@@ -14,7 +14,7 @@ from mosaic_onnx.cli.parse import split_words
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from mosaic_onnx.runtime.benchmarking import Benchmark
+    from mosaic_onnx.pipeline.benchmarking import Benchmark
 
 
 def register(app: typer.Typer) -> None:
@@ -66,7 +66,7 @@ def bench(
 
 def _summary(done: Benchmark) -> str:
     from mosaic_onnx.cli.tables import milliseconds
-    from mosaic_onnx.runtime.benchmarking import PERCENTILES
+    from mosaic_onnx.pipeline.benchmarking import PERCENTILES
 
     figures = [f"min {milliseconds(min(done.seconds))}"]
     figures += [f"p{percent} {milliseconds(done.percentile_s(percent))}" for percent in PERCENTILES]

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from mosaic_onnx.core.errors import UsageError
 from mosaic_onnx.core.feasibility import Rules, check_feasible
+from mosaic_onnx.core.options import option
 from mosaic_onnx.core.profiles import Profile, ProfileLayer
 
 Rule = tuple[str, str]
@@ -28,10 +29,18 @@ class Constraints:
         slice_memory_bytes: by device, takes the place of its ``slice_memory_bytes``.
     """
 
-    pins: tuple[Rule, ...] = ()
-    forbids: tuple[Rule, ...] = ()
-    memory_bytes: Mapping[str, int] = field(default_factory=dict)
-    slice_memory_bytes: Mapping[str, int] = field(default_factory=dict)
+    pins: tuple[Rule, ...] = option(
+        (), "Layers whose name or node matches run there, nowhere else.", "--pin", metavar="REGEX=DEVICE", words="rules"
+    )
+    forbids: tuple[Rule, ...] = option(
+        (), "Matching layers never run there.", "--forbid", metavar="REGEX=DEVICE", words="rules"
+    )
+    memory_bytes: Mapping[str, int] = option(
+        dict, "Cap on all slices of a device.", "--memory", metavar="DEVICE=AMOUNT", words="caps"
+    )
+    slice_memory_bytes: Mapping[str, int] = option(
+        dict, "Cap on each slice of a device.", "--slice-memory", metavar="DEVICE=AMOUNT", words="caps"
+    )
 
     def as_fields(self) -> dict[str, object]:
         """Return the constraints that are set, as the plan file's ``constraints`` object."""

@@ -1,9 +1,8 @@
-"""Make the cost table of a profile: the arrays that the planner works on."""
+"""From a profile to the cost table, the arrays that the planner sees."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -233,12 +232,3 @@ class _CopyLines:
             (s1, s2): self.find(state1, state2) for s1, state1, d1 in states for s2, state2, d2 in states if d1 != d2
         }
         return {pair: self.cost(copy, joules=joules) for pair, copy in found.items() if copy is not None}
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """The pass: a profile to its cost table."""
-
-    def __call__(self, profile: Profile) -> CostTable:
-        """See ``cost_table``."""
-        return cost_table(profile)

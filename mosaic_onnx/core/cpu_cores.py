@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -57,6 +57,17 @@ def parse_cores(text: str) -> tuple[int, ...]:
         what = f"core {foreign[0]} is not one that this process may use" if foreign else "no core, or one core twice"
         raise UsageError(f"cores = {text!r}: {what}", f"usable here: {', '.join(map(str, usable))}")
     return tuple(cores)
+
+
+def core_words(cores: Sequence[int]) -> str:
+    """Return core numbers as ``parse_cores`` reads them, runs joined: ``0-3,6``."""
+    runs: list[list[int]] = []
+    for core in cores:
+        if runs and core == runs[-1][-1] + 1:
+            runs[-1].append(core)
+        else:
+            runs.append([core])
+    return ",".join(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)
 
 
 def why_not_cores(value: OptionValue) -> str | None:

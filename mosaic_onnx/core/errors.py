@@ -10,6 +10,7 @@ class MosaicError(Exception):
         message: what is wrong, naming the thing (file, layer, device, key).
         hint: how to fix it; empty where there is no advice.
         exit_code: the process's exit status when the command line ends with this error.
+        passes: names of the passes that it was raised in, outermost first; empty outside a pipeline.
     """
 
     exit_code = 70
@@ -18,9 +19,15 @@ class MosaicError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = hint
+        self.passes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        return f"{self.message}\n  hint: {self.hint}" if self.hint else self.message
+        words = [self.message]
+        if self.hint:
+            words.append(f"  hint: {self.hint}")
+        if self.passes:
+            words.append(f"  in pass: {' > '.join(self.passes)}")
+        return "\n".join(words)
 
 
 class ModelError(MosaicError):
@@ -39,6 +46,12 @@ class InfeasibleError(MosaicError):
     """No plan satisfies the constraints (exit 3); the message names a smallest conflicting set where it can."""
 
     exit_code = 3
+
+
+class NoPlanFoundError(InfeasibleError):
+    """The search ended without a plan, and without a proof that there is none (exit 6)."""
+
+    exit_code = 6
 
 
 class OutputsDifferError(MosaicError):

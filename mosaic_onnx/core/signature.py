@@ -9,6 +9,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
+from mosaic_onnx.core.graphs import initializer_names
+
 _NO_ARRAY = {TensorProto.UNDEFINED, TensorProto.STRING}
 
 
@@ -41,8 +43,7 @@ def tensor_specs(values: Iterable[onnx.ValueInfoProto]) -> tuple[TensorSpec, ...
 
 def given_inputs(graph: onnx.GraphProto) -> list[onnx.ValueInfoProto]:
     """Return the inputs that a caller must give: those without an initialiser."""
-    known = {tensor.name for tensor in graph.initializer}
-    known |= {tensor.values.name for tensor in graph.sparse_initializer}
+    known = initializer_names(graph)
     return [value for value in graph.input if value.name not in known]
 
 

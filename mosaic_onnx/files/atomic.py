@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 
 from mosaic_onnx.core.errors import ModelError, UsageError
+from mosaic_onnx.files.in_place import sync_folder
 
 
 def write_atomically(path: str | os.PathLike[str], content: bytes) -> None:
@@ -25,6 +26,7 @@ def write_atomically(path: str | os.PathLike[str], content: bytes) -> None:
                 os.fsync(file.fileno())
             os.chmod(temporary, 0o666 & ~_umask())
             os.replace(temporary, target)
+            sync_folder(target.parent)
         except BaseException:
             Path(temporary).unlink(missing_ok=True)
             raise

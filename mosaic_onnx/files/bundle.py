@@ -15,13 +15,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -31,10 +31,12 @@ import onnx
 from mosaic_onnx import __version__
 from mosaic_onnx.backends.base import SliceModel
 from mosaic_onnx.core.devices import Device, device_of
-from mosaic_onnx.core.errors import ModelError, UsageError
+from mosaic_onnx.core.errors import ModelError, MosaicError, UsageError
 from mosaic_onnx.core.plans import Plan
 from mosaic_onnx.core.profiles import Profile
+from mosaic_onnx.core.signature import TensorSpec, given_inputs, tensor_specs
 from mosaic_onnx.files.device_file import devices_to_toml, read_devices
+from mosaic_onnx.files.in_place import can_exchange, put_in_place
 from mosaic_onnx.files.manifest import (
     DEVICES,
     MANIFEST,
@@ -52,6 +54,7 @@ from mosaic_onnx.files.manifest import (
 )
 from mosaic_onnx.files.plan_file import plan_to_json, read_plan
 from mosaic_onnx.files.profile_file import profile_to_json, read_profile
+from mosaic_onnx.files.seal import file_digests, sealed
 from mosaic_onnx.files.weights_file import WeightsFile
 from mosaic_onnx.loading.model import open_model, open_models
 
@@ -94,8 +97,8 @@ class Bundle:
         plan: the plan.
         devices: those that the plan uses, as the bundle describes them; not trusted until bound.
         slices: in the plan's order; weights still external.
-        inputs: names of the model's inputs.
-        outputs: names of the model's outputs.
+        input_specs: what the model takes.
+        output_specs: what the model gives.
         tuned: by slice, the optimised model that the machine with ``fingerprint`` runs in its place.
         fingerprint: of the machine and runtimes that ``tuned`` fits.
         manifest: all of ``manifest.json``.
@@ -106,8 +109,8 @@ class Bundle:
     plan: Plan
     devices: tuple[Device, ...]
     slices: tuple[SliceModel, ...]
-    inputs: tuple[str, ...]
-    outputs: tuple[str, ...]
+    input_specs: tuple[TensorSpec, ...]
+    output_specs: tuple[TensorSpec, ...]
     tuned: Mapping[int, SliceModel]
     fingerprint: str
     manifest: Mapping[str, Any]
@@ -121,6 +124,16 @@ class Bundle:
             ModelError: the file is wrong.
         """
         return read_profile(self.folder / PROFILE)
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Return the names of the model's inputs."""
+        return tuple(one.name for one in self.input_specs)
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Return the names of the model's outputs."""
+        return tuple(one.name for one in self.output_specs)
 
     @property
     def model_path(self) -> Path:
@@ -150,39 +163,56 @@ def refuse_target(folder: Path, *, force: bool) -> None:
         raise UsageError(f"{folder} exists", "name another output with -o, or --force to replace it")
     if not folder.is_dir() or (any(folder.iterdir()) and not (folder / MANIFEST).is_file()):
         raise UsageError(f"{folder} is not a bundle, so --force does not replace it", "name another output with -o")
+    try:
+        exchanges = can_exchange(folder.parent)
+    except OSError as error:
+        raise UsageError(f"cannot write in {folder.parent}: {error.strerror}", "name another output with -o") from error
+    if not exchanges:
+        raise UsageError(
+            f"the file system of {folder.parent} cannot replace a folder in one step, so --force could lose {folder}",
+            "remove it yourself, or name another output with -o",
+        )
 
 
 def write_bundle(contents: BundleContents, folder: Path, *, force: bool = False) -> None:
-    """Write a bundle to a temporary folder and move it into place; the same contents give the same bytes.
+    """Write a bundle beside its place and move it there in one step; the same contents give the same bytes.
 
     Raises:
-        UsageError: see ``refuse_target``.
+        UsageError: see ``refuse_target``; or the disk is full, or fails. What was there before is there still.
         ModelError: external data cannot be read.
     """
     refuse_target(folder, force=force)
-    temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
-    try:
+    with written_beside(folder) as temporary:
         _write_files(contents, temporary)
-        temporary.chmod(0o755)
-        _move_into_place(temporary, folder)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
 
 
-def _move_into_place(temporary: Path, folder: Path) -> None:
-    """Replace the old folder by the new one; at any interruption, one of the two is in place."""
-    if not folder.exists():
-        os.replace(temporary, folder)
-        return
-    aside = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}.old."))
+@contextmanager
+def written_beside(folder: Path) -> Iterator[Path]:
+    """A new folder to write to, which takes the place of ``folder`` when the block ends well and is gone otherwise.
+
+    Raises:
+        UsageError: a file cannot be written.
+        ModelError: a file that the block reads cannot be read.
+    """
+    temporary: Path | None = None
     try:
-        os.replace(folder, aside / "old")
-        os.replace(temporary, folder)
+        temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+        yield temporary
+        temporary.chmod(0o755)
+        put_in_place(temporary, folder)
+    except OSError as error:
+        raise _named(error, folder, temporary) from error
     finally:
-        if not folder.exists():
-            os.replace(aside / "old", folder)
-        shutil.rmtree(aside, ignore_errors=True)
+        if temporary is not None:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _named(error: OSError, folder: Path, temporary: Path | None) -> MosaicError:
+    """Return the error in terms of what the user named: the bundle, or a file that was read for it."""
+    named = None if error.filename is None else Path(os.fsdecode(error.filename))
+    if named is not None and temporary is not None and temporary not in (named, *named.parents) and named != folder:
+        return ModelError(f"cannot read {named}: {error.strerror}")
+    return UsageError(f"cannot write {folder}: {error.strerror}", "make room, or name another output with -o")
 
 
 def _write_files(contents: BundleContents, folder: Path) -> None:
@@ -198,14 +228,13 @@ def _write_files(contents: BundleContents, folder: Path) -> None:
     (folder / PLAN).write_text(plan_to_json(contents.plan), encoding="utf-8")
     (folder / DEVICES).write_text(devices_to_toml(contents.devices), encoding="utf-8")
     (folder / PROFILE).write_text(profile_to_json(contents.profile), encoding="utf-8")
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
     manifest = {
         "schema": SCHEMA,
         "mosaic_onnx": __version__,
-        "files": {path.relative_to(folder).as_posix(): _digest(path) for path in files},
+        "files": file_digests(folder),
         "devices": [device.name for device in contents.devices],
-        "inputs": [value.name for value in _given_inputs(contents.original)],
-        "outputs": [value.name for value in contents.original.graph.output],
+        "inputs": [asdict(one) for one in tensor_specs(given_inputs(contents.original.graph))],
+        "outputs": [asdict(one) for one in tensor_specs(contents.original.graph.output)],
         "slices": [
             {"file": f"{SLICES}/{number:03}.onnx", "inputs": list(one.inputs), "outputs": list(one.outputs)}
             | {"state": placed.state}
@@ -214,7 +243,7 @@ def _write_files(contents: BundleContents, folder: Path) -> None:
         "tuned": {"fingerprint": contents.fingerprint, "slices": tuned},
         **contents.facts,
     }
-    text = json.dumps(manifest, indent=1, ensure_ascii=False, allow_nan=False)
+    text = json.dumps(sealed(manifest), indent=1, ensure_ascii=False, allow_nan=False)
     (folder / MANIFEST).write_text(text + "\n", encoding="utf-8")
 
 
@@ -241,17 +270,6 @@ def _write_model(model: onnx.ModelProto, folder: str | None, weights: WeightsFil
     path.write_bytes(copy.SerializeToString(deterministic=True))
 
 
-def _given_inputs(model: onnx.ModelProto) -> list[onnx.ValueInfoProto]:
-    known = {tensor.name for tensor in model.graph.initializer}
-    known |= {tensor.values.name for tensor in model.graph.sparse_initializer}
-    return [value for value in model.graph.input if value.name not in known]
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def read_bundle(folder: str | os.PathLike[str]) -> Bundle:
     """Read an untrusted bundle: digests are checked, and no file outside the folder is opened.
 
@@ -260,12 +278,6 @@ def read_bundle(folder: str | os.PathLike[str]) -> Bundle:
     """
     place = Path(folder)
     manifest, facts = read_manifest(place)
-    for name, digest in manifest.files.items():
-        path = place / name
-        if not path.is_file() or path.is_symlink() or path.resolve().parent not in _folders(place):
-            raise ModelError(f"bundle {place}: {name} is missing", "compile the model again")
-        if _digest(path) != digest:
-            raise ModelError(f"bundle {place}: {name} was changed after it was written", "compile the model again")
     plan = read_plan(place / PLAN)
     slices = _slices(place, SLICES, manifest.slices)
     if len(slices) != len(plan.slices):
@@ -280,8 +292,8 @@ def read_bundle(folder: str | os.PathLike[str]) -> Bundle:
         plan=plan,
         devices=devices,
         slices=slices,
-        inputs=tuple(manifest.inputs),
-        outputs=tuple(manifest.outputs),
+        input_specs=tuple(one.to_spec() for one in manifest.inputs),
+        output_specs=tuple(one.to_spec() for one in manifest.outputs),
         tuned={entry.slice: one for entry, one in zip(manifest.tuned.slices, optimised, strict=True)},
         fingerprint=manifest.tuned.fingerprint,
         manifest=facts,
@@ -294,7 +306,7 @@ def _slices(
     """Return the models that the manifest lists; their weights lie in the same folder."""
     opened = open_models([place / entry.file for entry in entries]) if entries else ()
     for one, entry in zip(opened, entries, strict=True):
-        given = {value.name for value in _given_inputs(one.model)}
+        given = {value.name for value in given_inputs(one.model.graph)}
         made = {value.name for value in one.model.graph.output}
         if one.path.parent.name != folder or given != set(entry.inputs) or not set(entry.outputs) <= made:
             raise ModelError(f"bundle {place}: {MANIFEST} and {entry.file} disagree on its inputs or outputs")
@@ -302,8 +314,3 @@ def _slices(
         SliceModel(one.model, str(place / folder), tuple(entry.inputs), tuple(entry.outputs), is_optimised=is_optimised)
         for one, entry in zip(opened, entries, strict=True)
     )
-
-
-def _folders(place: Path) -> tuple[Path, ...]:
-    """Return the folders in which a bundle's files may lie; a link in place of a folder is not one of them."""
-    return tuple(place.resolve() / name for name in ("", SLICES, TUNED))

@@ -24,6 +24,7 @@ SCHEMA = "mosaic-onnx/devices/1"
 
 class _Device(DeviceEntry):
     backend: Name = Field(description="onnxruntime, openvino, simulated, or one that a package adds")
+    host: str = Field("", description="another machine that it belongs to: ssh://user@board")
     options: dict[str, object] = Field({}, description="the backend's own; nested tables and lists of plain values")
 
 

@@ -11,7 +11,9 @@ from typing import Any, Literal, cast
 from pydantic import ConfigDict, Field
 
 from mosaic_onnx.core.errors import ModelError
+from mosaic_onnx.core.signature import TensorSpec
 from mosaic_onnx.files.atomic import read_text
+from mosaic_onnx.files.seal import check_files, seal_of
 from mosaic_onnx.files.strict_json import FileModel, Index, load, validated
 
 SCHEMA = "mosaic-onnx/bundle/1"
@@ -20,6 +22,18 @@ SLICES, TUNED, ORIGINAL, WEIGHTS = "slices", "tuned", "uncut.onnx", "weights.bin
 REQUIRED = (MODEL, PLAN, PROFILE, DEVICES, f"{SLICES}/{ORIGINAL}", f"{SLICES}/{WEIGHTS}")
 """Files that every bundle holds besides the manifest and the slices."""
 _HINT = "compile the model again with this version"
+
+
+class SpecEntry(FileModel):
+    """An input or output of the model, typed in ONNX Runtime's words."""
+
+    name: str
+    type: str
+    shape: list[int | str | None]
+
+    def to_spec(self) -> TensorSpec:
+        """Return the same as a dataclass."""
+        return TensorSpec(self.name, self.type, tuple(self.shape))
 
 
 class SliceEntry(FileModel):
@@ -53,10 +67,11 @@ class Manifest(FileModel):
     model_config = ConfigDict(extra="allow")
     schema_: Literal["mosaic-onnx/bundle/1"] = Field(alias="schema")
     files: dict[str, str]
-    inputs: list[str]
-    outputs: list[str]
+    inputs: list[SpecEntry]
+    outputs: list[SpecEntry]
     slices: list[SliceEntry]
     tuned: TunedSlices
+    seal: str
 
     def entries(self) -> Iterator[tuple[str, SliceEntry | TunedEntry]]:
         """Yield each entry of a slice with its key's path."""
@@ -65,23 +80,28 @@ class Manifest(FileModel):
 
 
 def read_manifest(folder: Path) -> tuple[Manifest, Mapping[str, Any]]:
-    """Return the checked manifest of a bundle, and its whole JSON object.
+    """Return the manifest of a bundle, checked, and all that it says: every file has the digest that it states.
 
     Raises:
-        ModelError: the folder is not a bundle, or its manifest is wrong; the message names the path of the key.
+        ModelError: the folder is no bundle, a key of its manifest is wrong (the message names its path), the manifest
+            or a file was changed, or a file is missing or not the bundle's.
     """
     path = folder / MANIFEST
     if not path.is_file():
         raise ModelError(f"{folder} is not a bundle: it has no {MANIFEST}", "give a folder that compile wrote")
     try:
-        content = load(read_text(path), str(path))
+        content = cast("Mapping[str, Any]", load(read_text(path), str(path)))
         manifest = validated(content, Manifest, SCHEMA, str(path))
     except ModelError as error:
         raise ModelError(error.message, _HINT) from error
+    if manifest.seal != seal_of(content):
+        raise ModelError(f"{path} was changed after it was written: its seal is broken", _HINT)
     for key, entry in manifest.entries():
         if entry.file not in manifest.files:
             raise ModelError(f"{path}: {key}.file: {entry.file!r} is not listed in files", _HINT)
-    missing = [name for name in REQUIRED if name not in manifest.files]
+    required = (*REQUIRED, f"{TUNED}/{WEIGHTS}") if manifest.tuned.slices else REQUIRED
+    missing = [name for name in required if name not in manifest.files]
     if missing:
         raise ModelError(f"{path}: files: {', '.join(missing)} is not listed", _HINT)
-    return manifest, cast("Mapping[str, Any]", content)
+    check_files(manifest.files, folder, ("", SLICES, TUNED), MANIFEST)
+    return manifest, content

@@ -108,9 +108,9 @@ def _layer(name: str, runs: _Runs) -> TimedLayer:
 def _outermost(events: list[Fields]) -> list[Fields]:
     """Events that do not lie within another one of their thread (a body's nodes run within its Loop's event)."""
     outer: list[Fields] = []
-    end_us: dict[object, float] = {}
+    end_us: dict[str, float] = {}
     for event in sorted(events, key=lambda event: (event.number("ts"), -event.number("dur"))):
-        start, thread = event.number("ts"), event.get("tid")
+        start, thread = event.number("ts"), str(event.get("tid"))
         end = start + event.number("dur")
         if end <= end_us.get(thread, -1.0) and end > start:
             continue

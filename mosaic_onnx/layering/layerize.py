@@ -1,4 +1,4 @@
-"""Group nodes into layers, the smallest units that are never split.
+"""Nodes become layers, the smallest units that are never split.
 
 Every node but ``Constant`` is in exactly one layer (a constant that is a model output is, too); layers are convex and
 stand in a topological order; values that are no tensors never cross from one to another. A node with subgraphs (If,
@@ -8,33 +8,21 @@ Loop, Scan) is one layer with its bodies, and what they capture are its inputs.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Literal
 
 import onnx
 
 from mosaic_onnx.core.graphs import node_keys, operator_name, writes
 from mosaic_onnx.core.layers import Layer, LayerGraph, TensorInfo
+from mosaic_onnx.core.signature import given_inputs
 from mosaic_onnx.layering.groups import Groups
 from mosaic_onnx.layering.patterns import merge_fusion_groups
 from mosaic_onnx.layering.view import GraphView, graph_view
-from mosaic_onnx.loading.input_shapes import given_inputs
 from mosaic_onnx.loading.normalise import Normalised
 
 Granularity = Literal["fused", "node", "block"]
 LAYER_KEY = "mosaic.layer"
 """Metadata key of a node that names the block it belongs to."""
-
-
-@dataclass(frozen=True)
-class Layerize:
-    """Groups nodes: ``fused`` as runtimes fuse them, ``node`` each by itself, ``block`` by their marks."""
-
-    granularity: Granularity = "fused"
-
-    def __call__(self, normalised: Normalised) -> LayerGraph:
-        """See ``layerize``."""
-        return layerize(normalised, self.granularity)
 
 
 def layerize(normalised: Normalised, granularity: Granularity = "fused") -> LayerGraph:

@@ -10,7 +10,7 @@ from typing import Literal
 import onnx
 
 from mosaic_onnx.core.errors import UsageError
-from mosaic_onnx.core.graphs import initializer_names
+from mosaic_onnx.core.signature import given_inputs
 
 Shapes = Mapping[str, tuple[int, ...]]
 Role = Literal["batch", "image", "latent", "frames", "samples", "past", "total", "vocabulary", "sequence", "other"]
@@ -65,12 +65,6 @@ class FreeDim:
     axis: int
     symbol: str
     role: Role
-
-
-def given_inputs(graph: onnx.GraphProto) -> list[onnx.ValueInfoProto]:
-    """Return the inputs that a caller must give: those without an initialiser."""
-    defaults = initializer_names(graph)
-    return [value for value in graph.input if value.name not in defaults]
 
 
 def free_dims(graph: onnx.GraphProto) -> list[FreeDim]:

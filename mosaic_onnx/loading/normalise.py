@@ -1,4 +1,4 @@
-"""Normalise a model: sorted nodes, concrete input shapes, and the type and shape of every value.
+"""A sorted model with concrete input shapes, and the type and shape of every value.
 
 Nothing is renamed, removed or folded; input shapes, order and value infos are all that change, in a copy.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -43,18 +43,6 @@ class Normalised:
     tensors: Mapping[str, TensorInfo]
     defaults: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Normalise:
-    """Normalises with the given input shapes; other free dimensions are guessed and reported."""
-
-    input_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
-    limits: Limits = field(default_factory=Limits)
-
-    def __call__(self, opened: OpenedModel) -> Normalised:
-        """See ``normalise``."""
-        return normalise(opened, self.input_shapes, self.limits)
 
 
 def normalise(

@@ -14,9 +14,10 @@ from typing import Any
 import onnx
 
 from mosaic_onnx.core.graphs import put_in_order, writes
+from mosaic_onnx.core.signature import given_inputs
 from mosaic_onnx.core.tensors import tensor_bytes
 from mosaic_onnx.loading.checker_workarounds import mend_operators
-from mosaic_onnx.loading.input_shapes import FreeDim, fix_inputs, free_dims, given_inputs, guesses
+from mosaic_onnx.loading.input_shapes import FreeDim, fix_inputs, free_dims, guesses
 from mosaic_onnx.loading.inputs import make_inputs
 from mosaic_onnx.loading.shape_dependence import changing_functions, changing_shapes
 

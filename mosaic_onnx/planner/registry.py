@@ -22,6 +22,7 @@ from mosaic_onnx.planner.concurrent.method import for_concurrent, heft
 from mosaic_onnx.planner.concurrent.method import solver_applies as concurrent_solver_applies
 from mosaic_onnx.planner.core.request import Answer, Request
 from mosaic_onnx.planner.error_budget import error_budget, has_error_budget
+from mosaic_onnx.planner.exhaustive.method import exhaustive, exhaustive_fits
 from mosaic_onnx.planner.placement.method import exact_placement
 from mosaic_onnx.planner.sequential.method import sequential, sequential_fits
 from mosaic_onnx.planner.sequential.pareto import pareto, pareto_fits
@@ -30,11 +31,6 @@ from mosaic_onnx.planner.throughput.method import for_throughput, throughput
 from mosaic_onnx.planner.throughput.method import solver_applies as throughput_solver_applies
 
 _MOST_GROUP_TRIALS = 60
-
-
-def always(table: CostTable, request: Request) -> bool:
-    """It is cheap enough to run whatever is asked."""
-    return True
 
 
 def for_sums(table: CostTable, request: Request) -> bool:
@@ -70,6 +66,9 @@ class Method:
 
 
 METHODS: Mapping[str, Method] = {
+    "exhaustive": Method(
+        exhaustive, "every plan of a table of a few layers, whatever is asked: the optimum, proved", exhaustive_fits
+    ),
     "interval": Method(
         interval, "MOSAIC's dynamic program over consecutive layers in O(L·S), exact on chains", for_sums
     ),

@@ -1,4 +1,4 @@
-"""Pass: a plan whose measured error keeps a budget.
+"""A plan whose measured error keeps a budget.
 
 The planner keeps the sum of the layers' errors under a limit of its own. Errors cancel, so the whole errs by less than
 the sum; by how much is learned from every plan that is tried, first from the best one whatever its error.
@@ -15,10 +15,10 @@ from dataclasses import dataclass, replace
 from mosaic_onnx.core.errors import InfeasibleError
 from mosaic_onnx.core.plans import Plan
 from mosaic_onnx.core.profiles import Profile
-from mosaic_onnx.planning.feedback import Refined
+from mosaic_onnx.planning.feedback import Planned
 from mosaic_onnx.verification.precision.end_to_end_error import EndToEndError
 
-MakePlan = Callable[[Profile, float], Refined]
+MakePlan = Callable[[Profile, float], Planned]
 """The plan of a profile whose layers' errors add up to at most so much, refined by measuring."""
 MeasurePlan = Callable[[Profile, Plan], EndToEndError]
 NEAR = 0.75
@@ -55,18 +55,18 @@ class Kept:
     """Where the search ended.
 
     Attributes:
-        refined: the fastest plan that keeps the budget; where none does, the exactest.
+        planned: the fastest plan that keeps the budget; where none does, the exactest.
         truth: what was measured of it.
         trials: every plan that was tried.
     """
 
-    refined: Refined
+    planned: Planned
     truth: EndToEndError
     trials: tuple[Trial, ...]
 
 
 @dataclass(frozen=True)
-class KeepBudget:
+class BudgetSearch:
     """The search for a plan.
 
     Attributes:
@@ -85,7 +85,7 @@ class KeepBudget:
         """Search, beginning with the best plan whatever its error.
 
         Args:
-            profile: with errors (``passes.measure_errors``).
+            profile: with errors (``profiling.measure_errors``).
 
         Raises:
             InfeasibleError: no plan satisfies the constraints, whatever its errors.
@@ -96,7 +96,7 @@ class KeepBudget:
         if best[1].error <= self.budget:
             return Kept(*best, tuple(trials))
         profile = without_breakers(profile, self.budget)
-        found: tuple[Refined, EndToEndError] | None = None
+        found: tuple[Planned, EndToEndError] | None = None
         kept, broken = 0.0, math.inf
         limit = self._aimed(trials[0].error_sum, best[1].error)
         while len(trials) < self.round_limit and broken > CLOSE * kept:
@@ -117,19 +117,19 @@ class KeepBudget:
             limit = min(self._aimed(limit, error), between, 0.98 * broken)
         return Kept(*(found or self._exactest(profile, trials) or best), tuple(trials))
 
-    def _exactest(self, profile: Profile, trials: list[Trial]) -> tuple[Refined, EndToEndError] | None:
+    def _exactest(self, profile: Profile, trials: list[Trial]) -> tuple[Planned, EndToEndError] | None:
         """The plan of the exactest states of all layers; None where caps or groups leave no such plan."""
         try:
             return self._try(profile, least_sum(profile), trials)
         except InfeasibleError:
             return None
 
-    def _try(self, profile: Profile, limit: float, trials: list[Trial]) -> tuple[Refined, EndToEndError]:
-        refined = self.plan(profile, limit)
-        truth = self.measure(refined.profile, refined.plan)
-        sum_ = error_sum(refined.profile, refined.plan)
-        trials.append(Trial(limit, sum_, truth.error, refined.plan.predicted.seconds))
-        return refined, truth
+    def _try(self, profile: Profile, limit: float, trials: list[Trial]) -> tuple[Planned, EndToEndError]:
+        planned = self.plan(profile, limit)
+        truth = self.measure(planned.profile, planned.plan)
+        sum_ = error_sum(planned.profile, planned.plan)
+        trials.append(Trial(limit, sum_, truth.error, planned.plan.predicted.seconds))
+        return planned, truth
 
     def _aimed(self, limit: float, error: float) -> float:
         """The limit that would just keep the budget if errors grew with it; a bounded step from the last one."""

@@ -1,4 +1,4 @@
-"""Pass: what measured slices show, written into the profile.
+"""What measured slices show, written into the profile.
 
 Two figures are learned of each device, for slices that were not measured so: what a cut costs (``slice_seconds``), and
 what a slice takes more in a plan than alone, where it finds its weights in the caches.

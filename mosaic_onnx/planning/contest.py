@@ -1,63 +1,23 @@
-"""Pass: do no harm. The plan runs against every single device, in turn; the fastest is delivered.
+"""Do no harm. The plan runs against every single device, in turn; the fastest is delivered.
 
 Simulated devices are judged by the simulator's figures, not by a stopwatch: their real time means nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 
-from mosaic_onnx.backends.base import Array, Backend, SliceModel
-from mosaic_onnx.core.costs import CostTable
-from mosaic_onnx.core.devices import Device, device_of
-from mosaic_onnx.core.errors import BackendError, InfeasibleError
+from mosaic_onnx.backends.base import Array, Backend, CostSource
+from mosaic_onnx.core.devices import Device
+from mosaic_onnx.core.errors import BackendError
 from mosaic_onnx.core.plans import Plan
-from mosaic_onnx.core.profiles import Profile
-from mosaic_onnx.planner.core.request import TOLERANCE, Placed, Request
-from mosaic_onnx.planning.profile_plan import plan_of_slices
+from mosaic_onnx.discovery.selection import Selection
+from mosaic_onnx.planner.core.request import TOLERANCE
+from mosaic_onnx.planning.candidates import PLAN, Candidate
 from mosaic_onnx.profiling.interleaved import InterleavedTimings, Ratio, measure_interleaved
 from mosaic_onnx.runtime.executor import Executor, open_program
-
-PLAN = "plan"
-"""The name of the plan among the candidates; the others bear their device's name."""
-Slices = tuple[SliceModel, ...]
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """Something that could be delivered.
-
-    Attributes:
-        name: ``plan``, or the device that runs the whole model.
-        plan: its plan.
-        cut: gives the plan's slices, portable and tuned; asked once, and only for what runs: it copies the model.
-    """
-
-    name: str
-    plan: Plan
-    cut: Callable[[Plan], tuple[Slices, Slices]]
-
-    @cached_property
-    def _cut(self) -> tuple[Slices, Slices]:
-        return self.cut(self.plan)
-
-    @property
-    def slices(self) -> Slices:
-        """The plan's slices, in its order."""
-        return self._cut[0]
-
-    @property
-    def tuned(self) -> Slices:
-        """The same as they run best on this machine (``passes.joint_optimise``)."""
-        return self._cut[1]
-
-    @property
-    def is_tuned(self) -> bool:
-        """Whether anything was cut anew for this machine."""
-        return any(one.is_optimised for one in self.tuned)
 
 
 @dataclass(frozen=True)
@@ -92,21 +52,38 @@ class Effort:
     budget_s: float = 12.0
 
 
-def single_device_plan(profile: Profile, device: str, like: Plan, table: CostTable | None = None) -> Plan | None:
-    """The whole model on one device at its highest level; None where it cannot run every layer or has no room.
+def choose(
+    candidates: Sequence[Candidate],
+    selection: Selection,
+    inputs: Mapping[str, Array],
+    outputs: Sequence[str],
+    effort: Effort | None = None,
+    refused: Mapping[str, str] | None = None,
+    plan_wanted: str = "",
+) -> Contest:
+    """Return which candidate is delivered.
 
     Args:
-        profile: what was measured.
-        device: its name.
-        like: the plan whose objective it is compared under.
-        table: the profile's cost table, where it is made already.
+        candidates: the plan (``PLAN``) and the single devices.
+        selection: devices that take part.
+        inputs: the model's inputs.
+        outputs: the names of the model's outputs.
+        effort: how long to measure.
+        refused: candidates that may not be delivered, with the reason.
+        plan_wanted: why the plan is delivered whatever is measured; empty where it is not.
+
+    Raises:
+        BackendError: no candidate runs.
     """
-    state = max(index for index, name in enumerate(profile.states) if device_of(name) == device)
-    whole = (Placed(tuple(range(len(profile.layers))), state),)
-    try:
-        return plan_of_slices(profile, Request(objective=like.objective), f"single device {device}", whole, table)
-    except InfeasibleError:
-        return None
+    plan = next((one.plan for one in candidates if one.name == PLAN), candidates[0].plan)
+    stated = any(isinstance(selection.backends.get(one.backend), CostSource) for one in selection.chosen)
+    if plan.objective != "latency" or stated:
+        found = contest_by_prediction(candidates, refused)
+    else:
+        found = contest(candidates, selection.by_name, selection.backends, inputs, outputs, effort, refused)
+    if plan_wanted and PLAN not in found.failed:
+        return replace(found, winner=PLAN, reason=f"do-no-harm is off: {plan_wanted} ({found.reason})")
+    return found
 
 
 def contest(

@@ -1,4 +1,4 @@
-"""Pass: plan, measure the slices that were chosen, plan again with what they really take.
+"""Plan, measure the slices that were chosen, plan again with what they really take.
 
 A sum of layers is not what a slice takes: cuts lose fusions and change layouts, and a slice's own call costs something.
 Two things are learned in every round: what the chosen slices take as a whole (``segments``), and from them what a cut
@@ -23,32 +23,48 @@ from mosaic_onnx.planning.profile_plan import plan_of_slices, plan_profile, prop
 from mosaic_onnx.profiling.measure_slices import Choice, SegmentsMeasured
 
 MeasureSlices = Callable[[Sequence[Choice]], SegmentsMeasured]
+MakePlan = Callable[[Profile, Request], Plan]
+"""The best plan of a profile."""
 RunPlan = Callable[[Plan], Sequence[float]]
-"""[slice] seconds while the whole plan runs (``passes.time_plan``); empty where there is nothing to learn."""
+"""[slice] seconds while the whole plan runs (``time_plan``); empty where there is nothing to learn."""
 Places = tuple[tuple[tuple[int, ...], str], ...]
 """[slice] its layers and its state."""
 
 
+def make_plan(profile: Profile, request: Request) -> Plan:
+    """Return the planner's answer, without cuts inside one device."""
+    return without_idle_cuts(profile, request, plan_profile(profile, request))
+
+
 @dataclass(frozen=True)
-class Refined:
-    """Where the rounds ended.
+class Planned:
+    """A plan, and what is known after making it.
 
     Attributes:
         profile: with the segments and cut costs that were learned.
         plan: the last plan.
-        round_count: how many rounds measured something.
-        is_settled: every slice of the plan that can be measured was.
     """
 
     profile: Profile
     plan: Plan
+
+
+@dataclass(frozen=True)
+class Refined(Planned):
+    """Where the rounds ended.
+
+    Attributes:
+        round_count: how many rounds measured something.
+        is_settled: every slice of the plan that can be measured was.
+    """
+
     round_count: int
     is_settled: bool
 
 
 @dataclass(frozen=True)
-class Refine:
-    """Feeds measured slices back into the plan.
+class FeedbackLoop:
+    """Feed measured slices back into the plan.
 
     Attributes:
         measure: measures slices whole.
@@ -57,6 +73,7 @@ class Refine:
         round_limit: plans whose slices are measured at most, those with a refused slice not counted.
         run_limit: plans that are run at most.
         refusal_limit: plans with a refused slice that are given up at most.
+        plan: makes plans.
     """
 
     measure: MeasureSlices
@@ -65,6 +82,7 @@ class Refine:
     round_limit: int = 5
     run_limit: int = 6
     refusal_limit: int = 24
+    plan: MakePlan = make_plan
 
     def __call__(self, profile: Profile) -> Refined:
         """Plan and measure until the plan's slices are all measured, or the rounds are used up.
@@ -77,7 +95,7 @@ class Refine:
         """
         seen = _Seen(profile, self.request)
         while seen.round_count < self.round_limit and seen.refused_count < self.refusal_limit:
-            plan = _plan(seen)
+            plan = self._plan(seen)
             seen.request = replace(seen.request, time_limit_s=self.request.time_limit_s / max(1, self.round_limit))
             wanted = [choice for choice in unmeasured(seen.profile, plan) if choice not in seen.unmeasurable]
             if wanted and self._refused(seen, wanted):
@@ -88,10 +106,25 @@ class Refine:
             elif not wanted:
                 break
         else:
-            plan = _plan(seen)
+            plan = self._plan(seen)
         plan = seen.best(plan)
         is_settled = seen.unmeasurable.issuperset(unmeasured(seen.profile, plan))
         return Refined(seen.profile, plan, seen.round_count, is_settled)
+
+    def _plan(self, seen: _Seen) -> Plan:
+        """Return the next plan; in any order again where none in list order can be.
+
+        Raises:
+            InfeasibleError: no plan satisfies the constraints.
+        """
+        try:
+            return self.plan(seen.profile, seen.request)
+        except InfeasibleError:
+            if not seen.request.in_list_order:
+                raise
+        seen.is_listable = False
+        seen.request = replace(seen.request, in_list_order=False)
+        return self.plan(seen.profile, seen.request)
 
     def _refused(self, seen: _Seen, wanted: Sequence[Choice]) -> bool:
         """Measure slices; a layer that makes its slice fail is taken from the device. Whether there was one."""
@@ -189,27 +222,6 @@ class _Seen:
         if is_known and last.predicted.seconds <= best.seconds:
             return last
         return _foreseen(self.profile, best.plan)
-
-
-def _plan(seen: _Seen) -> Plan:
-    """The next plan; in any order again where none in list order can be.
-
-    Raises:
-        InfeasibleError: no plan satisfies the constraints.
-    """
-    try:
-        return _asked(seen)
-    except InfeasibleError:
-        if not seen.request.in_list_order:
-            raise
-    seen.is_listable = False
-    seen.request = replace(seen.request, in_list_order=False)
-    return _asked(seen)
-
-
-def _asked(seen: _Seen) -> Plan:
-    """The planner's answer, without cuts inside one device."""
-    return without_idle_cuts(seen.profile, seen.request, plan_profile(seen.profile, seen.request))
 
 
 def _foreseen(profile: Profile, plan: Plan) -> Plan:

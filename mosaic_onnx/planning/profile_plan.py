@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from mosaic_onnx.core.constraints import Constraints, constrain
 from mosaic_onnx.core.cost_table import cost_table
@@ -11,18 +11,29 @@ from mosaic_onnx.core.errors import InfeasibleError
 from mosaic_onnx.core.feasibility import check_feasible
 from mosaic_onnx.core.plans import Plan, Slice
 from mosaic_onnx.core.profiles import Profile
-from mosaic_onnx.planner.core.request import Placed, Proposal, Request
+from mosaic_onnx.planner.core.request import PlacedSlice, Proposal, Request
 from mosaic_onnx.planner.core.request_constraints import meets
 from mosaic_onnx.planner.core.simulate import simulate
 from mosaic_onnx.planner.search.merging import neighbours_joined
 from mosaic_onnx.planner.solve import plan_of, solve, solve_front
 
 
-def plan_profile(profile: Profile, request: Request | None = None, constraints: Constraints | None = None) -> Plan:
+def plan_profile(
+    profile: Profile,
+    request: Request | None = None,
+    constraints: Constraints | None = None,
+    table: CostTable | None = None,
+) -> Plan:
     """The best plan of a profile that ``check_profile`` accepts, with the nodes of every slice.
 
     Notes of the planner (a solver that is not installed, say) are in the plan's ``meta["notes"]``; what was demanded is
     in its ``constraints``.
+
+    Args:
+        profile: what was measured.
+        request: what is asked.
+        constraints: what the user demands besides.
+        table: the cost table of the profile (under its constraints), where it is made already.
 
     Raises:
         InfeasibleError: no plan satisfies the constraints.
@@ -32,7 +43,7 @@ def plan_profile(profile: Profile, request: Request | None = None, constraints: 
     if constraints is not None:
         profile = constrain(profile, constraints)
     try:
-        solution = solve(cost_table(profile), request)
+        solution = solve(cost_table(profile) if table is None else table, request)
     except InfeasibleError:
         check_feasible(profile)  # says it in names where it can
         raise
@@ -79,7 +90,7 @@ def plan_of_slices(
     return replace(plan, slices=tuple(_with_nodes(profile, item) for item in plan.slices))
 
 
-def without_idle_cuts(profile: Profile, request: Request, plan: Plan) -> Plan:
+def without_idle_cuts(profile: Profile, request: Request, plan: Plan, table: CostTable | None = None) -> Plan:
     """A sequential plan whose neighbouring slices in one state are one slice, where the constraints allow that.
 
     Cutting between two kernels of one device makes neither faster. Measured slices that promise otherwise differ by
@@ -91,7 +102,7 @@ def without_idle_cuts(profile: Profile, request: Request, plan: Plan) -> Plan:
     joined = neighbours_joined(proposal)
     if len(joined) == len(proposal):
         return plan
-    table = cost_table(profile)
+    table = cost_table(profile) if table is None else table
     try:
         timeline = simulate(table, joined, plan.schedule)
         meets(table, request, joined, timeline)
@@ -105,7 +116,7 @@ def without_idle_cuts(profile: Profile, request: Request, plan: Plan) -> Plan:
 def proposal_of(profile: Profile, plan: Plan) -> Proposal:
     """A plan's slices as the planner's methods state them."""
     index = {name: number for number, name in enumerate(profile.states)}
-    return tuple(Placed(one.layers, index[one.state]) for one in plan.slices)
+    return tuple(PlacedSlice(one.layers, index[one.state]) for one in plan.slices)
 
 
 def plan_front(profile: Profile, request: Request, constraints: Constraints | None = None) -> tuple[Plan, ...]:
@@ -126,18 +137,3 @@ def plan_front(profile: Profile, request: Request, constraints: Constraints | No
 def _with_nodes(profile: Profile, item: Slice) -> Slice:
     """The slice with the keys of the nodes that its layers hold."""
     return replace(item, nodes=tuple(node for layer in item.layers for node in profile.layers[layer].nodes))
-
-
-@dataclass(frozen=True)
-class PlanSlices:
-    """The pass: a profile to its plan.
-
-    Attributes:
-        request: what is asked.
-    """
-
-    request: Request = field(default_factory=Request)
-
-    def __call__(self, profile: Profile) -> Plan:
-        """See ``plan_profile``."""
-        return plan_profile(profile, self.request)

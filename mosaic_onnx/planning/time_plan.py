@@ -1,4 +1,4 @@
-"""Pass: time every slice of a plan while the whole plan runs.
+"""Time every slice of a plan while the whole plan runs.
 
 A slice measured alone, over and over, finds its weights and tensors in the caches; between two runs of a plan the other
 slices have taken them. So what a chosen slice really takes shows only when the plan runs.
@@ -43,8 +43,8 @@ class Effort:
 
 
 @dataclass(frozen=True)
-class Rehearse:
-    """Runs plans and times their slices.
+class PlanTimer:
+    """Run plans and time their slices.
 
     Attributes:
         cut: makes a plan's slices.

@@ -1,4 +1,4 @@
-"""Annotate layers: the devices that can run each layer, and the reasons why others cannot.
+"""Which device can run which layer, and why not.
 
 A backend's claim is cheap and may be wrong; on request it is checked by compiling. Profiling runs and compares.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import onnx
 
@@ -38,24 +38,9 @@ class Annotation:
     reasons: tuple[Mapping[str, str], ...]
     is_probed: bool = False
 
-
-@dataclass(frozen=True)
-class Annotate:
-    """Asks the backends for their claims.
-
-    Attributes:
-        devices: the devices to ask about.
-        backends: by name.
-        options: how to check their claims by compiling; None does not check.
-    """
-
-    devices: Sequence[Device]
-    backends: Mapping[str, Backend] = field(default_factory=dict)
-    options: ProfileOptions | None = None
-
-    def __call__(self, normalised: Normalised, graph: LayerGraph) -> Annotation:
-        """See ``annotate``."""
-        return annotate(normalised, graph, self.devices, self.backends, self.options)
+    def refused(self, device: str) -> dict[int, str]:
+        """Return, by layer, why a device cannot run it."""
+        return {index: reasons[device] for index, reasons in enumerate(self.reasons) if device in reasons}
 
 
 def annotate(

@@ -10,12 +10,12 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
+from mosaic_onnx.backends.hardware.system import SystemFiles, read_text
 from mosaic_onnx.core.errors import BackendError
 
 EnergySource = Literal["measured", "modelled", "absent"]
-POWERCAP = Path("/sys/class/powercap")
 NVML_LIBRARY = "libnvidia-ml.so.1"
 
 
@@ -59,12 +59,19 @@ class Energy:
         source: measured, modelled or absent.
         seconds: of one call.
         meter: the meter's or model's name; where absent, the reason.
+        error: relative difference between the two halves of a measurement; 0 where nothing was measured.
     """
 
     joules: float | None
     source: EnergySource
     seconds: float
     meter: str
+    error: float = 0.0
+
+    @property
+    def watts(self) -> float | None:
+        """Return mean power of the call; None where absent."""
+        return None if self.joules is None or not self.seconds else self.joules / self.seconds
 
 
 @dataclass(frozen=True)
@@ -90,8 +97,10 @@ class RaplMeter:
 
     @property
     def name(self) -> str:
-        """Return ``rapl:`` and the zone's name."""
-        return f"rapl:{(self.folder / 'name').read_text().strip()}"
+        """Return ``rapl:`` and the zone's own name, after its package's where it lies inside one."""
+        own = read_text(self.folder / "name") or self.folder.name
+        package = read_text(self.folder.parent / "name") or read_text(self.folder.parent / _outer_zone(self.folder))
+        return f"rapl:{package}/{own}" if self.folder.name.count(":") > 1 and package else f"rapl:{own}"
 
     def read_joules(self) -> float:
         """Return the joules so far, with wraps of the counter added (if read at least once per wrap: about 20 minutes).
@@ -109,6 +118,11 @@ class RaplMeter:
             ) from error
         self._last_uj = now_uj
         return (self._wrapped_uj + now_uj) / 1e6
+
+
+def _outer_zone(zone: Path) -> str:
+    """Return the name file of the package that a zone lies in, beside the zone (``intel-rapl:0`` of ``intel-rapl:0:1``)."""
+    return f"{zone.name.rpartition(':')[0]}/name"
 
 
 @dataclass(frozen=True)
@@ -137,9 +151,15 @@ class NvmlMeter:
         return millijoules.value / 1e3
 
 
-def find_meters(powercap: Path = POWERCAP, nvml_library: str = NVML_LIBRARY) -> Meters:
-    """Return the meters of this machine that can be read now, and those that cannot, with the reason; never raises."""
-    rapl, nvml = _find_rapl(powercap), _find_nvml(nvml_library)
+def find_meters(powercap: Path | None = None, nvml_library: str = NVML_LIBRARY) -> Meters:
+    """Return the meters of this machine that can be read now, and those that cannot, with the reason; never raises.
+
+    Args:
+        powercap: folder of the RAPL zones; None for this machine's.
+        nvml_library: NVIDIA's management library.
+    """
+    zones = SystemFiles().path("class", "powercap") if powercap is None else powercap
+    rapl, nvml = _find_rapl(zones), _find_nvml(nvml_library)
     return Meters((*rapl.meters, *nvml.meters), (*rapl.absent, *nvml.absent))
 
 
@@ -162,25 +182,54 @@ def measure_energy(
     """
     call()
     try:
-        before = [meter.read_joules() for meter in meters]
-        started, calls = clock(), 0
-        while calls == 0 or clock() - started < least_s:
-            call()
-            calls += 1
-        seconds = (clock() - started) / calls
-        after = [meter.read_joules() for meter in meters]
-    except BackendError as error:
-        return (
-            measure_energy(call, (), model, least_s=least_s, clock=clock)
-            if model
-            else _absent(call, error.message, clock)
-        )
+        first, second = (_spell(call, meters, least_s / 2, clock) for _ in range(2))
+    except BackendError as failure:
+        if model is None:
+            return _absent(call, failure.message, clock)
+        return measure_energy(call, (), model, least_s=least_s, clock=clock)
+    calls = first.calls + second.calls
+    seconds = (first.seconds + second.seconds) / calls
     if meters:
-        joules = sum(after) - sum(before)
-        return Energy(joules / calls, "measured", seconds, "+".join(meter.name for meter in meters))
+        joules = first.joules + second.joules
+        halves = first.joules / first.calls, second.joules / second.calls
+        error = abs(halves[0] - halves[1]) / (halves[0] + halves[1]) if sum(halves) else 0.0
+        return Energy(joules / calls, "measured", seconds, "+".join(meter.name for meter in meters), error)
     if model is not None:
         return Energy(model.watts * seconds, "modelled", seconds, model.name)
     return Energy(None, "absent", seconds, "no energy meter and no declared power model")
+
+
+class _Spell(NamedTuple):
+    """Calls in a row: how many, and what all of them took."""
+
+    calls: int
+    seconds: float
+    joules: float
+
+
+def _spell(
+    call: Callable[[], object], meters: Sequence[EnergyMeter], least_s: float, clock: Callable[[], float]
+) -> _Spell:
+    before = sum(meter.read_joules() for meter in meters)
+    started, calls = clock(), 0
+    while calls == 0 or clock() - started < least_s:
+        call()
+        calls += 1
+    seconds = clock() - started
+    return _Spell(calls, seconds, sum(meter.read_joules() for meter in meters) - before)
+
+
+def idle_power_w(meters: Sequence[EnergyMeter], least_s: float = 0.5) -> float:
+    """Measure what the machine draws while this process does nothing.
+
+    Raises:
+        BackendError: a counter cannot be read.
+    """
+    if not meters:
+        return 0.0
+    before, started = sum(meter.read_joules() for meter in meters), time.perf_counter()
+    time.sleep(least_s)
+    return (sum(meter.read_joules() for meter in meters) - before) / (time.perf_counter() - started)
 
 
 def _absent(call: Callable[[], object], reason: str, clock: Callable[[], float]) -> Energy:
@@ -190,12 +239,19 @@ def _absent(call: Callable[[], object], reason: str, clock: Callable[[], float])
 
 
 def _find_rapl(powercap: Path) -> Meters:
-    """Return the meters of CPU packages; zones inside them would count the same energy twice."""
+    """Packages and memory: a ``core`` or ``uncore`` zone is part of its package, and ``psys`` holds the packages."""
     zones = sorted(powercap.glob("*-rapl:*")) if powercap.is_dir() else []
-    packages = [zone for zone in zones if zone.name.count(":") == 1 and (zone / "energy_uj").exists()]
-    if not packages:
+    counted = [zone for zone in zones if _is_counted(zone)]
+    if not counted:
         return Meters(absent=(AbsentMeter("rapl", f"no RAPL zone under {powercap}"),))
-    return _readable(RaplMeter(zone) for zone in packages)
+    return _readable(RaplMeter(zone) for zone in counted)
+
+
+def _is_counted(zone: Path) -> bool:
+    label = (read_text(zone / "name") or "").partition("-")[0]
+    if label == "psys" or not (zone / "energy_uj").exists():
+        return False
+    return zone.name.count(":") == 1 or label == "dram"
 
 
 def _find_nvml(library_name: str) -> Meters:

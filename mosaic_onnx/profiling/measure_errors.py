@@ -1,4 +1,4 @@
-"""Measure how much running each layer in lower precision adds to the error of the model's outputs.
+"""Measure what running each layer in lower precision adds to the error of the model's outputs.
 
 The ``error`` of a cost in the profile then is this contribution, no longer the error of the layer's own outputs. A
 device of full precision counts as exact (0): this is assumed, and the plan's measured error shows whether it holds.
@@ -43,8 +43,8 @@ def is_lower(device: Device) -> bool:
 
 
 @dataclass(frozen=True)
-class MeasureErrors:
-    """Adds the errors to a profile.
+class ErrorProfiler:
+    """Give a profile its errors.
 
     Attributes:
         devices: those of the profile.

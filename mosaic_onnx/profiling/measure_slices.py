@@ -1,4 +1,4 @@
-"""Measure chosen slices, so that a new plan can use the measured costs of its own slices."""
+"""Measure chosen slices whole, so that a plan can be made again with what its own slices really take."""
 
 from __future__ import annotations
 

@@ -11,6 +11,7 @@ from mosaic_onnx.core.devices import Device, Level
 from mosaic_onnx.files.cache import Cache
 from mosaic_onnx.profiling.attribution import KernelShare
 from mosaic_onnx.profiling.digest import Digest
+from mosaic_onnx.profiling.energy import Energy
 from mosaic_onnx.profiling.measuring.copies import CopyTimes
 from mosaic_onnx.profiling.measuring.slices import SliceMeasurement
 
@@ -74,6 +75,19 @@ class MeasurementStore:
     def keep_shares(self, digest: Digest, shares: Mapping[int, KernelShare]) -> None:
         """Store the layers' shares of a slice."""
         self._keep("shares", digest, [[layer, dataclasses.asdict(share)] for layer, share in shares.items()])
+
+    def energy(self, digest: Digest) -> Energy | None:
+        """The joules of one run of a slice."""
+        value = self._recall("energy", digest)
+        try:
+            return None if value is None else Energy(**value)
+        except TypeError:  # an older program wrote other fields
+            return None
+
+    def keep_energy(self, digest: Digest, energy: Energy) -> None:
+        """Keep them, where they were measured."""
+        if energy.source == "measured":
+            self._keep("energy", digest, dataclasses.asdict(energy))
 
     def copies(self) -> CopyTimes | None:
         """Return the stored times of the transfer microbenchmark."""

@@ -1,6 +1,6 @@
-"""Measure the cost of each layer on each device, and of transfers between host and devices.
+"""Measure what each layer costs on each device, and what copying between host and devices costs.
 
-A backend that states the costs of its devices (``CostSource``, such as simulated ones) is asked instead.
+Devices of a backend that states its costs (``CostSource``: simulated ones) are asked, not measured.
 """
 
 from __future__ import annotations
@@ -11,15 +11,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from mosaic_onnx.backends.base import Backend, CostSource, KernelTimer, SetsLevels, SwitchCostSource
-from mosaic_onnx.core.devices import Device
-from mosaic_onnx.core.errors import BackendError
+from mosaic_onnx.backends.base import (
+    Backend,
+    CostSource,
+    KernelTimer,
+    LevelControl,
+    SetsLevels,
+    SwitchCostSource,
+)
+from mosaic_onnx.core.devices import Device, Level
+from mosaic_onnx.core.errors import BackendError, ModelError
 from mosaic_onnx.core.layer_facts import LayerFacts, layer_facts
 from mosaic_onnx.core.layers import LayerGraph
 from mosaic_onnx.core.profiles import Cost, Profile, SwitchCost, TransferCost
 from mosaic_onnx.loading.normalise import Normalised
 from mosaic_onnx.profiling.aggregate import state_costs
-from mosaic_onnx.profiling.annotation import backend_of, refusals
+from mosaic_onnx.profiling.annotation import Annotation, backend_of, refusals
 from mosaic_onnx.profiling.build_profile import (
     ModelIdentity,
     StateResult,
@@ -28,8 +35,10 @@ from mosaic_onnx.profiling.build_profile import (
     unmeasured_result,
 )
 from mosaic_onnx.profiling.device_profiler import DeviceProfiler, DeviceTimings
+from mosaic_onnx.profiling.energy import find_meters, idle_power_w
+from mosaic_onnx.profiling.energy_profiler import EnergyProfiler, LayerPower
 from mosaic_onnx.profiling.estimators.levels import fill_levels
-from mosaic_onnx.profiling.levels import held_at, measured_states
+from mosaic_onnx.profiling.levels import held_at, measured_states, switch_costs
 from mosaic_onnx.profiling.machine import fingerprint
 from mosaic_onnx.profiling.measurement_store import MeasurementStore
 from mosaic_onnx.profiling.measuring.copies import SHARED, copy_entries
@@ -40,6 +49,8 @@ from mosaic_onnx.profiling.setup import ProfileOptions, open_profiled_model, ope
 
 __all__ = ["ProfileOptions", "ProfilingInterrupted", "profile_model"]
 
+THROTTLED = 0.97
+"""A device that runs below this share of its level's frequency is throttled."""
 BUSY = 1.5
 """Above this ratio of median to minimum, other load disturbed the measurement."""
 
@@ -63,6 +74,8 @@ def profile_model(
     backends: Mapping[str, Backend],
     options: ProfileOptions | None = None,
     progress: Progress | None = None,
+    *,
+    annotation: Annotation | None = None,
 ) -> Profile:
     """Measure a model on devices.
 
@@ -73,13 +86,16 @@ def profile_model(
         backends: by name.
         options: how to measure.
         progress: called with the progress.
+        annotation: which device claims to run which layer, where the backends were asked already.
 
     Raises:
         BackendError: a device's backend is not installed, or its memory cannot be measured.
         UsageError: a device's options or the model's inputs do not fit.
         ProfilingInterrupted: Ctrl-C; it holds the measurements so far, and so does the cache.
     """
-    return _Profiling(normalised, graph, devices, backends, options or ProfileOptions(), Ticker(progress)).run()
+    return _Profiling(
+        normalised, graph, devices, backends, options or ProfileOptions(), Ticker(progress), annotation
+    ).run()
 
 
 @dataclass
@@ -92,11 +108,14 @@ class _Profiling:
     backends: Mapping[str, Backend]
     options: ProfileOptions
     ticker: Ticker
+    annotation: Annotation | None = None
     found: dict[str, DeviceTimings] = field(default_factory=dict)
     stated: dict[str, StateResult] = field(default_factory=dict)
     copies: list[TransferCost] = field(default_factory=list)
     switches: list[SwitchCost] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    power: dict[str, LayerPower] = field(default_factory=dict)
+    frequency_hz: dict[str, float] = field(default_factory=dict)
 
     def run(self) -> Profile:
         devices = [self._with_settable_levels(device) for device in self.devices]
@@ -113,10 +132,14 @@ class _Profiling:
         return fill_levels(self._profile(devices, profiled))
 
     def _with_settable_levels(self, device: Device) -> Device:
-        """Return the device; without levels if its backend cannot set them, as it is then measured once."""
-        if not device.levels or isinstance(backend_of(device, self.backends), CostSource | SetsLevels):
+        """Return a device whose levels cannot be set is measured once, at whatever level it is."""
+        backend = backend_of(device, self.backends)
+        if not device.levels or isinstance(backend, CostSource):
             return device
-        self.notes.append(f"{device.name}: its levels are left out, since backend {device.backend} cannot set them")
+        reason = f"backend {device.backend} cannot set them"
+        if isinstance(backend, SetsLevels) and not (reason := backend.offered_levels(device).why_not):
+            return device
+        self.notes.append(f"{device.name}: its levels are left out: {reason}")
         return dataclasses.replace(device, levels=())
 
     def _ask(self, backend: CostSource, device: Device) -> None:
@@ -137,12 +160,16 @@ class _Profiling:
 
     def _measure(self, profiled: ProfiledModel, backend: Backend, device: Device) -> None:
         """Measure a device, at its lowest and highest level if levels can be set."""
-        refused = refusals(self.normalised, self.graph, device, backend)
+        if self.annotation is None:
+            refused = refusals(self.normalised, self.graph, device, backend)
+        else:
+            refused = self.annotation.refused(device.name)
         with contextlib.closing(open_meter(backend, device, self.options.limit_s)) as meter:
             for state, level in measured_states(device):
                 self.found[state] = DeviceTimings(device, dict(refused))
                 store = open_store(profiled, device, level, self.options)
-                with held_at(backend, device, level):
+                with held_at(backend, device, level) as control:
+                    self._warm_up(profiled, meter)
                     DeviceProfiler(
                         profiled=profiled,
                         timings=self.found[state],
@@ -152,8 +179,53 @@ class _Profiling:
                         ticker=self.ticker,
                         times_kernels=isinstance(backend, KernelTimer),
                     ).run()
+                    self._measure_power(profiled, meter, store, state)
+                    self._read_back(state, level, control)
+            self._measure_switches(backend, device)
             if len(self.found[device.states[0]].refused) < len(self.graph.layers):
                 self._measure_copies(meter, device, store)
+
+    def _warm_up(self, profiled: ProfiledModel, meter: Meter) -> None:
+        """Run the whole model until the device is as warm as in use; a device that cannot run it whole stays cold."""
+        if not self.options.sustained_s:
+            return
+        span = 0, len(self.graph.layers) - 1
+        try:
+            inputs = profiled.trial(span, self.options.effort.slice).inputs
+            meter.energy(profiled.slice_model(span), inputs, self.options.sustained_s)
+        except (BackendError, ModelError) as error:
+            self.notes.append(f"a device was measured cold, since it cannot run the whole model: {error.message}")
+
+    def _measure_power(self, profiled: ProfiledModel, meter: Meter, store: MeasurementStore, state: str) -> None:
+        """The power of each layer, where joules are asked for."""
+        if self.options.energy_s:
+            layers = [index for index in range(len(self.graph.layers)) if index not in self.found[state].refused]
+            profiler = EnergyProfiler(profiled, meter, store, self.options.energy_s, self._idle_w, self.ticker)
+            self.power[state] = profiler.run(layers)
+
+    @cached_property
+    def _idle_w(self) -> float:
+        """Return what the machine draws while idle, measured before the first layer."""
+        return idle_power_w(find_meters().meters)
+
+    def _read_back(self, state: str, level: Level | None, control: LevelControl | None) -> None:
+        """Note the frequency that was really run, and whether it fell below the level."""
+        hertz = None if control is None else control.read_hz()
+        if hertz is None or level is None:
+            return
+        self.frequency_hz[state] = hertz
+        if hertz < THROTTLED * level.frequency_hz:
+            ran, asked = (f"{value / 1e6:.0f} MHz" for value in (hertz, level.frequency_hz))
+            self.notes.append(
+                f"{state} ran at {ran} at the end of its measurement instead of {asked}: it was throttled"
+            )
+
+    def _measure_switches(self, backend: Backend, device: Device) -> None:
+        """What changing the device's level takes."""
+        try:
+            self.switches.extend(switch_costs(backend, device))
+        except BackendError as error:
+            self.notes.append(f"{device.name}: changing its level was not timed: {error.message}")
 
     def _measure_copies(self, meter: Meter, device: Device, store: MeasurementStore) -> None:
         """Measure the transfers of a device with a memory of its own."""
@@ -193,7 +265,9 @@ class _Profiling:
                 timings = self.found[state]
                 costs = state_costs(timings, self.graph)
                 self._note_busy(state, timings)
-                results.append(measured_result(state, costs, timings.refused, layer_count))
+                result = measured_result(state, costs, timings.refused, layer_count)
+                power = self.power.get(state)
+                results.append(dataclasses.replace(result, costs=power.joules(result.costs)) if power else result)
             else:
                 results.append(self.stated.get(state) or unmeasured_result(state, layer_count))
         cache_notes = self.options.cache.notes if self.options.cache else []
@@ -201,6 +275,21 @@ class _Profiling:
         meta: dict[str, object] = {"machine": fingerprint(), "versions": dict(self.options.versions)}
         if notes:
             meta["notes"] = notes
+        if self.frequency_hz:
+            meta["frequency_hz"] = dict(self.frequency_hz)
+        if self.power:
+            meta["energy"] = self._energy_facts()
+            first = next(device.name for device in devices if device.states[0] in self.power)
+            devices = [
+                dataclasses.replace(device, idle_w=self._idle_w) if device.name == first else device
+                for device in devices
+            ]
         identity = ModelIdentity(self.options.model_name or self.normalised.model.graph.name, self.options.model_sha256)
         profile = compose_profile(identity, self.graph, devices, results, self.copies, meta)
         return dataclasses.replace(profile, switches=tuple(self.switches))
+
+    def _energy_facts(self) -> dict[str, object]:
+        """Return which meter was read, how far its readings differ, and the idle power that was taken off."""
+        errors = {state: power.error for state, power in self.power.items()}
+        meter = next((power.meter for power in self.power.values() if power.meter), "")
+        return {"source": "measured", "meter": meter, "error": errors, "idle_w": self._idle_w}

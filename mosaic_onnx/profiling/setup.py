@@ -34,6 +34,8 @@ class ProfileOptions:
         versions: of backends, providers and drivers (``registry.Inventory.versions``).
         effort: the time to spend.
         limit_s: time limit of one slice in a child process.
+        energy_s: how long each layer is repeated for its joules, where a meter can be read; 0 measures none.
+        sustained_s: how long a device works before it is measured, so that it is as warm as in use; 0 for not.
     """
 
     model_name: str = ""
@@ -44,6 +46,8 @@ class ProfileOptions:
     versions: Mapping[str, str] = field(default_factory=dict)
     effort: ProfilingEffort = field(default_factory=ProfilingEffort)
     limit_s: float = 120.0
+    energy_s: float = 0.0
+    sustained_s: float = 0.0
 
 
 def open_store(

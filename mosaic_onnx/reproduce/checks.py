@@ -12,7 +12,7 @@ from mosaic_onnx.core.cost_table import cost_table
 from mosaic_onnx.core.costs import CostTable
 from mosaic_onnx.core.devices import Device, device_of
 from mosaic_onnx.planner.baselines.random_plans import fits
-from mosaic_onnx.planner.core.request import Placed, Request
+from mosaic_onnx.planner.core.request import PlacedSlice, Request
 from mosaic_onnx.planner.core.simulate import simulate
 from mosaic_onnx.planner.solve import solve
 from mosaic_onnx.reproduce.paper import DEVICES, FALLBACK, INDEPENDENT_RATES
@@ -74,10 +74,10 @@ def three_slice_spread(devices: Sequence[Device], name: str = "mobilenet_v2_1.4"
     return Spread(min(seconds), max(seconds), len(seconds), on_npu)
 
 
-def _first_fitting(table: CostTable, layers: tuple[int, ...], states: Sequence[int]) -> Placed:
+def _first_fitting(table: CostTable, layers: tuple[int, ...], states: Sequence[int]) -> PlacedSlice:
     """Return the slice in the first state that supports and holds it; the last state holds everything."""
     for state in states[:-1]:
-        placed = Placed(layers, state)
+        placed = PlacedSlice(layers, state)
         if np.isfinite(table.layer_s[list(layers), state]).all() and fits(table, placed):
             return placed
-    return Placed(layers, states[-1])
+    return PlacedSlice(layers, states[-1])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -12,7 +11,7 @@ from mosaic_onnx.backends.simulated.backend import BACKEND
 from mosaic_onnx.core.plans import Objective
 from mosaic_onnx.core.profiles import HOST
 from mosaic_onnx.files.device_file import read_shipped
-from mosaic_onnx.profiling.estimators.plots import draw_fits
+from mosaic_onnx.profiling.estimators.plots import draw_fits, save_figure
 from mosaic_onnx.reproduce.accuracy import benchmark_points
 from mosaic_onnx.reproduce.findings import Findings, Governed
 from mosaic_onnx.reproduce.paper import DEVICES
@@ -115,7 +114,7 @@ def _layers(folder: Path, name: str, *, energy: bool) -> Path:
             axis.plot(range(1, len(values) + 1), 1e3 * np.array(values, dtype=float), marker="o", label=device.name)
         axis.set(title=WORKLOADS[workload].code, xlabel="layer", ylabel="mJ" if energy else "ms", yscale="log")
     axes[0].legend(ncols=4)
-    return _save(figure, folder / name)
+    return save_figure(figure, folder / name)
 
 
 def _copies(folder: Path) -> Path:
@@ -139,15 +138,7 @@ def _bars(path: Path, groups: Sequence[str], series: Series, ylabel: str) -> Pat
     axis.set_xticks(range(len(labels)), labels)
     axis.set_ylabel(ylabel)
     axis.legend(ncols=5, fontsize="small", loc="upper center", bbox_to_anchor=(0.5, -0.12))
-    return _save(figure, path)
-
-
-def _save(figure: Any, path: Path) -> Path:
-    from matplotlib import pyplot
-
-    figure.savefig(path, dpi=110, metadata={"Software": None})
-    pyplot.close(figure)
-    return path
+    return save_figure(figure, path)
 
 
 def _with_mean(values: list[float]) -> list[float]:

@@ -19,7 +19,7 @@ from mosaic_onnx.core.graphs import (
     reads,
     writes,
 )
-from mosaic_onnx.loading.input_shapes import given_inputs
+from mosaic_onnx.core.signature import given_inputs
 
 
 @dataclass(frozen=True)

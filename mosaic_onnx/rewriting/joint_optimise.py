@@ -1,4 +1,4 @@
-"""Pass: neighbouring slices of one device, cut from what its runtime makes of them together.
+"""Neighbouring slices of one device, cut from what its runtime makes of them together.
 
 A cut between two slices of the same device then costs no fusion and no change of layout. A slice without such a
 neighbour is optimised as far as was measured to be fastest. What comes out fits this machine only; the portable slices
@@ -33,8 +33,8 @@ class Tune:
     Attributes:
         devices: by name.
         backends: by name.
-        pick: returns a slice's device at another optimisation level (``profiling.optimisation_level``), None where its
-            own is best; without it every slice is optimised by its device's options.
+        pick: the device of a slice told to optimise otherwise (``profiling.optimisation_level``), None where it is best
+            as it is; without it every slice is optimised as its device's options say.
     """
 
     devices: Mapping[str, Device]

@@ -1,10 +1,10 @@
-"""Rewrite a planned model: one file of slice functions, and each slice as a model of its own."""
+"""The planned model as one file of slice functions, and each slice as a model of its own."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import onnx
 
@@ -18,9 +18,8 @@ from mosaic_onnx.rewriting.extracting import Extractor
 from mosaic_onnx.rewriting.tags import layer_assignment_settings
 
 __all__ = [
+    "Canonical",
     "Extractor",
-    "Rewrite",
-    "Rewritten",
     "canonical_model",
     "extract",
     "layer_assignment_settings",
@@ -28,37 +27,30 @@ __all__ = [
     "slice_models",
 ]
 
+REFUSES = "ONNX Runtime refuses the partitioned file"
+"""Begins the note of a canonical file that does not load."""
+
 
 @dataclass(frozen=True)
-class Rewritten:
-    """The canonical file's model, the slices in the plan's order, and notes on exceptions."""
+class Canonical:
+    """The canonical file before it is written.
+
+    Attributes:
+        model: the model; external data stays where the input's lies.
+        folder: where that is.
+        notes: what had to be done otherwise, in sentences.
+        refusal: why ONNX Runtime does not load it; None where it does.
+    """
 
     model: onnx.ModelProto
-    slices: tuple[SliceModel, ...]
+    folder: str
     notes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Rewrite:
-    """Rewrites a model to a plan, and tries the canonical file in ONNX Runtime (a child process)."""
-
-    profile: Profile
-    plan: Plan
-    limits: Limits = field(default_factory=Limits)
-
-    def __call__(self, opened: OpenedModel, normalised: Normalised) -> Rewritten:
-        """Return the rewritten model.
-
-        The canonical file is made of the model as it was opened, so that its free dimensions stay free; the slices are
-        made of the normalised model, whose shapes are concrete.
-        """
-        canonical, notes = canonical_model(opened, normalised, self.profile, self.plan, self.limits)
-        return Rewritten(canonical, slice_models(normalised.model, normalised.folder, self.plan, self.profile), notes)
+    refusal: str | None = None
 
 
 def canonical_model(
     opened: OpenedModel, normalised: Normalised, profile: Profile, plan: Plan, limits: Limits | None = None
-) -> tuple[onnx.ModelProto, tuple[str, ...]]:
+) -> Canonical:
     """Return the canonical model; slices that ONNX Runtime refuses as functions stay as tagged nodes.
 
     Args:
@@ -67,9 +59,6 @@ def canonical_model(
         profile: whose layers name the nodes.
         plan: whose slices become functions.
         limits: caps on the trial in ONNX Runtime.
-
-    Returns:
-        The model, and notes on exceptions, one sentence each.
     """
     graph = normalised.model.graph
     types = {value.name: value.type for value in (*graph.value_info, *graph.output)}
@@ -79,7 +68,9 @@ def canonical_model(
         model = partition(opened.model, profile, plan, types=types, inline=inline)
         refusal = loads_in_runtime(model, opened.folder, opened.external_bytes, limits)
         if refusal is None or len(inline) == len(plan.slices):
-            return model, (*notes, *([f"ONNX Runtime refuses the partitioned file: {refusal}"] if refusal else []))
+            if refusal is not None:
+                notes.append(f"{REFUSES}: {refusal}")
+            return Canonical(model, str(opened.folder), tuple(notes), refusal)
         named = re.search(r"\(slice_(\d+)_*\)", refusal)
         number = int(named.group(1)) if named else -1
         culprits = {number} if number >= 0 and number not in inline else set(range(len(plan.slices)))

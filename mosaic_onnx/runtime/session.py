@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack
 from dataclasses import dataclass
+from typing import overload
 
 from mosaic_onnx.backends.base import Array
 from mosaic_onnx.core.errors import BackendError
@@ -109,6 +110,12 @@ class Session:
             self._stack.callback(weakref.finalize(self, workers.close))
 
     # ---- running -----------------------------------------------------------------------------------------------------
+
+    @overload
+    def run(self, first: Feeds, feeds: None = None, run_options: None = None) -> Outputs: ...
+
+    @overload
+    def run(self, first: OutputNames, feeds: Feeds, run_options: None = None) -> list[Array]: ...
 
     def run(
         self, first: Feeds | OutputNames, feeds: Feeds | None = None, run_options: None = None

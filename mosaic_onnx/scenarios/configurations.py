@@ -12,7 +12,7 @@ from typing import NamedTuple
 from mosaic_onnx.core.costs import CostTable
 from mosaic_onnx.core.errors import InfeasibleError
 from mosaic_onnx.planner.core.memory import check_memory
-from mosaic_onnx.planner.core.request import Placed
+from mosaic_onnx.planner.core.request import PlacedSlice
 from mosaic_onnx.planner.core.simulate import slice_cost
 
 
@@ -39,11 +39,11 @@ def device_options(table: CostTable, layers: tuple[int, ...], unit_of_state: Seq
         if any(rows.layer_s[layer][state] == float("inf") for layer in layers):
             continue
         try:
-            check_memory(table, (Placed(layers, state),))
+            check_memory(table, (PlacedSlice(layers, state),))
         except InfeasibleError:
             continue
         device = rows.state_device[state]
-        seconds = slice_cost(table, Placed(layers, state)).seconds
+        seconds = slice_cost(table, PlacedSlice(layers, state)).seconds
         if device not in best or seconds < best[device].seconds:
             best[device] = Option(state, device, unit, seconds)
     return tuple(best[device] for device in sorted(best))

@@ -106,12 +106,20 @@ def build_instance(scenario: Scenario, profiles: Sequence[Profile]) -> Instance:
 
 def _check_devices(first_name: str, first: Profile, name: str, profile: Profile) -> None:
     """Refuse a profile whose devices are not the first one's."""
+    hint = "profile all models of a scenario with the same -d"
     if profile.states != first.states:
         raise ModelError(
             f"the profiles of {first_name} and {name} name different devices: "
             f"{', '.join(first.states)} against {', '.join(profile.states)}",
-            "profile all models of a scenario with the same -d",
+            hint,
         )
+    for one, other in zip(first.devices, profile.devices, strict=True):
+        if (one.memory_bytes, unit_of(one)) != (other.memory_bytes, unit_of(other)):
+            raise ModelError(
+                f"the profiles of {first_name} and {name} do not agree on {one.name}'s memory_bytes or unit", hint
+            )
+    if profile.copies_occupy_device != first.copies_occupy_device:
+        raise ModelError(f"the profiles of {first_name} and {name} do not agree on copies_occupy_device", hint)
 
 
 def unit_of(device: Device) -> str:

@@ -90,12 +90,14 @@ class VerifyReport:
         slices: each slice alone.
         outputs: the whole, end to end.
         notes: further remarks for the user.
+        canonical: outputs of the partitioned file in ONNX Runtime; empty where there is none, or it does not load.
     """
 
     reference: str
     slices: tuple[SliceCheck, ...]
     outputs: tuple[TensorCheck, ...]
     notes: tuple[str, ...] = ()
+    canonical: tuple[TensorCheck, ...] = ()
 
     @property
     def passed(self) -> bool:
@@ -106,7 +108,9 @@ class VerifyReport:
     def failures(self) -> tuple[str, ...]:
         """Return all faults, one sentence each."""
         slices = [text for check in self.slices for text in check.failures]
-        return (*slices, *(f"output {check}" for check in self.outputs if not check.is_good))
+        outputs = [f"output {check}" for check in self.outputs if not check.is_good]
+        file = [f"the partitioned file computes {check}" for check in self.canonical if not check.is_good]
+        return (*slices, *outputs, *file)
 
     @property
     def explained(self) -> tuple[str, ...]:

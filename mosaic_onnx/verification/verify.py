@@ -1,17 +1,21 @@
-"""Verify a partitioned model: each slice against the original model's tensors, and the whole end to end."""
+"""The same outputs? Each slice against the original model's tensors, and the whole from end to end."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cache
 
 import onnx
 
-from mosaic_onnx.backends.base import Array, SliceModel
+from mosaic_onnx.backends.base import Array, Backend, SliceModel
 from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.errors import BackendError, MosaicError
-from mosaic_onnx.runtime.executor import Executor
+from mosaic_onnx.core.plans import Plan
+from mosaic_onnx.rewriting.rewrite import Canonical
+from mosaic_onnx.runtime.executor import Executor, open_program
+from mosaic_onnx.verification.canonical_check import check_canonical
 from mosaic_onnx.verification.differences import Difference, difference
 from mosaic_onnx.verification.marks import find_marks
 from mosaic_onnx.verification.reference import Reference
@@ -36,6 +40,7 @@ class Verifiable:
         tuned: the delivered program, where slices are optimised together (``joint_optimise``); checked end to end.
         devices: by name.
         inputs: the model's inputs.
+        canonical: the partitioned model as one file; None where there is none.
     """
 
     model: onnx.ModelProto
@@ -45,11 +50,12 @@ class Verifiable:
     devices: Mapping[str, Device]
     inputs: Mapping[str, Array]
     tuned: Executor | None = None
+    canonical: Canonical | None = None
 
 
 @dataclass(frozen=True)
-class Verify:
-    """Verifies a loaded program.
+class Verifier:
+    """Verify a loaded program.
 
     Attributes:
         tolerance: largest error relative to an output's largest value; None: by the devices' precisions.
@@ -73,9 +79,10 @@ class Verify:
         try:
             outputs = self._end_to_end(work, reference)
             slices = self._slices(work, reference)
+            canonical = check_canonical(work.canonical, work.model, reference, work.inputs)
         finally:
             reference.close()
-        return VerifyReport(reference.runtime, tuple(slices), tuple(outputs), _notes(work, reference))
+        return VerifyReport(reference.runtime, tuple(slices), tuple(outputs), _notes(work, reference), canonical)
 
     def _slices(self, work: Verifiable, reference: Reference) -> list[SliceCheck]:
         sliced = SlicedModel(
@@ -124,6 +131,48 @@ class Verify:
         ]
 
 
+def verify_plan(
+    verifier: Verifier,
+    model: onnx.ModelProto,
+    folder: str | None,
+    plan: Plan,
+    slices: Sequence[SliceModel],
+    tuned: Sequence[SliceModel] | None,
+    devices: Mapping[str, Device],
+    backends: Mapping[str, Backend],
+    inputs: Mapping[str, Array],
+    canonical: Canonical | None = None,
+) -> VerifyReport:
+    """Load a plan's slices and verify them.
+
+    Args:
+        verifier: how.
+        model: the uncut model, topologically sorted, types inferred.
+        folder: where its external data lies; None where there is none.
+        plan: whose slices they are.
+        slices: in the plan's order.
+        tuned: the same as they run best on this machine; None where nothing is tuned.
+        devices: by name.
+        backends: by name.
+        inputs: the model's inputs.
+        canonical: the partitioned model as one file.
+
+    Raises:
+        ModelError: there is no reference for this model.
+        BackendError: a slice cannot be loaded, or the reference cannot run on these inputs.
+    """
+    outputs = tuple(value.name for value in model.graph.output)
+    with ExitStack() as stack:
+
+        def opened(parts: Sequence[SliceModel]) -> Executor:
+            program = open_program(parts, plan, devices, backends, inputs=tuple(inputs), outputs=outputs)
+            return stack.enter_context(program)
+
+        program = opened(slices)
+        faster = None if tuned is None else opened(tuned)
+        return verifier(Verifiable(model, folder, slices, program, devices, inputs, faster, canonical))
+
+
 def _by_optimising(
     work: Verifiable, reference: Reference, expected: Mapping[str, Array]
 ) -> Callable[[], Mapping[str, Difference]]:
@@ -152,6 +201,8 @@ def _notes(work: Verifiable, reference: Reference) -> tuple[str, ...]:
         notes.append(
             "ONNX Runtime's CPU provider cannot run the original model; the onnx package's evaluator is the reference"
         )
+    if work.canonical is not None and work.canonical.refusal is not None:
+        notes.append(f"the partitioned file is not compared with the model: {work.canonical.refusal}")
     notes += [f"slice {index} is not run in place: {why}" for index, why in work.program.handed_over.items()]
     simulated = sorted({name for name in work.program.device_names if work.devices[name].simulated})
     if simulated:

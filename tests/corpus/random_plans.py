@@ -11,7 +11,7 @@ from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.layers import LayerGraph
 from mosaic_onnx.core.plans import Plan
 from mosaic_onnx.core.profiles import HOST, Cost, Profile, ProfileLayer, TransferCost
-from mosaic_onnx.planner.core.request import Placed, Request
+from mosaic_onnx.planner.core.request import PlacedSlice, Request
 from mosaic_onnx.planner.core.simulate import simulate
 from mosaic_onnx.planner.solve import plan_of
 
@@ -37,7 +37,7 @@ def random_plan(profile: Profile, seed: int, slice_count: int = 6) -> Plan:
     count = len(profile.layers)
     cuts = sorted({0, count, *(draw.randrange(1, count) for _ in range(slice_count - 1) if count > 1)})
     starts = pairwise(cuts)
-    proposal = tuple(Placed(tuple(range(start, end)), draw.randrange(len(DEVICES))) for start, end in starts)
+    proposal = tuple(PlacedSlice(tuple(range(start, end)), draw.randrange(len(DEVICES))) for start, end in starts)
     table = cost_table(profile)
     plan = plan_of(table, Request(), "random", proposal, simulate(table, proposal))
     nodes = [tuple(key for layer in one.layers for key in profile.layers[layer].nodes) for one in plan.slices]

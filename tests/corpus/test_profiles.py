@@ -11,8 +11,8 @@ from mosaic_onnx.core.devices import Device
 from mosaic_onnx.discovery.registry import backends, find_all
 from mosaic_onnx.files.profile_file import profile_from_json, profile_to_json
 from mosaic_onnx.layering.layerize import layerize
+from mosaic_onnx.loading.model import open_model
 from mosaic_onnx.loading.normalise import normalise
-from mosaic_onnx.passes.load import Load
 from mosaic_onnx.profiling.device_profiler import ProfilingEffort
 from mosaic_onnx.profiling.measuring.timing import TimeBudget
 from mosaic_onnx.profiling.profile_model import ProfileOptions, profile_model
@@ -30,7 +30,7 @@ def here() -> tuple[list[Device], dict[str, Backend]]:
 
 
 def check(path: Path, here: tuple[list[Device], dict[str, Backend]]) -> None:
-    normalised = normalise(Load()(path))
+    normalised = normalise(open_model(path))
     graph = layerize(normalised)
     profile = profile_model(normalised, graph, *here, ProfileOptions(effort=LITTLE))
     assert [layer.name for layer in profile.layers] == [layer.name for layer in graph.layers]

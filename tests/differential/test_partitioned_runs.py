@@ -18,12 +18,12 @@ from mosaic_onnx.core.plans import Plan, Predicted, Schedule, Slice
 from mosaic_onnx.core.profiles import Profile, ProfileLayer
 from mosaic_onnx.layering.layerize import layerize
 from mosaic_onnx.loading.inputs import make_inputs
-from mosaic_onnx.loading.normalise import Normalise, Normalised
-from mosaic_onnx.passes.load import Load
+from mosaic_onnx.loading.model import open_model
+from mosaic_onnx.loading.normalise import Normalised, normalise
 from mosaic_onnx.rewriting.rewrite import slice_models
 from mosaic_onnx.runtime.executor import open_program
 from mosaic_onnx.verification.report import VerifyReport
-from mosaic_onnx.verification.verify import Verifiable, Verify
+from mosaic_onnx.verification.verify import Verifiable, Verifier
 
 pytestmark = pytest.mark.corpus
 DEVICES = {
@@ -46,7 +46,7 @@ def squeezenet(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Normal
     target = tmp_path_factory.mktemp("light") / "squeezenet.onnx"
     light = Path(onnx.__file__).parent / "backend" / "test" / "data" / "light" / "light_squeezenet.onnx"
     subprocess.run([sys.executable, shared / "tools" / "fill_weights.py", "light", light, target], check=True)
-    return Normalise()(Load()(target))
+    return normalise(open_model(target))
 
 
 def forced(normalised: Normalised, devices: Sequence[str], schedule: Schedule = "sequential") -> tuple[Profile, Plan]:
@@ -65,7 +65,7 @@ def verified(normalised: Normalised, devices: Sequence[str], schedule: Schedule 
     slices = slice_models(normalised.model, normalised.folder, plan, profile)
     with open_program(slices, plan, DEVICES, backends(), inputs=profile.inputs, outputs=profile.outputs) as program:
         inputs = make_inputs(normalised.model)
-        return Verify()(Verifiable(normalised.model, normalised.folder, slices, program, DEVICES, inputs))
+        return Verifier()(Verifiable(normalised.model, normalised.folder, slices, program, DEVICES, inputs))
 
 
 @pytest.mark.parametrize("schedule", ["sequential", "concurrent"])
@@ -95,7 +95,7 @@ def test_unoptimised_slices_give_the_same_bits_as_the_uncut_model(squeezenet: No
         slices, plan, strict, {"onnxruntime": ONNX_RUNTIME}, inputs=profile.inputs, outputs=profile.outputs
     ) as program:
         inputs = make_inputs(squeezenet.model)
-        report = Verify()(Verifiable(squeezenet.model, squeezenet.folder, slices, program, strict, inputs))
+        report = Verifier()(Verifiable(squeezenet.model, squeezenet.folder, slices, program, strict, inputs))
     assert report.passed
     assert [check.verdict for check in report.outputs] == ["equal"]
 
@@ -116,5 +116,5 @@ def test_unoptimised_slices_give_the_same_bits_as_the_uncut_model(squeezenet: No
 def test_control_flow_half_precision_quantised_and_free_shapes_pass(
     shared: Path, name: str, devices: tuple[str, ...]
 ) -> None:
-    report = verified(Normalise()(Load()(shared / "models" / f"{name}.onnx")), devices)
+    report = verified(normalise(open_model(shared / "models" / f"{name}.onnx")), devices)
     assert report.passed, report.failures

@@ -26,6 +26,7 @@ from mosaic_onnx.discovery.binding import bind_devices, refused_options
 from mosaic_onnx.discovery.registry import backends
 from mosaic_onnx.files.bundle import Bundle, read_bundle, write_bundle
 from mosaic_onnx.files.device_file import devices_to_toml
+from mosaic_onnx.files.seal import sealed
 from tests.unit.files.bundles import small_contents
 
 COMMANDS: tuple[Callable[..., object], ...] = (api.run, api.verify, api.bench)
@@ -67,7 +68,7 @@ def attacked(sound: Path, folder: Path, device: Device) -> Path:
     (bundle / "devices.toml").write_text(devices_to_toml([Device("cpu", backend="onnxruntime"), device]))
     manifest = json.loads((bundle / "manifest.json").read_text())
     manifest["files"]["devices.toml"] = hashlib.sha256((bundle / "devices.toml").read_bytes()).hexdigest()
-    (bundle / "manifest.json").write_text(json.dumps(manifest))
+    (bundle / "manifest.json").write_text(json.dumps(sealed(manifest)))
     return bundle
 
 

@@ -13,7 +13,7 @@ from mosaic_onnx.planner.concurrent.cpsat_model import ALL_SETS_LAYERS, Concurre
 from mosaic_onnx.planner.concurrent.method import finished, listed, sequential_seeds, slices_cost
 from mosaic_onnx.planner.concurrent.span_search import by_spans
 from mosaic_onnx.planner.core.ortools import available, new_solver
-from mosaic_onnx.planner.core.request import TOLERANCE, Answer, MethodUnavailable, Placed, Proposal, Request
+from mosaic_onnx.planner.core.request import TOLERANCE, Answer, MethodUnavailable, PlacedSlice, Proposal, Request
 from mosaic_onnx.planner.core.simulate import simulate
 
 
@@ -87,7 +87,7 @@ def offer_sets(table: CostTable, plans: Sequence[Proposal]) -> tuple[list[LayerS
 
 def _alone(proposal: Proposal) -> Proposal:
     """Every layer a slice of its own."""
-    return tuple(Placed((layer,), placed.state) for placed in proposal for layer in placed.layers)
+    return tuple(PlacedSlice((layer,), placed.state) for placed in proposal for layer in placed.layers)
 
 
 def _seconds(table: CostTable, proposal: Proposal) -> float:

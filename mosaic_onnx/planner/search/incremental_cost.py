@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from mosaic_onnx.core.costs import CostTable
 from mosaic_onnx.planner.core.memory import SliceMemory, slice_memory
-from mosaic_onnx.planner.core.request import Placed, Proposal
+from mosaic_onnx.planner.core.request import PlacedSlice, Proposal
 from mosaic_onnx.planner.core.simulate import slice_cost
 
 INF = float("inf")
@@ -28,7 +28,7 @@ class Change:
         inserted_after: the slice after which ``NEW`` begins to exist; None where no slice is new.
     """
 
-    contents: Mapping[int, Placed | None]
+    contents: Mapping[int, PlacedSlice | None]
     to: Mapping[int, int]
     touched: Iterable[int]
     inserted_after: int | None = None
@@ -63,7 +63,7 @@ class _Plan:
     """The plan as it stands; slices bear numbers that they keep."""
 
     order: list[int]
-    contents: dict[int, Placed]
+    contents: dict[int, PlacedSlice]
     rank: dict[int, float] = field(default_factory=dict)
 
 
@@ -79,8 +79,8 @@ class Ledger:
         self.members: dict[int, list[int]] = {}
         for layer, group in enumerate(self.rows.group):
             self.members.setdefault(group, []).append(layer)
-        self._spent: dict[Placed, tuple[float, float]] = {}
-        self._memory: dict[Placed, SliceMemory] = {}
+        self._spent: dict[PlacedSlice, tuple[float, float]] = {}
+        self._memory: dict[PlacedSlice, SliceMemory] = {}
         self._plan = _Plan(list(range(len(proposal))), dict(enumerate(proposal)))
         self._renumber()
         self.slice_of = [NOWHERE] * len(table.layer_names)
@@ -104,11 +104,11 @@ class Ledger:
         return self._plan.order
 
     @property
-    def alive(self) -> Mapping[int, Placed]:
+    def alive(self) -> Mapping[int, PlacedSlice]:
         """The slices that the plan has, by number."""
         return self._plan.contents
 
-    def placed(self, number: int) -> Placed:
+    def placed(self, number: int) -> PlacedSlice:
         """A slice's layers and state."""
         return self._plan.contents[number]
 
@@ -154,7 +154,7 @@ class Ledger:
             self._copied[tensor] = self._copies(tensor)
         self.figures = figures
 
-    def _set(self, change: Change) -> tuple[dict[int, Placed | None], dict[int, int]]:
+    def _set(self, change: Change) -> tuple[dict[int, PlacedSlice | None], dict[int, int]]:
         """Make the change on slices and layers (not on the order); what was before comes back."""
         contents, slice_of = self._plan.contents, self.slice_of
         before = {number: contents.get(number) for number in change.contents}
@@ -168,7 +168,7 @@ class Ledger:
             self._plan.rank[NEW] = self._plan.rank[change.inserted_after] + 0.5
         return before, held
 
-    def _unset(self, change: Change, undo: tuple[dict[int, Placed | None], dict[int, int]]) -> None:
+    def _unset(self, change: Change, undo: tuple[dict[int, PlacedSlice | None], dict[int, int]]) -> None:
         for number, before in undo[0].items():
             if before is None:
                 self._plan.contents.pop(number, None)
@@ -192,7 +192,7 @@ class Ledger:
         inputs, outputs = self.table.layer_inputs, self.table.layer_outputs
         return {tensor for layer in layers for tensor in (*inputs[layer], *outputs[layer])}
 
-    def _execution(self, placed: Placed) -> tuple[float, float]:
+    def _execution(self, placed: PlacedSlice) -> tuple[float, float]:
         known = self._spent.get(placed)
         if known is None:
             spent = slice_cost(self.table, placed)
@@ -231,7 +231,7 @@ class Ledger:
             total.add((rows.to_host_s[tensor][made_in], rows.to_host_j[tensor][made_in]))
         return total.seconds, total.joules
 
-    def _switches(self, order: Iterable[int], contents: Mapping[int, Placed | None]) -> tuple[float, float]:
+    def _switches(self, order: Iterable[int], contents: Mapping[int, PlacedSlice | None]) -> tuple[float, float]:
         """Seconds and joules of all level switches, with these slices in place of those of the plan."""
         if not self.switching:
             return 0.0, 0.0
@@ -286,7 +286,7 @@ class Ledger:
                 scratch = max(scratch, needs.workspace + needs.activations)
         return parameters + scratch <= self.rows.memory_bytes[device]
 
-    def _needs(self, placed: Placed) -> SliceMemory:
+    def _needs(self, placed: PlacedSlice) -> SliceMemory:
         known = self._memory.get(placed)
         if known is None:
             known = self._memory[placed] = slice_memory(self.table, placed)

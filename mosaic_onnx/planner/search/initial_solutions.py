@@ -10,7 +10,7 @@ from mosaic_onnx.core.costs import Bools, CostTable, Ints
 from mosaic_onnx.planner.core.lower_bounds import possible_states
 from mosaic_onnx.planner.core.memory_windows import first_layers
 from mosaic_onnx.planner.core.orders import file_order, implied_order
-from mosaic_onnx.planner.core.request import Placed, Proposal
+from mosaic_onnx.planner.core.request import PlacedSlice, Proposal
 
 INF = float("inf")
 
@@ -18,16 +18,16 @@ INF = float("inf")
 def runs(table: CostTable, order: Sequence[int], states: Ints) -> Proposal:
     """The slices of a placement along an order: cut where the state changes, and where a cap is reached."""
     first = first_layers(table, order)
-    slices: list[Placed] = []
+    slices: list[PlacedSlice] = []
     begin = 0
     for place, layer in enumerate(order):
         state = int(states[layer])
         full = state in first and first[state][place] > begin
         if place > begin and (state != states[order[begin]] or full):
-            slices.append(Placed(tuple(order[begin:place]), int(states[order[begin]])))
+            slices.append(PlacedSlice(tuple(order[begin:place]), int(states[order[begin]])))
             begin = place
     if order:
-        slices.append(Placed(tuple(order[begin:]), int(states[order[begin]])))
+        slices.append(PlacedSlice(tuple(order[begin:]), int(states[order[begin]])))
     return tuple(slices)
 
 

@@ -14,7 +14,7 @@ from mosaic_onnx.planner.chain.method import best_slices
 from mosaic_onnx.planner.core.lower_bounds import possible_states
 from mosaic_onnx.planner.core.objective import has_joules, single_weights
 from mosaic_onnx.planner.core.objective_weights import LATENCY, Weighed, Weights, weigh
-from mosaic_onnx.planner.core.request import Placed, Proposal, Request
+from mosaic_onnx.planner.core.request import PlacedSlice, Proposal, Request
 from mosaic_onnx.planner.core.simulate import simulate
 from mosaic_onnx.planner.sequential.lagrangian_hull import Asked, Hull, Supported, promise_of
 
@@ -120,7 +120,7 @@ def spread(table: CostTable, proposal: Proposal) -> Proposal:
         costs = np.where(fits, seconds[list(layers)].sum(axis=0), INF)
         chosen = state if fits[state] or np.isinf(costs.min()) else int(costs.argmin())
         room[table.state_device[chosen]] -= needed[chosen]
-        spread_out.append(Placed(layers, chosen))
+        spread_out.append(PlacedSlice(layers, chosen))
     return tuple(spread_out)
 
 

@@ -20,7 +20,7 @@ from mosaic_onnx.planner.core.memory import slice_memory
 from mosaic_onnx.planner.core.objective_weights import LATENCY, weigh
 from mosaic_onnx.planner.core.orders import implied_order
 from mosaic_onnx.planner.core.ortools import available
-from mosaic_onnx.planner.core.request import Answer, Placed, Proposal, Request
+from mosaic_onnx.planner.core.request import Answer, PlacedSlice, Proposal, Request
 from mosaic_onnx.planner.search.simulated_search import best_of, polish
 from mosaic_onnx.planner.throughput.area_bound import area_bound
 from mosaic_onnx.planner.throughput.loads import Loads, pieces_of
@@ -129,11 +129,11 @@ def cut_into_slices(
             counts.
     """
     rows = table.rows
-    placed: list[Placed] = []
+    placed: list[PlacedSlice] = []
     for layer in order:
         state = int(states[layer])
         if placed and placed[-1].state == state:
-            longer = Placed((*placed[-1].layers, layer), state)
+            longer = PlacedSlice((*placed[-1].layers, layer), state)
             device = rows.state_device[state]
             cap = rows.slice_memory_bytes[device]
             spare = math.inf if spare_bytes is None else spare_bytes[device]
@@ -144,7 +144,7 @@ def cut_into_slices(
             if need.total <= cap and need.workspace + need.activations <= spare:
                 placed[-1] = longer
                 continue
-        placed.append(Placed((layer,), state))
+        placed.append(PlacedSlice((layer,), state))
     return tuple(placed)
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from mosaic_onnx.files.atomic import write_atomically
 from mosaic_onnx.profiling.estimators.communication import fit_line
 
 
@@ -38,6 +41,19 @@ def draw_fits(points: Mapping[str, Sequence[tuple[float, float]]], path: Path, t
     above.set(title=title, ylabel="ms", xscale="log", yscale="log")
     above.legend()
     below.set(xlabel="bytes", ylabel="predicted over measured − 1, %")
-    figure.savefig(path, dpi=110, metadata={"Software": None})
+    return save_figure(figure, path)
+
+
+def save_figure(figure: Any, path: Path) -> Path:
+    """Write a plot whole or not at all, the same bytes for the same figure, and close it.
+
+    Raises:
+        UsageError: the file cannot be written.
+    """
+    from matplotlib import pyplot
+
+    content = io.BytesIO()
+    figure.savefig(content, dpi=110, format=path.suffix.removeprefix("."), metadata={"Software": None})
     pyplot.close(figure)
+    write_atomically(path, content.getvalue())
     return path

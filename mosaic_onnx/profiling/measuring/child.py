@@ -12,12 +12,15 @@ import importlib
 import json
 import os
 import sys
+import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, BinaryIO, TextIO
 
 from mosaic_onnx.core.errors import failure_line
-from mosaic_onnx.profiling.measuring.messages import device_from_json, read_slice, read_tensors
+from mosaic_onnx.isolation.messages import device_from_json, read_slice, read_tensors
+from mosaic_onnx.profiling.machine import fingerprint
+from mosaic_onnx.profiling.measuring.blobs import receive
 from mosaic_onnx.profiling.measuring.meter import LocalMeter
 from mosaic_onnx.profiling.measuring.slices import SliceTrial
 from mosaic_onnx.profiling.measuring.timing import TimeBudget
@@ -49,16 +52,28 @@ def _kernels(meter: LocalMeter, request: Mapping[str, Json]) -> Json:
     return {"kernels": [dataclasses.asdict(kernel) for kernel in kernels]}
 
 
+def _energy(meter: LocalMeter, request: Mapping[str, Json]) -> Json:
+    inputs = read_tensors(request["inputs"])
+    return dataclasses.asdict(meter.energy(read_slice(request["slice"]), inputs, float(request["least_s"])))
+
+
 def _copies(meter: LocalMeter, request: Mapping[str, Json]) -> Json:
     times = meter.copies(TimeBudget(**request["budget"]))
     return {"copies": None if times is None else dataclasses.asdict(times)}
+
+
+def _machine(meter: LocalMeter, request: Mapping[str, Json]) -> Json:
+    versions = meter.backend.find().versions
+    return {"machine": fingerprint(), "versions": dict(versions)}
 
 
 _ACTIONS: Mapping[str, Callable[[LocalMeter, Mapping[str, Json]], Json]] = {
     "probe": _probe,
     "measure": _measure,
     "kernels": _kernels,
+    "energy": _energy,
     "copies": _copies,
+    "machine": _machine,
 }
 
 
@@ -72,11 +87,28 @@ def serve(address: str, requests: TextIO, answers: TextIO) -> None:
         answers.flush()
 
 
+def serve_remote(address: str, requests: BinaryIO, answers: BinaryIO) -> None:
+    """Answer requests whose files travel with them (``blobs``), until there are no more."""
+    module, _, name = address.partition(":")
+    device = device_from_json(json.loads(requests.readline()))
+    meter = LocalMeter(getattr(importlib.import_module(module), name), device)
+    with tempfile.TemporaryDirectory(prefix="mosaic-measuring-") as folder:
+        for line in requests:
+            request = receive(line, requests, answers, Path(folder))
+            answers.write(json.dumps(answer(meter, request)).encode() + b"\n")
+            answers.flush()
+
+
 def main() -> None:
     """Redirect the standard output of all other code, then serve."""
-    private = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
+    descriptor = os.dup(sys.stdout.fileno())
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    serve(sys.argv[1], sys.stdin, private)
+    if "--remote" in sys.argv[2:]:
+        with os.fdopen(descriptor, "wb") as answers:
+            serve_remote(sys.argv[1], sys.stdin.buffer, answers)
+    else:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as private:
+            serve(sys.argv[1], sys.stdin, private)
 
 
 if __name__ == "__main__":

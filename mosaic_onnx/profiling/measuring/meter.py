@@ -17,8 +17,15 @@ from mosaic_onnx.backends.base import (
 )
 from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.errors import BackendError
+from mosaic_onnx.profiling.energy import Energy
 from mosaic_onnx.profiling.measuring.copies import CopyTimes, measure_copies
-from mosaic_onnx.profiling.measuring.slices import SliceMeasurement, SliceTrial, measure_slice, probe_slice
+from mosaic_onnx.profiling.measuring.slices import (
+    SliceMeasurement,
+    SliceTrial,
+    measure_slice,
+    measure_slice_energy,
+    probe_slice,
+)
 from mosaic_onnx.profiling.measuring.timing import TimeBudget
 
 
@@ -33,6 +40,13 @@ class Meter(Protocol):
 
     def kernels(self, model: SliceModel, inputs: Mapping[str, Array], budget: TimeBudget) -> tuple[KernelTime, ...]:
         """Return each kernel's time while the whole slice runs; empty where the runtime cannot tell."""
+
+    def energy(self, model: SliceModel, inputs: Mapping[str, Array], least_s: float) -> Energy:
+        """Measure the joules of one run of a slice, repeated for ``least_s`` seconds.
+
+        Raises:
+            BackendError: the device could not run it.
+        """
 
     def copies(self, budget: TimeBudget) -> CopyTimes | None:
         """Return the times of transfers to and from the device's memory; None where it shares host memory.
@@ -69,6 +83,10 @@ class LocalMeter:
         except BackendError:  # the slice ran, so only its kernels' times are missing
             return ()
 
+    def energy(self, model: SliceModel, inputs: Mapping[str, Array], least_s: float) -> Energy:
+        """See ``Meter``."""
+        return measure_slice_energy(self.backend, self.device, model, inputs, least_s)
+
     def copies(self, budget: TimeBudget) -> CopyTimes | None:
         """See ``Meter``."""
         memory = self.backend.memory(self.device)
@@ -91,11 +109,19 @@ def open_meter(backend: Backend, device: Device, limit_s: float) -> Meter:
     """
     address = address_of(backend)
     risky = backend.can_crash(device) if isinstance(backend, CanCrash) else True
-    if address is None or not risky:
+    if address is None or not (risky or device.host):
         return LocalMeter(backend, device)
+    if device.host:
+        return _remote_meter(address, device, limit_s)
     from mosaic_onnx.profiling.measuring.worker import ChildMeter
 
     return ChildMeter(address, device, limit_s)
+
+
+def _remote_meter(address: str, device: Device, limit_s: float) -> Meter:
+    from mosaic_onnx.profiling.measuring.remote import RemoteMeter
+
+    return RemoteMeter(address, device, limit_s)
 
 
 def address_of(backend: Backend) -> str | None:

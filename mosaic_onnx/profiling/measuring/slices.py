@@ -16,6 +16,7 @@ import numpy as np
 from mosaic_onnx.backends.base import Array, Backend, Memory, Place, Runner, SliceModel
 from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.errors import BackendError, UsageError, failure_line
+from mosaic_onnx.profiling.energy import Energy, find_meters, measure_energy
 from mosaic_onnx.profiling.measuring.timing import TimeBudget, Timing, time_call, time_in_flight
 from mosaic_onnx.verification.differences import Difference, difference
 
@@ -104,6 +105,29 @@ def measure_slice(backend: Backend, device: Device, model: SliceModel, trial: Sl
         return SliceMeasurement(f"compiles, but does not run: {_reason(failure, device)}", load_s=load_s)
     finally:
         loaded.close()
+
+
+def measure_slice_energy(
+    backend: Backend, device: Device, model: SliceModel, inputs: Mapping[str, Array], least_s: float
+) -> Energy:
+    """Measure the joules of one run of a slice with the meters of this machine.
+
+    Args:
+        backend: the device's backend.
+        device: where it runs.
+        model: the slice; it has run there before.
+        inputs: the tensors that it reads.
+        least_s: how long to repeat it.
+
+    Raises:
+        BackendError: the slice cannot be loaded or run.
+    """
+    runner = backend.load(model, device)
+    try:
+        meters = find_meters().meters
+        return measure_energy(lambda: _drop(runner.run(inputs)), meters, least_s=least_s)
+    finally:
+        runner.close()
 
 
 def _reason(failure: BaseException, device: Device) -> str:

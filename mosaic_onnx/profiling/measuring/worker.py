@@ -22,13 +22,15 @@ from typing import IO, Any
 from mosaic_onnx.backends.base import Array, KernelTime, SliceModel
 from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.errors import BackendError, InternalError
+from mosaic_onnx.isolation.messages import device_to_json, write_slice, write_tensors
+from mosaic_onnx.profiling.energy import Energy
 from mosaic_onnx.profiling.measuring.copies import CopyTimes
-from mosaic_onnx.profiling.measuring.messages import device_to_json, write_slice, write_tensors
 from mosaic_onnx.profiling.measuring.slices import SliceMeasurement, SliceTrial
 from mosaic_onnx.profiling.measuring.timing import TimeBudget
 from mosaic_onnx.verification.differences import Difference
 
 Json = Any
+CHILD = "mosaic_onnx.profiling.measuring.child"
 _DEATHS_IN_A_ROW = 3
 """After so many hangs a provider is not tried again: each costs the whole time limit."""
 
@@ -73,6 +75,15 @@ class ChildMeter:
         request = {"what": "kernels", "slice": self._slice(model), "inputs": tensors, "budget": vars(budget)}
         return tuple(KernelTime(**kernel) for kernel in self._ask(request).get("kernels", ()))
 
+    def energy(self, model: SliceModel, inputs: Mapping[str, Array], least_s: float) -> Energy:
+        """See ``Meter``."""
+        tensors = write_tensors(inputs, self._files / "inputs")
+        request = {"what": "energy", "slice": self._slice(model), "inputs": tensors, "least_s": least_s}
+        answer = self._ask(request)
+        if "failure" in answer:
+            raise BackendError(f"device {self._device.name}: its energy was not measured: {answer['failure']}")
+        return Energy(**answer)
+
     def copies(self, budget: TimeBudget) -> CopyTimes | None:
         """See ``Meter``."""
         answer = self._ask({"what": "copies", "budget": vars(budget)})
@@ -98,8 +109,7 @@ class ChildMeter:
             return {"failure": f"not tried: the provider crashed or hung {self._deaths} times in a row"}
         deadline = time.monotonic() + self._limit_s
         try:
-            (self._files / "request").write_text(json.dumps(request), encoding="utf-8")
-            line = self._exchange(f"{self._files / 'request'}\n".encode(), deadline)
+            line = self._send(request, deadline)
         except BaseException:
             self._kill()  # a late answer would belong to no request
             raise
@@ -109,6 +119,15 @@ class ChildMeter:
             return answer
         self._deaths += 1
         return {"failure": self._how_it_died(time.monotonic() >= deadline)}
+
+    def _send(self, request: Json, deadline: float) -> bytes:
+        """The child's line of answer to a request, which it reads from a file."""
+        (self._files / "request").write_text(json.dumps(request), encoding="utf-8")
+        return self._exchange(f"{self._files / 'request'}\n".encode(), deadline)
+
+    def _command(self) -> list[str]:
+        """What starts the child."""
+        return [sys.executable, "-P", "-m", CHILD, self._address]
 
     def _exchange(self, message: bytes, deadline: float) -> bytes:
         """Send a line and return the answered line; a part of it where the child dies or the time is over."""
@@ -120,10 +139,9 @@ class ChildMeter:
         return _read_line(from_child, deadline)
 
     def _start(self) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-P", "-m", "mosaic_onnx.profiling.measuring.child", self._address]
         with (self._files / "stderr").open("wb") as errors:
             process = subprocess.Popen(
-                command,
+                self._command(),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,

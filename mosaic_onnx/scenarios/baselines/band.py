@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mosaic_onnx.core.costs import CostTable
 from mosaic_onnx.core.errors import InfeasibleError
-from mosaic_onnx.planner.core.request import Placed, Proposal
+from mosaic_onnx.planner.core.request import PlacedSlice, Proposal
 from mosaic_onnx.scenarios.configurations import unit_options
 from mosaic_onnx.scenarios.instance import Instance
 from mosaic_onnx.scenarios.schedule import Schedule
@@ -43,11 +43,11 @@ def supported_slices(table: CostTable, unit_of_state: tuple[int, ...]) -> Propos
     return tuple(placed for run in runs for placed in _held(table, tuple(run), unit_of_state))
 
 
-def _held(table: CostTable, layers: tuple[int, ...], unit_of_state: tuple[int, ...]) -> list[Placed]:
+def _held(table: CostTable, layers: tuple[int, ...], unit_of_state: tuple[int, ...]) -> list[PlacedSlice]:
     """The layers as one slice, or as halves where no device can hold them together."""
     ways = unit_options(table, layers, unit_of_state)
     if ways:
-        return [Placed(layers, min(ways, key=lambda way: way.seconds).state)]
+        return [PlacedSlice(layers, min(ways, key=lambda way: way.seconds).state)]
     if len(layers) == 1:
         raise InfeasibleError(f"no device can run layer {table.layer_names[layers[0]]}")
     middle = len(layers) // 2

@@ -17,7 +17,7 @@ from mosaic_onnx.core.errors import InfeasibleError
 from mosaic_onnx.planner.concurrent.cpsat_method import offer_sets
 from mosaic_onnx.planner.concurrent.cpsat_model import ConcurrentModel, LayerSet
 from mosaic_onnx.planner.core.ortools import available, new_solver
-from mosaic_onnx.planner.core.request import Placed, Proposal, Request
+from mosaic_onnx.planner.core.request import PlacedSlice, Proposal, Request
 from mosaic_onnx.planner.core.simulate import Timeline, simulate
 from mosaic_onnx.planner.core.transfers import HOST_MEMORY
 from mosaic_onnx.planner.solve import solve
@@ -106,7 +106,7 @@ def split_by_model(proposal: Proposal, first_layers: Sequence[int]) -> Proposal:
     """Cut slices that hold layers of several models: each model is a file of its own."""
     ends = [*first_layers[1:], math.inf]
     return tuple(
-        Placed(layers, placed.state)
+        PlacedSlice(layers, placed.state)
         for placed in proposal
         for first, end in zip(first_layers, ends, strict=True)
         if (layers := tuple(layer for layer in placed.layers if first <= layer < end))
@@ -118,12 +118,12 @@ def _combinations(alone: Sequence[CostTable], own: Sequence[Proposal], first_lay
     choices: list[list[Proposal]] = []
     for table, plan in zip(alone, own, strict=True):
         layers = tuple(range(len(table.layer_names)))
-        whole = [(Placed(layers, state),) for state in range(len(table.state_names))]
+        whole = [(PlacedSlice(layers, state),) for state in range(len(table.state_names))]
         choices.append([plan, *whole])
     found = []
     for way in product(*choices):
         moved = [
-            tuple(Placed(tuple(layer + first for layer in placed.layers), placed.state) for placed in plan)
+            tuple(PlacedSlice(tuple(layer + first for layer in placed.layers), placed.state) for placed in plan)
             for plan, first in zip(way, first_layers, strict=True)
         ]
         found += [tuple(placed for m in order for placed in moved[m]) for order in permutations(range(len(moved)))]
@@ -160,7 +160,7 @@ def _joined(
         second = next((k for k in range(first + 1, len(proposal)) if proposal[k].state == state), None)
         trial = None
         if second is not None:
-            both = Placed((*proposal[first].layers, *proposal[second].layers), state)
+            both = PlacedSlice((*proposal[first].layers, *proposal[second].layers), state)
             joined = (*proposal[:first], both, *proposal[first + 1 : second], *proposal[second + 1 :])
             if split_by_model(joined, first_layers) == joined:
                 trial = _best(table, first_layers, [joined])

@@ -14,7 +14,7 @@ from pydantic import Field
 from mosaic_onnx.core.errors import ModelError
 from mosaic_onnx.files.atomic import write_atomically
 from mosaic_onnx.files.strict_json import FileModel, Index, Name, NonNegative, dump_lines, parse, read
-from mosaic_onnx.planner.core.request import Placed
+from mosaic_onnx.planner.core.request import PlacedSlice
 from mosaic_onnx.scenarios.instance import Instance
 from mosaic_onnx.scenarios.schedule import Policy, Schedule
 from mosaic_onnx.scenarios.search.candidates import Candidate
@@ -120,7 +120,7 @@ def _schedule_fields(found: Candidate, names: tuple[str, ...]) -> dict[str, obje
 
 def _found(one: _Schedule, states: dict[str, int], what: str) -> Candidate:
     try:
-        proposals = tuple(tuple(Placed(tuple(s.layers), states[s.state]) for s in model) for model in one.models)
+        proposals = tuple(tuple(PlacedSlice(tuple(s.layers), states[s.state]) for s in model) for model in one.models)
     except KeyError as error:
         raise ModelError(f"{what}: elite: unknown state {error}") from None
     return Candidate(Schedule(proposals, tuple(one.priority), one.policy, one.late_binding), one.period_multiplier)

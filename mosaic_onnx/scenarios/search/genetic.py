@@ -31,6 +31,8 @@ from mosaic_onnx.scenarios.simulation.multiplier import PRECISION
 
 INF = float("inf")
 _ELITE = 8
+_ALIKE = 2
+"""Schedules of one multiplier in the elite: the rest would be copies of each other."""
 Note = Callable[[str], None]
 
 
@@ -52,8 +54,8 @@ class SearchOptions:
     time_limit_s: float = 60.0
     population: int = 32
     generation_count: int = 8
-    batch_count: int = 40
-    patience: int = 3
+    batch_count: int = 80
+    patience: int = 5
     most_rounds: int | None = None
 
 
@@ -160,8 +162,10 @@ class Search:
             found += self._evolved(repair, state, rng, go_on)
         local_search = LocalSearch(Moves(repair), self.pool, self.bound.value, self.options.seed, go_on)
         elite = elite_of(found)
-        starts = [elite[0], elite[int(rng.integers(len(elite)))]]
-        found += [local_search.improve(start, self.options.batch_count // len(starts), rng) for start in starts]
+        fresh = evaluated(self.pool, [repair(repair.genome.draw(rng))], self.bound.value, self.options.seed)
+        starts = [elite[0], elite[int(rng.integers(len(elite)))], *fresh]
+        for start in starts:
+            found.append(local_search.improve(start, self.options.batch_count // len(starts), rng))
         elite = elite_of(found)
         gained = elite[0].multiplier < state.best.multiplier
         return _with_history(replace(state, elite=elite, round=state.round + 1, idle=0 if gained else state.idle + 1))
@@ -201,13 +205,16 @@ class Search:
 
 
 def elite_of(found: list[Candidate]) -> tuple[Candidate, ...]:
-    """The best schedules, each once; of equal multipliers those by fixed priorities come first."""
-    unique = {one.schedule: one for one in found}
+    """Return the best schedules, few of each multiplier; of equal ones those by fixed priorities come first."""
     order = sorted(
-        unique.values(),
+        {one.schedule: one for one in found}.values(),
         key=lambda one: (one.multiplier, one.schedule.policy != "priority", one.schedule.late_binding),
     )
-    return tuple(order[:_ELITE])
+    kept: list[Candidate] = []
+    for one in order:
+        if sum(other.multiplier == one.multiplier for other in kept) < _ALIKE:
+            kept.append(one)
+    return tuple(kept[:_ELITE])
 
 
 def _with_history(state: SearchState) -> SearchState:

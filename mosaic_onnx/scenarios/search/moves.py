@@ -8,14 +8,14 @@ from dataclasses import replace
 import numpy as np
 
 from mosaic_onnx.core.errors import InfeasibleError
-from mosaic_onnx.planner.core.request import Placed, Proposal
+from mosaic_onnx.planner.core.request import PlacedSlice, Proposal
 from mosaic_onnx.scenarios.schedule import Schedule
 from mosaic_onnx.scenarios.search.repair import Repair, fit_memory, in_order
 
 _MOST_DRAWS = 8
 """Draws of moves before a neighbour is given up."""
 
-Move = Callable[["Moves", int, list[Placed], np.random.Generator], "list[Placed] | None"]
+Move = Callable[["Moves", int, list[PlacedSlice], np.random.Generator], "list[PlacedSlice] | None"]
 
 
 class Moves:
@@ -61,7 +61,7 @@ class Moves:
         except InfeasibleError:
             return None
 
-    def _parts_group(self, model: int, placed: Sequence[Placed]) -> bool:
+    def _parts_group(self, model: int, placed: Sequence[PlacedSlice]) -> bool:
         """Return whether layers of one group would be on two devices."""
         rows = self.graphs[model].table.rows
         device_of: dict[int, int] = {}
@@ -82,17 +82,17 @@ class Moves:
         return options[int(rng.choice(len(options), p=speed / speed.sum()))].state
 
 
-def _remap(moves: Moves, model: int, slices: list[Placed], rng: np.random.Generator) -> list[Placed] | None:
+def _remap(moves: Moves, model: int, slices: list[PlacedSlice], rng: np.random.Generator) -> list[PlacedSlice] | None:
     """Give a slice another state."""
     k = int(rng.integers(len(slices)))
     state = moves.pick_state(model, slices[k].layers, rng, but=slices[k].state)
     if state is None:
         return None
-    slices[k] = Placed(slices[k].layers, state)
+    slices[k] = PlacedSlice(slices[k].layers, state)
     return slices
 
 
-def _merge(moves: Moves, model: int, slices: list[Placed], rng: np.random.Generator) -> list[Placed] | None:
+def _merge(moves: Moves, model: int, slices: list[PlacedSlice], rng: np.random.Generator) -> list[PlacedSlice] | None:
     """Join two slices between which a tensor passes."""
     pair = _joined_pair(moves, model, slices, rng)
     if pair is None:
@@ -101,10 +101,10 @@ def _merge(moves: Moves, model: int, slices: list[Placed], rng: np.random.Genera
     state = moves.pick_state(model, layers, rng)
     if state is None:
         return None
-    return [*(one for k, one in enumerate(slices) if k not in pair), Placed(layers, state)]
+    return [*(one for k, one in enumerate(slices) if k not in pair), PlacedSlice(layers, state)]
 
 
-def _split(moves: Moves, model: int, slices: list[Placed], rng: np.random.Generator) -> list[Placed] | None:
+def _split(moves: Moves, model: int, slices: list[PlacedSlice], rng: np.random.Generator) -> list[PlacedSlice] | None:
     """Cut a slice in two; one of them may change its state."""
     long = [k for k, one in enumerate(slices) if len(one.layers) > 1]
     if not long:
@@ -117,10 +117,13 @@ def _split(moves: Moves, model: int, slices: list[Placed], rng: np.random.Genera
     states = [moves.pick_state(model, half, rng) if h == changed else one.state for h, half in enumerate(halves)]
     if None in states:
         return None
-    return [*slices, *(Placed(half, state) for half, state in zip(halves, states, strict=True) if state is not None)]
+    return [
+        *slices,
+        *(PlacedSlice(half, state) for half, state in zip(halves, states, strict=True) if state is not None),
+    ]
 
 
-def _shift(moves: Moves, model: int, slices: list[Placed], rng: np.random.Generator) -> list[Placed] | None:
+def _shift(moves: Moves, model: int, slices: list[PlacedSlice], rng: np.random.Generator) -> list[PlacedSlice] | None:
     """Move layers over the boundary between two slices: the last of the first or the first of the second."""
     pair = _joined_pair(moves, model, slices, rng)
     if pair is None:
@@ -131,8 +134,8 @@ def _shift(moves: Moves, model: int, slices: list[Placed], rng: np.random.Genera
     count = min(len(source), int(rng.geometric(0.3)))
     moved = set(source[-count:] if forward else source[:count])
     parts = [
-        Placed(tuple(sorted({*first.layers} - moved if forward else {*first.layers} | moved)), first.state),
-        Placed(tuple(sorted({*second.layers} | moved if forward else {*second.layers} - moved)), second.state),
+        PlacedSlice(tuple(sorted({*first.layers} - moved if forward else {*first.layers} | moved)), first.state),
+        PlacedSlice(tuple(sorted({*second.layers} | moved if forward else {*second.layers} - moved)), second.state),
     ]
     for part in parts:
         able = {option.state for option in moves.repair.options(model, part.layers)} if part.layers else {part.state}
@@ -142,7 +145,7 @@ def _shift(moves: Moves, model: int, slices: list[Placed], rng: np.random.Genera
 
 
 def _joined_pair(
-    moves: Moves, model: int, slices: Sequence[Placed], rng: np.random.Generator
+    moves: Moves, model: int, slices: Sequence[PlacedSlice], rng: np.random.Generator
 ) -> tuple[int, int] | None:
     """Draw an edge between two slices; their numbers."""
     graph = moves.graphs[model]

@@ -15,7 +15,7 @@ from heapq import heapify, heappop, heappush
 from mosaic_onnx.core.costs import Ints
 from mosaic_onnx.core.errors import InfeasibleError
 from mosaic_onnx.planner.core.memory import slice_memory
-from mosaic_onnx.planner.core.request import Placed, Proposal
+from mosaic_onnx.planner.core.request import PlacedSlice, Proposal
 from mosaic_onnx.scenarios.configurations import Option, device_options
 from mosaic_onnx.scenarios.feasibility import device_bytes
 from mosaic_onnx.scenarios.instance import Instance
@@ -88,10 +88,10 @@ class Repair:
         middle = len(layers) // 2
         return [*self._held(model, layers[:middle]), *self._held(model, layers[middle:])]
 
-    def _vote(self, model: int, slices: list[Layers], devices: Sequence[int]) -> list[Placed]:
+    def _vote(self, model: int, slices: list[Layers], devices: Sequence[int]) -> list[PlacedSlice]:
         """Each slice where its layers vote; slices that share a group together, or layer by layer if they cannot."""
         graph = self.genome.graphs[model]
-        placed: list[Placed] = []
+        placed: list[PlacedSlice] = []
         for together in _tied(graph, slices):
             able = set.intersection(*({option.device for option in self.options(model, one)} for one in together))
             if not able:
@@ -104,7 +104,7 @@ class Repair:
             placed += self._elected(model, together, able, devices)
         return placed
 
-    def _elected(self, model: int, together: list[Layers], able: set[int], devices: Sequence[int]) -> list[Placed]:
+    def _elected(self, model: int, together: list[Layers], able: set[int], devices: Sequence[int]) -> list[PlacedSlice]:
         graph, unit_of_device = self.genome.graphs[model], self._unit_of_device
         votes: dict[int, float] = defaultdict(float)
         for layer in (layer for one in together for layer in one):
@@ -117,7 +117,7 @@ class Repair:
         }
         device = min(able, key=lambda d: (-votes.get(unit_of_device[d], 0.0), seconds[d], d))
         return [
-            Placed(one, next(option.state for option in self.options(model, one) if option.device == device))
+            PlacedSlice(one, next(option.state for option in self.options(model, one) if option.device == device))
             for one in together
         ]
 
@@ -199,13 +199,15 @@ def _tied(graph: LayerEdges, slices: Sequence[Layers]) -> list[list[Layers]]:
     return list(together.values())
 
 
-def in_order(graph: LayerEdges, placed: Iterable[Placed]) -> Proposal:
+def in_order(graph: LayerEdges, placed: Iterable[PlacedSlice]) -> Proposal:
     """The slices in a topological order: of those that wait for none that is left, the one with the earliest layer.
 
     Raises:
         InfeasibleError: some wait for each other in a circle.
     """
-    slices = sorted((Placed(tuple(sorted(one.layers)), one.state) for one in placed), key=lambda one: one.layers[0])
+    slices = sorted(
+        (PlacedSlice(tuple(sorted(one.layers)), one.state) for one in placed), key=lambda one: one.layers[0]
+    )
     slice_of = {layer: k for k, one in enumerate(slices) for layer in one.layers}
     makers = [
         {slice_of[maker] for layer in one.layers for maker in graph.makers[layer]} - {k} for k, one in enumerate(slices)
@@ -217,7 +219,7 @@ def in_order(graph: LayerEdges, placed: Iterable[Placed]) -> Proposal:
     left = [len(row) for row in makers]
     ready = [k for k, count in enumerate(left) if count == 0]
     heapify(ready)
-    order: list[Placed] = []
+    order: list[PlacedSlice] = []
     while ready:
         k = heappop(ready)
         order.append(slices[k])
@@ -253,7 +255,7 @@ def fit_memory(instance: Instance, proposals: Sequence[Proposal], options: Optio
 
 def _move_one(
     instance: Instance,
-    moved: list[list[Placed]],
+    moved: list[list[PlacedSlice]],
     device: int,
     need: Sequence[int],
     options: OptionsOf,
@@ -276,6 +278,6 @@ def _move_one(
             has_room = need[option.device] + total <= rows.memory_bytes[option.device]
             if option.device != device and has_room and target not in tried:
                 tried.add(target)
-                moved[m][k] = Placed(layers, option.state)
+                moved[m][k] = PlacedSlice(layers, option.state)
                 return True
     return False

@@ -10,7 +10,7 @@ import numpy as np
 
 from mosaic_onnx.core.costs import CostTable, Floats
 from mosaic_onnx.core.errors import InfeasibleError
-from mosaic_onnx.planner.core.request import Placed, Proposal, Request
+from mosaic_onnx.planner.core.request import PlacedSlice, Proposal, Request
 from mosaic_onnx.planner.core.simulate import slice_cost
 from mosaic_onnx.planner.solve import solve
 from mosaic_onnx.scenarios.baselines import BASELINES
@@ -110,7 +110,7 @@ def whole_model_mappings(repair: Repair) -> list[tuple[Proposal, ...]]:
     kept = []
     for _, _, way in sorted(ways, key=lambda one: one[:2])[:_KEPT_MAPPINGS]:
         proposals = [
-            (Placed(tuple(range(len(model.table.layer_names))), option.state),)
+            (PlacedSlice(tuple(range(len(model.table.layer_names))), option.state),)
             for model, option in zip(instance.models, way, strict=True)
         ]
         try:

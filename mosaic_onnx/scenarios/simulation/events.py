@@ -112,7 +112,7 @@ class _Simulation:
         """(frame, copy) in the order in which they got ready"""
         self.copying = [False] * unit_count
         self.contention = Contention(instance.slowdown) if instance.has_slowdown else None
-        self.switch_s = instance.table.rows.switch_s
+        self.switch_s = [model.table.rows.switch_s for model in instance.models]
         self._make_frames(graphs)
         self.binder = Binder(instance, schedule, self.ready, self.running) if schedule.late_binding else None
 
@@ -249,7 +249,7 @@ class _Simulation:
             state, seconds = self.binder.started(frame, k, now)
         before = self.level[unit]
         if before >= 0 and before != state:
-            seconds += self.switch_s[before][state]
+            seconds += self.switch_s[self.model[frame]][before][state]
         self.level[unit] = state
         self.begun[frame] = True
         self.running[unit] = _Running(frame, k, now)

@@ -12,7 +12,7 @@ from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.plans import Plan
 from mosaic_onnx.core.profiles import Cost, Profile, ProfileLayer
 from mosaic_onnx.planner.core.request import Request
-from mosaic_onnx.planning.accuracy_budget import KeepBudget, Kept, error_sum, least_sum, without_breakers
+from mosaic_onnx.planning.accuracy_budget import BudgetSearch, Kept, error_sum, least_sum, without_breakers
 from mosaic_onnx.planning.feedback import Refined
 from mosaic_onnx.planning.profile_plan import plan_profile
 from mosaic_onnx.verification.precision.end_to_end_error import EndToEndError
@@ -36,11 +36,11 @@ def search(given: Profile, budget: float, truth: Callable[[Profile, Plan], float
         request = Request(max_error=limit if limit < math.inf else None, time_limit_s=0.5)
         return Refined(one, plan_profile(one, request), 0, True)
 
-    return KeepBudget(budget, make, lambda one, plan: EndToEndError(truth(one, plan)))(given)
+    return BudgetSearch(budget, make, lambda one, plan: EndToEndError(truth(one, plan)))(given)
 
 
 def rough_count(kept: Kept) -> int:
-    return sum(len(one.layers) for one in kept.refined.plan.slices if one.state == "rough")
+    return sum(len(one.layers) for one in kept.planned.plan.slices if one.state == "rough")
 
 
 def test_the_fastest_plan_is_kept_where_it_keeps_the_budget() -> None:

@@ -14,7 +14,7 @@ from mosaic_onnx.core.layer_facts import LayerFacts
 from mosaic_onnx.core.profiles import Cost, TransferCost
 from mosaic_onnx.files.cache import Cache
 from mosaic_onnx.layering.layerize import layerize
-from mosaic_onnx.profiling.annotation import Annotate, annotate
+from mosaic_onnx.profiling.annotation import annotate
 from mosaic_onnx.profiling.setup import ProfileOptions
 from tests.unit.passes.test_profile import Wrapped
 from tests.unit.profiling.helpers import normalised
@@ -82,7 +82,7 @@ class Described(Picky):
 
 def test_a_described_device_gives_its_own_reason() -> None:
     model = normalised(f"{HEAD} g (float[4] x) => (float[4] y) {{ y = Erf(x) }}")
-    found = Annotate([NPU], {"picky": Described("picky")})(model, layerize(model))
+    found = annotate(model, layerize(model), [NPU], {"picky": Described("picky")})
     assert found.reasons == ({"npu": "too large"},)
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mosaic_onnx.core.cost_table import Estimate, cost_table
+from mosaic_onnx.core.cost_table import cost_table
 from mosaic_onnx.core.devices import Device, Level
 from mosaic_onnx.core.profiles import Cost, SwitchCost, TensorTransferCost, TransferCost
 from tests.unit.files.test_profile_file import tiny
@@ -109,7 +109,7 @@ def test_tensors_know_their_maker_and_their_readers_once_each() -> None:
 
 def test_the_pass_leaves_its_input_untouched_and_gives_the_same_again() -> None:
     profile = tiny()
-    first, second = Estimate()(profile), Estimate()(profile)
+    first, second = cost_table(profile), cost_table(profile)
     assert profile == tiny()
     for name, one in vars(first).items():
         other = getattr(second, name)

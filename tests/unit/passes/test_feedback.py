@@ -13,7 +13,7 @@ from mosaic_onnx.core.plans import Plan
 from mosaic_onnx.core.profiles import Cost, MeasuredSlice, Profile, ProfileLayer
 from mosaic_onnx.planner.core.request import Request
 from mosaic_onnx.planning.calibrate import ALONE, IN_PLAN, learn
-from mosaic_onnx.planning.feedback import Refine, unmeasured
+from mosaic_onnx.planning.feedback import FeedbackLoop, unmeasured
 from mosaic_onnx.planning.profile_plan import plan_profile
 from mosaic_onnx.profiling.measure_slices import Choice, SegmentsMeasured
 
@@ -29,7 +29,7 @@ def profile(seconds: Sequence[Sequence[float]]) -> Profile:
     return Profile("chain", tuple(map(Device, names)), tensors, ("t0",), (f"t{len(layers)}",), layers)
 
 
-def measuring(factor: float, overhead_s: float, seen: list[list[Choice]], of: Profile) -> Refine:
+def measuring(factor: float, overhead_s: float, seen: list[list[Choice]], of: Profile) -> FeedbackLoop:
     """Slices take ``factor`` times their layers and ``overhead_s`` more."""
 
     def measure(choices: Sequence[Choice]) -> SegmentsMeasured:
@@ -41,7 +41,7 @@ def measuring(factor: float, overhead_s: float, seen: list[list[Choice]], of: Pr
             found.append(MeasuredSlice(first, last, state, factor * total + overhead_s))
         return SegmentsMeasured(tuple(found))
 
-    return Refine(measure, Request())
+    return FeedbackLoop(measure, Request())
 
 
 def test_a_plan_whose_cuts_cost_more_than_they_gain_is_given_up() -> None:
@@ -105,7 +105,7 @@ def test_a_slice_that_cannot_be_measured_is_not_asked_for_again() -> None:
         asked.append(list(choices))
         return SegmentsMeasured()
 
-    refined = Refine(refuse, Request())(profile([[1.0], [1.0]]))
+    refined = FeedbackLoop(refuse, Request())(profile([[1.0], [1.0]]))
     assert asked == [[(0, 1, "a")]]
     assert refined.is_settled
 
@@ -119,7 +119,7 @@ def test_a_layer_that_makes_its_slice_fail_is_taken_from_the_device() -> None:
         good = tuple(MeasuredSlice(*each, float(each[1] - each[0] + 1)) for each in choices if each not in bad)
         return SegmentsMeasured(good, bad)
 
-    refined = Refine(measure, Request())(given)
+    refined = FeedbackLoop(measure, Request())(given)
     assert refined.is_settled
     assert refined.profile.layers[2].reasons == {"a": "together with the layers before it: 2 after 1"}
     assert not measure([(one.layers[0], one.layers[-1], one.state) for one in refined.plan.slices]).reasons
@@ -131,12 +131,12 @@ def test_a_layer_that_no_device_runs_with_its_neighbours_is_named() -> None:
         return SegmentsMeasured((), dict.fromkeys(choices, "it breaks"))
 
     with pytest.raises(InfeasibleError, match="l0"):
-        Refine(refuse, Request())(profile([[1.0], [1.0]]))
+        FeedbackLoop(refuse, Request())(profile([[1.0], [1.0]]))
 
 
 def test_rounds_end_at_their_limit_and_say_so() -> None:
     given = profile([[1.0, 1.0]] * 6)
-    refined = Refine(measuring(10.0, 0.0, [], given).measure, Request(), round_limit=1)(given)
+    refined = FeedbackLoop(measuring(10.0, 0.0, [], given).measure, Request(), round_limit=1)(given)
     assert refined.round_count == 1
     assert refined.is_settled is (unmeasured(refined.profile, refined.plan) == [])
 
@@ -153,7 +153,7 @@ def test_slices_that_cost_more_in_company_are_given_up() -> None:
         ran.append(plan)
         return [one.end_s - one.start_s + 1.0 for one in plan.slices]
 
-    refined = Refine(alone.measure, Request(), run)(given)
+    refined = FeedbackLoop(alone.measure, Request(), run)(given)
     assert [len(plan.slices) for plan in ran] == [2]
     assert len(refined.plan.slices) == 1
     assert refined.is_settled
@@ -163,7 +163,9 @@ def test_slices_that_cost_more_in_company_are_given_up() -> None:
 def test_a_plan_that_runs_as_predicted_is_kept() -> None:
     given = profile([[1.0, 9.0], [9.0, 1.0]])
     alone = measuring(1.0, 0.0, [], given)
-    refined = Refine(alone.measure, Request(), lambda plan: [one.end_s - one.start_s for one in plan.slices])(given)
+    refined = FeedbackLoop(alone.measure, Request(), lambda plan: [one.end_s - one.start_s for one in plan.slices])(
+        given
+    )
     assert len(refined.plan.slices) == 2
     assert refined.is_settled
 
@@ -187,7 +189,7 @@ def test_a_plan_that_no_segment_stands_for_is_run_and_held_against_plans_in_list
         ran.append(plan)
         return [len(one.layers) + 0.1 for one in plan.slices]
 
-    refined = Refine(measuring(1.0, 0.1, [], given).measure, Request(), run)(given)
+    refined = FeedbackLoop(measuring(1.0, 0.1, [], given).measure, Request(), run)(given)
     assert [one.layers for one in ran[0].slices] in ([(0, 2), (1, 3)], [(1, 3), (0, 2)])
     assert any(all(len(one.layers) == 1 for one in plan.slices) for plan in ran[1:])
     assert sorted(one.layers for one in refined.plan.slices) == [(0, 2), (1, 3)]
@@ -195,7 +197,7 @@ def test_a_plan_that_no_segment_stands_for_is_run_and_held_against_plans_in_list
 
 def test_a_plan_that_cannot_be_run_is_not_given_up_for_one_in_list_order() -> None:
     given = branches()
-    refined = Refine(measuring(1.0, 0.1, [], given).measure, Request(), lambda plan: [])(given)
+    refined = FeedbackLoop(measuring(1.0, 0.1, [], given).measure, Request(), lambda plan: [])(given)
     assert sorted(one.layers for one in refined.plan.slices) == [(0, 2), (1, 3)]
 
 

@@ -8,7 +8,7 @@ import pytest
 from onnx import helper
 
 from mosaic_onnx.core.layers import LayerGraph
-from mosaic_onnx.layering.layerize import Granularity, Layerize, layerize
+from mosaic_onnx.layering.layerize import Granularity, layerize
 from tests.unit.passes.models import from_text, normalised
 
 VALUES = (
@@ -167,7 +167,7 @@ def test_blocks_are_what_nodes_are_marked_with(tmp_path: Path) -> None:
     model.graph.node[1].metadata_props.add(key="mosaic.layer", value="first")
     model.graph.node[2].name = "L02/neg"
     model.graph.node[3].name = "L02/exp"
-    graph = Layerize("block")(normalised(model, tmp_path))
+    graph = layerize(normalised(model, tmp_path), "block")
     assert operators(graph) == ["Relu+Abs", "Neg+Exp"]
     assert graph.layers[1].name == "L02/neg"
 

@@ -11,7 +11,7 @@ from onnx import helper, numpy_helper
 
 from mosaic_onnx.core.errors import ModelError, UsageError
 from mosaic_onnx.loading.checks import Limits
-from mosaic_onnx.loading.normalise import Normalise, normalise
+from mosaic_onnx.loading.normalise import normalise
 from tests.unit.passes.models import from_text, normalised, opened
 
 DYNAMIC = (
@@ -53,7 +53,7 @@ def test_a_guess_that_does_not_run_gives_way_to_one_that_does(tmp_path: Path) ->
 def test_the_input_is_left_untouched_and_a_second_pass_changes_nothing(tmp_path: Path) -> None:
     model = opened(DYNAMIC, tmp_path)
     before = model.model.SerializeToString()
-    once = Normalise()(model)
+    once = normalise(model)
     assert model.model.SerializeToString() == before
     again = normalise(opened(once.model, tmp_path))
     assert again.tensors == once.tensors

@@ -1,15 +1,24 @@
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import permutations
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
 
-from mosaic_onnx.backends.base import Array, Backend, FoundDevices, Memory, Runner, SliceModel
+from mosaic_onnx.backends.base import (
+    Array,
+    Backend,
+    FoundDevices,
+    LevelControl,
+    LevelOffer,
+    Memory,
+    Runner,
+    SliceModel,
+)
 from mosaic_onnx.backends.onnxruntime.backend import BACKEND as ORT
 from mosaic_onnx.core.devices import Device, Level
 from mosaic_onnx.core.errors import BackendError, UsageError
@@ -256,10 +265,24 @@ class Levelled(Wrapped):
 
     held: list[str] = field(default_factory=list)
 
-    @contextlib.contextmanager
-    def at_level(self, device: Device, level: Level) -> Iterator[None]:
+    def offered_levels(self, device: Device) -> LevelOffer:
+        return LevelOffer(device.levels)
+
+    def level_control(self, device: Device) -> LevelControl:
+        return RecordedControl(self.held)
+
+
+@dataclass(frozen=True)
+class RecordedControl:
+    held: list[str]
+
+    def set_level(self, level: Level) -> None:
         self.held.append(level.name)
-        yield
+
+    def read_hz(self) -> float | None:
+        return None
+
+    def close(self) -> None:
         self.held.append("governor")
 
 
@@ -267,7 +290,9 @@ def test_the_lowest_and_the_highest_level_are_measured_and_those_between_estimat
     backend = Levelled()
     levels = (Level("lo", 1e9), Level("mid", 1.5e9), Level("hi", 2e9))
     profile = measure(Device("npu", backend="wrapped", levels=levels), backends={"wrapped": backend})
-    assert backend.held == ["lo", "governor", "hi", "governor"]
+    assert backend.held[:4] == ["lo", "governor", "hi", "governor"]
+    changes = {(switch.source, switch.destination) for switch in profile.switches}
+    assert changes == set(permutations(["lo", "mid", "hi"], 2))
     sources = [profile.layers[0].cost[state].source for state in profile.states]  # type: ignore[union-attr]
     assert sources == ["measured", "modelled", "measured"]
 

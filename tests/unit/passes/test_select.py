@@ -15,15 +15,8 @@ from mosaic_onnx.core.errors import BackendError
 from mosaic_onnx.core.plans import Plan, Predicted, Slice
 from mosaic_onnx.core.profiles import Cost, Profile, ProfileLayer
 from mosaic_onnx.planner.core.request import Request
-from mosaic_onnx.planning.contest import (
-    PLAN,
-    Candidate,
-    Effort,
-    contest,
-    contest_by_prediction,
-    judged,
-    single_device_plan,
-)
+from mosaic_onnx.planning.candidates import PLAN, Candidate, single_device_plan
+from mosaic_onnx.planning.contest import Effort, contest, contest_by_prediction, judged
 from mosaic_onnx.planning.profile_plan import plan_profile
 from mosaic_onnx.profiling.interleaved import InterleavedTimings
 

@@ -16,7 +16,7 @@ from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.graphs import node_keys
 from mosaic_onnx.core.plans import Plan, Predicted, Slice
 from mosaic_onnx.files.cache import Cache
-from mosaic_onnx.planning.time_plan import Effort, Rehearse, quiet_seconds
+from mosaic_onnx.planning.time_plan import Effort, PlanTimer, quiet_seconds
 from mosaic_onnx.rewriting.extracting import Extractor
 from mosaic_onnx.runtime.trace import Span, Trace
 
@@ -44,10 +44,10 @@ class Cutting:
         return [extractor.extract(one.nodes) for one in plan.slices]
 
 
-def rehearsal(cut: Cutting, cache: Cache | None = None) -> Rehearse:
+def rehearsal(cut: Cutting, cache: Cache | None = None) -> PlanTimer:
     x = np.ones((1, 8), np.float32)
     effort = Effort(seconds=0.0, min_runs=3)
-    return Rehearse(cut, DEVICES, {"onnxruntime": BACKEND}, {"x": x}, ["y"], "sha", {}, cache, effort)
+    return PlanTimer(cut, DEVICES, {"onnxruntime": BACKEND}, {"x": x}, ["y"], "sha", {}, cache, effort)
 
 
 def test_every_slice_of_a_plan_that_runs_is_timed() -> None:

@@ -65,6 +65,17 @@ def test_only_packages_are_counted_not_the_zones_inside_them(tmp_path: Path) -> 
     assert [meter.read_joules() for meter in found.meters] == [5.0, 7.0]
 
 
+def test_memory_is_counted_beside_its_package_and_the_whole_platform_is_not(tmp_path: Path) -> None:
+    zone(tmp_path, "intel-rapl:0", "package-0", 5_000_000)
+    zone(tmp_path, "intel-rapl:0:1", "dram", 2_000_000)
+    zone(tmp_path, "intel-rapl:1", "psys", 9_000_000)
+    found = find_meters(tmp_path, "no-such-library.so")
+    assert {meter.name: meter.read_joules() for meter in found.meters} == {
+        "rapl:package-0": 5.0,
+        "rapl:package-0/dram": 2.0,
+    }
+
+
 def test_a_counter_that_wraps_goes_on(tmp_path: Path) -> None:
     folder = zone(tmp_path, "intel-rapl:0", "package-0", 900_000, largest=999_999)
     meter = RaplMeter(folder)

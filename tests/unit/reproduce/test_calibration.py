@@ -12,7 +12,7 @@ from mosaic_onnx.core.cost_table import cost_table
 from mosaic_onnx.core.costs import Floats
 from mosaic_onnx.files.device_file import devices_from_toml, read_shipped
 from mosaic_onnx.planner.baselines.algorithm1 import algorithm1
-from mosaic_onnx.planner.core.request import Placed, Request
+from mosaic_onnx.planner.core.request import PlacedSlice, Request
 from mosaic_onnx.planner.core.simulate import simulate
 from mosaic_onnx.planner.solve import solve
 from mosaic_onnx.reproduce import paper, priors
@@ -63,7 +63,7 @@ def test_the_arrays_of_the_calibration_say_what_the_simulator_says(name: str) ->
     slices = latency_costs(one, rates).slices()
     value, plan = shortest(slices)
     assert value == pytest.approx(least_total(slices))
-    proposal = tuple(Placed(tuple(range(first, last + 1)), state) for first, last, state in plan)
+    proposal = tuple(PlacedSlice(tuple(range(first, last + 1)), state) for first, last, state in plan)
     assert simulate(table, proposal).seconds == pytest.approx(value, rel=1e-3)  # rates in devices are rounded
     assert solve(table, Request(method="interval")).timeline.seconds == pytest.approx(value, rel=1e-3)
     literal = simulate(table, algorithm1(table, Request()).proposals[0]).seconds

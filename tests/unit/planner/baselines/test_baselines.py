@@ -14,7 +14,7 @@ from mosaic_onnx.core.devices import Device, Level
 from mosaic_onnx.core.errors import InfeasibleError, UsageError
 from mosaic_onnx.core.profiles import Cost, Profile, ProfileLayer, TransferCost
 from mosaic_onnx.planner.baselines.governors import on_demand
-from mosaic_onnx.planner.core.request import Placed, Request
+from mosaic_onnx.planner.core.request import PlacedSlice, Request
 from mosaic_onnx.planner.core.simulate import simulate
 from mosaic_onnx.planner.solve import solve
 
@@ -140,10 +140,10 @@ def test_on_demand_gives_a_slice_on_its_own_memory_one_level() -> None:
 def test_on_demand_stays_high_over_a_short_break_and_falls_after_a_long_one() -> None:
     table = table_of([(0.02, None, 0.005), EVEN, (0.02, None, 0.005), (0.02, None, 0.05), (0.02, None, 0.005)])
     cpu, npu = table.state_names.index("cpu@high"), table.state_names.index("npu")
-    slices = tuple(Placed((layer,), state) for layer, state in enumerate((cpu, npu, cpu, npu, cpu)))
+    slices = tuple(PlacedSlice((layer,), state) for layer, state in enumerate((cpu, npu, cpu, npu, cpu)))
     states = [table.state_names[placed.state] for placed in on_demand(table, slices)]
     assert states == ["cpu@low", "npu", "cpu@low", "npu", "cpu@low"]
-    lasting = (Placed((0, 1), cpu), Placed((2,), npu), Placed((3, 4), cpu))
+    lasting = (PlacedSlice((0, 1), cpu), PlacedSlice((2,), npu), PlacedSlice((3, 4), cpu))
     levels = [table.state_names[placed.state] for placed in on_demand(table, lasting)]
     assert levels == ["cpu@low", "cpu@high", "npu", "cpu@high"]
 

@@ -14,7 +14,7 @@ from mosaic_onnx.core.cost_table import cost_table
 from mosaic_onnx.core.devices import Device, Level
 from mosaic_onnx.core.errors import InfeasibleError
 from mosaic_onnx.core.profiles import Cost, MeasuredSlice, Profile, ProfileLayer, SwitchCost, TransferCost
-from mosaic_onnx.planner.core.request import Placed, Proposal
+from mosaic_onnx.planner.core.request import PlacedSlice, Proposal
 from mosaic_onnx.planner.core.simulate import Timeline, simulate, value
 from tests.unit.files.test_plan_file import tiny as tiny_plan
 from tests.unit.files.test_profile_file import tiny as tiny_profile
@@ -33,14 +33,14 @@ def random_proposal(draw: random.Random, profile: Profile) -> Proposal:
         waiting.remove(layer)
         made |= set(profile.layers[layer].outputs)
         order.append(layer)
-    slices: list[Placed] = []
+    slices: list[PlacedSlice] = []
     for layer in order:
         can = [s for s, state in enumerate(profile.states) if profile.layers[layer].cost.get(state) is not None]
         state = draw.choice(can) if can and draw.random() < 0.95 else draw.randrange(len(profile.states))
         if slices and (slices[-1].state == state or draw.random() < 0.3) and draw.random() < 0.9:
-            slices[-1] = Placed((*slices[-1].layers, layer), slices[-1].state)
+            slices[-1] = PlacedSlice((*slices[-1].layers, layer), slices[-1].state)
         else:
-            slices.append(Placed((layer,), state))
+            slices.append(PlacedSlice((layer,), state))
     return tuple(slices)
 
 
@@ -96,7 +96,7 @@ CHAIN = {"a": ("x",), "b": ("a",), "c": ("b",)}
 
 
 def run(profile: Profile, *slices: tuple[tuple[int, ...], str], schedule: Any = "sequential") -> Timeline:
-    proposal = tuple(Placed(layers, profile.states.index(state)) for layers, state in slices)
+    proposal = tuple(PlacedSlice(layers, profile.states.index(state)) for layers, state in slices)
     return simulate(cost_table(profile), proposal, schedule)
 
 

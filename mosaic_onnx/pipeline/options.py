@@ -1,0 +1,76 @@
+"""The options of a compilation in Python: the fields of its passes, by name; a test holds the two together.
+
+Defaults, help and flags stand at the fields.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, TypedDict
+
+from mosaic_onnx.core.constraints import Constraints
+from mosaic_onnx.passes.base import Passes
+from mosaic_onnx.passes.editing import configured
+from mosaic_onnx.pipeline.pipelines import COMPILE, within_budget
+from mosaic_onnx.planner.core.request import Request
+
+PathLike = str | os.PathLike[str]
+
+
+class InspectOptions(TypedDict, total=False):
+    """Options up to the layers.
+
+    Attributes:
+        input_shapes: shapes of dynamic inputs, by name.
+        granularity: what one layer is.
+    """
+
+    input_shapes: Mapping[str, tuple[int, ...]]
+    granularity: Literal["fused", "node", "block"]
+
+
+class ProfileOptions(InspectOptions, total=False):
+    """Options up to the profile.
+
+    Attributes:
+        inputs: a file of inputs; None makes them up from ``seed``.
+        seed: of made-up inputs.
+    """
+
+    inputs: PathLike | None
+    seed: int
+
+
+class CompileOptions(ProfileOptions, total=False):
+    """Options of a compilation.
+
+    Attributes:
+        request: what the plan is best at, and by which method.
+        constraints: pins, forbids and caps.
+        fallback: deliver a single device where the plan is not faster (do no harm).
+        samples: a file of inputs that errors are measured on, where the request has a ``max_error``: its arrays hold
+            whole inputs along their first axis; None for ``inputs``, or drawn ones.
+    """
+
+    request: Request
+    constraints: Constraints
+    fallback: bool
+    samples: PathLike | None
+
+
+def with_paths(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return options with paths in the place of words that name files."""
+    given = dict(options)
+    for name in ("inputs", "samples"):
+        if given.get(name) is not None:
+            given[name] = Path(given[name])
+    return given
+
+
+def compile_passes(options: Mapping[str, Any]) -> Passes:
+    """Return the passes of a compilation with these options; a budget of errors makes it the variant within it."""
+    request: Request = options.get("request", Request())
+    passes = COMPILE if request.max_error is None else within_budget(COMPILE)
+    return configured(passes, with_paths(options) | {"min_slice_count": request.min_slice_count})

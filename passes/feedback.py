@@ -1,0 +1,86 @@
+"""Plan, measure the slices that were chosen, run the plan, and plan again with what they really take."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, ClassVar
+
+from mosaic_onnx.passes.base import Pass, run_pass, run_passes
+from mosaic_onnx.passes.editing import option_of, with_options
+from mosaic_onnx.passes.state import State
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mosaic_onnx.core.plans import Plan
+    from mosaic_onnx.core.profiles import Profile
+    from mosaic_onnx.planner.core.request import Request
+    from mosaic_onnx.profiling.measure_slices import Choice, SegmentsMeasured
+
+
+@dataclass(frozen=True)
+class Feedback:
+    """Go round its passes until every slice of the plan is measured, or the rounds are used up.
+
+    Attributes:
+        estimate: makes the cost table.
+        plan: plans; its option ``request`` changes from round to round.
+        measure: measures slices whole.
+        run: times the slices of a plan while it runs.
+        round_limit: plans whose slices are measured at most, those with a refused slice not counted.
+        run_limit: plans that are run at most.
+        refusal_limit: plans with a refused slice that are given up at most.
+    """
+
+    name: ClassVar[str] = "feedback"
+    requires: ClassVar[tuple[str, ...]] = ("selection", "opened", "normalised", "inputs", "graph", "profile")
+    ensures: ClassVar[tuple[str, ...]] = ("profile", "table", "plan", "cutter")
+
+    estimate: Pass
+    plan: Pass
+    measure: Pass
+    run: Pass
+    round_limit: int = 5
+    run_limit: int = 6
+    refusal_limit: int = 24
+
+    def __call__(self, state: State) -> State:
+        """Replace the profile by what was learned, and add the plan and its cost table.
+
+        Raises:
+            InfeasibleError: no plan satisfies the constraints.
+        """
+        from mosaic_onnx.planning.feedback import FeedbackLoop
+
+        start = state.with_cutter()
+        rounds = _Rounds(self, start)
+        limits = self.round_limit, self.run_limit, self.refusal_limit
+        request = option_of((self.plan,), "request")
+        refined = FeedbackLoop(rounds.measure, request, rounds.run, *limits, plan=rounds.plan)(state.profile)
+        if not refined.is_settled:
+            state.note(f"the plan still changed after {refined.round_count} rounds of measuring its slices")
+        end = replace(start, profile=refined.profile, plan=refined.plan)
+        is_estimated = rounds.last.profile is refined.profile
+        return replace(end, table=rounds.last.table) if is_estimated else run_pass(self.estimate, end)
+
+
+@dataclass
+class _Rounds:
+    """The passes of a feedback as the functions that its loop calls; ``last`` is the state of the last plan."""
+
+    passes: Feedback
+    start: State
+
+    def __post_init__(self) -> None:
+        self.last = self.start
+
+    def plan(self, profile: Profile, request: Request) -> Plan:
+        plan = with_options(self.passes.plan, {"request": request})
+        self.last = run_passes((self.passes.estimate, plan), replace(self.start, profile=profile))
+        return self.last.plan
+
+    def measure(self, wanted: Sequence[Choice]) -> SegmentsMeasured:
+        return run_pass(self.passes.measure, replace(self.start, wanted=tuple(wanted))).measured
+
+    def run(self, plan: Plan) -> Sequence[float]:
+        return run_pass(self.passes.run, replace(self.last, plan=plan)).slice_seconds

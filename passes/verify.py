@@ -1,0 +1,52 @@
+"""Prove that what is delivered computes what the model computes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, ClassVar
+
+from mosaic_onnx.passes.state import State
+
+if TYPE_CHECKING:
+    from mosaic_onnx.verification.verify import Progress
+
+
+@dataclass(frozen=True)
+class Verify:
+    """Compare slices, the whole, and the partitioned file with the uncut, unoptimised model.
+
+    Attributes:
+        tolerance: largest error relative to an output's largest value; None: by the devices' precisions.
+        progress: told after every slice.
+    """
+
+    name: ClassVar[str] = "verify"
+    requires: ClassVar[tuple[str, ...]] = ("selection", "normalised", "inputs", "delivered", "budget")
+    ensures: ClassVar[tuple[str, ...]] = ("proof",)
+
+    tolerance: float | None = None
+    progress: Progress | None = None
+
+    def __call__(self, state: State) -> State:
+        """Add the proof; whoever delivers refuses one that failed.
+
+        Raises:
+            ModelError: there is no reference for this model.
+            BackendError: the reference cannot run on these inputs, or a slice cannot be loaded.
+        """
+        from mosaic_onnx.verification.verify import Verifier, verify_plan
+
+        delivered, normalised = state.delivered, state.normalised
+        proof = verify_plan(
+            Verifier(self.tolerance, self.progress, state.budget),
+            normalised.model,
+            normalised.folder,
+            delivered.plan,
+            delivered.slices,
+            delivered.tuned if delivered.is_tuned else None,
+            state.selection.by_name,
+            state.selection.backends,
+            state.inputs,
+            delivered.canonical,
+        )
+        return replace(state, proof=proof)
