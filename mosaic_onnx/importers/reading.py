@@ -1,4 +1,4 @@
-"""What every importer needs: reading an untrusted text file, and words for what is wrong with it."""
+"""Reading untrusted text and JSON files, with errors that name the place, for all importers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mosaic_onnx.core.errors import ModelError
 from mosaic_onnx.core.graphs import free_name
 
 MAX_FILE_BYTES = 512 * 1024 * 1024
-"""A profile that is larger is not a profile (the largest published one has 0.6 MB)."""
+"""Larger files are refused (the largest published profile has 0.6 MB)."""
 
 
 def read_text(path: Path, form: str) -> str:
@@ -19,7 +19,7 @@ def read_text(path: Path, form: str) -> str:
 
     Args:
         path: the file.
-        form: what it should be, for the message (``PipeDream graph``).
+        form: name of its format, for the message (``PipeDream graph``).
 
     Raises:
         ModelError: it cannot be read, is too large or is not UTF-8 text.
@@ -59,14 +59,14 @@ def read_json(path: Path, form: str) -> object:
 
 
 class Fields:
-    """One JSON object and where it stands, so that every complaint names its place.
+    """One JSON object with its place in the file, which every error names.
 
     Attributes:
         where: ``file: nodes[3]``, the start of every message.
     """
 
     def __init__(self, value: object, where: str) -> None:
-        """Takes the object.
+        """Check the object.
 
         Raises:
             ModelError: the value is not an object.
@@ -97,12 +97,12 @@ class Fields:
         return nonnegative(self.required(key), f"{self.where}.{key}")
 
     def flag(self, key: str, default: bool) -> bool:
-        """Return a truth value, or a number that is 0 for false."""
+        """Return a boolean, from a boolean or from a number that is 0 for false."""
         value = self.get(key)
         return value if isinstance(value, bool) else self.number(key, float(default)) != 0
 
     def word(self, key: str) -> str:
-        """Return a string, or a whole number read as one."""
+        """Return a string, from a string or a whole number."""
         value = self.required(key)
         if isinstance(value, bool) or not isinstance(value, str | int):
             raise ModelError(f"{self.where}.{key}: must be a name, is {_kind(value)}", "Is it the right kind of file?")
@@ -114,7 +114,7 @@ class Fields:
 
 
 def objects(value: object, where: str) -> list[Fields]:
-    """Return the list's members as fields.
+    """Return the members of a list as ``Fields``.
 
     Raises:
         ModelError: it is not a list, or a member is not an object.
@@ -125,10 +125,10 @@ def objects(value: object, where: str) -> list[Fields]:
 
 
 def nonnegative(value: object, where: str) -> float:
-    """Return a finite number of at least 0, from a number or from its text.
+    """Return a finite number of at least 0, from a number or a text.
 
     Raises:
-        ModelError: it is something else; the message names ``where``.
+        ModelError: it is not; the message names ``where``.
     """
     try:
         if isinstance(value, bool) or not isinstance(value, int | float | str):
@@ -148,7 +148,7 @@ def unique_names(wanted: Iterable[str]) -> list[str]:
 
 
 def _kind(value: object) -> str:
-    """Return what a JSON value is, in words short enough for a message."""
+    """Return the type of a JSON value in words, for messages."""
     if value is None:
         return "null"
     if isinstance(value, Mapping):

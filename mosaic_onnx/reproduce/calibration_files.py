@@ -1,4 +1,4 @@
-"""The files that a calibration makes: the description that ships, and the fits of all seeds beside it."""
+"""The files of a calibration: the shipped description, and the fits of all seeds."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ HEADER = """\
 
 
 def description_text(one: Calibration) -> str:
-    """Return ``hikey970.toml``."""
+    """Return the text of ``hikey970.toml``."""
     import tomli_w
 
     entries = [_entry(device) for device in devices(one.rates, one.powers)]
@@ -38,7 +38,7 @@ def description_text(one: Calibration) -> str:
 
 
 def seeds_text(calibrations: Iterable[Calibration]) -> str:
-    """Return all seeds' fits, four significant digits."""
+    """Return the text of all seeds' fits, with four significant digits."""
     entries = [{"seed": one.seed, "rates": _plain(one.rates), "powers": _plain(one.powers)} for one in calibrations]
     lines = ",\n".join(f"  {json.dumps(entry)}" for entry in entries)
     return f"[\n{lines}\n]\n"
