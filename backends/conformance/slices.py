@@ -22,10 +22,10 @@ Reference = Callable[[Mapping[str, Numbers]], dict[str, Numbers]]
 
 @dataclass(frozen=True)
 class Sample:
-    """A slice, inputs for it, and what it must make of any inputs.
+    """A slice, inputs for it, and a reference for its outputs.
 
     Attributes:
-        name: what messages call it.
+        name: its name in messages.
         model: the slice.
         inputs: host arrays by name.
         reference: its outputs, computed with numpy.
@@ -37,7 +37,7 @@ class Sample:
     reference: Reference
 
     def outputs(self, **other: Numbers) -> dict[str, Numbers]:
-        """Expected outputs for its inputs, some of them replaced by ``other``."""
+        """Return the expected outputs for its inputs, some of which ``other`` replaces."""
         return self.reference({**self.inputs, **other})
 
 
@@ -97,7 +97,7 @@ def chain() -> Sample:
 
 
 def shift() -> Sample:
-    """Return ``z = y - 2``, of the shape that ``chain`` makes."""
+    """Return ``z = y - 2``, of the shape of ``chain``'s output."""
     nodes = [helper.make_node("Sub", ["y", "two"], ["z"], name="sub")]
     two = np.full(1, 2, np.float32)
     return _sample("shift", nodes, {"y": _floats(2, 8, seed=1)}, lambda fed: {"z": fed["y"] - two}, {"two": two})
@@ -122,7 +122,7 @@ def network() -> Sample:
 
 
 def two_outputs() -> Sample:
-    """Return two inputs, two outputs; one output is read inside too, and names are not in alphabetical order."""
+    """Return a slice with two inputs and two outputs; one is read inside too, names are not in alphabetical order."""
     nodes = [
         helper.make_node("Mul", ["b", "a"], ["z"], name="mul"),
         helper.make_node("Add", ["z", "a"], ["c"], name="add"),
@@ -134,7 +134,7 @@ def two_outputs() -> Sample:
 
 
 def scalar() -> Sample:
-    """Return a tensor of rank 0 goes in."""
+    """Return a slice whose input has rank 0."""
     nodes = [helper.make_node("Mul", ["x", "factor"], ["y"], name="mul")]
     inputs = {"x": _floats(2, 3), "factor": np.array(2.5, np.float32)}
     return _sample("scalar", nodes, inputs, lambda fed: {"y": fed["x"] * fed["factor"]})
@@ -147,13 +147,13 @@ def dynamic(extent: int) -> Sample:
 
 
 def empty() -> Sample:
-    """Return a tensor without elements goes through."""
+    """Return a slice with tensors without elements."""
     nodes = [helper.make_node("Abs", ["x"], ["y"], name="abs")]
     return _sample("empty", nodes, {"x": _floats(0, 4)}, lambda fed: {"y": np.abs(fed["x"])})
 
 
 def types() -> list[Sample]:
-    """Return one operator in each element type, with values that wrap, and values beyond 32 bits."""
+    """Return slices of one operator in each element type, with values that wrap, and values beyond 32 bits."""
     samples = []
     for name in ("uint8", "int8", "int16", "uint16", "int32", "uint32", "int64", "uint64"):
         limits = np.iinfo(name)
@@ -205,7 +205,7 @@ def external(folder: str) -> Sample:
 
 
 def foreign() -> SliceModel:
-    """Return a slice with an operator of a domain that nobody has."""
+    """Return a slice with an operator of an unknown domain."""
     x = {"x": _floats(2, 3)}
     made = _slice(
         "foreign", [helper.make_node("Foo", ["x"], ["y"], name="foo", domain="no.such.domain")], x, {"y": x["x"]}

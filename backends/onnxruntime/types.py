@@ -1,4 +1,4 @@
-"""Element types: ONNX Runtime's names, ONNX's numbers, numpy's types, and which of them lie flat in a buffer."""
+"""Element types: ONNX Runtime's names, ONNX's numbers, numpy's types, and their layout in buffers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _NATIVE_KINDS = "biuf"
 
 
 def element_type_of(type_text: str) -> int:
-    """Return ONNX element type of ``tensor(float)``; 0 for what is no tensor (sequence, map, optional)."""
+    """Return the ONNX element type of ``tensor(float)``; 0 for others than tensors (sequence, map, optional)."""
     if not type_text.startswith("tensor("):
         return TensorProto.UNDEFINED
     name = type_text.removeprefix("tensor(").removesuffix(")")
@@ -30,7 +30,7 @@ def numpy_type(element_type: int) -> np.dtype[np.generic]:
 
 
 def is_native(element_type: int) -> bool:
-    """Return ONNX Runtime hands tensors of this type over as numpy arrays itself (ml_dtypes' types it does not know)."""
+    """Return whether ONNX Runtime converts tensors of this type to numpy arrays (it does not for ml_dtypes' types)."""
     if element_type == TensorProto.STRING:
         return True
     dtype = numpy_type(element_type)
@@ -38,9 +38,9 @@ def is_native(element_type: int) -> bool:
 
 
 def lies_flat(element_type: int) -> bool:
-    """Return a host array of this type has the runtime's own layout, so that it can be bound in place.
+    """Return whether host arrays of this type have the runtime's layout, so that they can be bound in place.
 
-    Strings are objects, and types of 4 and 2 bits stand one to a byte in numpy but several to a byte in the runtime.
+    Strings are objects, and types of 4 and 2 bits take a byte each in numpy but share bytes in the runtime.
     """
     return element_type not in (TensorProto.UNDEFINED, TensorProto.STRING) and element_type not in _BITS
 

@@ -1,4 +1,4 @@
-"""What a described device says of a layer: seconds, joules and bytes, from its rates. No model, no clock, no file."""
+"""The costs of layers on a described device, from its rates: seconds, joules and bytes."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ class Share:
     """A layer's time at the highest level, in the two parts of Equation 3.
 
     Attributes:
-        clocked_s: what the clock divides (γ / f_max): arithmetic and operator launches.
-        memory_s: what it does not (ε): reading weights and activations.
+        clocked_s: the part that depends on the clock (γ / f_max): arithmetic and operator launches.
+        memory_s: the part that does not (ε): reading weights and activations.
     """
 
     clocked_s: float
@@ -40,7 +40,7 @@ def share(facts: LayerFacts, options: SimulatedOptions) -> Share:
 
 
 def seconds_at(part: Share, slowdown: float, overlap: float) -> float:
-    """Time at a lower clock.
+    """Return the seconds at a lower clock.
 
     With ``overlap`` 1 this is Equation 3, ``t = γ/f + ε``; with more it is ``t^p = (γ/f)^p + ε^p``, a law that the
     two-point estimator does not know.
@@ -67,7 +67,7 @@ def slowdown(device: Device, level: Level | None) -> float:
 
 
 def power_w(device: Device, level: Level | None, options: SimulatedOptions) -> float | None:
-    """Equation 4: dynamic power scaled by V²f (Equation 5), and static power in proportion to the voltage."""
+    """Return dynamic power scaled by V²f plus static power in proportion to the voltage (Equations 4 and 5)."""
     if options.dynamic_w is None:
         return None
     if level is None or not level.frequency_hz:
@@ -87,7 +87,7 @@ def parameter_bytes(facts: LayerFacts, options: SimulatedOptions) -> int:
 
 
 def noise_factor(options: SimulatedOptions, *key: str) -> float:
-    """Return a normal number round 1; the same seed and key give the same number, whatever was asked before."""
+    """Return a normal random number around 1, which depends only on seed and key."""
     if not options.noise:
         return 1.0
     digest = sha256("\0".join((str(options.seed), *key)).encode()).digest()

@@ -1,8 +1,8 @@
 """Device-placement workloads of msr-fiddle/dnn-partitioning (Tarnawski et al., NeurIPS 2020), as profiles.
 
-Their format: ``maxFPGAs`` equal accelerators of ``maxSizePerFPGA`` bytes and ``maxCPUs`` CPUs; nodes with a time in ms on
-each kind; on every edge the ms that the tensor of its source needs between an accelerator and host memory, the same on
-all edges of one source, paid once per tensor and accelerator.
+The format: ``maxFPGAs`` equal accelerators of ``maxSizePerFPGA`` bytes and ``maxCPUs`` CPUs; nodes with a time in ms
+on each kind; on every edge the ms that the tensor of its source needs between an accelerator and host memory, the
+same on all edges of one source, paid once per tensor and accelerator.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ def import_dnn_partitioning(path: Path, *, device_count: int | None = None) -> P
     """Return a profile of the workload: accelerators ``acc0`` … with their own memory, and ``cpu`` in host memory.
 
     Sizes become parameter bytes, ``maxSizePerFPGA`` the accelerators' memory cap, colour classes of two or more nodes
-    groups, edge costs the time of both directions (tensors have no bytes in this format). ``meta`` of a layer tells whether
-    it belongs to the backward pass, which planning ignores.
+    groups, edge costs the time of both directions (tensors have no bytes in this format). A layer's
+    ``meta`` tells whether it belongs to the backward pass, which planning ignores.
 
     Args:
         path: the JSON file.

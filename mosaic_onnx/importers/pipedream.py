@@ -1,8 +1,8 @@
 """PipeDream's ``graph.txt`` (Narayanan et al., SOSP 2019), as a profile.
 
-There is one node per line, ``node4 -- Linear(…) -- forward_compute_time=0.07, backward_compute_time=6.9, activation_size=6291456.0,
-parameter_size=132382720.0 -- stage_id=0`` (the stage is optional, several outputs are written ``[1.0; 2.0]``), and one edge
-per line, ``<tab>node1 -- node4``. Times are in ms, sizes in bytes.
+There is one node per line, ``node4 -- Linear(…) -- forward_compute_time=0.07, backward_compute_time=6.9,
+activation_size=6291456.0, parameter_size=132382720.0 -- stage_id=0`` (the stage is optional, several outputs are
+written ``[1.0; 2.0]``), and one edge per line, ``<tab>node1 -- node4``. Times are in ms, sizes in bytes.
 """
 
 from __future__ import annotations

@@ -124,7 +124,7 @@ def _without_copies(
     lines: dict[tuple[str, str], CopyFit],
     sizes: Sequence[int],
 ) -> Cost:
-    """Return execution = total - communication, where the total has the real transfers and the estimate is subtracted."""
+    """Return execution = total - communication; the total has the real transfers, the estimate is subtracted."""
     real = {(copy.source, copy.destination): copy for copy in copies}
     places = ((HOST, device.name), (device.name, HOST))
     if places[0] not in lines:

@@ -104,7 +104,7 @@ def latency_costs(one: Features, rates: Rates) -> ChainCosts:
 
 
 def time_parts(one: Features, rates: Rates) -> tuple[Floats, Floats]:
-    """Return [L, 4] the part of each layer's seconds that depends on the clock, and the memory part, at highest levels."""
+    """Return [L, 4] each layer's seconds that depend on the clock, and its memory seconds, at the highest levels."""
     clocked = np.empty((one.layer_count, 4))
     memory = np.empty((one.layer_count, 4))
     clocked[:, 0] = one.gmac @ np.array(rates.big) + rates.big_operator * one.kernels

@@ -5,7 +5,7 @@
   thread), on the GPU a tenth of it; the NPU computes it dense;
 * weights: a third of the memory's peak;
 * an operator costs 0.2 ms to start, half of that inside the NPU's compiled slices;
-* copies: 2 GB/s and 0.5 ms for the GPU, 0.5 GB/s and 1 ms for the NPU (in the paper's Figure 7 the NPU's are more expensive).
+* copies: 2 GB/s and 0.5 ms for the GPU, 0.5 GB/s and 1 ms for the NPU (the NPU's cost more in Figure 7).
 
 These are assumptions of the order of magnitude. Several sets were tried with knowledge of the paper's other numbers
 before this one was kept, so figures that the fit leaves to them are not blind predictions; the range over seeds shows

@@ -18,7 +18,7 @@ LITTLE_MEMORY_FACTOR = 2.0
 
 @dataclass(frozen=True)
 class Rates:
-    """The speeds at the highest level: milliseconds per GMAC, per MB of weights, per operator; copies in ns/byte and ms.
+    """Speeds at the highest level: milliseconds per GMAC, per MB of weights, per operator; copies in ns/byte and ms.
 
     Attributes:
         big: [5] ms/GMAC by class (``CLASSES``).
