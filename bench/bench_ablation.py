@@ -1,4 +1,4 @@
-"""What each planner method and each of its stages adds: planning with it taken out against planning with all.
+"""The gain of each planner method and stage: planning without it, compared with planning with all.
 
 Cases are the published operator graphs, zoo models on the HiKey 970's described devices, and seeded random profiles, a
 few for every feature of the profile format. A stage counts as useful in a case where without it the plan is worse or
@@ -42,7 +42,7 @@ PUBLISHED = (
 
 @dataclass(frozen=True)
 class Case:
-    """One thing to plan."""
+    """One planning task."""
 
     name: str
     table: CostTable
@@ -51,7 +51,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What planning gave: the objective's figure (inf for no plan), the bound (0 for none), wall seconds."""
+    """The result of planning: the objective's value (inf for no plan), the bound (0 for none), wall seconds."""
 
     figure: float
     bound: float
@@ -78,7 +78,7 @@ class Stage:
 
 @dataclass
 class Tally:
-    """What one stage added over all cases."""
+    """The gain of one stage over all cases."""
 
     case_count: int = 0
     plan_ratios: list[float] = field(default_factory=list)

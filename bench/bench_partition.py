@@ -48,7 +48,7 @@ def run(quick: bool) -> list[Row]:
 
 
 def _models(folder: Path, quick: bool) -> Iterator[Path]:
-    """Classic networks with seeded weights, and a transformer of the corpus; none where the corpus is absent."""
+    """Return classic networks with seeded weights, and a transformer of the corpus; none where that is absent."""
     tool = SHARED / "tools" / "fill_weights.py"
     for name in ("light_squeezenet",) if quick else ("light_squeezenet", "light_inception_v2", "light_resnet50"):
         if tool.is_file():
@@ -61,7 +61,7 @@ def _models(folder: Path, quick: bool) -> Iterator[Path]:
 
 
 def _forced(graph: LayerGraph) -> tuple[Profile, Plan]:
-    """Return stretches of equal numbers of layers on two devices in turn."""
+    """Return a plan with slices of equal numbers of layers on two devices in turn."""
     layers = tuple(ProfileLayer(each.name, each.inputs, each.outputs, nodes=each.nodes) for each in graph.layers)
     sizes = {name: info.bytes for name, info in graph.tensors.items()}
     profile = Profile("model", DEVICES, sizes, graph.inputs, graph.outputs, layers)
@@ -114,7 +114,7 @@ def _large(folder: Path, node_count: int) -> Iterator[Row]:
 
 
 def _gated_chain(count: int) -> onnx.ModelProto:
-    """Five nodes a link: product, bias, sigmoid, gate, residual."""
+    """Return a chain of links of five nodes: product, bias, sigmoid, gate, residual."""
     nodes, last = [], "x"
     for number in range(count):
         inputs = [(last, "w"), (f"m{number}", "b"), (f"a{number}",), (f"a{number}", f"s{number}"), (last, f"g{number}")]

@@ -1,6 +1,6 @@
 """The interval program against the paper's bars and a compiled Algorithm 1, timed in turns in the same run.
 
-Both get the same ready numbers: execution per layer and state, copies in and out per layer and state, parameter bytes.
+Both get the same numbers: execution per layer and state, copies in and out per layer and state, parameter bytes.
 Algorithm 1 is the paper's O(Λ²·|D|) in C, compiled here; its slices cost Σ execution + first inputs + last outputs.
 """
 
@@ -104,7 +104,7 @@ def rows_for(
 
 
 def in_turns(work: dict[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
-    """Milliseconds of each, one after the other in every round, so that all see the same machine."""
+    """Return the milliseconds of each, run in turn in every round, so that other load affects all alike."""
     times: dict[str, list[float]] = {name: [] for name in work}
     for number in range(rounds + 1):
         for name, function in work.items():
@@ -122,7 +122,7 @@ def spread(times: list[float]) -> str:
 
 
 def compile_algorithm_1() -> tuple[ctypes.CDLL | None, str]:
-    """Return the compiled program, or why there is none."""
+    """Return the compiled program, or the reason why there is none."""
     compiler = shutil.which("cc")
     if compiler is None:
         return None, "no C compiler (cc) on this machine"

@@ -1,4 +1,4 @@
-"""Rows of the benchmark: one figure a row, printed as a table and as JSON."""
+"""Rows of benchmarks: one figure each, printed as a table and as JSON."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ class Row:
     """One measured figure.
 
     Attributes:
-        name: what was measured.
+        name: the name of the figure.
         value: the figure (a median unless ``note`` says otherwise).
         unit: ms, s, ratio, MiB, …
         bar: the largest value that meets the bar; None where there is none.
-        against: what it is compared with.
+        against: the name of the reference.
         ratio: value / the other's value in the same interleaved run.
         interval: 95 % interval of the ratio.
-        note: repetitions, spread, anything the reader must know.
+        note: repetitions, spread, further remarks.
     """
 
     name: str

@@ -32,7 +32,7 @@ class SpecEntry(FileModel):
     shape: list[int | str | None]
 
     def to_spec(self) -> TensorSpec:
-        """Return the same as a dataclass."""
+        """Return the specification as a dataclass."""
         return TensorSpec(self.name, self.type, tuple(self.shape))
 
 
@@ -80,10 +80,10 @@ class Manifest(FileModel):
 
 
 def read_manifest(folder: Path) -> tuple[Manifest, Mapping[str, Any]]:
-    """Return the manifest of a bundle, checked, and all that it says: every file has the digest that it states.
+    """Return the checked manifest of a bundle, and its whole JSON object; all files have the digests that it states.
 
     Raises:
-        ModelError: the folder is no bundle, a key of its manifest is wrong (the message names its path), the manifest
+        ModelError: the folder is not a bundle, a key of its manifest is wrong (the message names it), the manifest
             or a file was changed, or a file is missing or not the bundle's.
     """
     path = folder / MANIFEST

@@ -1,4 +1,4 @@
-"""Nodes become layers, the smallest units that are never split.
+"""Group nodes into layers, the smallest units that are never split.
 
 Every node but ``Constant`` is in exactly one layer (a constant that is a model output is, too); layers are convex and
 stand in a topological order; values that are no tensors never cross from one to another. A node with subgraphs (If,

@@ -1,4 +1,4 @@
-"""A sorted model with concrete input shapes, and the type and shape of every value.
+"""Normalise a model: sorted nodes, concrete input shapes, and the type and shape of every value.
 
 Nothing is renamed, removed or folded; input shapes, order and value infos are all that change, in a copy.
 """

@@ -1,4 +1,4 @@
-"""Which device can run which layer, and why not.
+"""Annotate layers: the devices that can run each layer, and the reasons why others cannot.
 
 A backend's claim is cheap and may be wrong; on request it is checked by compiling. Profiling runs and compares.
 """

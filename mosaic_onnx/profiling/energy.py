@@ -70,7 +70,7 @@ class Energy:
 
     @property
     def watts(self) -> float | None:
-        """Return mean power of the call; None where absent."""
+        """Return the mean power of the call; None where absent."""
         return None if self.joules is None or not self.seconds else self.joules / self.seconds
 
 
@@ -97,7 +97,7 @@ class RaplMeter:
 
     @property
     def name(self) -> str:
-        """Return ``rapl:`` and the zone's own name, after its package's where it lies inside one."""
+        """Return ``rapl:`` and the zone's name, with its package's name before it where it is inside one."""
         own = read_text(self.folder / "name") or self.folder.name
         package = read_text(self.folder.parent / "name") or read_text(self.folder.parent / _outer_zone(self.folder))
         return f"rapl:{package}/{own}" if self.folder.name.count(":") > 1 and package else f"rapl:{own}"
@@ -121,7 +121,7 @@ class RaplMeter:
 
 
 def _outer_zone(zone: Path) -> str:
-    """Return the name file of the package that a zone lies in, beside the zone (``intel-rapl:0`` of ``intel-rapl:0:1``)."""
+    """Return the name file of the package that contains a zone (``intel-rapl:0`` of ``intel-rapl:0:1``)."""
     return f"{zone.name.rpartition(':')[0]}/name"
 
 
@@ -200,7 +200,7 @@ def measure_energy(
 
 
 class _Spell(NamedTuple):
-    """Calls in a row: how many, and what all of them took."""
+    """The number of calls in a row, and their total."""
 
     calls: int
     seconds: float
@@ -220,7 +220,7 @@ def _spell(
 
 
 def idle_power_w(meters: Sequence[EnergyMeter], least_s: float = 0.5) -> float:
-    """Measure what the machine draws while this process does nothing.
+    """Return the power of the machine while this process is idle.
 
     Raises:
         BackendError: a counter cannot be read.
@@ -239,7 +239,7 @@ def _absent(call: Callable[[], object], reason: str, clock: Callable[[], float])
 
 
 def _find_rapl(powercap: Path) -> Meters:
-    """Packages and memory: a ``core`` or ``uncore`` zone is part of its package, and ``psys`` holds the packages."""
+    """Return the meters of packages and memory: ``core`` and ``uncore`` are parts of a package, ``psys`` holds all."""
     zones = sorted(powercap.glob("*-rapl:*")) if powercap.is_dir() else []
     counted = [zone for zone in zones if _is_counted(zone)]
     if not counted:

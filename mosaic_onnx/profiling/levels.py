@@ -1,4 +1,4 @@
-"""Choose which levels of a device are measured, hold it there meanwhile, and time the change between levels."""
+"""Choose the levels of a device to measure, hold the device there, and time the change between levels."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def measured_states(device: Device) -> list[tuple[str, Level | None]]:
 
 @contextmanager
 def held_at(backend: Backend, device: Device, level: Level | None) -> Iterator[LevelControl | None]:
-    """Hold a device at a level meanwhile; yield its control, None where there is no level to hold it at.
+    """Hold a device at a level inside the context; yield its control, None where it has no levels.
 
     Raises:
         BackendError: the level cannot be set.

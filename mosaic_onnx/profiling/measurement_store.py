@@ -77,7 +77,7 @@ class MeasurementStore:
         self._keep("shares", digest, [[layer, dataclasses.asdict(share)] for layer, share in shares.items()])
 
     def energy(self, digest: Digest) -> Energy | None:
-        """The joules of one run of a slice."""
+        """Return the joules of one run of a slice."""
         value = self._recall("energy", digest)
         try:
             return None if value is None else Energy(**value)

@@ -1,4 +1,4 @@
-"""How far its runtime should optimise a slice, by measurement.
+"""Choose a runtime's optimisation level for each slice, by measurement.
 
 More optimisation is not always faster; some transformers run faster with less. Every level that a backend offers is
 loaded beside the device's own level, and both run in turn on the tensors that the slice reads in the model.

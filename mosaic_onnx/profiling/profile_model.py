@@ -1,6 +1,6 @@
-"""Measure what each layer costs on each device, and what copying between host and devices costs.
+"""Measure the cost of each layer on each device, and of transfers between host and devices.
 
-Devices of a backend that states its costs (``CostSource``: simulated ones) are asked, not measured.
+A backend that states the costs of its devices (``CostSource``, such as simulated ones) is asked instead.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ def profile_model(
         backends: by name.
         options: how to measure.
         progress: called with the progress.
-        annotation: which device claims to run which layer, where the backends were asked already.
+        annotation: the backends' claims, if they were asked already.
 
     Raises:
         BackendError: a device's backend is not installed, or its memory cannot be measured.
@@ -132,7 +132,7 @@ class _Profiling:
         return fill_levels(self._profile(devices, profiled))
 
     def _with_settable_levels(self, device: Device) -> Device:
-        """Return a device whose levels cannot be set is measured once, at whatever level it is."""
+        """Return the device; without levels if they cannot be set, as it is then measured once."""
         backend = backend_of(device, self.backends)
         if not device.levels or isinstance(backend, CostSource):
             return device
@@ -197,7 +197,7 @@ class _Profiling:
             self.notes.append(f"a device was measured cold, since it cannot run the whole model: {error.message}")
 
     def _measure_power(self, profiled: ProfiledModel, meter: Meter, store: MeasurementStore, state: str) -> None:
-        """The power of each layer, where joules are asked for."""
+        """Measure the power of each layer, if joules are wanted."""
         if self.options.energy_s:
             layers = [index for index in range(len(self.graph.layers)) if index not in self.found[state].refused]
             profiler = EnergyProfiler(profiled, meter, store, self.options.energy_s, self._idle_w, self.ticker)
@@ -205,11 +205,11 @@ class _Profiling:
 
     @cached_property
     def _idle_w(self) -> float:
-        """Return what the machine draws while idle, measured before the first layer."""
+        """Return the idle power of the machine, measured before the first layer."""
         return idle_power_w(find_meters().meters)
 
     def _read_back(self, state: str, level: Level | None, control: LevelControl | None) -> None:
-        """Note the frequency that was really run, and whether it fell below the level."""
+        """Record the actual frequency, and whether it fell below the level's."""
         hertz = None if control is None else control.read_hz()
         if hertz is None or level is None:
             return
@@ -221,7 +221,7 @@ class _Profiling:
             )
 
     def _measure_switches(self, backend: Backend, device: Device) -> None:
-        """What changing the device's level takes."""
+        """Measure the time of changing the device's level."""
         try:
             self.switches.extend(switch_costs(backend, device))
         except BackendError as error:
@@ -289,7 +289,7 @@ class _Profiling:
         return dataclasses.replace(profile, switches=tuple(self.switches))
 
     def _energy_facts(self) -> dict[str, object]:
-        """Return which meter was read, how far its readings differ, and the idle power that was taken off."""
+        """Return the meter, the difference of its readings, and the idle power that was subtracted."""
         errors = {state: power.error for state, power in self.power.items()}
         meter = next((power.meter for power in self.power.values() if power.meter), "")
         return {"source": "measured", "meter": meter, "error": errors, "idle_w": self._idle_w}

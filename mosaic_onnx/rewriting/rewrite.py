@@ -1,4 +1,4 @@
-"""The planned model as one file of slice functions, and each slice as a model of its own."""
+"""Rewrite a planned model: one file of slice functions, and each slice as a model of its own."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ __all__ = [
 ]
 
 REFUSES = "ONNX Runtime refuses the partitioned file"
-"""Begins the note of a canonical file that does not load."""
+"""Start of the note on a canonical file that does not load."""
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,8 @@ class Canonical:
 
     Attributes:
         model: the model; external data stays where the input's lies.
-        folder: where that is.
-        notes: what had to be done otherwise, in sentences.
+        folder: the input's folder.
+        notes: notes on exceptions, one sentence each.
         refusal: why ONNX Runtime does not load it; None where it does.
     """
 

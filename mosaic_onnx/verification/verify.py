@@ -1,4 +1,4 @@
-"""The same outputs? Each slice against the original model's tensors, and the whole from end to end."""
+"""Verify a partitioned model: each slice against the original model's tensors, and the whole end to end."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Verifiable:
 
 @dataclass(frozen=True)
 class Verifier:
-    """Verify a loaded program.
+    """Verifies a loaded program.
 
     Attributes:
         tolerance: largest error relative to an output's largest value; None: by the devices' precisions.
@@ -146,8 +146,8 @@ def verify_plan(
     """Load a plan's slices and verify them.
 
     Args:
-        verifier: how.
-        model: the uncut model, topologically sorted, types inferred.
+        verifier: the verifier.
+        model: the original model, topologically sorted, types inferred.
         folder: where its external data lies; None where there is none.
         plan: whose slices they are.
         slices: in the plan's order.

@@ -33,7 +33,7 @@ class RemoteMeter(ChildMeter):
 
         Args:
             address: ``module:NAME`` of the backend, there as here.
-            device: what to measure; its ``host`` says where.
+            device: the device to measure; its ``host`` is the machine's address.
             limit_s: how long one request may take, the connection's start included.
 
         Raises:
@@ -55,7 +55,7 @@ class RemoteMeter(ChildMeter):
         return answer
 
     def _slice(self, model: SliceModel) -> Json:
-        """The slice with its weights inside, since no folder of this machine is there."""
+        """Return the slice with its weights inside, since no folder of this machine is there."""
         if model.folder is not None:
             whole = onnx.ModelProto()
             whole.CopyFrom(model.model)
@@ -72,5 +72,5 @@ class RemoteMeter(ChildMeter):
         try:
             missing = json.loads(asked)["missing"]
         except (ValueError, TypeError, KeyError):
-            return asked  # it died, and said so
+            return asked  # the child reported that it died
         return self._exchange(b"".join(blobs[name] for name in missing), max(deadline, time.monotonic() + 1.0))

@@ -121,12 +121,12 @@ class ChildMeter:
         return {"failure": self._how_it_died(time.monotonic() >= deadline)}
 
     def _send(self, request: Json, deadline: float) -> bytes:
-        """The child's line of answer to a request, which it reads from a file."""
+        """Return the child's line of answer to a request, which it reads from a file."""
         (self._files / "request").write_text(json.dumps(request), encoding="utf-8")
         return self._exchange(f"{self._files / 'request'}\n".encode(), deadline)
 
     def _command(self) -> list[str]:
-        """What starts the child."""
+        """Return what starts the child."""
         return [sys.executable, "-P", "-m", CHILD, self._address]
 
     def _exchange(self, message: bytes, deadline: float) -> bytes:
