@@ -17,7 +17,8 @@ from mosaic_onnx.analysis.explain import explain_layer, explain_plan
 from mosaic_onnx.analysis.plan_diff import diff_plans
 from mosaic_onnx.backends.base import Array
 from mosaic_onnx.backends.hardware.energy_meters import find_meters
-from mosaic_onnx.core.constraints import Constraints
+from mosaic_onnx.core.constraints import Constraints, constrain
+from mosaic_onnx.core.cost_table import cost_table
 from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.errors import ModelError, OutputsDifferError, UsageError
 from mosaic_onnx.core.layers import LayerGraph
@@ -30,7 +31,7 @@ from mosaic_onnx.files.atomic import refuse_to_replace, write_atomically
 from mosaic_onnx.files.bundle import Bundle, read_bundle, refuse_target
 from mosaic_onnx.files.cache import Cache
 from mosaic_onnx.files.device_file import write_devices
-from mosaic_onnx.files.plan_file import read_plan, write_plan
+from mosaic_onnx.files.plan_file import read_plan, write_front, write_plan
 from mosaic_onnx.files.profile_file import read_profile, write_profile
 from mosaic_onnx.importers import import_profile
 from mosaic_onnx.loading.inputs import make_inputs, read_inputs
@@ -51,6 +52,7 @@ from mosaic_onnx.pipeline.site.profiled import profile_scenario
 from mosaic_onnx.pipeline.site.served import Served, Watch, serve_site
 from mosaic_onnx.pipeline.site.slowdowns import measure_slowdowns
 from mosaic_onnx.planner.core.request import Request
+from mosaic_onnx.planning.candidates import single_device_plan
 from mosaic_onnx.planning.profile_plan import plan_front
 from mosaic_onnx.profiling.progress import Progress
 from mosaic_onnx.rewriting.rewrite import partition
@@ -103,9 +105,11 @@ __all__ = [
     "schedule",
     "schedule_site",
     "serve_scenario",
+    "single_devices",
     "verify",
     "write",
     "write_devices",
+    "write_front",
     "write_plan",
     "write_profile",
 ]
@@ -257,6 +261,20 @@ def plan(profile: Profile | PathLike, request: Request | None = None, constraint
     measured = profile if isinstance(profile, Profile) else read_profile(profile)
     options = {"request": request or Request(), "constraints": constraints or Constraints()}
     return run_passes(configured(PLAN, options), State(profile=measured)).plan
+
+
+def single_devices(profile: Profile, like: Plan, constraints: Constraints | None = None) -> dict[str, Plan]:
+    """The plans of devices that can run the whole model alone, by name, to hold a plan against.
+
+    Args:
+        profile: what was measured.
+        like: the plan whose objective they are compared under.
+        constraints: what they must keep besides.
+    """
+    constrained = constrain(profile, constraints or Constraints())
+    table = cost_table(constrained)
+    plans = {one.name: single_device_plan(constrained, one.name, like, table) for one in constrained.devices}
+    return {name: plan for name, plan in plans.items() if plan is not None}
 
 
 def load_scenario(

@@ -1,4 +1,4 @@
-"""Flags that several commands share: one spelling, one help text."""
+"""Flags that several commands share, with one spelling and one help text."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Flags made from the options of passes: a command is given a pipeline, and takes what its passes' fields declare."""
+"""Command-line flags made from the options of a pipeline's passes."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from mosaic_onnx.profiling.modelled_energy import parse_watts
 
 Command = Callable[..., None]
 OPTIONS = "options"
-"""The parameter of a command that gets the options' values."""
+"""The parameter of a command that receives the options' values."""
 
 
 @dataclass(frozen=True)
 class Flag:
-    """One option as the command line has it.
+    """One option as a flag of the command line.
 
     Attributes:
         option: its declaration.
@@ -37,7 +37,7 @@ class Flag:
 
     @property
     def parameter(self) -> str:
-        """The name of the command's parameter."""
+        """Return the name of the command's parameter."""
         return self.option.flag.lstrip("-").replace("-", "_")
 
     def word(self, more: tuple[str, ...] = ()) -> inspect.Parameter:
@@ -59,7 +59,7 @@ class Flag:
         )
 
     def value(self, given: Any) -> Any:
-        """The field's value from what the user gave.
+        """Return the field's value from what the user gave.
 
         Raises:
             UsageError: it does not have the right form.

@@ -27,7 +27,7 @@ from mosaic_onnx.backends.base import (
     SliceModel,
 )
 from mosaic_onnx.core.devices import Device
-from mosaic_onnx.core.errors import BackendError, UsageError
+from mosaic_onnx.core.errors import BackendError, DeviceError, UsageError
 from mosaic_onnx.isolation.messages import device_from_json, device_to_json, write_slice
 from mosaic_onnx.isolation.process import ChildDied, ChildProcess
 from mosaic_onnx.isolation.tensors import SharedTensors
@@ -160,10 +160,10 @@ class IsolatedBackend:
         try:
             answer = self.child(device).ask(f"{_ACTIONS}:{action}", request, limit_s, doing)
         except ChildDied as died:
-            raise BackendError(f"device {device.name} {died.reason} ({doing})") from died
+            raise DeviceError(f"device {device.name} {died.reason} ({doing})", device=device.name) from died
         if "failure" in answer:
-            kind = UsageError if answer.get("is_usage") else BackendError
-            raise kind(_named(str(answer["failure"]), device, doing), str(answer.get("hint", "")))
+            words, hint = _named(str(answer["failure"]), device, doing), str(answer.get("hint", ""))
+            raise UsageError(words, hint) if answer.get("is_usage") else DeviceError(words, hint, device=device.name)
         return answer
 
     def close(self) -> None:

@@ -13,7 +13,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -40,11 +40,13 @@ class Wait:
         deadline: of the monotonic clock.
         limit_s: how long that is from the beginning.
         doing: what is waited for.
+        usual_s: nothing is said until then.
     """
 
     deadline: float
     limit_s: float
     doing: str
+    usual_s: float = 0.0
 
 
 class ChildDied(Exception):
@@ -85,11 +87,14 @@ class ChildProcess:
         self._deaths = 0
         self._lock = threading.RLock()
         self._process: subprocess.Popen[bytes] | None = None
+        self._unread = bytearray()
         self._folder = tempfile.TemporaryDirectory(prefix="mosaic-child-", dir=_shared_folder())
         self.files = Path(self._folder.name)
         self._marks = Marks.create(self.files / "marks")
 
-    def ask(self, action: str, request: Mapping[str, Json], limit_s: float, doing: str = "") -> dict[str, Json]:
+    def ask(
+        self, action: str, request: Mapping[str, Json], limit_s: float, doing: str = "", usual_s: float = 0.0
+    ) -> dict[str, Json]:
         """Send a request and wait for its answer; one at a time, whatever thread asks.
 
         Args:
@@ -97,6 +102,7 @@ class ChildProcess:
             request: what it is given, JSON.
             limit_s: how long the answer may take, the child's start included.
             doing: what is waited for, for who waits long.
+            usual_s: an answer may well take so long: nothing is said until then.
 
         Returns:
             The answer; ``failure`` in it where the action raised.
@@ -111,7 +117,7 @@ class ChildProcess:
             deadline = time.monotonic() + limit_s
             try:
                 self._marks.clear()
-                line = self._send({"action": action, **request}, Wait(deadline, limit_s, doing))
+                line = self._send({"action": action, **request}, Wait(deadline, limit_s, doing, usual_s))
             except BaseException:
                 self._kill()  # whatever it answers later belongs to no request
                 raise
@@ -163,10 +169,12 @@ class ChildProcess:
             to_child.flush()
 
         def tell(waited_s: float) -> None:
+            if waited_s < wait.usual_s:
+                return
             what = f" ({wait.doing})" if wait.doing else ""
             _LOG.warning("waiting for %s%s: %.0f s, given up at %.0f s", self.name, what, waited_s, wait.limit_s)
 
-        return _read_line(from_child, wait.deadline, tell)
+        return _read_line(from_child, self._unread, wait.deadline, tell)
 
     def _start(self) -> subprocess.Popen[bytes]:
         with (self.files / "stderr").open("wb") as errors:
@@ -197,6 +205,7 @@ class ChildProcess:
         if process is None:
             return
         self.generation += 1
+        self._unread.clear()
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
@@ -206,12 +215,12 @@ class ChildProcess:
 
 
 def _shared_folder() -> str | None:
-    """Where files are memory that two processes share; None where the system has no such folder."""
+    """Return where files are memory that two processes share; None where the system has no such folder."""
     return "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 
 
 def _pipes(process: subprocess.Popen[bytes]) -> tuple[IO[bytes], IO[bytes]]:
-    """The child's standard input and output, which ``_start`` made pipes."""
+    """Return the child's standard input and output, which ``_start`` made pipes."""
     if process.stdin is None or process.stdout is None:
         raise InternalError("a child process was started without pipes")
     return process.stdin, process.stdout
@@ -225,26 +234,35 @@ def _parsed(line: bytes) -> dict[str, Json] | None:
     return value if isinstance(value, dict) else None
 
 
-def _read_line(pipe: IO[bytes], deadline: float, tell: Any) -> bytes:
-    """Bytes up to a newline, the end of the stream or the deadline; ``tell`` is called while that takes long."""
-    content = bytearray()
+def _read_line(pipe: IO[bytes], content: bytearray, deadline: float, tell: Callable[[float], None]) -> bytes:
+    """Take bytes up to a newline, the end of the stream or the deadline.
+
+    Args:
+        pipe: where they come from.
+        content: what was read and not taken yet; changed in place.
+        deadline: of the monotonic clock.
+        tell: called with the seconds that went by, while that takes long.
+    """
     began = told = time.monotonic()
     with selectors.DefaultSelector() as selector:
         selector.register(pipe, selectors.EVENT_READ)
-        while not content.endswith(b"\n"):
+        while b"\n" not in content:
             now = time.monotonic()
             if now >= deadline:
                 break
-            if not selector.select(min(deadline - now, told + WORD_EVERY_S - now)):
-                if time.monotonic() - told >= WORD_EVERY_S and time.monotonic() < deadline:
-                    told = time.monotonic()
-                    tell(told - began)
+            if not selector.select(max(0.0, min(deadline, told + WORD_EVERY_S) - now)):
+                if (now := time.monotonic()) - told >= WORD_EVERY_S and now < deadline:
+                    told = now
+                    tell(now - began)
                 continue
             chunk = os.read(pipe.fileno(), 1 << 16)
             if not chunk:
                 break
             content += chunk
-    return bytes(content)
+    end = content.find(b"\n") + 1 or len(content)
+    line = bytes(content[:end])
+    del content[:end]
+    return line
 
 
 def _wait(process: subprocess.Popen[bytes]) -> int | None:

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Unpack
 
 from mosaic_onnx.backends.base import SliceModel
+from mosaic_onnx.core.errors import DeviceError, MosaicError
 from mosaic_onnx.core.plans import Plan
-from mosaic_onnx.discovery.selection import Selection
+from mosaic_onnx.discovery.selection import Selection, without_devices
 from mosaic_onnx.files.cache import Cache
 from mosaic_onnx.passes.base import Passes, run_passes
 from mosaic_onnx.passes.state import State, say_nothing
@@ -65,6 +66,9 @@ def compile_model(
 ) -> Compilation:
     """Plan, measure and prove a model; write nothing.
 
+    A device that fails when plans run, or computes something else in the proof than it did while it was measured, is
+    left out, and the others go on without it: what was measured is kept, so that only planning is done again.
+
     Args:
         path: the model's file.
         selection: devices that take part.
@@ -80,4 +84,31 @@ def compile_model(
     """
     passes = compile_passes(options)
     outside = tuple(one for one in options.get("passes", ()) if isinstance(one, str))
-    return Compilation(run_passes(passes, State(path, selection, cache, note, progress)), passes, outside)
+    first: MosaicError | None = None
+    while True:
+        try:
+            state = run_passes(passes, State(path, selection, cache, note, progress))
+            failed = _failed_in_proof(state)
+        except DeviceError as error:
+            failed = {error.device: error.message}
+            first = first or error
+        except MosaicError as error:
+            raise first or error from None
+        remaining = without_devices(selection, failed)
+        if remaining is None and first is not None:
+            raise first
+        if not failed or remaining is None:
+            return Compilation(state, passes, outside)
+        for device, reason in failed.items():
+            note(f"{device} is left out: {reason}")
+        selection = remaining
+
+
+def _failed_in_proof(state: State) -> dict[str, str]:
+    """Return, by device whose slices were not right in the proof, what was wrong."""
+    bad = [
+        check
+        for check in state.proof.slices
+        if check.error or check.misplaced or not all(tensor.is_good for tensor in check.computed)
+    ]
+    return {check.device: f"slice {check.slice} is not right: {check.error or check.worst}" for check in bad}

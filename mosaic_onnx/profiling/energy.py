@@ -18,7 +18,7 @@ EnergySource = Literal["measured", "modelled", "absent"]
 
 @dataclass(frozen=True)
 class Energy:
-    """Joules of one call, and what they are worth.
+    """The energy of one call, and its source.
 
     Attributes:
         joules: None where absent.
@@ -36,17 +36,17 @@ class Energy:
 
     @property
     def watts(self) -> float | None:
-        """Mean power of the call; None where absent."""
+        """Return the mean power of the call; None where absent."""
         return None if self.joules is None or not self.seconds else self.joules / self.seconds
 
 
 @dataclass(frozen=True)
 class PowerModel:
-    """Declared watts, for where no meter exists.
+    """A declared power, for machines without a meter.
 
     Attributes:
         name: who declares it.
-        watts: drawn while it computes.
+        watts: power while the device computes.
     """
 
     name: str
@@ -61,13 +61,13 @@ def measure_energy(
     least_s: float = 0.5,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Energy:
-    """Joules of one call: repeated until a counter (updated every few milliseconds) can tell, then divided.
+    """Return the joules of one call: repeated until a counter (updated every few milliseconds) can tell, then divided.
 
     Args:
         call: complete when it returns.
         meters: all are read and added up; none for the declared model.
-        model: used where there is no meter or a meter fails; None for no joules then.
-        least_s: how long to repeat.
+        model: used where there is no meter or a meter fails; None gives no joules then.
+        least_s: seconds to repeat the call for.
         clock: seconds, never going back.
     """
     call()
@@ -90,7 +90,7 @@ def measure_energy(
 
 
 class _Spell(NamedTuple):
-    """Calls in a row: how many, and what all of them took."""
+    """The number of calls in a row, and their total."""
 
     calls: int
     seconds: float
@@ -110,7 +110,7 @@ def _spell(
 
 
 def idle_power_w(meters: Sequence[EnergyMeter], least_s: float = 0.5) -> float:
-    """Measure what the machine draws while this process does nothing.
+    """Return the power of the machine while this process is idle.
 
     Raises:
         BackendError: a counter cannot be read.

@@ -35,9 +35,10 @@ def open(host: Host, request: Request) -> Json:
 
 
 def first_run(host: Host, request: Request) -> Json:
-    """Run a loaded plan once."""
+    """Run a loaded plan once; the answer says how long that took."""
+    began_s = clocks.perf_counter()
     host.objects[request["number"]].run(read_tensors(request["tensors"]))
-    return {}
+    return {"seconds": clocks.perf_counter() - began_s}
 
 
 def time(host: Host, request: Request) -> Json:
@@ -54,6 +55,24 @@ def traces(host: Host, request: Request) -> Json:
     effort = {key: request[key] for key in ("seconds", "min_runs", "max_runs")}
     watched = watch(host.objects[request["number"]], read_tensors(request["tensors"]), **effort)
     return {"traces": [dataclasses.asdict(trace) for trace in watched]}
+
+
+def repeat(host: Host, request: Request) -> Json:
+    """Time a number of runs of a loaded plan."""
+    program, inputs = host.objects[request["number"]], read_tensors(request["tensors"])
+    return {"seconds": run_repeatedly(program, inputs, request["warmup_count"], request["count"])}
+
+
+def run_repeatedly(program: Executor, inputs: Mapping[str, Array], warmup_count: int, count: int) -> tuple[float, ...]:
+    """Return the seconds of each of ``count`` runs, after some that are not timed."""
+    for _ in range(warmup_count):
+        program.run(inputs)
+    seconds = []
+    for _ in range(count):
+        began_s = clocks.perf_counter()
+        program.run(inputs)
+        seconds.append(clocks.perf_counter() - began_s)
+    return tuple(seconds)
 
 
 def watch(program: Executor, inputs: Mapping[str, Array], seconds: float, min_runs: int, max_runs: int) -> list[Trace]:

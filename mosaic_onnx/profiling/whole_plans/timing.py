@@ -11,10 +11,10 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 
 from mosaic_onnx.backends.base import Array
-from mosaic_onnx.core.errors import BackendError
+from mosaic_onnx.core.errors import BackendError, DeviceError
 from mosaic_onnx.profiling.interleaved import InterleavedTimings, measure_interleaved
-from mosaic_onnx.profiling.whole_plans.actions import watch
-from mosaic_onnx.profiling.whole_plans.child import DeviceDied, Machine, PlanToRun, ProgramChild
+from mosaic_onnx.profiling.whole_plans.actions import run_repeatedly, watch
+from mosaic_onnx.profiling.whole_plans.child import Machine, PlanToRun, ProgramChild
 from mosaic_onnx.runtime.executor import Executor, open_program
 from mosaic_onnx.runtime.trace import Trace
 
@@ -30,6 +30,15 @@ class TimedPlans:
 
     timings: InterleavedTimings | None
     failed: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class WatchEffort:
+    """How often to run a plan: first untimed, then timed, then watched slice by slice."""
+
+    warmup_count: int
+    timed_count: int
+    watched_count: int
 
 
 def time_plans(
@@ -62,14 +71,14 @@ def time_plans(
                 for name, one in left.items():
                     try:
                         numbers[name] = child.open(one)
-                    except DeviceDied:
+                    except DeviceError:
                         raise
                     except BackendError as error:
                         failed[name] = error.message
                 left = {each: one for each, one in left.items() if each in numbers}
                 name = ""
                 return TimedPlans(child.time(numbers, round_count, budget_s) if numbers else None, failed)
-        except DeviceDied as died:
+        except DeviceError as died:
             words = died.message
             guilty = [each for each, one in left.items() if each == name or died.device in one.devices]
         except BackendError as error:  # a plan ran once, and does not any more: whose fault it is stands in the message
@@ -138,3 +147,29 @@ def trace_plan(
     with open_program(one.slices, one.plan, machine.devices, machine.backends, **names) as program:
         program.run(inputs)
         return watch(program, inputs, seconds, min_runs, max_runs)
+
+
+def time_one_plan(
+    one: PlanToRun, machine: Machine, inputs: Mapping[str, Array], outputs: Sequence[str], effort: WatchEffort
+) -> tuple[tuple[float, ...], tuple[Trace, ...]]:
+    """Return the seconds of each timed run of a plan, and the traces of watched ones.
+
+    Args:
+        one: the plan.
+        machine: where it runs.
+        inputs: the model's inputs.
+        outputs: names of the model's outputs.
+        effort: how often to run.
+
+    Raises:
+        BackendError: it does not run; the message names the device.
+    """
+    if machine.isolates([one]):
+        with ProgramChild(machine, inputs, outputs) as child:
+            number = child.open(one)
+            seconds = child.repeat(number, effort.warmup_count, effort.timed_count)
+            return seconds, tuple(child.traces(number, 0.0, effort.watched_count, effort.watched_count))
+    names = {"inputs": tuple(inputs), "outputs": tuple(outputs)}
+    with open_program(one.slices, one.plan, machine.devices, machine.backends, **names) as program:
+        seconds = run_repeatedly(program, inputs, effort.warmup_count, effort.timed_count)
+        return seconds, tuple(watch(program, inputs, 0.0, effort.watched_count, effort.watched_count))
