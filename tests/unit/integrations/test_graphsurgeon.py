@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 import onnx_graphsurgeon as gs
 import onnxruntime
-from tests.unit.passes.models import from_text
+from tests.unit.small_models import from_text
 from tests.unit.passes.test_rewrite import CHAIN, THREE, plan_for
 
 import mosaic_onnx
