@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from mosaic_onnx.cli import options as opt
 from mosaic_onnx.cli.console import Reporter
+from mosaic_onnx.cli.parse import parse_shapes, split_words
 
 
 def register(app: typer.Typer) -> None:
@@ -17,18 +19,23 @@ def register(app: typer.Typer) -> None:
 
 
 def run(
-    bundle: opt.BundleFolder,
+    source: Annotated[Path, typer.Argument(metavar="MODEL.mosaic|MODEL.onnx", help="A bundle, or a plain model.")],
     inputs: opt.Inputs = None,
     random: Annotated[bool, typer.Option("--random", help="Make inputs up from --seed (the default).")] = False,
     seed: opt.Seed = 0,
     iterations: Annotated[int, typer.Option("--iterations", min=1, help="Timed runs.")] = 1,
-    warmup: Annotated[int, typer.Option("--warmup", min=0, help="Runs before those.")] = 0,
+    warmup: Annotated[
+        int | None, typer.Option("--warmup", min=0, help="Runs before those. Default: up to 5, within a second.")
+    ] = None,
+    input_shape: opt.InputShape = None,
     output: opt.Output = None,
     force: opt.Force = False,
+    device_words: opt.OwnDevices = None,
+    trust: opt.Trust = False,
     as_json: opt.Json = False,
     quiet: opt.Quiet = False,
 ) -> None:
-    """Run a bundle; outputs to an .npz file with -o."""
+    """Run a bundle, or a plain model on one device (-d); outputs to an .npz file with -o."""
     from mosaic_onnx import api
     from mosaic_onnx.cli.tables import milliseconds, table
     from mosaic_onnx.core.errors import UsageError
@@ -39,7 +46,16 @@ def run(
         raise UsageError("--random and --inputs exclude each other", "give one of them")
     if output is not None:
         refuse_to_replace(output, force=force)
-    done = api.run(bundle, inputs=inputs, seed=seed, iterations=iterations, warmup=warmup)
+    done = api.run(
+        source,
+        inputs=inputs,
+        seed=seed,
+        iterations=iterations,
+        warmup=warmup,
+        devices=split_words(device_words or ()),
+        input_shapes=parse_shapes(input_shape or ()),
+        trust=trust,
+    )
     shapes = [
         (name, str(array.dtype), "×".join(map(str, array.shape)) or "scalar") for name, array in done.outputs.items()
     ]
@@ -66,6 +82,8 @@ def verify(
     bundle: opt.BundleFolder,
     inputs: opt.Inputs = None,
     seed: opt.Seed = 0,
+    device_words: opt.OwnDevices = None,
+    trust: opt.Trust = False,
     as_json: opt.Json = False,
     quiet: opt.Quiet = False,
 ) -> None:
@@ -76,7 +94,7 @@ def verify(
     from mosaic_onnx.pipeline.delivery import proof_fields
 
     reporter = Reporter(json=as_json, quiet=quiet)
-    report = api.verify(bundle, inputs=inputs, seed=seed)
+    report = api.verify(bundle, inputs=inputs, seed=seed, devices=split_words(device_words or ()), trust=trust)
     reporter.show(*proof_tables(report))
     reporter.emit("mosaic-onnx/proof/1", proof_fields(report))
     if not report.passed:

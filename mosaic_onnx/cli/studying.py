@@ -105,7 +105,7 @@ def import_profile(
 
 
 def reproduce(
-    paper: Annotated[str, typer.Argument(metavar="PAPER", help="mosaic")],
+    paper: Annotated[str, typer.Argument(metavar="PAPER", help="mosaic or puzzle")],
     output: Annotated[Path, typer.Option("-o", "--output", metavar="FOLDER", help="Where the report goes.")] = Path(
         "report"
     ),
@@ -119,10 +119,17 @@ def reproduce(
     from mosaic_onnx.files.atomic import refuse_to_replace
     from mosaic_onnx.reproduce.run import reproduce as reproduce_mosaic
 
-    if paper != "mosaic":
+    if paper not in ("mosaic", "puzzle"):
         raise UsageError(f"there is no paper called '{paper}' here", "mosaic-onnx reproduce mosaic -o report/")
     reporter = Reporter(json=as_json, quiet=quiet)
     refuse_to_replace(output, force=force)
+    if paper == "puzzle":
+        from mosaic_onnx.reproduce.puzzle.run import reproduce_puzzle
+
+        compared = reproduce_puzzle(output, reduced=reduced, note=reporter.note)
+        reporter.result(str(output))
+        reporter.emit("mosaic-onnx/puzzle-reproduction/1", {"folder": str(output), **compared.as_fields()})
+        return
     report = reproduce_mosaic(output, quick=reduced)
     reporter.result(str(output))
     for verdict in report.verdicts:
@@ -132,7 +139,7 @@ def reproduce(
 
 
 def _options(words: list[str]) -> dict[str, object]:
-    """``NAME=VALUE`` words; numbers and true/false are read as such.
+    """Return ``NAME=VALUE`` words; numbers and true/false are read as such.
 
     Raises:
         UsageError: a word has no equals sign.

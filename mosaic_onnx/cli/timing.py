@@ -9,11 +9,12 @@ import typer
 
 from mosaic_onnx.cli import options as opt
 from mosaic_onnx.cli.console import Reporter
+from mosaic_onnx.cli.parse import split_words
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from mosaic_onnx.runtime.benchmarking import Benchmark
+    from mosaic_onnx.pipeline.benchmarking import Benchmark
 
 
 def register(app: typer.Typer) -> None:
@@ -32,6 +33,8 @@ def bench(
         typer.Option("--trace", metavar="FILE.json", help="Write runs for ui.perfetto.dev, a lane a device."),
     ] = None,
     force: opt.Force = False,
+    device_words: opt.OwnDevices = None,
+    trust: opt.Trust = False,
     as_json: opt.Json = False,
     quiet: opt.Quiet = False,
 ) -> None:
@@ -42,7 +45,15 @@ def bench(
     reporter = Reporter(json=as_json, quiet=quiet)
     if trace is not None:
         refuse_to_replace(trace, force=force)
-    done = api.bench(bundle, inputs=inputs, seed=seed, iterations=iterations, warmup=warmup)
+    done = api.bench(
+        bundle,
+        inputs=inputs,
+        seed=seed,
+        iterations=iterations,
+        warmup=warmup,
+        devices=split_words(device_words or ()),
+        trust=trust,
+    )
     if trace is not None:
         done.write_trace(trace)
         reporter.note(f"wrote {len(done.traces)} runs to {trace}: open it in ui.perfetto.dev")
@@ -55,7 +66,7 @@ def bench(
 
 def _summary(done: Benchmark) -> str:
     from mosaic_onnx.cli.tables import milliseconds
-    from mosaic_onnx.runtime.benchmarking import PERCENTILES
+    from mosaic_onnx.pipeline.benchmarking import PERCENTILES
 
     figures = [f"min {milliseconds(min(done.seconds))}"]
     figures += [f"p{percent} {milliseconds(done.percentile_s(percent))}" for percent in PERCENTILES]
@@ -66,7 +77,7 @@ def _summary(done: Benchmark) -> str:
 
 
 def _tables(done: Benchmark) -> list[Table]:
-    """Slices and, where there are any, transfers."""
+    """Return tables of slices and of transfers, if there are any."""
     from mosaic_onnx.cli.tables import MANY, megabytes, milliseconds, table
 
     slices = [

@@ -69,6 +69,9 @@ class Loaded:
 
 def build(loaded: Sequence[Loaded], wiring: Wiring) -> Program:
     """Allocate and bind; a slice that cannot be bound is handed its tensors instead, and the rest is laid out anew."""
+    if len(loaded) == 1 and loaded[0].memory is None:
+        reasons = {0: "it is the only slice: it reads the caller's own arrays"}
+        return _program(loaded, wiring, allocate(wiring, [Site(loaded[0].device, None, False)]), [None], reasons)
     reasons = {
         index: f"tensor {free} has no fixed size or does not lie flat in memory"
         for index, each in enumerate(loaded)

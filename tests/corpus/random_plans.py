@@ -6,11 +6,11 @@ import random
 from dataclasses import replace
 from itertools import pairwise
 
+from mosaic_onnx.core.cost_table import cost_table
 from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.layers import LayerGraph
 from mosaic_onnx.core.plans import Plan
 from mosaic_onnx.core.profiles import HOST, Cost, Profile, ProfileLayer, TransferCost
-from mosaic_onnx.passes.estimate import cost_table
 from mosaic_onnx.planner.core.request import PlacedSlice, Request
 from mosaic_onnx.planner.core.simulate import simulate
 from mosaic_onnx.planner.solve import plan_of

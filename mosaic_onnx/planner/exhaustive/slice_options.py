@@ -101,17 +101,17 @@ class SliceOptions:
         live = _LiveBytes(self.table, layers, inside)
 
         @cache
-        def best(done: int) -> tuple[int, tuple[int, ...]]:
+        def best(done: int) -> tuple[float, tuple[int, ...]]:
             if done == inside:
                 return 0, ()
-            found = (INF, ())
+            found: tuple[float, tuple[int, ...]] = (INF, ())
             for layer in layers:
                 if not done >> layer & 1 and not self.before[layer] & inside & ~done:
                     peak, rest = best(done | 1 << layer)
                     peak = max(peak, live.at(done, layer))
                     if peak < found[0]:
                         found = peak, (layer, *rest)
-            return found  # type: ignore[return-value]
+            return found
 
         return best(0)[1]
 

@@ -117,7 +117,9 @@ class _Search:
     def _used(self, states: Ints) -> Floats:
         """[D] bytes of parameters."""
         bytes_used = self.table.parameter_bytes[self.layers, states]
-        return np.bincount(self.table.state_device[states], bytes_used, minlength=len(self.caps))
+        used = np.zeros(len(self.caps))
+        np.add.at(used, self.table.state_device[states], bytes_used)
+        return used
 
     def _repair(self, states: Ints, number: int) -> None:
         found = Repair(self.table, self.problem, states).run()

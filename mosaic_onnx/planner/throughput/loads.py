@@ -143,7 +143,7 @@ class Loads:
     def _holds(self, device: int, piece: int) -> bool:
         """Whether the device's memory has room for one more piece, its slices as short as can be."""
         room = self.room[device] - self.parameters[piece][device]
-        return room >= max(self.scratch[piece][device], self.largest_scratch[device])
+        return bool(room >= max(self.scratch[piece][device], self.largest_scratch[device]))
 
     def _tensors(self, pieces: Sequence[tuple[int, ...]]) -> None:
         """The tensors that cost something and leave their piece: maker, readers, and the way there."""

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from mosaic_onnx.analysis.explain import diff_plans, explain_layer, explain_plan, proposal_of
+from mosaic_onnx.core.cost_table import cost_table
 from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.errors import ModelError, UsageError
 from mosaic_onnx.core.profiles import Cost, Profile, ProfileLayer, TransferCost
-from mosaic_onnx.passes.estimate import cost_table
-from mosaic_onnx.passes.plan import plan_of_slices, plan_profile
 from mosaic_onnx.planner.core.request import PlacedSlice, Request
 from mosaic_onnx.planner.core.simulate import simulate
+from mosaic_onnx.planning.profile_plan import plan_of_slices, plan_profile
 from tests.unit.planner.random_graphs import EVERYTHING, Kind, random_profile
 
 OPS = ("Conv", "Conv", "Pad", "Conv", "Resize", "Conv")

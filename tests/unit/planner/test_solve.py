@@ -7,18 +7,18 @@ from dataclasses import replace
 
 import pytest
 
+from mosaic_onnx.core.cost_table import cost_table
 from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.errors import InfeasibleError, UsageError
 from mosaic_onnx.core.profiles import Cost, Profile, ProfileLayer
 from mosaic_onnx.files.plan_file import plan_from_json, plan_to_json
-from mosaic_onnx.passes.estimate import cost_table
-from mosaic_onnx.passes.plan import plan_profile
 from mosaic_onnx.planner import solve as solve_module
 from mosaic_onnx.planner.core.request import Answer, MethodUnavailable, PlacedSlice, Request
 from mosaic_onnx.planner.core.request_constraints import at_least
 from mosaic_onnx.planner.core.simulate import simulate, value
 from mosaic_onnx.planner.registry import Method
 from mosaic_onnx.planner.solve import solve
+from mosaic_onnx.planning.profile_plan import plan_profile
 from tests.unit.files.test_plan_file import tiny as tiny_plan
 from tests.unit.files.test_profile_file import tiny
 from tests.unit.planner.random_profiles import random_profile

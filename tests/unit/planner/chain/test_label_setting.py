@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import pytest
 
+from mosaic_onnx.core.cost_table import cost_table
 from mosaic_onnx.core.costs import CostTable
 from mosaic_onnx.core.devices import Device, Level
 from mosaic_onnx.core.errors import InfeasibleError
 from mosaic_onnx.core.profiles import Cost, Profile, ProfileLayer, SwitchCost, TransferCost
-from mosaic_onnx.passes.estimate import cost_table
 from mosaic_onnx.planner.chain.label_setting import labels, labels_apply
 from mosaic_onnx.planner.core.request import Request
 from mosaic_onnx.planner.core.request_constraints import meets

@@ -8,10 +8,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from mosaic_onnx.core.cost_table import cost_table
 from mosaic_onnx.core.costs import CostTable
 from mosaic_onnx.core.errors import InfeasibleError
 from mosaic_onnx.core.profiles import Cost
-from mosaic_onnx.passes.estimate import cost_table
 from mosaic_onnx.planner.baselines.algorithm1 import find_efficient_slicing_and_execution_plan
 from mosaic_onnx.planner.chain.chain_costs import chain_costs, is_chain, is_tight
 from mosaic_onnx.planner.chain.dynamic_program import best_on_chain

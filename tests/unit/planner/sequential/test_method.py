@@ -8,11 +8,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from mosaic_onnx.core.cost_table import cost_table
 from mosaic_onnx.core.costs import CostTable
 from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.errors import InfeasibleError
 from mosaic_onnx.core.profiles import Cost, MeasuredSlice, Profile, ProfileLayer
-from mosaic_onnx.passes.estimate import cost_table
 from mosaic_onnx.planner.core.objective import rank_of
 from mosaic_onnx.planner.core.request import Answer, PlacedSlice, Request
 from mosaic_onnx.planner.core.simulate import simulate, value

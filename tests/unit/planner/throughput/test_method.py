@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mosaic_onnx.core.cost_table import cost_table
 from mosaic_onnx.core.costs import CostTable
 from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.errors import InfeasibleError
 from mosaic_onnx.core.profiles import Cost, Profile, ProfileLayer, TransferCost
 from mosaic_onnx.importers import import_profile
-from mosaic_onnx.passes.estimate import cost_table
 from mosaic_onnx.planner.core.device_classes import device_classes
 from mosaic_onnx.planner.core.orders import predecessors
 from mosaic_onnx.planner.core.request import Answer, MethodUnavailable, PlacedSlice, Request

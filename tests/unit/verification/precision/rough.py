@@ -14,9 +14,9 @@ from mosaic_onnx.backends.base import Array, FoundDevices, Place, Runner, SliceM
 from mosaic_onnx.backends.onnxruntime.backend import BACKEND
 from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.errors import BackendError
+from mosaic_onnx.layering.layerize import layerize
 from mosaic_onnx.loading.model import open_model
-from mosaic_onnx.passes.layerize import layerize
-from mosaic_onnx.passes.normalise import Normalised, normalise
+from mosaic_onnx.loading.normalise import Normalised, normalise
 
 CPU = Device("cpu", backend="onnxruntime", options={"threads": 1})
 ROUGH = Device("rough", backend="rough", precision="bf16")

@@ -1,0 +1,92 @@
+"""Where the DRAM traffic of a layer is uneven: its second visit, its end, and each new start of an inner loop."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from mosaic_onnx.npu.costs.mapping import PIXELS
+from mosaic_onnx.npu.costs.tiling import Floats, Ints, Tilings, visit_count
+from mosaic_onnx.npu.costs.traffic import last_store, relevant_loops
+from mosaic_onnx.npu.hardware.description import Hardware
+from mosaic_onnx.npu.layers.nest import LoopNest
+
+
+@dataclass(frozen=True)
+class Bursts:
+    """``[M]`` bytes; see ``latency.Transfers``."""
+
+    second_load: Floats
+    before_drain: Floats
+    burst: Floats
+    count: Floats
+
+
+def bursts_of(nest: LoopNest, hardware: Hardware, tilings: Tilings, order: tuple[str, ...]) -> Bursts:
+    """Return where the traffic of a layer is uneven, for one order of the tile loops.
+
+    The innermost loop of more than one trip (pixel loops that stand together count as one) decides: from visit to visit
+    only the operands that it indexes change; where it begins again, a new tile of every operand is needed.
+    """
+    innermost = _innermost(tilings, order)
+    size = hardware.precision
+    visits = visit_count(nest, tilings)
+    last = last_store(nest, hardware, tilings)
+    weight_change = np.isin(innermost, _numbers(relevant_loops(nest, "weights")))
+    input_change = np.isin(innermost, _numbers(relevant_loops(nest, "inputs")))
+    channel = "K" if nest.is_depthwise else "C"
+    tap_bytes = nest.R * nest.S * size.weight_bytes
+    window = tilings.axes["P"].span * tilings.axes["Q"].span
+    weights = tilings.tile("K") * tilings.tile("C") * tap_bytes
+    inputs = tilings.tile("N") * tilings.tile(channel) * window * size.activation_bytes
+    outputs = tilings.tile("N") * tilings.tile("K") * tilings.tile("P") * tilings.tile("Q")
+    residual = outputs * (nest.residual_elements / nest.output_elements * size.activation_bytes)
+    again = nest.repeats > 1  # with one tile a repeat, the next repeat loads everything
+    second = np.where(weight_change | again, weights, 0) + np.where(input_change | again, inputs, 0) + residual
+    is_sum = innermost == _NUMBER["C"]
+    grown = last * _growth(tilings, innermost)
+    before = np.where(is_sum, 0.0, np.where(innermost >= 0, grown, last if again else 0.0))
+    least_window = tilings.axes["P"].least_span * tilings.axes["Q"].least_span
+    burst = tilings.least("K") * tilings.least("C") * float(tap_bytes)
+    burst = burst + tilings.least("N") * tilings.least(channel) * least_window * size.activation_bytes
+    burst = burst + last  # the store of the tile before the last has the port first
+    count = np.where(innermost >= 0, visits / _block_trips(tilings, order, innermost) - 1, 0.0)
+    return Bursts(np.where(visits > 1, second, np.inf), before, burst, count)
+
+
+_NUMBER = {loop: number for number, loop in enumerate(("N", "K", "C", "P", "Q"))}
+
+
+def _numbers(loops: frozenset[str]) -> list[int]:
+    return [_NUMBER[loop] for loop in loops]
+
+
+def _innermost(tilings: Tilings, order: tuple[str, ...]) -> Ints:
+    """Return ``[M]`` the number of the innermost loop of more than one trip; -1 where there is one tile."""
+    found = np.full(tilings.trips("N").shape, -1, dtype=np.int64)
+    for loop in order:
+        found = np.where(tilings.trips(loop) > 1, _NUMBER[loop], found)
+    return found
+
+
+def _growth(tilings: Tilings, innermost: Ints) -> Floats:
+    """Return ``[M]`` how much larger than the last tile the tile before it can be."""
+    growth = np.ones(innermost.shape)
+    for loop, number in _NUMBER.items():
+        if loop != "C":
+            growth = np.where(innermost == number, tilings.tile(loop) / tilings.least(loop), growth)
+    return growth
+
+
+def _block_trips(tilings: Tilings, order: tuple[str, ...], innermost: Ints) -> Ints:
+    """Return ``[M]`` the trips of the innermost cut loop; of all pixel loops that stand together at the inside."""
+    pixel = np.isin(innermost, [_NUMBER[loop] for loop in PIXELS])
+    trips = np.ones(innermost.shape, dtype=np.int64)
+    inside = np.ones(innermost.shape, dtype=bool)
+    for loop in reversed(order):
+        is_pixel = loop in PIXELS
+        belongs = inside & ((innermost == _NUMBER[loop]) | (pixel & is_pixel))
+        trips = trips * np.where(belongs, tilings.trips(loop), 1)
+        inside &= belongs | (tilings.trips(loop) == 1)
+    return trips

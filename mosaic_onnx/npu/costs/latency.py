@@ -1,0 +1,104 @@
+"""Analytical latency: the busiest of array, buffer and DRAM, with what cannot overlap.
+
+Every term is a lower bound of the cycle-level simulation (``simulate``), so the analytical figure never exceeds it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+
+from mosaic_onnx.npu.costs.bursts import bursts_of
+from mosaic_onnx.npu.costs.tiling import Floats, Ints, Tilings
+from mosaic_onnx.npu.costs.traffic import DramTraffic, compulsory_bytes, first_load, last_store
+from mosaic_onnx.npu.hardware.description import Hardware
+from mosaic_onnx.npu.layers.nest import LoopNest
+
+
+@dataclass(frozen=True)
+class Transfers:
+    """``[M]`` cycles of the DRAM port that do not depend on the array.
+
+    Attributes:
+        all: every byte of the layer.
+        fill: the first tiles of weights and inputs.
+        drain: the last output tile.
+        second_load: most that the second visit loads, while the first computes; infinite where there is one visit.
+        before_drain: most that is stored while the last tile computes.
+        burst: least of the loads (and the store beside them) each time that the innermost cut loop begins again.
+        burst_count: how often it does.
+    """
+
+    all: Floats
+    fill: Floats
+    drain: Floats
+    second_load: Floats
+    before_drain: Floats
+    burst: Floats
+    burst_count: Floats
+
+    def take(self, index: Ints) -> Transfers:
+        """Return the entries at the given places."""
+        return Transfers(*(getattr(self, each.name)[index] for each in fields(self)))
+
+
+@dataclass(frozen=True)
+class Work:
+    """``[M]`` cycles of array or buffer, whichever is more.
+
+    Attributes:
+        all: over the layer.
+        first: for the first and largest tile.
+        last: for the last and smallest tile.
+    """
+
+    all: Floats
+    first: Floats
+    last: Floats
+
+
+def transfers_of(
+    nest: LoopNest, hardware: Hardware, tilings: Tilings, traffic: DramTraffic, order: tuple[str, ...]
+) -> Transfers:
+    """Return the DRAM port's cycles."""
+    bandwidth = hardware.dram.bytes_per_cycle
+    bursts = bursts_of(nest, hardware, tilings, order)
+    return Transfers(
+        all=traffic.total / bandwidth,
+        fill=first_load(nest, hardware, tilings) / bandwidth,
+        drain=last_store(nest, hardware, tilings) / bandwidth,
+        second_load=bursts.second_load / bandwidth,
+        before_drain=bursts.before_drain / bandwidth,
+        burst=bursts.burst / bandwidth,
+        burst_count=bursts.count,
+    )
+
+
+def overlapped_cycles(work: Work, transfers: Transfers) -> Floats:
+    """Return ``[M]`` cycles with double buffers: the busier of array and DRAM port, and what neither can hide.
+
+    The array waits for the first tile, and its last tile must leave. It waits again where an inner loop begins anew and
+    more must be loaded at once than the tile before it takes to compute: only one tile is loaded ahead. The port moves
+    every byte; it idles while the first tile computes and the second is there, and while the last tile computes.
+    """
+    stalls = transfers.burst_count * np.maximum(transfers.burst - work.first, 0.0)
+    array = transfers.fill + work.all + stalls + transfers.drain
+    idle = np.maximum(work.first - transfers.second_load, 0.0) + np.maximum(work.last - transfers.before_drain, 0.0)
+    return np.asarray(np.maximum(array, transfers.all + idle))
+
+
+def serial_cycles(work: Floats, transfers: Transfers) -> Floats:
+    """Return ``[M]`` cycles with single buffers: a tile loads, computes and leaves, and only then the next loads."""
+    return transfers.all + work
+
+
+def fixed_cycles(hardware: Hardware) -> float:
+    """Return what every layer pays once: the launch and the DRAM's latency."""
+    return hardware.launch_cycles + hardware.dram.latency_cycles
+
+
+def bound_cycles(nest: LoopNest, hardware: Hardware) -> float:
+    """Return a bound that no mapping beats: ``max(⌈MAC / PEs⌉, compulsory bytes / bandwidth)``."""
+    computing = -(-nest.macs // hardware.array.mac_count)
+    return max(float(computing), compulsory_bytes(nest, hardware) / hardware.dram.bytes_per_cycle)

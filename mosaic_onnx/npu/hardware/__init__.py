@@ -1,0 +1,1 @@
+"""Descriptions of NPUs: what one can do and what it costs, read from ``npu.toml``; the shipped presets."""

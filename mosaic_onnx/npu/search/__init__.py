@@ -1,0 +1,1 @@
+"""Finding a mapping: the exact search with its certificate, fixed dataflows, the published genetic search."""
