@@ -14,11 +14,11 @@ import numpy as np
 
 from mosaic_onnx.npu.costs.energy import movement_j, operations_j, static_j
 from mosaic_onnx.npu.costs.latency import fixed_cycles
-from mosaic_onnx.npu.costs.on_chip import allowed_stationary, buffer_bytes, factors_of, steps_of
+from mosaic_onnx.npu.costs.on_chip import allowed_stationary, buffer_bytes, steps_of
 from mosaic_onnx.npu.costs.tiling import Floats, Ints, tile_counts, tilings_of
-from mosaic_onnx.npu.hardware.description import DIMENSIONS, Hardware
+from mosaic_onnx.npu.hardware.description import Hardware
 from mosaic_onnx.npu.layers.nest import LoopNest
-from mosaic_onnx.npu.search.spatial import spatial_choices
+from mosaic_onnx.npu.search.spatial import factor_arrays
 
 
 @dataclass(frozen=True)
@@ -173,16 +173,15 @@ def _work(nest: LoopNest, hardware: Hardware, added: Sequence[int], *, least_ene
         least_energy: prefer few bytes to few cycles.
     """
     whole = tilings_of(nest, {"N": nest.N, "K": nest.K, "C": nest.C, "P": ceil(nest.P / len(added)), "Q": nest.Q})
-    each = [factors_of(spatial) for spatial in spatial_choices(nest, hardware.array)]
-    factors = {loop: np.array([one[loop] for one in each], dtype=np.int64) for loop in DIMENSIONS}
+    factors = factor_arrays(nest, hardware.array)
     steps = steps_of(nest, whole, factors)
-    rows: Ints = np.zeros(len(each), dtype=np.int64)
+    rows: Ints = np.zeros_like(factors["P"])
     for count in set(added):
         rows = rows + added.count(count) * -(-count // factors["P"])
     cycles: Floats = np.asarray(steps.cycles / steps.tiled["P"] * rows, dtype=np.float64)
     best = (np.inf, np.inf)
     for stationary in allowed_stationary(nest, hardware):
-        moved = buffer_bytes(nest, hardware, whole, steps, factors, stationary) * np.ones(len(each))
+        moved = buffer_bytes(nest, hardware, whole, steps, factors, stationary) * np.ones(len(rows))
         time = np.maximum(cycles, moved / hardware.buffer.bytes_per_cycle)
         keys = (time, moved) if least_energy else (moved, time)  # the last key sorts first
         at = int(np.lexsort(keys)[0])
