@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from mosaic_onnx.core.cost_table import cost_table
 from mosaic_onnx.core.costs import CostTable
@@ -12,6 +13,9 @@ from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.errors import ModelError, UsageError
 from mosaic_onnx.core.profiles import Profile
 from mosaic_onnx.scenarios.scenario import Group, Scenario
+
+if TYPE_CHECKING:
+    from mosaic_onnx.scenarios.simulation.slice_graph import SliceGraph
 
 UNIT_KEY = "unit"
 """Key of a device's ``meta``: devices that name the same unit are configurations of one piece of hardware."""
@@ -72,6 +76,15 @@ class Instance:
     def has_slowdown(self) -> bool:
         """Return whether any pair of units slows each other."""
         return any(factor != 1.0 for row in self.slowdown for factor in row)
+
+    @cached_property
+    def slice_graphs(self) -> dict[object, SliceGraph]:
+        """Return the slice graphs that were made for this instance (``simulation.slice_graph``)."""
+        return {}
+
+    def __getstate__(self) -> dict[str, object]:
+        """Leave what is only kept out of what is sent to other processes."""
+        return {key: value for key, value in vars(self).items() if key != "slice_graphs"}
 
     @property
     def table(self) -> CostTable:

@@ -17,6 +17,8 @@ from mosaic_onnx.scenarios.feasibility import check_joint_memory
 from mosaic_onnx.scenarios.instance import Instance
 from mosaic_onnx.scenarios.schedule import Schedule
 
+MOST_KEPT = 20_000
+"""Graphs that an instance keeps: a search changes one model at a time."""
 ARRIVAL = -1
 """As the maker of a copy: the frame's arrival."""
 
@@ -78,10 +80,15 @@ def slice_graphs(instance: Instance, schedule: Schedule) -> tuple[SliceGraph, ..
         InfeasibleError: some model's slices cannot run (see ``planner.simulate``), or memory does not hold all.
     """
     check_joint_memory(instance, schedule.proposals)
-    return tuple(
-        slice_graph(model.table, proposal, instance.unit_of_state, late_binding=schedule.late_binding)
-        for model, proposal in zip(instance.models, schedule.proposals, strict=True)
-    )
+    known, graphs = instance.slice_graphs, []
+    if len(known) > MOST_KEPT:
+        known.clear()
+    for model, proposal in zip(instance.models, schedule.proposals, strict=True):
+        key = id(model.table), proposal, schedule.late_binding
+        if key not in known:
+            known[key] = slice_graph(model.table, proposal, instance.unit_of_state, late_binding=schedule.late_binding)
+        graphs.append(known[key])
+    return tuple(graphs)
 
 
 def slice_graph(
