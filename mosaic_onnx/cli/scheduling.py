@@ -203,7 +203,7 @@ def plan_jointly(
 
 
 def _tables(instance: Instance, scheduled: Scheduled) -> list[Table]:
-    """The groups' figures at the least period multiplier, and where the slices run."""
+    """Return the groups' figures at the least period multiplier, and where the slices run."""
     from mosaic_onnx.cli.tables import milliseconds, table
 
     groups = [

@@ -87,7 +87,7 @@ def reproduce_puzzle(
 
 
 def _plots(outcomes: tuple[Outcome, ...], folder: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Names of the plots, and why there are none."""
+    """Return names of the plots, and why there are none."""
     try:
         return (draw(outcomes, folder),), ()
     except ImportError:

@@ -90,6 +90,6 @@ class LocalSearch:
 
 
 def target(best: Candidate) -> float:
-    """The multiplier to be satisfied next: a step of the bisection's precision below the best one."""
+    """Return the multiplier to be satisfied next: a step of the bisection's precision below the best one."""
     step: float = PRECISION**0.5
     return best.multiplier / step

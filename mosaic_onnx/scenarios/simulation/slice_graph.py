@@ -74,7 +74,7 @@ class SliceGraph:
 
 
 def slice_graphs(instance: Instance, schedule: Schedule) -> tuple[SliceGraph, ...]:
-    """[M] what a frame of each model has to do.
+    """Return [M] what a frame of each model has to do.
 
     Raises:
         InfeasibleError: some model's slices cannot run (see ``planner.simulate``), or memory does not hold all.
@@ -94,7 +94,7 @@ def slice_graphs(instance: Instance, schedule: Schedule) -> tuple[SliceGraph, ..
 def slice_graph(
     table: CostTable, proposal: Proposal, unit_of_state: tuple[int, ...], *, late_binding: bool = False
 ) -> SliceGraph:
-    """What a frame of one model has to do.
+    """Return what a frame of one model has to do.
 
     Args:
         table: the model's costs.
@@ -164,7 +164,7 @@ def _dependences(table: CostTable, proposal: Proposal, slice_of: list[int]) -> _
 
 
 def _delays(moved: Movements) -> _Wiring:
-    """Copies as delays: of several between the same two slices the longest counts."""
+    """Wire copies as delays: of several between the same two slices the longest counts."""
     slice_count = len(moved.waits)
     since_maker: list[float] = []
     for copy in moved.copies:
@@ -184,7 +184,7 @@ def _delays(moved: Movements) -> _Wiring:
 
 
 def _occupying(table: CostTable, moved: Movements, unit_of_state: tuple[int, ...]) -> _Wiring:
-    """Copies as tasks of their own; copies within host's memory need no unit."""
+    """Wire copies as tasks of their own; copies within host's memory need no unit."""
     slice_count = len(moved.waits)
     unit_of_device = dict(zip(table.rows.state_device, unit_of_state, strict=True))
     wiring = _Wiring([], [[] for _ in range(slice_count)], [0.0] * slice_count)
@@ -213,7 +213,7 @@ def _occupying(table: CostTable, moved: Movements, unit_of_state: tuple[int, ...
 def _rest(
     seconds: tuple[float, ...], after: tuple[tuple[tuple[int, float], ...], ...], tail_s: list[float]
 ) -> tuple[float, ...]:
-    """[K] the longest way from the start of each slice to the frame's end, without waiting."""
+    """Return [K] the longest way from the start of each slice to the frame's end, without waiting."""
     rest = [0.0] * len(seconds)
     for k in reversed(range(len(seconds))):
         ways = [tail_s[k], *(delay + rest[reader] for reader, delay in after[k])]
