@@ -76,6 +76,7 @@ class DomainLevels:
     def __post_init__(self) -> None:
         """Prepare; nothing is changed yet."""
         self._control = FrequencyControl(self.domains)
+        self._level: Level | None = None
 
     def __enter__(self) -> DomainLevels:
         """Return itself."""
@@ -93,8 +94,11 @@ class DomainLevels:
         Raises:
             BackendError: the system refuses.
         """
+        if level == self._level:
+            return
         for domain in self.domains:
             self._control.set_hz(domain, level.frequency_hz)
+        self._level = level
         deadline = self.clock() + SETTLING_S
         while self.clock() < deadline and not self._is_reached(level):
             time.sleep(0.0005)
@@ -109,6 +113,7 @@ class DomainLevels:
         Raises:
             BackendError: a limit could not be restored.
         """
+        self._level = None
         self._control.close()
 
     def _is_reached(self, level: Level) -> bool:

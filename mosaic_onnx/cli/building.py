@@ -168,6 +168,7 @@ def compile_model(
     options: Mapping[str, Any],
     output: opt.Output = None,
     device_words: opt.Devices = None,
+    passes: opt.OutsidePasses = None,
     no_cache: opt.NoCache = False,
     dry_run: opt.DryRun = False,
     force: opt.Force = False,
@@ -191,6 +192,7 @@ def compile_model(
             cache=not no_cache,
             progress=progress,
             note=reporter.note,
+            passes=split_words(passes or ()),
             **options,
         )
     reporter.show(*compiled_tables(done))

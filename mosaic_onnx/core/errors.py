@@ -66,6 +66,18 @@ class BackendError(MosaicError):
     exit_code = 5
 
 
+class DeviceError(BackendError):
+    """A device failed; the others may go on without it.
+
+    Attributes:
+        device: its name; empty where nobody knows which.
+    """
+
+    def __init__(self, message: str, hint: str = "", *, device: str = "") -> None:
+        super().__init__(message, hint)
+        self.device = device
+
+
 class InternalError(MosaicError):
     """A bug in mosaic-onnx: an internal assumption does not hold (exit 70)."""
 

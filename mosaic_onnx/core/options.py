@@ -11,8 +11,9 @@ from dataclasses import Field, dataclass, field
 from typing import Any, Literal
 
 _KEY = "mosaic_onnx.option"
-Words = Literal["", "rules", "caps", "shapes"]
-"""The forms of a flag's repeated words: ``REGEX=DEVICE``, ``DEVICE=AMOUNT``, ``NAME:1,3,224,224``."""
+Words = Literal["", "rules", "caps", "shapes", "watts"]
+"""How repeated words of a flag are read, in this order: one word, ``REGEX=DEVICE``, ``DEVICE=AMOUNT``,
+``NAME:1,3,224,224``, ``DEVICE=IDLE,BUSY``."""
 
 
 @dataclass(frozen=True)

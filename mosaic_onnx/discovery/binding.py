@@ -50,6 +50,11 @@ def _bound(entry: Device, backends: Mapping[str, Backend], named: Iterable[Devic
             f"{what}: device {entry.name} wants backend {entry.backend!r}, which is not installed",
             f"installed: {', '.join(backends)}; or name a device of yours in its place: -d devices.toml",
         )
+    if entry.host and not trust:
+        raise UsageError(
+            f"{what}: device {entry.name} belongs to another machine, {entry.host!r}",
+            f"name a device of yours called {entry.name} (-d devices.toml), or --trust a bundle whose maker you know",
+        )
     refused = {} if trust else refused_options(entry, backend)
     if refused and not _is_local(
         entry, refused, (*named, *find_all({entry.backend: backend}).devices.values()), backend

@@ -51,6 +51,11 @@ class Marks:
         with path.open("r+b") as file:
             return cls(mmap.mmap(file.fileno(), _BYTES))
 
+    @classmethod
+    def none(cls) -> Marks:
+        """A table that nobody reads."""
+        return cls(mmap.mmap(-1, _BYTES))
+
     def number(self, mark: Mark) -> int:
         """Return the number of a mark, entered in the table where it is new; 0, no mark, where the table is full."""
         if mark not in self._numbers:

@@ -88,7 +88,7 @@ def types(request: Request) -> dict[str, object]:
     from mosaic_onnx.loading.trial import find_types
 
     shapes = {name: tuple(shape) for name, shape in request["shapes"].items()}
-    found = find_types(request["path"], shapes, request["symbols"], request["may_run"])
+    found = find_types(request["path"], shapes, request["symbols"], request["may_run"], request.get("folder"))
     Path(request["target"]).write_bytes(found.values.SerializeToString())
     return {"symbols": found.symbols, "seen_bytes": found.seen_bytes, "notes": found.notes}
 

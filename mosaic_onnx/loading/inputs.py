@@ -16,7 +16,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
-from mosaic_onnx.core.errors import ModelError
+from mosaic_onnx.core.errors import InfeasibleError, ModelError
 from mosaic_onnx.loading.ranges.trace import input_ranges
 from mosaic_onnx.loading.ranges.value_range import Range
 
@@ -42,6 +42,32 @@ def model_inputs(model: onnx.ModelProto) -> list[onnx.ValueInfoProto]:
     given = {tensor.name for tensor in model.graph.initializer}
     given |= {tensor.values.name for tensor in model.graph.sparse_initializer}
     return [value for value in model.graph.input if value.name not in given]
+
+
+_KINDS = {
+    "sequence_type": "a sequence",
+    "optional_type": "an optional value",
+    "map_type": "a map",
+    "sparse_tensor_type": "a sparse tensor",
+    "opaque_type": "an opaque value",
+}
+
+
+def refuse_other_than_tensors(model: onnx.ModelProto) -> None:
+    """Refuse a model that takes or returns sequences, optional values or maps; inside a model they are fine.
+
+    Raises:
+        InfeasibleError: names the value.
+    """
+    values = [("input", value) for value in model_inputs(model)] + [("output", value) for value in model.graph.output]
+    for word, value in values:
+        kind = value.type.WhichOneof("value") or "tensor_type"
+        if kind != "tensor_type":
+            raise InfeasibleError(
+                f"{word} {value.name} is {_KINDS[kind]}: devices take and return tensors only",
+                "let the model make it from tensors, or tensors from it (SequenceConstruct, ConcatFromSequence, "
+                "OptionalGetElement)",
+            )
 
 
 def make_inputs(model: onnx.ModelProto, seed: int = 0) -> dict[str, Array]:

@@ -12,14 +12,23 @@ import hashlib
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import onnx
 
 from mosaic_onnx.core.errors import ModelError
-from mosaic_onnx.core.graphs import FunctionKey, call_key, domain_of, every_node, function_key, node_keys, operator_name
+from mosaic_onnx.core.graphs import (
+    FunctionKey,
+    call_key,
+    domain_of,
+    every_node,
+    function_key,
+    is_orderly,
+    node_keys,
+    operator_name,
+)
 from mosaic_onnx.loading.checks import ONNX_DOMAINS, Limits
 from mosaic_onnx.loading.children import ChildFailure, run_child
 from mosaic_onnx.loading.files import parse_model, read_regular_file
@@ -47,6 +56,7 @@ class OpenedModel:
         sha256: digest of the model file (external data not included).
         is_orderly: all its nodes are in topological order, and no constant is defined twice.
         external_bytes: bytes of its external data.
+        is_rewritten: ``model`` is no longer what the file holds.
     """
 
     model: onnx.ModelProto
@@ -55,6 +65,24 @@ class OpenedModel:
     sha256: str
     is_orderly: bool = True
     external_bytes: int = 0
+    is_rewritten: bool = False
+
+    def rewritten(self, model: onnx.ModelProto) -> OpenedModel:
+        """Return the model as somebody rewrote it; its external data stays where it is.
+
+        Args:
+            model: what takes the place of the file's own.
+        """
+        digest = hashlib.sha256(model.SerializeToString(deterministic=True)).hexdigest()
+        return replace(self, model=model, sha256=digest, is_orderly=is_orderly(model), is_rewritten=True)
+
+    def file_in(self, folder: Path) -> Path:
+        """Return a file that holds the model: its own, or one that is written into ``folder``."""
+        if not self.is_rewritten:
+            return self.path
+        path = folder / self.path.name
+        path.write_bytes(self.model.SerializeToString())
+        return path
 
 
 def open_model(path: str | os.PathLike[str], limits: Limits | None = None) -> OpenedModel:
@@ -109,6 +137,8 @@ def runtime_accepts(opened: OpenedModel, limits: Limits | None = None) -> str | 
     Returns:
         None if it does, else its reason, which names node and operator.
     """
+    if opened.is_rewritten:
+        return loads_in_runtime(opened.model, opened.folder, opened.external_bytes, limits)
     limits = limits or Limits()
     return _load_refusal({"path": str(opened.path)}, opened.path, opened.external_bytes, limits)
 

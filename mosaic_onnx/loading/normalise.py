@@ -88,12 +88,15 @@ class _Found:
 
 def _find_types(opened: OpenedModel, shapes: Shapes, symbols: Mapping[str, int], limits: Limits) -> _Found:
     """Ask the child process; where a trial run kills it, ask again without trial runs."""
-    size, external = opened.path.stat().st_size, opened.external_bytes
+    external = opened.external_bytes
     failures: list[str] = []
     for may_run in (True, False):
         with tempfile.TemporaryDirectory(prefix="mosaic-") as folder:
             target = Path(folder) / "values"
-            request: dict[str, Any] = {"path": str(opened.path), "target": str(target), "may_run": may_run}
+            path = opened.file_in(Path(folder))
+            size = path.stat().st_size
+            request: dict[str, Any] = {"path": str(path), "target": str(target), "may_run": may_run}
+            request["folder"] = str(opened.folder)
             request |= {"shapes": {name: list(shape) for name, shape in shapes.items()}, "symbols": dict(symbols)}
             try:
                 memory_limit_bytes = limits.memory_bytes + 4 * (size + external)

@@ -44,7 +44,11 @@ class ObservedTypes:
 
 
 def find_types(
-    path: str, shapes: Mapping[str, tuple[int, ...]], symbols: Mapping[str, int], may_run: bool
+    path: str,
+    shapes: Mapping[str, tuple[int, ...]],
+    symbols: Mapping[str, int],
+    may_run: bool,
+    folder: str | None = None,
 ) -> ObservedTypes:
     """Find types and shapes of all values of the main graph.
 
@@ -53,20 +57,22 @@ def find_types(
         shapes: input shapes that the caller gave.
         symbols: sizes that these fix.
         may_run: false: infer only, and take the first guess for free dimensions.
+        folder: where its external data lies; None for beside the file.
     """
+    folder = os.path.dirname(path) if folder is None else folder
     model = onnx.load_model(path, load_external_data=False)
     put_in_order(model)
     found = ObservedTypes(dict(symbols))
     dims = [dim for dim in free_dims(model.graph) if dim.tensor not in shapes and dim.symbol not in symbols]
     if dims:
-        found.symbols.update(_settle(model, path, shapes, dims, found) if may_run else next(guesses(dims)))
+        found.symbols.update(_settle(model, folder, shapes, dims, found) if may_run else next(guesses(dims)))
     fix_inputs(model, shapes, found.symbols)
     declared = {value.name: onnx.ValueInfoProto.FromString(value.SerializeToString()) for value in _declared(model)}
     inferred = _infer(model, found.notes)
     unknown = [name for name in _made(model.graph) if not _is_known(inferred.get(name))]
     seen: dict[str, _Seen] = {}
     if unknown and may_run:
-        seen = _observe(_with_types(model, inferred), path, unknown, found.notes)
+        seen = _observe(_with_types(model, inferred), folder, unknown, found.notes)
     _merge(model, inferred, seen, found)
     for value in found.values.value_info:
         # The file's declarations are the last resort: they may be for other input shapes.
@@ -188,14 +194,14 @@ def _with_types(model: onnx.ModelProto, inferred: Mapping[str, onnx.ValueInfoPro
     return model
 
 
-def _session(model: onnx.ModelProto, path: str) -> Any:
+def _session(model: onnx.ModelProto, folder: str) -> Any:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.intra_op_num_threads = min(4, os.cpu_count() or 1)
     options.log_severity_level = 4
-    options.add_session_config_entry("session.model_external_initializers_file_folder_path", os.path.dirname(path))
+    options.add_session_config_entry("session.model_external_initializers_file_folder_path", folder)
     return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
 
 
@@ -213,7 +219,7 @@ def _feed(model: onnx.ModelProto, seed: int) -> dict[str, Any]:
 
 def _settle(
     model: onnx.ModelProto,
-    path: str,
+    folder: str,
     shapes: Mapping[str, tuple[int, ...]],
     dims: Sequence[FreeDim],
     found: ObservedTypes,
@@ -223,7 +229,7 @@ def _settle(
     notes = found.notes
     reason = ""
     try:
-        session = _session(model, path)
+        session = _session(model, folder)
     except Exception as error:  # ONNX Runtime raises a dozen classes with no common base
         notes.append(f"default input shapes were not tried: {' '.join(str(error).split())[:300]}")
         return candidates[0]
@@ -248,12 +254,12 @@ def _feed_by(model: onnx.ModelProto, skeleton: onnx.ModelProto) -> dict[str, Any
     return {name: value for name, value in _feed(skeleton, 0).items() if name in wanted}
 
 
-def _observe(model: onnx.ModelProto, path: str, names: Sequence[str], notes: list[str]) -> dict[str, _Seen]:
+def _observe(model: onnx.ModelProto, folder: str, names: Sequence[str], notes: list[str]) -> dict[str, _Seen]:
     """Return the types and shapes of values in trial runs with different inputs; empty if the model does not run."""
     given = {value.name for value in model.graph.output}
     model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names if name not in given)
     try:
-        session = _session(model, path)
+        session = _session(model, folder)
     except Exception as error:
         notes.append(f"no trial run: {' '.join(str(error).split())[:300]}")
         return {}

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Unpack
 
 from mosaic_onnx.backends.base import SliceModel
+from mosaic_onnx.core.errors import DeviceError, MosaicError
 from mosaic_onnx.core.plans import Plan
-from mosaic_onnx.discovery.selection import Selection
+from mosaic_onnx.discovery.selection import Selection, without_devices
 from mosaic_onnx.files.cache import Cache
 from mosaic_onnx.passes.base import Passes, run_passes
 from mosaic_onnx.passes.state import State, say_nothing
@@ -27,10 +28,12 @@ class Compilation:
     Attributes:
         state: after the last pass.
         passes: those that ran, with their options.
+        outside: names under which installed packages offered some of them.
     """
 
     state: State
     passes: Passes
+    outside: tuple[str, ...] = ()
 
     @property
     def plan(self) -> Plan:
@@ -63,6 +66,9 @@ def compile_model(
 ) -> Compilation:
     """Plan, measure and prove a model; write nothing.
 
+    A device that fails when plans run, or computes something else in the proof than it did while it was measured, is
+    left out, and the others go on without it: what was measured is kept, so that only planning is done again.
+
     Args:
         path: the model's file.
         selection: devices that take part.
@@ -77,4 +83,32 @@ def compile_model(
         BackendError: a device failed.
     """
     passes = compile_passes(options)
-    return Compilation(run_passes(passes, State(path, selection, cache, note, progress)), passes)
+    outside = tuple(one for one in options.get("passes", ()) if isinstance(one, str))
+    first: MosaicError | None = None
+    while True:
+        try:
+            state = run_passes(passes, State(path, selection, cache, note, progress))
+            failed = _failed_in_proof(state)
+        except DeviceError as error:
+            failed = {error.device: error.message}
+            first = first or error
+        except MosaicError as error:
+            raise first or error from None
+        remaining = without_devices(selection, failed)
+        if remaining is None and first is not None:
+            raise first
+        if not failed or remaining is None:
+            return Compilation(state, passes, outside)
+        for device, reason in failed.items():
+            note(f"{device} is left out: {reason}")
+        selection = remaining
+
+
+def _failed_in_proof(state: State) -> dict[str, str]:
+    """Return, by device whose slices were not right in the proof, what was wrong."""
+    bad = [
+        check
+        for check in state.proof.slices
+        if check.error or check.misplaced or not all(tensor.is_good for tensor in check.computed)
+    ]
+    return {check.device: f"slice {check.slice} is not right: {check.error or check.worst}" for check in bad}

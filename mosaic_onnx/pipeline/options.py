@@ -6,15 +6,17 @@ Defaults, help and flags stand at the fields.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypedDict
 
 from mosaic_onnx.core.constraints import Constraints
 from mosaic_onnx.passes.base import Passes
 from mosaic_onnx.passes.editing import configured
+from mosaic_onnx.pipeline.outside import Change, changed
 from mosaic_onnx.pipeline.pipelines import COMPILE, within_budget
 from mosaic_onnx.planner.core.request import Request
+from mosaic_onnx.profiling.modelled_energy import Watts
 
 PathLike = str | os.PathLike[str]
 
@@ -37,10 +39,16 @@ class ProfileOptions(InspectOptions, total=False):
     Attributes:
         inputs: a file of inputs; None makes them up from ``seed``.
         seed: of made-up inputs.
+        levels: measure real devices at their frequencies and let the plan set one for each slice.
+        watts: declared power by device, from which joules are modelled where none are measured.
+        sustained_s: how long each device works before it is measured.
     """
 
     inputs: PathLike | None
     seed: int
+    levels: bool
+    watts: Mapping[str, Watts]
+    sustained_s: float
 
 
 class CompileOptions(ProfileOptions, total=False):
@@ -52,12 +60,15 @@ class CompileOptions(ProfileOptions, total=False):
         fallback: deliver a single device where the plan is not faster (do no harm).
         samples: a file of inputs that errors are measured on, where the request has a ``max_error``: its arrays hold
             whole inputs along their first axis; None for ``inputs``, or drawn ones.
+        passes: passes from outside: ``Before("normalise", MyPass())``, ``After`` or ``Instead``, or names under which
+            installed packages offer some (docs/passes.md).
     """
 
     request: Request
     constraints: Constraints
     fallback: bool
     samples: PathLike | None
+    passes: Sequence[Change | str]
 
 
 def with_paths(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -73,4 +84,10 @@ def compile_passes(options: Mapping[str, Any]) -> Passes:
     """Return the passes of a compilation with these options; a budget of errors makes it the variant within it."""
     request: Request = options.get("request", Request())
     passes = COMPILE if request.max_error is None else within_budget(COMPILE)
-    return configured(passes, with_paths(options) | {"min_slice_count": request.min_slice_count})
+    derived = {
+        "min_slice_count": request.min_slice_count,
+        "energy": "required" if request.needs_joules else "none",
+    }
+    values = with_paths(options) | derived
+    changes = values.pop("passes", ())
+    return changed(configured(passes, values), changes)

@@ -13,10 +13,11 @@ import onnx
 
 from mosaic_onnx.backends.base import Backend, CostSource, LimitsModelSize
 from mosaic_onnx.core.devices import Device
-from mosaic_onnx.core.errors import BackendError
+from mosaic_onnx.core.errors import BackendError, UsageError, failure_line
 from mosaic_onnx.core.graphs import FunctionKey, call_key, function_key, node_keys, subgraphs
 from mosaic_onnx.core.layer_facts import LayerFacts, layer_facts
 from mosaic_onnx.core.layers import LayerGraph
+from mosaic_onnx.isolation.backend import IsolatedBackend
 from mosaic_onnx.loading.normalise import Normalised
 from mosaic_onnx.profiling.measuring.meter import open_meter
 from mosaic_onnx.profiling.measuring.probing import compile_refusals
@@ -108,14 +109,36 @@ def refusals(normalised: Normalised, graph: LayerGraph, device: Device, backend:
         return dict.fromkeys(range(len(graph.layers)), reason)
     nodes = dict(zip(node_keys(model.graph), model.graph.node, strict=True))
     functions = {function_key(function): function for function in model.functions}
+    leaves = {key: list(_leaves(node, functions)) for key, node in nodes.items()}
+    try:
+        claims = iter(_claims(backend, [leaf for each in leaves.values() for leaf in each], device))
+    except BackendError as error:  # it crashed, hung, or broke its contract: the other devices go on without it
+        return dict.fromkeys(range(len(graph.layers)), error.message)
+    reasons = {key: [next(claims) for _ in each] for key, each in leaves.items()}
     refused = {}
     for index, layer in enumerate(graph.layers):
         for key in layer.nodes:
-            reason = next(filter(None, (backend.supports(node, device) for node in _leaves(nodes[key], functions))), "")
+            reason = next(filter(None, reasons[key]), "")
             if reason:
                 refused[index] = f"{nodes[key].op_type} ({key}): {reason}"
                 break
     return refused
+
+
+def _claims(backend: Backend, nodes: Sequence[onnx.NodeProto], device: Device) -> list[str | None]:
+    """What a backend says of each node.
+
+    Raises:
+        BackendError: it raised something, or its process crashed or hung; the message names the device.
+    """
+    if isinstance(backend, IsolatedBackend):
+        return backend.claims(nodes, device)
+    try:
+        return [backend.supports(node, device) for node in nodes]
+    except UsageError:  # the device's options are wrong
+        raise
+    except Exception as failure:  # a foreign backend may raise anything
+        raise BackendError(f"device {device.name}: {failure_line(failure)} (its claims)") from failure
 
 
 def _stated_refusals(facts: Sequence[LayerFacts], device: Device, backend: CostSource) -> dict[int, str]:

@@ -19,6 +19,7 @@ from mosaic_onnx.backends.base import (
     SetsLevels,
     SwitchCostSource,
 )
+from mosaic_onnx.backends.hardware.energy_meters import find_meters
 from mosaic_onnx.core.devices import Device, Level
 from mosaic_onnx.core.errors import BackendError, ModelError
 from mosaic_onnx.core.layer_facts import LayerFacts, layer_facts
@@ -35,7 +36,7 @@ from mosaic_onnx.profiling.build_profile import (
     unmeasured_result,
 )
 from mosaic_onnx.profiling.device_profiler import DeviceProfiler, DeviceTimings
-from mosaic_onnx.profiling.energy import find_meters, idle_power_w
+from mosaic_onnx.profiling.energy import idle_power_w
 from mosaic_onnx.profiling.energy_profiler import EnergyProfiler, LayerPower
 from mosaic_onnx.profiling.estimators.levels import fill_levels
 from mosaic_onnx.profiling.levels import held_at, measured_states, switch_costs
@@ -182,6 +183,7 @@ class _Profiling:
                     self._measure_power(profiled, meter, store, state)
                     self._read_back(state, level, control)
             self._measure_switches(backend, device)
+            profiled.learn(state_costs(self.found[state], self.graph).layer_s)
             if len(self.found[device.states[0]].refused) < len(self.graph.layers):
                 self._measure_copies(meter, device, store)
 

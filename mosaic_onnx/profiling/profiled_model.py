@@ -53,6 +53,7 @@ class ProfiledModel:
         identity: digest of model and inputs, where a cost depends on values.
         held: the reference's tensors that are in memory.
         known: digests of slices computed so far.
+        layer_s: by layer, the least that it takes on a device measured before.
     """
 
     graph: LayerGraph
@@ -63,6 +64,7 @@ class ProfiledModel:
     identity: str = ""
     held: dict[str, Array] = field(default_factory=dict)
     known: dict[Span, Digest] = field(default_factory=dict)
+    layer_s: dict[int, float] = field(default_factory=dict)
 
     @property
     def notes(self) -> Sequence[str]:
@@ -119,7 +121,17 @@ class ProfiledModel:
         inputs, outputs = self.inputs(span), self.outputs(span)
         self.hold({*inputs, *outputs})
         expected = {name: self.held[name] for name in outputs} if self.reference.is_right else {}
-        return SliceTrial({name: self.held[name] for name in inputs}, expected, budget)
+        return SliceTrial({name: self.held[name] for name in inputs}, expected, budget, self._known_s(span))
+
+    def learn(self, layer_s: Mapping[int, float]) -> None:
+        """Note what layers take on a device: how long others may be waited for goes by it."""
+        for layer, seconds in layer_s.items():
+            self.layer_s[layer] = min(seconds, self.layer_s.get(layer, seconds))
+
+    def _known_s(self, span: Span) -> float | None:
+        """Return what a slice takes elsewhere; None where that of one of its layers is not known."""
+        layers = range(span[0], span[1] + 1)
+        return sum(self.layer_s[layer] for layer in layers) if all(layer in self.layer_s for layer in layers) else None
 
     def hold(self, names: Collection[str]) -> None:
         """Load these tensors of the reference into memory; others are dropped if all together exceed the cap.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
@@ -17,6 +16,8 @@ from mosaic_onnx.backends.base import (
 )
 from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.errors import BackendError
+from mosaic_onnx.isolation.backend import IsolatedBackend, address_of
+from mosaic_onnx.isolation.process import ChildProcess
 from mosaic_onnx.profiling.energy import Energy
 from mosaic_onnx.profiling.measuring.copies import CopyTimes, measure_copies
 from mosaic_onnx.profiling.measuring.slices import (
@@ -107,27 +108,18 @@ def open_meter(backend: Backend, device: Device, limit_s: float) -> Meter:
         device: the device to measure.
         limit_s: how long one request to a child may take.
     """
-    address = address_of(backend)
+    from mosaic_onnx.profiling.measuring.worker import ChildMeter
+
+    if isinstance(backend, IsolatedBackend) and not device.host:
+        if not backend.isolates(device):
+            return LocalMeter(backend.inner, device)
+        return ChildMeter(backend.child(device), device, limit_s, owns_child=False)
+    address = backend.address if isinstance(backend, IsolatedBackend) else address_of(backend)
     risky = backend.can_crash(device) if isinstance(backend, CanCrash) else True
     if address is None or not (risky or device.host):
         return LocalMeter(backend, device)
     if device.host:
-        return _remote_meter(address, device, limit_s)
-    from mosaic_onnx.profiling.measuring.worker import ChildMeter
+        from mosaic_onnx.profiling.measuring.remote import RemoteMeter
 
-    return ChildMeter(address, device, limit_s)
-
-
-def _remote_meter(address: str, device: Device, limit_s: float) -> Meter:
-    from mosaic_onnx.profiling.measuring.remote import RemoteMeter
-
-    return RemoteMeter(address, device, limit_s)
-
-
-def address_of(backend: Backend) -> str | None:
-    """Return ``module:NAME`` by which another process imports this backend; None where no module holds it."""
-    module = sys.modules.get(type(backend).__module__)
-    if module is None or module.__name__ == "__main__":
-        return None
-    names = [name for name, value in vars(module).items() if value is backend]
-    return f"{module.__name__}:{names[0]}" if names else None
+        return RemoteMeter(address, device, limit_s)
+    return ChildMeter(ChildProcess(device.name, {device.backend: address}), device, limit_s)

@@ -14,9 +14,10 @@ from functools import partial
 import numpy as np
 
 from mosaic_onnx.backends.base import Array, Backend, Memory, Place, Runner, SliceModel
+from mosaic_onnx.backends.hardware.energy_meters import find_meters
 from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.errors import BackendError, UsageError, failure_line
-from mosaic_onnx.profiling.energy import Energy, find_meters, measure_energy
+from mosaic_onnx.profiling.energy import Energy, measure_energy
 from mosaic_onnx.profiling.measuring.timing import TimeBudget, Timing, time_call, time_in_flight
 from mosaic_onnx.verification.differences import Difference, difference
 
@@ -29,11 +30,13 @@ class SliceTrial:
         inputs: the reference's tensors that the slice reads.
         expected: the reference's tensors that the slice produces; absent ones are not compared.
         budget: time for the runs.
+        known_s: what its layers take on another device; None where nobody knows.
     """
 
     inputs: Mapping[str, Array]
     expected: Mapping[str, Array]
     budget: TimeBudget
+    known_s: float | None = None
 
 
 @dataclass(frozen=True)
