@@ -123,7 +123,7 @@ def _load() -> Finding:
     load, core_count = os.getloadavg()[0], len(usable_cores())
     text = f"{load:.1f} on {core_count} cores in the last minute"
     if load > BUSY_SHARE * core_count:
-        return Finding("load", "note", f"{text}: measurements will be disturbed, let the machine come to rest")
+        return Finding("load", "note", f"{text}: measurements will be disturbed, stop other programs first")
     return Finding("load", "ok", text)
 
 

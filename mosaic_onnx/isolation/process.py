@@ -50,7 +50,7 @@ class Wait:
 
 
 class ChildDied(Exception):
-    """A child crashed, ran out of time, or answered nonsense.
+    """A child crashed, ran out of time, or gave an invalid answer.
 
     Attributes:
         reason: how it ended, in words that follow a device's name.

@@ -69,7 +69,7 @@ class RemoteMeter(ChildMeter):
             limit_s: how long one request may take, the connection's start included.
 
         Raises:
-            UsageError: the device's host is no ssh address.
+            UsageError: the device's host is not an ssh address.
         """
         self._host = parse_host(device.host)
         child = RemoteProcess(self._host, device.name, {device.backend: address})
