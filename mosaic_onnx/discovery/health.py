@@ -1,4 +1,4 @@
-"""What this machine offers a compilation, and what stands in its way: devices, meters, frequencies, load, versions."""
+"""The state of this machine for compiling: devices, meters, frequencies, load, versions."""
 
 from __future__ import annotations
 

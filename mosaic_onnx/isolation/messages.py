@@ -1,4 +1,4 @@
-"""What a child is told and answers: JSON lines, and tensors in files beside them.
+"""The messages between a child and its parent: JSON lines, and tensors in files.
 
 No pickle: a child that a provider has broken may write anything, and its parent must not run it.
 """

@@ -34,7 +34,7 @@ _LOG = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Wait:
-    """How long to wait for an answer.
+    """The time to wait for an answer.
 
     Attributes:
         deadline: of the monotonic clock.
