@@ -15,7 +15,8 @@ import onnx
 
 from mosaic_onnx.backends.base import Array
 from mosaic_onnx.backends.hardware.energy_meters import find_meters
-from mosaic_onnx.core.constraints import Constraints
+from mosaic_onnx.core.constraints import Constraints, constrain
+from mosaic_onnx.core.cost_table import cost_table
 from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.errors import ModelError, OutputsDifferError, UsageError
 from mosaic_onnx.core.layers import LayerGraph
@@ -47,6 +48,7 @@ from mosaic_onnx.pipeline.site.profiled import profile_scenario
 from mosaic_onnx.pipeline.site.served import Served, Watch, serve_site
 from mosaic_onnx.pipeline.site.slowdowns import measure_slowdowns
 from mosaic_onnx.planner.core.request import Request
+from mosaic_onnx.planning.candidates import single_device_plan
 from mosaic_onnx.planning.profile_plan import plan_front
 from mosaic_onnx.profiling.progress import Progress
 from mosaic_onnx.rewriting.rewrite import partition
@@ -95,6 +97,7 @@ __all__ = [
     "schedule",
     "schedule_site",
     "serve_scenario",
+    "single_devices",
     "verify",
     "write",
 ]
@@ -246,6 +249,20 @@ def plan(profile: Profile | PathLike, request: Request | None = None, constraint
     measured = profile if isinstance(profile, Profile) else read_profile(profile)
     options = {"request": request or Request(), "constraints": constraints or Constraints()}
     return run_passes(configured(PLAN, options), State(profile=measured)).plan
+
+
+def single_devices(profile: Profile, like: Plan, constraints: Constraints | None = None) -> dict[str, Plan]:
+    """The plans of devices that can run the whole model alone, by name, to hold a plan against.
+
+    Args:
+        profile: what was measured.
+        like: the plan whose objective they are compared under.
+        constraints: what they must keep besides.
+    """
+    constrained = constrain(profile, constraints or Constraints())
+    table = cost_table(constrained)
+    plans = {one.name: single_device_plan(constrained, one.name, like, table) for one in constrained.devices}
+    return {name: plan for name, plan in plans.items() if plan is not None}
 
 
 def load_scenario(

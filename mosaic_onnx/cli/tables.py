@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from rich.markup import escape
@@ -98,6 +98,24 @@ def plan_table(measured: Profile, planned: Plan) -> Table:
         rows.append((str(number), one.state, f"{len(one.layers)}", layers, span, megabytes(parameter_bytes)))
     title = f"{plan_line(planned)}"
     return table(title, ("slice", "state", "layers", "from … to", "predicted", "weights"), rows, most=MANY)
+
+
+def singles_table(planned: Plan, singles: Mapping[str, Plan]) -> Table:
+    """The plan beside every device that could run the whole model alone."""
+    rows = []
+    for name, one in {"plan": planned, **singles}.items():
+        figures = one.predicted
+        rows.append(
+            (
+                name,
+                milliseconds(figures.seconds),
+                "–" if figures.joules is None else f"{figures.joules * 1e3:.4g} mJ",
+                milliseconds(figures.interval_seconds),
+                f"{figures.seconds / planned.predicted.seconds:.3f}" if planned.predicted.seconds else "–",
+            )
+        )
+    columns = ("candidate", "latency", "energy", "one every", "latency / plan's")
+    return table("predicted: the plan and every single device", columns, rows)
 
 
 def plan_line(planned: Plan) -> str:

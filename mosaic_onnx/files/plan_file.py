@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -16,6 +17,7 @@ from mosaic_onnx.files.records import ALWAYS, to_entry, to_record
 from mosaic_onnx.files.strict_json import ByteCount, FileModel, Index, Name, NonNegative, dump_lines, parse, read
 
 SCHEMA = "mosaic-onnx/plan/1"
+FRONT_SCHEMA = "mosaic-onnx/front/1"
 
 
 class _Slice(FileModel):
@@ -76,6 +78,16 @@ def write_plan(plan: Plan, path: str | os.PathLike[str]) -> None:
         UsageError: the file cannot be written.
     """
     write_atomically(path, plan_to_json(plan).encode())
+
+
+def write_front(plans: Iterable[Plan], path: str | os.PathLike[str]) -> None:
+    """Write a front of plans atomically: ``{"schema": "mosaic-onnx/front/1", "plans": [...]}``.
+
+    Raises:
+        UsageError: the file cannot be written.
+    """
+    fields = {"schema": FRONT_SCHEMA, "plans": [plan_to_fields(plan) for plan in plans]}
+    write_atomically(path, dump_lines(fields).encode())
 
 
 def plan_from_json(text: str, what: str = "plan") -> Plan:

@@ -11,10 +11,13 @@ from pathlib import Path
 from typing import Any, Literal, TypedDict
 
 from mosaic_onnx.core.constraints import Constraints
+from mosaic_onnx.core.errors import UsageError
+from mosaic_onnx.core.plans import Plan
+from mosaic_onnx.core.profiles import Profile
 from mosaic_onnx.passes.base import Passes
 from mosaic_onnx.passes.editing import configured
 from mosaic_onnx.pipeline.outside import Change, changed
-from mosaic_onnx.pipeline.pipelines import COMPILE, within_budget
+from mosaic_onnx.pipeline.pipelines import COMPILE, from_given, within_budget
 from mosaic_onnx.planner.core.request import Request
 from mosaic_onnx.profiling.modelled_energy import Watts
 
@@ -62,6 +65,8 @@ class CompileOptions(ProfileOptions, total=False):
             whole inputs along their first axis; None for ``inputs``, or drawn ones.
         passes: passes from outside: ``Before("normalise", MyPass())``, ``After`` or ``Instead``, or names under which
             installed packages offer some (docs/passes.md).
+        given_profile: a profile made elsewhere, or its file, in the place of measuring one.
+        given_plan: a plan made elsewhere, or its file: it is delivered as it is, and measured against nothing.
     """
 
     request: Request
@@ -69,25 +74,34 @@ class CompileOptions(ProfileOptions, total=False):
     fallback: bool
     samples: PathLike | None
     passes: Sequence[Change | str]
+    given_profile: Profile | PathLike | None
+    given_plan: Plan | PathLike | None
 
 
 def with_paths(options: Mapping[str, Any]) -> dict[str, Any]:
     """Return options with paths in the place of words that name files."""
     given = dict(options)
-    for name in ("inputs", "samples"):
-        if given.get(name) is not None:
+    for name in ("inputs", "samples", "given_profile", "given_plan"):
+        if isinstance(given.get(name), str | os.PathLike):
             given[name] = Path(given[name])
     return given
 
 
 def compile_passes(options: Mapping[str, Any]) -> Passes:
-    """Return the passes of a compilation with these options; a budget of errors makes it the variant within it."""
+    """Return the passes of a compilation with these options; a budget of errors makes it the variant within it.
+
+    Raises:
+        UsageError: options that exclude each other.
+    """
     request: Request = options.get("request", Request())
+    given = with_paths(options)
+    profile, plan = given.pop("given_profile", None), given.pop("given_plan", None)
+    if plan is not None and request.max_error is not None:
+        raise UsageError("a given plan is delivered as it is: it is not searched within --max-error", "leave one out")
     passes = COMPILE if request.max_error is None else within_budget(COMPILE)
     derived = {
         "min_slice_count": request.min_slice_count,
         "energy": "required" if request.needs_joules else "none",
     }
-    values = with_paths(options) | derived
-    changes = values.pop("passes", ())
-    return changed(configured(passes, values), changes)
+    changes = given.pop("passes", ())
+    return changed(configured(from_given(passes, profile, plan), given | derived), changes)

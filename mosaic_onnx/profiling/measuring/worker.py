@@ -126,4 +126,4 @@ def _outcome(answer: dict[str, Json]) -> SliceMeasurement:
         differences = tuple(Difference(**each) for each in answer.pop("differences"))
         return SliceMeasurement(**answer, differences=differences)
     except (TypeError, KeyError):
-        return SliceMeasurement(reason="the measuring process gave an invalid answer", is_lasting=False)
+        return SliceMeasurement(reason="the measuring process answered nonsense", is_lasting=False)
