@@ -44,7 +44,7 @@ class PlanToRun:
 
 @dataclass(frozen=True)
 class Machine:
-    """Where plans run: devices and backends by name."""
+    """The devices and backends, by name, that run plans."""
 
     devices: Mapping[str, Device]
     backends: Mapping[str, Backend]
@@ -58,7 +58,7 @@ class Machine:
         return isinstance(backend, IsolatedBackend) and backend.isolates(device)
 
     def addresses(self) -> dict[str, str]:
-        """Where a child finds each backend."""
+        """Return the address of each backend, by which a child imports it."""
         found = {}
         for name, backend in self.backends.items():
             address = backend.address if isinstance(backend, IsolatedBackend) else address_of(backend)
