@@ -142,21 +142,24 @@ def _program(
 
 
 def _named(call: Call, name: str, device: str) -> Call:
-    """The call, whose every failure names slice and device: a foreign backend may raise anything."""
+    """The call, whose every failure names slice and device."""
 
     def named() -> None:
         try:
             call()
-        except DeviceError:
-            raise
-        except BackendError as error:
-            raise DeviceError(_with_place(error.message, name, device), error.hint, device=device) from error
-        except MosaicError:
-            raise
         except Exception as failure:
-            raise DeviceError(f"{name} on {device}: {failure_line(failure)}", device=device) from failure
+            raise placed_error(failure, name, device) from failure
 
     return named
+
+
+def placed_error(failure: Exception, name: str, device: str) -> MosaicError:
+    """Return an error that names slice and device, whatever a device raised: a foreign backend may raise anything."""
+    if isinstance(failure, DeviceError) or (isinstance(failure, MosaicError) and not isinstance(failure, BackendError)):
+        return failure
+    if isinstance(failure, BackendError):
+        return DeviceError(_with_place(failure.message, name, device), failure.hint, device=device)
+    return DeviceError(f"{name} on {device}: {failure_line(failure)}", device=device)
 
 
 def _with_place(message: str, name: str, device: str) -> str:
