@@ -18,6 +18,7 @@ class Rewrite:
 
     Attributes:
         measure: finds out whether a device that runs every layer runs the whole.
+        with_singles: single devices are candidates too.
     """
 
     name: ClassVar[str] = "rewrite"
@@ -34,6 +35,7 @@ class Rewrite:
     ensures: ClassVar[tuple[str, ...]] = ("candidates", "cutter")
 
     measure: Pass = field(default_factory=MeasureSlices)
+    with_singles: bool = True
 
     def __call__(self, state: State) -> State:
         """Add the candidates."""
@@ -44,7 +46,7 @@ class Rewrite:
         singles = single_device_plans(
             state.profile,
             state.plan,
-            [device.name for device in state.selection.chosen],
+            [device.name for device in state.profile.devices if self.with_singles],
             state.table,
             lambda wanted: run_pass(self.measure, replace(state, wanted=wanted)).measured,
             state.note,

@@ -130,9 +130,9 @@ def plan(
     """Plan from a profile, with no device at hand; several profiles are planned together, for one makespan."""
     from mosaic_onnx import api
     from mosaic_onnx.cli.scheduling import plan_jointly
-    from mosaic_onnx.cli.tables import pareto_table, plan_line, plan_table
+    from mosaic_onnx.cli.tables import pareto_table, plan_line, plan_table, singles_table
     from mosaic_onnx.files.atomic import refuse_to_replace
-    from mosaic_onnx.files.plan_file import plan_to_fields, write_plan
+    from mosaic_onnx.files.plan_file import plan_to_fields, write_front, write_plan
     from mosaic_onnx.files.profile_file import read_profile
 
     reporter = Reporter(json=as_json, quiet=quiet)
@@ -151,10 +151,15 @@ def plan(
         reporter.show(pareto_table(front))
         for one in front:
             reporter.result(plan_line(one))
+        if output is not None:
+            write_front(front, output)
         reporter.emit("mosaic-onnx/front/1", {"plans": [plan_to_fields(one) for one in front]})
         return
     planned = api.plan(measured, request, constraints)
     reporter.show(plan_table(measured, planned))
+    singles = api.single_devices(measured, planned, constraints)
+    if singles:
+        reporter.show(singles_table(planned, singles))
     if output is not None:
         write_plan(planned, output)
     reporter.result(plan_line(planned))
@@ -168,6 +173,15 @@ def compile_model(
     options: Mapping[str, Any],
     output: opt.Output = None,
     device_words: opt.Devices = None,
+    passes: opt.OutsidePasses = None,
+    profile_file: Annotated[
+        Path | None,
+        typer.Option("--profile", metavar="PROFILE.json", help="Take layer costs from a file; do not measure layers."),
+    ] = None,
+    plan_file: Annotated[
+        Path | None,
+        typer.Option("--plan", metavar="PLAN.json", help="Deliver this plan; with --profile, nothing is measured."),
+    ] = None,
     no_cache: opt.NoCache = False,
     dry_run: opt.DryRun = False,
     force: opt.Force = False,
@@ -191,6 +205,9 @@ def compile_model(
             cache=not no_cache,
             progress=progress,
             note=reporter.note,
+            passes=split_words(passes or ()),
+            given_profile=profile_file,
+            given_plan=plan_file,
             **options,
         )
     reporter.show(*compiled_tables(done))

@@ -27,7 +27,7 @@ _PACKAGE = "mosaic_onnx."
 
 @dataclass
 class Host:
-    """What the actions of a child work with.
+    """The state that the actions of a child share.
 
     Attributes:
         addresses: ``module:NAME`` by backend.
@@ -41,13 +41,13 @@ class Host:
     _made_count: int = 0
 
     def backend(self, name: str) -> Backend:
-        """A backend, imported at its first use."""
+        """Return a backend, imported at its first use."""
         module, _, attribute = self.addresses[name].partition(":")
         backend: Backend = getattr(importlib.import_module(module), attribute)
         return backend
 
     def keep(self, made: object) -> int:
-        """A number under which later requests find something."""
+        """Return a number under which later requests find something."""
         self._made_count += 1
         self.objects[self._made_count] = made
         return self._made_count
@@ -62,7 +62,7 @@ def set_up(words: Mapping[str, Json]) -> Host:
 
 
 def answer(host: Host, request: Mapping[str, Json]) -> Json:
-    """The answer to one request: a JSON object, with ``failure`` in place of it where something was raised."""
+    """Return the answer to one request: a JSON object, with ``failure`` in place of it where something was raised."""
     try:
         module, _, name = str(request["action"]).partition(":")
         if not module.startswith(_PACKAGE):

@@ -215,12 +215,12 @@ class ChildProcess:
 
 
 def _shared_folder() -> str | None:
-    """Where files are memory that two processes share; None where the system has no such folder."""
+    """Return where files are memory that two processes share; None where the system has no such folder."""
     return "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 
 
 def _pipes(process: subprocess.Popen[bytes]) -> tuple[IO[bytes], IO[bytes]]:
-    """The child's standard input and output, which ``_start`` made pipes."""
+    """Return the child's standard input and output, which ``_start`` made pipes."""
     if process.stdin is None or process.stdout is None:
         raise InternalError("a child process was started without pipes")
     return process.stdin, process.stdout

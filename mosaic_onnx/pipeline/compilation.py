@@ -28,10 +28,12 @@ class Compilation:
     Attributes:
         state: after the last pass.
         passes: those that ran, with their options.
+        outside: names under which installed packages offered some of them.
     """
 
     state: State
     passes: Passes
+    outside: tuple[str, ...] = ()
 
     @property
     def plan(self) -> Plan:
@@ -81,6 +83,7 @@ def compile_model(
         BackendError: a device failed.
     """
     passes = compile_passes(options)
+    outside = tuple(one for one in options.get("passes", ()) if isinstance(one, str))
     first: MosaicError | None = None
     while True:
         try:
@@ -95,7 +98,7 @@ def compile_model(
         if remaining is None and first is not None:
             raise first
         if not failed or remaining is None:
-            return Compilation(state, passes)
+            return Compilation(state, passes, outside)
         for device, reason in failed.items():
             note(f"{device} is left out: {reason}")
         selection = remaining

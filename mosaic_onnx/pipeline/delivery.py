@@ -24,6 +24,7 @@ from mosaic_onnx.loading.model import open_model
 from mosaic_onnx.loading.normalise import Normalised
 from mosaic_onnx.passes.base import run_passes
 from mosaic_onnx.passes.editing import configured, option_of
+from mosaic_onnx.passes.given import GivenPlan, GivenProfile
 from mosaic_onnx.passes.state import State
 from mosaic_onnx.pipeline.compilation import Compilation
 from mosaic_onnx.pipeline.pipelines import VERIFY
@@ -80,6 +81,7 @@ def _facts(compilation: Compilation) -> dict[str, Any]:
         "machine": fingerprint(),
         "replay": replay(compilation),
         "layer_assignment_settings": layer_assignment_settings(state.profile, compilation.plan),
+        "passes": [one.name for one in compilation.passes],
         "assumed": list(state.normalised.defaults),
         "left_out": [asdict(absent) for absent in state.selection.left_out],
         "simulated": [device.name for device in state.selection.chosen if device.simulated],
@@ -103,25 +105,33 @@ def _versions() -> dict[str, str]:
 def replay(compilation: Compilation) -> list[str]:
     """The command that compiles the same model the same way."""
     state, passes = compilation.state, compilation.passes
-    request: Request = option_of(passes, "request")
+    given = {one.name: one.given for one in passes if isinstance(one, GivenProfile | GivenPlan)}
     constraints: Constraints = option_of(passes, "constraints")
     samples: Path | None = option_of(passes, "samples")
     words = ["mosaic-onnx", "compile", state.path.name]
     words += ["-d", ",".join(device.name for device in state.selection.chosen)]
-    words += ["--objective", request.objective, "--schedule", request.schedule, "--method", request.method]
+    for name, source in given.items():
+        words += [f"--{name}", source.name if isinstance(source, Path) else f"{name}.json"]
+    if "plan" not in given:
+        words += _request_words(option_of(passes, "request"))
     words += ["--granularity", option_of(passes, "granularity"), "--seed", str(option_of(passes, "seed"))]
-    if request.max_error is not None:
-        words += ["--max-error", f"{request.max_error:g}"]
     if samples is not None:
         words += ["--samples", str(samples.name)]
-    if request.min_slice_count:
-        words += ["--min-slices", str(request.min_slice_count)]
     for flag, rules in (("--pin", constraints.pins), ("--forbid", constraints.forbids)):
         words += [word for pattern, device in rules for word in (flag, f"{pattern}={device}")]
     for flag, caps in (("--memory", constraints.memory_bytes), ("--slice-memory", constraints.slice_memory_bytes)):
         words += [word for device, count in caps.items() for word in (flag, f"{device}={count}")]
     for name, shape in option_of(passes, "input_shapes").items():
         words += ["--input-shape", f"{name}:{','.join(map(str, shape))}"]
+    return words + [word for name in compilation.outside for word in ("--pass", name)]
+
+
+def _request_words(request: Request) -> list[str]:
+    words = ["--objective", request.objective, "--schedule", request.schedule, "--method", request.method]
+    if request.max_error is not None:
+        words += ["--max-error", f"{request.max_error:g}"]
+    if request.min_slice_count:
+        words += ["--min-slices", str(request.min_slice_count)]
     return words
 
 

@@ -1,6 +1,6 @@
-"""Which device can run which layer, and why not.
+"""Annotate layers: the devices that can run each layer, and the reasons why others cannot.
 
-A backend's claim costs nothing and may be wrong; asked to, this compiles too. Running and comparing is for ``profile``.
+A backend's claim is cheap and may be wrong; on request it is checked by compiling. Profiling runs and compares.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from mosaic_onnx.profiling.setup import ProfileOptions, open_profiled_model, ope
 
 @dataclass(frozen=True)
 class Annotation:
-    """What is claimed, or known, of each layer on each device.
+    """The backends' claims on each layer and device.
 
     Attributes:
         graph: the layers.
@@ -52,18 +52,18 @@ def annotate(
     options: ProfileOptions | None = None,
     progress: Progress | None = None,
 ) -> Annotation:
-    """What the backends claim, and whether it compiles.
+    """Return the backends' claims, checked by compiling on request.
 
     Args:
         normalised: the model.
         graph: its layers.
-        devices: which devices to ask about.
+        devices: the devices to ask about.
         backends: by name.
-        options: how to check the claims by compiling; None takes the backends' word.
-        progress: told how far it has come.
+        options: how to check the claims by compiling; None does not check.
+        progress: called with the progress.
 
     Raises:
-        BackendError: a device's backend is not here.
+        BackendError: a device's backend is not installed.
     """
     found: dict[str, dict[int, str]] = {}
     facts: tuple[LayerFacts, ...] = ()
@@ -91,10 +91,10 @@ def annotate(
 
 
 def backend_of(device: Device, backends: Mapping[str, Backend]) -> Backend:
-    """The backend that runs a device.
+    """Return the backend that runs a device.
 
     Raises:
-        BackendError: it is not here.
+        BackendError: it is not installed.
     """
     if device.backend not in backends:
         known = ", ".join(sorted(backends)) or "none"
@@ -103,7 +103,7 @@ def backend_of(device: Device, backends: Mapping[str, Backend]) -> Backend:
 
 
 def refusals(normalised: Normalised, graph: LayerGraph, device: Device, backend: Backend) -> dict[int, str]:
-    """By layer, why a device that is measured cannot run it, as far as its backend tells without compiling."""
+    """Return {layer: why a measured device cannot run it}, as far as its backend tells without compiling."""
     model = normalised.model
     if isinstance(backend, LimitsModelSize) and (reason := backend.too_large(len(model.graph.node), device)):
         return dict.fromkeys(range(len(graph.layers)), reason)
@@ -142,13 +142,13 @@ def _claims(backend: Backend, nodes: Sequence[onnx.NodeProto], device: Device) -
 
 
 def _stated_refusals(facts: Sequence[LayerFacts], device: Device, backend: CostSource) -> dict[int, str]:
-    """By layer, why a described device cannot run it."""
+    """Return {layer: why a described device cannot run it}."""
     costs = backend.layer_costs(facts, device, device.states[-1])
     return {index: cost for index, cost in enumerate(costs) if isinstance(cost, str)}
 
 
 def _leaves(node: onnx.NodeProto, functions: Mapping[FunctionKey, onnx.FunctionProto]) -> Iterator[onnx.NodeProto]:
-    """The node, the nodes of its bodies, and in place of a call the nodes of the function."""
+    """Yield the node and the nodes of its bodies; a call is replaced by the nodes of its function."""
     function = functions.get(call_key(node))
     if function is not None:
         for inner in function.node:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from mosaic_onnx.backends.base import Backend, Memory, Runner, SliceModel
 from mosaic_onnx.core.cpu_cores import parse_cores
@@ -13,6 +13,7 @@ from mosaic_onnx.core.devices import Device, device_of
 from mosaic_onnx.core.errors import BackendError, DeviceError, MosaicError, UsageError, failure_line
 from mosaic_onnx.core.plans import Plan
 from mosaic_onnx.runtime.dependencies import Wiring, wire
+from mosaic_onnx.runtime.levels import LevelControls
 from mosaic_onnx.runtime.steps import Loaded
 
 _LOG = logging.getLogger(__name__)
@@ -26,16 +27,19 @@ class LoadedPlan:
         slices: [slice] what runs it.
         wiring: the tensors between them.
         is_concurrent: devices work side by side on one request.
+        levels: controls of the devices whose level the plan sets.
     """
 
     slices: tuple[Loaded, ...]
     wiring: Wiring
     is_concurrent: bool
+    levels: LevelControls = field(default_factory=LevelControls)
 
     def close(self) -> None:
         """Give the runners back; calling it twice is harmless."""
         for each in self.slices:
             close_quietly(each.runner, each.device)
+        self.levels.close()
 
 
 def load_plan(
@@ -66,7 +70,9 @@ def load_plan(
     is_concurrent = plan.schedule == "concurrent"
     wiring = wire(slices, inputs, outputs, [device.name for device in places], is_concurrent)
     memories: dict[str, Memory | None] = {}
+    levels = LevelControls()
     with ExitStack() as undo:
+        undo.callback(levels.close)
         loaded = []
         for model, device in zip(slices, places, strict=True):
             backend = _backend(backends, device)
@@ -75,9 +81,10 @@ def load_plan(
                     memories[device.name] = backend.memory(device)
                 runner = backend.load(model, device)
             undo.callback(close_quietly, runner, device.name)
-            loaded.append(Loaded(model, runner, device.name, memories[device.name]))
+            held = levels.levelled(runner, backend, device)
+            loaded.append(Loaded(model, held, device.name, memories[device.name]))
         undo.pop_all()
-    return LoadedPlan(tuple(loaded), wiring, is_concurrent)
+    return LoadedPlan(tuple(loaded), wiring, is_concurrent, levels)
 
 
 @contextmanager

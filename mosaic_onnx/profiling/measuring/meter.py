@@ -1,4 +1,4 @@
-"""The meter: one device being measured, in this process or in a child, behind one small contract."""
+"""The meter: measures one device, in this process or in a child, behind one protocol."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ from mosaic_onnx.profiling.measuring.timing import TimeBudget
 
 
 class Meter(Protocol):
-    """Measures on one device. One call at a time, so that nothing disturbs what is being timed."""
+    """Measures on one device, one call at a time, so that measurements do not disturb each other."""
 
     def probe(self, model: SliceModel) -> SliceMeasurement:
-        """Compile a slice and throw it away."""
+        """Compile a slice and discard it."""
 
     def measure(self, model: SliceModel, trial: SliceTrial) -> SliceMeasurement:
         """Compile, run, compare with the reference's tensors and time a slice."""
 
     def kernels(self, model: SliceModel, inputs: Mapping[str, Array], budget: TimeBudget) -> tuple[KernelTime, ...]:
-        """Each kernel's time while the whole slice runs; empty where the runtime cannot tell."""
+        """Return each kernel's time while the whole slice runs; empty where the runtime cannot tell."""
 
     def energy(self, model: SliceModel, inputs: Mapping[str, Array], least_s: float) -> Energy:
         """Measure the joules of one run of a slice, repeated for ``least_s`` seconds.
@@ -50,14 +50,14 @@ class Meter(Protocol):
         """
 
     def copies(self, budget: TimeBudget) -> CopyTimes | None:
-        """What copying to and from the device's memory costs; None where it shares host's.
+        """Return the times of transfers to and from the device's memory; None where it shares host memory.
 
         Raises:
             BackendError: the device could not be measured.
         """
 
     def close(self) -> None:
-        """End what was started; calling it twice is harmless."""
+        """Release all resources; calling it twice is harmless."""
 
 
 @dataclass(frozen=True)
@@ -94,18 +94,18 @@ class LocalMeter:
         return None if memory is None else measure_copies(memory, budget)
 
     def close(self) -> None:
-        """Nothing was started."""
+        """Do nothing: there is nothing to release."""
 
 
 def open_meter(backend: Backend, device: Device, limit_s: float) -> Meter:
-    """The meter that suits a device: a child process where its provider may crash or hang, this process elsewhere.
+    """Return the meter of a device: in a child process if its provider may crash or hang, else in this process.
 
-    A backend says by ``can_crash`` which of its devices may; one that says nothing is taken for one that may. A backend
-    object that no module holds under a name cannot be found again by a child, and is measured here.
+    ``can_crash`` of the backend tells which devices may; without it, all may. A backend object that no module holds
+    under a name cannot be imported by a child, and is measured in this process.
 
     Args:
         backend: the device's backend.
-        device: what to measure.
+        device: the device to measure.
         limit_s: how long one request to a child may take.
     """
     from mosaic_onnx.profiling.measuring.worker import ChildMeter

@@ -65,7 +65,7 @@ class RemoteMeter(ChildMeter):
 
         Args:
             address: ``module:NAME`` of the backend, there as here.
-            device: what to measure; its ``host`` says where.
+            device: the device to measure; its ``host`` is the machine's address.
             limit_s: how long one request may take, the connection's start included.
 
         Raises:
@@ -88,7 +88,7 @@ class RemoteMeter(ChildMeter):
         return answer
 
     def _slice(self, model: SliceModel) -> Json:
-        """The slice with its weights inside, since no folder of this machine is there."""
+        """Return the slice with its weights inside, since no folder of this machine is there."""
         if model.folder is not None:
             whole = onnx.ModelProto()
             whole.CopyFrom(model.model)

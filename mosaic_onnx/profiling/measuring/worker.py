@@ -1,4 +1,4 @@
-"""Measuring in a child process, so that a provider that crashes or hangs takes only the child with it.
+"""Measuring in a child process: a provider that crashes or hangs ends only the child.
 
 One child serves all requests for a device (importing a runtime costs a quarter of a second); a request during which it
 dies or runs out of time ends as a reason, and the next request gets a new child.
@@ -39,7 +39,7 @@ def request_limit_s(most_s: float, trial: SliceTrial | None, node_count: int) ->
 
 
 class ChildMeter:
-    """A ``Meter`` whose device is measured in a child process."""
+    """A ``Meter`` that measures in a child process."""
 
     def __init__(self, child: ChildProcess, device: Device, limit_s: float, *, owns_child: bool = True) -> None:
         """Prepare; the child starts with the first request.
