@@ -64,7 +64,9 @@ def _contents(compilation: Compilation) -> BundleContents:
         slices=compilation.slices,
         profile=state.profile,
         plan=plan,
-        devices=[device for device in state.profile.devices if device.name in used],
+        devices=[
+            state.delivered.devices.get(device.name, device) for device in state.profile.devices if device.name in used
+        ],
         tuned=compilation.tuned,
         fingerprint=machine_fingerprint(state.selection.versions),
         facts=_facts(compilation) | {"rewritten": list(canonical.notes)},

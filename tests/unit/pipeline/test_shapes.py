@@ -81,7 +81,7 @@ def test_the_session_picks_the_plan_by_what_it_is_fed(compiled: Path) -> None:
 
 def test_another_shape_is_refused_with_the_flag_that_brings_it(compiled: Path) -> None:
     with api.load(compiled / "cnn.mosaic", trust=True) as session:
-        with pytest.raises(ModelError, match=r"x:2,3,12,12: it takes x:1,3,12,12; x:4.*--input-shape"):
+        with pytest.raises(ModelError, match=r"(?s)x:2,3,12,12: it takes x:1,3,12,12; x:4.*--input-shape"):
             session.run(np.zeros((2, 3, 12, 12), np.float32))
         with pytest.raises(ModelError, match="x is missing"):
             session.run({"z": np.zeros(1)})
