@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -13,6 +14,7 @@ import numpy as np
 import onnx
 
 from mosaic_onnx.backends.base import Array
+from mosaic_onnx.backends.hardware.energy_meters import find_meters
 from mosaic_onnx.core.constraints import Constraints, constrain
 from mosaic_onnx.core.cost_table import cost_table
 from mosaic_onnx.core.devices import Device
@@ -21,10 +23,12 @@ from mosaic_onnx.core.layers import LayerGraph
 from mosaic_onnx.core.plans import Plan
 from mosaic_onnx.core.profiles import Profile
 from mosaic_onnx.core.signature import given_inputs, tensor_specs
-from mosaic_onnx.discovery.selection import Selection, select
+from mosaic_onnx.discovery.health import Finding, examine
+from mosaic_onnx.discovery.selection import Selection, participation, select
 from mosaic_onnx.files.atomic import refuse_to_replace, write_atomically
 from mosaic_onnx.files.bundle import Bundle, read_bundle, refuse_target
 from mosaic_onnx.files.cache import Cache
+from mosaic_onnx.files.plan_file import read_plan
 from mosaic_onnx.files.profile_file import read_profile
 from mosaic_onnx.loading.inputs import make_inputs, read_inputs
 from mosaic_onnx.loading.shape_choices import ShapeChoices, only_combination
@@ -37,7 +41,13 @@ from mosaic_onnx.pipeline.delivery import bind_bundle, deliver, verify_bundle
 from mosaic_onnx.pipeline.exporting import Exported, export_model, export_slices
 from mosaic_onnx.pipeline.load_session import SessionOptions, load_model, load_session
 from mosaic_onnx.pipeline.options import CompileOptions, InspectOptions, PathLike, ProfileOptions, with_paths
+from mosaic_onnx.pipeline.outside import After, Before, Instead
 from mosaic_onnx.pipeline.pipelines import INSPECT, PLAN, PROFILE
+from mosaic_onnx.pipeline.site.device_loop import schedule_measured
+from mosaic_onnx.pipeline.site.folder import read_site, write_site
+from mosaic_onnx.pipeline.site.profiled import profile_scenario
+from mosaic_onnx.pipeline.site.served import Served, Watch, serve_site
+from mosaic_onnx.pipeline.site.slowdowns import measure_slowdowns
 from mosaic_onnx.planner.core.request import Request
 from mosaic_onnx.planning.candidates import single_device_plan
 from mosaic_onnx.planning.profile_plan import plan_front
@@ -57,10 +67,15 @@ from mosaic_onnx.verification.verify import Progress as VerifyProgress
 Note = Callable[[str], None]
 
 __all__ = [
+    "After",
+    "Before",
     "Benchmark",
     "Compilation",
+    "Constraints",
     "Exported",
     "Inspection",
+    "Instead",
+    "Request",
     "RunResult",
     "Selection",
     "Session",
@@ -68,10 +83,13 @@ __all__ = [
     "bench",
     "compile",
     "compile_unwritten",
+    "examine_machine",
     "export",
     "find_devices",
     "inspect",
     "load",
+    "load_plan",
+    "load_profile",
     "load_scenario",
     "partition",
     "plan",
@@ -79,6 +97,8 @@ __all__ = [
     "profile",
     "run",
     "schedule",
+    "schedule_site",
+    "serve_scenario",
     "single_devices",
     "verify",
     "write",
@@ -144,6 +164,18 @@ def find_devices(words: Sequence[str] = (), *, lower: bool = False) -> Selection
     return select(words, lower=lower)
 
 
+def examine_machine(words: Sequence[str] = ()) -> tuple[Finding, ...]:
+    """Return what this machine offers a compilation, and what stands in its way.
+
+    Args:
+        words: names, devices files or shipped descriptions; none for the default set.
+
+    Raises:
+        UsageError: a word names nothing.
+    """
+    return examine(select(words), find_meters())
+
+
 def inspect(model: PathLike, *, devices: Sequence[str] = (), **options: Unpack[InspectOptions]) -> Inspection:
     """Layers of a model, and which device claims to run which.
 
@@ -186,8 +218,27 @@ def profile(
         BackendError: a device failed.
         ProfilingInterrupted: Ctrl-C; it holds what was measured until then.
     """
-    start = State(Path(model), select(devices), Cache() if cache else None, note, progress)
+    selection = _select_aloud(devices, note)
+    start = State(Path(model), selection, Cache() if cache else None, note, progress)
     return run_passes(configured(PROFILE, with_paths(options)), start).profile
+
+
+def load_profile(file: PathLike) -> Profile:
+    """Read a profile from its file.
+
+    Raises:
+        ModelError: the file is wrong; the message names the key.
+    """
+    return read_profile(file)
+
+
+def load_plan(file: PathLike) -> Plan:
+    """Read a plan from its file.
+
+    Raises:
+        ModelError: the file is wrong; the message names the key.
+    """
+    return read_plan(file)
 
 
 def plan(profile: Profile | PathLike, request: Request | None = None, constraints: Constraints | None = None) -> Plan:
@@ -253,6 +304,71 @@ def schedule(
     return schedule_instance(instance, options, note)
 
 
+def schedule_site(
+    scenario: PathLike,
+    output: PathLike,
+    *,
+    devices: Sequence[str] = (),
+    options: SchedulingOptions | None = None,
+    cache: bool = True,
+    force: bool = False,
+    progress: Progress | None = None,
+    note: Note = say_nothing,
+) -> tuple[Instance, Scheduled]:
+    """Profile, schedule, measure, cut, prove and write all models of a scenario as one site.
+
+    Args:
+        scenario: the file; its models must be ONNX models.
+        output: the site's folder.
+        devices: names, devices files or shipped descriptions; none for the default set.
+        options: by which scheduler, how long.
+        cache: keep measurements, and use kept ones.
+        force: replace a site that is there.
+        progress: told how far the measuring has come.
+        note: told what was assumed.
+
+    Raises:
+        MosaicError: of the kind that the thing has: model, usage, infeasible, outputs differ, backend.
+    """
+    refuse_to_replace(output, force=force)
+    kept = Cache() if cache else None
+    profiled = profile_scenario(read_scenario(scenario), select(devices), kept, note, progress)
+    profiled = replace(profiled, slowdowns=measure_slowdowns(profiled.state(0)))
+    profiled, instance, scheduled = schedule_measured(profiled, options or SchedulingOptions(), note)
+    write_site(profiled, instance, scheduled, Path(output), force=force)
+    return instance, scheduled
+
+
+def serve_scenario(
+    site: PathLike,
+    *,
+    seconds: float = 10.0,
+    multiplier: float = 1.0,
+    devices: Sequence[str] = (),
+    trust: bool = False,
+    seed: int = 0,
+    check_every: int = 50,
+    watch: Watch = nullcontext,
+) -> Served:
+    """Serve all models of a site for a while: what ran, and what it came to; see ``pipeline.site.served.serve_site``.
+
+    Raises:
+        ModelError: the site is damaged.
+        UsageError: a device is not here.
+        BackendError: a slice cannot be loaded.
+    """
+    return serve_site(
+        read_site(site),
+        seconds=seconds,
+        multiplier=multiplier,
+        devices=devices,
+        trust=trust,
+        seed=seed,
+        check_every=check_every,
+        watch=watch,
+    )
+
+
 def compile(
     model: PathLike,
     *,
@@ -309,7 +425,7 @@ def compile_unwritten(
         MosaicError: as for ``compile``.
     """
     request = options.get("request")
-    selection = select(devices, lower=request is not None and request.max_error is not None)
+    selection = _select_aloud(devices, note, lower=request is not None and request.max_error is not None)
     kept = Cache() if cache else None
     compilation = compile_model(Path(model), selection, kept, note, progress, **options)
     for one in (compilation, *compilation.shapes):
@@ -578,3 +694,11 @@ def write_arrays(arrays: Mapping[str, Array], path: PathLike) -> None:
     else:
         np.savez(buffer, allow_pickle=False, **{name: np.asarray(array) for name, array in arrays.items()})
     write_atomically(path, buffer.getvalue())
+
+
+def _select_aloud(devices: Sequence[str], note: Note, *, lower: bool = False) -> Selection:
+    """The devices of a command, told first: who takes part, who does not, and why."""
+    selection = select(devices, lower=lower)
+    for line in participation(selection):
+        note(line)
+    return selection

@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
-from mosaic_onnx.passes.state import State
+from mosaic_onnx.passes.state import State, is_made
 
 if TYPE_CHECKING:
     from mosaic_onnx.verification.verify import Progress
+
+REWRITTEN = "a pass from outside rewrote the model; everything is compared with the model as it left it"
 
 
 @dataclass(frozen=True)
@@ -49,4 +51,6 @@ class Verify:
             state.inputs,
             delivered.canonical,
         )
+        if is_made(state.opened) and state.opened.is_rewritten:
+            proof = replace(proof, notes=(*proof.notes, REWRITTEN))
         return replace(state, proof=proof)

@@ -1,4 +1,4 @@
-"""Options of an OpenVINO device, read once and checked, and the configuration that they become."""
+"""Options of an OpenVINO device, read once and checked, and their configuration for OpenVINO."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ class OpenvinoOptions:
     """An OpenVINO device's options; a bundle may set those that are declared harmless.
 
     Attributes:
-        precision: what it computes in.
+        precision: the precision of its arithmetic.
         plugin: OpenVINO's device (``CPU``, ``GPU``, ``NPU``).
         threads: inference threads, the calling one included.
-        cores: the one core that a single-threaded device is held on; None for no pinning.
-        properties: OpenVINO's own properties (``properties.KEY``), as they are.
-        runtime_default: compile as OpenVINO does when it is told nothing but the precision.
+        cores: the core to which a single-threaded device is pinned; None for no pinning.
+        properties: OpenVINO's own properties (``properties.KEY``).
+        runtime_default: compile with OpenVINO's own defaults, the precision excepted.
     """
 
     precision: str
@@ -35,7 +35,7 @@ class OpenvinoOptions:
     runtime_default: bool = harmless(default=False)
 
     def configuration(self) -> dict[str, object]:
-        """Low latency at the device's own precision: OpenVINO's default would be bf16 where the CPU has it."""
+        """Return OpenVINO's configuration: low latency, in the device's precision (its default may be bf16)."""
         if self.runtime_default:
             return {"INFERENCE_PRECISION_HINT": self.precision, **self.properties}
         configuration: dict[str, object] = {
@@ -57,7 +57,7 @@ _HARMLESS_PROPERTIES = (
 
 
 def option_rules() -> tuple[OptionRule, ...]:
-    """Every option, and whether a bundle may set it; the precision is the device's own field."""
+    """Return every option, and whether a bundle may set it; the precision is the device's own field."""
     return rules_of(OpenvinoOptions, {"properties": _HARMLESS_PROPERTIES}, leave_out=("precision",))
 
 
@@ -65,7 +65,7 @@ _KNOWN = tuple(rule.key for rule in option_rules() if "." not in rule.key)
 
 
 def read_options(device: Device) -> OpenvinoOptions:
-    """The device's options.
+    """Return the device's options.
 
     Raises:
         UsageError: an option is unknown or its value does not fit; the message names device and option.
@@ -98,7 +98,7 @@ def read_options(device: Device) -> OpenvinoOptions:
 
 
 def _cores(device: Device) -> frozenset[int] | None:
-    """The one core to hold the caller on: OpenVINO runs a single-threaded slice in the calling thread."""
+    """Return the core for the calling thread, in which OpenVINO runs single-threaded slices."""
     if "cores" not in device.options:
         return None
     cores = parse_cores(str(device.options["cores"]))

@@ -173,6 +173,7 @@ def compile_model(
     options: Mapping[str, Any],
     output: opt.Output = None,
     device_words: opt.Devices = None,
+    passes: opt.OutsidePasses = None,
     profile_file: Annotated[
         Path | None,
         typer.Option("--profile", metavar="PROFILE.json", help="Take layer costs from a file; do not measure layers."),
@@ -204,6 +205,7 @@ def compile_model(
             cache=not no_cache,
             progress=progress,
             note=reporter.note,
+            passes=split_words(passes or ()),
             given_profile=profile_file,
             given_plan=plan_file,
             **options,

@@ -1,4 +1,4 @@
-"""Words of the command line turned into values; every refusal names the word and shows the right form."""
+"""Parsers of command-line values; every error names the value and shows the right form."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _UNITS = {
 
 
 def parse_bytes(text: str) -> int:
-    """``4GiB`` → bytes; MB is 10⁶, MiB is 2²⁰."""
+    """Return the bytes of a text such as ``4GiB``; MB is 10⁶, MiB is 2²⁰."""
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", text)
     if match is None or match[2].upper() not in _UNITS:
         raise UsageError(f"'{text}' is no amount of memory", "write it as 100MB, 4GiB or a number of bytes")
@@ -30,7 +30,7 @@ def parse_bytes(text: str) -> int:
 
 
 def parse_caps(words: Iterable[str], flag: str) -> dict[str, int]:
-    """``gpu0=4GiB`` words → device name to bytes."""
+    """Return {device: bytes} of texts such as ``gpu0=4GiB``."""
     caps: dict[str, int] = {}
     for word in words:
         device, sign, amount = word.partition("=")
@@ -47,7 +47,7 @@ _SIZES = r"\d+|\{\d+(?:,\d+)*\}|\{\d+\.\.\d+(?:\.\.\d+)?\}"
 
 
 def parse_shapes(words: Iterable[str]) -> dict[str, tuple[int | tuple[int, ...], ...]]:
-    """``x:1,3,224,224`` words → input name to shape; the name ends at the last colon. ``x:`` is a scalar.
+    """Return {input: shape} of texts such as ``x:1,3,224,224``; the name ends at the last colon, ``x:`` is a scalar.
 
     A dimension may offer several sizes: ``{1,4,8}``, or ``{32..128..32}`` for 32, 64, 96 and 128.
     """
@@ -78,7 +78,7 @@ def _sizes(text: str, word: str) -> int | tuple[int, ...]:
 
 
 def parse_rules(words: Iterable[str], flag: str) -> tuple[tuple[str, str], ...]:
-    """``REGEX=device`` words → (regex, device) pairs; the device follows the last equals sign."""
+    """Return (regex, device) pairs of texts ``REGEX=device``; the device follows the last equals sign."""
     rules = []
     for word in words:
         pattern, sign, device = word.rpartition("=")
@@ -93,5 +93,5 @@ def parse_rules(words: Iterable[str], flag: str) -> tuple[tuple[str, str], ...]:
 
 
 def split_words(words: Iterable[str]) -> tuple[str, ...]:
-    """Repeated and comma-separated words as one tuple, order kept, repeats dropped."""
+    """Return repeated and comma-separated words as one tuple, in order, without repeats."""
     return tuple(dict.fromkeys(part.strip() for word in words for part in word.split(",") if part.strip()))

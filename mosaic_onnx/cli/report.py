@@ -1,4 +1,4 @@
-"""What compile and verify found, as tables and as JSON."""
+"""Reports of compile and verify, as tables and as JSON."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
 
 def compiled_tables(done: Compilation) -> list[Table]:
-    """The slices of what is delivered, and the plan against every single device."""
+    """Return tables of the delivered slices, and of the plan against every single device."""
     return [_slices(done), _contest(done)] + (
         [] if done.state.precision is None else [_precision(done.state.precision)]
     )
 
 
 def _precision(precision: Precision) -> Table:
-    """The error of every candidate, and what is said of the delivered one's."""
+    """Return a table of every candidate's error, with a caption on the delivered one's."""
     rows = []
     for name, truth in precision.measured.items():
         agreement = "–" if truth.agreement is None else f"{truth.agreement:.1%}"
@@ -94,7 +94,7 @@ def _contest(done: Compilation) -> Table:
 
 
 def compiled_fields(done: Compilation) -> dict[str, Any]:
-    """A compilation, for JSON."""
+    """Return a compilation's report as JSON values."""
     return {
         "plan": plan_to_fields(done.plan),
         "planned": plan_to_fields(done.state.plan),
@@ -110,7 +110,7 @@ def compiled_fields(done: Compilation) -> dict[str, Any]:
 
 
 def proof_tables(report: VerifyReport) -> list[Table]:
-    """Slices and outputs."""
+    """Return tables of the checked slices and outputs."""
     slices = [
         (
             str(check.slice),

@@ -139,7 +139,7 @@ def reproduce(
 
 
 def _options(words: list[str]) -> dict[str, object]:
-    """``NAME=VALUE`` words; numbers and true/false are read as such.
+    """Return ``NAME=VALUE`` words; numbers and true/false are read as such.
 
     Raises:
         UsageError: a word has no equals sign.

@@ -5,11 +5,11 @@
 ``slices/NNN.onnx``             each slice as a model of its own
 ``slices/uncut.onnx``           the model before it was cut, with concrete shapes: the reference of ``verify``
 ``slices/weights.bin``          the weights of all of them, each content once
-``tuned/NNN.onnx``              slices as they run best on the machine that compiled; made anew elsewhere
+``tuned/NNN.onnx``              slices as they run best on the machine that compiled; recompiled elsewhere
 ``tuned/weights.bin``           their weights
-``plan.json, profile.json``     what was decided, and on what grounds
+``plan.json, profile.json``     the plan, and the measurements behind it
 ``devices.toml``                the devices that the plan uses, with their options
-``manifest.json``               digests, versions, the command, how to replay, what was measured
+``manifest.json``               digests, versions, the command, how to replay it, measurements
 ==============================  ====================================================================================
 """
 
@@ -63,19 +63,19 @@ from mosaic_onnx.loading.model import open_model, open_models
 
 @dataclass(frozen=True)
 class BundleContents:
-    """What goes into a bundle.
+    """The content of a bundle that is to be written.
 
     Attributes:
         model: the canonical partitioned model.
         folder: where its external data, and that of ``original`` and the slices, lies; None where there is none.
         original: the model before it was cut, sorted, shapes concrete.
         slices: in the plan's order.
-        profile: what was measured.
-        plan: what was decided.
+        profile: the measurements.
+        plan: the plan.
         devices: those that the plan uses, with their options.
         tuned: the slices as they run best on this machine; those that are optimised are kept.
         fingerprint: of the machine and runtimes that they fit.
-        facts: whatever else the manifest says (versions, machine, command, measurements); JSON.
+        facts: the manifest's other keys (versions, machine, command, measurements), as JSON values.
         shapes: the same model for further shapes of its inputs; what is equal is written once.
     """
 
@@ -98,15 +98,15 @@ class Bundle:
 
     Attributes:
         folder: where it lies.
-        plan: what was decided.
+        plan: the plan.
         devices: those that the plan uses, as the bundle describes them; not trusted until bound.
         slices: in the plan's order; weights still external.
         input_specs: what the model takes.
         output_specs: what the model gives.
-        tuned: by slice, what the machine with ``fingerprint`` runs in its place.
+        tuned: by slice, the optimised model that the machine with ``fingerprint`` runs in its place.
         fingerprint: of the machine and runtimes that ``tuned`` fits.
         manifest: all of ``manifest.json``.
-        is_bound: ``devices`` are this machine's own (``discovery.binding``), no longer what the bundle says of them.
+        is_bound: ``devices`` are this machine's own (``discovery.binding``), no longer the bundle's descriptions.
         shapes: the same model for further shapes of its inputs.
         prefix: what the names of this one's files begin with.
     """
@@ -126,7 +126,7 @@ class Bundle:
 
     @cached_property
     def profile(self) -> Profile:
-        """What was measured; read when it is first asked for, since running needs none of it.
+        """Return the profile; it is read at first use, since running does not need it.
 
         Raises:
             ModelError: the file is wrong.
@@ -135,21 +135,21 @@ class Bundle:
 
     @property
     def inputs(self) -> tuple[str, ...]:
-        """Names of the model's inputs."""
+        """Return the names of the model's inputs."""
         return tuple(one.name for one in self.input_specs)
 
     @property
     def outputs(self) -> tuple[str, ...]:
-        """Names of the model's outputs."""
+        """Return the names of the model's outputs."""
         return tuple(one.name for one in self.output_specs)
 
     @property
     def model_path(self) -> Path:
-        """The canonical partitioned model."""
+        """Return the path of the canonical partitioned model."""
         return self.folder / f"{self.prefix}{MODEL}"
 
     def original(self) -> onnx.ModelProto:
-        """The model before it was cut; its external data lies in ``slices/``.
+        """Return the model before it was cut; its external data lies in ``slices/``.
 
         Raises:
             ModelError: the file is damaged.
@@ -158,14 +158,14 @@ class Bundle:
 
 
 def refuse_target(folder: Path, *, force: bool) -> None:
-    """Stop before long work whose result would replace something.
+    """Raise ``UsageError`` before long work whose result would replace something.
 
     Raises:
-        UsageError: the folder is there and ``force`` is off, or it is something else than a bundle.
+        UsageError: the folder exists and ``force`` is off, or it is not a bundle.
     """
     if not folder.exists():
         if not folder.parent.is_dir():
-            raise UsageError(f"{folder.parent} is no folder", "make it, or name another output with -o")
+            raise UsageError(f"{folder.parent} is not a folder", "create it, or name another output with -o")
         return
     if not force:
         raise UsageError(f"{folder} exists", "name another output with -o, or --force to replace it")
@@ -216,7 +216,7 @@ def written_beside(folder: Path) -> Iterator[Path]:
 
 
 def _named(error: OSError, folder: Path, temporary: Path | None) -> MosaicError:
-    """The error in terms of what the user named: the bundle, or a file that was read for it."""
+    """Return the error in terms of what the user named: the bundle, or a file that was read for it."""
     named = None if error.filename is None else Path(os.fsdecode(error.filename))
     if named is not None and temporary is not None and temporary not in (named, *named.parents) and named != folder:
         return ModelError(f"cannot read {named}: {error.strerror}")
@@ -305,10 +305,10 @@ def _write_model(model: onnx.ModelProto, folder: str | None, weights: WeightsFil
 
 
 def read_bundle(folder: str | os.PathLike[str]) -> Bundle:
-    """Read a bundle, which nobody vouches for: digests are checked, and nothing outside the folder is opened.
+    """Read an untrusted bundle: digests are checked, and no file outside the folder is opened.
 
     Raises:
-        ModelError: it is no bundle, damaged, or not of this version.
+        ModelError: it is not a bundle, is damaged, or has another version.
     """
     place = Path(folder)
     manifest, facts = read_manifest(place)
@@ -352,13 +352,13 @@ def _read_shape(place: Path, prefix: str, entry: ShapeEntry, devices: tuple[Devi
 def _slices(
     place: Path, folder: str, entries: Sequence[SliceEntry | TunedEntry], *, is_optimised: bool = False
 ) -> tuple[SliceModel, ...]:
-    """The models that the manifest lists; their weights lie beside them."""
+    """Return the models that the manifest lists; their weights lie in the same folder."""
     opened = open_models([place / entry.file for entry in entries]) if entries else ()
     for one, entry in zip(opened, entries, strict=True):
         given = {value.name for value in given_inputs(one.model.graph)}
         made = {value.name for value in one.model.graph.output}
         if one.path.parent.name != folder or given != set(entry.inputs) or not set(entry.outputs) <= made:
-            raise ModelError(f"bundle {place}: {MANIFEST} says otherwise of {entry.file} than the file itself")
+            raise ModelError(f"bundle {place}: {MANIFEST} and {entry.file} disagree on its inputs or outputs")
     return tuple(
         SliceModel(one.model, str(place / folder), tuple(entry.inputs), tuple(entry.outputs), is_optimised=is_optimised)
         for one, entry in zip(opened, entries, strict=True)

@@ -1,4 +1,4 @@
-"""The manifest of a bundle (``mosaic-onnx/bundle/1``): which files there are, with their digests, and what they are."""
+"""The manifest of a bundle (``mosaic-onnx/bundle/1``): its files with their digests, its slices, inputs and outputs."""
 
 # ruff: noqa: RUF012 (pydantic gives every object its own copy of a mutable default)
 
@@ -32,12 +32,12 @@ class SpecEntry(FileModel):
     shape: list[int | str | None]
 
     def to_spec(self) -> TensorSpec:
-        """Return the same as a dataclass."""
+        """Return the specification as a dataclass."""
         return TensorSpec(self.name, self.type, tuple(self.shape))
 
 
 class SliceEntry(FileModel):
-    """A slice's model; ``state`` is the one that the plan runs it in."""
+    """The model of a slice, and the state in which the plan runs it."""
 
     file: str
     inputs: list[str]
@@ -46,7 +46,7 @@ class SliceEntry(FileModel):
 
 
 class TunedEntry(FileModel):
-    """The model that the machine that compiled runs in place of slice number ``slice``."""
+    """The optimised model that the compiling machine runs in place of slice number ``slice``."""
 
     file: str
     inputs: list[str]
@@ -77,7 +77,7 @@ def shape_prefix(number: int) -> str:
 
 
 class Manifest(FileModel):
-    """What reading a bundle relies on; ``files`` gives each file's SHA-256. Other keys are facts for people."""
+    """The keys that reading a bundle relies on; ``files`` gives each file's SHA-256. Other keys are allowed."""
 
     model_config = ConfigDict(extra="allow")
     schema_: Literal["mosaic-onnx/bundle/1"] = Field(alias="schema")
@@ -108,10 +108,10 @@ class Manifest(FileModel):
 
 
 def read_manifest(folder: Path) -> tuple[Manifest, Mapping[str, Any]]:
-    """Return the manifest of a bundle, checked, and all that it says: every file has the digest that it states.
+    """Return the checked manifest of a bundle, and its whole JSON object; all files have the digests that it states.
 
     Raises:
-        ModelError: the folder is no bundle, a key of its manifest is wrong (the message names its path), the manifest
+        ModelError: the folder is not a bundle, a key of its manifest is wrong (the message names it), the manifest
             or a file was changed, or a file is missing or not the bundle's.
     """
     path = folder / MANIFEST

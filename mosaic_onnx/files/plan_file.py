@@ -91,7 +91,7 @@ def write_front(plans: Iterable[Plan], path: str | os.PathLike[str]) -> None:
 
 
 def plan_from_json(text: str, what: str = "plan") -> Plan:
-    """The plan in a JSON text; ``what`` is what errors call it.
+    """Return the plan in a JSON text; ``what`` is what errors call it.
 
     Raises:
         ModelError: naming the path of the key that is wrong.
@@ -102,7 +102,7 @@ def plan_from_json(text: str, what: str = "plan") -> Plan:
 
 
 def plan_to_json(plan: Plan) -> str:
-    """The JSON text of a plan.
+    """Return the JSON text of a plan.
 
     Raises:
         UsageError: a number is NaN or infinite.
@@ -116,13 +116,13 @@ def plan_to_fields(plan: Plan) -> dict[str, object]:
 
 
 def _check_cover(slices: list[_Slice], what: str) -> None:
-    """Every layer from 0 on stands in one slice."""
+    """Raise ``ModelError`` unless every layer is in exactly one slice, and each slice ends after it starts."""
     seen: dict[int, str] = {}
     for s, item in enumerate(slices):
         for i, layer in enumerate(item.layers):
             path = f"slices[{s}].layers[{i}]"
             if layer in seen:
-                raise ModelError(f"{what}: {path}: layer {layer} is at {seen[layer]} already")
+                raise ModelError(f"{what}: {path}: layer {layer} is already at {seen[layer]}")
             seen[layer] = path
         if item.end_s < item.start_s:
             raise ModelError(f"{what}: slices[{s}].end_s: {item.end_s} is before start_s, {item.start_s}")

@@ -19,6 +19,7 @@ from mosaic_onnx.discovery.selection import Selection
 from mosaic_onnx.files.bundle import Bundle, BundleContents, write_bundle
 from mosaic_onnx.files.cache import digest
 from mosaic_onnx.files.manifest import SLICES
+from mosaic_onnx.isolation.backend import isolated
 from mosaic_onnx.loading.model import open_model
 from mosaic_onnx.loading.normalise import Normalised
 from mosaic_onnx.passes.base import run_passes
@@ -87,6 +88,7 @@ def _facts(compilation: Compilation) -> dict[str, Any]:
         "machine": fingerprint(),
         "replay": replay(compilation),
         "layer_assignment_settings": layer_assignment_settings(state.profile, compilation.plan),
+        "passes": [one.name for one in compilation.passes],
         "assumed": list(state.normalised.defaults),
         "left_out": [asdict(absent) for absent in state.selection.left_out],
         "simulated": [device.name for device in state.selection.chosen if device.simulated],
@@ -128,7 +130,7 @@ def replay(compilation: Compilation) -> list[str]:
         words += [word for device, count in caps.items() for word in (flag, f"{device}={count}")]
     for name, shape in option_of(passes, "input_shapes").items():
         words += ["--input-shape", f"{name}:{','.join(map(str, shape))}"]
-    return words
+    return words + [word for name in compilation.outside for word in ("--pass", name)]
 
 
 def _request_words(request: Request) -> list[str]:
@@ -240,7 +242,7 @@ def state_of_bundle(bundle: Bundle, inputs: Mapping[str, Array]) -> State:
         inputs: what it is run with.
     """
     model = bundle.original()
-    candidates = backends()
+    candidates = isolated(backends())
     devices = {device.name: device for device in bundle.devices}
     refusal = next((note for note in bundle.manifest.get("rewritten", ()) if note.startswith(REFUSES)), None)
     delivered = Candidate(

@@ -28,6 +28,7 @@ from mosaic_onnx.passes.profile import Profile
 from mosaic_onnx.passes.read_inputs import ReadInputs
 from mosaic_onnx.passes.rewrite import Rewrite
 from mosaic_onnx.passes.select import Select
+from mosaic_onnx.passes.set_levels import SetLevels
 from mosaic_onnx.passes.time_plan import TimePlan
 from mosaic_onnx.passes.verify import Verify
 
@@ -36,6 +37,7 @@ COMPILE: Passes = (
     Normalise(),  # sort; fix shapes; find every type        -> normalised
     ReadInputs(),  # what it is measured and proved with     -> inputs
     Layerize(),  # nodes that stay together                  -> graph
+    SetLevels(),  # frequencies as levels, where asked for   -> selection
     Annotate(),  # which device can run which layer          -> annotation
     Profile(),  # measure layers and transfers               -> profile
     Constrain(),  # pins, forbids, memory caps               -> profile

@@ -6,7 +6,6 @@ Simulated devices are judged by the simulator's figures, not by a stopwatch: the
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 
 from mosaic_onnx.backends.base import Array, Backend, CostSource
@@ -16,8 +15,9 @@ from mosaic_onnx.core.plans import Plan
 from mosaic_onnx.discovery.selection import Selection
 from mosaic_onnx.planner.core.request import TOLERANCE
 from mosaic_onnx.planning.candidates import PLAN, Candidate
-from mosaic_onnx.profiling.interleaved import InterleavedTimings, Ratio, measure_interleaved
-from mosaic_onnx.runtime.executor import Executor, open_program
+from mosaic_onnx.profiling.interleaved import InterleavedTimings, Ratio
+from mosaic_onnx.profiling.whole_plans.child import Machine, PlanToRun
+from mosaic_onnx.profiling.whole_plans.timing import time_plans
 
 NO_HARM = 1.01
 """What is delivered may take so much of what users run today, interval included."""
@@ -118,23 +118,15 @@ def contest(
     effort = effort or Effort()
     failed: dict[str, str] = dict(refused or {})
     twin = _twin(candidates)
-    with ExitStack() as stack:
-        running: dict[str, Executor] = {}
-        for one in candidates:
-            if twin and one.name == PLAN:
-                continue
-            try:
-                names = {"inputs": tuple(inputs), "outputs": tuple(outputs)}
-                program = open_program(one.tuned, one.plan, {**devices, **one.devices}, backends, **names)
-                stack.callback(program.close)
-                program.run(inputs)
-                running[one.name] = program
-            except BackendError as error:
-                failed[one.name] = error.message
-        if not running:
-            raise BackendError(f"no plan runs: {'; '.join(failed.values())}", "see `mosaic-onnx devices`")
-        calls = {name: (lambda program=program: program.run(inputs)) for name, program in running.items()}
-        timings = measure_interleaved(calls, round_count=effort.round_count, budget_s=effort.budget_s)
+    running = {
+        one.name: PlanToRun(one.plan, one.tuned, one.devices) for one in candidates if not (twin and one.name == PLAN)
+    }
+    machine = Machine(devices, backends)
+    timed = time_plans(running, machine, inputs, outputs, round_count=effort.round_count, budget_s=effort.budget_s)
+    failed |= timed.failed
+    timings = timed.timings
+    if timings is None:
+        raise BackendError(f"no plan runs: {'; '.join(failed.values())}", "see `mosaic-onnx devices`")
     if twin in failed:
         failed[PLAN] = failed[twin]
     elif twin:

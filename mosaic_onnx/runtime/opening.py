@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from mosaic_onnx.backends.base import Backend, Memory, SliceModel
 from mosaic_onnx.core.cpu_cores import parse_cores
@@ -12,6 +12,7 @@ from mosaic_onnx.core.devices import Device, device_of
 from mosaic_onnx.core.errors import UsageError
 from mosaic_onnx.core.plans import Plan
 from mosaic_onnx.runtime.dependencies import Wiring, wire
+from mosaic_onnx.runtime.levels import LevelControls
 from mosaic_onnx.runtime.steps import Loaded
 
 
@@ -23,16 +24,19 @@ class LoadedPlan:
         slices: [slice] what runs it.
         wiring: the tensors between them.
         is_concurrent: devices work side by side on one request.
+        levels: controls of the devices whose level the plan sets.
     """
 
     slices: tuple[Loaded, ...]
     wiring: Wiring
     is_concurrent: bool
+    levels: LevelControls = field(default_factory=LevelControls)
 
     def close(self) -> None:
         """Give the runners back; calling it twice is harmless."""
         for each in self.slices:
             each.runner.close()
+        self.levels.close()
 
 
 def load_plan(
@@ -63,7 +67,9 @@ def load_plan(
     is_concurrent = plan.schedule == "concurrent"
     wiring = wire(slices, inputs, outputs, [device.name for device in places], is_concurrent)
     memories: dict[str, Memory | None] = {}
+    levels = LevelControls()
     with ExitStack() as undo:
+        undo.callback(levels.close)
         loaded = []
         for model, device in zip(slices, places, strict=True):
             backend = _backend(backends, device)
@@ -71,9 +77,10 @@ def load_plan(
                 memories[device.name] = backend.memory(device)
             runner = backend.load(model, device)
             undo.callback(runner.close)
-            loaded.append(Loaded(model, runner, device.name, memories[device.name]))
+            held = levels.levelled(runner, backend, device)
+            loaded.append(Loaded(model, held, device.name, memories[device.name]))
         undo.pop_all()
-    return LoadedPlan(tuple(loaded), wiring, is_concurrent)
+    return LoadedPlan(tuple(loaded), wiring, is_concurrent, levels)
 
 
 def _at_level(devices: Mapping[str, Device], state: str) -> Device:

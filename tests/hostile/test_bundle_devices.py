@@ -111,6 +111,13 @@ def test_cores_threads_providers_and_files_that_are_not_this_machines_are_refuse
             command(replace(opened, devices=(opened.devices[0], device)))
 
 
+def test_a_machine_that_a_bundle_names_is_not_called(opened: Bundle) -> None:
+    device = Device("other", backend="onnxruntime", host="ssh://evil@example.invalid")
+    for command in COMMANDS:
+        with pytest.raises(UsageError, match="belongs to another machine"):
+            command(replace(opened, devices=(opened.devices[0], device)))
+
+
 # ---- a library whose constructor writes a file: loaded by nobody but who trusts the bundle ---------------------------
 
 

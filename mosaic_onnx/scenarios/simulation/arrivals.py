@@ -60,3 +60,13 @@ def _group_arrivals(group: Group, count: int, multiplier: float, seed: tuple[int
         return tuple(frame * period_s for frame in range(count))
     late = np.random.default_rng(seed).uniform(0.0, group.jitter_s, count)
     return tuple(np.maximum.accumulate(np.arange(count) * period_s + late).tolist())
+
+
+def arrivals_within(scenario: Scenario, seconds: float, seed: int = 0) -> Arrivals:
+    """Frames that arrive in a stretch of time, at the scenario's own periods; at least one of each group."""
+    counts = [max(1, math.ceil(seconds / group.period_s - 1e-9)) for group in scenario.groups]
+    arrivals = tuple(
+        _group_arrivals(group, count, 1.0, (seed, g))
+        for g, (group, count) in enumerate(zip(scenario.groups, counts, strict=True))
+    )
+    return Arrivals(arrivals, tuple(group.deadline_s for group in scenario.groups))

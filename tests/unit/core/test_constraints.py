@@ -140,8 +140,12 @@ def test_an_unsupported_layer_is_named_when_planning_fails() -> None:
         plan_profile(profile_of(layers=layers, outputs=("b",)))
 
 
-def test_a_feasible_profile_passes_the_look_for_conflicts() -> None:
+def test_a_profile_passes_the_look_for_conflicts_exactly_where_a_plan_exists() -> None:
     check_feasible(profile_of())
+    assert placed(profile_of()) == ["npu", "cpu", "npu"]
+    without_pad = tuple(replace(layer, cost={}) if layer.name == "pad" else layer for layer in profile_of().layers)
+    with pytest.raises(InfeasibleError, match="layer pad: no device can run it"):
+        check_feasible(profile_of(layers=without_pad))
 
 
 def test_the_plan_says_what_was_demanded() -> None:

@@ -11,8 +11,8 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, parser
 
-from mosaic_onnx.core.errors import ModelError
-from mosaic_onnx.loading.inputs import check_inputs, make_inputs, read_inputs
+from mosaic_onnx.core.errors import InfeasibleError, ModelError
+from mosaic_onnx.loading.inputs import check_inputs, make_inputs, read_inputs, refuse_other_than_tensors
 
 
 def model_of(text: str, opset: int = 17) -> onnx.ModelProto:
@@ -259,3 +259,18 @@ def test_made_inputs_are_of_the_catalogue_s_types_and_shapes(shared: Path) -> No
         assert made == entry["run_inputs"], entry["name"]
         checked += 1
     assert checked > 50
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("g (seq(float[2]) s) => (float[2] y) { zero = Constant<value_int = 0>() y = SequenceAt(s, zero) }", "input s"),
+        ("g (float[2] x) => (seq(float[2]) y) { y = SequenceConstruct(x) }", "output y is a sequence"),
+        ("g (optional(float[2]) o) => (float[2] y) { y = OptionalGetElement(o) }", "input o is an optional value"),
+    ],
+)
+def test_a_model_that_takes_or_returns_no_tensor_is_refused_with_a_word(text: str, words: str) -> None:
+    model = onnx.parser.parse_model(f'<ir_version: 10, opset_import: ["" : 21]> {text}')
+    with pytest.raises(InfeasibleError, match=words) as caught:
+        refuse_other_than_tensors(model)
+    assert caught.value.exit_code == 3

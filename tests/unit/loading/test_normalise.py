@@ -12,7 +12,7 @@ from onnx import helper, numpy_helper
 from mosaic_onnx.core.errors import ModelError, UsageError
 from mosaic_onnx.loading.checks import Limits
 from mosaic_onnx.loading.normalise import normalise
-from tests.unit.passes.models import from_text, normalised, opened
+from tests.unit.small_models import from_text, normalised, opened
 
 DYNAMIC = (
     "g (float[batch, 3, height, width] x) => (float[batch, n] y) <int64[2] flat = {0, -1}> "
