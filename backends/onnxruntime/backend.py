@@ -175,6 +175,12 @@ class OnnxRuntime:
         levels = ("extended", "basic", "disabled")
         return {each: replace(device, options={**device.options, "optimisation": each}) for each in levels}
 
+    def runtime_default(self, device: Device) -> Device | None:
+        """The CPU device with the threads and the spinning of a plain session; None where the user chose them."""
+        if not read_options(device).is_cpu or {"threads", "cores", "spinning", "runtime_default"} & set(device.options):
+            return None
+        return replace(device, options={**device.options, "runtime_default": True})
+
     def kernel_times(
         self, model: SliceModel, device: Device, inputs: Mapping[str, Array], budget_s: float
     ) -> tuple[KernelTime, ...]:

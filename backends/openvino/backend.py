@@ -66,6 +66,12 @@ class Openvino:
         compiled = compile_slice(model, label, options)
         return OpenvinoRunner(compiled.model, compiled.inputs, compiled.outputs, label, options.cores)
 
+    def runtime_default(self, device: Device) -> Device | None:
+        """The CPU as OpenVINO compiles for it when told the precision alone; None where the user chose more."""
+        if read_options(device).plugin != "CPU" or {"threads", "cores", "runtime_default"} & set(device.options):
+            return None
+        return replace(device, options={**device.options, "runtime_default": True})
+
     def memory(self, device: Device) -> Memory | None:
         """Return None: OpenVINO's tensors use the memory of host arrays."""
         return None
