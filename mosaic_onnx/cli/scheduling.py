@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class SchedulerWord(StrEnum):
-    """Who schedules."""
+    """The scheduler."""
 
     ours = "ours"
     npu_only = "npu-only"
@@ -51,6 +51,7 @@ Checkpoint = Annotated[
 def register(app: typer.Typer) -> None:
     """Add the commands of this room."""
     app.command("schedule")(schedule)
+    app.command("serve-scenario")(serve_scenario)
 
 
 def schedule(
@@ -76,14 +77,6 @@ def schedule(
     from mosaic_onnx.scenarios.solve import SchedulingOptions
 
     reporter = Reporter(json=as_json, quiet=quiet, verbose=verbose)
-    with reporter.progress("profile") as progress:
-        instance = api.load_scenario(
-            scenario_file,
-            devices=split_words(device_words or ()),
-            cache=not no_cache,
-            progress=progress,
-            note=reporter.note,
-        )
     options = SchedulingOptions(
         scheduler=scheduler.value,
         search=SearchOptions(seed=seed, time_limit_s=time_limit),
@@ -91,11 +84,84 @@ def schedule(
         ray=ray,
         checkpoint=checkpoint,
     )
-    scheduled = api.schedule(instance, options, reporter.note)
+    words, cache, note = split_words(device_words or ()), not no_cache, reporter.note
+    with reporter.progress("profile") as bar:
+        if output is None:
+            instance = api.load_scenario(scenario_file, devices=words, cache=cache, progress=bar, note=note)
+        else:
+            instance, scheduled = api.schedule_site(
+                scenario_file,
+                output,
+                devices=words,
+                options=options,
+                cache=cache,
+                force=force,
+                progress=bar,
+                note=note,
+            )
+            reporter.result(str(output))
+    if output is None:
+        scheduled = api.schedule(instance, options, reporter.note)
     reporter.show(*_tables(instance, scheduled))
     reporter.result(f"period multiplier {scheduled.multiplier:.4g} (no schedule below {scheduled.bound.value:.4g})")
     fields = schedule_to_fields(instance, scheduled)
     reporter.emit(str(fields.pop("schema")), fields)
+
+
+def serve_scenario(
+    site: Annotated[Path, typer.Argument(metavar="SITE.mosaic", help="What schedule -o wrote.")],
+    seconds: Annotated[float, typer.Option("--seconds", min=0, help="How long to serve.")] = 10.0,
+    multiplier: Annotated[
+        float, typer.Option("--multiplier", metavar="FACTOR", help="Scales all periods and deadlines.")
+    ] = 1.0,
+    check_every: Annotated[
+        int, typer.Option("--check-every", metavar="N", min=0, help="Compare the outputs of every Nth frame; 0: none.")
+    ] = 50,
+    trace: Annotated[
+        Path | None, typer.Option("--trace", metavar="FILE.json", help="Write a trace for ui.perfetto.dev.")
+    ] = None,
+    seed: opt.Seed = 0,
+    device_words: opt.OwnDevices = None,
+    trust: opt.Trust = False,
+    force: opt.Force = False,
+    as_json: opt.Json = False,
+    quiet: opt.Quiet = False,
+) -> None:
+    """Serve all models of a site by the wall clock (simulated devices: by a virtual one); rates, latencies, misses."""
+    import dataclasses
+
+    from mosaic_onnx import api
+    from mosaic_onnx.cli.serving import live, statistics_tables
+    from mosaic_onnx.core.errors import UsageError
+    from mosaic_onnx.files.atomic import refuse_to_replace, write_atomically
+    from mosaic_onnx.files.strict_json import dump
+
+    reporter = Reporter(json=as_json, quiet=quiet)
+    if not multiplier > 0:
+        raise UsageError(f"--multiplier {multiplier}: it must be above 0", "1 for the periods of the scenario")
+    if trace is not None:
+        refuse_to_replace(trace, force=force)
+    served = api.serve_scenario(
+        site,
+        seconds=seconds,
+        multiplier=multiplier,
+        devices=split_words(device_words or ()),
+        trust=trust,
+        seed=seed,
+        check_every=check_every,
+        watch=live(reporter),
+    )
+    if trace is not None:
+        write_atomically(trace, dump(served.trace()).encode())
+    reporter.show(*statistics_tables(served.statistics))
+    wrong = sum(one.wrong_count for one in served.statistics.models)
+    done = sum(one.completed_count for one in served.statistics.models)
+    outputs = "simulated, nothing ran" if served.statistics.is_simulated else f"{wrong} with wrong outputs"
+    reporter.result(f"{done} frames in {served.statistics.seconds:.1f} s, {outputs}")
+    reporter.emit(
+        "mosaic-onnx/served/1",
+        {"multiplier": multiplier, "score": served.score} | dataclasses.asdict(served.statistics),
+    )
 
 
 def plan_jointly(
@@ -137,7 +203,7 @@ def plan_jointly(
 
 
 def _tables(instance: Instance, scheduled: Scheduled) -> list[Table]:
-    """The groups' figures at the least period multiplier, and where the slices run."""
+    """Return the groups' figures at the least period multiplier, and where the slices run."""
     from mosaic_onnx.cli.tables import milliseconds, table
 
     groups = [

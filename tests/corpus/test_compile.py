@@ -36,12 +36,12 @@ NAMED = {
     "opset22_coverage_neg": "bernoulli_node",
     "nested_if_loop_scan_neg": "outer_if",
 }
-"""What the refusal of each negative model names."""
+"""{negative model: the words that its refusal contains}."""
 
 
 @dataclass(frozen=True)
 class Said:
-    """What one command said."""
+    """The output of one command."""
 
     exit_code: int
     out: str

@@ -52,7 +52,7 @@ def _figure(outcome: Outcome, scheduler: str) -> str:
 
 
 def _ratio_lines(outcomes: Sequence[Outcome]) -> list[str]:
-    """The geometric means of the ratios, beside what the paper states."""
+    """Return the geometric means of the ratios, beside what the paper states."""
     lines = [
         "How many times the request frequency ours sustains (geometric mean, 95 % bootstrap interval):",
         "",
