@@ -108,6 +108,7 @@ def map_layers(
         CostModelWord, typer.Option("--cost-model", help="Ours (analytical, cycle), or a published rule.")
     ] = CostModelWord.analytical,
     compare: Annotated[bool, typer.Option("--compare", help="Beside every fixed dataflow, layer by layer.")] = False,
+    fusion: Annotated[bool, typer.Option("--fuse", help="Also run chains depth-first where it pays.")] = False,
     roofline: Annotated[
         Path | None, typer.Option("--roofline", metavar="FILE.svg|png|pdf", help="Draw every layer under the roof.")
     ] = None,
@@ -145,6 +146,14 @@ def map_layers(
         voice.show(refused_table(found))
     if compare:
         voice.show(comparison_table(layers, found, objective.value, cache))
+    fields = found.as_fields()
+    if fusion:
+        from mosaic_onnx.npu.report.tables import fusion_fields, fusion_table
+        from mosaic_onnx.npu.search.fusion import fuse
+
+        fused = fuse(layers, npu, objective.value, cache)
+        voice.show(fusion_table(layers, fused, objective.value))
+        fields["fusion"] = fusion_fields(layers, fused)
     if roofline is not None:
         from mosaic_onnx.npu.report.pictures import draw_roofline
 
@@ -157,7 +166,7 @@ def map_layers(
         voice.note(note)
     seconds = found.cycles / npu.clock_hz
     voice.result(f"{found.cycles} cycles, {seconds * 1e3:.4g} ms, {found.joules * 1e3:.4g} mJ on {npu.name} (emulated)")
-    voice.emit(SCHEMA, found.as_fields())
+    voice.emit(SCHEMA, fields)
 
 
 def _tell_published(voice: Voice, hardware: Hardware, layers: list[dict[str, Any]]) -> None:
