@@ -4,20 +4,57 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 export MOSAIC_SHARED ?= $(abspath ../shared)
 
-.PHONY: demo setup test test-all test-providers test-cuda bench-cuda run-test-cuda run-bench-cuda lint bench clean
+.PHONY: demo setup test test-bare test-all test-corpus fuzz soak coverage golden
+.PHONY: test-providers test-cuda bench-cuda run-test-cuda run-bench-cuda lint bench clean
 
 setup: $(STAMP)
 
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,openvino,solver,report]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,openvino,solver,report,scenarios]'
 	touch $@
 
 test: setup
-	$(BIN)/python -m pytest -q -m "not slow" -n 2
+	$(BIN)/python -m pytest -q -m "not slow and not whole_corpus" -n 2
+
+# What a clone sees that has nothing beside it: the tests of outside data are skipped, the corpus of the repository's own
+# is compiled, cut and verified.
+test-bare: setup
+	MOSAIC_SHARED=/nowhere $(BIN)/python -m pytest -q -m "not slow and not whole_corpus" -n 2
 
 test-all: setup
-	$(BIN)/python -m pytest -q -n 2
+	$(BIN)/python -m pytest -q -m "not whole_corpus" -n 2
+
+# Every model of the shared corpus through every test of models. What has passed with this very code is kept in .verdicts/
+# and not run again: after an interruption, call it again. A table of verdicts stands at the end.
+test-corpus: setup
+	$(BIN)/python -m pytest -q -n 2 tests/corpus --verdicts .verdicts
+
+# Random graphs, then changed files (with coverage guidance where atheris installs), for so many minutes each.
+MINUTES ?= 5
+fuzz: setup
+	-$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[fuzz]'
+	$(BIN)/python -m tests.fuzz graphs --minutes $(MINUTES)
+	$(BIN)/python -m tests.fuzz files --minutes $(MINUTES)
+	@if $(BIN)/python -c 'import atheris' 2>/dev/null; then \
+		for target in model profile plan devices bundle tensorrt onnxruntime; do \
+			$(BIN)/python -m tests.fuzz.guided $$target -max_total_time=$$(( $(MINUTES) * 60 / 7 )) || exit 1; \
+		done; \
+	else echo "fuzz: no coverage guidance, atheris is not installed"; fi
+
+# Load, run, compile, break and kill for half an hour: memory, descriptors, threads and temporary files must stay flat.
+SOAK_MINUTES ?= 30
+soak: setup
+	$(BIN)/python -m tests.soak --minutes $(SOAK_MINUTES)
+
+# Lines and branches that the tests reach; the table names the gaps.
+coverage: setup
+	$(BIN)/python -m pytest -q -m "not slow and not whole_corpus" -n 2 \
+		--cov --cov-report=term-missing:skip-covered --cov-report=html
+
+# Writes the golden files of tests/golden anew; read the difference before you commit it.
+golden: setup
+	$(BIN)/python -m pytest -q tests/golden --renew-golden
 
 # Installs the QNN and WebGPU providers and a software Vulkan driver into $(VENV), and runs every test that needs one.
 test-providers: setup
@@ -50,10 +87,20 @@ $(VENV)-cuda/.installed: pyproject.toml constraints.txt
 	$(VENV)-cuda/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt 'onnxruntime-gpu[cuda,cudnn]'
 	touch $@
 
+# A docstring says what something is or does ("Return …", or a noun phrase); it does not begin with a question word.
+DOCSTRING_STARTS := ^ *"""(What|Whether|Who|Where|How|Which|When|Why)[ ,:]
+# The other rooms' docstrings still do.
+ROOMS_IN_PLAIN_WORDS := '*.py' ':!mosaic_onnx/planner' ':!mosaic_onnx/planning' ':!mosaic_onnx/scenarios' ':!mosaic_onnx/npu' \
+	':!mosaic_onnx/runtime' ':!mosaic_onnx/pipeline' ':!mosaic_onnx/api.py' ':!passes' ':!tests/unit/planner' \
+	':!tests/unit/scenarios' ':!tests/unit/npu'
+
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
+	! $(BIN)/vulture | grep -v "unused variable"
+	! git grep -nE '$(DOCSTRING_STARTS)' -- $(ROOMS_IN_PLAIN_WORDS)
 
 clean:
 	rm -rf $(VENV) build dist demo report

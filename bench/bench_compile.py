@@ -1,4 +1,4 @@
-"""How long ``compile`` takes: cold, and with a warm cache of measurements; the do-no-harm contest is told apart."""
+"""The time of ``compile``, with an empty and a filled cache of measurements; the comparison of candidates apart."""
 
 from __future__ import annotations
 
@@ -15,11 +15,10 @@ from bench.workloads import Workload, absent, classic
 from mosaic_onnx.core.errors import MosaicError
 from mosaic_onnx.discovery.selection import select
 from mosaic_onnx.files.cache import Cache
-from mosaic_onnx.passes.select import Contest, contest
-from mosaic_onnx.pipeline import compilation
 from mosaic_onnx.pipeline.compilation import compile_model
 from mosaic_onnx.pipeline.delivery import deliver
-from mosaic_onnx.pipeline.preparation import Recipe
+from mosaic_onnx.planning import contest as contests
+from mosaic_onnx.planning.contest import Contest, contest
 
 BARS_S = {"cold": 60.0, "warm": 5.0}
 WARM_RUNS = 3
@@ -43,10 +42,9 @@ def _model(model: Workload, folder: Path) -> Iterator[Row]:
         for _ in range(count):
             with _contest_clock() as contest_s:
                 began_s, began_cpu_s = time.perf_counter(), time.process_time()
-                recipe = Recipe(cache=cache)
                 try:
-                    compiled = compile_model(model.path, selection, recipe)
-                    deliver(compiled, recipe, folder / f"{model.name}.mosaic", force=True)
+                    compiled = compile_model(model.path, selection, cache)
+                    deliver(compiled, folder / f"{model.name}.mosaic", force=True)
                 except MosaicError as error:
                     yield Row(f"{model.name}: compile, {state}", float("nan"), "s", note=error.message)
                     return
@@ -59,7 +57,7 @@ def _model(model: Workload, folder: Path) -> Iterator[Row]:
 
 @contextmanager
 def _contest_clock() -> Iterator[list[float]]:
-    """Seconds that the do-no-harm measurement takes while this is open."""
+    """Measure the seconds that the comparison of candidates takes inside the context."""
     seconds: list[float] = []
 
     def timed(*args: Any, **words: Any) -> Contest:
@@ -69,5 +67,5 @@ def _contest_clock() -> Iterator[list[float]]:
         finally:
             seconds.append(time.perf_counter() - began_s)
 
-    with mock.patch.object(compilation, "contest", timed):
+    with mock.patch.object(contests, "contest", timed):
         yield seconds

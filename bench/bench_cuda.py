@@ -14,8 +14,7 @@ from mosaic_onnx.core.devices import device_of
 from mosaic_onnx.core.errors import MosaicError
 from mosaic_onnx.discovery.selection import Selection, select
 from mosaic_onnx.files.cache import Cache
-from mosaic_onnx.pipeline.compilation import Compiled, compile_model
-from mosaic_onnx.pipeline.preparation import Recipe
+from mosaic_onnx.pipeline.compilation import Compilation, compile_model
 
 CUDA, SPLIT = "cuda", "ONNX Runtime's own split"
 PROVIDERS = ("CUDAExecutionProvider", {"use_tf32": "0"}), "CPUExecutionProvider"
@@ -38,22 +37,22 @@ def run(quick: bool) -> list[Row]:
 def _model(model: Workload, selection: Selection, machine: str, rounds: int) -> Iterator[Row]:
     with tempfile.TemporaryDirectory() as cache, ExitStack() as stack:
         try:
-            compiled = compile_model(model.path, selection, Recipe(cache=Cache(Path(cache))))
+            compiled = compile_model(model.path, selection, Cache(Path(cache)))
         except MosaicError as error:
             yield Row(f"{model.name}: not compiled", float("nan"), "ratio", note=error.message)
             return
         timings = interleaved(delivered_calls(compiled, stack) | _split(model, compiled), rounds)
     devices = ", ".join(sorted({device_of(one.state) for one in compiled.plan.slices}))
-    verified = "verified" if compiled.proof.passed else "WRONG OUTPUTS"
+    verified = "verified" if compiled.state.proof.passed else "WRONG OUTPUTS"
     words = f"{machine}; {len(compiled.plan.slices)} slices on {devices}; {verified}"
     for other in (CUDA, SPLIT):
         if other in timings.seconds:
             yield ratio_row(f"{model.name}: compiled", timings, PLAN, other, None, words)
 
 
-def _split(model: Workload, compiled: Compiled) -> Calls:
+def _split(model: Workload, compiled: Compilation) -> Calls:
     import onnxruntime as ort
 
-    inputs = dict(compiled.prepared.inputs)
+    inputs = dict(compiled.state.inputs)
     session = ort.InferenceSession(model.path, providers=list(PROVIDERS))
     return {SPLIT: lambda: session.run(None, inputs)}

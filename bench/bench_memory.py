@@ -1,4 +1,4 @@
-"""Peak memory of a bundle's run against the uncut model in one session; each in a process of its own."""
+"""Peak memory of a bundle's run against the original model in one session; each in a process of its own."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from bench.report import Row
 from bench.workloads import Workload, absent, classic
 from mosaic_onnx.pipeline.compilation import compile_model
 from mosaic_onnx.pipeline.delivery import deliver
-from mosaic_onnx.pipeline.preparation import Recipe
 from mosaic_onnx.planner.core.request import Request
 
 ROUNDS = 3
@@ -36,10 +35,10 @@ def run(quick: bool) -> list[Row]:
 
 def _model(model: Workload, slice_count: int, folder: Path) -> Iterator[Row]:
     folder.mkdir()
-    recipe = Recipe(request=Request(min_slice_count=slice_count))
-    compiled = compile_model(model.path, one_thread("cpu"), recipe)
-    deliver(compiled, recipe, folder / "model.mosaic")
-    np.savez(folder / "inputs.npz", allow_pickle=False, **compiled.prepared.inputs)
+    request = Request(min_slice_count=slice_count)
+    compiled = compile_model(model.path, one_thread("cpu"), request=request)
+    deliver(compiled, folder / "model.mosaic")
+    np.savez(folder / "inputs.npz", allow_pickle=False, **compiled.state.inputs)
     figures: dict[str, list[int]] = {"session": [], "bundle": []}
     for _ in range(ROUNDS):
         for kind, seen in figures.items():

@@ -1,7 +1,7 @@
-"""Plans under a budget of errors, with a bfloat16 device, against ONNX Runtime's f32 and the best single device.
+"""Plans under an error budget, with a bfloat16 device, against ONNX Runtime's f32 and the best single device.
 
-Devices of one thread. Single devices count where their measured error keeps the budget. Where mixed precision gains
-nothing under the tight budget, the note tells the layers whose errors alone break it.
+Devices of one thread. Single devices count if their measured error keeps the budget. Where mixed precision gains
+nothing under the tight budget, the note lists the layers whose errors alone exceed it.
 """
 
 from __future__ import annotations
@@ -19,10 +19,9 @@ from mosaic_onnx.core.devices import device_of
 from mosaic_onnx.core.errors import MosaicError
 from mosaic_onnx.discovery.selection import Selection
 from mosaic_onnx.files.cache import Cache
-from mosaic_onnx.pipeline.compilation import Compiled, compile_model
-from mosaic_onnx.pipeline.preparation import Recipe
+from mosaic_onnx.pipeline.compilation import Compilation, compile_model
 from mosaic_onnx.planner.core.request import Request
-from mosaic_onnx.profiling.interleaved import Ratio, Timings
+from mosaic_onnx.profiling.interleaved import InterleavedTimings, Ratio
 
 DEVICES = FULL, OPENVINO, LOW = "cpu", "openvino", "openvino-bf16"
 BUDGETS = 1e-2, 1e-3
@@ -33,7 +32,7 @@ ONE = Ratio(1.0, 1.0, 1.0)
 
 @dataclass
 class _Seen:
-    """Ratios by model, of one budget."""
+    """The ratios of all models under one budget."""
 
     full: dict[str, Ratio] = field(default_factory=dict)
     best: dict[str, Ratio] = field(default_factory=dict)
@@ -60,9 +59,8 @@ def run(quick: bool) -> list[Row]:
 def _model(
     model: Workload, selection: Selection, cache: Cache, budget: float, seen: _Seen, rounds: int
 ) -> Iterator[Row]:
-    recipe = Recipe(request=Request(max_error=budget), cache=cache)
     try:
-        compiled = compile_model(model.path, selection, recipe)
+        compiled = compile_model(model.path, selection, cache, request=Request(max_error=budget))
     except MosaicError as error:
         yield Row(f"{model.name}, {budget:g}: not compiled", float("nan"), "ratio", note=error.message)
         return
@@ -71,20 +69,20 @@ def _model(
     yield from _rows(f"{model.name}, {budget:g}", compiled, timings, budget, seen)
 
 
-def _rows(name: str, compiled: Compiled, timings: Timings, budget: float, seen: _Seen) -> Iterator[Row]:
-    if compiled.precision is None:
+def _rows(name: str, compiled: Compilation, timings: InterleavedTimings, budget: float, seen: _Seen) -> Iterator[Row]:
+    if compiled.state.precision is None:
         raise ValueError("compiled without a budget")
-    truths = compiled.precision.measured
-    words = f"true error {compiled.precision.truth.error:.2g}; {_split(compiled)}"
+    truths = compiled.state.precision.measured
+    words = f"true error {compiled.state.precision.truth.error:.2g}; {_split(compiled)}"
     keeping = [one for one in timings.seconds if one in truths and one != PLAN and truths[one].error <= budget]
     exact = min((FULL, OPENVINO), key=timings.median_s)
     best = min(keeping, key=timings.median_s)
-    alone = compiled.contest.winner in keeping
-    against_best = ONE if alone and compiled.contest.winner == best else timings.ratio(PLAN, best)
+    alone = compiled.state.contest.winner in keeping
+    against_best = ONE if alone and compiled.state.contest.winner == best else timings.ratio(PLAN, best)
     seen.full[name], seen.best[name] = timings.ratio(PLAN, FULL), against_best
     yield ratio_row(f"{name}: compiled", timings, PLAN, FULL, note=words)
     if alone:
-        note = f"delivered: {compiled.contest.winner} alone ({compiled.contest.reason})"
+        note = f"delivered: {compiled.state.contest.winner} alone ({compiled.state.contest.reason})"
         interval = against_best.low, against_best.high
         yield Row(f"{name}: compiled", against_best.value, "ratio", 1.0, best, against_best.value, interval, note)
     else:
@@ -95,8 +93,8 @@ def _rows(name: str, compiled: Compiled, timings: Timings, budget: float, seen: 
         )
 
 
-def _split(compiled: Compiled) -> str:
-    """How many layers run where."""
+def _split(compiled: Compilation) -> str:
+    """Return the number of layers on each device, in words."""
     counts: dict[str, int] = {}
     for one in compiled.plan.slices:
         counts[device_of(one.state)] = counts.get(device_of(one.state), 0) + len(one.layers)
@@ -104,14 +102,14 @@ def _split(compiled: Compiled) -> str:
     return f"{len(compiled.plan.slices)} slices, layers: {placed}"
 
 
-def _breakers(compiled: Compiled, budget: float) -> str:
-    """How many layers break the budget alone at low precision, what they take, and the worst of them."""
+def _breakers(compiled: Compilation, budget: float) -> str:
+    """Return the layers that exceed the budget alone at low precision: number, time, and the worst."""
     found = []
-    for layer in compiled.profile.layers:
+    for layer in compiled.state.profile.layers:
         cost = layer.cost.get(LOW)
         if cost is not None and cost.error is not None and cost.error > budget:
             found.append((cost.error, layer.name))
-    sums = sum(cost.error or 0.0 for layer in compiled.profile.layers if (cost := layer.cost.get(LOW)))
+    sums = sum(cost.error or 0.0 for layer in compiled.state.profile.layers if (cost := layer.cost.get(LOW)))
     worst = ", ".join(f"{name} {error:.2g}" for error, name in sorted(found, reverse=True)[:3])
     return f"{len(found)} layers break the budget alone ({worst or 'none'}); errors of all layers sum to {sums:.2g}"
 

@@ -1,4 +1,4 @@
-"""What slicing costs on one device: forced slices, tuned, against the uncut model in one session of one thread."""
+"""The cost of slicing on one device: forced, optimised slices against the original model in one session."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from bench.report import Row
 from bench.workloads import Workload, absent, classic, paper
 from mosaic_onnx.backends.onnxruntime.backend import BACKEND
 from mosaic_onnx.loading.inputs import make_inputs
-from mosaic_onnx.passes.joint_optimise import Tune
 from mosaic_onnx.profiling.interleaved import measure_interleaved
+from mosaic_onnx.rewriting.joint_optimise import Tune
 from mosaic_onnx.runtime.executor import open_program
 
 BARS = {2: 1.02, 5: 1.02, 20: 1.04}

@@ -1,8 +1,8 @@
-"""Compiled plans against every single device, ONNX Runtime by provider priority, OpenVINO HETERO, and the ideal.
+"""Compilation plans against every single device, ONNX Runtime by provider priority, OpenVINO HETERO, and the ideal.
 
 Devices of one thread and of the models' own precision. The *ideal* is the sum over layers of the fastest device's
-measured time, transfers for nothing: no placement of these layers can be faster. Where it says that there is little to
-win, doing no harm is the bar.
+measured time, without transfers: no placement of these layers can be faster. Where it shows little to gain,
+not being slower is the bar.
 """
 
 from __future__ import annotations
@@ -20,20 +20,19 @@ from mosaic_onnx.core.devices import device_of
 from mosaic_onnx.core.errors import MosaicError
 from mosaic_onnx.discovery.selection import Selection
 from mosaic_onnx.files.cache import Cache
-from mosaic_onnx.pipeline.compilation import Compiled, compile_model
-from mosaic_onnx.pipeline.preparation import Recipe
-from mosaic_onnx.profiling.interleaved import Ratio, Timings
+from mosaic_onnx.pipeline.compilation import Compilation, compile_model
+from mosaic_onnx.profiling.interleaved import InterleavedTimings, Ratio
 
 PRIORITY, HETERO = "ONNX Runtime by provider priority", "OpenVINO HETERO"
 ONE_OPERATOR = ("inception_v1", "bvlc_alexnet", "zfnet512")
 """Models with an operator (LRN) that is far slower on one runtime."""
 SHORTEST_S = 1e-3
-"""Models that run faster say more of the clock than of the plan."""
+"""Faster models are left out: their figures would show the clock more than the plan."""
 
 
 @dataclass
 class _Seen:
-    """Ratios by model."""
+    """The ratios of all models."""
 
     best_single: dict[str, Ratio] = field(default_factory=dict)
     priority: dict[str, Ratio] = field(default_factory=dict)
@@ -64,23 +63,23 @@ def _models(folder: Path, quick: bool) -> Iterator[Workload]:
 
 def _model(model: Workload, selection: Selection, seen: _Seen, rounds: int) -> Iterator[Row]:
     with tempfile.TemporaryDirectory() as cache:
-        compiled = compile_model(model.path, selection, Recipe(cache=Cache(Path(cache))))
+        compiled = compile_model(model.path, selection, Cache(Path(cache)))
     with ExitStack() as stack:
         timings = interleaved(delivered_calls(compiled, stack) | _others(model, compiled), rounds)
     yield from _rows(model, compiled, timings, seen)
 
 
-def _others(model: Workload, compiled: Compiled) -> Calls:
-    """The runtimes' own ways to share a model among devices, one thread each."""
+def _others(model: Workload, compiled: Compilation) -> Calls:
+    """Return the runtimes' own ways to distribute a model over devices, with one thread each."""
     import onnxruntime as ort
 
-    inputs = dict(compiled.prepared.inputs)
+    inputs = dict(compiled.state.inputs)
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1
     options.log_severity_level = 3
     session = ort.InferenceSession(model.path, options, providers=ort.get_available_providers())
     calls: Calls = {PRIORITY: lambda: session.run(None, inputs)}
-    if "openvino" in compiled.selection.by_name:
+    if "openvino" in compiled.state.selection.by_name:
         import openvino
 
         configuration = {"INFERENCE_NUM_THREADS": 1, "INFERENCE_PRECISION_HINT": "f32"}
@@ -90,20 +89,22 @@ def _others(model: Workload, compiled: Compiled) -> Calls:
             request = openvino.Core().compile_model(network, "HETERO:CPU", configuration).create_infer_request()
             request.infer(inputs)
         except RuntimeError:
-            return calls  # it cannot run the model at all: mosaic's own device says why
+            return calls  # it cannot run the model: the device's reasons tell why
         calls[HETERO] = lambda: request.infer(inputs)
     return calls
 
 
-def _rows(model: Workload, compiled: Compiled, timings: Timings, seen: _Seen) -> Iterator[Row]:
-    singles = [name for name in timings.seconds if name in compiled.selection.by_name]
+def _rows(model: Workload, compiled: Compilation, timings: InterleavedTimings, seen: _Seen) -> Iterator[Row]:
+    singles = [name for name in timings.seconds if name in compiled.state.selection.by_name]
     best = min(singles, key=timings.median_s) if singles else PRIORITY
     devices = {device_of(one.state) for one in compiled.plan.slices}
     words = f"{len(compiled.plan.slices)} slices on {', '.join(sorted(devices))}"
     counts = timings.median_s(best) >= SHORTEST_S
     if len(devices) == 1 and len(compiled.plan.slices) == 1:
         one = Ratio(1.0, 1.0, 1.0)
-        note = f"delivered: {compiled.contest.winner} alone, which counts as 1.00 ({compiled.contest.reason})"
+        note = (
+            f"delivered: {compiled.state.contest.winner} alone, which counts as 1.00 ({compiled.state.contest.reason})"
+        )
         yield Row(f"{model.name}: compiled", 1.0, "ratio", 1.01, best, 1.0, (1.0, 1.0), note)
     else:
         one = timings.ratio(PLAN, best)
@@ -131,28 +132,28 @@ def _rows(model: Workload, compiled: Compiled, timings: Timings, seen: _Seen) ->
         seen.errors.append(abs(error))
 
 
-def _ideal_s(compiled: Compiled) -> float:
+def _ideal_s(compiled: Compilation) -> float:
     """Sum over layers of the fastest device's seconds."""
-    costs = ([cost.seconds for cost in layer.cost.values() if cost] for layer in compiled.profile.layers)
+    costs = ([cost.seconds for cost in layer.cost.values() if cost] for layer in compiled.state.profile.layers)
     return sum(min(one) for one in costs if one)
 
 
-def _against_ideal(compiled: Compiled, timings: Timings) -> Ratio:
-    """Measured over ideal; the interval is the measured median's own spread, the profile's error is not in it."""
+def _against_ideal(compiled: Compilation, timings: InterleavedTimings) -> Ratio:
+    """Return measured over ideal, with the spread of the measured median as interval, without the profile's error."""
     ideal_s, median_s = _ideal_s(compiled), timings.median_s(PLAN)
     off = timings.spread(PLAN) / len(timings.seconds[PLAN]) ** 0.5 * 2
     value = median_s / ideal_s if ideal_s else float("nan")
     return Ratio(value, value * (1 - off), value * (1 + off))
 
 
-def _ideal_words(compiled: Compiled) -> str:
-    """What there is to win, and where: the layers in which the other device gains most over the best single one."""
+def _ideal_words(compiled: Compilation) -> str:
+    """Return the possible gain in words, with the layers where another device gains most over the best single one."""
     alone = compiled.single_predicted
     if not alone:
         return "no single device runs the model"
     best = min(alone, key=alone.__getitem__)
     gains = []
-    for layer in compiled.profile.layers:
+    for layer in compiled.state.profile.layers:
         own = layer.cost.get(best)
         fastest = min((cost.seconds for cost in layer.cost.values() if cost), default=0.0)
         if own is not None and own.seconds > fastest:

@@ -1,4 +1,4 @@
-"""What several benchmarks need: devices of one thread, programs of delivered plans, rows of ratios."""
+"""Helpers of several benchmarks: devices of one thread, programs of delivered plans, rows of ratios."""
 
 from __future__ import annotations
 
@@ -19,28 +19,30 @@ from mosaic_onnx.core.errors import UsageError
 from mosaic_onnx.core.plans import Plan, Predicted, Slice
 from mosaic_onnx.core.profiles import Profile, ProfileLayer
 from mosaic_onnx.discovery.selection import Selection, select
-from mosaic_onnx.passes.normalise import Normalised
-from mosaic_onnx.passes.rewrite import slice_models
-from mosaic_onnx.passes.select import single_device_plan
-from mosaic_onnx.pipeline.compilation import Compiled
-from mosaic_onnx.pipeline.preparation import Recipe, prepare
-from mosaic_onnx.profiling.interleaved import Ratio, Timings, measure_interleaved
+from mosaic_onnx.loading.normalise import Normalised
+from mosaic_onnx.passes.base import run_passes
+from mosaic_onnx.passes.state import State
+from mosaic_onnx.pipeline.compilation import Compilation
+from mosaic_onnx.pipeline.pipelines import PREPARE
+from mosaic_onnx.planning.candidates import single_device_plan
+from mosaic_onnx.profiling.interleaved import InterleavedTimings, Ratio, measure_interleaved
+from mosaic_onnx.rewriting.rewrite import slice_models
 from mosaic_onnx.runtime.executor import Executor, open_program
 
 CPU = Device("cpu", backend="onnxruntime", options={"threads": 1})
 PLAN = "compiled"
-"""What tables call the delivered plan."""
+"""Name of the delivered plan in tables."""
 Calls = dict[str, Callable[[], object]]
-"""What is timed, by what tables call it."""
+"""{name in tables: the timed call}."""
 SHORTEST_S = 0.1
-"""A round repeats a call for about so long and keeps the least: the first runs find the caches full of others."""
+"""A round repeats a call for about this time and keeps the least, since the first runs have cold caches."""
 
 
 def one_thread(*names: str) -> Selection:
-    """The named devices that are here, each with one thread.
+    """Return the named devices that are available, each with one thread.
 
     Raises:
-        UsageError: none of them is here.
+        UsageError: none of them is available.
     """
     every = select(())
     here = [device for device in every.devices if device.name in names]
@@ -51,35 +53,37 @@ def one_thread(*names: str) -> Selection:
 
 
 def repeats(seconds: float) -> int:
-    """Runs of a call in a round."""
+    """Return the number of runs of a call in a round."""
     return max(3, min(20, math.ceil(SHORTEST_S / max(seconds, 1e-6))))
 
 
-def delivered_calls(compiled: Compiled, stack: ExitStack) -> Calls:
-    """The delivered plan, and each device that runs the model alone; the stack closes them."""
-    prepared, profile, inputs = compiled.prepared, compiled.profile, compiled.prepared.inputs
+def delivered_calls(compiled: Compilation, stack: ExitStack) -> Calls:
+    """Return the calls of the delivered plan and of each device that runs the model alone; the stack closes them."""
+    prepared, profile, inputs = compiled.state, compiled.state.profile, compiled.state.inputs
     plans = {PLAN: (compiled.plan, compiled.tuned)}
-    for device in compiled.selection.chosen:
-        plan = single_device_plan(profile, device.name, compiled.planned)
+    for device in compiled.state.selection.chosen:
+        plan = single_device_plan(profile, device.name, compiled.state.plan)
         if plan is not None:
             model_and_folder = prepared.normalised.model, prepared.normalised.folder
             plans[device.name] = plan, slice_models(*model_and_folder, plan, profile)
     calls: Calls = {}
     for name, (plan, slices) in plans.items():
-        program = program_of(plan, slices, compiled.selection, prepared.inputs, prepared.outputs)
+        program = program_of(plan, slices, compiled.state.selection, prepared.inputs, prepared.outputs)
         calls[name] = partial(stack.enter_context(program).run, inputs)
     return calls
 
 
-def interleaved(calls: Calls, rounds: int) -> Timings:
-    """So many rounds over all calls, each the least of as many runs as the slowest allows."""
+def interleaved(calls: Calls, rounds: int) -> InterleavedTimings:
+    """Return the timings of rounds over all calls, with as many runs per round as the slowest call allows."""
     once = measure_interleaved(calls, round_count=3, repeat_count=1)
     longest_s = max(once.median_s(name) for name in calls)
     return measure_interleaved(calls, round_count=rounds, repeat_count=repeats(longest_s))
 
 
-def ratio_row(name: str, timings: Timings, of: str, against: str, bar: float | None = None, note: str = "") -> Row:
-    """The ratio of two medians with its interval."""
+def ratio_row(
+    name: str, timings: InterleavedTimings, of: str, against: str, bar: float | None = None, note: str = ""
+) -> Row:
+    """Return the ratio of two medians with its interval."""
     ratio = timings.ratio(of, against)
     seen = (
         f"{timings.median_s(of) * 1e3:.3f} ms against {timings.median_s(against) * 1e3:.3f} ms; "
@@ -90,7 +94,7 @@ def ratio_row(name: str, timings: Timings, of: str, against: str, bar: float | N
 
 
 def geometric_row(name: str, ratios: Sequence[Ratio], bar: float | None, against: str, note: str = "") -> Row:
-    """The geometric mean of ratios; its interval takes the models' errors as independent."""
+    """Return the geometric mean of ratios; its interval takes the models' errors as independent."""
     if not ratios:
         return Row(name, float("nan"), "ratio", None, against, note="no model")
     logs = [math.log(one.value) for one in ratios]
@@ -105,15 +109,15 @@ def geometric_row(name: str, ratios: Sequence[Ratio], bar: float | None, against
 def program_of(
     plan: Plan, slices: Sequence[SliceModel], selection: Selection, inputs: Iterable[str], outputs: Iterable[str]
 ) -> Executor:
-    """The slices, loaded on the selection's devices."""
+    """Return a plan's slices, loaded on the selection's devices."""
     return open_program(
         slices, plan, selection.by_name, selection.backends, inputs=tuple(inputs), outputs=tuple(outputs)
     )
 
 
 def forced(path: Path, count: int, state: str) -> tuple[Normalised, Plan, tuple[SliceModel, ...]]:
-    """A model cut into stretches of about equal numbers of layers, all in one state."""
-    prepared = prepare(path, Recipe())
+    """Return a plan with slices of about equal numbers of layers, all in one state."""
+    prepared = run_passes(PREPARE, State(path))
     graph, normalised = prepared.graph, prepared.normalised
     layers = tuple(ProfileLayer(each.name, each.inputs, each.outputs, nodes=each.nodes) for each in graph.layers)
     sizes = {name: info.bytes for name, info in graph.tensors.items()}

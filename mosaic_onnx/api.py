@@ -3,59 +3,115 @@
 from __future__ import annotations
 
 import io
-import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
+import onnx
 
+from mosaic_onnx.analysis.explain import explain_layer, explain_plan
+from mosaic_onnx.analysis.plan_diff import diff_plans
 from mosaic_onnx.backends.base import Array
+from mosaic_onnx.backends.hardware.energy_meters import find_meters
 from mosaic_onnx.core.constraints import Constraints, constrain
+from mosaic_onnx.core.cost_table import cost_table
 from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.errors import ModelError, OutputsDifferError, UsageError
 from mosaic_onnx.core.layers import LayerGraph
 from mosaic_onnx.core.plans import Plan
 from mosaic_onnx.core.profiles import Profile
-from mosaic_onnx.discovery.selection import Selection, select
-from mosaic_onnx.files.atomic import write_atomically
+from mosaic_onnx.core.signature import given_inputs, tensor_specs
+from mosaic_onnx.discovery.health import Finding, examine
+from mosaic_onnx.discovery.selection import Selection, participation, select
+from mosaic_onnx.files.atomic import refuse_to_replace, write_atomically
 from mosaic_onnx.files.bundle import Bundle, read_bundle, refuse_target
 from mosaic_onnx.files.cache import Cache
-from mosaic_onnx.files.profile_file import read_profile
+from mosaic_onnx.files.device_file import write_devices
+from mosaic_onnx.files.plan_file import read_plan, write_front, write_plan
+from mosaic_onnx.files.profile_file import read_profile, write_profile
+from mosaic_onnx.importers import import_profile
 from mosaic_onnx.loading.inputs import make_inputs, read_inputs
-from mosaic_onnx.passes.annotate import annotate
-from mosaic_onnx.passes.layerize import Granularity
-from mosaic_onnx.passes.plan import plan_front, plan_profile
-from mosaic_onnx.passes.rewrite import partition
-from mosaic_onnx.passes.verify import Progress as VerifyProgress
-from mosaic_onnx.pipeline.compilation import Compiled, compile_model, measure
-from mosaic_onnx.pipeline.delivery import deliver, open_bundle, verify_bundle
-from mosaic_onnx.pipeline.preparation import Recipe, prepare, say_nothing
+from mosaic_onnx.passes.base import run_passes
+from mosaic_onnx.passes.editing import configured
+from mosaic_onnx.passes.state import State, say_nothing
+from mosaic_onnx.pipeline.benchmarking import Benchmark, benchmark
+from mosaic_onnx.pipeline.compilation import Compilation, compile_model
+from mosaic_onnx.pipeline.delivery import bind_bundle, deliver, verify_bundle
+from mosaic_onnx.pipeline.exporting import Exported, export_model, export_slices
+from mosaic_onnx.pipeline.load_session import SessionOptions, load_model, load_session
+from mosaic_onnx.pipeline.options import CompileOptions, InspectOptions, PathLike, ProfileOptions, with_paths
+from mosaic_onnx.pipeline.outside import After, Before, Instead
+from mosaic_onnx.pipeline.pipelines import INSPECT, PLAN, PROFILE
+from mosaic_onnx.pipeline.site.device_loop import schedule_measured
+from mosaic_onnx.pipeline.site.folder import read_site, write_site
+from mosaic_onnx.pipeline.site.profiled import profile_scenario
+from mosaic_onnx.pipeline.site.served import Served, Watch, serve_site
+from mosaic_onnx.pipeline.site.slowdowns import measure_slowdowns
 from mosaic_onnx.planner.core.request import Request
+from mosaic_onnx.planning.candidates import single_device_plan
+from mosaic_onnx.planning.profile_plan import plan_front
 from mosaic_onnx.profiling.progress import Progress
-from mosaic_onnx.runtime.benchmarking import Benchmark, benchmark
+from mosaic_onnx.rewriting.rewrite import partition
+from mosaic_onnx.runtime.arguments import as_feeds
+from mosaic_onnx.runtime.repeated_runs import RunResult, run_repeatedly
+from mosaic_onnx.runtime.session import Session
+from mosaic_onnx.scenarios.file import read_scenario
+from mosaic_onnx.scenarios.instance import Instance, build_instance
+from mosaic_onnx.scenarios.loading import load_profiles
+from mosaic_onnx.scenarios.solve import Scheduled, SchedulingOptions, schedule_instance
 from mosaic_onnx.verification.report import VerifyReport
+from mosaic_onnx.verification.verify import Progress as VerifyProgress
 
-PathLike = str | os.PathLike[str]
 Note = Callable[[str], None]
 
 __all__ = [
+    "After",
+    "Before",
     "Benchmark",
+    "Compilation",
+    "Constraints",
+    "Exported",
     "Inspection",
+    "Instead",
+    "Request",
     "RunResult",
     "Selection",
+    "Session",
+    "SessionOptions",
     "bench",
     "compile",
+    "compile_unwritten",
+    "diff_plans",
+    "examine_machine",
+    "explain_layer",
+    "explain_plan",
+    "export",
     "find_devices",
+    "import_profile",
     "inspect",
+    "load",
+    "load_plan",
+    "load_profile",
+    "load_scenario",
     "partition",
     "plan",
     "plan_front",
     "profile",
     "run",
+    "schedule",
+    "schedule_site",
+    "serve_scenario",
+    "single_devices",
     "verify",
+    "write",
+    "write_devices",
+    "write_front",
+    "write_plan",
+    "write_profile",
 ]
 
 
@@ -105,19 +161,6 @@ class Inspection:
         return {"layers": layers, "tensors": tensors, "devices": names, "notes": list(self.notes)}
 
 
-@dataclass(frozen=True)
-class RunResult:
-    """Outputs of the last run, and how long each timed run took."""
-
-    outputs: Mapping[str, Array]
-    seconds: tuple[float, ...]
-
-    @property
-    def median_s(self) -> float:
-        """Median of the timed runs."""
-        return float(np.median(self.seconds))
-
-
 def find_devices(words: Sequence[str] = (), *, lower: bool = False) -> Selection:
     """Devices that are here, and those that take part.
 
@@ -131,39 +174,53 @@ def find_devices(words: Sequence[str] = (), *, lower: bool = False) -> Selection
     return select(words, lower=lower)
 
 
-def inspect(
-    model: PathLike,
-    *,
-    devices: Sequence[str] = (),
-    input_shapes: Mapping[str, tuple[int, ...]] | None = None,
-    granularity: Granularity = "fused",
-) -> Inspection:
+def examine_machine(words: Sequence[str] = ()) -> tuple[Finding, ...]:
+    """Return what this machine offers a compilation, and what stands in its way.
+
+    Args:
+        words: names, devices files or shipped descriptions; none for the default set.
+
+    Raises:
+        UsageError: a word names nothing.
+    """
+    return examine(select(words), find_meters())
+
+
+def inspect(model: PathLike, *, devices: Sequence[str] = (), **options: Unpack[InspectOptions]) -> Inspection:
     """Layers of a model, and which device claims to run which.
+
+    Args:
+        model: the model's file.
+        devices: names, devices files or shipped descriptions; none for every real device of the model's precision.
+        **options: see ``InspectOptions``.
 
     Raises:
         ModelError: the file is refused.
         UsageError: a device or shape does not fit.
     """
-    chosen = select(devices)
-    prepared = prepare(Path(model), Recipe(input_shapes=input_shapes or {}, granularity=granularity))
-    claims = annotate(prepared.normalised, prepared.graph, chosen.chosen, chosen.backends)
-    notes = (*prepared.normalised.defaults, *prepared.normalised.notes)
-    return Inspection(prepared.graph, chosen.chosen, claims.reasons, notes)
+    state = run_passes(configured(INSPECT, options), State(Path(model), select(devices)))
+    notes = (*state.normalised.defaults, *state.normalised.notes)
+    return Inspection(state.graph, state.selection.chosen, state.annotation.reasons, notes)
 
 
 def profile(
     model: PathLike,
     *,
     devices: Sequence[str] = (),
-    input_shapes: Mapping[str, tuple[int, ...]] | None = None,
-    inputs: PathLike | None = None,
-    seed: int = 0,
-    granularity: Granularity = "fused",
     cache: bool = True,
     progress: Progress | None = None,
     note: Note = say_nothing,
+    **options: Unpack[ProfileOptions],
 ) -> Profile:
     """Measure every layer of a model on every device.
+
+    Args:
+        model: the model's file.
+        devices: names, devices files or shipped descriptions; none for every real device of the model's precision.
+        cache: keep measurements, and use kept ones.
+        progress: told how far the measuring has come.
+        note: told what was assumed.
+        **options: see ``ProfileOptions``.
 
     Raises:
         ModelError: the file is refused, or no device runs some layer.
@@ -171,14 +228,27 @@ def profile(
         BackendError: a device failed.
         ProfilingInterrupted: Ctrl-C; it holds what was measured until then.
     """
-    recipe = Recipe(
-        input_shapes=input_shapes or {},
-        inputs=None if inputs is None else Path(inputs),
-        seed=seed,
-        granularity=granularity,
-        cache=Cache() if cache else None,
-    )
-    return measure(prepare(Path(model), recipe, note), select(devices), recipe, progress)
+    selection = _select_aloud(devices, note)
+    start = State(Path(model), selection, Cache() if cache else None, note, progress)
+    return run_passes(configured(PROFILE, with_paths(options)), start).profile
+
+
+def load_profile(file: PathLike) -> Profile:
+    """Read a profile from its file.
+
+    Raises:
+        ModelError: the file is wrong; the message names the key.
+    """
+    return read_profile(file)
+
+
+def load_plan(file: PathLike) -> Plan:
+    """Read a plan from its file.
+
+    Raises:
+        ModelError: the file is wrong; the message names the key.
+    """
+    return read_plan(file)
 
 
 def plan(profile: Profile | PathLike, request: Request | None = None, constraints: Constraints | None = None) -> Plan:
@@ -189,83 +259,202 @@ def plan(profile: Profile | PathLike, request: Request | None = None, constraint
         InfeasibleError: no plan satisfies the constraints.
     """
     measured = profile if isinstance(profile, Profile) else read_profile(profile)
-    demanded = constraints or Constraints()
-    return replace(plan_profile(constrain(measured, demanded), request or Request()), constraints=demanded.as_fields())
+    options = {"request": request or Request(), "constraints": constraints or Constraints()}
+    return run_passes(configured(PLAN, options), State(profile=measured)).plan
 
 
-def compile(
-    model: PathLike,
+def single_devices(profile: Profile, like: Plan, constraints: Constraints | None = None) -> dict[str, Plan]:
+    """The plans of devices that can run the whole model alone, by name, to hold a plan against.
+
+    Args:
+        profile: what was measured.
+        like: the plan whose objective they are compared under.
+        constraints: what they must keep besides.
+    """
+    constrained = constrain(profile, constraints or Constraints())
+    table = cost_table(constrained)
+    plans = {one.name: single_device_plan(constrained, one.name, like, table) for one in constrained.devices}
+    return {name: plan for name, plan in plans.items() if plan is not None}
+
+
+def load_scenario(
+    scenario: PathLike,
     *,
-    output: PathLike | None = None,
     devices: Sequence[str] = (),
-    request: Request | None = None,
-    constraints: Constraints | None = None,
-    input_shapes: Mapping[str, tuple[int, ...]] | None = None,
-    inputs: PathLike | None = None,
-    seed: int = 0,
-    granularity: Granularity = "fused",
-    fallback: bool = True,
     cache: bool = True,
-    samples: PathLike | None = None,
+    progress: Progress | None = None,
+    note: Note = say_nothing,
+) -> Instance:
+    """A scenario with the costs of its models: profiles are read, models are profiled on the devices.
+
+    Raises:
+        ModelError: the scenario, a model or a profile is wrong, or they do not name the same devices.
+        UsageError: a device does not fit.
+        BackendError: a device failed.
+    """
+    asked = read_scenario(scenario)
+
+    def profiled(model: Path) -> Profile:
+        return profile(model, devices=devices, cache=cache, progress=progress, note=note)
+
+    return build_instance(asked, load_profiles(asked, profiled, has_devices=bool(devices)))
+
+
+def schedule(
+    scenario: Instance | PathLike, options: SchedulingOptions | None = None, note: Note = say_nothing
+) -> Scheduled:
+    """The schedule of least period multiplier that the scheduler finds for many models on one machine.
+
+    Raises:
+        ModelError: the scenario is wrong.
+        InfeasibleError: no schedule can run.
+        UsageError: there is no such scheduler.
+    """
+    instance = scenario if isinstance(scenario, Instance) else load_scenario(scenario, note=note)
+    return schedule_instance(instance, options, note)
+
+
+def schedule_site(
+    scenario: PathLike,
+    output: PathLike,
+    *,
+    devices: Sequence[str] = (),
+    options: SchedulingOptions | None = None,
+    cache: bool = True,
     force: bool = False,
     progress: Progress | None = None,
     note: Note = say_nothing,
-) -> Bundle:
-    """Profile, plan, partition, measure and prove a model, and write the bundle.
+) -> tuple[Instance, Scheduled]:
+    """Profile, schedule, measure, cut, prove and write all models of a scenario as one site.
 
     Args:
-        model: the model's file.
-        output: the bundle's folder; by default ``MODEL.mosaic`` beside the model.
-        devices: names, devices files or shipped descriptions; none for every real device of the model's precision.
-        request: what the plan is best at, and by which method.
-        constraints: pins, forbids and caps.
-        input_shapes: shapes of dynamic inputs.
-        inputs: a file of inputs; None makes them up from ``seed``.
-        seed: of made-up inputs.
-        granularity: what one layer is.
-        fallback: deliver a single device where the plan is not faster.
+        scenario: the file; its models must be ONNX models.
+        output: the site's folder.
+        devices: names, devices files or shipped descriptions; none for the default set.
+        options: by which scheduler, how long.
         cache: keep measurements, and use kept ones.
-        samples: a file of inputs that errors are measured on, where the request has a ``max_error``: its arrays hold
-            whole inputs along their first axis; None for ``inputs``, or drawn ones.
-        force: replace a bundle that is there.
+        force: replace a site that is there.
         progress: told how far the measuring has come.
         note: told what was assumed.
 
     Raises:
         MosaicError: of the kind that the thing has: model, usage, infeasible, outputs differ, backend.
     """
-    recipe = Recipe(
-        request=request or Request(),
-        constraints=constraints or Constraints(),
-        input_shapes=input_shapes or {},
-        inputs=None if inputs is None else Path(inputs),
+    refuse_to_replace(output, force=force)
+    kept = Cache() if cache else None
+    profiled = profile_scenario(read_scenario(scenario), select(devices), kept, note, progress)
+    profiled = replace(profiled, slowdowns=measure_slowdowns(profiled.state(0)))
+    profiled, instance, scheduled = schedule_measured(profiled, options or SchedulingOptions(), note)
+    write_site(profiled, instance, scheduled, Path(output), force=force)
+    return instance, scheduled
+
+
+def serve_scenario(
+    site: PathLike,
+    *,
+    seconds: float = 10.0,
+    multiplier: float = 1.0,
+    devices: Sequence[str] = (),
+    trust: bool = False,
+    seed: int = 0,
+    check_every: int = 50,
+    watch: Watch = nullcontext,
+) -> Served:
+    """Serve all models of a site for a while: what ran, and what it came to; see ``pipeline.site.served.serve_site``.
+
+    Raises:
+        ModelError: the site is damaged.
+        UsageError: a device is not here.
+        BackendError: a slice cannot be loaded.
+    """
+    return serve_site(
+        read_site(site),
+        seconds=seconds,
+        multiplier=multiplier,
+        devices=devices,
+        trust=trust,
         seed=seed,
-        granularity=granularity,
-        fallback=fallback,
-        cache=Cache() if cache else None,
-        samples=None if samples is None else Path(samples),
+        check_every=check_every,
+        watch=watch,
     )
+
+
+def compile(
+    model: PathLike,
+    *,
+    output: PathLike | None = None,
+    force: bool = False,
+    devices: Sequence[str] = (),
+    cache: bool = True,
+    progress: Progress | None = None,
+    note: Note = say_nothing,
+    **options: Unpack[CompileOptions],
+) -> Bundle:
+    """Profile, plan, partition, measure and prove a model, and write the bundle.
+
+    Args:
+        model: the model's file.
+        output: the bundle's folder; by default ``MODEL.mosaic`` beside the model.
+        force: replace a bundle that is there.
+        devices: names, devices files or shipped descriptions; none for every real device of the model's precision.
+        cache: keep measurements, and use kept ones.
+        progress: told how far the measuring has come.
+        note: told what was assumed.
+        **options: see ``CompileOptions``.
+
+    Raises:
+        MosaicError: of the kind that the thing has: model, usage, infeasible, outputs differ, backend.
+    """
     folder = bundle_folder(model, output)
     refuse_target(folder, force=force)
-    selection = select(devices, lower=recipe.request.max_error is not None)
-    compiled = compile_checked(Path(model), selection, recipe, progress, note)
-    deliver(compiled, recipe, folder, force=force)
-    return read_bundle(folder)
+    compilation = compile_unwritten(model, devices=devices, cache=cache, progress=progress, note=note, **options)
+    return write(compilation, folder, force=force)
 
 
-def compile_checked(
-    model: Path, selection: Selection, recipe: Recipe, progress: Progress | None = None, note: Note = say_nothing
-) -> Compiled:
-    """Compile without writing.
+def compile_unwritten(
+    model: PathLike,
+    *,
+    devices: Sequence[str] = (),
+    cache: bool = True,
+    progress: Progress | None = None,
+    note: Note = say_nothing,
+    **options: Unpack[CompileOptions],
+) -> Compilation:
+    """Compile without writing; ``write`` makes the bundle of it.
+
+    Args:
+        model: the model's file.
+        devices: as for ``compile``, like the rest.
+        cache: keep measurements, and use kept ones.
+        progress: told how far the measuring has come.
+        note: told what was assumed.
+        **options: see ``CompileOptions``.
 
     Raises:
         OutputsDifferError: the plan does not compute what the model computes.
+        MosaicError: as for ``compile``.
     """
-    compiled = compile_model(model, selection, recipe, note, progress)
-    if not compiled.proof.passed:
-        words = "; ".join(compiled.proof.failures[:3])
-        raise OutputsDifferError(f"{model.name}: the partitioned model is not right: {words}", "nothing was written")
-    return compiled
+    request = options.get("request")
+    selection = _select_aloud(devices, note, lower=request is not None and request.max_error is not None)
+    kept = Cache() if cache else None
+    compilation = compile_model(Path(model), selection, kept, note, progress, **options)
+    proof = compilation.state.proof
+    if not proof.passed:
+        words = "; ".join(proof.failures[:3])
+        raise OutputsDifferError(
+            f"{Path(model).name}: the partitioned model is not right: {words}", "nothing was written"
+        )
+    return compilation
+
+
+def write(compilation: Compilation, folder: PathLike, *, force: bool = False) -> Bundle:
+    """Write the bundle of a compilation.
+
+    Raises:
+        UsageError: the folder cannot be written, or is there and ``force`` is off.
+    """
+    deliver(compilation, Path(folder), force=force)
+    return bind_bundle(read_bundle(folder), trust=True)
 
 
 def bundle_folder(model: PathLike, output: PathLike | None = None) -> Path:
@@ -273,35 +462,95 @@ def bundle_folder(model: PathLike, output: PathLike | None = None) -> Path:
     return Path(model).with_suffix(".mosaic") if output is None else Path(output)
 
 
+def load(
+    source: Bundle | PathLike,
+    *,
+    devices: Sequence[str] = (),
+    input_shapes: Mapping[str, tuple[int, ...]] | None = None,
+    options: SessionOptions | None = None,
+    trust: bool = False,
+) -> Session:
+    """Load a bundle once, to be run many times; or a plain model, uncut, on one device.
+
+    The session takes ``run(feeds)`` or ONNX Runtime's ``run(output_names, feeds)``, and ``run_async`` for a future. Any
+    thread may call it, and several requests may be under way: see ``runtime.session.Session``. Close it, or use it as a
+    context manager.
+
+    Args:
+        source: a bundle, its folder, or a model's file.
+        devices: of a bundle: devices of this machine that take the place of the bundle's by name (names, devices files
+            or shipped descriptions); of a plain model: the device that runs it, none for the first of the default set.
+        input_shapes: shapes of a plain model's dynamic inputs.
+        options: how many requests may be under way and wait, and whose workers run them.
+        trust: take what the bundle says of its devices, though it may name libraries to load and folders to write.
+
+    Raises:
+        ModelError: the bundle or model is wrong.
+        UsageError: a device of the bundle is not here, or the arguments do not fit.
+        BackendError: a slice cannot be loaded.
+    """
+    if not isinstance(source, Bundle) and Path(source).is_file():
+        selection = _one_device(devices)
+        return load_model(Path(source), selection, input_shapes, options)[0]
+    if input_shapes:
+        raise UsageError("a bundle's input shapes were settled when it was compiled", "leave them out")
+    return load_session(_opened(source, devices, trust=trust), options)
+
+
+def _one_device(words: Sequence[str]) -> Selection:
+    """The device that runs a plain model.
+
+    Raises:
+        UsageError: several are named, or one that is not here.
+    """
+    selection = select(words)
+    if words and len(selection.chosen) != 1:
+        names = ", ".join(device.name for device in selection.chosen)
+        raise UsageError(f"a plain model runs on one device, and -d names {names}", "name one, or compile the model")
+    return selection
+
+
 def run(
-    bundle: Bundle | PathLike,
-    inputs: Mapping[str, Array] | PathLike | None = None,
+    source: Bundle | PathLike,
+    inputs: Mapping[str, Array] | Array | PathLike | None = None,
     *,
     seed: int = 0,
     iterations: int = 1,
-    warmup: int = 0,
+    warmup: int | None = None,
+    devices: Sequence[str] = (),
+    input_shapes: Mapping[str, tuple[int, ...]] | None = None,
+    trust: bool = False,
 ) -> RunResult:
-    """Run a bundle.
+    """Load and run a bundle, or a plain model on one device; ``load`` keeps it for further runs.
 
     Args:
-        bundle: the bundle or its folder.
-        inputs: arrays by name, or a .npz or .npy file; None makes them up from ``seed``.
+        source: a bundle, its folder, or a model's file.
+        inputs: arrays by name (the array alone where there is one input), or a .npz or .npy file; None makes them up
+            from ``seed``.
         seed: of made-up inputs.
         iterations: timed runs.
-        warmup: runs before those.
+        warmup: runs before those; None for some, for about a second at most.
+        devices: of a bundle: devices of this machine that take the place of the bundle's by name (names, devices files
+            or shipped descriptions); of a plain model: the device that runs it, none for the first of the default set.
+        input_shapes: shapes of a plain model's dynamic inputs.
+        trust: take what the bundle says of its devices, though it may name libraries to load and folders to write.
 
     Raises:
-        ModelError: the bundle or the inputs are wrong.
-        UsageError: a device of the bundle is not here.
+        ModelError: the bundle, model or inputs are wrong.
+        UsageError: a device of the bundle is not here, or the arguments do not fit.
         BackendError: a device failed.
     """
-    opened = read_bundle(bundle) if not isinstance(bundle, Bundle) else bundle
-    fed = bundle_inputs(opened, inputs, seed)
-    with open_bundle(opened) as program:
-        for _ in range(warmup):
-            program.run(fed)
-        traces = [program.run_timed(fed) for _ in range(iterations)]
-    return RunResult(traces[-1][0], tuple(trace.seconds for _, trace in traces))
+    if iterations < 1:
+        raise UsageError(f"{iterations} iterations: there is nothing to run", "give at least one")
+    if not isinstance(source, Bundle) and Path(source).is_file():
+        session, model = load_model(Path(source), _one_device(devices), input_shapes)
+        fed = _inputs_of(model, inputs, seed)
+    else:
+        bundle = _opened(source, devices, trust=trust)
+        session = load(bundle, input_shapes=input_shapes)
+        fed = bundle_inputs(bundle, inputs, seed)
+    with session:
+        return run_repeatedly(session, fed, iterations, warmup)
 
 
 def bench(
@@ -311,6 +560,8 @@ def bench(
     seed: int = 0,
     iterations: int = 100,
     warmup: int = 10,
+    devices: Sequence[str] = (),
+    trust: bool = False,
 ) -> Benchmark:
     """Time a bundle: latencies, throughput, slices and transfers measured beside predicted.
 
@@ -320,6 +571,9 @@ def bench(
         seed: of made-up inputs.
         iterations: timed runs.
         warmup: runs before those.
+        devices: devices of this machine that take the place of the bundle's by name: names, devices files or shipped
+            descriptions.
+        trust: take what the bundle says of its devices, though it may name libraries to load and folders to write.
 
     Raises:
         ModelError: the bundle or the inputs are wrong.
@@ -328,33 +582,93 @@ def bench(
     """
     if iterations < 1:
         raise UsageError(f"{iterations} iterations: there is nothing to time", "give at least one")
-    opened = read_bundle(bundle) if not isinstance(bundle, Bundle) else bundle
+    opened = _opened(bundle, devices, trust=trust)
     return benchmark(opened, bundle_inputs(opened, inputs, seed), iterations, warmup)
 
 
-def bundle_inputs(bundle: Bundle, inputs: Mapping[str, Array] | PathLike | None, seed: int = 0) -> Mapping[str, Array]:
+def _opened(bundle: Bundle | PathLike, devices: Sequence[str], *, trust: bool) -> Bundle:
+    """The bundle, read and bound to this machine's devices."""
+    return bind_bundle(bundle if isinstance(bundle, Bundle) else read_bundle(bundle), devices, trust=trust)
+
+
+def bundle_inputs(
+    bundle: Bundle, inputs: Mapping[str, Array] | Array | PathLike | None, seed: int = 0
+) -> Mapping[str, Array]:
     """What a bundle is run with: given arrays, a file, or made up.
 
     Raises:
         ModelError: they are not the model's inputs.
+        UsageError: one array, and the model has several inputs.
     """
-    if isinstance(inputs, Mapping):
-        return inputs
-    model = bundle.uncut()
+    if isinstance(inputs, Mapping | np.ndarray):
+        return as_feeds(inputs, bundle.input_specs)
+    return _inputs_of(bundle.original(), inputs, seed)
+
+
+def _inputs_of(
+    model: onnx.ModelProto, inputs: Mapping[str, Array] | Array | PathLike | None, seed: int
+) -> Mapping[str, Array]:
+    """Given arrays, a file, or made up."""
+    if isinstance(inputs, Mapping | np.ndarray):
+        return as_feeds(inputs, tensor_specs(given_inputs(model.graph)))
     return make_inputs(model, seed) if inputs is None else read_inputs(Path(inputs), model)
 
 
 def verify(
-    bundle: Bundle | PathLike, *, inputs: PathLike | None = None, seed: int = 0, progress: VerifyProgress | None = None
+    bundle: Bundle | PathLike,
+    *,
+    inputs: PathLike | None = None,
+    seed: int = 0,
+    progress: VerifyProgress | None = None,
+    devices: Sequence[str] = (),
+    trust: bool = False,
 ) -> VerifyReport:
-    """Every slice and the whole of a bundle against the uncut, unoptimised model.
+    """Every slice and the whole of a bundle against the original, unoptimised model.
+
+    Args:
+        bundle: the bundle or its folder.
+        inputs: a .npz or .npy file; None makes them up from ``seed``.
+        seed: of made-up inputs.
+        progress: told after every slice.
+        devices: devices of this machine that take the place of the bundle's by name: names, devices files or shipped
+            descriptions.
+        trust: take what the bundle says of its devices, though it may name libraries to load and folders to write.
 
     Raises:
         ModelError: the bundle or the inputs are wrong.
+        UsageError: a device of the bundle is not here.
         BackendError: the reference cannot run.
     """
-    opened = read_bundle(bundle) if not isinstance(bundle, Bundle) else bundle
+    opened = _opened(bundle, devices, trust=trust)
     return verify_bundle(opened, bundle_inputs(opened, inputs, seed), progress)
+
+
+def export(
+    bundle: Bundle | PathLike,
+    output: PathLike,
+    *,
+    slices: bool = False,
+    keep_tags: bool = False,
+    force: bool = False,
+) -> Exported:
+    """Write what any ONNX Runtime of the told version runs, without mosaic-onnx.
+
+    Args:
+        bundle: the bundle or its folder.
+        output: the file; with ``slices`` a new folder.
+        slices: a file a slice, their order, and runners in Python and C++; else one file.
+        keep_tags: keep in the one file what says where slices run (device configurations, metadata): IR version 11.
+        force: replace a file that is there.
+
+    Raises:
+        ModelError: the bundle is damaged.
+        UsageError: the output is there already, or cannot be written.
+    """
+    opened = read_bundle(bundle) if not isinstance(bundle, Bundle) else bundle
+    if slices:
+        return export_slices(opened, Path(output))
+    refuse_to_replace(output, force=force)
+    return export_model(opened, Path(output), keep_tags=keep_tags)
 
 
 def write_arrays(arrays: Mapping[str, Array], path: PathLike) -> None:
@@ -371,3 +685,11 @@ def write_arrays(arrays: Mapping[str, Array], path: PathLike) -> None:
     else:
         np.savez(buffer, allow_pickle=False, **{name: np.asarray(array) for name, array in arrays.items()})
     write_atomically(path, buffer.getvalue())
+
+
+def _select_aloud(devices: Sequence[str], note: Note, *, lower: bool = False) -> Selection:
+    """The devices of a command, told first: who takes part, who does not, and why."""
+    selection = select(devices, lower=lower)
+    for line in participation(selection):
+        note(line)
+    return selection

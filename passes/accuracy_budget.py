@@ -1,176 +1,115 @@
-"""Pass: a plan whose measured error keeps a budget.
-
-The planner keeps the sum of the layers' errors under a limit of its own. Errors cancel, so the whole errs by less than
-the sum; by how much is learned from every plan that is tried, first from the best one whatever its error.
-A plan that is measured above the budget tightens the limit; one far below it, that a looser limit would make faster,
-loosens it.
-"""
+"""The passes that a budget of errors puts around planning and selection; ``measure_errors`` comes before them."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, ClassVar
 
-from mosaic_onnx.core.errors import InfeasibleError
-from mosaic_onnx.core.plans import Plan
-from mosaic_onnx.core.profiles import Profile
-from mosaic_onnx.passes.feedback import Refined
-from mosaic_onnx.verification.precision.end_to_end_error import Truth
+from mosaic_onnx.passes.base import Pass, run_pass
+from mosaic_onnx.passes.editing import option_of, with_options
+from mosaic_onnx.passes.feedback import Feedback
+from mosaic_onnx.passes.state import State, say_nothing
 
-MakePlan = Callable[[Profile, float], Refined]
-"""The plan of a profile whose layers' errors add up to at most so much, refined by measuring."""
-MeasurePlan = Callable[[Profile, Plan], Truth]
-NEAR = 0.75
-"""A plan that uses so much of the budget is near enough."""
-AIM = 0.9
-"""Where the next plan is to land, as a share of the budget."""
-MOST_STEP = 8.0
-"""How much looser or tighter the next limit may be."""
-CLOSE = 1.1
-"""Limits so close to each other make the same plans."""
-SAME = 1.005
-"""Plans predicted closer than this are as fast as each other."""
-
-
-@dataclass(frozen=True)
-class Trial:
-    """One plan that was tried.
-
-    Attributes:
-        limit: of the sum of errors, that it was made with; inf for none.
-        error_sum: what its layers' errors add up to.
-        error: what was measured.
-        seconds: predicted.
-    """
-
-    limit: float
-    error_sum: float
-    error: float
-    seconds: float
-
-
-@dataclass(frozen=True)
-class Kept:
-    """Where the search ended.
-
-    Attributes:
-        refined: the fastest plan that keeps the budget; where none does, the exactest.
-        truth: what was measured of it.
-        trials: every plan that was tried.
-    """
-
-    refined: Refined
-    truth: Truth
-    trials: tuple[Trial, ...]
+if TYPE_CHECKING:
+    from mosaic_onnx.core.profiles import Profile
+    from mosaic_onnx.planner.core.request import Request
+    from mosaic_onnx.planning.feedback import Planned
 
 
 @dataclass(frozen=True)
 class KeepBudget:
-    """The search for a plan.
+    """Plan, measure the plan's error, and plan again under a limit that fits it better.
 
     Attributes:
-        budget: largest relative error of any output on any sample.
-        plan: makes plans.
-        measure: measures their errors.
-        round_limit: plans that are tried at most, besides the exactest.
+        planning: the passes that make a plan; the ``max_error`` of its request is the budget.
     """
 
-    budget: float
-    plan: MakePlan
-    measure: MeasurePlan
-    round_limit: int = 5
+    name: ClassVar[str] = "keep_budget"
+    requires: ClassVar[tuple[str, ...]] = (*Feedback.requires, "samples")
+    ensures: ClassVar[tuple[str, ...]] = (*Feedback.ensures, "kept", "budget")
 
-    def __call__(self, profile: Profile) -> Kept:
-        """Search, beginning with the best plan whatever its error.
+    planning: Pass
 
-        Args:
-            profile: with errors (``passes.measure_errors``).
+    def __call__(self, state: State) -> State:
+        """Replace the profile, and add the fastest plan found whose measured error keeps the budget.
 
         Raises:
-            InfeasibleError: no plan satisfies the constraints, whatever its errors.
+            InfeasibleError: no plan satisfies the constraints.
         """
-        trials: list[Trial] = []
-        best = self._try(profile, math.inf, trials)
-        best_s, profile = best[0].plan.predicted.seconds, best[0].profile
-        if best[1].error <= self.budget:
-            return Kept(*best, tuple(trials))
-        profile = without_breakers(profile, self.budget)
-        found: tuple[Refined, Truth] | None = None
-        kept, broken = 0.0, math.inf
-        limit = self._aimed(trials[0].error_sum, best[1].error)
-        while len(trials) < self.round_limit and broken > CLOSE * kept:
-            try:
-                tried = self._try(profile, limit, trials)
-            except InfeasibleError:
-                break  # not even the exactest states keep this limit
-            profile, seconds, error = tried[0].profile, tried[0].plan.predicted.seconds, tried[1].error
-            if error <= self.budget:
-                if found is None or seconds < found[0].plan.predicted.seconds:
-                    found = tried
-                kept = max(kept, limit)
-                if error >= NEAR * self.budget or seconds <= SAME * best_s:
-                    break
-            else:
-                broken = min(broken, limit, trials[-1].error_sum)
-            between = math.sqrt(kept * broken) if kept and broken < math.inf else math.inf
-            limit = min(self._aimed(limit, error), between, 0.98 * broken)
-        return Kept(*(found or self._exactest(profile, trials) or best), tuple(trials))
+        from mosaic_onnx.core.cost_table import cost_table
+        from mosaic_onnx.planning.accuracy_budget import BudgetSearch
+        from mosaic_onnx.planning.error_judging import ErrorJudge
+        from mosaic_onnx.planning.feedback import Planned
 
-    def _exactest(self, profile: Profile, trials: list[Trial]) -> tuple[Refined, Truth] | None:
-        """The plan of the exactest states of all layers; None where caps or groups leave no such plan."""
-        try:
-            return self._try(profile, least_sum(profile), trials)
-        except InfeasibleError:
-            return None
+        start = replace(state.with_cutter(), note=say_nothing)
+        request: Request = option_of((self.planning,), "request")
+        budget = 0.0 if request.max_error is None else request.max_error
+        tried: dict[int, State] = {}
 
-    def _try(self, profile: Profile, limit: float, trials: list[Trial]) -> tuple[Refined, Truth]:
-        refined = self.plan(profile, limit)
-        truth = self.measure(refined.profile, refined.plan)
-        sum_ = error_sum(refined.profile, refined.plan)
-        trials.append(Trial(limit, sum_, truth.error, refined.plan.predicted.seconds))
-        return refined, truth
+        def plan(profile: Profile, limit: float) -> Planned:
+            asked = with_options(self.planning, {"request": _limited(request, limit)})
+            after = run_pass(asked, replace(start, profile=profile))
+            tried[id(after.plan)] = after
+            return Planned(after.profile, after.plan)
 
-    def _aimed(self, limit: float, error: float) -> float:
-        """The limit that would just keep the budget if errors grew with it; a bounded step from the last one."""
-        step = AIM * self.budget / error if 0.0 < error < math.inf else 1.0 / MOST_STEP if error else MOST_STEP
-        return limit * min(max(step, 1.0 / MOST_STEP), MOST_STEP)
+        judge = ErrorJudge(state.normalised, state.selection, state.samples)
+        kept = BudgetSearch(budget, plan, judge.of_plan)(state.profile)
+        best = tried[id(kept.planned.plan)]
+        # The search takes states that alone break the budget from the planner; single devices may still be candidates.
+        profile = replace(best.profile, layers=state.profile.layers)
+        return replace(
+            best,
+            note=state.note,
+            profile=profile,
+            table=cost_table(profile),
+            plan=replace(best.plan, constraints={**best.plan.constraints, "max_error": budget}),
+            kept=kept,
+            budget=budget,
+        )
 
 
-def error_sum(profile: Profile, plan: Plan) -> float:
-    """What the errors of a plan's layers add up to."""
-    return sum(_error(profile, layer, one.state) for one in plan.slices for layer in one.layers)
+def _limited(request: Request, limit: float) -> Request:
+    """Return the request of one of several trials; the first, without a limit, may take all the time."""
+    from mosaic_onnx.planning.accuracy_budget import BudgetSearch
+
+    if limit == float("inf"):
+        return replace(request, max_error=None)
+    return replace(request, max_error=limit, time_limit_s=request.time_limit_s / BudgetSearch.round_limit)
 
 
-def least_sum(profile: Profile) -> float:
-    """What the errors of the exactest states of all layers add up to."""
-    return sum(
-        min((_error(profile, index, state) for state, cost in layer.cost.items() if cost is not None), default=0.0)
-        for index, layer in enumerate(profile.layers)
-    )
+@dataclass(frozen=True)
+class JudgeErrors:
+    """Measure every candidate's error as it would be delivered, and refuse what breaks the budget."""
+
+    name: ClassVar[str] = "judge_errors"
+    requires: ClassVar[tuple[str, ...]] = ("selection", "normalised", "candidates", "samples", "budget")
+    ensures: ClassVar[tuple[str, ...]] = ("judged", "refused")
+
+    def __call__(self, state: State) -> State:
+        """Add the errors of all candidates, and those that are refused.
+
+        Raises:
+            InfeasibleError: none keeps the budget.
+        """
+        from mosaic_onnx.planning.error_judging import ErrorJudge
+
+        budget = 0.0 if state.budget is None else state.budget
+        judged = ErrorJudge(state.normalised, state.selection, state.samples).judge(state.candidates, budget)
+        return replace(state, judged=judged, refused=judged.refused)
 
 
-def without_breakers(profile: Profile, budget: float) -> Profile:
-    """The profile without the states whose error in one layer alone breaks the budget, with that as the reason.
+@dataclass(frozen=True)
+class ReportPrecision:
+    """Say what came of the budget."""
 
-    A layer that then had no state keeps them all.
-    """
-    layers = []
-    for layer in profile.layers:
-        over = {
-            state: one.error
-            for state, one in layer.cost.items()
-            if one is not None and one.error is not None and one.error > budget
-        }
-        reasons = {
-            state: f"alone it adds an error of {error:.2g}, the budget is {budget:g}" for state, error in over.items()
-        }
-        cost = {state: None if state in over else one for state, one in layer.cost.items()}
-        able = any(one is not None for one in cost.values())
-        layers.append(replace(layer, cost=cost, reasons={**layer.reasons, **reasons}) if able else layer)
-    return replace(profile, layers=tuple(layers))
+    name: ClassVar[str] = "report_precision"
+    requires: ClassVar[tuple[str, ...]] = ("kept", "judged", "delivered", "profile", "samples", "budget")
+    ensures: ClassVar[tuple[str, ...]] = ("precision",)
 
+    def __call__(self, state: State) -> State:
+        """Add what is said of the delivered plan's errors."""
+        from mosaic_onnx.planning.error_judging import precision_of
 
-def _error(profile: Profile, layer: int, state: str) -> float:
-    cost = profile.layers[layer].cost.get(state)
-    return 0.0 if cost is None or cost.error is None else cost.error
+        budget = 0.0 if state.budget is None else state.budget
+        found = precision_of(state.kept, state.judged, state.delivered, state.profile, state.samples, budget)
+        return replace(state, precision=found)

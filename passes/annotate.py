@@ -1,152 +1,39 @@
-"""Pass: which device can run which layer, and why not.
-
-A backend's claim costs nothing and may be wrong; asked to, this compiles too. Running and comparing is for ``profile``.
-"""
+"""Ask every device which layers it can run, and why not."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
+from typing import ClassVar
 
-import onnx
-
-from mosaic_onnx.backends.base import Backend, BoundsSize, CostSource, LayerFacts
-from mosaic_onnx.core.devices import Device
-from mosaic_onnx.core.errors import BackendError
-from mosaic_onnx.core.graphs import FunctionKey, call_key, function_key, node_keys, subgraphs
-from mosaic_onnx.core.layers import LayerGraph
-from mosaic_onnx.passes.normalise import Normalised
-from mosaic_onnx.profiling.facts import layer_facts
-from mosaic_onnx.profiling.measuring.meter import open_meter
-from mosaic_onnx.profiling.measuring.probing import compile_refusals
-from mosaic_onnx.profiling.progress import Progress, Ticker
-from mosaic_onnx.profiling.setup import ProfileOptions, open_ledger, open_subject
-
-
-@dataclass(frozen=True)
-class Annotation:
-    """What is claimed, or known, of each layer on each device.
-
-    Attributes:
-        graph: the layers.
-        reasons: [L] by device name, why it cannot run the layer; a device that is absent may.
-        is_probed: claims were checked by compiling.
-    """
-
-    graph: LayerGraph
-    reasons: tuple[Mapping[str, str], ...]
-    is_probed: bool = False
+from mosaic_onnx.passes.state import State
 
 
 @dataclass(frozen=True)
 class Annotate:
-    """Asks the backends.
+    """Take the backends' word for which device can run which layer; measuring checks it.
 
     Attributes:
-        devices: which devices to ask about.
-        backends: by name.
-        options: how to check their claims by compiling; None takes their word.
+        refuse: refuse a model with a layer that no device can run, or that ONNX Runtime, the reference, does not take.
     """
 
-    devices: Sequence[Device]
-    backends: Mapping[str, Backend] = field(default_factory=dict)
-    options: ProfileOptions | None = None
+    name: ClassVar[str] = "annotate"
+    requires: ClassVar[tuple[str, ...]] = ("selection", "opened", "normalised", "graph")
+    ensures: ClassVar[tuple[str, ...]] = ("annotation",)
 
-    def __call__(self, normalised: Normalised, graph: LayerGraph) -> Annotation:
-        """See ``annotate``."""
-        return annotate(normalised, graph, self.devices, self.backends, self.options)
+    refuse: bool = True
 
+    def __call__(self, state: State) -> State:
+        """Add the annotation.
 
-def annotate(
-    normalised: Normalised,
-    graph: LayerGraph,
-    devices: Sequence[Device],
-    backends: Mapping[str, Backend],
-    options: ProfileOptions | None = None,
-    progress: Progress | None = None,
-) -> Annotation:
-    """What the backends claim, and whether it compiles.
+        Raises:
+            BackendError: a device's backend is not here.
+            ModelError: no device can run some layer; the message names it.
+        """
+        from mosaic_onnx.profiling.acceptance import refuse_unrunnable
+        from mosaic_onnx.profiling.annotation import annotate
 
-    Args:
-        normalised: the model.
-        graph: its layers.
-        devices: which devices to ask about.
-        backends: by name.
-        options: how to check the claims by compiling; None takes the backends' word.
-        progress: told how far it has come.
-
-    Raises:
-        BackendError: a device's backend is not here.
-    """
-    found: dict[str, dict[int, str]] = {}
-    facts: tuple[LayerFacts, ...] = ()
-    for device in devices:
-        backend = backend_of(device, backends)
-        if isinstance(backend, CostSource):
-            facts = facts or layer_facts(graph, normalised.model)
-            found[device.name] = _stated_refusals(facts, device, backend)
-        else:
-            found[device.name] = refusals(normalised, graph, device, backend)
-    if options is not None:
-        subject, ticker = open_subject(normalised.model, normalised.folder, graph, options), Ticker(progress)
-        for device in devices:
-            backend = backend_of(device, backends)
-            if isinstance(backend, CostSource):
-                continue
-            ledger = open_ledger(subject, device, None, options)
-            with closing(open_meter(backend, device, options.limit_s)) as meter:
-                found[device.name] = compile_refusals(subject, found[device.name], meter, ledger, ticker)
-    reasons = tuple(
-        {name: refused[index] for name, refused in found.items() if index in refused}
-        for index in range(len(graph.layers))
-    )
-    return Annotation(graph, reasons, is_probed=options is not None)
-
-
-def backend_of(device: Device, backends: Mapping[str, Backend]) -> Backend:
-    """The backend that runs a device.
-
-    Raises:
-        BackendError: it is not here.
-    """
-    if device.backend not in backends:
-        known = ", ".join(sorted(backends)) or "none"
-        raise BackendError(f"device {device.name}: there is no backend {device.backend!r}", f"installed: {known}")
-    return backends[device.backend]
-
-
-def refusals(normalised: Normalised, graph: LayerGraph, device: Device, backend: Backend) -> dict[int, str]:
-    """By layer, why a device that is measured cannot run it, as far as its backend tells without compiling."""
-    model = normalised.model
-    if isinstance(backend, BoundsSize) and (reason := backend.too_large(len(model.graph.node), device)):
-        return dict.fromkeys(range(len(graph.layers)), reason)
-    nodes = dict(zip(node_keys(model.graph), model.graph.node, strict=True))
-    functions = {function_key(function): function for function in model.functions}
-    refused = {}
-    for index, layer in enumerate(graph.layers):
-        for key in layer.nodes:
-            reason = next(filter(None, (backend.supports(node, device) for node in _leaves(nodes[key], functions))), "")
-            if reason:
-                refused[index] = f"{nodes[key].op_type} ({key}): {reason}"
-                break
-    return refused
-
-
-def _stated_refusals(facts: Sequence[LayerFacts], device: Device, backend: CostSource) -> dict[int, str]:
-    """By layer, why a described device cannot run it."""
-    costs = backend.layer_costs(facts, device, device.states[-1])
-    return {index: cost for index, cost in enumerate(costs) if isinstance(cost, str)}
-
-
-def _leaves(node: onnx.NodeProto, functions: Mapping[FunctionKey, onnx.FunctionProto]) -> Iterator[onnx.NodeProto]:
-    """The node, the nodes of its bodies, and in place of a call the nodes of the function."""
-    function = functions.get(call_key(node))
-    if function is not None:
-        for inner in function.node:
-            yield from _leaves(inner, functions)
-        return
-    yield node
-    for body in subgraphs(node):
-        for inner in body.node:
-            yield from _leaves(inner, functions)
+        chosen = state.selection
+        annotation = annotate(state.normalised, state.graph, chosen.chosen, chosen.backends)
+        if self.refuse:
+            refuse_unrunnable(state.opened, state.normalised, annotation, chosen.chosen)
+        return replace(state, annotation=annotation)

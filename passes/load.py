@@ -1,23 +1,36 @@
-"""Pass: open the model file (untrusted; see ``mosaic_onnx.loading.model``)."""
+"""Open the model file, which nobody vouches for."""
 
 from __future__ import annotations
 
-import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, ClassVar
 
-from mosaic_onnx.loading.model import Limits, OpenedModel, open_model
+from mosaic_onnx.passes.state import State
+
+if TYPE_CHECKING:
+    from mosaic_onnx.loading.checks import Limits
 
 
 @dataclass(frozen=True)
 class Load:
-    """Opens a model file within limits."""
+    """Open the model file within limits.
 
-    limits: Limits = field(default_factory=Limits)
+    Attributes:
+        limits: of file size, time and memory; None for the usual ones.
+    """
 
-    def __call__(self, path: str | os.PathLike[str]) -> OpenedModel:
-        """Open the file.
+    name: ClassVar[str] = "load"
+    requires: ClassVar[tuple[str, ...]] = ("path",)
+    ensures: ClassVar[tuple[str, ...]] = ("opened",)
+
+    limits: Limits | None = None
+
+    def __call__(self, state: State) -> State:
+        """Add the opened model.
 
         Raises:
-            ModelError: it is refused; the message names the file and the thing in it.
+            ModelError: the file is refused; the message names it and the thing in it.
         """
-        return open_model(path, self.limits)
+        from mosaic_onnx.loading.model import open_model
+
+        return replace(state, opened=open_model(state.path, self.limits))

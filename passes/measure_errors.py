@@ -1,190 +1,59 @@
-"""Pass: measure what running each layer in lower precision adds to the error of the model's outputs.
-
-In the profile, ``error`` of a cost then means that, and no longer how far the layer's own outputs are off. A device of
-full precision is counted as exact (0): that is assumed, and the plan's measured error shows it.
-"""
+"""Measure what running each layer in lower precision adds to the error of the model's outputs."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import ClassVar
 
-import numpy as np
-
-from mosaic_onnx.backends.base import Array, Backend
-from mosaic_onnx.core.devices import Device, device_of
-from mosaic_onnx.core.errors import MosaicError
-from mosaic_onnx.core.layers import LayerGraph
-from mosaic_onnx.core.profiles import Cost, Profile, ProfileLayer
-from mosaic_onnx.files.cache import Cache, digest
-from mosaic_onnx.passes.annotate import backend_of
-from mosaic_onnx.passes.normalise import Normalised
-from mosaic_onnx.profiling.machine import fingerprint
-from mosaic_onnx.profiling.progress import Progress, Ticker
-from mosaic_onnx.verification.precision.contributions import OUT_OF_TIME, Contributions, Disturbances
-from mosaic_onnx.verification.precision.samples import Samples
-
-PROTOCOL = 1
-"""How errors are measured; raise it whenever a figure would come out otherwise."""
-UNKNOWN = 1.0
-"""What a layer whose error cannot be measured is said to add: as much as the output itself."""
-FULL = frozenset({"f32", "f64"})
-ASSUMED = (
-    "devices of full precision add no error",
-    "a plan's error is a share of the sum of its layers' errors; the share is learned from plans that were run",
-)
-"""What is assumed besides what is measured; the delivered plan's own error is measured."""
-
-
-def is_lower(device: Device) -> bool:
-    """Whether a device computes in less than full precision."""
-    return device.precision not in FULL
+from mosaic_onnx.passes.state import State
 
 
 @dataclass(frozen=True)
 class MeasureErrors:
-    """Gives the profile its errors.
+    """Gather samples and give the profile the error of every layer in every state.
 
     Attributes:
-        devices: those of the profile.
-        backends: by name.
-        samples: what errors are measured on.
-        cache: where contributions are kept; None measures everything anew.
-        versions: of backends, providers and drivers.
-        model_sha256: of the model's file.
-        time_limit_s: for all devices together; layers that it does not suffice for are said to add as much as the
-            worst of those measured.
+        samples: a file of sample inputs; None for ``inputs``, or drawn ones.
+        inputs: where the model's inputs come from; None where they were drawn.
+        time_limit_s: for all devices together.
     """
 
-    devices: Sequence[Device]
-    backends: Mapping[str, Backend]
-    samples: Samples
-    cache: Cache | None = None
-    versions: Mapping[str, str] = field(default_factory=dict)
-    model_sha256: str | None = None
+    name: ClassVar[str] = "measure_errors"
+    requires: ClassVar[tuple[str, ...]] = ("selection", "opened", "normalised", "inputs", "graph", "profile")
+    ensures: ClassVar[tuple[str, ...]] = ("profile", "samples")
+
+    samples: Path | None = None
+    inputs: Path | None = None
     time_limit_s: float = 24.0
 
-    def __call__(
-        self, normalised: Normalised, graph: LayerGraph, profile: Profile, progress: Progress | None = None
-    ) -> Profile:
-        """The profile with the errors of every layer in every state."""
-        lower = [device for device in self.devices if is_lower(device)]
-        ticker = Ticker(progress)
-        found: dict[str, Contributions] = {}
-        opened: Disturbances | None = None
-        try:
-            for device in lower:
-                layers = _by_gain(profile, device.name)
-                known = self._recall(graph, device)
-                rest = [layer for layer in layers if layer not in known.error and layer not in known.reasons]
-                if rest:
-                    opened = opened or Disturbances(normalised, graph, self.samples)
-                    new = self._measure(opened, device, rest, self.time_limit_s / len(lower), ticker)
-                    known = _joined(known, new)
-                    self._keep(graph, device, known)
-                found[device.name] = known
-        except MosaicError as error:
-            reason = f"its error was not measured: {error.message}"
-            every = dict.fromkeys(range(len(graph.layers)), reason)
-            found = {device.name: found.get(device.name, Contributions({}, every)) for device in lower}
-        finally:
-            if opened is not None:
-                opened.close()
-        return _with_errors(profile, found)
+    def __call__(self, state: State) -> State:
+        """Replace the profile by one with errors, and add the samples.
 
-    def _measure(
-        self, opened: Disturbances, device: Device, layers: Sequence[int], limit_s: float, ticker: Ticker
-    ) -> Contributions:
-        ticker.expect(len(layers))
+        Raises:
+            ModelError: the file of samples is wrong, or there is no reference for this model.
+        """
+        from mosaic_onnx.profiling.measure_errors import ErrorProfiler
+        from mosaic_onnx.verification.precision.samples import gather_samples
 
-        def tick() -> None:
-            ticker.begin()
-            ticker.end(True)
-
-        return opened.measure(device, backend_of(device, self.backends), layers, limit_s, tick)
-
-    def _recall(self, graph: LayerGraph, device: Device) -> Contributions:
-        value = None if self.cache is None else self.cache.lookup(self._key(graph, device))
-        if value is None:
-            return Contributions()
-        return Contributions(
-            {int(layer): float(error) for layer, error in value["error"]},
-            {int(layer): str(reason) for layer, reason in value["reasons"]},
-            int(value["sample_count"]),
+        normalised, chosen = state.normalised, state.selection
+        samples = gather_samples(
+            normalised.model,
+            normalised.folder,
+            state.inputs,
+            file=self.samples,
+            inputs_file=self.inputs,
+            seed=state.seed,
         )
-
-    def _keep(self, graph: LayerGraph, device: Device, found: Contributions) -> None:
-        """Keep what would come out the same next time."""
-        if self.cache is not None:
-            lasting = [[layer, reason] for layer, reason in found.reasons.items() if reason != OUT_OF_TIME]
-            errors = [[layer, error] for layer, error in found.error.items()]
-            value = {"error": errors, "reasons": lasting, "sample_count": found.sample_count}
-            self.cache.store(self._key(graph, device), value)
-
-    def _key(self, graph: LayerGraph, device: Device) -> dict[str, object]:
-        """What contributions depend on; the weights count by what the model makes of the samples."""
-        return {
-            "protocol": PROTOCOL,
-            "what": "errors",
-            "model": self.model_sha256,
-            "layers": digest([list(layer.nodes) for layer in graph.layers]),
-            "samples": digest([[_bits(one.inputs), _bits(one.outputs)] for one in self.samples.runs]),
-            "backend": device.backend,
-            "precision": device.precision,
-            "options": dict(device.options),
-            "versions": dict(self.versions),
-            "machine": dict(fingerprint()),
-        }
-
-
-def _bits(arrays: Mapping[str, Array]) -> list[list[object]]:
-    return [[name, str(array.dtype), list(array.shape), _hash(array)] for name, array in sorted(arrays.items())]
-
-
-def _hash(array: Array) -> str:
-    content = repr(array.tolist()).encode() if array.dtype.kind == "O" else np.ascontiguousarray(array).tobytes()
-    return hashlib.sha256(content).hexdigest()
-
-
-def _joined(known: Contributions, new: Contributions) -> Contributions:
-    count = min(known.sample_count or new.sample_count, new.sample_count)
-    return Contributions({**known.error, **new.error}, {**known.reasons, **new.reasons}, count)
-
-
-def _by_gain(profile: Profile, device: str) -> list[int]:
-    """Layers that a device can run, by the seconds that it saves against the best other one."""
-    gains: dict[int, float] = {}
-    for index, layer in enumerate(profile.layers):
-        own = [cost.seconds for state, cost in layer.cost.items() if cost is not None and device_of(state) == device]
-        other = [cost.seconds for state, cost in layer.cost.items() if cost is not None and device_of(state) != device]
-        if own:
-            gains[index] = min(other, default=float("inf")) - min(own)
-    return sorted(gains, key=lambda index: -gains[index])
-
-
-def _with_errors(profile: Profile, found: Mapping[str, Contributions]) -> Profile:
-    """The profile with these errors; 0 for devices that are not in ``found``."""
-    most = {name: max(one.error.values(), default=UNKNOWN) for name, one in found.items()}
-    layers = tuple(_layer(index, layer, found, most) for index, layer in enumerate(profile.layers))
-    counts = {name: one.sample_count for name, one in found.items() if one.error}
-    note = {"of": "the model's outputs, one layer at a time", "samples": counts, "assumed": list(ASSUMED)}
-    return replace(profile, layers=layers, meta={**profile.meta, "errors": note})
-
-
-def _layer(
-    index: int, layer: ProfileLayer, found: Mapping[str, Contributions], most: Mapping[str, float]
-) -> ProfileLayer:
-    cost: dict[str, Cost | None] = {}
-    for state, one in layer.cost.items():
-        device = device_of(state)
-        known = found.get(device)
-        if one is None or known is None:
-            cost[state] = None if one is None else replace(one, error=0.0)
-        elif index in known.error:
-            cost[state] = replace(one, error=known.error[index])
-        else:
-            reason = known.reasons.get(index, OUT_OF_TIME)
-            error = most[device] if reason == OUT_OF_TIME else UNKNOWN
-            cost[state] = replace(one, error=error, meta={**one.meta, "error": f"assumed: {reason}"})
-    return replace(layer, cost=cost)
+        state.note(f"errors are measured on {len(samples.runs)} samples: {samples.origin}")
+        profiler = ErrorProfiler(
+            chosen.chosen,
+            chosen.backends,
+            samples,
+            state.cache,
+            chosen.versions,
+            state.opened.sha256,
+            self.time_limit_s,
+        )
+        profile = profiler(normalised, state.graph, state.profile, state.progress)
+        return replace(state, profile=profile, samples=samples)

@@ -1,120 +1,31 @@
-"""Pass: measure chosen slices whole, so that a plan can be made again with what its own slices really take."""
+"""Measure chosen slices whole: a sum of layers is not what a slice takes."""
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
+from typing import ClassVar
 
-from mosaic_onnx.backends.base import Backend, CostSource
-from mosaic_onnx.core.devices import Device, Level
-from mosaic_onnx.core.errors import UsageError
-from mosaic_onnx.core.layers import LayerGraph
-from mosaic_onnx.core.profiles import Segment
-from mosaic_onnx.passes.annotate import backend_of
-from mosaic_onnx.passes.normalise import Normalised
-from mosaic_onnx.profiling.device_profiler import measure_span
-from mosaic_onnx.profiling.levels import held_at
-from mosaic_onnx.profiling.measurement_store import Ledger
-from mosaic_onnx.profiling.measuring.meter import Meter, open_meter
-from mosaic_onnx.profiling.measuring.slices import Outcome
-from mosaic_onnx.profiling.measuring.timing import Budget
-from mosaic_onnx.profiling.profiled_model import Span, Subject
-from mosaic_onnx.profiling.progress import Progress, Ticker
-from mosaic_onnx.profiling.setup import ProfileOptions, open_ledger, open_subject
-
-Choice = tuple[int, int, str]
-"""First layer, last layer, state."""
+from mosaic_onnx.passes.state import State
 
 
 @dataclass(frozen=True)
-class SegmentsMeasured:
-    """Slices measured whole.
+class MeasureSlices:
+    """Measure the slices that are wanted, each once, with the cache of the profile."""
 
-    Attributes:
-        segments: those that ran and gave the reference's result, in the order asked for.
-        reasons: why the others did not: such a slice must not be delivered.
-    """
+    name: ClassVar[str] = "measure_slices"
+    requires: ClassVar[tuple[str, ...]] = ("selection", "opened", "normalised", "inputs", "graph", "wanted")
+    ensures: ClassVar[tuple[str, ...]] = ("measured",)
 
-    segments: tuple[Segment, ...] = ()
-    reasons: Mapping[Choice, str] = field(default_factory=dict)
+    def __call__(self, state: State) -> State:
+        """Add what the wanted slices take, and why others must not be delivered.
 
+        Raises:
+            UsageError: a state is none of the devices', or a slice lies outside the model.
+        """
+        from mosaic_onnx.profiling.measure_slices import measure_segments
 
-def measure_segments(
-    normalised: Normalised,
-    graph: LayerGraph,
-    choices: Sequence[Choice],
-    devices: Sequence[Device],
-    backends: Mapping[str, Backend],
-    options: ProfileOptions | None = None,
-    progress: Progress | None = None,
-) -> SegmentsMeasured:
-    """Measure slices, each once, with the same cache as ``profile_model``.
-
-    Slices of simulated devices have no time of their own and are left out.
-
-    Args:
-        normalised: the model.
-        graph: its layers.
-        choices: slices as first layer, last layer (both inside) and state.
-        devices: those that the states belong to.
-        backends: by name.
-        options: as for ``profile_model``.
-        progress: told how far it has come.
-
-    Raises:
-        UsageError: a state is none of the devices', or a slice lies outside the model.
-    """
-    options, ticker = options or ProfileOptions(), Ticker(progress)
-    subject = open_subject(normalised.model, normalised.folder, graph, options)
-    by_state = _by_state(choices, graph)
-    ticker.expect(sum(map(len, by_state.values())))
-    outcomes: dict[Choice, Outcome] = {}
-    for state, spans in by_state.items():
-        device, level = _device_of(state, devices)
-        backend = backend_of(device, backends)
-        if isinstance(backend, CostSource):
-            continue
-        ledger = open_ledger(subject, device, level, options)
-        with contextlib.closing(open_meter(backend, device, options.limit_s)) as meter, held_at(backend, device, level):
-            for span in spans:
-                outcomes[*span, state] = _measured(subject, span, meter, ledger, options.effort.stretch, ticker)
-    ran = {choice: one.seconds for choice, one in outcomes.items() if one.seconds is not None and not one.wrong}
-    return SegmentsMeasured(
-        segments=tuple(Segment(*choice, ran[choice]) for choice in dict.fromkeys(choices) if choice in ran),
-        reasons={choice: _why_not(one) for choice, one in outcomes.items() if choice not in ran},
-    )
-
-
-def _why_not(outcome: Outcome) -> str:
-    return outcome.reason or f"its result is wrong: {outcome.wrong}"
-
-
-def _measured(subject: Subject, span: Span, meter: Meter, ledger: Ledger, budget: Budget, ticker: Ticker) -> Outcome:
-    """What a slice costs, from the cache or by measuring."""
-    ticker.begin()
-    digest = subject.digest(span)
-    known = ledger.outcome(digest)
-    outcome = known or measure_span(subject, span, meter, ledger.device.precision, budget)
-    if known is None:
-        ledger.keep_outcome(digest, outcome)
-    ticker.end(known is None)
-    return outcome
-
-
-def _by_state(choices: Sequence[Choice], graph: LayerGraph) -> dict[str, list[Span]]:
-    """Slices of each state, each once."""
-    found: dict[str, dict[Span, None]] = {}
-    for first, last, state in choices:
-        if not 0 <= first <= last < len(graph.layers):
-            raise UsageError(f"slice {first}…{last} lies outside the model's {len(graph.layers)} layers")
-        found.setdefault(state, {})[first, last] = None
-    return {state: list(spans) for state, spans in found.items()}
-
-
-def _device_of(state: str, devices: Sequence[Device]) -> tuple[Device, Level | None]:
-    for device in devices:
-        for name, level in zip(device.states, device.levels or (None,), strict=True):
-            if name == state:
-                return device, level
-    raise UsageError(f"state {state!r} belongs to none of the devices", ", ".join(d.name for d in devices))
+        chosen = state.selection
+        measured = measure_segments(
+            state.normalised, state.graph, state.wanted, chosen.chosen, chosen.backends, state.measuring
+        )
+        return replace(state, measured=measured)

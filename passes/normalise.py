@@ -1,206 +1,37 @@
-"""Pass: a sorted model with concrete input shapes, and the type and shape of every value.
-
-Nothing is renamed, removed or folded; input shapes, order and value infos are all that change, in a copy.
-"""
+"""Sort the model, fix its inputs' shapes, and find the type and shape of every value."""
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import ClassVar
 
-import onnx
-
-from mosaic_onnx.core.errors import ModelError
-from mosaic_onnx.core.graphs import is_constant, put_in_order, superseded_constants
-from mosaic_onnx.core.layers import TensorInfo
-from mosaic_onnx.loading.children import ChildFailure, run_child
-from mosaic_onnx.loading.input_shapes import FreeDim, Shapes, fix_inputs, free_dims, symbols_of_shapes
-from mosaic_onnx.loading.model import Limits, OpenedModel
-from mosaic_onnx.loading.tensors import tensor_bytes
-
-_LARGE_BYTES = 2**34
-"""A tensor up to this size is never refused; a larger one is where it does not fit this machine."""
-
-
-@dataclass(frozen=True)
-class Normalised:
-    """A model ready to be cut.
-
-    Attributes:
-        model: sorted; input shapes concrete; a value info for every value whose type is known.
-        folder: where its external data lies.
-        tensors: what is known of every input, value and weight of the main graph, by name.
-        defaults: what was assumed because nobody gave it, one sentence each, to be said aloud.
-        notes: what could not be found out, and why.
-    """
-
-    model: onnx.ModelProto
-    folder: str
-    tensors: Mapping[str, TensorInfo]
-    defaults: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
+from mosaic_onnx.core.options import option
+from mosaic_onnx.passes.state import State
 
 
 @dataclass(frozen=True)
 class Normalise:
-    """Normalises with the given input shapes; the rest is guessed and said aloud."""
+    """Normalise with the given input shapes; the rest is guessed, and the user is told."""
 
-    input_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
-    limits: Limits = field(default_factory=Limits)
+    name: ClassVar[str] = "normalise"
+    requires: ClassVar[tuple[str, ...]] = ("opened",)
+    ensures: ClassVar[tuple[str, ...]] = ("normalised",)
 
-    def __call__(self, opened: OpenedModel) -> Normalised:
-        """See ``normalise``."""
-        return normalise(opened, self.input_shapes, self.limits)
+    input_shapes: Mapping[str, tuple[int, ...]] = option(
+        dict, "Shape of a dynamic input.", "--input-shape", metavar="NAME:1,3,224,224", words="shapes"
+    )
 
+    def __call__(self, state: State) -> State:
+        """Add the normalised model; the opened one stays as it is.
 
-def normalise(
-    opened: OpenedModel, input_shapes: Mapping[str, tuple[int, ...]] | None = None, limits: Limits | None = None
-) -> Normalised:
-    """Sort, fix the inputs' shapes, and find the type and shape of every value.
+        Raises:
+            UsageError: a given shape does not fit the model.
+            ModelError: a shape is impossible.
+        """
+        from mosaic_onnx.loading.normalise import normalise
 
-    Free dimensions that no given shape settles get a default: the first of a list of guesses (by their names) with
-    which the model runs. Shapes that depend on the *values* of the inputs stay unknown.
-
-    Args:
-        opened: the model; it is left as it is.
-        input_shapes: shapes by input name; they may settle dimensions of other inputs by name.
-        limits: what the child process may cost.
-
-    Raises:
-        UsageError: a given shape does not fit the model.
-        ModelError: a shape is impossible.
-    """
-    given = dict(input_shapes or {})
-    symbols = symbols_of_shapes(opened.model.graph, given)
-    dims = [dim for dim in free_dims(opened.model.graph) if dim.tensor not in given and dim.symbol not in symbols]
-    found = _find_types(opened, given, symbols, limits or Limits())
-    model = onnx.ModelProto()
-    model.CopyFrom(opened.model)
-    put_in_order(model)
-    fix_inputs(model, given, found.symbols)
-    _write_types(model.graph, found.values)
-    notes = [*_superseded_notes(opened.model.graph), *found.notes]
-    tensors = _tensor_table(model.graph, found.seen_bytes)
-    return Normalised(model, str(opened.folder), tensors, _said_aloud(dims, found.symbols), tuple(notes))
-
-
-@dataclass(frozen=True)
-class _Found:
-    """The child's answer (see ``trial.Findings``)."""
-
-    symbols: dict[str, int]
-    values: onnx.GraphProto
-    seen_bytes: dict[str, int]
-    notes: list[str]
-
-
-def _find_types(opened: OpenedModel, shapes: Shapes, symbols: Mapping[str, int], limits: Limits) -> _Found:
-    """Ask the child process; where a trial run kills it, once more without running anything."""
-    size, external = opened.path.stat().st_size, opened.external_bytes
-    failures: list[str] = []
-    for may_run in (True, False):
-        with tempfile.TemporaryDirectory(prefix="mosaic-") as folder:
-            target = Path(folder) / "values"
-            request: dict[str, Any] = {"path": str(opened.path), "target": str(target), "may_run": may_run}
-            request |= {"shapes": {name: list(shape) for name, shape in shapes.items()}, "symbols": dict(symbols)}
-            try:
-                memory_limit_bytes = limits.memory_bytes + 4 * (size + external)
-                time_limit_s = limits.time_limit_s(size, limits.trial_s, external)
-                answer: Any = run_child("types", request, time_limit_s, memory_limit_bytes)
-            except ChildFailure as failure:
-                failures.append(str(failure))
-                continue
-            values = onnx.GraphProto.FromString(target.read_bytes())
-        lost = [f"the trial run was given up ({failure})" for failure in failures]
-        return _Found(answer["symbols"], values, answer["seen_bytes"], [*lost, *answer["notes"]])
-    raise ModelError(f"{opened.path.name}: its shapes cannot be inferred ({failures[-1]})")
-
-
-def _write_types(graph: onnx.GraphProto, values: onnx.GraphProto) -> None:
-    """Write the types found into outputs and value infos; what else those hold is kept."""
-    types = {value.name: value.type for value in values.value_info}
-    outputs = {value.name for value in graph.output}
-    infos = {value.name: value for value in graph.value_info}
-    for value in graph.output:
-        if value.name in types:
-            value.type.CopyFrom(types[value.name])
-    for name, kind in types.items():
-        if name in infos:
-            infos[name].type.CopyFrom(kind)
-        elif name not in outputs:
-            graph.value_info.add(name=name, type=kind)
-
-
-def _tensor_table(graph: onnx.GraphProto, seen_bytes: Mapping[str, int]) -> dict[str, TensorInfo]:
-    """What is known of inputs, weights and values; values that are no tensors are left out."""
-    table: dict[str, TensorInfo] = {}
-    for value in (*graph.input, *graph.value_info, *graph.output):
-        if value.type.HasField("tensor_type"):
-            table[value.name] = _tensor_info(value, seen_bytes.get(value.name, 0))
-    for tensor in graph.initializer:
-        shape = tuple(tensor.dims)
-        size = tensor_bytes(tensor.data_type, shape)
-        table[tensor.name] = TensorInfo(tensor.name, tensor.data_type, shape, size)
-    for sparse in graph.sparse_initializer:
-        values, shape = sparse.values, tuple(sparse.dims)
-        table[values.name] = TensorInfo(values.name, values.data_type, shape, tensor_bytes(values.data_type, shape))
-    for node in graph.node:
-        if is_constant(node):
-            table.update(_constant_info(node))
-    return table
-
-
-def _tensor_info(value: onnx.ValueInfoProto, seen_bytes: int) -> TensorInfo:
-    tensor_type = value.type.tensor_type
-    dims = tensor_type.shape.dim
-    if not tensor_type.HasField("shape") or not all(dim.HasField("dim_value") for dim in dims):
-        return TensorInfo(value.name, tensor_type.elem_type, None, seen_bytes)
-    shape = tuple(dim.dim_value for dim in dims)
-    size = tensor_bytes(tensor_type.elem_type, shape)
-    if size > max(_LARGE_BYTES, _machine_bytes()) or any(one < 0 for one in shape):
-        raise ModelError(
-            f"tensor {value.name!r} of shape {shape} would take {size} bytes, more than this machine has",
-            "give smaller input shapes: --input-shape NAME:1,3,224,224",
-        )
-    return TensorInfo(value.name, tensor_type.elem_type, shape, size)
-
-
-def _machine_bytes() -> int:
-    """Physical memory; 0 where the system does not say."""
-    try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError):
-        return 0
-
-
-def _constant_info(node: onnx.NodeProto) -> dict[str, TensorInfo]:
-    for attribute in node.attribute:
-        if attribute.name == "value":
-            shape = tuple(attribute.t.dims)
-            size = tensor_bytes(attribute.t.data_type, shape)
-            return {node.output[0]: TensorInfo(node.output[0], attribute.t.data_type, shape, size)}
-    return {}
-
-
-def _superseded_notes(graph: onnx.GraphProto) -> list[str]:
-    names = {graph.node[index].output[0] for index in superseded_constants(graph.node)}
-    if not names:
-        return []
-    shown = ", ".join(sorted(names)[:3])
-    return [f"{len(names)} constants are given twice ({shown}, …): the last one counts, as in ONNX Runtime"]
-
-
-def _said_aloud(dims: list[FreeDim], symbols: Mapping[str, int]) -> tuple[str, ...]:
-    """One sentence for each free dimension that got a default."""
-    inputs: dict[str, list[str]] = {}
-    for dim in dims:
-        inputs.setdefault(dim.symbol, []).append(dim.tensor)
-    sentences = []
-    for symbol, names in inputs.items():
-        shown = ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
-        sentences.append(f"dimension {symbol!r} of {shown} is taken as {symbols.get(symbol, 1)}")
-    return tuple(sentences)
+        normalised = normalise(state.opened, self.input_shapes)
+        for text in (*normalised.defaults, *normalised.notes):
+            state.note(text)
+        return replace(state, normalised=normalised)

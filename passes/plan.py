@@ -1,143 +1,40 @@
-"""Plan: from a profile to the best plan."""
+"""Choose the slices and the state of each."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from typing import ClassVar
 
-from mosaic_onnx.core.constraints import Constraints, constrain
-from mosaic_onnx.core.costs import CostTable
-from mosaic_onnx.core.errors import InfeasibleError
-from mosaic_onnx.core.feasibility import check_feasible
-from mosaic_onnx.core.plans import Plan, Slice
-from mosaic_onnx.core.profiles import Profile
-from mosaic_onnx.passes.estimate import cost_table
-from mosaic_onnx.planner.core.request import Placed, Proposal, Request
-from mosaic_onnx.planner.core.request_constraints import meets
-from mosaic_onnx.planner.core.simulate import simulate
-from mosaic_onnx.planner.search.merging import neighbours_joined
-from mosaic_onnx.planner.solve import plan_of, solve, solve_front
-
-
-def plan_profile(profile: Profile, request: Request | None = None, constraints: Constraints | None = None) -> Plan:
-    """The best plan of a profile that ``check_profile`` accepts, with the nodes of every slice.
-
-    Notes of the planner (a solver that is not installed, say) are in the plan's ``meta["notes"]``; what was demanded is
-    in its ``constraints``.
-
-    Raises:
-        InfeasibleError: no plan satisfies the constraints.
-        UsageError: the request or the constraints do not fit the profile.
-    """
-    request = request or Request()
-    if constraints is not None:
-        profile = constrain(profile, constraints)
-    try:
-        solution = solve(cost_table(profile), request)
-    except InfeasibleError:
-        check_feasible(profile)  # says it in names where it can
-        raise
-    return replace(
-        solution.plan,
-        slices=tuple(_with_nodes(profile, item) for item in solution.plan.slices),
-        constraints=(constraints.as_fields() if constraints else {}) | _demands(request),
-        meta={"notes": list(solution.notes)} if solution.notes else {},
-    )
-
-
-def _demands(request: Request) -> dict[str, object]:
-    """What a request demands beyond an objective."""
-    demands: dict[str, object] = {
-        "deadline_s": request.deadline_s,
-        "budget_j": request.budget_j,
-        "max_error": request.max_error,
-    }
-    demands = {name: value for name, value in demands.items() if value is not None}
-    if request.one_slice_per_device:
-        demands["one_slice_per_device"] = True
-    if request.min_slice_count:
-        demands["min_slice_count"] = request.min_slice_count
-    return demands
-
-
-def plan_of_slices(
-    profile: Profile, request: Request, method: str, proposal: Proposal, table: CostTable | None = None
-) -> Plan:
-    """The plan of slices that somebody chose, with the simulator's word on it.
-
-    Args:
-        profile: what was measured.
-        request: what is asked.
-        method: who chose, in words.
-        proposal: what was chosen.
-        table: the profile's cost table, where it is made already: of a large model it takes seconds.
-
-    Raises:
-        InfeasibleError: they break a constraint of the profile.
-    """
-    table = table or cost_table(profile)
-    plan = plan_of(table, request, method, proposal, simulate(table, proposal, request.schedule))
-    return replace(plan, slices=tuple(_with_nodes(profile, item) for item in plan.slices))
-
-
-def without_idle_cuts(profile: Profile, request: Request, plan: Plan) -> Plan:
-    """A sequential plan whose neighbouring slices in one state are one slice, where the constraints allow that.
-
-    Cutting between two kernels of one device makes neither faster. Measured slices that promise otherwise differ by
-    noise, and a search over many of them picks what is measured too low.
-    """
-    if plan.schedule != "sequential" or request.min_slice_count > 1:
-        return plan
-    proposal = proposal_of(profile, plan)
-    joined = neighbours_joined(proposal)
-    if len(joined) == len(proposal):
-        return plan
-    table = cost_table(profile)
-    try:
-        timeline = simulate(table, joined, plan.schedule)
-        meets(table, request, joined, timeline)
-    except InfeasibleError:
-        return plan
-    made = plan_of(table, request, plan.method, joined, timeline, bound=plan.bound)
-    slices = tuple(_with_nodes(profile, item) for item in made.slices)
-    return replace(made, slices=slices, constraints=plan.constraints, meta=plan.meta)
-
-
-def proposal_of(profile: Profile, plan: Plan) -> Proposal:
-    """A plan's slices as the planner's methods state them."""
-    index = {name: number for number, name in enumerate(profile.states)}
-    return tuple(Placed(one.layers, index[one.state]) for one in plan.slices)
-
-
-def plan_front(profile: Profile, request: Request, constraints: Constraints | None = None) -> tuple[Plan, ...]:
-    """Every plan that no other plan beats in both seconds and joules, fastest first, as far as the method finds them.
-
-    Raises:
-        InfeasibleError: no plan satisfies the constraints.
-        UsageError: the profile has no joules.
-    """
-    profile = constrain(profile, constraints or Constraints())
-    plans = [
-        replace(plan, slices=tuple(_with_nodes(profile, item) for item in plan.slices))
-        for plan in solve_front(cost_table(profile), replace(request, pareto=True))
-    ]
-    return tuple(plans)
-
-
-def _with_nodes(profile: Profile, item: Slice) -> Slice:
-    """The slice with the keys of the nodes that its layers hold."""
-    return replace(item, nodes=tuple(node for layer in item.layers for node in profile.layers[layer].nodes))
+from mosaic_onnx.passes.state import State
+from mosaic_onnx.planner.core.request import Request
 
 
 @dataclass(frozen=True)
-class PlanSlices:
-    """The pass: a profile to its plan.
+class Plan:
+    """Ask the planner's methods for the best plan under the request.
 
     Attributes:
-        request: what is asked.
+        request: what the plan is best at, and by which method.
+        join_idle_cuts: make one slice of neighbouring slices in one state, where the constraints allow that.
     """
 
-    request: Request = field(default_factory=Request)
+    name: ClassVar[str] = "plan"
+    requires: ClassVar[tuple[str, ...]] = ("profile", "table")
+    ensures: ClassVar[tuple[str, ...]] = ("plan",)
 
-    def __call__(self, profile: Profile) -> Plan:
-        """See ``plan_profile``."""
-        return plan_profile(profile, self.request)
+    request: Request = field(default_factory=Request)
+    join_idle_cuts: bool = False
+
+    def __call__(self, state: State) -> State:
+        """Add the plan.
+
+        Raises:
+            InfeasibleError: no plan satisfies the constraints.
+            UsageError: the request does not fit the profile.
+        """
+        from mosaic_onnx.planning.profile_plan import plan_profile, without_idle_cuts
+
+        plan = plan_profile(state.profile, self.request, table=state.table)
+        if self.join_idle_cuts:
+            plan = without_idle_cuts(state.profile, self.request, plan, state.table)
+        return replace(state, plan=replace(plan, constraints=state.constraints.as_fields()))

@@ -1,207 +1,89 @@
-"""Pass: measure what each layer costs on each device, and what copying between host and devices costs.
-
-Devices of a backend that states its costs (``CostSource``: simulated ones) are asked, not measured.
-"""
+"""Measure what each layer costs on each device, and what copying between host and devices costs."""
 
 from __future__ import annotations
 
-import contextlib
-import dataclasses
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, ClassVar, Literal
 
-from mosaic_onnx.backends.base import (
-    Backend,
-    CostSource,
-    KernelTimer,
-    LayerFacts,
-    SetsLevels,
-    StatesSwitches,
-)
-from mosaic_onnx.core.devices import Device
-from mosaic_onnx.core.errors import BackendError
-from mosaic_onnx.core.layers import LayerGraph
-from mosaic_onnx.core.profiles import Copy, Cost, Profile, Switch
-from mosaic_onnx.passes.annotate import backend_of, refusals
-from mosaic_onnx.passes.normalise import Normalised
-from mosaic_onnx.profiling.aggregate import state_costs
-from mosaic_onnx.profiling.build_profile import Identity, StateResult, compose, measured_result, unmeasured_result
-from mosaic_onnx.profiling.device_profiler import Findings, Survey
-from mosaic_onnx.profiling.estimators.levels import fill_levels
-from mosaic_onnx.profiling.facts import layer_facts
-from mosaic_onnx.profiling.levels import held_at, measured_states
-from mosaic_onnx.profiling.machine import fingerprint
-from mosaic_onnx.profiling.measurement_store import Ledger
-from mosaic_onnx.profiling.measuring.copies import SHARED, copy_entries
-from mosaic_onnx.profiling.measuring.meter import Meter, open_meter
-from mosaic_onnx.profiling.profiled_model import Subject
-from mosaic_onnx.profiling.progress import Progress, Ticker
-from mosaic_onnx.profiling.setup import ProfileOptions, open_ledger, open_subject
+from mosaic_onnx.core.options import option
+from mosaic_onnx.passes.state import State
+from mosaic_onnx.profiling.modelled_energy import Watts
 
-__all__ = ["ProfileOptions", "ProfilingInterrupted", "profile_model"]
+if TYPE_CHECKING:
+    from mosaic_onnx.profiling.device_profiler import ProfilingEffort
 
-BUSY = 1.5
-"""Above this ratio of median to least, something else was running."""
+ENERGY_S = 0.5
+"""How long each layer is repeated for its joules: counters are renewed every millisecond, so this reads to 0.2 %."""
 
 
-class ProfilingInterrupted(KeyboardInterrupt):
-    """The user ended the measuring.
+@dataclass(frozen=True)
+class Profile:
+    """Measure devices that are here; ask those whose backend states its costs.
 
     Attributes:
-        profile: what was measured until then; layers that were not say so in their ``reasons``.
+        effort: how much time to spend; None for the usual.
+        limit_s: how long one slice may take in a child process.
+        energy: whether joules are ``required`` (a plan for energy), taken where a meter can be read (``auto``), or left
+            out (``none``).
+        watts: declared power by device, from which joules are modelled where none are measured.
+        sustained_s: how long each device works before it is measured, so that it is as warm as in use.
     """
 
-    def __init__(self, profile: Profile) -> None:
-        super().__init__("profiling was interrupted")
-        self.profile = profile
+    name: ClassVar[str] = "profile"
+    requires: ClassVar[tuple[str, ...]] = ("selection", "opened", "normalised", "inputs", "graph", "annotation")
+    ensures: ClassVar[tuple[str, ...]] = ("profile",)
 
+    effort: ProfilingEffort | None = None
+    limit_s: float = 120.0
+    energy: Literal["required", "auto", "none"] = "auto"
+    watts: Mapping[str, Watts] = option(
+        dict,
+        help="Power of a device, idle and busy, from which joules are modelled where no meter can be read.",
+        flag="--watts",
+        metavar="DEVICE=IDLE,BUSY",
+        words="watts",
+    )
+    sustained_s: float = option(
+        default=0.0,
+        help="Let each device work so long before it is measured, so that it is as warm as in use.",
+        flag="--sustained",
+        metavar="SECONDS",
+        minimum=0,
+    )
 
-def profile_model(
-    normalised: Normalised,
-    graph: LayerGraph,
-    devices: Sequence[Device],
-    backends: Mapping[str, Backend],
-    options: ProfileOptions | None = None,
-    progress: Progress | None = None,
-) -> Profile:
-    """Measure a model on devices.
+    def __call__(self, state: State) -> State:
+        """Add the profile.
 
-    Args:
-        normalised: the model.
-        graph: its layers.
-        devices: those that take part, in the order of the profile's states.
-        backends: by name.
-        options: how to measure.
-        progress: told how far it has come.
+        Raises:
+            UsageError: joules are required, and a device has neither a meter nor declared power.
+            BackendError: a device failed.
+            ProfilingInterrupted: Ctrl-C; it holds what was measured until then.
+        """
+        from mosaic_onnx.backends.hardware.energy_meters import find_meters
+        from mosaic_onnx.profiling.energy_source import real_devices, refuse_without_joules
+        from mosaic_onnx.profiling.modelled_energy import with_modelled_energy
+        from mosaic_onnx.profiling.profile_model import profile_model
 
-    Raises:
-        BackendError: a device's backend is not here, or its memory cannot be measured.
-        UsageError: a device's options or the model's inputs do not fit.
-        ProfilingInterrupted: Ctrl-C; holds what was measured, and the cache holds it too.
-    """
-    return _Profiling(normalised, graph, devices, backends, options or ProfileOptions(), Ticker(progress)).run()
-
-
-@dataclass
-class _Profiling:
-    """One call of ``profile_model``: what it was given, and what it has found so far."""
-
-    normalised: Normalised
-    graph: LayerGraph
-    devices: Sequence[Device]
-    backends: Mapping[str, Backend]
-    options: ProfileOptions
-    ticker: Ticker
-    found: dict[str, Findings] = field(default_factory=dict)
-    stated: dict[str, StateResult] = field(default_factory=dict)
-    copies: list[Copy] = field(default_factory=list)
-    switches: list[Switch] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-
-    def run(self) -> Profile:
-        devices = [self._with_settable_levels(device) for device in self.devices]
-        subject = open_subject(self.normalised.model, self.normalised.folder, self.graph, self.options)
-        try:
-            for device in devices:
-                backend = backend_of(device, self.backends)
-                if isinstance(backend, CostSource):
-                    self._ask(backend, device)
-                else:
-                    self._measure(subject, backend, device)
-        except KeyboardInterrupt:
-            raise ProfilingInterrupted(self._profile(devices, subject)) from None
-        return fill_levels(self._profile(devices, subject))
-
-    def _with_settable_levels(self, device: Device) -> Device:
-        """A device whose backend cannot set levels is measured once, at whatever level it is."""
-        if not device.levels or isinstance(backend_of(device, self.backends), CostSource | SetsLevels):
-            return device
-        self.notes.append(f"{device.name}: its levels are left out, since backend {device.backend} cannot set them")
-        return dataclasses.replace(device, levels=())
-
-    def _ask(self, backend: CostSource, device: Device) -> None:
-        """Costs of a device that is described."""
-        for state in device.states:
-            said = backend.layer_costs(self._facts, device, state)
-            costs = {index: cost for index, cost in enumerate(said) if isinstance(cost, Cost)}
-            reasons = {index: cost for index, cost in enumerate(said) if isinstance(cost, str)}
-            self.stated[state] = StateResult(state, costs, reasons)
-        self.copies.extend(backend.copies(device))
-        if isinstance(backend, StatesSwitches):
-            self.switches.extend(backend.switches(device))
-
-    @cached_property
-    def _facts(self) -> tuple[LayerFacts, ...]:
-        """What a description is asked with."""
-        return layer_facts(self.graph, self.normalised.model)
-
-    def _measure(self, subject: Subject, backend: Backend, device: Device) -> None:
-        """Costs of a device that is here, at its lowest and its highest level where they can be set."""
-        refused = refusals(self.normalised, self.graph, device, backend)
-        with contextlib.closing(open_meter(backend, device, self.options.limit_s)) as meter:
-            for state, level in measured_states(device):
-                self.found[state] = Findings(device, dict(refused))
-                ledger = open_ledger(subject, device, level, self.options)
-                with held_at(backend, device, level):
-                    Survey(
-                        subject=subject,
-                        findings=self.found[state],
-                        meter=meter,
-                        ledger=ledger,
-                        effort=self.options.effort,
-                        ticker=self.ticker,
-                        times_kernels=isinstance(backend, KernelTimer),
-                    ).run()
-            if len(self.found[device.states[0]].refused) < len(self.graph.layers):
-                self._measure_copies(meter, device, ledger)
-
-    def _measure_copies(self, meter: Meter, device: Device, ledger: Ledger) -> None:
-        """The communication microbenchmark, where the device has a memory of its own."""
-        known = ledger.copies()
-        if known is None:
-            try:
-                known = meter.copies(self.options.effort.layer) or SHARED
-            except BackendError as error:
-                self._refuse_all(device, error.message)
-                return
-            ledger.keep_copies(known)
-        sizes = {name: tensor.bytes for name, tensor in self.graph.tensors.items()}
-        self.copies.extend(copy_entries(device.name, known, sizes))
-
-    def _note_busy(self, state: str, findings: Findings) -> None:
-        """Say where other work on the machine was in the way: the least of few quiet runs is a doubtful figure."""
-        slowed = [one.median_s / one.seconds for one in findings.stretches.values() if one.seconds and one.median_s]
-        if slowed and max(slowed) > BUSY:
-            self.notes.append(
-                f"the machine was busy while {state} was measured (half of the runs took {max(slowed):.1f} times the "
-                "least, or more), so figures may be off"
-            )
-
-    def _refuse_all(self, device: Device, reason: str) -> None:
-        """A device whose memory cannot be reached runs nothing, whatever it said of its layers."""
-        for state in device.states:
-            if state in self.found:
-                refused = self.found[state].refused
-                refused.update((index, reason) for index in range(len(self.graph.layers)) if index not in refused)
-
-    def _profile(self, devices: Sequence[Device], subject: Subject) -> Profile:
-        """What is known by now."""
-        layer_count = len(self.graph.layers)
-        results = []
-        for state in (state for device in devices for state in device.states):
-            if state in self.found:
-                findings = self.found[state]
-                costs = state_costs(findings, self.graph)
-                self._note_busy(state, findings)
-                results.append(measured_result(state, costs, findings.refused, layer_count))
-            else:
-                results.append(self.stated.get(state) or unmeasured_result(state, layer_count))
-        cache_notes = self.options.cache.notes if self.options.cache else []
-        notes = [*self.notes, *subject.notes, *cache_notes]
-        meta: dict[str, object] = {"machine": fingerprint(), "versions": dict(self.options.versions)}
-        if notes:
-            meta["notes"] = notes
-        identity = Identity(self.options.model_name or self.normalised.model.graph.name, self.options.model_sha256)
-        profile = compose(identity, self.graph, devices, results, self.copies, meta)
-        return dataclasses.replace(profile, switches=tuple(self.switches))
+        devices, backends = state.selection.chosen, state.selection.backends
+        if self.energy == "required":
+            refuse_without_joules(devices, backends, self.watts)
+        is_metered = self.energy != "none" and bool(real_devices(devices, backends)) and not self.watts
+        options = replace(
+            state.measuring,
+            limit_s=self.limit_s,
+            sustained_s=self.sustained_s,
+            energy_s=ENERGY_S if is_metered and find_meters().meters else 0.0,
+        )
+        if self.effort is not None:
+            options = replace(options, effort=self.effort)
+        profile = profile_model(
+            state.normalised,
+            state.graph,
+            devices,
+            backends,
+            options,
+            state.progress,
+            annotation=state.annotation,
+        )
+        return replace(state, profile=with_modelled_energy(profile, self.watts) if self.watts else profile)

@@ -1,126 +1,63 @@
-"""Pass: the planned model as one file of slice functions, and each slice as a model of its own."""
+"""Rewrite the model to the plan, and to every single device that could run it whole."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import ClassVar
 
-import onnx
-
-from mosaic_onnx.backends.base import SliceModel
-from mosaic_onnx.core.plans import Plan
-from mosaic_onnx.core.profiles import Profile
-from mosaic_onnx.loading.model import Limits, OpenedModel, loads_in_runtime
-from mosaic_onnx.passes.normalise import Normalised
-from mosaic_onnx.rewriting.canonical import partition, slice_nodes
-from mosaic_onnx.rewriting.extracting import Extractor
-from mosaic_onnx.rewriting.tags import layer_assignment_settings
-
-__all__ = [
-    "Extractor",
-    "Rewrite",
-    "Rewritten",
-    "canonical_model",
-    "extract",
-    "layer_assignment_settings",
-    "partition",
-    "slice_models",
-]
-
-
-@dataclass(frozen=True)
-class Rewritten:
-    """The canonical file's model, the slices in the plan's order, and what had to be done otherwise, in sentences."""
-
-    model: onnx.ModelProto
-    slices: tuple[SliceModel, ...]
-    notes: tuple[str, ...] = ()
+from mosaic_onnx.passes.base import Pass, run_pass
+from mosaic_onnx.passes.measure_slices import MeasureSlices
+from mosaic_onnx.passes.state import State
 
 
 @dataclass(frozen=True)
 class Rewrite:
-    """Rewrites a model to a plan, and tries the canonical file in ONNX Runtime (a child process)."""
+    """Make what could be delivered: slices, portable and tuned, and the partitioned model.
 
-    profile: Profile
-    plan: Plan
-    limits: Limits = field(default_factory=Limits)
+    Each is cut when it is first asked for: it copies the model, and not every candidate runs.
 
-    def __call__(self, opened: OpenedModel, normalised: Normalised) -> Rewritten:
-        """Rewrite.
-
-        The canonical file is made of the model as it was opened, so that its free dimensions stay free; the slices are
-        made of the normalised model, whose shapes are concrete.
-        """
-        canonical, notes = canonical_model(opened, normalised, self.profile, self.plan, self.limits)
-        return Rewritten(canonical, slice_models(normalised.model, normalised.folder, self.plan, self.profile), notes)
-
-
-def canonical_model(
-    opened: OpenedModel, normalised: Normalised, profile: Profile, plan: Plan, limits: Limits | None = None
-) -> tuple[onnx.ModelProto, tuple[str, ...]]:
-    """The canonical file's model, tried in ONNX Runtime; slices that it refuses as functions stay as tagged nodes.
-
-    Args:
-        opened: the canonical file is made of it, so that its free dimensions stay free.
-        normalised: knows the types of values that the model does not declare.
-        profile: whose layers name the nodes.
-        plan: whose slices become functions.
-        limits: what the trial may cost.
-
-    Returns:
-        The model, and what had to be done otherwise, in sentences.
+    Attributes:
+        measure: finds out whether a device that runs every layer runs the whole.
+        with_singles: single devices are candidates too.
     """
-    graph = normalised.model.graph
-    types = {value.name: value.type for value in (*graph.value_info, *graph.output)}
-    inline: set[int] = set()
-    notes: list[str] = []
-    while True:
-        model = partition(opened.model, profile, plan, types=types, inline=inline)
-        refusal = loads_in_runtime(model, opened.folder, opened.external_bytes, limits)
-        if refusal is None or len(inline) == len(plan.slices):
-            return model, (*notes, *([f"ONNX Runtime refuses the partitioned file: {refusal}"] if refusal else []))
-        named = re.search(r"\(slice_(\d+)_*\)", refusal)
-        number = int(named.group(1)) if named else -1
-        culprits = {number} if number >= 0 and number not in inline else set(range(len(plan.slices)))
-        for each in sorted(culprits - inline):
-            notes.append(f"slice {each} is kept as tagged nodes: ONNX Runtime refuses it as a function ({refusal})")
-        inline |= culprits
 
+    name: ClassVar[str] = "rewrite"
+    requires: ClassVar[tuple[str, ...]] = (
+        "selection",
+        "opened",
+        "normalised",
+        "inputs",
+        "graph",
+        "profile",
+        "table",
+        "plan",
+    )
+    ensures: ClassVar[tuple[str, ...]] = ("candidates", "cutter")
 
-def extract(
-    model: onnx.ModelProto, folder: str | None, node_keys: Iterable[str], outputs: Sequence[str] | None = None
-) -> SliceModel:
-    """A set of nodes as a model of its own; see ``Extractor``, which indexes the model once for many sets.
+    measure: Pass = field(default_factory=MeasureSlices)
+    with_singles: bool = True
 
-    Raises:
-        ModelError: a key names no node, a value's type is unknown, or an output is not made by these nodes.
-    """
-    return Extractor(model, folder).extract(node_keys, outputs)
+    def __call__(self, state: State) -> State:
+        """Add the candidates."""
+        from mosaic_onnx.planning.candidates import PLAN, Candidate, single_device_plans
+        from mosaic_onnx.rewriting.rewrite import canonical_model
 
-
-def slice_models(
-    model: onnx.ModelProto, folder: str | None, plan: Plan, profile: Profile, extractor: Extractor | None = None
-) -> tuple[SliceModel, ...]:
-    """Each slice of the plan as a model of its own, in the plan's order.
-
-    Outputs of the model that are weights, and so made by no node, are given by the first slice.
-
-    Args:
-        model: normalised.
-        folder: where its external data lies.
-        plan: whose slices they are.
-        profile: whose layers name the nodes.
-        extractor: of this very model and folder, where there is one already: several plans then share an index.
-
-    Raises:
-        ModelError: profile or plan are not of this model.
-    """
-    extractor = extractor or Extractor(model, folder)
-    keys = [slice_nodes(profile, plan, number) for number in range(len(plan.slices))]
-    slices = [extractor.extract(each) for each in keys]
-    index = extractor.index
-    constant = [name for name in index.outputs if index.is_parameter(name)]
-    if constant and slices:
-        slices[0] = extractor.extract(keys[0], [*slices[0].outputs, *constant])
-    return tuple(slices)
+        state = state.with_cutter()
+        singles = single_device_plans(
+            state.profile,
+            state.plan,
+            [device.name for device in state.profile.devices if self.with_singles],
+            state.table,
+            lambda wanted: run_pass(self.measure, replace(state, wanted=wanted)).measured,
+            state.note,
+        )
+        candidates = tuple(
+            Candidate(
+                name,
+                plan,
+                cut=lambda plan: state.cutter(state.profile, plan),
+                partition=lambda plan: canonical_model(state.opened, state.normalised, state.profile, plan),
+            )
+            for name, plan in {PLAN: state.plan, **singles}.items()
+        )
+        return replace(state, candidates=candidates)

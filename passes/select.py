@@ -1,223 +1,53 @@
-"""Pass: do no harm. The plan runs against every single device, in turn; the fastest is delivered.
-
-Simulated devices are judged by the simulator's figures, not by a stopwatch: their real time means nothing.
-"""
+"""Do no harm: run the plan against every single device, and deliver the fastest."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
-from functools import cached_property
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, ClassVar
 
-from mosaic_onnx.backends.base import Array, Backend, SliceModel
-from mosaic_onnx.core.costs import CostTable
-from mosaic_onnx.core.devices import Device, device_of
-from mosaic_onnx.core.errors import BackendError, InfeasibleError
-from mosaic_onnx.core.plans import Plan
-from mosaic_onnx.core.profiles import Profile
-from mosaic_onnx.passes.plan import plan_of_slices
-from mosaic_onnx.planner.core.request import TOLERANCE, Placed, Request
-from mosaic_onnx.profiling.interleaved import Ratio, Timings, measure_interleaved
-from mosaic_onnx.runtime.executor import Executor, open_program
+from mosaic_onnx.core.options import option
+from mosaic_onnx.passes.state import State
 
-PLAN = "plan"
-"""The name of the plan among the candidates; the others bear their device's name."""
-Slices = tuple[SliceModel, ...]
+if TYPE_CHECKING:
+    from mosaic_onnx.planning.contest import Effort
 
 
 @dataclass(frozen=True)
-class Candidate:
-    """Something that could be delivered.
+class Select:
+    """Choose among the candidates by measuring them in turn, or by prediction where no clock says anything.
 
     Attributes:
-        name: ``plan``, or the device that runs the whole model.
-        plan: its plan.
-        cut: gives the plan's slices, portable and tuned; asked once, and only for what runs: it copies the model.
+        fallback: deliver a single device where the plan is not faster.
+        min_slice_count: where so many slices were asked for, the plan is delivered whatever is measured.
+        effort: how long to measure; None for the usual.
     """
 
-    name: str
-    plan: Plan
-    cut: Callable[[Plan], tuple[Slices, Slices]]
+    name: ClassVar[str] = "select"
+    requires: ClassVar[tuple[str, ...]] = ("selection", "normalised", "inputs", "candidates", "refused")
+    ensures: ClassVar[tuple[str, ...]] = ("contest", "delivered")
 
-    @cached_property
-    def _cut(self) -> tuple[Slices, Slices]:
-        return self.cut(self.plan)
+    fallback: bool = option(True, "Deliver the plan even if a single device measures faster.", "--no-fallback")
+    min_slice_count: int = 0
+    effort: Effort | None = None
 
-    @property
-    def slices(self) -> Slices:
-        """The plan's slices, in its order."""
-        return self._cut[0]
+    def __call__(self, state: State) -> State:
+        """Add the contest and its winner.
 
-    @property
-    def tuned(self) -> Slices:
-        """The same as they run best on this machine (``passes.joint_optimise``)."""
-        return self._cut[1]
+        Raises:
+            BackendError: no candidate runs.
+        """
+        from mosaic_onnx.planning.contest import choose
 
-    @property
-    def is_tuned(self) -> bool:
-        """Whether anything was cut anew for this machine."""
-        return any(one.is_optimised for one in self.tuned)
+        refusal = self._why_no_fallback()
+        if refusal:
+            state.note(f"do-no-harm is off: {refusal}")
+        allowed = [one for one in state.candidates if one.name not in state.refused]
+        judged = choose(allowed, state.selection, state.inputs, state.outputs, self.effort, state.refused, refusal)
+        delivered = next(one for one in state.candidates if one.name == judged.winner)
+        return replace(state, contest=judged, delivered=delivered)
 
-
-@dataclass(frozen=True)
-class Contest:
-    """What was measured, and who won.
-
-    Attributes:
-        winner: name of the candidate that is delivered.
-        reason: why, in one sentence.
-        timings: interleaved figures; None where nothing was measured.
-        ratio: plan / best single device; None where nothing was measured.
-        failed: candidates that could not run, with the reason.
-    """
-
-    winner: str
-    reason: str
-    timings: Timings | None = None
-    ratio: Ratio | None = None
-    failed: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Effort:
-    """How long to measure.
-
-    Attributes:
-        round_count: rounds that are wanted.
-        budget_s: no round starts after it, but three always run.
-    """
-
-    round_count: int = 21
-    budget_s: float = 12.0
-
-
-def single_device_plan(profile: Profile, device: str, like: Plan, table: CostTable | None = None) -> Plan | None:
-    """The whole model on one device at its highest level; None where it cannot run every layer or has no room.
-
-    Args:
-        profile: what was measured.
-        device: its name.
-        like: the plan whose objective it is compared under.
-        table: the profile's cost table, where it is made already.
-    """
-    state = max(index for index, name in enumerate(profile.states) if device_of(name) == device)
-    whole = (Placed(tuple(range(len(profile.layers))), state),)
-    try:
-        return plan_of_slices(profile, Request(objective=like.objective), f"single device {device}", whole, table)
-    except InfeasibleError:
-        return None
-
-
-def contest(
-    candidates: Sequence[Candidate],
-    devices: Mapping[str, Device],
-    backends: Mapping[str, Backend],
-    inputs: Mapping[str, Array],
-    outputs: Sequence[str],
-    effort: Effort | None = None,
-    refused: Mapping[str, str] | None = None,
-) -> Contest:
-    """Run the candidates in turn and say which to deliver.
-
-    The plan wins where its median is lower and the interval of the ratio lies below one; where the two cannot be told
-    apart, the single device wins, being the simpler.
-
-    Args:
-        candidates: the plan (``PLAN``) and the single devices.
-        devices: by name.
-        backends: by name.
-        inputs: the model's inputs.
-        outputs: the names of the model's outputs.
-        effort: how long to measure.
-        refused: candidates that may not be delivered, with the reason; they do not run.
-
-    Raises:
-        BackendError: no candidate runs.
-    """
-    effort = effort or Effort()
-    failed: dict[str, str] = dict(refused or {})
-    twin = _twin(candidates)
-    with ExitStack() as stack:
-        running: dict[str, Executor] = {}
-        for one in candidates:
-            if twin and one.name == PLAN:
-                continue
-            try:
-                program = open_program(
-                    one.tuned, one.plan, devices, backends, inputs=tuple(inputs), outputs=tuple(outputs)
-                )
-                stack.callback(program.close)
-                program.run(inputs)
-                running[one.name] = program
-            except BackendError as error:
-                failed[one.name] = error.message
-        if not running:
-            raise BackendError(f"no plan runs: {'; '.join(failed.values())}", "see `mosaic-onnx devices`")
-        calls = {name: (lambda program=program: program.run(inputs)) for name, program in running.items()}
-        timings = measure_interleaved(calls, round_count=effort.round_count, budget_s=effort.budget_s)
-    if twin in failed:
-        failed[PLAN] = failed[twin]
-    elif twin:
-        timings = replace(timings, seconds={PLAN: timings.seconds[twin], **timings.seconds})
-    return judged(timings, failed, twin)
-
-
-def _twin(candidates: Sequence[Candidate]) -> str:
-    """The single device that the plan is nothing else than: it runs once for both; empty where there is none."""
-    places = {one.name: [(each.layers, each.state) for each in one.plan.slices] for one in candidates}
-    plan = places.pop(PLAN, None)
-    return next((name for name, single in places.items() if single == plan), "")
-
-
-def judged(timings: Timings, failed: Mapping[str, str], twin: str = "") -> Contest:
-    """Who wins; ``twin`` names the single device that the plan is, where it is one."""
-    singles = [name for name in timings.seconds if name != PLAN]
-    if PLAN not in timings.seconds:
-        best = min(singles, key=timings.median_s)
-        return Contest(best, f"the plan is not delivered: {failed[PLAN]}", timings, failed=failed)
-    if not singles:
-        return Contest(PLAN, "no single device can run the whole model", timings, failed=failed)
-    best = min(singles, key=timings.median_s)
-    ratio = timings.ratio(PLAN, best)
-    if ratio.high < 1:
-        reason = f"{1 - ratio.value:.1%} faster than {best}, the best single device"
-        return Contest(PLAN, reason, timings, ratio, failed)
-    if best == twin:
-        return Contest(best, f"the plan is {best} alone", timings, ratio, failed)
-    if ratio.low <= 1:
-        reason = f"the plan and {best} alone cannot be told apart ({ratio.low:.3f}–{ratio.high:.3f}): the simpler one"
-        return Contest(best, reason, timings, ratio, failed)
-    return Contest(best, f"the plan measured {ratio.value - 1:.1%} slower than {best} alone", timings, ratio, failed)
-
-
-def contest_by_prediction(candidates: Sequence[Candidate], refused: Mapping[str, str] | None = None) -> Contest:
-    """Judge by the simulator's figures: for simulated devices, and for objectives that no clock measures."""
-    failed = dict(refused or {})
-    figures = {one.name: _predicted(one.plan) for one in candidates}
-    singles = [name for name in figures if name != PLAN]
-    best = min(singles, key=figures.__getitem__) if singles else PLAN
-    if best == PLAN:
-        return Contest(PLAN, "no single device can run the whole model", failed=failed)
-    if PLAN not in figures:
-        return Contest(best, f"the plan is not delivered: {failed[PLAN]}", failed=failed)
-    if figures[PLAN] < figures[best] * (1 - TOLERANCE):
-        share = 1 - figures[PLAN] / figures[best]
-        return Contest(
-            PLAN, f"predicted (not measured) {share:.1%} better than {best}, the best single device", failed=failed
-        )
-    return Contest(
-        best, f"the plan is predicted (not measured) to be no better than {best} alone: the simpler one", failed=failed
-    )
-
-
-def _predicted(plan: Plan) -> float:
-    predicted = plan.predicted
-    joules = float("inf") if predicted.joules is None else predicted.joules
-    by_objective = {
-        "latency": predicted.seconds,
-        "throughput": predicted.interval_seconds,
-        "energy": joules,
-        "edp": joules * predicted.seconds,
-    }
-    return by_objective[plan.objective]
+    def _why_no_fallback(self) -> str:
+        """Return why the plan is delivered whatever is measured; empty where it is not."""
+        if self.min_slice_count:
+            return f"at least {self.min_slice_count} slices were asked for"
+        return "" if self.fallback else "--no-fallback"

@@ -1,143 +1,44 @@
-"""Pass: time every slice of a plan while the whole plan runs.
-
-A slice measured alone, over and over, finds its weights and tensors in the caches; between two runs of a plan the other
-slices have taken them. So what a chosen slice really takes shows only when the plan runs.
-"""
+"""Time every slice of a plan while the whole plan runs."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, ClassVar
 
-from mosaic_onnx.backends.base import Array, Backend, SliceModel
-from mosaic_onnx.core.devices import Device, device_of
-from mosaic_onnx.core.errors import BackendError
-from mosaic_onnx.core.plans import Plan
-from mosaic_onnx.files.cache import Cache
-from mosaic_onnx.profiling.machine import fingerprint
-from mosaic_onnx.profiling.measurement_store import PROTOCOL
-from mosaic_onnx.runtime.executor import Executor, open_program
-from mosaic_onnx.runtime.trace import Trace
+from mosaic_onnx.passes.state import State
 
-Cut = Callable[[Plan], Sequence[SliceModel]]
-"""The plan's slices as they would be delivered."""
-WARM_UP_COUNT = 1
-QUIET_SHARE = 0.25
-"""The runs that took least say what a slice takes when nothing disturbs it: this share of all."""
+if TYPE_CHECKING:
+    from mosaic_onnx.planning.time_plan import Effort
 
 
 @dataclass(frozen=True)
-class Effort:
-    """How long to run a plan.
+class TimePlan:
+    """Run the plan, cut as it would be delivered.
 
     Attributes:
-        seconds: no run starts after it, but ``min_runs`` do.
-        min_runs: at least so many.
-        max_runs: at most so many.
+        effort: how long to run it; None for the usual.
     """
 
-    seconds: float = 1.0
-    min_runs: int = 2
-    max_runs: int = 100
+    name: ClassVar[str] = "time_plan"
+    requires: ClassVar[tuple[str, ...]] = ("selection", "opened", "inputs", "profile", "plan", "cutter")
+    ensures: ClassVar[tuple[str, ...]] = ("slice_seconds",)
 
+    effort: Effort | None = None
 
-@dataclass(frozen=True)
-class Rehearse:
-    """Runs plans and times their slices.
+    def __call__(self, state: State) -> State:
+        """Add the slices' seconds; none where a run says nothing, or the plan does not run."""
+        from mosaic_onnx.planning.time_plan import Effort, PlanTimer
 
-    Attributes:
-        cut: makes a plan's slices.
-        devices: by name.
-        backends: by name.
-        inputs: the model's inputs.
-        outputs: names of the model's outputs.
-        model_sha256: of the model's file.
-        versions: of backends, providers and drivers.
-        cache: where figures are kept; None measures everything anew.
-        effort: how long to run.
-    """
-
-    cut: Cut
-    devices: Mapping[str, Device]
-    backends: Mapping[str, Backend]
-    inputs: Mapping[str, Array]
-    outputs: Sequence[str]
-    model_sha256: str = ""
-    versions: Mapping[str, str] = field(default_factory=dict)
-    cache: Cache | None = None
-    effort: Effort = field(default_factory=Effort)
-
-    def __call__(self, plan: Plan) -> tuple[float, ...]:
-        """Time a plan's slices.
-
-        Returns:
-            [slice] seconds; the copies of the model's inputs and outputs count for the first and the last. Empty where
-            that says nothing: slices side by side, devices that are simulated or may return before their work is done,
-            or a plan that does not run (delivery tells that).
-        """
-        if plan.schedule != "sequential":
-            return ()
-        if not all(self._is_clear(self.devices[device_of(one.state)]) for one in plan.slices):
-            return ()
-        key = self._key(plan)
-        known = None if self.cache is None else self.cache.lookup(key)
-        if known is not None:
-            return tuple(map(float, known))
-        try:
-            taken = self._run(plan)
-        except BackendError:
-            return ()
-        if self.cache is not None:
-            self.cache.store(key, list(taken))
-        return taken
-
-    def _is_clear(self, device: Device) -> bool:
-        """Whether a slice's call takes as long as the slice: work in a device's own memory may go on after it."""
-        return not device.simulated and self.backends[device.backend].memory(device) is None
-
-    def _run(self, plan: Plan) -> tuple[float, ...]:
-        names = {"inputs": tuple(self.inputs), "outputs": self.outputs}
-        with open_program(self.cut(plan), plan, self.devices, self.backends, **names) as program:
-            for _ in range(WARM_UP_COUNT):
-                program.run(self.inputs)
-            return quiet_seconds(self._traces(program), len(plan.slices))
-
-    def _traces(self, program: Executor) -> list[Trace]:
-        traces: list[Trace] = []
-        until = time.perf_counter() + self.effort.seconds
-        while len(traces) < self.effort.max_runs:
-            if len(traces) >= self.effort.min_runs and time.perf_counter() >= until:
-                break
-            traces.append(program.run_timed(self.inputs)[1])
-        return traces
-
-    def _key(self, plan: Plan) -> dict[str, object]:
-        """What the figures depend on."""
-        places = {device_of(one.state): self.devices[device_of(one.state)] for one in plan.slices}
-        return {
-            "protocol": PROTOCOL,
-            "what": "rehearsal",
-            "model": self.model_sha256,
-            "inputs": {name: [str(array.dtype), list(array.shape)] for name, array in self.inputs.items()},
-            "slices": [[one.state, list(one.nodes)] for one in plan.slices],
-            "devices": {name: [one.backend, one.precision, dict(one.options)] for name, one in places.items()},
-            "versions": dict(self.versions),
-            "machine": dict(fingerprint()),
-        }
-
-
-def quiet_seconds(traces: Sequence[Trace], slice_count: int) -> tuple[float, ...]:
-    """[slice] mean seconds over the runs that took least; transfers between memories are not in it."""
-    count = max(1, round(QUIET_SHARE * len(traces)))
-    quiet = sorted(traces, key=lambda trace: trace.seconds)[:count]
-    taken = [_with_ends(trace, trace.slice_seconds(slice_count)) for trace in quiet]
-    return tuple(sum(each) / count for each in zip(*taken, strict=True))
-
-
-def _with_ends(trace: Trace, slice_s: Sequence[float]) -> list[float]:
-    """[slice] seconds with the copies of the model's inputs in the first and of its outputs in the last."""
-    seconds = list(slice_s)
-    seconds[0] += sum(span.seconds for span in trace.spans if span.kind == "input")
-    seconds[-1] += sum(span.seconds for span in trace.spans if span.kind == "output")
-    return seconds
+        chosen = state.selection
+        timer = PlanTimer(
+            lambda plan: state.cutter(state.profile, plan).tuned,
+            chosen.by_name,
+            chosen.backends,
+            state.inputs,
+            state.outputs,
+            state.opened.sha256,
+            chosen.versions,
+            state.cache,
+            self.effort or Effort(),
+        )
+        return replace(state, slice_seconds=timer(state.plan))

@@ -1,159 +1,56 @@
-"""Pass: the same outputs? Each slice against the uncut model's tensors, and the whole from end to end."""
+"""Prove that what is delivered computes what the model computes."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cache
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, ClassVar
 
-import onnx
+from mosaic_onnx.passes.state import State, is_made
 
-from mosaic_onnx.backends.base import Array, SliceModel
-from mosaic_onnx.core.devices import Device
-from mosaic_onnx.core.errors import BackendError, MosaicError
-from mosaic_onnx.runtime.executor import Executor
-from mosaic_onnx.verification.differences import Difference, difference
-from mosaic_onnx.verification.marks import find_marks
-from mosaic_onnx.verification.reference import Reference
-from mosaic_onnx.verification.report import SliceCheck, TensorCheck, VerifyReport
-from mosaic_onnx.verification.sensitivity import ROUNDING, disturbances, element_types, rounding_floor, rounding_of
-from mosaic_onnx.verification.slice_checks import Subject, check_slices
-from mosaic_onnx.verification.verdicts import judge, precisions_of, tolerance_of, within_budget
+if TYPE_CHECKING:
+    from mosaic_onnx.verification.verify import Progress
 
-Progress = Callable[[int, int], None]
-"""Called with the slices that are checked and their number."""
-
-
-@dataclass(frozen=True)
-class Verifiable:
-    """What verification needs.
-
-    Attributes:
-        model: the uncut model, topologically sorted, types inferred.
-        folder: where its external data lies; None where there is none.
-        slices: what it is cut into, in the plan's order.
-        program: the slices, loaded.
-        tuned: what is delivered, where that is not the slices one by one (``joint_optimise``); judged end to end.
-        devices: by name.
-        inputs: the model's inputs.
-    """
-
-    model: onnx.ModelProto
-    folder: str | None
-    slices: Sequence[SliceModel]
-    program: Executor
-    devices: Mapping[str, Device]
-    inputs: Mapping[str, Array]
-    tuned: Executor | None = None
+REWRITTEN = "a pass from outside rewrote the model; everything is compared with the model as it left it"
 
 
 @dataclass(frozen=True)
 class Verify:
-    """Verifies a loaded program.
+    """Compare slices, the whole, and the partitioned file with the uncut, unoptimised model.
 
     Attributes:
         tolerance: largest error relative to an output's largest value; None: by the devices' precisions.
         progress: told after every slice.
-        budget: largest relative error of an output, end to end, whatever its reason; slices alone keep their devices'
-            tolerances. None for no budget.
     """
+
+    name: ClassVar[str] = "verify"
+    requires: ClassVar[tuple[str, ...]] = ("selection", "normalised", "inputs", "delivered", "budget")
+    ensures: ClassVar[tuple[str, ...]] = ("proof",)
 
     tolerance: float | None = None
     progress: Progress | None = None
-    budget: float | None = None
 
-    def __call__(self, work: Verifiable) -> VerifyReport:
-        """See ``VerifyReport``; the caller turns a failed one into an error.
+    def __call__(self, state: State) -> State:
+        """Add the proof; whoever delivers refuses one that failed.
 
         Raises:
             ModelError: there is no reference for this model.
-            BackendError: the reference cannot run on these inputs.
+            BackendError: the reference cannot run on these inputs, or a slice cannot be loaded.
         """
-        reference = Reference(work.model, work.folder)
-        try:
-            outputs = self._end_to_end(work, reference)
-            slices = self._slices(work, reference)
-        finally:
-            reference.close()
-        return VerifyReport(reference.runtime, tuple(slices), tuple(outputs), _notes(work, reference))
+        from mosaic_onnx.verification.verify import Verifier, verify_plan
 
-    def _slices(self, work: Verifiable, reference: Reference) -> list[SliceCheck]:
-        subject = Subject(
-            work.model,
-            work.folder,
-            work.slices,
-            work.program.runners,
-            [work.devices[name] for name in work.program.device_names],
-            work.inputs,
-            self.tolerance,
-            {name: tensor.bytes for name, tensor in work.program.tensors.items()},
+        delivered, normalised = state.delivered, state.normalised
+        proof = verify_plan(
+            Verifier(self.tolerance, self.progress, state.budget),
+            normalised.model,
+            normalised.folder,
+            delivered.plan,
+            delivered.slices,
+            delivered.tuned if delivered.is_tuned else None,
+            state.selection.by_name,
+            state.selection.backends,
+            state.inputs,
+            delivered.canonical,
         )
-        checks = []
-        for check in check_slices(subject, reference):
-            checks.append(check)
-            if self.progress is not None:
-                self.progress(len(checks), len(work.slices))
-        return checks
-
-    def _end_to_end(self, work: Verifiable, reference: Reference) -> list[TensorCheck]:
-        expected = reference.run(work.inputs)
-        try:
-            made = (work.tuned or work.program).run(work.inputs)
-        except BackendError as error:
-            lost = [Difference(name, problem=f"the run failed: {error.message}") for name in expected]
-            return [TensorCheck(each.tensor, "failed", each) for each in lost]
-        if self.budget is not None:
-            random = find_marks(work.model).random
-            return [
-                within_budget(difference(name, made.get(name), expected[name]), self.budget, random.get(name, ()))
-                for name in expected
-            ]
-        used = {work.devices[name].precision for name in work.program.device_names} | precisions_of(work.model)
-        relative = self.tolerance or tolerance_of(used)
-        amount = max(map(rounding_of, used), default=ROUNDING["f32"])
-        marks = find_marks(work.model)
-        optimised = "ONNX Runtime's own optimised run of the uncut model is as far off"
-        sources = [
-            (optimised, _by_optimising(work, reference, expected)),
-            *disturbances(work.model, work.folder, reference, work.inputs, amount, element_types(work.model.graph)),
-        ]
-        floor = rounding_floor(work.inputs, amount)
-        return [
-            judge(difference(name, made.get(name), expected[name]), relative, marks, sources, floor)
-            for name in expected
-        ]
-
-
-def _by_optimising(
-    work: Verifiable, reference: Reference, expected: Mapping[str, Array]
-) -> Callable[[], Mapping[str, Difference]]:
-    """How far the uncut model, optimised, is from the reference (up to several quantisation steps)."""
-
-    @cache
-    def found() -> Mapping[str, Difference]:
-        if reference.runtime != "ONNX Runtime":
-            return {}
-        try:
-            optimised = Reference(work.model, work.folder, "ONNX Runtime", optimisation="all")
-            try:
-                made = optimised.run(work.inputs)
-            finally:
-                optimised.close()
-        except MosaicError:
-            return {}
-        return {name: difference(name, made.get(name), array) for name, array in expected.items()}
-
-    return found
-
-
-def _notes(work: Verifiable, reference: Reference) -> tuple[str, ...]:
-    notes = []
-    if reference.runtime != "ONNX Runtime":
-        notes.append(
-            "ONNX Runtime's CPU provider cannot run the uncut model; the onnx package's evaluator is the reference"
-        )
-    notes += [f"slice {index} is not run in place: {why}" for index, why in work.program.handed_over.items()]
-    simulated = sorted({name for name in work.program.device_names if work.devices[name].simulated})
-    if simulated:
-        notes.append(f"simulated: {', '.join(simulated)}")
-    return tuple(notes)
+        if is_made(state.opened) and state.opened.is_rewritten:
+            proof = replace(proof, notes=(*proof.notes, REWRITTEN))
+        return replace(state, proof=proof)

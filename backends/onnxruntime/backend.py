@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
@@ -10,17 +10,42 @@ from typing import Any
 
 import onnx
 
-from mosaic_onnx.backends.base import Absent, Array, Found, KernelTime, Memory, Runner, SliceModel
+from mosaic_onnx.backends.base import (
+    AbsentDevice,
+    Array,
+    FoundDevices,
+    KernelTime,
+    LevelControl,
+    LevelOffer,
+    Memory,
+    Runner,
+    SliceModel,
+)
+from mosaic_onnx.backends.hardware.cpu_clusters import cpu_clusters
+from mosaic_onnx.backends.hardware.frequencies import FrequencyDomain
+from mosaic_onnx.backends.hardware.levels import DomainLevels, cpu_domains, named_domain, offered_levels
+from mosaic_onnx.backends.hardware.system import SystemFiles
 from mosaic_onnx.backends.integers import integer_arithmetic, with_bodies
+from mosaic_onnx.backends.onnxruntime.cuda import nvidia_gpus
 from mosaic_onnx.backends.onnxruntime.kernels import read_kernels, recording_folder, run_repeatedly
-from mosaic_onnx.backends.onnxruntime.known import BUILT_IN_DEVICES, EXTRAS, NAME, PLUGIN_DEVICES, known
 from mosaic_onnx.backends.onnxruntime.memory import OrtMemory, memory_of_type
+from mosaic_onnx.backends.onnxruntime.offers import built_in_devices, unknown_providers
 from mosaic_onnx.backends.onnxruntime.optimise import optimised
-from mosaic_onnx.backends.onnxruntime.options import OrtOptions, read_options
+from mosaic_onnx.backends.onnxruntime.options import CPU_PROVIDER, OrtOptions, option_rules, read_options
 from mosaic_onnx.backends.onnxruntime.plugins import Plugins, installed_version, is_installed, vulkan_driver
-from mosaic_onnx.backends.onnxruntime.probe import Verdict, probe
+from mosaic_onnx.backends.onnxruntime.provider_facts import (
+    EXTRAS,
+    NAME,
+    NVIDIA_PROVIDERS,
+    PLUGIN_DEVICES,
+    WITH_EXTRAS,
+    facts_of,
+)
 from mosaic_onnx.backends.onnxruntime.runner import OrtRunner
 from mosaic_onnx.backends.onnxruntime.session import MEMORY_SUFFIX, caller_cores, idle_providers, make_session
+from mosaic_onnx.backends.option_model import OptionRule
+from mosaic_onnx.backends.probe import ProbeResult, probe
+from mosaic_onnx.core.cpu_cores import can_pin, core_words, usable_cores
 from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.errors import BackendError, MosaicError
 
@@ -37,33 +62,28 @@ class OnnxRuntime:
     name: str = NAME
     plugins: Plugins = field(default_factory=Plugins)
 
-    def find(self) -> Found:
-        """Devices here; never raises."""
+    def find(self) -> FoundDevices:
+        """Return the available devices; never raises."""
         try:
             import onnxruntime as ort
 
             idle = idle_providers()
-        except Exception as error:  # a broken installation must be a line, not a crash
-            return Found(absent=(Absent("cpu", NAME, f"onnxruntime cannot be imported: {error}"),))
+        except Exception as error:  # a broken installation is reported, not raised
+            return FoundDevices(absent=(AbsentDevice("cpu", NAME, f"onnxruntime cannot be imported: {error}"),))
         others = _find_others(tuple(idle))
-        entered = {device.options["provider"] for device in BUILT_IN_DEVICES}
-        absent = tuple(
-            Absent(provider, NAME, "built into onnxruntime; a device entry makes it a device: docs/devices.md")
-            for provider in idle
-            if provider not in entered
-        )
+        absent = tuple(AbsentDevice(provider, NAME, reason) for provider, reason in unknown_providers(idle).items())
         versions = {"onnxruntime": ort.__version__, **others.versions}
-        return Found((Device("cpu", backend=NAME), *others.devices), (*others.absent, *absent), versions)
+        return FoundDevices((*cpu_devices(SystemFiles()), *others.devices), (*others.absent, *absent), versions)
 
     def supports(self, node: onnx.NodeProto, device: Device) -> str | None:
-        """None if the provider may take the node, else the reason; loading the slice verifies it."""
+        """Return None if the provider may run the node, else the reason; loading the slice verifies it."""
         return _claim(node, read_options(device).provider)
 
     def load(self, model: SliceModel, device: Device) -> Runner:
         """Compile a slice for a device.
 
         Raises:
-            BackendError: it cannot; the message names slice, device and the provider's own reason.
+            BackendError: it cannot; the message names slice, device and the provider's reason.
             UsageError: the device's options are wrong.
         """
         options = _options_for(model, device)
@@ -74,12 +94,12 @@ class OnnxRuntime:
             label,
             caller_cores(options),
             self._memory(options, device),
-            self.plugins.turn(options) if known(options.provider).takes_turns else None,
-            known(options.provider).narrows_integers,
+            self.plugins.turn(options) if facts_of(options.provider).takes_turns else None,
+            facts_of(options.provider).narrows_integers,
         )
 
     def memory(self, device: Device) -> Memory | None:
-        """The device's own memory; None where it shares host's.
+        """Return the device's own memory; None where it shares host memory.
 
         Raises:
             BackendError: the device's provider cannot be loaded.
@@ -91,12 +111,56 @@ class OnnxRuntime:
             return memory_of_type(device.name, options.own_memory, options.hardware)
         return self.plugins.memory(options, device.name) if options.is_plugin else None
 
+    def describe(self, device: Device) -> ProbeResult:
+        """Return the hardware behind a device that has just run a slice."""
+        options = read_options(device)
+        if options.is_plugin:
+            facts = self.plugins.facts(options)
+            return ProbeResult("", facts["hardware"], facts["version"])
+        if options.provider not in NVIDIA_PROVIDERS:
+            return ProbeResult("")
+        gpus = nvidia_gpus()
+        if options.hardware >= len(gpus):
+            return ProbeResult("", "gpu")
+        return ProbeResult("", "gpu", gpus[options.hardware].version, gpus[options.hardware].memory_bytes)
+
+    def why_missing(self, device: Device) -> str:
+        """Return the reason why NVIDIA's providers are missing, which ONNX Runtime does not tell; else empty."""
+        if read_options(device).provider in NVIDIA_PROVIDERS and not nvidia_gpus():
+            return "no NVIDIA GPU with a driver (nvidia-smi finds none): "
+        return ""
+
+    def offered_levels(self, device: Device) -> LevelOffer:
+        """Return the frequencies at which the device can be held, or why there are none."""
+        try:
+            domains = _frequency_domains(device)
+        except MosaicError as error:
+            return LevelOffer(why_not=error.message)
+        if not domains and not read_options(device).is_cpu:
+            return LevelOffer(why_not="no frequency_domain is given in its device entry")
+        return offered_levels(domains)
+
+    def level_control(self, device: Device) -> LevelControl:
+        """Return a control of the device's frequency.
+
+        Raises:
+            BackendError: the device has no frequencies that can be set.
+        """
+        offer = self.offered_levels(device)
+        if offer.why_not:
+            raise BackendError(f"device {device.name}: {offer.why_not}")
+        return DomainLevels(_frequency_domains(device))
+
     def can_crash(self, device: Device) -> bool:
-        """Vendors' providers may take the process with them; ONNX Runtime's own CPU provider does not."""
+        """Return True for vendors' providers, which may crash the process, unlike ONNX Runtime's CPU provider."""
         return not read_options(device).is_cpu
 
+    def option_rules(self, device: Device) -> tuple[OptionRule, ...]:
+        """Return every option of a device with this one's provider, and whether a bundle may set it."""
+        return option_rules(str(device.options.get("provider", CPU_PROVIDER)))
+
     def optimise(self, model: SliceModel, device: Device) -> SliceModel | None:
-        """What ONNX Runtime's CPU provider makes of a model; None for other providers, which compile it whole.
+        """Return the model optimised by the CPU provider; None for other providers, which compile it as a whole.
 
         Raises:
             BackendError: it cannot be compiled.
@@ -105,7 +169,7 @@ class OnnxRuntime:
         return optimised(model, options, _label(model, device)) if options.is_cpu else None
 
     def optimisations(self, device: Device) -> Mapping[str, Device]:
-        """The CPU device at the levels below ``all``; none for other providers, or where the user gave one."""
+        """Return the CPU device at the levels below ``all``; none for other providers, or where the user gave one."""
         if "optimisation" in device.options or not read_options(device).is_cpu:
             return {}
         levels = ("extended", "basic", "disabled")
@@ -114,7 +178,7 @@ class OnnxRuntime:
     def kernel_times(
         self, model: SliceModel, device: Device, inputs: Mapping[str, Array], budget_s: float
     ) -> tuple[KernelTime, ...]:
-        """Each kernel's time from ONNX Runtime's profiler; only the CPU provider's kernels end when it says so.
+        """Return each kernel's time from ONNX Runtime's profiler; only the CPU provider's kernels run synchronously.
 
         Raises:
             BackendError: the slice cannot be compiled or run, or the provider only enqueues its kernels.
@@ -132,10 +196,10 @@ class OnnxRuntime:
 
     def _session(self, model: SliceModel, options: OrtOptions, label: str, record_to: str | None = None) -> Any:
         self.plugins.claim_options(options)
-        for each in with_bodies(model.model.graph.node):  # some would not fail but crash
+        for each in with_bodies(model.model.graph.node):  # some would crash the process
             if (reason := _claim(each, options.provider)) is not None:
                 raise BackendError(f"{label}: node {each.name or each.output[0]!r}: {reason}")
-        if known(options.provider).narrows_integers and (node := integer_arithmetic(model.model)) is not None:
+        if facts_of(options.provider).narrows_integers and (node := integer_arithmetic(model.model)) is not None:
             name = node.name or node.output[0]
             raise BackendError(f"{label}: {options.provider} saturates integers where ONNX wraps them (node {name!r})")
         try:
@@ -151,14 +215,40 @@ class OnnxRuntime:
         return self.plugins.devices(options) if options.is_plugin else None
 
 
+def _frequency_domains(device: Device) -> tuple[FrequencyDomain, ...]:
+    """Return the frequency domains of a device: the one that its options name, or those of its cores.
+
+    Raises:
+        UsageError: the named domain does not exist.
+    """
+    options, files = read_options(device), SystemFiles()
+    if options.frequency_domain:
+        return (named_domain(files, options.frequency_domain),)
+    return cpu_domains(files, options.cores or usable_cores()) if options.is_cpu else ()
+
+
+def cpu_devices(files: SystemFiles) -> tuple[Device, ...]:
+    """Return the whole CPU, and each of its clusters where its cores are unequal.
+
+    Args:
+        files: the machine; a recorded one has cores of its own.
+    """
+    usable = None if files.is_recorded else usable_cores()
+    clusters = cpu_clusters(files, usable) if can_pin() else ()
+    return (
+        Device("cpu", backend=NAME),
+        *(Device(f"cpu-{one.name}", backend=NAME, options={"cores": core_words(one.cores)}) for one in clusters),
+    )
+
+
 def _options_for(model: SliceModel, device: Device) -> OrtOptions:
-    """The device's options; what is optimised already stays as it is."""
+    """Return the device's options, without optimisation for a model that is already optimised."""
     options = read_options(device)
     return replace(options, optimisation="disabled", legalise=False) if model.is_optimised else options
 
 
 def _claim(node: onnx.NodeProto, provider: str) -> str | None:
-    claim = known(provider).claims.get(node.op_type) if node.domain in ("", "ai.onnx") else None
+    claim = facts_of(provider).claims.get(node.op_type) if node.domain in ("", "ai.onnx") else None
     reason = claim(node) if claim else None
     return f"{node.op_type}: {reason}" if reason else None
 
@@ -168,28 +258,35 @@ def _label(model: SliceModel, device: Device) -> str:
 
 
 @cache
-def _find_others(built_in: tuple[str, ...]) -> Found:
-    """Devices beside the CPU, each tried in a process of its own; one look a process, since it costs a second.
+def _find_others(built_in: tuple[str, ...]) -> FoundDevices:
+    """Return the devices other than the CPU, each tried in a process of its own, once per process (it takes a second).
 
     Args:
         built_in: providers of the installed onnxruntime.
     """
-    inside = [device for device in BUILT_IN_DEVICES if device.options["provider"] in built_in]
-    plugins = [device for device in PLUGIN_DEVICES if is_installed(str(device.options["package"]))]
-    verdicts = dict(zip((device.name for device in (*inside, *plugins)), probe([*inside, *plugins]), strict=True))
+    inside = built_in_devices(built_in, nvidia_gpus())
+    plugins = tuple(device for device in PLUGIN_DEVICES if is_installed(str(device.options["package"])))
+    tried = (*plugins, *inside)
+    found = judged(tried, probe(f"{__name__}:BACKEND", tried))
+    names = {str(device.options["provider"]) for device in tried}
+    missing = [device for device in (*PLUGIN_DEVICES, *WITH_EXTRAS) if device.options["provider"] not in names]
+    absent = [AbsentDevice(device.name, NAME, f"not installed: {_how_to_install(device)}") for device in missing]
+    return FoundDevices(found.devices, (*absent, *found.absent), dict(found.versions) | vulkan_driver())
+
+
+def judged(tried: Sequence[Device], verdicts: Sequence[ProbeResult]) -> FoundDevices:
+    """Return the tried devices that work, and the reasons why the others do not."""
     devices: list[Device] = []
-    absent: list[Absent] = []
+    absent: list[AbsentDevice] = []
     versions: dict[str, str] = {}
-    for device in (*PLUGIN_DEVICES, *BUILT_IN_DEVICES):
-        verdict = verdicts.get(device.name)
-        if verdict is None:
-            absent.append(Absent(device.name, NAME, f"not installed: {_how_to_install(device)}"))
-        elif verdict.reason:
-            absent.append(Absent(device.name, NAME, verdict.reason))
+    for device, verdict in zip(tried, verdicts, strict=True):
+        if verdict.reason:
+            absent.append(AbsentDevice(device.name, NAME, verdict.reason))
         else:
-            devices.append(replace(device, simulated=verdict.hardware == "cpu"))
+            memory_bytes = verdict.memory_bytes or device.memory_bytes
+            devices.append(replace(device, simulated=verdict.hardware == "cpu", memory_bytes=memory_bytes))
             versions |= _version(device, verdict)
-    return Found(tuple(devices), tuple(absent), versions | vulkan_driver())
+    return FoundDevices(tuple(devices), tuple(absent), versions)
 
 
 def _how_to_install(device: Device) -> str:
@@ -197,11 +294,11 @@ def _how_to_install(device: Device) -> str:
     return f"pip install 'mosaic-onnx[{EXTRAS[str(package)]}]'" if package else "docs/devices.md, CUDA"
 
 
-def _version(device: Device, verdict: Verdict) -> dict[str, str]:
-    """What measurements of the device depend on: its package's version, or the GPU and its driver."""
+def _version(device: Device, verdict: ProbeResult) -> dict[str, str]:
+    """Return the version that measurements of a device depend on: of its package, or of the GPU and its driver."""
     package = device.options.get("package")
     if package is None:
-        return {device.name: verdict.version}
+        return {device.name: verdict.version} if verdict.version else {}
     return {str(package): f"{installed_version(str(package))} {verdict.version}".strip()}
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
-from mosaic_onnx.backends.cores import can_pin, default_thread_count, parse_cores
+from mosaic_onnx.backends.onnxruntime.provider_facts import facts_of
+from mosaic_onnx.backends.option_model import OptionRule, harmless, rules_of
+from mosaic_onnx.core.cpu_cores import can_pin, default_thread_count, parse_cores, why_not_cores, why_not_threads
 from mosaic_onnx.core.devices import Device, OptionValue
 from mosaic_onnx.core.errors import UsageError
 
@@ -17,66 +19,76 @@ _SESSION_ENTRY = "session_entries."
 
 @dataclass(frozen=True)
 class OrtOptions:
-    """An ONNX Runtime device's options.
+    """An ONNX Runtime device's options; a bundle may set those that are declared harmless.
 
     Attributes:
         provider: the execution provider's name.
-        package: Python package that brings the provider as a plugin (``get_library_path()``).
-        library: the plugin's shared library, where no package brings it.
-        hardware: which of the devices that the plugin offers (``ort.get_ep_devices()``), counted from 0.
-        provider_options: handed to the provider as they are (``provider_options.KEY`` in the file); a value
-            ``package:FUNCTION`` is what that function of ``package`` returns (a path that moves with the package).
-        session_entries: session configuration entries (``session_entries.KEY``), as they are.
+        package: Python package of the provider's plugin (``get_library_path()``).
+        library: the plugin's shared library, where no package has it.
+        hardware: index among the devices that the plugin offers (``ort.get_ep_devices()``).
+        provider_options: options for the provider (``provider_options.KEY`` in the file); a value
+            ``package:FUNCTION`` is replaced by that function's result (such as a path in the package).
+        session_entries: session configuration entries (``session_entries.KEY``).
         threads: intra-operator threads, the calling one included.
         cores: cores that these threads are pinned to, in order: the caller to the first; empty for no pinning.
-        spinning: threads wait busily between operators; faster alone, ruinous when several slices share cores.
+        spinning: threads wait busily between operators; faster alone, very slow when several slices share cores.
         optimisation: level of graph optimisation.
-        cpu_fallback: let ONNX Runtime's CPU provider take nodes that this provider refuses.
-        own_memory: device type whose memory the tensors lie in (``cuda``); empty: asked of the plugin, or host memory.
-        legalise: rewrite operators that the provider lacks into ones that it has, before it sees the slice.
+        cpu_fallback: let ONNX Runtime's CPU provider run nodes that this provider refuses.
+        own_memory: device type whose memory holds the tensors (``cuda``); empty for the plugin's, or host memory.
+        frequency_domain: name of the domain whose frequencies are the device's levels (``card0``, a devfreq device);
+            empty for the CPU's own.
+        legalise: rewrite operators that the provider lacks into ones that it has.
     """
 
     provider: str = CPU_PROVIDER
     package: str = ""
     library: str = ""
-    hardware: int = 0
+    hardware: int = harmless(0)
     provider_options: Mapping[str, str] = field(default_factory=dict)
     session_entries: Mapping[str, str] = field(default_factory=dict)
-    threads: int = 1
-    cores: tuple[int, ...] = ()
-    spinning: bool = False
-    optimisation: str = "all"
-    cpu_fallback: bool = False
+    threads: int = harmless(1, check=why_not_threads)
+    cores: tuple[int, ...] = harmless((), check=why_not_cores)
+    spinning: bool = harmless(default=False)
+    optimisation: str = harmless("all")
+    cpu_fallback: bool = harmless(default=False)
     own_memory: str = ""
-    legalise: bool = True
+    frequency_domain: str = ""
+    legalise: bool = harmless(default=True)
 
     @property
     def is_cpu(self) -> bool:
-        """ONNX Runtime's own CPU provider, not a vendor's."""
+        """Return whether this is ONNX Runtime's own CPU provider, not a vendor's."""
         return self.provider == CPU_PROVIDER
 
     @property
     def is_plugin(self) -> bool:
-        """The provider comes in a library of its own."""
+        """Return whether the provider is a plugin in a library of its own."""
         return bool(self.package or self.library)
 
 
+_TABLES = ("provider_options", "session_entries")
 _PLAIN: Mapping[str, type] = {
-    "provider": str,
-    "package": str,
-    "library": str,
-    "hardware": int,
-    "threads": int,
-    "spinning": bool,
-    "cpu_fallback": bool,
-    "own_memory": str,
-    "legalise": bool,
-    "optimisation": str,
+    each.name: type(each.default) for each in fields(OrtOptions) if each.name not in (*_TABLES, "cores")
 }
+_HARMLESS_ENTRIES = (
+    "session.disable_prepacking",
+    "session.intra_op.allow_spinning",
+    "session.inter_op.allow_spinning",
+    "session.qdqisint8allowed",
+    "session.set_denormal_as_zero",
+    "session.use_device_allocator_for_initializers",
+)
+"""Session entries that a bundle may set; others name files to write (``ep.context_file_path``) or to read."""
+
+
+def option_rules(provider: str) -> tuple[OptionRule, ...]:
+    """Return every option of a device of the provider, and whether a bundle may set it."""
+    tables = {"provider_options": facts_of(provider).harmless_options, "session_entries": _HARMLESS_ENTRIES}
+    return rules_of(OrtOptions, tables)
 
 
 def read_options(device: Device) -> OrtOptions:
-    """The device's options.
+    """Return the device's options.
 
     Raises:
         UsageError: an option is unknown or its value does not fit; the message names device and option.
@@ -105,7 +117,7 @@ def read_options(device: Device) -> OrtOptions:
 
 
 def _as_text(value: OptionValue) -> str:
-    """As ONNX Runtime wants options: text; true and false as 1 and 0."""
+    """Return an option as ONNX Runtime's text; true and false as 1 and 0."""
     return str(int(value)) if isinstance(value, bool) else str(value)
 
 

@@ -1,30 +1,32 @@
-"""OpenVINO's own runtime on the CPU: f32 and bf16 are two devices, since precision is a device's attribute."""
+"""OpenVINO's own runtime. Precision is an attribute of a device, so its CPU in f32 and in bf16 are two devices."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
 
 import numpy as np
 import onnx
 
-from mosaic_onnx.backends.base import Absent, Array, Found, KernelTime, Memory, Runner, SliceModel
-from mosaic_onnx.backends.cores import pinned
+from mosaic_onnx.backends.base import AbsentDevice, Array, FoundDevices, KernelTime, Memory, Runner, SliceModel
 from mosaic_onnx.backends.openvino.claims import unsupported_node
 from mosaic_onnx.backends.openvino.compile import compile_slice, core, named_failure
 from mosaic_onnx.backends.openvino.kernels import kernels_of
 from mosaic_onnx.backends.openvino.maps import too_many_maps
-from mosaic_onnx.backends.openvino.options import read_options
+from mosaic_onnx.backends.openvino.offers import NAME, PluginAnswer, ask_plugins, offered
+from mosaic_onnx.backends.openvino.options import option_rules, read_options
 from mosaic_onnx.backends.openvino.quiet import openvino_module
 from mosaic_onnx.backends.openvino.runner import OpenvinoRunner
+from mosaic_onnx.backends.option_model import OptionRule
+from mosaic_onnx.backends.probe import ProbeResult, probe
+from mosaic_onnx.core.cpu_cores import pinned
 from mosaic_onnx.core.devices import Device
-
-NAME = "openvino"
 
 
 @dataclass(frozen=True)
 class Openvino:
-    """The backend.
+    """The backend of OpenVINO.
 
     Attributes:
         name: the backend's name in device entries.
@@ -32,34 +34,24 @@ class Openvino:
 
     name: str = NAME
 
-    def find(self) -> Found:
-        """Devices here; never raises."""
+    def find(self) -> FoundDevices:
+        """Return the available devices; never raises."""
         try:
             ov = openvino_module()
-            plugins = list(core().available_devices)
             versions = {"openvino": ov.__version__}
-            abilities = list(core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")) if "CPU" in plugins else []
-        except Exception as error:  # a broken installation must be a line, not a crash
+            answers = ask_plugins(core())
+        except Exception as error:  # a broken installation is reported, not raised
             hint = "pip install 'mosaic-onnx[openvino]'" if isinstance(error, ImportError) else "see its message"
-            return Found(absent=(Absent("openvino", NAME, f"{error} ({hint})"),))
-        devices = [Device("openvino", backend=NAME)] if "CPU" in plugins else []
-        absent = [
-            Absent(f"openvino {plugin}", NAME, "OpenVINO has it; a device entry makes it a device: docs/devices.md")
-            for plugin in plugins
-            if plugin != "CPU"
-        ]
-        if "BF16" in abilities:
-            devices.append(Device("openvino-bf16", backend=NAME, precision="bf16"))
-        else:
-            absent.append(Absent("openvino-bf16", NAME, "this CPU has no bf16 instructions"))
-        return Found(tuple(devices), tuple(absent), versions)
+            return FoundDevices(absent=(AbsentDevice("openvino", NAME, f"{error} ({hint})"),))
+        found = found_among(answers, _tried(answers))
+        return replace(found, versions=versions | dict(found.versions))
 
     def supports(self, node: onnx.NodeProto, device: Device) -> str | None:
-        """None if OpenVINO may take the node, else the reason; loading the slice verifies it."""
+        """Return None if OpenVINO may run the node, else the reason; loading the slice verifies it."""
         return unsupported_node(node)
 
     def too_large(self, node_count: int, device: Device) -> str | None:
-        """Why OpenVINO would end the process that held a model of so many nodes; None where it would not."""
+        """Return why OpenVINO would end a process with a model of so many nodes; None where it would not."""
         return too_many_maps(node_count)
 
     def load(self, model: SliceModel, device: Device) -> Runner:
@@ -75,13 +67,13 @@ class Openvino:
         return OpenvinoRunner(compiled.model, compiled.inputs, compiled.outputs, label, options.cores)
 
     def memory(self, device: Device) -> Memory | None:
-        """None: OpenVINO's tensors are laid over host arrays."""
+        """Return None: OpenVINO's tensors use the memory of host arrays."""
         return None
 
     def can_crash(self, device: Device) -> bool:
-        """It compiles some graphs in more than quadratic time (2,000 elementwise operators in a row: a minute or two).
+        """Return True: some graphs take more than quadratic time to compile, which only a time limit ends.
 
-        Nothing ends that but a child's time limit.
+        For example, 2,000 elementwise operators in a row take a minute or two.
 
         Raises:
             UsageError: the device's options are wrong.
@@ -89,10 +81,14 @@ class Openvino:
         read_options(device)
         return True
 
+    def option_rules(self, device: Device) -> tuple[OptionRule, ...]:
+        """Return every option, and whether a bundle may set it."""
+        return option_rules()
+
     def kernel_times(
         self, model: SliceModel, device: Device, inputs: Mapping[str, Array], budget_s: float
     ) -> tuple[KernelTime, ...]:
-        """Each kernel's time from OpenVINO's performance counters.
+        """Return each kernel's time from OpenVINO's performance counters.
 
         Raises:
             BackendError: the slice cannot be compiled or run.
@@ -107,6 +103,30 @@ class Openvino:
         }
         with named_failure(label), pinned(options.cores):
             return kernels_of(compiled.model, places, budget_s)
+
+
+@cache
+def _tried(answers: tuple[PluginAnswer, ...]) -> tuple[ProbeResult, ...]:
+    """Return the results of trying each device other than the CPU; once per process, since it takes a second."""
+    others, _ = offered(answers)
+    return tuple(probe(f"{__name__}:BACKEND", [device for device in others if "plugin" in device.options]))
+
+
+def found_among(answers: Sequence[PluginAnswer], verdicts: Sequence[ProbeResult]) -> FoundDevices:
+    """Return the devices of OpenVINO that work, and the reasons why the others do not.
+
+    Args:
+        answers: OpenVINO's answers on its devices.
+        verdicts: results of trying each device other than the CPU, in the order of ``offered``.
+    """
+    devices, absent = offered(answers)
+    others = [device.name for device in devices if "plugin" in device.options]
+    failed = {name: one.reason for name, one in zip(others, verdicts, strict=True) if one.reason}
+    here = tuple(device for device in devices if device.name not in failed)
+    products = {device.name: str(device.meta["product"]) for device in here if "product" in device.meta}
+    return FoundDevices(
+        here, (*absent, *(AbsentDevice(name, NAME, reason) for name, reason in failed.items())), products
+    )
 
 
 BACKEND = Openvino()

@@ -1,39 +1,39 @@
-"""Options of an OpenVINO device, read once and checked, and the configuration that they become."""
+"""Options of an OpenVINO device, read once and checked, and their configuration for OpenVINO."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from mosaic_onnx.backends.cores import can_pin, default_thread_count, parse_cores
+from mosaic_onnx.backends.option_model import OptionRule, harmless, rules_of
+from mosaic_onnx.core.cpu_cores import can_pin, default_thread_count, parse_cores, why_not_cores, why_not_threads
 from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.errors import UsageError
 
 _PROPERTY = "properties."
-_KNOWN = ("plugin", "threads", "cores")
 _PRECISIONS = ("f32", "bf16", "f16")
 
 
-@dataclass(frozen=True)
-class Options:
-    """An OpenVINO device's options.
+@dataclass(frozen=True, kw_only=True)
+class OpenvinoOptions:
+    """An OpenVINO device's options; a bundle may set those that are declared harmless.
 
     Attributes:
-        precision: what it computes in.
+        precision: the precision of its arithmetic.
         plugin: OpenVINO's device (``CPU``, ``GPU``, ``NPU``).
         threads: inference threads, the calling one included.
-        cores: the one core that a single-threaded device is held on; None for no pinning.
-        properties: OpenVINO's own properties (``properties.KEY``), as they are.
+        cores: the core to which a single-threaded device is pinned; None for no pinning.
+        properties: OpenVINO's own properties (``properties.KEY``).
     """
 
     precision: str
-    plugin: str
-    threads: int
-    cores: frozenset[int] | None
+    plugin: str = "CPU"
+    threads: int = harmless(check=why_not_threads)
+    cores: frozenset[int] | None = harmless(check=why_not_cores)
     properties: Mapping[str, str]
 
     def configuration(self) -> dict[str, object]:
-        """Low latency at the device's own precision: OpenVINO's default would be bf16 where the CPU has it."""
+        """Return OpenVINO's configuration: low latency, in the device's precision (its default may be bf16)."""
         configuration: dict[str, object] = {
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_PRECISION_HINT": self.precision,
@@ -44,8 +44,24 @@ class Options:
         return configuration | dict(self.properties)
 
 
-def read_options(device: Device) -> Options:
-    """The device's options.
+_HARMLESS_PROPERTIES = (
+    *("CPU_DENORMALS_OPTIMIZATION", "DYNAMIC_QUANTIZATION_GROUP_SIZE", "ENABLE_CPU_PINNING", "ENABLE_HYPER_THREADING"),
+    *("EXECUTION_MODE_HINT", "INFERENCE_PRECISION_HINT", "KV_CACHE_PRECISION"),
+    *("MODEL_PRIORITY", "PERFORMANCE_HINT", "PERF_COUNT", "SCHEDULING_CORE_TYPE"),
+)
+"""Properties that a bundle may set; others name files and folders (``CACHE_DIR``, ``WEIGHTS_PATH``)."""
+
+
+def option_rules() -> tuple[OptionRule, ...]:
+    """Return every option, and whether a bundle may set it; the precision is the device's own field."""
+    return rules_of(OpenvinoOptions, {"properties": _HARMLESS_PROPERTIES}, leave_out=("precision",))
+
+
+_KNOWN = tuple(rule.key for rule in option_rules() if "." not in rule.key)
+
+
+def read_options(device: Device) -> OpenvinoOptions:
+    """Return the device's options.
 
     Raises:
         UsageError: an option is unknown or its value does not fit; the message names device and option.
@@ -61,9 +77,9 @@ def read_options(device: Device) -> Options:
             f"device {device.name}: OpenVINO cannot compute in {device.precision!r}", f"can: {', '.join(_PRECISIONS)}"
         )
     cores = _cores(device)
-    return Options(
+    return OpenvinoOptions(
         precision=device.precision,
-        plugin=str(device.options.get("plugin", "CPU")),
+        plugin=str(device.options.get("plugin", OpenvinoOptions.plugin)),
         threads=int(device.options.get("threads", 1 if cores else default_thread_count())),
         cores=cores,
         properties={
@@ -75,7 +91,7 @@ def read_options(device: Device) -> Options:
 
 
 def _cores(device: Device) -> frozenset[int] | None:
-    """The one core to hold the caller on: OpenVINO runs a single-threaded slice in the calling thread."""
+    """Return the core for the calling thread, in which OpenVINO runs single-threaded slices."""
     if "cores" not in device.options:
         return None
     cores = parse_cores(str(device.options["cores"]))

@@ -1,4 +1,4 @@
-"""Simulated devices: outputs are computed by ONNX Runtime on the CPU, times come from a description and are simulated.
+"""Simulated devices: outputs are computed by ONNX Runtime on the CPU, times are simulated from a description.
 
 A description is a ``devices.toml`` whose devices name this backend; ``hikey970`` ships with the package.
 """
@@ -11,8 +11,9 @@ from itertools import permutations
 
 import onnx
 
-from mosaic_onnx.backends.base import Absent, Found, LayerFacts, Memory, Runner, SliceModel
+from mosaic_onnx.backends.base import AbsentDevice, FoundDevices, Memory, Runner, SliceModel
 from mosaic_onnx.backends.onnxruntime.backend import OnnxRuntime
+from mosaic_onnx.backends.option_model import OptionRule
 from mosaic_onnx.backends.simulated.cost_law import (
     noise_factor,
     parameter_bytes,
@@ -22,11 +23,12 @@ from mosaic_onnx.backends.simulated.cost_law import (
     share,
     slowdown,
 )
-from mosaic_onnx.backends.simulated.options import CopyLine, SimulatedOptions, read_options
+from mosaic_onnx.backends.simulated.options import CopyLine, SimulatedOptions, option_rules, read_options
 from mosaic_onnx.backends.simulated.runner import SimulatedMemory, SimulatedRunner
 from mosaic_onnx.core.devices import Device, Level
 from mosaic_onnx.core.errors import UsageError
-from mosaic_onnx.core.profiles import HOST, Copy, Cost, Switch
+from mosaic_onnx.core.layer_facts import LayerFacts
+from mosaic_onnx.core.profiles import HOST, Cost, SwitchCost, TransferCost
 
 NAME = "simulated"
 
@@ -37,20 +39,22 @@ class Simulated:
 
     name: str = NAME
 
-    def find(self) -> Found:
-        """No device of its own: descriptions are named with ``-d``."""
-        from mosaic_onnx.files.device_file import shipped_descriptions
+    def find(self) -> FoundDevices:
+        """Return no devices, and the shipped descriptions as absent: they are named with ``-d``."""
+        from mosaic_onnx.data import shipped_descriptions
 
         reason = "a simulated description; name it with -d"
-        return Found(absent=tuple(Absent(name, NAME, f"{reason} {name}") for name in shipped_descriptions()))
+        return FoundDevices(
+            absent=tuple(AbsentDevice(name, NAME, f"{reason} {name}") for name in shipped_descriptions())
+        )
 
     def supports(self, node: onnx.NodeProto, device: Device) -> str | None:
-        """None if the description has the node's operator type, else the reason."""
+        """Return None if the description has the node's operator type, else the reason."""
         refused = refused_operator((node.op_type,), read_options(device))
         return _lacks(refused) if refused else None
 
     def load(self, model: SliceModel, device: Device) -> Runner:
-        """Load the slice on ONNX Runtime's CPU provider and look up how long it takes on the described device.
+        """Load the slice on ONNX Runtime's CPU provider, with its simulated time on the described device.
 
         Raises:
             BackendError: ONNX Runtime cannot run the slice.
@@ -61,18 +65,22 @@ class Simulated:
         return SimulatedRunner(inner, slice_seconds(model.model, device) * options.time_scale)
 
     def memory(self, device: Device) -> Memory | None:
-        """Host memory that makes copies wait as the description says; None where the device shares host's."""
+        """Return host memory with simulated transfer times; None where the device shares host memory."""
         options = read_options(device)
         if options.copy_in is None or options.copy_out is None:
             return None
         return SimulatedMemory(options.copy_in, options.copy_out, options.time_scale)
 
     def can_crash(self, device: Device) -> bool:
-        """It computes on ONNX Runtime's own CPU provider, which does not take the process with it."""
+        """Return False: it computes on ONNX Runtime's own CPU provider, which does not crash."""
         return False
 
+    def option_rules(self, device: Device) -> tuple[OptionRule, ...]:
+        """Return every option, and whether a bundle may set it."""
+        return option_rules()
+
     def layer_cost(self, facts: LayerFacts, device: Device, state: str) -> Cost | str:
-        """The layer's cost in a state, or the reason why the state cannot run it.
+        """Return the layer's cost in a state, or the reason why the state cannot run it.
 
         Raises:
             UsageError: the device has no such state, or its options are wrong.
@@ -80,7 +88,7 @@ class Simulated:
         return self.layer_costs((facts,), device, state)[0]
 
     def layer_costs(self, facts: Sequence[LayerFacts], device: Device, state: str) -> list[Cost | str]:
-        """The same for many layers.
+        """Return ``layer_cost`` of many layers.
 
         Raises:
             UsageError: the device has no such state, or its options are wrong.
@@ -89,8 +97,8 @@ class Simulated:
         factor, watts = slowdown(device, level), power_w(device, level, options)
         return [_cost(one, options, state, factor, watts) for one in facts]
 
-    def copies(self, device: Device) -> tuple[Copy, ...]:
-        """Copy entries to and from the device's memory; empty where it shares host's."""
+    def copies(self, device: Device) -> tuple[TransferCost, ...]:
+        """Return the costs of transfers to and from the device's memory; empty where it shares host memory."""
         options = read_options(device)
         if options.copy_in is None or options.copy_out is None:
             return ()
@@ -99,19 +107,19 @@ class Simulated:
             _copy(device.name, HOST, options.copy_out, options),
         )
 
-    def switches(self, device: Device) -> tuple[Switch, ...]:
-        """What changing the device's level costs; empty where it costs nothing."""
+    def switches(self, device: Device) -> tuple[SwitchCost, ...]:
+        """Return the costs of changing the device's level; empty where it is free."""
         options = read_options(device)
         if not (options.switch_seconds or options.switch_joules):
             return ()
         return tuple(
-            Switch(device.name, before.name, after.name, options.switch_seconds, options.switch_joules)
+            SwitchCost(device.name, before.name, after.name, options.switch_seconds, options.switch_joules)
             for before, after in permutations(device.levels, 2)
         )
 
 
 def _cost(facts: LayerFacts, options: SimulatedOptions, state: str, factor: float, watts: float | None) -> Cost | str:
-    """A layer's cost in a state with a slowdown and a power; or the reason why it has none."""
+    """Return a layer's cost in a state with a slowdown and a power, or the reason why it cannot run."""
     refused = refused_operator(facts.op_types, options)
     if refused:
         return _lacks(refused)
@@ -128,7 +136,7 @@ def _cost(facts: LayerFacts, options: SimulatedOptions, state: str, factor: floa
 
 
 def level_of(device: Device, state: str) -> Level | None:
-    """The level that a state's name means; None for a device without levels.
+    """Return the level of a state; None for a device without levels.
 
     Raises:
         UsageError: the device has no such state.
@@ -142,8 +150,8 @@ def level_of(device: Device, state: str) -> Level | None:
 
 
 def slice_seconds(model: onnx.ModelProto, device: Device) -> float:
-    """Simulated seconds of a whole slice at the level that the device's options name (default: the highest)."""
-    from mosaic_onnx.profiling.facts import whole_model_facts
+    """Return the simulated seconds of a slice at the level in the device's options (default: the highest)."""
+    from mosaic_onnx.core.layer_facts import whole_model_facts
 
     options = read_options(device)
     named = next((level for level in device.levels if level.name == options.level), None)
@@ -152,9 +160,9 @@ def slice_seconds(model: onnx.ModelProto, device: Device) -> float:
     return seconds_at(part, slowdown(device, level), options.overlap) + device.slice_seconds
 
 
-def _copy(source: str, destination: str, line: CopyLine, options: SimulatedOptions) -> Copy:
+def _copy(source: str, destination: str, line: CopyLine, options: SimulatedOptions) -> TransferCost:
     joules = 0.0 if options.dynamic_w is None else options.copy_w
-    return Copy(
+    return TransferCost(
         source=source,
         destination=destination,
         seconds_per_byte=line.seconds_per_byte,

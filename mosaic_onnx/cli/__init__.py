@@ -1,19 +1,20 @@
-"""The command line: parse, call the API, print. Heavy imports wait until a command needs them."""
+"""The command line: parse, call the API, print. Heavy modules are imported by the commands that need them."""
 
 from __future__ import annotations
 
+import errno
 import gc
 import json
 import os
 import sys
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import typer
 
-from mosaic_onnx.cli import building, caching, npu, running, studying, timing
+from mosaic_onnx.cli import building, caching, doctor, exporting, npu, running, scheduling, studying, timing
 from mosaic_onnx.core.errors import MosaicError
 
 app = typer.Typer(
@@ -24,22 +25,24 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for room in (building, running, timing, studying):
+for room in (building, doctor, running, timing, exporting, scheduling, studying):
     room.register(app)
 app.add_typer(caching.app, name="cache")
 app.add_typer(npu.app, name="npu")
 
 INTERRUPTED = 130
 BUG = 70
+UNWRITABLE = 2
+_NOT_WRITTEN = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS)
 COLLECT_AFTER = 200_000
-"""Objects that a command may make before Python looks for cycles: at Python's own 700, a graph of 100,000 nodes spends
-a sixth of its compilation on the search."""
+"""Objects that a command may create before Python's garbage collector runs: at its default of 700, compiling a graph of
+100,000 nodes spends a sixth of its time there."""
 USAGE_ERRORS: type[Any] = typer.BadParameter.__mro__[2]
-"""The base of all refusals of the command line's words; typer does not export it by a name that lasts."""
+"""The base class of typer's errors for wrong arguments; typer does not export it by a stable name."""
 
 
 def main() -> None:
-    """Entry point of ``mosaic-onnx``."""
+    """Run ``mosaic-onnx`` and exit: the entry point."""
     sys.exit(run(sys.argv[1:]))
 
 
@@ -51,7 +54,7 @@ def run(arguments: list[str]) -> int:
 
     Returns:
         The exit code: 0 ok, 1 model or input, 2 usage, 3 infeasible, 4 outputs differ, 5 backend or profiling
-        failed, 70 our bug, 130 interrupted.
+        failed, 70 a bug, 130 interrupted.
     """
     try:
         with _few_collections():
@@ -61,7 +64,7 @@ def run(arguments: list[str]) -> int:
             raise KeyboardInterrupt
         return result if isinstance(result, int) else 0
     except MosaicError as error:
-        return _fail(arguments, error.message, error.hint, error.exit_code)
+        return _fail(arguments, error.message, error.hint, error.exit_code, error.passes)
     except typer.Exit as stop:
         return int(stop.exit_code)
     except (KeyboardInterrupt, typer.Abort):
@@ -72,7 +75,8 @@ def run(arguments: list[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
-        return _fail(arguments, f"{error.filename or 'input/output'}: {error.strerror or error}", "", 1)
+        code = UNWRITABLE if error.errno in _NOT_WRITTEN else 1
+        return _fail(arguments, f"{error.filename or 'input/output'}: {error.strerror or error}", "", code)
     except USAGE_ERRORS as error:
         return _fail(arguments, error.format_message(), "mosaic-onnx --help, or --help after a command", 2)
     except Exception as error:
@@ -92,11 +96,21 @@ def _few_collections() -> Iterator[None]:
         gc.set_threshold(*before)
 
 
-def _fail(arguments: list[str], message: str, hint: str, exit_code: int) -> int:
+def _fail(arguments: list[str], message: str, hint: str, exit_code: int, passes: tuple[str, ...] = ()) -> int:
     if "--json" in arguments:
-        fields = {"schema": "mosaic-onnx/error/1", "error": message, "hint": hint, "exit_code": exit_code}
-        print(json.dumps(fields, indent=1))
+        fields: dict[str, Any] = {
+            "schema": "mosaic-onnx/error/1",
+            "error": message,
+            "hint": hint,
+            "exit_code": exit_code,
+        }
+        if passes:
+            fields["passes"] = list(passes)
+        with suppress(OSError):  # stdout itself may be closed or full
+            print(json.dumps(fields, indent=1))
     print(f"error: {message}", file=sys.stderr)
     if hint:
         print(f"  hint: {hint}", file=sys.stderr)
+    if passes:
+        print(f"  in pass: {' > '.join(passes)}", file=sys.stderr)
     return exit_code

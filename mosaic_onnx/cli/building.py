@@ -3,38 +3,26 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Any
 
 import typer
 
 from mosaic_onnx.cli import options as opt
-from mosaic_onnx.cli.console import Voice
-from mosaic_onnx.cli.parse import parse_caps, parse_rules, parse_shapes, split_words
+from mosaic_onnx.cli.console import Reporter
+from mosaic_onnx.cli.parse import split_words
+from mosaic_onnx.cli.pass_flags import takes
+from mosaic_onnx.pipeline.pipelines import COMPILE, INSPECT, PLAN, PROFILE
 
-if TYPE_CHECKING:
-    from mosaic_onnx.core.constraints import Constraints
-    from mosaic_onnx.planner.core.request import Request
+SUM_LATENCY = "sum-latency"
+"""An objective of plans from several profiles."""
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this room."""
     for command in (devices, inspect, profile, plan, compile_model):
         app.command("compile" if command is compile_model else command.__name__)(command)
-
-
-def read_constraints(
-    memory: list[str] | None, slice_memory: list[str] | None, pin: list[str] | None, forbid: list[str] | None
-) -> Constraints:
-    """The four constraint flags as one value."""
-    from mosaic_onnx.core.constraints import Constraints
-
-    return Constraints(
-        pins=parse_rules(pin or (), "--pin"),
-        forbids=parse_rules(forbid or (), "--forbid"),
-        memory_bytes=parse_caps(memory or (), "--memory"),
-        slice_memory_bytes=parse_caps(slice_memory or (), "--slice-memory"),
-    )
 
 
 def devices(
@@ -47,19 +35,18 @@ def devices(
     """List the devices that are here, and why others are not."""
     from mosaic_onnx import api
     from mosaic_onnx.cli.tables import absent_table, device_table
-    from mosaic_onnx.files.device_file import write_devices
 
-    voice = Voice(json=as_json, quiet=quiet)
+    reporter = Reporter(json=as_json, quiet=quiet)
     found = api.find_devices(split_words(device_words or ()))
     if write is not None:
-        write_devices(found.devices, write, force=force)
-        voice.note(f"wrote {write}")
-    voice.show(device_table(found))
+        api.write_devices(found.devices, write, force=force)
+        reporter.note(f"wrote {write}")
+    reporter.show(device_table(found))
     if found.absent:
-        voice.show(absent_table(found))
+        reporter.show(absent_table(found))
     for device in found.devices:
-        voice.result(device.name)
-    voice.emit(
+        reporter.result(device.name)
+    reporter.emit(
         "mosaic-onnx/device-list/1",
         {
             "devices": [dataclasses.asdict(device) for device in found.devices],
@@ -69,11 +56,11 @@ def devices(
     )
 
 
+@takes(INSPECT)
 def inspect(
     model: opt.Model,
+    options: Mapping[str, Any],
     device_words: opt.Devices = None,
-    input_shape: opt.InputShape = None,
-    granularity: opt.Granularity = opt.GranularityWord.fused,
     as_json: opt.Json = False,
     quiet: opt.Quiet = False,
 ) -> None:
@@ -81,28 +68,21 @@ def inspect(
     from mosaic_onnx import api
     from mosaic_onnx.cli.tables import inspection_table
 
-    voice = Voice(json=as_json, quiet=quiet)
-    seen = api.inspect(
-        model,
-        devices=split_words(device_words or ()),
-        input_shapes=parse_shapes(input_shape or ()),
-        granularity=granularity.value,
-    )
+    reporter = Reporter(json=as_json, quiet=quiet)
+    seen = api.inspect(model, devices=split_words(device_words or ()), **options)
     for note in seen.notes:
-        voice.note(f"note: {note}")
-    voice.show(inspection_table(seen))
-    voice.result(f"{len(seen.graph.layers)} layers, {len(seen.devices)} devices")
-    voice.emit("mosaic-onnx/inspection/1", seen.as_fields())
+        reporter.note(f"note: {note}")
+    reporter.show(inspection_table(seen))
+    reporter.result(f"{len(seen.graph.layers)} layers, {len(seen.devices)} devices")
+    reporter.emit("mosaic-onnx/inspection/1", seen.as_fields())
 
 
+@takes(PROFILE, but=("samples",))
 def profile(
     model: opt.Model,
+    options: Mapping[str, Any],
     output: opt.Output = None,
     device_words: opt.Devices = None,
-    input_shape: opt.InputShape = None,
-    inputs: opt.Inputs = None,
-    seed: opt.Seed = 0,
-    granularity: opt.Granularity = opt.GranularityWord.fused,
     no_cache: opt.NoCache = False,
     dry_run: opt.DryRun = False,
     force: opt.Force = False,
@@ -114,115 +94,92 @@ def profile(
     from mosaic_onnx import api
     from mosaic_onnx.cli.tables import profile_table
     from mosaic_onnx.files.atomic import refuse_to_replace
-    from mosaic_onnx.files.profile_file import profile_to_fields, write_profile
+    from mosaic_onnx.files.profile_file import profile_to_fields
 
-    voice = Voice(json=as_json, quiet=quiet, verbose=verbose)
+    reporter = Reporter(json=as_json, quiet=quiet, verbose=verbose)
     target = output or model.with_suffix(".profile.json")
     if not dry_run:
         refuse_to_replace(target, force=force)
-    with voice.progress("profile") as progress:
+    with reporter.progress("profile") as progress:
         measured = api.profile(
             model,
             devices=split_words(device_words or ()),
-            input_shapes=parse_shapes(input_shape or ()),
-            inputs=inputs,
-            seed=seed,
-            granularity=granularity.value,
             cache=not no_cache,
             progress=progress,
-            note=voice.note,
+            note=reporter.note,
+            **options,
         )
-    voice.show(profile_table(measured))
+    reporter.show(profile_table(measured))
     if not dry_run:
-        write_profile(measured, target)
-        voice.result(str(target))
-    voice.emit("mosaic-onnx/profiled/1", {"file": None if dry_run else str(target), **profile_to_fields(measured)})
+        api.write_profile(measured, target)
+        reporter.result(str(target))
+    reporter.emit("mosaic-onnx/profiled/1", {"file": None if dry_run else str(target), **profile_to_fields(measured)})
 
 
+@takes(PLAN, more={"objective": (SUM_LATENCY,)})
 def plan(
-    profile_file: opt.ProfileFile,
+    profile_files: opt.ProfileFiles,
+    options: Mapping[str, Any],
     output: opt.Output = None,
-    objective: opt.Objective = opt.ObjectiveWord.latency,
-    schedule: opt.Schedule = opt.ScheduleWord.sequential,
-    method: opt.Method = "auto",
-    time_limit: opt.TimeLimit = 10.0,
-    deadline_ms: opt.Deadline = None,
-    energy_mj: opt.Budget = None,
-    max_error: opt.MaxError = None,
-    one_slice_per_device: opt.OneSlice = False,
-    memory: opt.Memory = None,
-    slice_memory: opt.SliceMemory = None,
-    pin: opt.Pin = None,
-    forbid: opt.Forbid = None,
-    min_slices: opt.MinSlices = 0,
-    seed: opt.Seed = 0,
     pareto: Annotated[bool, typer.Option("--pareto", help="The whole front of latency and energy.")] = False,
     force: opt.Force = False,
     as_json: opt.Json = False,
     quiet: opt.Quiet = False,
 ) -> None:
-    """Plan from a profile, with no device at hand."""
+    """Plan from a profile, with no device at hand; several profiles are planned together, for one makespan."""
     from mosaic_onnx import api
-    from mosaic_onnx.cli.tables import pareto_table, plan_line, plan_table
+    from mosaic_onnx.cli.scheduling import plan_jointly
+    from mosaic_onnx.cli.tables import pareto_table, plan_line, plan_table, singles_table
     from mosaic_onnx.files.atomic import refuse_to_replace
-    from mosaic_onnx.files.plan_file import plan_to_fields, write_plan
-    from mosaic_onnx.files.profile_file import read_profile
+    from mosaic_onnx.files.plan_file import plan_to_fields
 
-    voice = Voice(json=as_json, quiet=quiet)
-    request = _request(
-        objective,
-        schedule,
-        method,
-        time_limit,
-        deadline_ms,
-        energy_mj,
-        seed,
-        min_slices,
-        max_error,
-        one_slice_per_device=one_slice_per_device,
-    )
-    constraints = read_constraints(memory, slice_memory, pin, forbid)
+    reporter = Reporter(json=as_json, quiet=quiet)
+    request, constraints = options["request"], options["constraints"]
+    sum_latency = request.objective == SUM_LATENCY
+    if sum_latency:
+        request = dataclasses.replace(request, objective="latency")
     if output is not None:
         refuse_to_replace(output, force=force)
-    measured = read_profile(profile_file)
+    if len(profile_files) > 1 or sum_latency:
+        plan_jointly(reporter, profile_files, request, constraints, output, sum_latency=sum_latency, pareto=pareto)
+        return
+    measured = api.load_profile(profile_files[0])
     if pareto:
         front = api.plan_front(measured, request, constraints)
-        voice.show(pareto_table(front))
+        reporter.show(pareto_table(front))
         for one in front:
-            voice.result(plan_line(one))
-        voice.emit("mosaic-onnx/front/1", {"plans": [plan_to_fields(one) for one in front]})
+            reporter.result(plan_line(one))
+        if output is not None:
+            api.write_front(front, output)
+        reporter.emit("mosaic-onnx/front/1", {"plans": [plan_to_fields(one) for one in front]})
         return
     planned = api.plan(measured, request, constraints)
-    voice.show(plan_table(measured, planned))
+    reporter.show(plan_table(measured, planned))
+    singles = api.single_devices(measured, planned, constraints)
+    if singles:
+        reporter.show(singles_table(planned, singles))
     if output is not None:
-        write_plan(planned, output)
-    voice.result(plan_line(planned))
+        api.write_plan(planned, output)
+    reporter.result(plan_line(planned))
     fields = plan_to_fields(planned)
-    voice.emit(str(fields.pop("schema")), fields)
+    reporter.emit(str(fields.pop("schema")), fields)
 
 
+@takes(COMPILE)
 def compile_model(
     model: opt.Model,
+    options: Mapping[str, Any],
     output: opt.Output = None,
     device_words: opt.Devices = None,
-    objective: opt.Objective = opt.ObjectiveWord.latency,
-    schedule: opt.Schedule = opt.ScheduleWord.sequential,
-    method: opt.Method = "auto",
-    time_limit: opt.TimeLimit = 10.0,
-    deadline_ms: opt.Deadline = None,
-    energy_mj: opt.Budget = None,
-    max_error: opt.MaxError = None,
-    samples: opt.Samples = None,
-    memory: opt.Memory = None,
-    slice_memory: opt.SliceMemory = None,
-    input_shape: opt.InputShape = None,
-    inputs: opt.Inputs = None,
-    seed: opt.Seed = 0,
-    pin: opt.Pin = None,
-    forbid: opt.Forbid = None,
-    min_slices: opt.MinSlices = 0,
-    no_fallback: opt.NoFallback = False,
-    granularity: opt.Granularity = opt.GranularityWord.fused,
+    passes: opt.OutsidePasses = None,
+    profile_file: Annotated[
+        Path | None,
+        typer.Option("--profile", metavar="PROFILE.json", help="Take layer costs from a file; do not measure layers."),
+    ] = None,
+    plan_file: Annotated[
+        Path | None,
+        typer.Option("--plan", metavar="PLAN.json", help="Deliver this plan; with --profile, nothing is measured."),
+    ] = None,
     no_cache: opt.NoCache = False,
     dry_run: opt.DryRun = False,
     force: opt.Force = False,
@@ -234,61 +191,27 @@ def compile_model(
     from mosaic_onnx import api
     from mosaic_onnx.cli.report import compiled_fields, compiled_tables
     from mosaic_onnx.files.bundle import refuse_target
-    from mosaic_onnx.files.cache import Cache
-    from mosaic_onnx.pipeline.delivery import deliver
-    from mosaic_onnx.pipeline.preparation import Recipe
 
-    voice = Voice(json=as_json, quiet=quiet, verbose=verbose)
-    recipe = Recipe(
-        request=_request(objective, schedule, method, time_limit, deadline_ms, energy_mj, seed, min_slices, max_error),
-        constraints=read_constraints(memory, slice_memory, pin, forbid),
-        input_shapes=parse_shapes(input_shape or ()),
-        inputs=inputs,
-        seed=seed,
-        granularity=granularity.value,
-        fallback=not no_fallback,
-        cache=None if no_cache else Cache(),
-        samples=samples,
-    )
+    reporter = Reporter(json=as_json, quiet=quiet, verbose=verbose)
     folder = api.bundle_folder(model, output)
     if not dry_run:
         refuse_target(folder, force=force)
-    selection = api.find_devices(split_words(device_words or ()), lower=max_error is not None)
-    with voice.progress("compile") as progress:
-        compiled = api.compile_checked(model, selection, recipe, progress, voice.note)
-    voice.show(*compiled_tables(compiled))
+    with reporter.progress("compile") as progress:
+        done = api.compile_unwritten(
+            model,
+            devices=split_words(device_words or ()),
+            cache=not no_cache,
+            progress=progress,
+            note=reporter.note,
+            passes=split_words(passes or ()),
+            given_profile=profile_file,
+            given_plan=plan_file,
+            **options,
+        )
+    reporter.show(*compiled_tables(done))
     if dry_run:
-        voice.note(f"dry run: {folder} was not written")
+        reporter.note(f"dry run: {folder} was not written")
     else:
-        deliver(compiled, recipe, folder, force=force)
-        voice.result(str(folder))
-    voice.emit("mosaic-onnx/compiled/1", {"folder": None if dry_run else str(folder), **compiled_fields(compiled)})
-
-
-def _request(
-    objective: opt.ObjectiveWord,
-    schedule: opt.ScheduleWord,
-    method: str,
-    time_limit_s: float,
-    deadline_ms: float | None,
-    energy_mj: float | None,
-    seed: int,
-    min_slices: int,
-    max_error: float | None,
-    **more: bool,
-) -> Request:
-    """The planner's request in its own units."""
-    from mosaic_onnx.planner.core.request import Request
-
-    return Request(
-        objective=objective.value,
-        schedule=schedule.value,
-        method=method,
-        deadline_s=None if deadline_ms is None else deadline_ms / 1e3,
-        budget_j=None if energy_mj is None else energy_mj / 1e3,
-        time_limit_s=time_limit_s,
-        seed=seed,
-        min_slice_count=min_slices,
-        max_error=max_error,
-        **more,
-    )
+        api.write(done, folder, force=force)
+        reporter.result(str(folder))
+    reporter.emit("mosaic-onnx/compiled/1", {"folder": None if dry_run else str(folder), **compiled_fields(done)})

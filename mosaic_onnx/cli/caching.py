@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mosaic_onnx.cli.console import Voice
+from mosaic_onnx.cli.console import Reporter
 from mosaic_onnx.cli.options import Json, Quiet
 
 if TYPE_CHECKING:
-    from mosaic_onnx.files.cache import Removed
+    from mosaic_onnx.files.cache import RemovedEntries
 
 app = typer.Typer(help="Measurements that profile and compile keep.", no_args_is_help=True)
 
@@ -22,9 +22,9 @@ def show_folder(as_json: Json = False) -> None:
     from mosaic_onnx.files.cache import Cache
 
     folder = Cache().folder
-    voice = Voice(json=as_json)
-    voice.result(str(folder))
-    voice.emit("mosaic-onnx/cache/1", {"folder": str(folder)})
+    reporter = Reporter(json=as_json)
+    reporter.result(str(folder))
+    reporter.emit("mosaic-onnx/cache/1", {"folder": str(folder)})
 
 
 @app.command("clean")
@@ -33,7 +33,7 @@ def clean(as_json: Json = False, quiet: Quiet = False) -> None:
     from mosaic_onnx.files.cache import Cache
 
     cache = Cache()
-    _tell(Voice(json=as_json, quiet=quiet), str(cache.folder), cache.clean())
+    _tell(Reporter(json=as_json, quiet=quiet), str(cache.folder), cache.clean())
 
 
 @app.command("prune")
@@ -46,9 +46,9 @@ def prune(
     from mosaic_onnx.files.cache import Cache
 
     cache = Cache()
-    _tell(Voice(json=as_json, quiet=quiet), str(cache.folder), cache.prune(max_age_s=older_than_days * 86400))
+    _tell(Reporter(json=as_json, quiet=quiet), str(cache.folder), cache.prune(max_age_s=older_than_days * 86400))
 
 
-def _tell(voice: Voice, folder: str, removed: Removed) -> None:
-    voice.result(f"{removed.entry_count} measurements ({removed.entry_bytes} bytes) dropped from {folder}")
-    voice.emit("mosaic-onnx/cache/1", {"folder": folder, **dataclasses.asdict(removed)})
+def _tell(reporter: Reporter, folder: str, removed: RemovedEntries) -> None:
+    reporter.result(f"{removed.entry_count} measurements ({removed.entry_bytes} bytes) dropped from {folder}")
+    reporter.emit("mosaic-onnx/cache/1", {"folder": folder, **dataclasses.asdict(removed)})

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from mosaic_onnx.cli.console import Voice
+from mosaic_onnx.cli.console import Reporter
 from mosaic_onnx.cli.options import Json, NoCache, Quiet
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ app = typer.Typer(help="Emulated NPUs: hardware as a file, exact dataflow search
 
 
 class DataflowWord(StrEnum):
-    """How the array runs a layer."""
+    """The dataflow of the array."""
 
     best = "best"
     nvdla = "nvdla"
@@ -31,7 +31,7 @@ class DataflowWord(StrEnum):
 
 
 class NpuObjectiveWord(StrEnum):
-    """What a mapping makes least."""
+    """The objective of a mapping."""
 
     latency = "latency"
     energy = "energy"
@@ -39,7 +39,7 @@ class NpuObjectiveWord(StrEnum):
 
 
 class CostModelWord(StrEnum):
-    """How a layer is timed."""
+    """The timing model of a layer."""
 
     analytical = "analytical"
     cycle = "cycle"
@@ -57,7 +57,7 @@ def list_presets(as_json: Json = False, quiet: Quiet = False) -> None:
     from mosaic_onnx.cli.tables import table
     from mosaic_onnx.npu.hardware.file import load_hardware, preset_names
 
-    voice = Voice(json=as_json, quiet=quiet)
+    reporter = Reporter(json=as_json, quiet=quiet)
     found = [load_hardware(name) for name in preset_names()]
     rows = [
         (
@@ -70,11 +70,11 @@ def list_presets(as_json: Json = False, quiet: Quiet = False) -> None:
         )
         for each in found
     ]
-    voice.show(table("NPUs (emulated)", ("name", "array", "buffer", "DRAM", "clock", "precision"), rows))
+    reporter.show(table("NPUs (emulated)", ("name", "array", "buffer", "DRAM", "clock", "precision"), rows))
     for each in found:
-        voice.result(each.name)
+        reporter.result(each.name)
     fields = [{"name": each.name, "summary": each.summary, "macs_per_cycle": each.array.mac_count} for each in found]
-    voice.emit("mosaic-onnx/npu-list/1", {"npus": fields, "simulated": True})
+    reporter.emit("mosaic-onnx/npu-list/1", {"npus": fields, "simulated": True})
 
 
 @app.command("show")
@@ -89,9 +89,9 @@ def show(
     from mosaic_onnx.npu.hardware.file import load_hardware, preset_names, preset_text
 
     hardware = load_hardware(name)
-    voice = Voice(json=as_json)
-    voice.result((preset_text(name) if name in preset_names() else read_text(name)).rstrip())
-    voice.emit("mosaic-onnx/npu-hardware/1", {"hardware": dataclasses.asdict(hardware), "simulated": True})
+    reporter = Reporter(json=as_json)
+    reporter.result((preset_text(name) if name in preset_names() else read_text(name)).rstrip())
+    reporter.emit("mosaic-onnx/npu-hardware/1", {"hardware": dataclasses.asdict(hardware), "simulated": True})
 
 
 @app.command("map")
@@ -128,10 +128,10 @@ def map_layers(
     from mosaic_onnx.npu.hardware.file import load_hardware
     from mosaic_onnx.npu.published.tables import PUBLISHED, published_layers
 
-    voice = Voice(json=as_json, quiet=quiet)
+    reporter = Reporter(json=as_json, quiet=quiet)
     npu = load_hardware(hardware)
     if cost_model.value in PUBLISHED:
-        _tell_published(voice, npu, published_layers(model, npu, cast(Any, cost_model.value), dataflow.value))
+        _tell_published(reporter, npu, published_layers(model, npu, cast(Any, cost_model.value), dataflow.value))
         return
     from mosaic_onnx.npu.layers.csv_file import read_layers
     from mosaic_onnx.npu.layers.model import read_model
@@ -141,18 +141,18 @@ def map_layers(
     cache = None if no_cache else Cache()
     layers = read_layers(model) if model.suffix.lower() == ".csv" else read_model(model, npu)
     found = map_model(layers, npu, dataflow.value, objective.value, cast(Any, cost_model.value), cache)
-    voice.show(map_table(found))
+    reporter.show(map_table(found))
     if found.refused:
-        voice.show(refused_table(found))
+        reporter.show(refused_table(found))
     if compare:
-        voice.show(comparison_table(layers, found, objective.value, cache))
+        reporter.show(comparison_table(layers, found, objective.value, cache))
     fields = found.as_fields()
     if fusion:
         from mosaic_onnx.npu.report.tables import fusion_fields, fusion_table
         from mosaic_onnx.npu.search.fusion import fuse
 
         fused = fuse(layers, npu, objective.value, cache)
-        voice.show(fusion_table(layers, fused, objective.value))
+        reporter.show(fusion_table(layers, fused, objective.value))
         fields["fusion"] = fusion_fields(layers, fused)
     if roofline is not None:
         from mosaic_onnx.npu.report.pictures import draw_roofline
@@ -163,20 +163,22 @@ def map_layers(
 
         draw_timeline(found, timeline, picture)
     for note in () if cache is None else cache.notes:
-        voice.note(note)
+        reporter.note(note)
     seconds = found.cycles / npu.clock_hz
-    voice.result(f"{found.cycles} cycles, {seconds * 1e3:.4g} ms, {found.joules * 1e3:.4g} mJ on {npu.name} (emulated)")
-    voice.emit(SCHEMA, fields)
+    reporter.result(
+        f"{found.cycles} cycles, {seconds * 1e3:.4g} ms, {found.joules * 1e3:.4g} mJ on {npu.name} (emulated)"
+    )
+    reporter.emit(SCHEMA, fields)
 
 
-def _tell_published(voice: Voice, hardware: Hardware, layers: list[dict[str, Any]]) -> None:
+def _tell_published(reporter: Reporter, hardware: Hardware, layers: list[dict[str, Any]]) -> None:
     """Print layers by a published rule."""
     from mosaic_onnx.cli.tables import table
     from mosaic_onnx.npu.model_map import SCHEMA
 
     cycles = sum(layer["cycles"] for layer in layers)
     rows = [(layer["name"], f"{layer['cycles']:,}", f"{layer['utilisation']:.1%}") for layer in layers]
-    voice.show(table(f"{hardware.name}, by a published rule", ("layer", "cycles", "utilisation"), rows))
-    voice.result(f"{cycles} cycles, {cycles / hardware.clock_hz * 1e3:.4g} ms on {hardware.name} (emulated)")
+    reporter.show(table(f"{hardware.name}, by a published rule", ("layer", "cycles", "utilisation"), rows))
+    reporter.result(f"{cycles} cycles, {cycles / hardware.clock_hz * 1e3:.4g} ms on {hardware.name} (emulated)")
     fields = {"hardware": hardware.name, "simulated": True, "layers": layers, "cycles": cycles}
-    voice.emit(SCHEMA, fields | {"seconds": cycles / hardware.clock_hz, "joules": None})
+    reporter.emit(SCHEMA, fields | {"seconds": cycles / hardware.clock_hz, "joules": None})

@@ -1,4 +1,4 @@
-"""What compile and verify found, as tables and as JSON."""
+"""Reports of compile and verify, as tables and as JSON."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from mosaic_onnx.pipeline.delivery import contest_fields, proof_fields
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from mosaic_onnx.pipeline.compilation import Compiled
+    from mosaic_onnx.pipeline.compilation import Compilation
     from mosaic_onnx.verification.precision.report import Precision
     from mosaic_onnx.verification.report import VerifyReport
 
 
-def compiled_tables(compiled: Compiled) -> list[Table]:
-    """The slices of what is delivered, and the plan against every single device."""
-    return [_slices(compiled), _contest(compiled)] + (
-        [] if compiled.precision is None else [_precision(compiled.precision)]
+def compiled_tables(done: Compilation) -> list[Table]:
+    """Return tables of the delivered slices, and of the plan against every single device."""
+    return [_slices(done), _contest(done)] + (
+        [] if done.state.precision is None else [_precision(done.state.precision)]
     )
 
 
 def _precision(precision: Precision) -> Table:
-    """The error of every candidate, and what is said of the delivered one's."""
+    """Return a table of every candidate's error, with a caption on the delivered one's."""
     rows = []
     for name, truth in precision.measured.items():
         agreement = "–" if truth.agreement is None else f"{truth.agreement:.1%}"
@@ -38,15 +38,15 @@ def _precision(precision: Precision) -> Table:
     return made
 
 
-def _slices(compiled: Compiled) -> Table:
-    profile, plan = compiled.profile, compiled.plan
+def _slices(done: Compilation) -> Table:
+    profile, plan = done.state.profile, done.plan
     simulated = {state for device in profile.devices if device.simulated for state in device.states}
     rows = []
     for number, one in enumerate(plan.slices):
         first, last = profile.layers[one.layers[0]].name, profile.layers[one.layers[-1]].name
         parameters = sum(profile.layers[layer].parameter_bytes for layer in one.layers)
         span = first if first == last else f"{first} … {last}"
-        crossing = len(compiled.slices[number].outputs)
+        crossing = len(done.slices[number].outputs)
         rows.append(
             (
                 str(number),
@@ -62,10 +62,10 @@ def _slices(compiled: Compiled) -> Table:
     return table(f"delivered: {plan_line(plan)}", columns, rows, most=MANY)
 
 
-def _contest(compiled: Compiled) -> Table:
-    judged, measured = compiled.contest, compiled.contest.timings
-    simulated = {device.name for device in compiled.profile.devices if device.simulated}
-    predicted = {"plan": compiled.planned.predicted.seconds, **compiled.single_predicted}
+def _contest(done: Compilation) -> Table:
+    judged, measured = done.state.contest, done.state.contest.timings
+    simulated = {device.name for device in done.state.profile.devices if device.simulated}
+    predicted = {"plan": done.state.plan.predicted.seconds, **done.single_predicted}
     rows = []
     for name, seconds in predicted.items():
         figure, spread, ratio = "–", "–", "–"
@@ -83,21 +83,21 @@ def _contest(compiled: Compiled) -> Table:
     return made
 
 
-def compiled_fields(compiled: Compiled) -> dict[str, Any]:
-    """A compilation, for JSON."""
+def compiled_fields(done: Compilation) -> dict[str, Any]:
+    """Return a compilation's report as JSON values."""
     return {
-        "plan": plan_to_fields(compiled.plan),
-        "planned": plan_to_fields(compiled.planned),
-        "measured": contest_fields(compiled.contest),
-        "single_predicted_s": dict(compiled.single_predicted),
-        "proof": proof_fields(compiled.proof),
-        "precision": None if compiled.precision is None else compiled.precision.as_fields(),
-        "left_out": {absent.name: absent.reason for absent in compiled.selection.left_out},
+        "plan": plan_to_fields(done.plan),
+        "planned": plan_to_fields(done.state.plan),
+        "measured": contest_fields(done.state.contest),
+        "single_predicted_s": dict(done.single_predicted),
+        "proof": proof_fields(done.state.proof),
+        "precision": None if done.state.precision is None else done.state.precision.as_fields(),
+        "left_out": {absent.name: absent.reason for absent in done.state.selection.left_out},
     }
 
 
 def proof_tables(report: VerifyReport) -> list[Table]:
-    """Slices and outputs."""
+    """Return tables of the checked slices and outputs."""
     slices = [
         (
             str(check.slice),

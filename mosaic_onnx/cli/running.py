@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from mosaic_onnx.cli import options as opt
-from mosaic_onnx.cli.console import Voice
+from mosaic_onnx.cli.console import Reporter
+from mosaic_onnx.cli.parse import parse_shapes, split_words
 
 
 def register(app: typer.Typer) -> None:
@@ -17,41 +19,55 @@ def register(app: typer.Typer) -> None:
 
 
 def run(
-    bundle: opt.BundleFolder,
+    source: Annotated[Path, typer.Argument(metavar="MODEL.mosaic|MODEL.onnx", help="A bundle, or a plain model.")],
     inputs: opt.Inputs = None,
     random: Annotated[bool, typer.Option("--random", help="Make inputs up from --seed (the default).")] = False,
     seed: opt.Seed = 0,
     iterations: Annotated[int, typer.Option("--iterations", min=1, help="Timed runs.")] = 1,
-    warmup: Annotated[int, typer.Option("--warmup", min=0, help="Runs before those.")] = 0,
+    warmup: Annotated[
+        int | None, typer.Option("--warmup", min=0, help="Runs before those. Default: up to 5, within a second.")
+    ] = None,
+    input_shape: opt.InputShape = None,
     output: opt.Output = None,
     force: opt.Force = False,
+    device_words: opt.OwnDevices = None,
+    trust: opt.Trust = False,
     as_json: opt.Json = False,
     quiet: opt.Quiet = False,
 ) -> None:
-    """Run a bundle; outputs to an .npz file with -o."""
+    """Run a bundle, or a plain model on one device (-d); outputs to an .npz file with -o."""
     from mosaic_onnx import api
     from mosaic_onnx.cli.tables import milliseconds, table
     from mosaic_onnx.core.errors import UsageError
     from mosaic_onnx.files.atomic import refuse_to_replace
 
-    voice = Voice(json=as_json, quiet=quiet)
+    reporter = Reporter(json=as_json, quiet=quiet)
     if random and inputs is not None:
         raise UsageError("--random and --inputs exclude each other", "give one of them")
     if output is not None:
         refuse_to_replace(output, force=force)
-    done = api.run(bundle, inputs=inputs, seed=seed, iterations=iterations, warmup=warmup)
+    done = api.run(
+        source,
+        inputs=inputs,
+        seed=seed,
+        iterations=iterations,
+        warmup=warmup,
+        devices=split_words(device_words or ()),
+        input_shapes=parse_shapes(input_shape or ()),
+        trust=trust,
+    )
     shapes = [
         (name, str(array.dtype), "×".join(map(str, array.shape)) or "scalar") for name, array in done.outputs.items()
     ]
-    voice.show(table("outputs", ("output", "type", "shape"), shapes))
+    reporter.show(table("outputs", ("output", "type", "shape"), shapes))
     if output is not None:
         api.write_arrays(done.outputs, output)
-        voice.result(str(output))
-    voice.result(
+        reporter.result(str(output))
+    reporter.result(
         f"latency: median {milliseconds(done.median_s)}, lowest {milliseconds(min(done.seconds))}, "
         f"{len(done.seconds)} iterations"
     )
-    voice.emit(
+    reporter.emit(
         "mosaic-onnx/run/1",
         {
             "outputs": {name: {"type": str(a.dtype), "shape": list(a.shape)} for name, a in done.outputs.items()},
@@ -66,21 +82,23 @@ def verify(
     bundle: opt.BundleFolder,
     inputs: opt.Inputs = None,
     seed: opt.Seed = 0,
+    device_words: opt.OwnDevices = None,
+    trust: opt.Trust = False,
     as_json: opt.Json = False,
     quiet: opt.Quiet = False,
 ) -> None:
-    """Prove a bundle right: every slice against the uncut, unoptimised model, and every node where the plan says."""
+    """Prove a bundle right: every slice against the original, unoptimised model, and every node where the plan says."""
     from mosaic_onnx import api
     from mosaic_onnx.cli.report import proof_tables
     from mosaic_onnx.core.errors import OutputsDifferError
     from mosaic_onnx.pipeline.delivery import proof_fields
 
-    voice = Voice(json=as_json, quiet=quiet)
-    report = api.verify(bundle, inputs=inputs, seed=seed)
-    voice.show(*proof_tables(report))
-    voice.emit("mosaic-onnx/proof/1", proof_fields(report))
+    reporter = Reporter(json=as_json, quiet=quiet)
+    report = api.verify(bundle, inputs=inputs, seed=seed, devices=split_words(device_words or ()), trust=trust)
+    reporter.show(*proof_tables(report))
+    reporter.emit("mosaic-onnx/proof/1", proof_fields(report))
     if not report.passed:
         raise OutputsDifferError(f"{bundle}: {'; '.join(report.failures[:3])}", "compile it again, or report it")
     for text in report.explained:
-        voice.note(f"note: {text}")
-    voice.result(f"{bundle}: {len(report.slices)} slices and {len(report.outputs)} outputs are right")
+        reporter.note(f"note: {text}")
+    reporter.result(f"{bundle}: {len(report.slices)} slices and {len(report.outputs)} outputs are right")

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from mosaic_onnx.cli import options as opt
-from mosaic_onnx.cli.console import Voice
+from mosaic_onnx.cli.console import Reporter
 
 
 def register(app: typer.Typer) -> None:
@@ -33,24 +33,22 @@ def explain(
     quiet: opt.Quiet = False,
 ) -> None:
     """Say why a plan is as it is: boundaries, missing operators, or one layer's costs and moves."""
-    from mosaic_onnx.analysis.explain import explain_layer, explain_plan
+    from mosaic_onnx import api
     from mosaic_onnx.cli.explanations import layer_tables, plan_tables
-    from mosaic_onnx.files.plan_file import read_plan
-    from mosaic_onnx.files.profile_file import read_profile
 
-    voice = Voice(json=as_json, quiet=quiet)
-    profile, plan = read_profile(profile_file), read_plan(plan_file)
+    reporter = Reporter(json=as_json, quiet=quiet)
+    profile, plan = api.load_profile(profile_file), api.load_plan(plan_file)
     if layer is not None:
-        one = explain_layer(profile, plan, layer)
-        voice.show(*layer_tables(one))
-        voice.result(f"{one.name} runs on {one.state}, in slice {one.slice_number}")
-        voice.emit("mosaic-onnx/explanation/1", {"layer": dataclasses.asdict(one)})
+        one = api.explain_layer(profile, plan, layer)
+        reporter.show(*layer_tables(one))
+        reporter.result(f"{one.name} runs on {one.state}, in slice {one.slice_number}")
+        reporter.emit("mosaic-onnx/explanation/1", {"layer": dataclasses.asdict(one)})
         return
-    whole = explain_plan(profile, plan, time_limit)
-    voice.show(*plan_tables(whole))
+    whole = api.explain_plan(profile, plan, time_limit)
+    reporter.show(*plan_tables(whole))
     for lift in whole.lifts:
-        voice.result(f"if {lift.device} ran {lift.operator}: {lift.seconds * 1e3:+.4g} ms")
-    voice.emit("mosaic-onnx/explanation/1", {"plan": dataclasses.asdict(whole)})
+        reporter.result(f"if {lift.device} ran {lift.operator}: {lift.seconds * 1e3:+.4g} ms")
+    reporter.emit("mosaic-onnx/explanation/1", {"plan": dataclasses.asdict(whole)})
 
 
 def diff(
@@ -63,18 +61,16 @@ def diff(
     quiet: opt.Quiet = False,
 ) -> None:
     """Say what one plan does otherwise than another of the same layers."""
-    from mosaic_onnx.analysis.plan_diff import diff_plans
+    from mosaic_onnx import api
     from mosaic_onnx.cli.explanations import diff_tables
     from mosaic_onnx.cli.tables import milliseconds
-    from mosaic_onnx.files.plan_file import read_plan
-    from mosaic_onnx.files.profile_file import read_profile
 
-    voice = Voice(json=as_json, quiet=quiet)
-    profile = None if profile_file is None else read_profile(profile_file)
-    found = diff_plans(read_plan(before), read_plan(after), profile)
-    voice.show(*diff_tables(found))
-    voice.result(f"{len(found.moved)} layers moved, {milliseconds(found.seconds)} ({found.bytes:+d} bytes moved)")
-    voice.emit("mosaic-onnx/diff/1", dataclasses.asdict(found))
+    reporter = Reporter(json=as_json, quiet=quiet)
+    profile = None if profile_file is None else api.load_profile(profile_file)
+    found = api.diff_plans(api.load_plan(before), api.load_plan(after), profile)
+    reporter.show(*diff_tables(found))
+    reporter.result(f"{len(found.moved)} layers moved, {milliseconds(found.seconds)} ({found.bytes:+d} bytes moved)")
+    reporter.emit("mosaic-onnx/diff/1", dataclasses.asdict(found))
 
 
 def import_profile(
@@ -89,23 +85,23 @@ def import_profile(
     quiet: opt.Quiet = False,
 ) -> None:
     """Turn a profile that another tool wrote into profile.json."""
+    from mosaic_onnx import api
     from mosaic_onnx.cli.tables import profile_table
     from mosaic_onnx.files.atomic import refuse_to_replace
-    from mosaic_onnx.files.profile_file import profile_to_fields, write_profile
-    from mosaic_onnx.importers import import_profile as read_foreign
+    from mosaic_onnx.files.profile_file import profile_to_fields
 
-    voice = Voice(json=as_json, quiet=quiet)
+    reporter = Reporter(json=as_json, quiet=quiet)
     target = output or file.with_suffix(".profile.json")
     refuse_to_replace(target, force=force)
-    imported = read_foreign(kind, file, **_options(option or []))
-    write_profile(imported, target)
-    voice.show(profile_table(imported))
-    voice.result(str(target))
-    voice.emit("mosaic-onnx/imported/1", {"file": str(target), "profile": profile_to_fields(imported)})
+    imported = api.import_profile(kind, file, **_options(option or []))
+    api.write_profile(imported, target)
+    reporter.show(profile_table(imported))
+    reporter.result(str(target))
+    reporter.emit("mosaic-onnx/imported/1", {"file": str(target), "profile": profile_to_fields(imported)})
 
 
 def reproduce(
-    paper: Annotated[str, typer.Argument(metavar="PAPER", help="mosaic")],
+    paper: Annotated[str, typer.Argument(metavar="PAPER", help="mosaic or puzzle")],
     output: Annotated[Path, typer.Option("-o", "--output", metavar="FOLDER", help="Where the report goes.")] = Path(
         "report"
     ),
@@ -119,20 +115,27 @@ def reproduce(
     from mosaic_onnx.files.atomic import refuse_to_replace
     from mosaic_onnx.reproduce.run import reproduce as reproduce_mosaic
 
-    if paper != "mosaic":
+    if paper not in ("mosaic", "puzzle"):
         raise UsageError(f"there is no paper called '{paper}' here", "mosaic-onnx reproduce mosaic -o report/")
-    voice = Voice(json=as_json, quiet=quiet)
+    reporter = Reporter(json=as_json, quiet=quiet)
     refuse_to_replace(output, force=force)
+    if paper == "puzzle":
+        from mosaic_onnx.reproduce.puzzle.run import reproduce_puzzle
+
+        compared = reproduce_puzzle(output, reduced=reduced, note=reporter.note)
+        reporter.result(str(output))
+        reporter.emit("mosaic-onnx/puzzle-reproduction/1", {"folder": str(output), **compared.as_fields()})
+        return
     report = reproduce_mosaic(output, quick=reduced)
-    voice.result(str(output))
+    reporter.result(str(output))
     for verdict in report.verdicts:
-        voice.note(f"{'met' if verdict.met else 'NOT MET'}: {verdict.what} ({verdict.detail})")
+        reporter.note(f"{'met' if verdict.met else 'NOT MET'}: {verdict.what} ({verdict.detail})")
     fields = {"files": list(report.files), "verdicts": [dataclasses.asdict(each) for each in report.verdicts]}
-    voice.emit("mosaic-onnx/reproduction/1", {"folder": str(output), **fields})
+    reporter.emit("mosaic-onnx/reproduction/1", {"folder": str(output), **fields})
 
 
 def _options(words: list[str]) -> dict[str, object]:
-    """``NAME=VALUE`` words; numbers and true/false are read as such.
+    """Return ``NAME=VALUE`` words; numbers and true/false are read as such.
 
     Raises:
         UsageError: a word has no equals sign.

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mosaic_onnx.cli import options as opt
-from mosaic_onnx.cli.console import Voice
+from mosaic_onnx.cli.console import Reporter
+from mosaic_onnx.cli.parse import split_words
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from mosaic_onnx.runtime.benchmarking import Benchmark
+    from mosaic_onnx.pipeline.benchmarking import Benchmark
 
 
 def register(app: typer.Typer) -> None:
@@ -32,6 +33,8 @@ def bench(
         typer.Option("--trace", metavar="FILE.json", help="Write runs for ui.perfetto.dev, a lane a device."),
     ] = None,
     force: opt.Force = False,
+    device_words: opt.OwnDevices = None,
+    trust: opt.Trust = False,
     as_json: opt.Json = False,
     quiet: opt.Quiet = False,
 ) -> None:
@@ -39,23 +42,31 @@ def bench(
     from mosaic_onnx import api
     from mosaic_onnx.files.atomic import refuse_to_replace
 
-    voice = Voice(json=as_json, quiet=quiet)
+    reporter = Reporter(json=as_json, quiet=quiet)
     if trace is not None:
         refuse_to_replace(trace, force=force)
-    done = api.bench(bundle, inputs=inputs, seed=seed, iterations=iterations, warmup=warmup)
+    done = api.bench(
+        bundle,
+        inputs=inputs,
+        seed=seed,
+        iterations=iterations,
+        warmup=warmup,
+        devices=split_words(device_words or ()),
+        trust=trust,
+    )
     if trace is not None:
         done.write_trace(trace)
-        voice.note(f"wrote {len(done.traces)} runs to {trace}: open it in ui.perfetto.dev")
-    voice.show(*_tables(done))
+        reporter.note(f"wrote {len(done.traces)} runs to {trace}: open it in ui.perfetto.dev")
+    reporter.show(*_tables(done))
     if done.simulated:
-        voice.note(f"simulated: {', '.join(done.simulated)} (they wait for as long as they are described to take)")
-    voice.result(_summary(done))
-    voice.emit("mosaic-onnx/bench/1", {"trace": None if trace is None else str(trace), **done.as_fields()})
+        reporter.note(f"simulated: {', '.join(done.simulated)} (they wait for as long as they are described to take)")
+    reporter.result(_summary(done))
+    reporter.emit("mosaic-onnx/bench/1", {"trace": None if trace is None else str(trace), **done.as_fields()})
 
 
 def _summary(done: Benchmark) -> str:
     from mosaic_onnx.cli.tables import milliseconds
-    from mosaic_onnx.runtime.benchmarking import PERCENTILES
+    from mosaic_onnx.pipeline.benchmarking import PERCENTILES
 
     figures = [f"min {milliseconds(min(done.seconds))}"]
     figures += [f"p{percent} {milliseconds(done.percentile_s(percent))}" for percent in PERCENTILES]
@@ -66,7 +77,7 @@ def _summary(done: Benchmark) -> str:
 
 
 def _tables(done: Benchmark) -> list[Table]:
-    """Slices and, where there are any, transfers."""
+    """Return tables of slices and of transfers, if there are any."""
     from mosaic_onnx.cli.tables import MANY, megabytes, milliseconds, table
 
     slices = [

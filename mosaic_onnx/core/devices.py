@@ -40,6 +40,8 @@ class Device:
         idle_w: power drawn over the whole run whatever it does.
         options: the backend's own options (threads, affinity, provider, library, …).
         meta: free facts that nothing here reads.
+        host: another machine that the device belongs to (``ssh://user@board``); empty for this one. It is measured
+            there; nothing of it runs here.
     """
 
     name: str
@@ -56,13 +58,14 @@ class Device:
     idle_w: float = 0.0
     options: Mapping[str, OptionValue] = field(default_factory=dict)
     meta: Mapping[str, object] = field(default_factory=dict)
+    host: str = ""
 
     @property
     def states(self) -> tuple[str, ...]:
-        """Names of its states: ``device`` where it has no levels, else ``device@level``."""
+        """Return the names of its states: ``device`` where it has no levels, else ``device@level``."""
         return tuple(f"{self.name}@{level.name}" for level in self.levels) or (self.name,)
 
 
 def device_of(state: str) -> str:
-    """The device's name in a state's name."""
+    """Return the device's name in a state's name."""
     return state.partition("@")[0]

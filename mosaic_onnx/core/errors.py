@@ -1,15 +1,16 @@
-"""Everything that mosaic-onnx raises on purpose: a message, a hint that says how to fix it, an exit code."""
+"""The exceptions of mosaic-onnx: each has a message, a hint that says how to fix it, and an exit code."""
 
 from __future__ import annotations
 
 
 class MosaicError(Exception):
-    """Base of all errors meant for the user.
+    """Base class of all errors meant for the user.
 
     Attributes:
         message: what is wrong, naming the thing (file, layer, device, key).
-        hint: how to fix it; empty where nothing helps.
+        hint: how to fix it; empty where there is no advice.
         exit_code: the process's exit status when the command line ends with this error.
+        passes: names of the passes that it was raised in, outermost first; empty outside a pipeline.
     """
 
     exit_code = 70
@@ -18,9 +19,15 @@ class MosaicError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = hint
+        self.passes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        return f"{self.message}\n  hint: {self.hint}" if self.hint else self.message
+        words = [self.message]
+        if self.hint:
+            words.append(f"  hint: {self.hint}")
+        if self.passes:
+            words.append(f"  in pass: {' > '.join(self.passes)}")
+        return "\n".join(words)
 
 
 class ModelError(MosaicError):
@@ -30,7 +37,7 @@ class ModelError(MosaicError):
 
 
 class UsageError(MosaicError):
-    """The call's words do not fit: unknown device, bad option value (exit 2)."""
+    """An argument or option is wrong: an unknown device, a bad option value (exit 2)."""
 
     exit_code = 2
 
@@ -39,6 +46,12 @@ class InfeasibleError(MosaicError):
     """No plan satisfies the constraints (exit 3); the message names a smallest conflicting set where it can."""
 
     exit_code = 3
+
+
+class NoPlanFoundError(InfeasibleError):
+    """The search ended without a plan, and without a proof that there is none (exit 6)."""
+
+    exit_code = 6
 
 
 class OutputsDifferError(MosaicError):
@@ -53,7 +66,26 @@ class BackendError(MosaicError):
     exit_code = 5
 
 
+class DeviceError(BackendError):
+    """A device failed; the others may go on without it.
+
+    Attributes:
+        device: its name; empty where nobody knows which.
+    """
+
+    def __init__(self, message: str, hint: str = "", *, device: str = "") -> None:
+        super().__init__(message, hint)
+        self.device = device
+
+
 class InternalError(MosaicError):
-    """A broken promise inside mosaic-onnx: our bug (exit 70)."""
+    """A bug in mosaic-onnx: an internal assumption does not hold (exit 70)."""
 
     exit_code = 70
+
+
+def failure_line(failure: BaseException) -> str:
+    """Return an exception's text as one line of at most 300 characters."""
+    text = failure.message if isinstance(failure, MosaicError) else f"{type(failure).__name__}: {failure}"
+    line = " ".join(text.split())
+    return line if len(line) <= 300 else f"{line[:297]}..."

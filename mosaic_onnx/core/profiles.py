@@ -12,15 +12,15 @@ from mosaic_onnx.core.devices import Device
 
 Source = Literal["measured", "modelled", "simulated"]
 HOST = "host"
-"""Where the model's inputs and outputs live; no device bears this name."""
+"""The place of the model's inputs and outputs; no device has this name."""
 _NOTHING: Mapping[str, object] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What one layer costs in one state; the ``*_bytes`` override the layer's own where given.
+    """The cost of one layer in one state; the ``*_bytes`` override the layer's own where given.
 
-    There is one for every layer and state, up to millions: it is kept small.
+    A profile holds up to millions of them, so it has slots.
     """
 
     seconds: float
@@ -66,8 +66,8 @@ class ProfileLayer:
 
 
 @dataclass(frozen=True)
-class TensorCopy:
-    """The whole cost of one tensor over one copy entry; None keeps the entry's line."""
+class TensorTransferCost:
+    """The measured cost of transferring one tensor; None keeps the figure of the entry's line."""
 
     seconds: float | None = None
     joules: float | None = None
@@ -75,8 +75,8 @@ class TensorCopy:
 
 
 @dataclass(frozen=True)
-class Copy:
-    """What a transfer costs between two places: ``seconds_per_byte``·bytes + ``seconds``, joules likewise.
+class TransferCost:
+    """The cost of transfers between two places: ``seconds_per_byte``·bytes + ``seconds``, joules likewise.
 
     ``source`` and ``destination`` are device names, state names or ``host``.
     """
@@ -87,13 +87,13 @@ class Copy:
     seconds: float = 0.0
     joules_per_byte: float = 0.0
     joules: float = 0.0
-    tensors: Mapping[str, TensorCopy] = field(default_factory=dict)
+    tensors: Mapping[str, TensorTransferCost] = field(default_factory=dict)
     meta: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
-class Switch:
-    """What changing a device's level costs; ``source`` and ``destination`` are level names."""
+class SwitchCost:
+    """The cost of changing a device's level; ``source`` and ``destination`` are level names."""
 
     device: str
     source: str
@@ -104,8 +104,8 @@ class Switch:
 
 
 @dataclass(frozen=True)
-class Segment:
-    """A measured slice: layers ``first``…``last`` in list order, in one state."""
+class MeasuredSlice:
+    """A measured slice: layers ``first`` to ``last``, both included, in one state."""
 
     first: int
     last: int
@@ -117,7 +117,7 @@ class Segment:
 
 @dataclass(frozen=True)
 class Profile:
-    """What was measured of one model on one set of devices (``reference: profile format``, version 1)."""
+    """The measured costs of one model on one set of devices (profile format, version 1)."""
 
     model_name: str
     devices: tuple[Device, ...]
@@ -125,9 +125,9 @@ class Profile:
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     layers: tuple[ProfileLayer, ...]
-    copies: tuple[Copy, ...] = ()
-    switches: tuple[Switch, ...] = ()
-    segments: tuple[Segment, ...] = ()
+    copies: tuple[TransferCost, ...] = ()
+    switches: tuple[SwitchCost, ...] = ()
+    segments: tuple[MeasuredSlice, ...] = ()
     copies_occupy_device: bool = False
     model_sha256: str | None = None
     meta: Mapping[str, object] = field(default_factory=dict)
@@ -136,5 +136,5 @@ class Profile:
 
     @cached_property
     def states(self) -> tuple[str, ...]:
-        """State names; ``s`` is the index here: devices in order, levels within."""
+        """Return [S] the names of all states: devices in order, each device's levels in order."""
         return tuple(state for device in self.devices for state in device.states)

@@ -5,23 +5,23 @@
 ``slices/NNN.onnx``             each slice as a model of its own
 ``slices/uncut.onnx``           the model before it was cut, with concrete shapes: the reference of ``verify``
 ``slices/weights.bin``          the weights of all of them, each content once
-``tuned/NNN.onnx``              slices as they run best on the machine that compiled; made anew elsewhere
+``tuned/NNN.onnx``              slices as they run best on the machine that compiled; recompiled elsewhere
 ``tuned/weights.bin``           their weights
-``plan.json, profile.json``     what was decided, and on what grounds
+``plan.json, profile.json``     the plan, and the measurements behind it
 ``devices.toml``                the devices that the plan uses, with their options
-``manifest.json``               digests, versions, the command, how to replay, what was measured
+``manifest.json``               digests, versions, the command, how to replay it, measurements
 ==============================  ====================================================================================
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -31,41 +31,54 @@ import onnx
 from mosaic_onnx import __version__
 from mosaic_onnx.backends.base import SliceModel
 from mosaic_onnx.core.devices import Device, device_of
-from mosaic_onnx.core.errors import ModelError, UsageError
+from mosaic_onnx.core.errors import ModelError, MosaicError, UsageError
 from mosaic_onnx.core.plans import Plan
 from mosaic_onnx.core.profiles import Profile
-from mosaic_onnx.files.atomic import read_text
+from mosaic_onnx.core.signature import TensorSpec, given_inputs, tensor_specs
 from mosaic_onnx.files.device_file import devices_to_toml, read_devices
+from mosaic_onnx.files.in_place import can_exchange, put_in_place
+from mosaic_onnx.files.manifest import (
+    DEVICES,
+    MANIFEST,
+    MODEL,
+    ORIGINAL,
+    PLAN,
+    PROFILE,
+    SCHEMA,
+    SLICES,
+    TUNED,
+    WEIGHTS,
+    SliceEntry,
+    TunedEntry,
+    read_manifest,
+)
 from mosaic_onnx.files.plan_file import plan_to_json, read_plan
 from mosaic_onnx.files.profile_file import profile_to_json, read_profile
+from mosaic_onnx.files.seal import file_digests, sealed
 from mosaic_onnx.files.weights_file import WeightsFile
 from mosaic_onnx.loading.model import open_model, open_models
 
-SCHEMA = "mosaic-onnx/bundle/1"
-MODEL, MANIFEST, PLAN, PROFILE, DEVICES = "model.onnx", "manifest.json", "plan.json", "profile.json", "devices.toml"
-SLICES, TUNED, UNCUT, WEIGHTS = "slices", "tuned", "uncut.onnx", "weights.bin"
-
 
 @dataclass(frozen=True)
-class Contents:
-    """What goes into a bundle.
+class BundleContents:
+    """The content of a bundle that is to be written.
 
     Attributes:
         model: the canonical partitioned model.
-        folder: where its external data, and that of ``uncut`` and the slices, lies; None where there is none.
-        uncut: the model before it was cut, sorted, shapes concrete.
+        folder: where its external data, and that of ``original`` and the slices, lies; None where there is none.
+        original: the model before it was cut, sorted, shapes concrete.
         slices: in the plan's order.
-        profile: what was measured.
-        plan: what was decided.
+        profile: the measurements.
+        plan: the plan.
         devices: those that the plan uses, with their options.
         tuned: the slices as they run best on this machine; those that are optimised are kept.
         fingerprint: of the machine and runtimes that they fit.
-        facts: whatever else the manifest says (versions, machine, command, measurements); JSON.
+        facts: the manifest's other keys (versions, machine, command, measurements), as JSON values.
     """
 
     model: onnx.ModelProto
     folder: str | None
-    uncut: onnx.ModelProto
+    original: onnx.ModelProto
     slices: Sequence[SliceModel]
     profile: Profile
     plan: Plan
@@ -81,29 +94,31 @@ class Bundle:
 
     Attributes:
         folder: where it lies.
-        plan: what was decided.
-        devices: those that the plan uses.
+        plan: the plan.
+        devices: those that the plan uses, as the bundle describes them; not trusted until bound.
         slices: in the plan's order; weights still external.
-        inputs: names of the model's inputs.
-        outputs: names of the model's outputs.
-        tuned: by slice, what the machine with ``fingerprint`` runs in its place.
+        input_specs: what the model takes.
+        output_specs: what the model gives.
+        tuned: by slice, the optimised model that the machine with ``fingerprint`` runs in its place.
         fingerprint: of the machine and runtimes that ``tuned`` fits.
         manifest: all of ``manifest.json``.
+        is_bound: ``devices`` are this machine's own (``discovery.binding``), no longer the bundle's descriptions.
     """
 
     folder: Path
     plan: Plan
     devices: tuple[Device, ...]
     slices: tuple[SliceModel, ...]
-    inputs: tuple[str, ...]
-    outputs: tuple[str, ...]
+    input_specs: tuple[TensorSpec, ...]
+    output_specs: tuple[TensorSpec, ...]
     tuned: Mapping[int, SliceModel]
     fingerprint: str
     manifest: Mapping[str, Any]
+    is_bound: bool = False
 
     @cached_property
     def profile(self) -> Profile:
-        """What was measured; read when it is first asked for, since running needs none of it.
+        """Return the profile; it is read at first use, since running does not need it.
 
         Raises:
             ModelError: the file is wrong.
@@ -111,74 +126,101 @@ class Bundle:
         return read_profile(self.folder / PROFILE)
 
     @property
+    def inputs(self) -> tuple[str, ...]:
+        """Return the names of the model's inputs."""
+        return tuple(one.name for one in self.input_specs)
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Return the names of the model's outputs."""
+        return tuple(one.name for one in self.output_specs)
+
+    @property
     def model_path(self) -> Path:
-        """The canonical partitioned model."""
+        """Return the path of the canonical partitioned model."""
         return self.folder / MODEL
 
-    def uncut(self) -> onnx.ModelProto:
-        """The model before it was cut; its external data lies in ``slices/``.
+    def original(self) -> onnx.ModelProto:
+        """Return the model before it was cut; its external data lies in ``slices/``.
 
         Raises:
             ModelError: the file is damaged.
         """
-        return open_model(self.folder / SLICES / UNCUT).model
+        return open_model(self.folder / SLICES / ORIGINAL).model
 
 
 def refuse_target(folder: Path, *, force: bool) -> None:
-    """Stop before long work whose result would replace something.
+    """Raise ``UsageError`` before long work whose result would replace something.
 
     Raises:
-        UsageError: the folder is there and ``force`` is off, or it is something else than a bundle.
+        UsageError: the folder exists and ``force`` is off, or it is not a bundle.
     """
     if not folder.exists():
         if not folder.parent.is_dir():
-            raise UsageError(f"{folder.parent} is no folder", "make it, or name another output with -o")
+            raise UsageError(f"{folder.parent} is not a folder", "create it, or name another output with -o")
         return
     if not force:
         raise UsageError(f"{folder} exists", "name another output with -o, or --force to replace it")
     if not folder.is_dir() or (any(folder.iterdir()) and not (folder / MANIFEST).is_file()):
         raise UsageError(f"{folder} is not a bundle, so --force does not replace it", "name another output with -o")
+    try:
+        exchanges = can_exchange(folder.parent)
+    except OSError as error:
+        raise UsageError(f"cannot write in {folder.parent}: {error.strerror}", "name another output with -o") from error
+    if not exchanges:
+        raise UsageError(
+            f"the file system of {folder.parent} cannot replace a folder in one step, so --force could lose {folder}",
+            "remove it yourself, or name another output with -o",
+        )
 
 
-def write_bundle(contents: Contents, folder: Path, *, force: bool = False) -> None:
-    """Write a bundle beside its place and move it there; the same contents give the same bytes.
+def write_bundle(contents: BundleContents, folder: Path, *, force: bool = False) -> None:
+    """Write a bundle beside its place and move it there in one step; the same contents give the same bytes.
 
     Raises:
-        UsageError: see ``refuse_target``.
+        UsageError: see ``refuse_target``; or the disk is full, or fails. What was there before is there still.
         ModelError: external data cannot be read.
     """
     refuse_target(folder, force=force)
-    temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
-    try:
+    with written_beside(folder) as temporary:
         _write_files(contents, temporary)
-        temporary.chmod(0o755)
-        _move_into_place(temporary, folder)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
 
 
-def _move_into_place(temporary: Path, folder: Path) -> None:
-    """Put the new folder where the old one is; whatever interrupts this, one of the two is there."""
-    if not folder.exists():
-        os.replace(temporary, folder)
-        return
-    aside = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}.old."))
+@contextmanager
+def written_beside(folder: Path) -> Iterator[Path]:
+    """A new folder to write to, which takes the place of ``folder`` when the block ends well and is gone otherwise.
+
+    Raises:
+        UsageError: a file cannot be written.
+        ModelError: a file that the block reads cannot be read.
+    """
+    temporary: Path | None = None
     try:
-        os.replace(folder, aside / "old")
-        os.replace(temporary, folder)
+        temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+        yield temporary
+        temporary.chmod(0o755)
+        put_in_place(temporary, folder)
+    except OSError as error:
+        raise _named(error, folder, temporary) from error
     finally:
-        if not folder.exists():
-            os.replace(aside / "old", folder)
-        shutil.rmtree(aside, ignore_errors=True)
+        if temporary is not None:
+            shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _write_files(contents: Contents, folder: Path) -> None:
+def _named(error: OSError, folder: Path, temporary: Path | None) -> MosaicError:
+    """Return the error in terms of what the user named: the bundle, or a file that was read for it."""
+    named = None if error.filename is None else Path(os.fsdecode(error.filename))
+    if named is not None and temporary is not None and temporary not in (named, *named.parents) and named != folder:
+        return ModelError(f"cannot read {named}: {error.strerror}")
+    return UsageError(f"cannot write {folder}: {error.strerror}", "free some space, or name another output with -o")
+
+
+def _write_files(contents: BundleContents, folder: Path) -> None:
     slices = folder / SLICES
     slices.mkdir()
     with (slices / WEIGHTS).open("wb") as file:
         weights = WeightsFile(file)
-        _write_model(contents.uncut, contents.folder, weights, slices / UNCUT, WEIGHTS)
+        _write_model(contents.original, contents.folder, weights, slices / ORIGINAL, WEIGHTS)
         _write_model(contents.model, contents.folder, weights, folder / MODEL, f"{SLICES}/{WEIGHTS}")
         for number, one in enumerate(contents.slices):
             _write_model(one.model, one.folder, weights, slices / f"{number:03}.onnx", WEIGHTS)
@@ -186,14 +228,13 @@ def _write_files(contents: Contents, folder: Path) -> None:
     (folder / PLAN).write_text(plan_to_json(contents.plan), encoding="utf-8")
     (folder / DEVICES).write_text(devices_to_toml(contents.devices), encoding="utf-8")
     (folder / PROFILE).write_text(profile_to_json(contents.profile), encoding="utf-8")
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
     manifest = {
         "schema": SCHEMA,
         "mosaic_onnx": __version__,
-        "files": {path.relative_to(folder).as_posix(): _digest(path) for path in files},
+        "files": file_digests(folder),
         "devices": [device.name for device in contents.devices],
-        "inputs": [value.name for value in _given_inputs(contents.uncut)],
-        "outputs": [value.name for value in contents.uncut.graph.output],
+        "inputs": [asdict(one) for one in tensor_specs(given_inputs(contents.original.graph))],
+        "outputs": [asdict(one) for one in tensor_specs(contents.original.graph.output)],
         "slices": [
             {"file": f"{SLICES}/{number:03}.onnx", "inputs": list(one.inputs), "outputs": list(one.outputs)}
             | {"state": placed.state}
@@ -202,12 +243,12 @@ def _write_files(contents: Contents, folder: Path) -> None:
         "tuned": {"fingerprint": contents.fingerprint, "slices": tuned},
         **contents.facts,
     }
-    text = json.dumps(manifest, indent=1, ensure_ascii=False, allow_nan=False)
+    text = json.dumps(sealed(manifest), indent=1, ensure_ascii=False, allow_nan=False)
     (folder / MANIFEST).write_text(text + "\n", encoding="utf-8")
 
 
-def _write_tuned(contents: Contents, folder: Path) -> list[dict[str, Any]]:
-    """The optimised slices; what the manifest says of them."""
+def _write_tuned(contents: BundleContents, folder: Path) -> list[dict[str, Any]]:
+    """Write the optimised slices and return their entries in the manifest."""
     kept = [(number, one) for number, one in enumerate(contents.tuned) if one.is_optimised]
     if not kept:
         return []
@@ -229,114 +270,47 @@ def _write_model(model: onnx.ModelProto, folder: str | None, weights: WeightsFil
     path.write_bytes(copy.SerializeToString(deterministic=True))
 
 
-def _given_inputs(model: onnx.ModelProto) -> list[onnx.ValueInfoProto]:
-    known = {tensor.name for tensor in model.graph.initializer}
-    known |= {tensor.values.name for tensor in model.graph.sparse_initializer}
-    return [value for value in model.graph.input if value.name not in known]
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def read_bundle(folder: str | os.PathLike[str]) -> Bundle:
-    """Read a bundle, which nobody vouches for: digests are checked, and nothing outside the folder is opened.
+    """Read an untrusted bundle: digests are checked, and no file outside the folder is opened.
 
     Raises:
-        ModelError: it is no bundle, damaged, or not of this version.
+        ModelError: it is not a bundle, is damaged, or has another version.
     """
     place = Path(folder)
-    manifest = _manifest(place)
-    for name, digest in manifest["files"].items():
-        path = place / name
-        if not path.is_file() or path.is_symlink() or path.resolve().parent not in _folders(place):
-            raise ModelError(f"bundle {place}: {name} is missing", "compile the model again")
-        if _digest(path) != digest:
-            raise ModelError(f"bundle {place}: {name} was changed after it was written", "compile the model again")
+    manifest, facts = read_manifest(place)
     plan = read_plan(place / PLAN)
-    slices = _slices(place, SLICES, manifest["slices"])
+    slices = _slices(place, SLICES, manifest.slices)
     if len(slices) != len(plan.slices):
         raise ModelError(f"bundle {place}: {len(plan.slices)} slices are planned, {len(slices)} are here")
     devices = read_devices(place / DEVICES)
     strange = {device_of(each.state) for each in plan.slices} - {device.name for device in devices}
     if strange:
         raise ModelError(f"bundle {place}: {DEVICES} does not describe {', '.join(sorted(strange))}")
-    inputs, outputs = tuple(manifest["inputs"]), tuple(manifest["outputs"])
-    entries = manifest["tuned"]["slices"]
-    made = _slices(place, TUNED, entries, is_optimised=True)
-    tuned = {int(entry["slice"]): one for entry, one in zip(entries, made, strict=True)}
-    fingerprint = str(manifest["tuned"]["fingerprint"])
-    return Bundle(place, plan, devices, slices, inputs, outputs, tuned, fingerprint, manifest)
-
-
-def _slices(
-    place: Path, folder: str, entries: Sequence[Mapping[str, Any]], *, is_optimised: bool = False
-) -> tuple[SliceModel, ...]:
-    """The models that the manifest lists; their weights lie beside them."""
-    opened = open_models([place / entry["file"] for entry in entries]) if entries else ()
-    for one, entry in zip(opened, entries, strict=True):
-        given = {value.name for value in _given_inputs(one.model)}
-        made = {value.name for value in one.model.graph.output}
-        if one.path.parent.name != folder or given != set(entry["inputs"]) or not set(entry["outputs"]) <= made:
-            raise ModelError(f"bundle {place}: {MANIFEST} says otherwise of {entry['file']} than the file itself")
-    return tuple(
-        SliceModel(
-            one.model, str(place / folder), tuple(entry["inputs"]), tuple(entry["outputs"]), is_optimised=is_optimised
-        )
-        for one, entry in zip(opened, entries, strict=True)
+    optimised = _slices(place, TUNED, manifest.tuned.slices, is_optimised=True)
+    return Bundle(
+        folder=place,
+        plan=plan,
+        devices=devices,
+        slices=slices,
+        input_specs=tuple(one.to_spec() for one in manifest.inputs),
+        output_specs=tuple(one.to_spec() for one in manifest.outputs),
+        tuned={entry.slice: one for entry, one in zip(manifest.tuned.slices, optimised, strict=True)},
+        fingerprint=manifest.tuned.fingerprint,
+        manifest=facts,
     )
 
 
-def _folders(place: Path) -> tuple[Path, ...]:
-    """Where the files of a bundle may lie; a link in place of a folder leads elsewhere and is none of them."""
-    return tuple(place.resolve() / name for name in ("", SLICES, TUNED))
-
-
-def _manifest(place: Path) -> dict[str, Any]:
-    path = place / MANIFEST
-    if not path.is_file():
-        raise ModelError(f"{place} is not a bundle: it has no {MANIFEST}", "give a folder that compile wrote")
-    try:
-        manifest = json.loads(read_text(path))
-    except (ValueError, RecursionError) as error:
-        raise ModelError(f"{path}: not JSON: {error}", "compile the model again") from error
-    if not isinstance(manifest, dict) or manifest.get("schema") != SCHEMA:
-        raise ModelError(f"{path}: its schema is not {SCHEMA}", "compile the model again with this version")
-    _check_shape(manifest, path)
-    return manifest
-
-
-def _check_shape(manifest: Mapping[str, Any], path: Path) -> None:
-    """The keys that reading relies on.
-
-    Raises:
-        ModelError: one is missing or of the wrong kind.
-    """
-    kinds: dict[str, type] = {"files": dict, "inputs": list, "outputs": list, "slices": list, "tuned": dict}
-    for key, kind in kinds.items():
-        if not isinstance(manifest.get(key), kind):
-            raise ModelError(f"{path}: {key} is missing or damaged", "compile the model again")
-    listed = set(manifest["files"])
-    tuned = manifest["tuned"].get("slices")
-    if not isinstance(tuned, list) or "fingerprint" not in manifest["tuned"]:
-        raise ModelError(f"{path}: tuned is damaged", "compile the model again")
-    if not (_are_names(manifest["inputs"]) and _are_names(manifest["outputs"])):
-        raise ModelError(f"{path}: inputs or outputs are damaged", "compile the model again")
-    numbered = all(isinstance(entry, dict) and isinstance(entry.get("slice"), int) for entry in tuned)
-    if not numbered or not all(_is_entry(entry, listed) for entry in (*manifest["slices"], *tuned)):
-        raise ModelError(f"{path}: an entry of slices is damaged", "compile the model again")
-    missing = {MODEL, PLAN, PROFILE, DEVICES, f"{SLICES}/{UNCUT}", f"{SLICES}/{WEIGHTS}"} - listed
-    if missing:
-        raise ModelError(f"{path}: {', '.join(sorted(missing))} is not listed", "compile the model again")
-
-
-def _is_entry(entry: object, listed: set[str]) -> bool:
-    """Whether it names a listed file and what that reads and makes."""
-    if not isinstance(entry, dict) or not isinstance(entry.get("file"), str) or entry["file"] not in listed:
-        return False
-    return _are_names(entry.get("inputs")) and _are_names(entry.get("outputs"))
-
-
-def _are_names(value: object) -> bool:
-    return isinstance(value, list) and all(isinstance(name, str) for name in value)
+def _slices(
+    place: Path, folder: str, entries: Sequence[SliceEntry | TunedEntry], *, is_optimised: bool = False
+) -> tuple[SliceModel, ...]:
+    """Return the models that the manifest lists; their weights lie in the same folder."""
+    opened = open_models([place / entry.file for entry in entries]) if entries else ()
+    for one, entry in zip(opened, entries, strict=True):
+        given = {value.name for value in given_inputs(one.model.graph)}
+        made = {value.name for value in one.model.graph.output}
+        if one.path.parent.name != folder or given != set(entry.inputs) or not set(entry.outputs) <= made:
+            raise ModelError(f"bundle {place}: {MANIFEST} and {entry.file} disagree on its inputs or outputs")
+    return tuple(
+        SliceModel(one.model, str(place / folder), tuple(entry.inputs), tuple(entry.outputs), is_optimised=is_optimised)
+        for one, entry in zip(opened, entries, strict=True)
+    )

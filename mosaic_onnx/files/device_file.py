@@ -5,44 +5,26 @@ from __future__ import annotations
 import os
 import tomllib
 from collections.abc import Iterable, Mapping
-from importlib import resources
+from dataclasses import replace
 from typing import Literal
 
 from pydantic import Field
 
-from mosaic_onnx.core.devices import Device, Level, OptionValue
+from mosaic_onnx.core.devices import Device, OptionValue
 from mosaic_onnx.core.errors import ModelError
 from mosaic_onnx.core.profiles import HOST
+from mosaic_onnx.data import description_text, shipped_descriptions
 from mosaic_onnx.files.atomic import refuse_to_replace, write_atomically
-from mosaic_onnx.files.strict_json import ByteCount, FileModel, Name, NonNegative, read, validated
+from mosaic_onnx.files.device_entries import DeviceEntry
+from mosaic_onnx.files.records import to_entry, to_record
+from mosaic_onnx.files.strict_json import FileModel, Name, read, validated
 
 SCHEMA = "mosaic-onnx/devices/1"
-OptionTree = dict[str, "OptionValue | list[OptionValue] | OptionTree"]
 
 
-class _Level(FileModel):
-    """One frequency/voltage operating point."""
-
-    name: Name
-    frequency_hz: NonNegative = Field(0.0, description="clock, in hertz")
-    voltage_v: NonNegative = Field(0.0, description="supply, in volts")
-
-
-class _Device(FileModel):
-    """One place that runs slices."""
-
-    name: Name = Field(description="what you call it; no @, and not host")
+class _Device(DeviceEntry):
     backend: Name = Field(description="onnxruntime, openvino, simulated, or one that a package adds")
-    precision: Name = Field("f32", description="what it computes in: f32, bf16, f16, int8")
-    simulated: bool = Field(False, description="its times are not those of real hardware")
-    levels: list[_Level] = Field([], description="operating points, lowest first")
-    io: Literal["resident", "host"] = Field("resident", description="host: every slice moves all its tensors")
-    slice_seconds: NonNegative = Field(0.0, description="added once per slice")
-    slice_joules: NonNegative = Field(0.0, description="added once per slice")
-    memory_bytes: ByteCount | None = Field(None, description="cap on all slices together")
-    slice_memory_bytes: ByteCount | None = Field(None, description="cap on each slice")
-    activation_memory: Literal["live", "sum"] = Field("live", description="how a slice's activations count")
-    idle_w: NonNegative = Field(0.0, description="power drawn over the whole run, in watts")
+    host: str = Field("", description="another machine that it belongs to: ssh://user@board")
     options: dict[str, object] = Field({}, description="the backend's own; nested tables and lists of plain values")
 
 
@@ -54,12 +36,12 @@ class _File(FileModel):
 
 
 def devices_schema() -> dict[str, object]:
-    """The JSON schema of ``devices.toml``."""
+    """Return the JSON schema of ``devices.toml``."""
     return _File.model_json_schema(by_alias=True)
 
 
 def read_devices(path: str | os.PathLike[str]) -> tuple[Device, ...]:
-    """The devices of a file, in its order.
+    """Return the devices of a file, in its order.
 
     Raises:
         ModelError: the file is missing, not TOML, or a key is wrong; the message names the key's path.
@@ -69,7 +51,7 @@ def read_devices(path: str | os.PathLike[str]) -> tuple[Device, ...]:
 
 
 def devices_from_toml(text: str, what: str = "devices.toml") -> tuple[Device, ...]:
-    """The devices of a text.
+    """Return the devices of a text.
 
     Args:
         text: the TOML text.
@@ -89,7 +71,7 @@ def devices_from_toml(text: str, what: str = "devices.toml") -> tuple[Device, ..
 
 
 def check_device_names(devices: Iterable[Device], what: str) -> None:
-    """Refuse names that the profile could not hold.
+    """Raise ``ModelError`` for names of devices and levels that a profile cannot hold.
 
     Raises:
         ModelError: two devices or two levels share a name, or a name is reserved.
@@ -100,18 +82,16 @@ def check_device_names(devices: Iterable[Device], what: str) -> None:
             raise ModelError(f"{what}: no device can be called {device.name!r}", "@ and host are reserved")
         for name in (device.name, *(state for state in device.states if state != device.name)):
             if name in seen:
-                raise ModelError(f"{what}: {name!r} stands twice", "give each device, and each of its levels, a name")
+                raise ModelError(f"{what}: {name!r} occurs twice", "give every device and level its own name")
             seen.add(name)
 
 
 def _device(entry: _Device, what: str) -> Device:
-    fields = entry.model_dump(exclude={"levels", "options"})
-    levels = tuple(Level(level.name, level.frequency_hz, level.voltage_v) for level in entry.levels)
-    return Device(**fields, levels=levels, options=_flat(entry.options, what))
+    return replace(to_record(entry, Device), options=_flat(entry.options, what))
 
 
 def _flat(tree: Mapping[str, object], what: str) -> dict[str, OptionValue]:
-    """Nested tables as dotted keys, a list as its items joined by commas."""
+    """Return options with nested tables as dotted keys, and each list as its items joined by commas."""
     options: dict[str, OptionValue] = {}
     for key, value in tree.items():
         if isinstance(value, Mapping):
@@ -126,25 +106,16 @@ def _flat(tree: Mapping[str, object], what: str) -> dict[str, OptionValue]:
 
 
 def devices_to_toml(devices: Iterable[Device]) -> str:
-    """The text that ``devices_from_toml`` reads back as the same devices; what stands at its default is left out."""
+    """Return the text that ``devices_from_toml`` reads back as the same devices, without keys at their default."""
     import tomli_w
 
-    default = Device("")
-    entries = []
-    for device in devices:
-        entry: dict[str, object] = {"name": device.name, "backend": device.backend}
-        for key in _Device.model_fields:
-            value = getattr(device, key)
-            if key not in ("name", "backend", "levels", "options", "meta") and value != getattr(default, key):
-                entry[key] = value
-        if device.levels:
-            entry["levels"] = [vars(level) for level in device.levels]
-        entries.append(entry | _tables(device))
-    return tomli_w.dumps({"schema": SCHEMA, "devices": entries})
+    return tomli_w.dumps({"schema": SCHEMA, "devices": [_in_toml_order(to_entry(one, _Device)) for one in devices]})
 
 
-def _tables(device: Device) -> dict[str, object]:
-    return {key: dict(table) for key, table in (("options", device.options), ("meta", device.meta)) if table}
+def _in_toml_order(entry: dict[str, object]) -> dict[str, object]:
+    """Return the entry with its levels and tables last: in TOML the keys after a table header belong to the table."""
+    tables = {key: entry.pop(key) for key in ("levels", "options", "meta") if key in entry}
+    return entry | tables
 
 
 def write_devices(devices: Iterable[Device], path: str | os.PathLike[str], *, force: bool = False) -> None:
@@ -157,19 +128,13 @@ def write_devices(devices: Iterable[Device], path: str | os.PathLike[str], *, fo
     write_atomically(path, devices_to_toml(devices).encode())
 
 
-def shipped_descriptions() -> tuple[str, ...]:
-    """Names of the descriptions that come with the package, such as ``hikey970``."""
-    folder = resources.files("mosaic_onnx.data")
-    return tuple(sorted(each.name.removesuffix(".toml") for each in folder.iterdir() if each.name.endswith(".toml")))
-
-
 def read_shipped(name: str) -> tuple[Device, ...]:
-    """The devices of a description that comes with the package.
+    """Return the devices of a shipped description.
 
     Raises:
-        ModelError: there is none of that name.
+        ModelError: no description has that name.
     """
     if name not in shipped_descriptions():
         raise ModelError(f"no description called {name!r} is shipped", f"shipped: {', '.join(shipped_descriptions())}")
-    text = resources.files("mosaic_onnx.data").joinpath(f"{name}.toml").read_text(encoding="utf-8")
+    text = description_text(name)
     return devices_from_toml(text, f"{name}.toml")

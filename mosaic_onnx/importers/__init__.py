@@ -1,6 +1,6 @@
-"""Importers: profiles that other tools wrote, as profiles that can be planned.
+"""Importers of profiles that other tools wrote.
 
-One module a form, each with one function; ``KINDS`` is the table that the command line shows.
+There is one module per format, each with one function; ``IMPORT_FORMATS`` lists them for the command line.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ __all__ = [
 
 
 @dataclass(frozen=True)
-class Kind:
-    """One form that can be imported.
+class ImportFormat:
+    """One format that can be imported.
 
     Attributes:
-        function: takes the file's path, and the options as keyword arguments.
+        function: reads a file, given its path and the options as keyword arguments.
         help: one line for the user.
-        options: names of the keyword arguments, with what each means.
+        options: {name of a keyword argument: its meaning}.
     """
 
     function: Callable[..., Profile]
@@ -44,13 +44,13 @@ class Kind:
     options: Mapping[str, str]
 
 
-KINDS: Mapping[str, Kind] = {
-    "dnn-partitioning": Kind(
+IMPORT_FORMATS: Mapping[str, ImportFormat] = {
+    "dnn-partitioning": ImportFormat(
         import_dnn_partitioning,
         "workload JSON of msr-fiddle/dnn-partitioning: accelerators acc0 … and cpu",
         {"device_count": "accelerators, in place of the file's own number"},
     ),
-    "pipedream": Kind(
+    "pipedream": ImportFormat(
         import_pipedream,
         "PipeDream's graph.txt: equal devices gpu0 …",
         {
@@ -59,7 +59,7 @@ KINDS: Mapping[str, Kind] = {
             "backward": "count the backward pass too",
         },
     ),
-    "tensorrt": Kind(
+    "tensorrt": ImportFormat(
         import_tensorrt,
         "trtexec --exportProfile JSON: one device",
         {
@@ -67,13 +67,13 @@ KINDS: Mapping[str, Kind] = {
             "device": "name of the device (tensorrt)",
         },
     ),
-    "onnxruntime": Kind(
+    "onnxruntime": ImportFormat(
         import_onnxruntime,
         "ONNX Runtime profiler JSON: one device for every execution provider",
         {"also": "files of further runs of the same model, on other providers"},
     ),
 }
-"""Kind -> how it is imported."""
+"""{kind: its format}."""
 
 
 NUMBERS: Mapping[str, tuple[type, ...]] = {"device_count": (int,), "bandwidth_bytes_per_s": (int, float)}
@@ -81,25 +81,25 @@ NUMBERS: Mapping[str, tuple[type, ...]] = {"device_count": (int,), "bandwidth_by
 
 
 def import_profile(kind: str, path: Path | str, **options: Any) -> Profile:
-    """The profile in a file that another tool wrote.
+    """Return the profile of a file that another tool wrote.
 
     Args:
-        kind: a key of ``KINDS``.
+        kind: a key of ``IMPORT_FORMATS``.
         path: the file.
         options: keyword arguments of the kind's function.
 
     Raises:
         UsageError: an unknown kind, or an option that the kind does not have.
-        ModelError: the file is not of that kind; the message names the place.
+        ModelError: the file is not of that kind; the message names the place in it.
     """
-    if kind not in KINDS:
-        raise UsageError(f"unknown kind of profile '{kind}'", f"Known kinds: {', '.join(KINDS)}.")
+    if kind not in IMPORT_FORMATS:
+        raise UsageError(f"unknown kind of profile '{kind}'", f"Known kinds: {', '.join(IMPORT_FORMATS)}.")
     for option in options:
-        if option not in KINDS[kind].options:
-            known = ", ".join(KINDS[kind].options) or "none"
-            raise UsageError(f"'{option}' is no option of {kind}", f"Its options: {known}.")
+        if option not in IMPORT_FORMATS[kind].options:
+            known = ", ".join(IMPORT_FORMATS[kind].options) or "none"
+            raise UsageError(f"'{option}' is not an option of {kind}", f"Its options: {known}.")
     for option in options.keys() & NUMBERS.keys():
         kinds = NUMBERS[option]
         if isinstance(options[option], bool) or not isinstance(options[option], kinds):
-            raise UsageError(f"{option} must be a number, is {options[option]!r}", KINDS[kind].options[option])
-    return check_profile(KINDS[kind].function(Path(path), **options), str(path))
+            raise UsageError(f"{option} must be a number, is {options[option]!r}", IMPORT_FORMATS[kind].options[option])
+    return check_profile(IMPORT_FORMATS[kind].function(Path(path), **options), str(path))

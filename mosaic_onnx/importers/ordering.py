@@ -1,40 +1,30 @@
-"""A topological order of nodes read from a foreign file, as near to the file's own order as it can be."""
+"""A topological order of nodes from another tool's file, as close to the file's order as possible."""
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Mapping, Sequence
 
 from mosaic_onnx.core.errors import ModelError
+from mosaic_onnx.core.topological import order_by_sources
 
 
 def topological(names: Sequence[str], successors: Mapping[str, Sequence[str]], where: str) -> list[str]:
-    """Names in a topological order; among those that are ready, the file's order decides.
+    """Return the names in a topological order that keeps the file's order where possible.
 
     Args:
-        names: every node, in the file's order.
-        successors: name -> the nodes that read what it makes.
+        names: all nodes, in the file's order.
+        successors: {node: the nodes that read its outputs}.
         where: the file, for the message.
 
     Raises:
         ModelError: the edges form a cycle.
     """
-    position = {name: index for index, name in enumerate(names)}
-    waiting = dict.fromkeys(names, 0)
+    number = {name: index for index, name in enumerate(names)}
+    sources: list[set[int]] = [set() for _ in names]
     for name in names:
         for reader in successors.get(name, ()):
-            waiting[reader] += 1
-    ready = [position[name] for name in names if waiting[name] == 0]
-    heapq.heapify(ready)
-    order: list[str] = []
-    while ready:
-        name = names[heapq.heappop(ready)]
-        order.append(name)
-        for reader in successors.get(name, ()):
-            waiting[reader] -= 1
-            if waiting[reader] == 0:
-                heapq.heappush(ready, position[reader])
-    if len(order) < len(names):
-        stuck = next(name for name in names if waiting[name] > 0)
-        raise ModelError(f"{where}: the edges form a cycle (node '{stuck}' waits for itself)", "A model is acyclic.")
-    return order
+            sources[number[reader]].add(number[name])
+    order = order_by_sources(sources, names.__getitem__)
+    if order.cycle:
+        raise ModelError(f"{where}: the edges form a cycle ({' → '.join(order.cycle)})", "A model is acyclic.")
+    return [names[index] for index in order.positions]

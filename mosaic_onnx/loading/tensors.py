@@ -1,30 +1,18 @@
-"""Checks of tensors in an untrusted model: type, dimensions, payload, and where external data lies."""
+"""Checks of tensors in an untrusted model: type, dimensions, payload, and the place of external data."""
 
 from __future__ import annotations
 
 import math
 import os
 import stat
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 import onnx
 
 from mosaic_onnx.core.errors import ModelError
+from mosaic_onnx.core.tensors import element_bits, is_external, is_known_type, tensor_bytes
 
 _T = onnx.TensorProto
-_BITS: dict[int, int] = {
-    **dict.fromkeys((_T.UINT2, _T.INT2), 2),
-    **dict.fromkeys((_T.UINT4, _T.INT4, _T.FLOAT4E2M1), 4),
-    **dict.fromkeys((_T.UINT8, _T.INT8, _T.BOOL, _T.FLOAT8E4M3FN, _T.FLOAT8E4M3FNUZ, _T.FLOAT8E5M2), 8),
-    **dict.fromkeys((_T.FLOAT8E5M2FNUZ, _T.FLOAT8E8M0), 8),
-    **dict.fromkeys((_T.UINT16, _T.INT16, _T.FLOAT16, _T.BFLOAT16), 16),
-    **dict.fromkeys((_T.UINT32, _T.INT32, _T.FLOAT), 32),
-    **dict.fromkeys((_T.UINT64, _T.INT64, _T.DOUBLE, _T.COMPLEX64), 64),
-    _T.COMPLEX128: 128,
-}
-# FLOAT6E2M3 and FLOAT6E3M2 by number: older onnx packages do not name them.
-_BITS.update({27: 6, 28: 6})
 _TYPED_FIELDS = ("float_data", "int32_data", "int64_data", "double_data", "uint64_data", "string_data")
 _FIELD_OF: dict[int, str] = {
     **dict.fromkeys((_T.FLOAT, _T.COMPLEX64), "float_data"),
@@ -37,60 +25,12 @@ _EXTERNAL_KEYS = {"location", "offset", "length", "checksum", "basepath"}
 MAX_RANK = 1024
 
 
-def element_bits(element_type: int) -> int:
-    """Bits of one element as stored; 0 for strings and unknown types."""
-    return _BITS.get(element_type, 0)
-
-
-def is_known_type(element_type: int) -> bool:
-    """Whether the number names a type of tensor elements."""
-    return element_type in _BITS or element_type == _T.STRING
-
-
-def tensor_bytes(element_type: int, shape: tuple[int, ...] | list[int]) -> int:
-    """Bytes of a dense tensor, rounded up to whole bytes; 0 for strings and unknown types."""
-    return -(-math.prod(shape) * element_bits(element_type) // 8)
-
-
-@dataclass(frozen=True)
-class ExternalData:
-    """Where a tensor's bytes lie: ``location`` is relative to the model's folder, with ``/``."""
-
-    location: str
-    offset: int
-    length: int
-
-
-def external_entry(tensor: onnx.TensorProto) -> ExternalData:
-    """The external-data entry of a checked tensor."""
-    words = {entry.key: entry.value for entry in tensor.external_data}
-    length = words.get("length", "")
-    size = int(length) if length else tensor_bytes(tensor.data_type, tuple(tensor.dims))
-    return ExternalData(words["location"], int(words.get("offset") or 0), size)
-
-
-def is_external(tensor: onnx.TensorProto) -> bool:
-    """Whether the tensor's bytes lie in another file."""
-    return tensor.data_location == _T.EXTERNAL
-
-
-def external_bytes(model: onnx.ModelProto) -> int:
-    """Bytes of the main graph's weights that lie outside the model."""
-    weights = (tensor for tensor in model.graph.initializer if is_external(tensor))
-    return sum(tensor_bytes(tensor.data_type, list(tensor.dims)) for tensor in weights)
-
-
-def weight_bytes(graph: onnx.GraphProto) -> int:
-    """Bytes of the graph's weights, wherever they lie."""
-    return sum(tensor_bytes(tensor.data_type, list(tensor.dims)) for tensor in graph.initializer)
-
-
 class TensorChecker:
-    """Checks tensors of one model; remembers the external files that it has looked at.
+    """Checks the tensors of one model; each external file is inspected once.
 
     Args:
         folder: the model's folder, where external data must lie.
-        max_dense_bytes: cap on what a sparse tensor may unfold to.
+        max_dense_bytes: cap on the dense form of a sparse tensor.
     """
 
     def __init__(self, folder: Path, max_dense_bytes: int) -> None:
@@ -100,10 +40,10 @@ class TensorChecker:
         self.external_bytes = 0
 
     def check(self, tensor: onnx.TensorProto, where: str) -> None:
-        """Refuse a tensor whose type, dimensions, payload or external file is not what it must be.
+        """Raise ``ModelError`` if a tensor's type, dimensions, payload or external file is wrong.
 
         Raises:
-            ModelError: naming the tensor and what is wrong.
+            ModelError: naming the tensor and the fault.
         """
         what = f"tensor {tensor.name!r} of {where}" if tensor.name else f"the tensor in {where}"
         if not is_known_type(tensor.data_type):
@@ -123,10 +63,10 @@ class TensorChecker:
         _check_payload(tensor, count, filled[0] if filled else "", what)
 
     def check_sparse(self, sparse: onnx.SparseTensorProto, where: str) -> None:
-        """Refuse a sparse tensor with external or ill-formed parts, or one that unfolds to too much.
+        """Raise ``ModelError`` if a sparse tensor has external or ill-formed parts, or too large a dense form.
 
         Raises:
-            ModelError: naming the tensor and what is wrong.
+            ModelError: naming the tensor and the fault.
         """
         name = sparse.values.name
         what = f"sparse tensor {name!r} of {where}"
@@ -164,7 +104,7 @@ class TensorChecker:
         self.external_bytes += stored
 
     def check_file(self, location: str, what: str) -> int:
-        """Size of an external file, which must lie inside the folder, be regular, and have no other name.
+        """Return the bytes of an external file, which must lie inside the folder, be regular, and have one name.
 
         Raises:
             ModelError: it does not.
@@ -178,11 +118,11 @@ class TensorChecker:
         odd = odd or (os.name == "nt" and ":" in location)
         if odd or ".." in parts or len(location) > 4096:
             raise ModelError(
-                f"{what} has its external data at {location[:200]!r}, which is no path inside the folder", hint
+                f"{what} has its external data at {location[:200]!r}, which is not a path inside the folder", hint
             )
         path = self._folder.joinpath(*parts)
         if Path(os.path.realpath(path)) != path:
-            raise ModelError(f"{what} has its external data behind a symbolic link: {location!r}", hint)
+            raise ModelError(f"{what} has its external data through a symbolic link: {location!r}", hint)
         try:
             found = os.lstat(path)
         except OSError as error:
@@ -198,21 +138,21 @@ class TensorChecker:
 
 
 def _element_count(dims: object, what: str) -> int:
-    """Product of the dimensions, which must be non-negative and fit 63 bits."""
+    """Return the product of the dimensions, which must be non-negative and fit 63 bits."""
     sizes = [int(size) for size in dims]  # type: ignore[attr-defined]
     if len(sizes) > MAX_RANK:
         raise ModelError(f"{what} has {len(sizes)} dimensions, more than {MAX_RANK}")
     negative = [size for size in sizes if size < 0]
     if negative:
         raise ModelError(f"{what} has the negative dimension {negative[0]}")
-    # A zero anywhere makes the product small, and runtimes still multiply the others: check those alone too.
+    # A zero makes the product small, but runtimes may multiply the others first: check those alone too.
     if math.prod(size for size in sizes if size) >= 2**56:
         raise ModelError(f"{what} has dimensions whose product does not fit: {sizes[:8]}")
     return math.prod(sizes)
 
 
 def _check_payload(tensor: onnx.TensorProto, count: int, field: str, what: str) -> None:
-    """Inline data must be of the type's own field and exactly as long as the dimensions say."""
+    """Raise ``ModelError`` unless inline data is in the type's own field and as long as the dimensions demand."""
     kind = _T.DataType.Name(tensor.data_type) if tensor.data_type in _T.DataType.values() else str(tensor.data_type)
     if field in ("", "raw_data"):
         if field and tensor.data_type == _T.STRING:
@@ -230,7 +170,7 @@ def _check_payload(tensor: onnx.TensorProto, count: int, field: str, what: str) 
 
 
 def _entry_count(element_type: int, count: int) -> int:
-    """Entries of the typed field for so many elements: packed types share one, complex ones take two."""
+    """Return the entries of the typed field for so many elements: packed types share one, complex ones take two."""
     if element_type in (_T.COMPLEX64, _T.COMPLEX128):
         return 2 * count
     per_entry = {4: 2, 2: 4}.get(element_bits(element_type), 1)
@@ -249,7 +189,7 @@ def _entry_words(tensor: onnx.TensorProto, what: str) -> dict[str, str]:
 
 
 def _number(words: dict[str, str], key: str, what: str) -> int | None:
-    """A non-negative number of an external-data entry; None where the key is absent."""
+    """Return a non-negative number of an external-data entry; None where the key is absent."""
     text = words.get(key)
     if text is None:
         return None

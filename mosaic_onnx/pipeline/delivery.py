@@ -4,50 +4,65 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from mosaic_onnx.backends.base import Array, Backend, SliceModel
+from mosaic_onnx.core.constraints import Constraints
 from mosaic_onnx.core.devices import Device, device_of
+from mosaic_onnx.core.errors import InternalError
+from mosaic_onnx.discovery.binding import bind_devices
 from mosaic_onnx.discovery.registry import backends, find_all
-from mosaic_onnx.files.bundle import SLICES, Bundle, Contents, write_bundle
+from mosaic_onnx.discovery.selection import Selection
+from mosaic_onnx.files.bundle import Bundle, BundleContents, write_bundle
 from mosaic_onnx.files.cache import digest
-from mosaic_onnx.passes.joint_optimise import Tune
-from mosaic_onnx.passes.rewrite import canonical_model, layer_assignment_settings
-from mosaic_onnx.passes.select import Contest
-from mosaic_onnx.passes.verify import Progress, Verifiable, Verify
-from mosaic_onnx.pipeline.compilation import Compiled
-from mosaic_onnx.pipeline.preparation import Recipe
+from mosaic_onnx.files.manifest import SLICES
+from mosaic_onnx.isolation.backend import isolated
+from mosaic_onnx.loading.model import open_model
+from mosaic_onnx.loading.normalise import Normalised
+from mosaic_onnx.passes.base import run_passes
+from mosaic_onnx.passes.editing import configured, option_of
+from mosaic_onnx.passes.given import GivenPlan, GivenProfile
+from mosaic_onnx.passes.state import State
+from mosaic_onnx.pipeline.compilation import Compilation
+from mosaic_onnx.pipeline.pipelines import VERIFY
+from mosaic_onnx.planner.core.request import Request
+from mosaic_onnx.planning.candidates import PLAN, Candidate
+from mosaic_onnx.planning.contest import Contest
 from mosaic_onnx.profiling.machine import fingerprint
+from mosaic_onnx.rewriting.joint_optimise import Tune
+from mosaic_onnx.rewriting.rewrite import REFUSES, Canonical, layer_assignment_settings
 from mosaic_onnx.runtime.executor import Executor, open_program
 from mosaic_onnx.verification.report import VerifyReport
+from mosaic_onnx.verification.verify import Progress
 
 _PACKAGES = ("onnx", "onnxruntime", "openvino", "numpy", "onnxruntime-qnn", "onnxruntime-ep-webgpu")
 
 
-def deliver(compiled: Compiled, recipe: Recipe, folder: Path, *, force: bool = False) -> None:
+def deliver(compilation: Compilation, folder: Path, *, force: bool = False) -> None:
     """Write the bundle of a compilation.
 
     Raises:
         UsageError: the folder cannot be written.
     """
-    prepared = compiled.prepared
-    used = {device_of(one.state) for one in compiled.plan.slices}
-    model, notes = canonical_model(prepared.opened, prepared.normalised, compiled.profile, compiled.plan)
-    contents = Contents(
-        model=model,
-        folder=str(prepared.opened.folder),
-        uncut=prepared.normalised.model,
-        slices=compiled.slices,
-        profile=compiled.profile,
-        plan=compiled.plan,
-        devices=[device for device in compiled.profile.devices if device.name in used],
-        tuned=compiled.tuned,
-        fingerprint=machine_fingerprint(compiled.selection.versions),
-        facts=_facts(compiled, recipe) | {"rewritten": list(notes)},
+    state, plan = compilation.state, compilation.plan
+    used = {device_of(one.state) for one in plan.slices}
+    canonical = state.delivered.canonical
+    if canonical is None:
+        raise InternalError("there is no partitioned model to write")
+    contents = BundleContents(
+        model=canonical.model,
+        folder=canonical.folder,
+        original=state.normalised.model,
+        slices=compilation.slices,
+        profile=state.profile,
+        plan=plan,
+        devices=[device for device in state.profile.devices if device.name in used],
+        tuned=compilation.tuned,
+        fingerprint=machine_fingerprint(state.selection.versions),
+        facts=_facts(compilation) | {"rewritten": list(canonical.notes)},
     )
     write_bundle(contents, folder, force=force)
 
@@ -57,21 +72,22 @@ def machine_fingerprint(versions: Mapping[str, str]) -> str:
     return digest({"machine": fingerprint(), "versions": dict(versions)})
 
 
-def _facts(compiled: Compiled, recipe: Recipe) -> dict[str, Any]:
+def _facts(compilation: Compilation) -> dict[str, Any]:
     """What the manifest says beyond the files."""
-    opened = compiled.prepared.opened
+    state = compilation.state
     return {
-        "model": {"name": opened.path.name, "sha256": opened.sha256},
-        "versions": {"python": sys.version.split()[0], **_versions(), **compiled.selection.versions},
+        "model": {"name": state.opened.path.name, "sha256": state.opened.sha256},
+        "versions": {"python": sys.version.split()[0], **_versions(), **state.selection.versions},
         "machine": fingerprint(),
-        "replay": replay(compiled, recipe),
-        "layer_assignment_settings": layer_assignment_settings(compiled.profile, compiled.plan),
-        "assumed": list(compiled.prepared.normalised.defaults),
-        "left_out": [asdict(absent) for absent in compiled.selection.left_out],
-        "simulated": [device.name for device in compiled.selection.chosen if device.simulated],
-        "measured": contest_fields(compiled.contest),
-        "proof": proof_fields(compiled.proof),
-        "precision": None if compiled.precision is None else compiled.precision.as_fields(),
+        "replay": replay(compilation),
+        "layer_assignment_settings": layer_assignment_settings(state.profile, compilation.plan),
+        "passes": [one.name for one in compilation.passes],
+        "assumed": list(state.normalised.defaults),
+        "left_out": [asdict(absent) for absent in state.selection.left_out],
+        "simulated": [device.name for device in state.selection.chosen if device.simulated],
+        "measured": contest_fields(state.contest),
+        "proof": proof_fields(state.proof),
+        "precision": None if state.precision is None else state.precision.as_fields(),
     }
 
 
@@ -86,25 +102,36 @@ def _versions() -> dict[str, str]:
     return found
 
 
-def replay(compiled: Compiled, recipe: Recipe) -> list[str]:
+def replay(compilation: Compilation) -> list[str]:
     """The command that compiles the same model the same way."""
-    words = ["mosaic-onnx", "compile", compiled.prepared.opened.path.name]
-    words += ["-d", ",".join(device.name for device in compiled.selection.chosen)]
-    request, constraints = recipe.request, recipe.constraints
-    words += ["--objective", request.objective, "--schedule", request.schedule, "--method", request.method]
-    words += ["--granularity", recipe.granularity, "--seed", str(recipe.seed)]
-    if request.max_error is not None:
-        words += ["--max-error", f"{request.max_error:g}"]
-    if recipe.samples is not None:
-        words += ["--samples", str(recipe.samples.name)]
-    if request.min_slice_count:
-        words += ["--min-slices", str(request.min_slice_count)]
+    state, passes = compilation.state, compilation.passes
+    given = {one.name: one.given for one in passes if isinstance(one, GivenProfile | GivenPlan)}
+    constraints: Constraints = option_of(passes, "constraints")
+    samples: Path | None = option_of(passes, "samples")
+    words = ["mosaic-onnx", "compile", state.path.name]
+    words += ["-d", ",".join(device.name for device in state.selection.chosen)]
+    for name, source in given.items():
+        words += [f"--{name}", source.name if isinstance(source, Path) else f"{name}.json"]
+    if "plan" not in given:
+        words += _request_words(option_of(passes, "request"))
+    words += ["--granularity", option_of(passes, "granularity"), "--seed", str(option_of(passes, "seed"))]
+    if samples is not None:
+        words += ["--samples", str(samples.name)]
     for flag, rules in (("--pin", constraints.pins), ("--forbid", constraints.forbids)):
         words += [word for pattern, device in rules for word in (flag, f"{pattern}={device}")]
     for flag, caps in (("--memory", constraints.memory_bytes), ("--slice-memory", constraints.slice_memory_bytes)):
         words += [word for device, count in caps.items() for word in (flag, f"{device}={count}")]
-    for name, shape in recipe.input_shapes.items():
+    for name, shape in option_of(passes, "input_shapes").items():
         words += ["--input-shape", f"{name}:{','.join(map(str, shape))}"]
+    return words + [word for name in compilation.outside for word in ("--pass", name)]
+
+
+def _request_words(request: Request) -> list[str]:
+    words = ["--objective", request.objective, "--schedule", request.schedule, "--method", request.method]
+    if request.max_error is not None:
+        words += ["--max-error", f"{request.max_error:g}"]
+    if request.min_slice_count:
+        words += ["--min-slices", str(request.min_slice_count)]
     return words
 
 
@@ -126,6 +153,7 @@ def proof_fields(report: VerifyReport) -> dict[str, Any]:
         "passed": report.passed,
         "reference": report.reference,
         "outputs": {check.tensor: {"verdict": check.verdict, "error": str(check)} for check in report.outputs},
+        "canonical": {check.tensor: {"verdict": check.verdict, "error": str(check)} for check in report.canonical},
         "slices": [
             {
                 "slice": check.slice,
@@ -152,34 +180,83 @@ def _verdicts(checks: Sequence[Any]) -> dict[str, int]:
     return counts
 
 
-def open_bundle(bundle: Bundle, *, portable: bool = False) -> Executor:
-    """Load a bundle's slices on their devices, as they run best on this machine.
+def bind_bundle(bundle: Bundle, words: Sequence[str] = (), *, trust: bool = False) -> Bundle:
+    """The bundle with this machine's devices in place of what it says of them; one that is bound stays as it is.
 
     Args:
-        bundle: what to load.
+        bundle: from anybody.
+        words: the user's own devices, which take the place of the bundle's by name.
+        trust: take what the bundle says of its devices, though it may name libraries to load and folders to write.
+
+    Raises:
+        UsageError: a device of the bundle names code or a path that no device of this machine has.
+    """
+    if bundle.is_bound and not words:
+        return bundle
+    devices = bind_devices(bundle.devices, backends(), words, trust=trust, what=str(bundle.folder))
+    return replace(bundle, devices=devices, is_bound=True)
+
+
+def open_bundle(bundle: Bundle, *, portable: bool = False) -> Executor:
+    """Load a bundle's slices on this machine's devices, as they run best on it.
+
+    Args:
+        bundle: what to load; bound here where it is not yet.
         portable: load the portable slices, whatever is tuned.
 
     Raises:
-        UsageError: a backend of the bundle is not installed here.
+        UsageError: a device or backend of the bundle is not here.
         BackendError: a slice cannot be loaded.
     """
+    bundle = bind_bundle(bundle)
     devices = {device.name: device for device in bundle.devices}
     candidates = backends()
-    slices = bundle.slices if portable else _tuned(bundle, devices, candidates)
+    slices = bundle.slices if portable else tuned_slices(bundle, devices, candidates)
     return open_program(slices, bundle.plan, devices, candidates, inputs=bundle.inputs, outputs=bundle.outputs)
 
 
-def _tuned(bundle: Bundle, devices: Mapping[str, Device], candidates: Mapping[str, Backend]) -> tuple[SliceModel, ...]:
+def tuned_slices(
+    bundle: Bundle, devices: Mapping[str, Device], candidates: Mapping[str, Backend]
+) -> tuple[SliceModel, ...]:
     """The slices as they run best here: the bundle's own where it was made here, else cut anew."""
     if not bundle.tuned:
         return bundle.slices
     if bundle.fingerprint == machine_fingerprint(find_all(candidates).versions):
         return tuple(bundle.tuned.get(number, one) for number, one in enumerate(bundle.slices))
-    return Tune(devices, candidates)(bundle.uncut(), str(bundle.folder / SLICES), bundle.plan, bundle.slices)
+    return Tune(devices, candidates)(bundle.original(), str(bundle.folder / SLICES), bundle.plan, bundle.slices)
+
+
+def state_of_bundle(bundle: Bundle, inputs: Mapping[str, Array]) -> State:
+    """Return a bundle as a compilation left it, for the passes that come after ``select``.
+
+    Args:
+        bundle: what was delivered.
+        inputs: what it is run with.
+    """
+    model = bundle.original()
+    candidates = isolated(backends())
+    devices = {device.name: device for device in bundle.devices}
+    refusal = next((note for note in bundle.manifest.get("rewritten", ()) if note.startswith(REFUSES)), None)
+    delivered = Candidate(
+        PLAN,
+        bundle.plan,
+        cut=lambda plan: (bundle.slices, tuned_slices(bundle, devices, candidates)),
+        partition=lambda plan: Canonical(open_model(bundle.model_path).model, str(bundle.folder), refusal=refusal),
+    )
+    precision = bundle.manifest.get("precision") or {}
+    return State(
+        path=bundle.folder,
+        selection=Selection(bundle.devices, bundle.devices, (), (), candidates, {}),
+        normalised=Normalised(model, str(bundle.folder / SLICES), {}),
+        inputs=inputs,
+        plan=bundle.plan,
+        delivered=delivered,
+        budget=precision.get("budget"),
+    )
 
 
 def verify_bundle(bundle: Bundle, inputs: Mapping[str, Array], progress: Progress | None = None) -> VerifyReport:
-    """Every slice and the whole against the uncut, unoptimised model.
+    """Every slice, the whole, and the partitioned file against the uncut, unoptimised model.
 
     A bundle that was compiled within a budget of errors is held to that, end to end, on these inputs too.
 
@@ -187,15 +264,5 @@ def verify_bundle(bundle: Bundle, inputs: Mapping[str, Array], progress: Progres
         ModelError: there is no reference for this model.
         BackendError: a slice cannot be loaded, or the reference cannot run.
     """
-    with ExitStack() as stack:
-        work = Verifiable(
-            model=bundle.uncut(),
-            folder=str(bundle.folder / SLICES),
-            slices=bundle.slices,
-            program=stack.enter_context(open_bundle(bundle, portable=True)),
-            devices={device.name: device for device in bundle.devices},
-            inputs=inputs,
-            tuned=stack.enter_context(open_bundle(bundle)) if bundle.tuned else None,
-        )
-        precision = bundle.manifest.get("precision") or {}
-        return Verify(progress=progress, budget=precision.get("budget"))(work)
+    passes = configured(VERIFY, {"progress": progress})
+    return run_passes(passes, state_of_bundle(bind_bundle(bundle), inputs)).proof

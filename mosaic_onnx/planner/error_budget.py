@@ -19,6 +19,7 @@ from mosaic_onnx.core.errors import InfeasibleError
 from mosaic_onnx.planner.chain.label_setting import labels, labels_apply
 from mosaic_onnx.planner.chain.method import interval
 from mosaic_onnx.planner.concurrent.method import heft
+from mosaic_onnx.planner.core.error_costs import errors_as_joules
 from mosaic_onnx.planner.core.infeasibility import check_possible
 from mosaic_onnx.planner.core.objective import rank_of
 from mosaic_onnx.planner.core.request import Answer, Proposal, Request, within
@@ -64,22 +65,6 @@ def error_budget(table: CostTable, request: Request) -> Answer:
 def has_error_budget(table: CostTable, request: Request) -> bool:
     """Whether ``auto`` runs it."""
     return request.max_error is not None and table.layer_error is not None
-
-
-def errors_as_joules(table: CostTable) -> CostTable:
-    """The table with errors in the place of joules: then a budget of joules is one of errors."""
-    errors = np.zeros_like(table.layer_s) if table.layer_error is None else table.layer_error
-    return replace(
-        table,
-        layer_j=np.where(np.isfinite(table.layer_s), errors, INF),
-        slice_j=np.zeros_like(table.slice_j),
-        idle_w=np.zeros_like(table.idle_w),
-        to_host_j=np.zeros_like(table.to_host_j),
-        from_host_j=np.zeros_like(table.from_host_j),
-        direct_j={pair: np.zeros_like(joules) for pair, joules in table.direct_j.items()},
-        switch_j=np.zeros_like(table.switch_j),
-        segments={key: (seconds, None) for key, (seconds, _) in table.segments.items()},
-    )
 
 
 def _check_least(table: CostTable, budget: float) -> None:
@@ -211,7 +196,7 @@ def _as_joules(table: CostTable, request: Request, budget: float, starts: tuple[
     try:
         found = sequential(swapped, limited)
     except InfeasibleError as error:
-        raise InfeasibleError(f"no plan keeps the error budget of {budget:.3g}", "raise --max-error") from error
+        raise type(error)(f"no plan keeps the error budget of {budget:.3g}", "raise --max-error") from error
     rank = rank_of(limited)
     ranked = []
     for proposal in starts:

@@ -15,6 +15,7 @@ from mosaic_onnx.planner.baselines.best_of import best_of
 from mosaic_onnx.planner.baselines.greedy import greedy
 from mosaic_onnx.planner.baselines.preferred import preferred, preferred_on_demand
 from mosaic_onnx.planner.baselines.random_plans import random_plans
+from mosaic_onnx.planner.chain.chain_costs import is_chain
 from mosaic_onnx.planner.chain.label_setting import labels, labels_apply
 from mosaic_onnx.planner.chain.method import interval
 from mosaic_onnx.planner.concurrent.cpsat_method import concurrent_cpsat
@@ -22,6 +23,7 @@ from mosaic_onnx.planner.concurrent.method import for_concurrent, heft
 from mosaic_onnx.planner.concurrent.method import solver_applies as concurrent_solver_applies
 from mosaic_onnx.planner.core.request import Answer, Request
 from mosaic_onnx.planner.error_budget import error_budget, has_error_budget
+from mosaic_onnx.planner.exhaustive.method import exhaustive, exhaustive_fits
 from mosaic_onnx.planner.placement.method import exact_placement
 from mosaic_onnx.planner.sequential.method import sequential, sequential_fits
 from mosaic_onnx.planner.sequential.pareto import pareto, pareto_fits
@@ -32,18 +34,17 @@ from mosaic_onnx.planner.throughput.method import solver_applies as throughput_s
 _MOST_GROUP_TRIALS = 60
 
 
-def always(table: CostTable, request: Request) -> bool:
-    """It is cheap enough to run whatever is asked."""
-    return True
+def interval_fits(table: CostTable, request: Request) -> bool:
+    """Return whether the interval program is run by itself: on chains, or where slices must be many or in list order.
 
-
-def for_sums(table: CostTable, request: Request) -> bool:
-    """What is asked is a sum over slices and copies, or follows from one (the largest device load does not).
-
-    The interval program tries every device for every group, one after the other, which many groups would make long.
+    On other graphs ``sequential`` runs it along several orders. It tries every device for every group, one after the
+    other, which many groups would make long.
     """
     group_count = len(np.unique(table.group[table.group >= 0]))
-    return request.objective != "throughput" and group_count * len(table.device_names) <= _MOST_GROUP_TRIALS
+    if request.objective == "throughput" or group_count * len(table.device_names) > _MOST_GROUP_TRIALS:
+        return False
+    demanded = request.min_slice_count > 1 or request.in_list_order
+    return demanded or is_chain(table, range(len(table.layer_names)))
 
 
 def never(table: CostTable, request: Request) -> bool:
@@ -70,8 +71,11 @@ class Method:
 
 
 METHODS: Mapping[str, Method] = {
+    "exhaustive": Method(
+        exhaustive, "every plan of a table of a few layers, whatever is asked: the optimum, proved", exhaustive_fits
+    ),
     "interval": Method(
-        interval, "MOSAIC's dynamic program over consecutive layers in O(L·S), exact on chains", for_sums
+        interval, "MOSAIC's dynamic program over consecutive layers in O(L·S), exact on chains", interval_fits
     ),
     "labels": Method(
         labels, "exact on chains with caps on devices, level switches, groups, one slice a device", labels_apply

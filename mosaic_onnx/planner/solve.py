@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal
 
 from mosaic_onnx.core.costs import CostTable
-from mosaic_onnx.core.errors import InfeasibleError, UsageError
+from mosaic_onnx.core.errors import InfeasibleError, NoPlanFoundError, UsageError
 from mosaic_onnx.core.plans import Bound, Objective, Plan, Predicted, Slice, Transfer
 from mosaic_onnx.planner.core.dominance import top_levels
-from mosaic_onnx.planner.core.request import TOLERANCE, Answer, MethodUnavailable, Placed, Proposal, Request
+from mosaic_onnx.planner.core.objective import broken_limits
+from mosaic_onnx.planner.core.request import TOLERANCE, Answer, MethodUnavailable, PlacedSlice, Proposal, Request
 from mosaic_onnx.planner.core.request_constraints import at_least, meets
 from mosaic_onnx.planner.core.simulate import Timeline, simulate, value
 from mosaic_onnx.planner.core.transfers import HOST_MEMORY
@@ -51,37 +53,110 @@ class _Judged:
 
 
 def solve(table: CostTable, request: Request) -> Solution:
-    """The best plan that the asked method (or, for ``auto``, every fitting one) finds, with bound and gap.
+    """Return the best plan that the asked method (or, for ``auto``, every fitting one) finds, with bound and gap.
+
+    ``auto`` asks one method after the other and stops where a plan reaches a proved bound.
 
     Raises:
-        InfeasibleError: no proposal satisfies the constraints.
+        InfeasibleError: proved: no plan satisfies the constraints.
+        NoPlanFoundError: none was found, and that there is none was not proved.
         UsageError: there is no such method, or joules are asked for and the table has none.
     """
     _check_request(table, request)
     table, states = top_levels(table, request)
-    answers, notes, refusal = _ask(table, request)
-    best: _Judged | None = None
-    for method, answer in answers:
-        for proposal in answer.proposals:
-            if request.in_list_order and not _is_listed(proposal):
-                continue
-            try:
-                judged = _judge(table, request, method, proposal)
-            except InfeasibleError as error:
-                refusal = refusal or error
-                continue
-            if best is None or _is_better(judged, best):
-                best = judged
+    search = _Search(table, request)
+    search.run()
+    best = search.best
     if best is None:
-        raise refusal or InfeasibleError("no method found a plan that satisfies the constraints")
-    bound, dropped = _best_bound(answers, best.figure, request.objective)
+        raise search.refusal()
+    bound, dropped = _best_bound(search.answers, best.figure, request.objective)
     plan = plan_of(table, request, best.method, best.proposal, best.timeline, bound=bound)
-    proposal = tuple(Placed(layers, states[state]) for layers, state in best.proposal)
-    return Solution(plan, proposal, best.timeline, (*notes, *dropped))
+    proposal = tuple(PlacedSlice(layers, states[state]) for layers, state in best.proposal)
+    return Solution(plan, proposal, best.timeline, (*search.notes, *dropped))
 
 
-def _is_listed(proposal: Proposal) -> bool:
-    """Whether every slice holds neighbours of the list of layers, in its order."""
+class _Search:
+    """Asks methods, judges what they propose, and remembers how near the failures came."""
+
+    def __init__(self, table: CostTable, request: Request) -> None:
+        self.table, self.request = table, request
+        self.answers: list[tuple[str, Answer]] = []
+        self.notes: list[str] = []
+        self.judged: list[_Judged] = []
+        self.best: _Judged | None = None
+        self.proof: InfeasibleError | None = None
+        self.nearest: tuple[float, InfeasibleError] | None = None
+        """how far, relative to its limits, the nearest plan that breaks them is off, and what it breaks"""
+
+    def run(self) -> None:
+        """Ask the method that the request names, or each that fits until one proves that nothing better exists."""
+        auto = self.request.method == "auto"
+        names = [self.request.method]
+        if auto:
+            names = [name for name, method in METHODS.items() if method.automatic(self.table, self.request)]
+        for name in names:
+            try:
+                answer = method_named(name).function(self.table, self.request)
+            except NoPlanFoundError as error:
+                self._miss(error)
+                continue
+            except InfeasibleError as error:
+                self.proof = self.proof or error
+                if auto:
+                    return
+                continue
+            except MethodUnavailable as error:
+                if not auto:
+                    raise
+                self.notes.append(f"method {name} did not run: {error.message}")
+                continue
+            self.answers.append((name, answer))
+            for proposal in answer.proposals:
+                self._offer(name, proposal)
+            if self.best is not None and not self.request.pareto and self._is_proved(answer):
+                return
+
+    def refusal(self) -> InfeasibleError:
+        """Return why there is no plan: a proof, or how near the search came."""
+        if self.proof is not None:
+            return self.proof
+        tried = ", ".join(name for name, _ in self.answers) or "no method"
+        words = f": {self.nearest[1].message} (the nearest plan found)" if self.nearest else ""
+        return NoPlanFoundError(
+            f"no plan was found that satisfies the constraints; tried {tried}{words}",
+            "that none exists is not proved: allow more time (--time-limit), or relax a constraint",
+        )
+
+    def _is_proved(self, answer: Answer) -> bool:
+        """Whether the best plan reaches the answer's bound; a bound that it beats is wrong and proves nothing."""
+        figure = self.best.figure if self.best is not None else float("inf")
+        return answer.bound is not None and abs(figure - answer.bound) <= TOLERANCE * abs(figure)
+
+    def _offer(self, method: str, proposal: Proposal) -> None:
+        if self.request.in_list_order and not is_listed(proposal):
+            return
+        try:
+            judged = _judge(self.table, self.request, method, proposal)
+        except InfeasibleError as error:
+            self._miss(error, proposal)
+            return
+        self.judged.append(judged)
+        if self.best is None or _is_better(judged, self.best):
+            self.best = judged
+
+    def _miss(self, error: InfeasibleError, proposal: Proposal = ()) -> None:
+        """Remember the failure that came nearest."""
+        distance = float("inf")
+        if proposal:
+            with suppress(InfeasibleError):
+                timeline = simulate(self.table, proposal, self.request.schedule)
+                distance = broken_limits(self.request, timeline) or distance
+        if self.nearest is None or distance < self.nearest[0]:
+            self.nearest = distance, error
+
+
+def is_listed(proposal: Proposal) -> bool:
+    """Return whether every slice holds neighbours of the list of layers, in its order."""
     return all(layers == tuple(range(layers[0], layers[0] + len(layers))) for layers, _ in proposal)
 
 
@@ -100,18 +175,12 @@ def solve_front(table: CostTable, request: Request) -> tuple[Plan, ...]:
         UsageError: the table has no joules.
     """
     _check_request(table, request)
-    answers, _, refusal = _ask(table, request)
-    judged: list[_Judged] = []
-    for method, answer in answers:
-        for proposal in answer.proposals:
-            try:
-                judged.append(_judge(table, request, method, proposal))
-            except InfeasibleError as error:
-                refusal = refusal or error
-    if not judged:
-        raise refusal or InfeasibleError("no method found a plan that satisfies the constraints")
+    search = _Search(table, request)
+    search.run()
+    if not search.judged:
+        raise search.refusal()
     front: list[_Judged] = []
-    for one in sorted(judged, key=lambda one: (one.timeline.seconds, one.timeline.joules or 0.0)):
+    for one in sorted(search.judged, key=lambda one: (one.timeline.seconds, one.timeline.joules or 0.0)):
         if not front or (one.timeline.joules or 0.0) < (front[-1].timeline.joules or 0.0) * (1 - TOLERANCE):
             front.append(one)
     return tuple(plan_of(table, request, one.method, one.proposal, one.timeline) for one in front)
@@ -159,30 +228,8 @@ def plan_of(
 def _check_request(table: CostTable, request: Request) -> None:
     if request.method != "auto":
         method_named(request.method)
-    needs_joules = request.objective in ("energy", "edp") or request.budget_j is not None or request.pareto
-    if needs_joules and table.layer_j is None and table.layer_names:
+    if request.needs_joules and table.layer_j is None and table.layer_names:
         raise UsageError("the profile has no joules, so only time can be planned", "use --objective latency")
-
-
-def _ask(table: CostTable, request: Request) -> tuple[list[tuple[str, Answer]], list[str], InfeasibleError | None]:
-    """What each method answers, notes on those that could not, and the first proof that there is no plan."""
-    if request.method == "auto":
-        names = [name for name, method in METHODS.items() if method.automatic(table, request)]
-    else:
-        names = [request.method]
-    answers: list[tuple[str, Answer]] = []
-    notes: list[str] = []
-    refusal: InfeasibleError | None = None
-    for name in names:
-        try:
-            answers.append((name, method_named(name).function(table, request)))
-        except InfeasibleError as error:
-            refusal = refusal or error
-        except MethodUnavailable as error:
-            if request.method != "auto":
-                raise
-            notes.append(f"method {name} did not run: {error.message}")
-    return answers, notes, refusal
 
 
 def _judge(table: CostTable, request: Request, method: str, proposal: Proposal) -> _Judged:

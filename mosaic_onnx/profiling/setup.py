@@ -1,4 +1,4 @@
-"""Getting ready to measure: how to, and a model and a device's book of measurements opened for it."""
+"""Preparing a profile: options, the model, and the store of a device's measurements."""
 
 from __future__ import annotations
 
@@ -12,28 +12,30 @@ from mosaic_onnx.core.devices import Device, Level
 from mosaic_onnx.core.graphs import node_keys
 from mosaic_onnx.core.layers import LayerGraph
 from mosaic_onnx.files.cache import Cache, digest
-from mosaic_onnx.profiling.device_profiler import Effort
+from mosaic_onnx.profiling.device_profiler import ProfilingEffort
 from mosaic_onnx.profiling.digest import layer_digests
 from mosaic_onnx.profiling.machine import fingerprint
-from mosaic_onnx.profiling.measurement_store import Conditions, Ledger
-from mosaic_onnx.profiling.profiled_model import Subject
+from mosaic_onnx.profiling.measurement_store import Conditions, MeasurementStore
+from mosaic_onnx.profiling.profiled_model import ProfiledModel
 from mosaic_onnx.profiling.reference_tensors import ReferenceTensors
 from mosaic_onnx.rewriting.extracting import Extractor
 
 
 @dataclass(frozen=True)
 class ProfileOptions:
-    """How to measure.
+    """Options of profiling.
 
     Attributes:
-        model_name: what the profile calls the model.
+        model_name: the model's name in the profile.
         model_sha256: of the model's file.
         inputs: the model's inputs by name; None makes seeded ones.
         seed: of made-up inputs.
-        cache: where measurements are kept; None measures everything anew and keeps nothing.
+        cache: stores measurements; None measures everything anew and stores nothing.
         versions: of backends, providers and drivers (``registry.Inventory.versions``).
-        effort: how much time to spend.
-        limit_s: how long one slice may take in a child process.
+        effort: the time to spend.
+        limit_s: time limit of one slice in a child process.
+        energy_s: how long each layer is repeated for its joules, where a meter can be read; 0 measures none.
+        sustained_s: how long a device works before it is measured, so that it is as warm as in use; 0 for not.
     """
 
     model_name: str = ""
@@ -42,17 +44,25 @@ class ProfileOptions:
     seed: int = 0
     cache: Cache | None = None
     versions: Mapping[str, str] = field(default_factory=dict)
-    effort: Effort = field(default_factory=Effort)
+    effort: ProfilingEffort = field(default_factory=ProfilingEffort)
     limit_s: float = 120.0
+    energy_s: float = 0.0
+    sustained_s: float = 0.0
 
 
-def open_ledger(subject: Subject, device: Device, level: Level | None, options: ProfileOptions) -> Ledger:
-    """The book of what was measured before of a device at a level."""
-    return Ledger(options.cache, device, level, Conditions(options.versions, fingerprint(), subject.identity))
+def open_store(
+    profiled: ProfiledModel, device: Device, level: Level | None, options: ProfileOptions
+) -> MeasurementStore:
+    """Return the store of a device's measurements at a level."""
+    return MeasurementStore(
+        options.cache, device, level, Conditions(options.versions, fingerprint(), profiled.identity)
+    )
 
 
-def open_subject(model: onnx.ModelProto, folder: str, graph: LayerGraph, options: ProfileOptions) -> Subject:
-    """A model, ready to be measured layer by layer.
+def open_profiled_model(
+    model: onnx.ModelProto, folder: str, graph: LayerGraph, options: ProfileOptions
+) -> ProfiledModel:
+    """Return a model that is ready to be profiled.
 
     Args:
         model: normalised.
@@ -62,7 +72,7 @@ def open_subject(model: onnx.ModelProto, folder: str, graph: LayerGraph, options
     """
     nodes = dict(zip(node_keys(model.graph), model.graph.node, strict=True))
     tensors = ReferenceTensors(model, folder, graph.tensors, options.inputs, options.seed)
-    return Subject(
+    return ProfiledModel(
         graph=graph,
         digests=layer_digests(model, nodes, graph, folder),
         makers={
@@ -76,7 +86,7 @@ def open_subject(model: onnx.ModelProto, folder: str, graph: LayerGraph, options
 
 @dataclass
 class _LazyExtract:
-    """Makes slices; the model is indexed for the first one, so that a warm profile does without."""
+    """Extracts slices; the model is indexed at first use, so a profile with a filled cache does not need it."""
 
     model: onnx.ModelProto
     folder: str

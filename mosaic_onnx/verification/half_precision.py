@@ -1,8 +1,8 @@
-"""Half precision at the cuts: the uncut model with the same roundings as its slices, so that bits can be compared.
+"""Half precision at the cuts: the original model with the same roundings as its slices, so that bits can be compared.
 
-ONNX Runtime's CPU provider keeps float32 between float16 nodes, and which nodes it keeps so depends on their
-neighbours. A tensor that leaves a slice is rounded to float16, and the next slice meets it as a graph input. So in the
-model made here every reader in another slice meets a graph input too, fed with the uncut model's own tensor.
+ONNX Runtime's CPU provider keeps float32 between some float16 nodes, depending on their neighbours. A tensor that
+leaves a slice is rounded to float16, and is a graph input of the next slice. So in the model made here every reader in
+another slice reads a graph input too, which is fed with the original model's tensor.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ import onnx
 from onnx import TensorProto
 
 from mosaic_onnx.backends.base import SliceModel
-from mosaic_onnx.core.graphs import reads, renamed_node, writes
+from mosaic_onnx.core.graphs import free_name, reads, renamed_node, writes
 
 HALVES = frozenset({TensorProto.FLOAT16, TensorProto.BFLOAT16})
 
 
 @dataclass(frozen=True)
 class FedAtCuts:
-    """The whole model, its half-precision cut tensors read from inputs.
+    """The whole model, with its half-precision cut tensors read from inputs.
 
     Attributes:
         model: a copy; every value keeps its name.
@@ -33,11 +33,11 @@ class FedAtCuts:
 
 
 def fed_at_cuts(model: onnx.ModelProto, slices: Sequence[SliceModel]) -> FedAtCuts | None:
-    """The model with such inputs; None where no half-precision tensor is cut.
+    """Return the model with such inputs; None where no half-precision tensor is cut.
 
     Args:
         model: topologically sorted, types inferred.
-        slices: what it is cut into.
+        slices: its slices.
     """
     slice_of = {
         name: index for index, one in enumerate(slices) for node in one.model.graph.node for name in writes(node)
@@ -75,11 +75,4 @@ def _half_tensors(model: onnx.ModelProto) -> dict[str, onnx.TypeProto]:
 
 def _new_names(graph: onnx.GraphProto, names: set[str]) -> dict[str, str]:
     taken = {name for node in graph.node for name in (*node.output, *reads(node))}
-    renamed = {}
-    for name in sorted(names):
-        new = f"{name}/fed"
-        while new in taken:
-            new += "_"
-        taken.add(new)
-        renamed[name] = new
-    return renamed
+    return {name: free_name(f"{name}/fed", taken) for name in sorted(names)}

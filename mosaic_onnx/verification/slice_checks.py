@@ -1,7 +1,7 @@
-"""Each slice alone, fed with the uncut model's tensors.
+"""Checks of each slice alone, run on the original model's tensors.
 
-Is it the part of the model that it should be, does its device compute it within its precision, and on the provider that
-the plan names?
+A slice must be the right part of the model, its device must compute it within its precision, and on the provider that
+the plan names.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ CPU_PROVIDER = "CPUExecutionProvider"
 
 
 @dataclass(frozen=True)
-class Subject:
-    """What is to be proved.
+class SlicedModel:
+    """A model and its slices, as verification needs them.
 
     Attributes:
-        model: the uncut model, topologically sorted, types inferred.
+        model: the original model, topologically sorted, types inferred.
         folder: where its external data lies.
-        slices: what it is cut into.
-        runners: [slice] what runs it.
-        devices: [slice] where.
+        slices: its slices.
+        runners: [slice] the loaded slice.
+        devices: [slice] its device.
         inputs: the model's inputs.
         tolerance: replaces the tolerance of the devices' precisions; None keeps it.
     """
@@ -50,36 +50,36 @@ class Subject:
     sizes: Mapping[str, int] = field(default_factory=dict)
 
 
-def check_slices(subject: Subject, reference: Reference) -> Iterator[SliceCheck]:
-    """Check slice by slice; tensors of the uncut model are held for a batch of slices at a time."""
-    groups = [(*one.inputs, *one.outputs) for one in subject.slices]
-    for batch in batches(groups, subject.sizes):
+def check_slices(sliced: SlicedModel, reference: Reference) -> Iterator[SliceCheck]:
+    """Yield the check of each slice; tensors of the original model are held for a batch of slices at a time."""
+    groups = [(*one.inputs, *one.outputs) for one in sliced.slices]
+    for batch in batches(groups, sliced.sizes):
         names = [name for index in batch for name in groups[index]]
-        tensors = reference.run(subject.inputs, names)
-        expected = tensors | _rounded_at_cuts(subject, reference, [subject.slices[index] for index in batch], tensors)
+        tensors = reference.run(sliced.inputs, names)
+        expected = tensors | _rounded_at_cuts(sliced, reference, [sliced.slices[index] for index in batch], tensors)
         for index in batch:
-            yield _check(subject, reference, index, tensors, expected)
+            yield _check(sliced, reference, index, tensors, expected)
 
 
 def _rounded_at_cuts(
-    subject: Subject, reference: Reference, slices: Sequence[SliceModel], tensors: Mapping[str, Array]
+    sliced: SlicedModel, reference: Reference, slices: Sequence[SliceModel], tensors: Mapping[str, Array]
 ) -> dict[str, Array]:
-    """Outputs of slices as the uncut model computes them with the cuts' roundings; empty without half precision."""
-    fed = fed_at_cuts(subject.model, slices) if reference.runtime == "ONNX Runtime" else None
+    """Return the slices' outputs by the original model with the cuts' roundings; empty without half precision."""
+    fed = fed_at_cuts(sliced.model, slices) if reference.runtime == "ONNX Runtime" else None
     if fed is None:
         return {}
-    whole = Reference(fed.model, subject.folder, reference.runtime)
+    whole = Reference(fed.model, sliced.folder, reference.runtime)
     try:
-        inputs = {**subject.inputs, **{name: tensors[cut] for cut, name in fed.feeds.items()}}
+        inputs = {**sliced.inputs, **{name: tensors[cut] for cut, name in fed.feeds.items()}}
         return whole.run(inputs, [name for one in slices for name in one.outputs])
     finally:
         whole.close()
 
 
 def _check(
-    subject: Subject, reference: Reference, index: int, tensors: Mapping[str, Array], expected: Mapping[str, Array]
+    sliced: SlicedModel, reference: Reference, index: int, tensors: Mapping[str, Array], expected: Mapping[str, Array]
 ) -> SliceCheck:
-    one, device, runner = subject.slices[index], subject.devices[index], subject.runners[index]
+    one, device, runner = sliced.slices[index], sliced.devices[index], sliced.runners[index]
     feeds = {name: tensors[name] for name in one.inputs}
     marks = find_marks(one.model)
     providers, misplaced = _placement(runner, device)
@@ -90,7 +90,7 @@ def _check(
             cut = [judge_cut(difference(name, made.get(name), expected[name]), marks) for name in one.outputs]
             results = runner.run(feeds)
             differences = [difference(name, results.get(name), tensors[name]) for name in one.outputs]
-            computed = _judged(subject, one, device, differences, marks, alone, feeds)
+            computed = _judged(sliced, one, device, differences, marks, alone, feeds)
         finally:
             alone.close()
     except MosaicError as error:
@@ -99,7 +99,7 @@ def _check(
 
 
 def _judged(
-    subject: Subject,
+    sliced: SlicedModel,
     one: SliceModel,
     device: Device,
     differences: Sequence[Difference],
@@ -108,14 +108,14 @@ def _judged(
     feeds: Mapping[str, Array],
 ) -> list[TensorCheck]:
     precisions = {device.precision, *precisions_of(one.model)}
-    relative = subject.tolerance or tolerance_of(precisions)
+    relative = sliced.tolerance or tolerance_of(precisions)
     amount = max(map(rounding_of, precisions))
-    sources = disturbances(one.model, one.folder, alone, feeds, amount, element_types(subject.model.graph))
+    sources = disturbances(one.model, one.folder, alone, feeds, amount, element_types(sliced.model.graph))
     return [judge(found, relative, marks, sources, rounding_floor(feeds, amount)) for found in differences]
 
 
 def _placement(runner: Runner, device: Device) -> tuple[dict[str, int] | None, tuple[str, ...]]:
-    """Nodes by provider, and those that another provider than the device's runs."""
+    """Return the nodes by provider, and those that another provider than the device's runs."""
     assigned = runner.assignment()
     if assigned is None:
         return None, ()

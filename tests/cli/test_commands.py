@@ -164,7 +164,7 @@ def test_an_interrupted_profile_keeps_what_was_measured(
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(api, "measure", interrupt)
+    monkeypatch.setattr(api, "run_passes", interrupt)
     done = mosaic("profile", str(model), "-d", "cpu")
     assert done.exit_code == 130
     assert "kept" in done.stderr

@@ -6,12 +6,12 @@ import random
 from dataclasses import replace
 from itertools import pairwise
 
+from mosaic_onnx.core.cost_table import cost_table
 from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.layers import LayerGraph
 from mosaic_onnx.core.plans import Plan
-from mosaic_onnx.core.profiles import HOST, Copy, Cost, Profile, ProfileLayer
-from mosaic_onnx.passes.estimate import cost_table
-from mosaic_onnx.planner.core.request import Placed, Request
+from mosaic_onnx.core.profiles import HOST, Cost, Profile, ProfileLayer, TransferCost
+from mosaic_onnx.planner.core.request import PlacedSlice, Request
 from mosaic_onnx.planner.core.simulate import simulate
 from mosaic_onnx.planner.solve import plan_of
 
@@ -26,7 +26,7 @@ def made_up_profile(graph: LayerGraph) -> Profile:
         for each in graph.layers
     )
     ways = [(HOST, name) for name in ("gpu0", "npu")] + [(name, HOST) for name in ("gpu0", "npu")]
-    copies = tuple(Copy(source, destination, 1e-9, 1e-5) for source, destination in ways)
+    copies = tuple(TransferCost(source, destination, 1e-9, 1e-5) for source, destination in ways)
     sizes = {name: info.bytes for name, info in graph.tensors.items()}
     return Profile("model", DEVICES, sizes, graph.inputs, graph.outputs, layers, copies)
 
@@ -37,7 +37,7 @@ def random_plan(profile: Profile, seed: int, slice_count: int = 6) -> Plan:
     count = len(profile.layers)
     cuts = sorted({0, count, *(draw.randrange(1, count) for _ in range(slice_count - 1) if count > 1)})
     starts = pairwise(cuts)
-    proposal = tuple(Placed(tuple(range(start, end)), draw.randrange(len(DEVICES))) for start, end in starts)
+    proposal = tuple(PlacedSlice(tuple(range(start, end)), draw.randrange(len(DEVICES))) for start, end in starts)
     table = cost_table(profile)
     plan = plan_of(table, Request(), "random", proposal, simulate(table, proposal))
     nodes = [tuple(key for layer in one.layers for key in profile.layers[layer].nodes) for one in plan.slices]

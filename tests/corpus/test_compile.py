@@ -1,4 +1,4 @@
-"""The whole corpus through the command line: compiled into several slices on two real devices, and verified.
+"""Models through the command line: compiled into several slices on two real devices, and verified.
 
 Each command runs in a process of its own, as a user's does, so that a native crash is one test's failure.
 """
@@ -16,16 +16,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.corpus.catalog import MODELS, NEGATIVE, REAL, model_path
+from tests.corpus.catalog import MODELS, NEGATIVE, OWN_FEW, every_model, model_path, outside
 
-pytestmark = [pytest.mark.corpus, pytest.mark.provider("openvino")]
+pytestmark = pytest.mark.provider("openvino")
 
-FUZZ = [f"fuzz/{path.stem}" for path in sorted((MODELS / "fuzz").glob("*.onnx"), key=lambda path: int(path.stem))]
-REPRESENTATIVE = ["mnist8", "go1_policy", "micro_kws_qdq", "opset23_coverage", "fuzz/12", "fuzz/20"]
-"""An old IR, a dense net, quantisation, folded outputs, generated graphs; the rest is run slowly."""
-SLOW = [name for name in [*REAL, *FUZZ] if name not in REPRESENTATIVE]
-EXCEPTIONS: dict[str, str] = {}
-"""By model that cannot be compiled and verified, why; none."""
+QUICK = ["mnist8", "go1_policy", "micro_kws_qdq", "opset23_coverage", "fuzz/12", "fuzz/20"]
+"""An old IR, a dense net, quantisation, folded outputs, generated graphs."""
 DEVICES = ("cpu", "openvino")
 COMMAND = Path(sys.executable).with_name("mosaic-onnx")
 REFUSAL_S = 30.0
@@ -40,12 +36,12 @@ NAMED = {
     "opset22_coverage_neg": "bernoulli_node",
     "nested_if_loop_scan_neg": "outer_if",
 }
-"""What the refusal of each negative model names."""
+"""{negative model: the words that its refusal contains}."""
 
 
 @dataclass(frozen=True)
 class Said:
-    """What one command said."""
+    """The output of one command."""
 
     exit_code: int
     out: str
@@ -69,8 +65,6 @@ def mosaic(folder: Path, *words: str | Path) -> Said:
 
 def compile_and_verify(name: str, folder: Path, *words: str) -> dict[str, object]:
     """The plan of a model that was compiled and verified with exit code 0."""
-    if name in EXCEPTIONS:
-        pytest.skip(f"{name}: {EXCEPTIONS[name]}")
     bundle = folder / "bundle.mosaic"
     said = mosaic(folder, "compile", model_path(name, folder), "-d", ",".join(DEVICES), "-o", bundle, *words)
     assert said.exit_code == 0, said.errors
@@ -88,14 +82,8 @@ def check_slices(name: str, folder: Path) -> None:
     assert len(slices) >= min(3, layer_count)
 
 
-@pytest.mark.parametrize("name", REPRESENTATIVE)
-def test_a_real_model_compiles_into_slices_and_verifies(name: str, tmp_path: Path) -> None:
-    check_slices(name, tmp_path)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", SLOW)
-def test_every_model_compiles_into_slices_and_verifies(name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", every_model(QUICK, OWN_FEW))
+def test_a_model_compiles_into_slices_and_verifies(name: str, tmp_path: Path) -> None:
     check_slices(name, tmp_path)
 
 
@@ -135,17 +123,12 @@ def check_pinned(name: str, folder: Path, seed: int) -> None:
     assert {layer: placed[layer] for layer in pinned} == pinned
 
 
-def test_layers_pinned_by_chance_run_where_they_are_pinned(tmp_path: Path) -> None:
-    check_pinned("micro_kws_qdq", tmp_path, seed=1)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", [*REAL, *FUZZ])
-def test_every_model_verifies_with_layers_pinned_by_chance(name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", every_model([], ["own/attention"], large=False))
+def test_layers_pinned_by_chance_run_where_they_are_pinned(name: str, tmp_path: Path) -> None:
     check_pinned(name, tmp_path, seed=len(name))
 
 
-@pytest.mark.parametrize("name", NEGATIVE)
+@pytest.mark.parametrize("name", outside(NEGATIVE))
 def test_a_negative_model_is_refused_with_the_thing_named(name: str, tmp_path: Path) -> None:
     before = os.times()
     said = mosaic(tmp_path, "compile", MODELS / f"{name}.onnx", "-d", "cpu,openvino", "-o", tmp_path / "out.mosaic")

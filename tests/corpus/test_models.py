@@ -1,4 +1,4 @@
-"""The shared corpus: every real model opens, normalises and layerizes; every negative one is refused by name."""
+"""Every model that runs opens, normalises and becomes layers; every negative one is refused by name."""
 
 from __future__ import annotations
 
@@ -9,16 +9,13 @@ import pytest
 
 from mosaic_onnx.core.errors import ModelError
 from mosaic_onnx.core.layers import LayerGraph
+from mosaic_onnx.layering.layerize import layerize
 from mosaic_onnx.loading.model import custom_operators, open_model, runtime_accepts
-from mosaic_onnx.passes.layerize import layerize
-from mosaic_onnx.passes.normalise import normalise
-from tests.corpus.catalog import MODELS, NEGATIVE, REAL, SHARED, model_path
+from mosaic_onnx.loading.normalise import normalise
+from tests.corpus.catalog import MODELS, NEGATIVE, REAL, every_model, model_path, outside
 
-pytestmark = pytest.mark.corpus
-
-REPRESENTATIVE = ["nhwc_qdq_conv", "silero_vad_op15", "llama_tiny_fp16_ext", "crop_resize_loop", "all_dtypes", "mnist8"]
-"""Quantised, nested branches, unsorted with external data, loops, no inputs, old IR; the rest is run slowly."""
-SLOW = [name for name in REAL if name not in REPRESENTATIVE]
+QUICK = ["nhwc_qdq_conv", "silero_vad_op15", "llama_tiny_fp16_ext", "crop_resize_loop", "all_dtypes", "mnist8"]
+"""Quantised, nested branches, unsorted with external data, loops, no inputs, old IR."""
 
 
 def check_layers(graph: LayerGraph, node_count: int) -> None:
@@ -47,27 +44,12 @@ def check_model(path: Path) -> None:
     assert opened.model.SerializeToString() == before
 
 
-@pytest.mark.parametrize("name", REPRESENTATIVE)
-def test_a_real_model_becomes_layers(name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", every_model(QUICK))
+def test_a_model_becomes_layers(name: str, tmp_path: Path) -> None:
     check_model(model_path(name, tmp_path))
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", SLOW)
-def test_every_real_model_becomes_layers(name: str, tmp_path: Path) -> None:
-    check_model(model_path(name, tmp_path))
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", [f"fuzz/{number}" for number in range(0, 150, 2) if number != 86] or [])
-def test_every_generated_model_becomes_layers(name: str, tmp_path: Path) -> None:
-    path = SHARED / "models" / f"{name}.onnx"
-    if not path.is_file():
-        pytest.skip(f"{name} is not in the corpus")
-    check_model(path)
-
-
-@pytest.mark.parametrize("name", NEGATIVE)
+@pytest.mark.parametrize("name", outside(NEGATIVE))
 def test_a_negative_model_is_refused_by_name(name: str) -> None:
     try:
         opened = open_model(MODELS / f"{name}.onnx")
@@ -86,6 +68,7 @@ def test_a_negative_model_is_refused_by_name(name: str) -> None:
     assert expected[name] in said
 
 
+@pytest.mark.corpus
 def test_the_catalogue_is_the_one_that_these_tests_know() -> None:
     catalogue = json.loads((MODELS / "catalog.json").read_text())
     assert len(REAL) + len(NEGATIVE) == len(catalogue)

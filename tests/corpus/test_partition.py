@@ -1,34 +1,17 @@
-"""Real models cut by chance: the partitioned file is sound, any runtime loads it, and it gives the original's bits."""
+"""Every model cut by chance gives the same bits as the original, in stock ONNX Runtime."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import onnx
-import onnxruntime as ort
 import pytest
 
-from mosaic_onnx.loading.inputs import make_inputs
-from mosaic_onnx.loading.model import OpenedModel, open_model, runtime_accepts
-from mosaic_onnx.passes.layerize import layerize
-from mosaic_onnx.passes.normalise import Normalised, normalise
-from mosaic_onnx.passes.rewrite import Rewrite
-from tests.corpus.catalog import REAL, SHARED, model_path
-from tests.corpus.random_plans import made_up_profile, random_plan
+from mosaic_onnx.loading.model import open_model, runtime_accepts
+from tests.corpus.catalog import every_model, model_path
+from tests.corpus.partition_checks import check_partitions
 
-pytestmark = pytest.mark.corpus
-
-REPRESENTATIVE = ["micro_kws_qdq", "silero_vad_op15", "llama_tiny_fp16_ext", "loop_decoder", "dit_tiny_op24", "mnist8"]
+QUICK = ["micro_kws_qdq", "silero_vad_op15", "llama_tiny_fp16_ext", "loop_decoder", "dit_tiny_op24", "mnist8"]
 """Quantised, nested branches, external data, loops that no function holds, local functions, old IR."""
-CHECKER_REFUSES = {
-    "llama_tiny_fp16_ext": "uses ONNX Runtime's SimplifiedLayerNormalization in ONNX's domain, as the original does",
-    "tiny_gpt2_beamsearch": "uses ONNX Runtime's LayerNormalization of operator set 1, as the original does",
-    "loop_decoder": "its loops do not declare their types, and ONNX's inference refuses the original too",
-}
 OTHER_BITS = {
     "bert_toy": "ONNX Runtime fuses SkipLayerNormalization only where the graph declares the value's shape, "
     "and functions are inlined without their declarations",
@@ -36,97 +19,10 @@ OTHER_BITS = {
 """Optimised bits differ in the last place; unoptimised ones do not."""
 
 
-def outputs_of(model: str | bytes, folder: Path | str, feed: Mapping[str, Any], *, optimise: bool) -> list[Any]:
-    """Run in stock ONNX Runtime."""
-    options = ort.SessionOptions()
-    options.log_severity_level = 4
-    options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(folder))
-    levels = ort.GraphOptimizationLevel
-    options.graph_optimization_level = levels.ORT_ENABLE_ALL if optimise else levels.ORT_DISABLE_ALL
-    session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    return list(session.run(None, dict(feed)))
-
-
-def same_bits(one: Any, other: Any) -> bool:
-    if isinstance(one, list):
-        return len(one) == len(other) and all(same_bits(*pair) for pair in zip(one, other, strict=True))
-    if one.dtype != other.dtype or one.shape != other.shape:
-        return False
-    return bool(np.array_equal(one, other)) if one.dtype.kind in "OU" else one.tobytes() == other.tobytes()
-
-
-def check_partitions(path: Path, seeds: range, folder: Path) -> None:
-    opened = open_model(path)
-    normalised = normalise(opened)
-    profile = made_up_profile(layerize(normalised))
-    feed = make_inputs(normalised.model, 0)
-    optimise = path.stem not in OTHER_BITS
-    original = opened.path.read_bytes()
-    wanted = outputs_of(original, opened.folder, feed, optimise=optimise)
-    again = outputs_of(original, opened.folder, feed, optimise=optimise)
-    repeatable = [same_bits(*pair) for pair in zip(wanted, again, strict=True)]
-    for seed in seeds:
-        plan = random_plan(profile, seed)
-        rewritten = Rewrite(profile, plan)(opened, normalised)
-        assert not any("refuses the partitioned file" in note for note in rewritten.notes)
-        check_sound(rewritten.model, opened, folder / f"{seed}")
-        got = outputs_of(rewritten.model.SerializeToString(), opened.folder, feed, optimise=optimise)
-        verdicts = [same_bits(*pair) for pair in zip(wanted, got, strict=True)]
-        assert [a or not b for a, b in zip(verdicts, repeatable, strict=True)] == [True] * len(wanted)
-        check_slices_run(rewritten.slices, normalised, feed)
-        check_nothing_is_lost(rewritten.model, opened.model)
-
-
-def check_sound(model: onnx.ModelProto, opened: OpenedModel, folder: Path) -> None:
-    """The full checker takes the file, from a folder where its external data lies."""
-    folder.mkdir(parents=True)
-    for data in opened.folder.glob(f"{opened.path.name}?*"):
-        (folder / data.name).write_bytes(data.read_bytes())
-    path = folder / "model.onnx"
-    path.write_bytes(model.SerializeToString())
-    if opened.path.stem not in CHECKER_REFUSES:
-        onnx.checker.check_model(os.fspath(path), full_check=True)
-
-
-def check_slices_run(slices: Any, normalised: Normalised, feed: Mapping[str, Any]) -> None:
-    """Slice after slice, each fed with what the ones before it made, gives every output of the model."""
-    values = dict(feed)
-    for one in slices:
-        inputs = {name: values[name] for name in one.inputs}
-        made = outputs_of(one.model.SerializeToString(), normalised.folder, inputs, optimise=False)
-        values.update(zip(one.outputs, made, strict=True))
-    assert {value.name for value in normalised.model.graph.output} <= values.keys()
-
-
-def check_nothing_is_lost(model: onnx.ModelProto, original: onnx.ModelProto) -> None:
-    """Every node name and value name of the original is still there, with its nodes' operators."""
-    bodies = [model.graph.node, *(function.node for function in model.functions)]
-    names = {node.name for nodes in bodies for node in nodes}
-    values = {name for nodes in bodies for node in nodes for name in (*node.input, *node.output)}
-    values |= {value.name for value in (*model.graph.input, *model.graph.output)}
-    for node in original.graph.node:
-        assert node.name in names
-        assert set(node.output) <= values
-
-
-@pytest.mark.parametrize("name", REPRESENTATIVE)
+@pytest.mark.parametrize("name", every_model(QUICK))
 def test_a_partitioned_model_gives_the_same_bits(name: str, tmp_path: Path) -> None:
-    check_partitions(model_path(name, tmp_path), range(1), tmp_path)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", REAL)
-def test_every_partitioned_model_gives_the_same_bits(name: str, tmp_path: Path) -> None:
-    check_partitions(model_path(name, tmp_path), range(3), tmp_path)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("number", range(0, 150, 2))
-def test_every_partitioned_generated_model_gives_the_same_bits(number: int, tmp_path: Path) -> None:
-    path = SHARED / "models" / "fuzz" / f"{number}.onnx"
-    if not path.is_file():
-        pytest.skip(f"fuzz/{number} is not in the corpus")
+    path = model_path(name, tmp_path)
     refusal = runtime_accepts(open_model(path))
     if refusal:
         pytest.skip(f"ONNX Runtime refuses the original: {refusal[:100]}")
-    check_partitions(path, range(2), tmp_path)
+    check_partitions(path, range(1) if name in QUICK else range(2), tmp_path, optimise=path.stem not in OTHER_BITS)

@@ -1,8 +1,7 @@
-"""Every model of the corpus is profiled on ONNX Runtime's CPU and on OpenVINO: each layer gets a cost or a reason."""
+"""Every model is profiled on ONNX Runtime's CPU and on OpenVINO: each layer gets a cost or a reason."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
@@ -11,17 +10,17 @@ from mosaic_onnx.backends.base import Backend
 from mosaic_onnx.core.devices import Device
 from mosaic_onnx.discovery.registry import backends, find_all
 from mosaic_onnx.files.profile_file import profile_from_json, profile_to_json
-from mosaic_onnx.passes.layerize import layerize
-from mosaic_onnx.passes.load import Load
-from mosaic_onnx.passes.normalise import normalise
-from mosaic_onnx.passes.profile import ProfileOptions, profile_model
-from mosaic_onnx.profiling.device_profiler import Effort
-from mosaic_onnx.profiling.measuring.timing import Budget
+from mosaic_onnx.layering.layerize import layerize
+from mosaic_onnx.loading.model import open_model
+from mosaic_onnx.loading.normalise import normalise
+from mosaic_onnx.profiling.device_profiler import ProfilingEffort
+from mosaic_onnx.profiling.measuring.timing import TimeBudget
+from mosaic_onnx.profiling.profile_model import ProfileOptions, profile_model
+from tests.corpus.catalog import OWN_FEW, every_model, model_path
 
-pytestmark = pytest.mark.corpus
-QUICK = Effort(layer=Budget(0.001, 2, 20), stretch=Budget(0.01, 2, 20), alone_s=0.1)
-FEW = ("mnist8", "micro_kws_qdq", "crop_resize_loop", "all_dtypes", "opset16_coverage")
-"""Small models of unlike kinds, for every day; the rest is for `make test-all`."""
+LITTLE = ProfilingEffort(layer=TimeBudget(0.001, 2, 20), slice=TimeBudget(0.01, 2, 20), alone_s=0.1)
+QUICK = ("mnist8", "micro_kws_qdq", "crop_resize_loop", "all_dtypes", "opset16_coverage")
+"""Small models of unlike kinds."""
 
 
 @pytest.fixture(scope="module")
@@ -31,9 +30,9 @@ def here() -> tuple[list[Device], dict[str, Backend]]:
 
 
 def check(path: Path, here: tuple[list[Device], dict[str, Backend]]) -> None:
-    normalised = normalise(Load()(path))
+    normalised = normalise(open_model(path))
     graph = layerize(normalised)
-    profile = profile_model(normalised, graph, *here, ProfileOptions(effort=QUICK))
+    profile = profile_model(normalised, graph, *here, ProfileOptions(effort=LITTLE))
     assert [layer.name for layer in profile.layers] == [layer.name for layer in graph.layers]
     for layer in profile.layers:
         assert any(layer.cost.values()), f"{path.stem}: no device runs {layer.name}: {layer.reasons}"
@@ -43,30 +42,8 @@ def check(path: Path, here: tuple[list[Device], dict[str, Backend]]) -> None:
     assert profile_from_json(profile_to_json(profile)).states == profile.states
 
 
-def models_that_run(shared: Path) -> list[Path]:
-    catalogue = json.loads((shared / "models" / "catalog.json").read_text())
-    names = [entry["name"] for entry in catalogue if entry["role"] == "run" and entry["name"] != "mobilenetv2_graph"]
-    return [shared / "models" / f"{name}.onnx" for name in names]  # the one left out lacks its weights file
-
-
-@pytest.mark.parametrize("name", FEW)
+@pytest.mark.parametrize("name", every_model(QUICK, OWN_FEW))
 def test_a_model_is_profiled_on_both_runtimes(
-    shared: Path, here: tuple[list[Device], dict[str, Backend]], name: str
+    here: tuple[list[Device], dict[str, Backend]], name: str, tmp_path: Path
 ) -> None:
-    check(shared / "models" / f"{name}.onnx", here)
-
-
-@pytest.mark.slow
-def test_every_model_of_the_catalogue_is_profiled(shared: Path, here: tuple[list[Device], dict[str, Backend]]) -> None:
-    paths = models_that_run(shared)
-    assert len(paths) == 61
-    for path in paths:
-        check(path, here)
-
-
-@pytest.mark.slow
-def test_every_generated_model_is_profiled(shared: Path, here: tuple[list[Device], dict[str, Backend]]) -> None:
-    paths = sorted((shared / "models" / "fuzz").glob("*.onnx"))
-    assert len(paths) == 75
-    for path in paths:
-        check(path, here)
+    check(model_path(name, tmp_path), here)

@@ -33,6 +33,7 @@ def prepared(path: Path, shapes: dict[str, list[int]]) -> onnx.ModelProto:
         return model
 
 
+@pytest.mark.whole_corpus
 def test_every_model_of_the_catalogue_runs(shared: Path) -> None:
     models = shared / "models"
     ran = 0
@@ -49,6 +50,7 @@ def test_every_model_of_the_catalogue_runs(shared: Path) -> None:
     assert ran == 61
 
 
+@pytest.mark.whole_corpus
 def test_every_generated_model_runs_where_there_are_kernels_for_it(shared: Path) -> None:
     on_onnx_runtime = 0
     paths = sorted((shared / "models" / "fuzz").glob("*.onnx"))

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import onnx
 import pytest
 
 from mosaic_onnx.backends.base import Backend
@@ -16,16 +13,16 @@ from mosaic_onnx.backends.onnxruntime.backend import BACKEND as ONNX_RUNTIME
 from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.plans import Plan, Predicted, Schedule, Slice
 from mosaic_onnx.core.profiles import Profile, ProfileLayer
+from mosaic_onnx.layering.layerize import layerize
 from mosaic_onnx.loading.inputs import make_inputs
-from mosaic_onnx.passes.layerize import layerize
-from mosaic_onnx.passes.load import Load
-from mosaic_onnx.passes.normalise import Normalise, Normalised
-from mosaic_onnx.passes.rewrite import slice_models
-from mosaic_onnx.passes.verify import Verifiable, Verify
+from mosaic_onnx.loading.model import open_model
+from mosaic_onnx.loading.normalise import Normalised, normalise
+from mosaic_onnx.rewriting.rewrite import slice_models
 from mosaic_onnx.runtime.executor import open_program
 from mosaic_onnx.verification.report import VerifyReport
+from mosaic_onnx.verification.verify import Verifiable, Verifier
+from tests.corpus.own.models import write
 
-pytestmark = pytest.mark.corpus
 DEVICES = {
     "cpu": Device("cpu", backend="onnxruntime", options={"threads": 1}),
     "openvino": Device("openvino", backend="openvino"),
@@ -41,12 +38,9 @@ def backends() -> dict[str, Backend]:
 
 
 @pytest.fixture(scope="module")
-def squeezenet(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Normalised:
+def squeezenet(tmp_path_factory: pytest.TempPathFactory) -> Normalised:
     """The onnx wheel's squeezenet with seeded weights."""
-    target = tmp_path_factory.mktemp("light") / "squeezenet.onnx"
-    light = Path(onnx.__file__).parent / "backend" / "test" / "data" / "light" / "light_squeezenet.onnx"
-    subprocess.run([sys.executable, shared / "tools" / "fill_weights.py", "light", light, target], check=True)
-    return Normalise()(Load()(target))
+    return normalise(open_model(write("own/light_squeezenet", tmp_path_factory.mktemp("light"))))
 
 
 def forced(normalised: Normalised, devices: Sequence[str], schedule: Schedule = "sequential") -> tuple[Profile, Plan]:
@@ -65,7 +59,7 @@ def verified(normalised: Normalised, devices: Sequence[str], schedule: Schedule 
     slices = slice_models(normalised.model, normalised.folder, plan, profile)
     with open_program(slices, plan, DEVICES, backends(), inputs=profile.inputs, outputs=profile.outputs) as program:
         inputs = make_inputs(normalised.model)
-        return Verify()(Verifiable(normalised.model, normalised.folder, slices, program, DEVICES, inputs))
+        return Verifier()(Verifiable(normalised.model, normalised.folder, slices, program, DEVICES, inputs))
 
 
 @pytest.mark.parametrize("schedule", ["sequential", "concurrent"])
@@ -95,7 +89,7 @@ def test_unoptimised_slices_give_the_same_bits_as_the_uncut_model(squeezenet: No
         slices, plan, strict, {"onnxruntime": ONNX_RUNTIME}, inputs=profile.inputs, outputs=profile.outputs
     ) as program:
         inputs = make_inputs(squeezenet.model)
-        report = Verify()(Verifiable(squeezenet.model, squeezenet.folder, slices, program, strict, inputs))
+        report = Verifier()(Verifiable(squeezenet.model, squeezenet.folder, slices, program, strict, inputs))
     assert report.passed
     assert [check.verdict for check in report.outputs] == ["equal"]
 
@@ -116,5 +110,5 @@ def test_unoptimised_slices_give_the_same_bits_as_the_uncut_model(squeezenet: No
 def test_control_flow_half_precision_quantised_and_free_shapes_pass(
     shared: Path, name: str, devices: tuple[str, ...]
 ) -> None:
-    report = verified(Normalise()(Load()(shared / "models" / f"{name}.onnx")), devices)
+    report = verified(normalise(open_model(shared / "models" / f"{name}.onnx")), devices)
     assert report.passed, report.failures

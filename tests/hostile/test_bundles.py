@@ -15,6 +15,7 @@ import pytest
 
 from mosaic_onnx.core.errors import ModelError
 from mosaic_onnx.files.bundle import read_bundle, write_bundle
+from mosaic_onnx.files.seal import sealed
 from tests.unit.files.bundles import small_contents
 
 
@@ -40,7 +41,7 @@ def rewrite_manifest(bundle: Path, change: Callable[[dict[str, Any]], object]) -
         if file.is_file():
             manifest["files"][name] = hashlib.sha256(file.read_bytes()).hexdigest()
     change(manifest)
-    path.write_text(json.dumps(manifest))
+    path.write_text(json.dumps(sealed(manifest)))
 
 
 def refuse(bundle: Path, words: str) -> None:
@@ -65,6 +66,36 @@ def test_a_changed_file_is_named(bundle: Path, name: str) -> None:
 def test_a_missing_file_is_named(bundle: Path, name: str) -> None:
     (bundle / name).unlink()
     refuse(bundle, f"{name} is missing")
+
+
+def test_a_changed_manifest_is_refused(bundle: Path) -> None:
+    path = bundle / "manifest.json"
+    path.write_text(path.read_text().replace('"replay"', '"replayed"'))
+    refuse(bundle, "its seal is broken")
+
+
+def test_a_manifest_whose_keys_only_stand_in_another_order_is_taken(bundle: Path) -> None:
+    path = bundle / "manifest.json"
+    path.write_text(json.dumps(json.loads(path.read_text()), sort_keys=True))
+    assert len(read_bundle(bundle).slices) == 2
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "slices/weights2.bin", "tuned/weights.bin", "deep/er/x"])
+def test_a_file_that_the_manifest_does_not_list_is_refused(bundle: Path, name: str) -> None:
+    (bundle / name).parent.mkdir(parents=True, exist_ok=True)
+    (bundle / name).write_bytes(b"x")
+    refuse(bundle, f"{name} is not a file of the bundle")
+
+
+def test_what_a_killed_runtime_left_behind_is_no_reason_to_refuse(bundle: Path) -> None:
+    (bundle / "slices" / ".mosaic-x1y2.onnx").write_bytes(b"x")
+    assert len(read_bundle(bundle).slices) == 2
+
+
+def test_weights_of_tuned_slices_are_listed_or_refused(bundle: Path) -> None:
+    entry = {"file": "slices/000.onnx", "inputs": ["x"], "outputs": ["h"], "slice": 0}
+    rewrite_manifest(bundle, lambda manifest: manifest["tuned"]["slices"].append(entry))
+    refuse(bundle, r"tuned/weights\.bin is not listed")
 
 
 def test_a_file_that_is_a_link_is_refused(bundle: Path, tmp_path: Path) -> None:
@@ -109,16 +140,19 @@ def test_a_slice_that_is_a_call_bomb_is_refused(bundle: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda manifest: manifest.update(schema="mosaic-onnx/bundle/99"), "schema is not"),
-        (lambda manifest: manifest.pop("files"), "files is missing or damaged"),
-        (lambda manifest: manifest.update(slices=[{}]), "an entry of slices is damaged"),
-        (lambda manifest: manifest["slices"][0].update(file=["slices/000.onnx"]), "an entry of slices is damaged"),
-        (lambda manifest: manifest["slices"][0].update(inputs="x"), "an entry of slices is damaged"),
+        (lambda manifest: manifest.update(schema="mosaic-onnx/bundle/99"), "schema is 'mosaic-onnx/bundle/99'"),
+        (lambda manifest: manifest.pop("files"), "files: missing"),
+        (lambda manifest: manifest.update(slices=[{}]), r"slices\[0\]\.file: missing"),
+        (
+            lambda manifest: manifest["slices"][0].update(file=["slices/000.onnx"]),
+            r"slices\[0\]\.file: input should be a",
+        ),
+        (lambda manifest: manifest["slices"][0].update(inputs="x"), r"slices\[0\]\.inputs: input should be a"),
         (lambda manifest: manifest["slices"][0].update(inputs=["ghost"]), r"says otherwise of slices/000\.onnx"),
         (lambda manifest: manifest["slices"][0].update(outputs=["ghost"]), r"says otherwise of slices/000\.onnx"),
         (lambda manifest: manifest["slices"][0].update(file="model.onnx"), r"says otherwise of model\.onnx"),
         (lambda manifest: manifest["slices"].pop(), "2 slices are planned, 1 are here"),
-        (lambda manifest: manifest.update(outputs=[1]), "inputs or outputs are damaged"),
+        (lambda manifest: manifest.update(outputs=[1]), r"outputs\[0\]: input should be a"),
         (lambda manifest: manifest["files"].pop("plan.json"), r"plan\.json is not listed"),
     ],
 )
@@ -130,7 +164,7 @@ def test_a_manifest_that_lies_is_refused(bundle: Path, change: Callable[[dict[st
 @pytest.mark.parametrize("text", ["", "{", "[]", "[" * 100_000, '{"schema": NaN}'])
 def test_a_manifest_that_is_no_json_object_is_refused(bundle: Path, text: str) -> None:
     (bundle / "manifest.json").write_text(text)
-    refuse(bundle, "not JSON|schema is not")
+    refuse(bundle, "not JSON|must be a JSON object|nested too deeply|NaN is not a number")
 
 
 def test_a_plan_on_a_device_that_is_not_described_is_refused(bundle: Path) -> None:

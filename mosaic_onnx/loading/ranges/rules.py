@@ -1,7 +1,7 @@
-"""What each operator asks of its inputs' values: the rules that ``trace`` applies from a graph's end.
+"""The ranges that each operator demands of its inputs: the rules that ``trace`` applies backwards.
 
-A rule takes a :class:`Site` and returns pairs (tensor name, range). An operator without a rule passes nothing on,
-unless an index is asked of its output: then its integer inputs are kept to 0 and 1 (``site.careful``).
+A rule takes a :class:`NodeContext` and returns pairs (tensor name, range). An operator without a rule demands nothing,
+unless its output is an index: then its integer inputs are kept to 0 and 1 (``node_context.careful``).
 """
 
 from __future__ import annotations
@@ -9,149 +9,145 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from mosaic_onnx.loading.ranges import arithmetic
-from mosaic_onnx.loading.ranges.site import SMALL_SIZE, Asked, Rule, Site
+from mosaic_onnx.loading.ranges.node_context import SMALL_SIZE, Asked, NodeContext, Rule
 from mosaic_onnx.loading.ranges.value_range import INFINITY, Range, exactly, up_to
 
 
 def _passing(*indices: int) -> Rule:
-    """The output holds elements of these inputs, unchanged."""
+    """Return the rule of operators whose output holds elements of these inputs, unchanged."""
 
-    def rule(site: Site) -> Asked:
-        asked = site.output_range()
-        return [(site.input(index), asked) for index in indices] if asked is not None else []
+    def rule(context: NodeContext) -> Asked:
+        asked = context.output_range()
+        return [(context.input(index), asked) for index in indices] if asked is not None else []
 
     return rule
 
 
-def _passing_all(site: Site) -> Asked:
-    asked = [each for index in range(len(site.node.output)) if (each := site.output_range(index)) is not None]
-    return [(name, each) for name in site.node.input for each in asked]
+def _passing_all(context: NodeContext) -> Asked:
+    asked = [each for index in range(len(context.node.output)) if (each := context.output_range(index)) is not None]
+    return [(name, each) for name in context.node.input for each in asked]
 
 
 def _both(*rules: Rule) -> Rule:
-    return lambda site: [pair for rule in rules for pair in rule(site)]
+    return lambda context: [pair for rule in rules for pair in rule(context)]
 
 
 def _fixed(asked: Mapping[int, Range]) -> Rule:
-    """The same range whatever stands around."""
-    return lambda site: [(site.input(index), each) for index, each in asked.items()]
+    """Return the rule that demands the same range in every context."""
+    return lambda context: [(context.input(index), each) for index, each in asked.items()]
 
 
 def _integers_fixed(asked: Mapping[int, Range]) -> Rule:
-    return lambda site: [(site.input(index), each) for index, each in asked.items() if site.is_integer(index)]
+    return lambda context: [(context.input(index), each) for index, each in asked.items() if context.is_integer(index)]
 
 
-def _gather(site: Site) -> Asked:
-    count = site.dim(0, site.integer("axis", 0))
-    return [(site.input(1), up_to(count - 1))] if count else []
+def _gather(context: NodeContext) -> Asked:
+    count = context.dim(0, context.integer("axis", 0))
+    return [(context.input(1), up_to(count - 1))] if count else []
 
 
-def _gather_nd(site: Site) -> Asked:
-    data, indices, batch = site.shape(0), site.shape(1), site.integer("batch_dims", 0)
+def _gather_nd(context: NodeContext) -> Asked:
+    data, indices, batch = context.shape(0), context.shape(1), context.integer("batch_dims", 0)
     if not data:
         return []
     width = indices[-1] if indices else 1
-    return [(site.input(1), up_to(min(data[batch : batch + width], default=1) - 1))]
+    return [(context.input(1), up_to(min(data[batch : batch + width], default=1) - 1))]
 
 
-def _one_hot(site: Site) -> Asked:
-    depth = site.ends(1)
-    return [(site.input(0), up_to((depth[0] if depth else 2) - 1)), (site.input(1), Range(2, SMALL_SIZE))]
+def _one_hot(context: NodeContext) -> Asked:
+    depth = context.ends(1)
+    return [(context.input(0), up_to((depth[0] if depth else 2) - 1)), (context.input(1), Range(2, SMALL_SIZE))]
 
 
-def _equal(site: Site) -> Asked:
+def _equal(context: NodeContext) -> Asked:
     for mine, other in ((0, 1), (1, 0)):
-        value = site.known.get(site.input(other)) if site.input(other) else None
-        if value is not None and value.size == 1 and value.dtype.kind in "iuf" and site.is_integer(mine):
-            return [(site.input(mine), Range(choices=(float(value.reshape(-1)[0]),)))]
+        value = context.known.get(context.input(other)) if context.input(other) else None
+        if value is not None and value.size == 1 and value.dtype.kind in "iuf" and context.is_integer(mine):
+            return [(context.input(mine), Range(choices=(float(value.reshape(-1)[0]),)))]
     return []
 
 
-def _reshape(site: Site) -> Asked:
-    target = site.shape(1)
+def _reshape(context: NodeContext) -> Asked:
+    target = context.shape(1)
     keep = exactly(-1) if target == (1,) else exactly(0)
-    return [*_passing(0)(site), (site.input(1), keep)]
+    return [*_passing(0)(context), (context.input(1), keep)]
 
 
-def _slice(site: Site) -> Asked:
-    sizes = site.shape(0)
+def _slice(context: NodeContext) -> Asked:
+    sizes = context.shape(0)
     most = min(sizes) if sizes else SMALL_SIZE
     rank = len(sizes) if sizes else 1
-    asked = [(site.input(1), exactly(0)), (site.input(2), Range(1, max(1, most))), (site.input(3), up_to(rank - 1))]
-    return [*_passing(0)(site), *asked, (site.input(4), exactly(1))]
+    asked = [
+        (context.input(1), exactly(0)),
+        (context.input(2), Range(1, max(1, most))),
+        (context.input(3), up_to(rank - 1)),
+    ]
+    return [*_passing(0)(context), *asked, (context.input(4), exactly(1))]
 
 
-def _axes(index: int) -> Rule:
-    def rule(site: Site) -> Asked:
-        shape = site.shape(0)
-        return [(site.input(index), up_to(len(shape) - 1 if shape else 0))]
-
-    return rule
-
-
-def _top_k(site: Site) -> Asked:
-    count = site.dim(0, site.integer("axis", -1))
-    return [*_passing(0)(site), (site.input(1), Range(1, count or 1))]
+def _top_k(context: NodeContext) -> Asked:
+    count = context.dim(0, context.integer("axis", -1))
+    return [*_passing(0)(context), (context.input(1), Range(1, count or 1))]
 
 
 def _sequence_lengths(index: int, axis: int) -> Rule:
-    """Lengths up to a dimension of the first input; every sequence keeps at least one element."""
-    return lambda site: [(site.input(index), Range(1, site.dim(0, axis) or 1))]
+    """Return the rule for sequence lengths: from 1 to a dimension of the first input."""
+    return lambda context: [(context.input(index), Range(1, context.dim(0, axis) or 1))]
 
 
-def _embed_layer_normalization(site: Site) -> Asked:
+def _embed_layer_normalization(context: NodeContext) -> Asked:
     tables = ((0, 2), (1, 4), (8, 3))
-    asked: Asked = [(site.input(ids), up_to((site.dim(table, 0) or 2) - 1)) for ids, table in tables]
-    return [*asked, (site.input(7), exactly(1))]
+    asked: Asked = [(context.input(ids), up_to((context.dim(table, 0) or 2) - 1)) for ids, table in tables]
+    return [*asked, (context.input(7), exactly(1))]
 
 
 def _rotary(ids: int, table: int) -> Rule:
-    """Rows of the table; one offset alone needs room for the whole sequence after it."""
+    """Return the rule of rotary embeddings: positions are rows of the table, an offset leaves room for the rest."""
 
-    def rule(site: Site) -> Asked:
-        rows = site.dim(table, 0) or 2
-        offset_only = site.shape(ids) in ((), (1,))
-        shape = site.shape(0) or (1, 1)
+    def rule(context: NodeContext) -> Asked:
+        rows = context.dim(table, 0) or 2
+        offset_only = context.shape(ids) in ((), (1,))
+        shape = context.shape(0) or (1, 1)
         room = shape[-2] if offset_only and len(shape) > 1 else 1
-        return [(site.input(ids), up_to(rows - room))]
+        return [(context.input(ids), up_to(rows - room))]
 
     return rule
 
 
-def _group_query_attention(site: Site) -> Asked:
-    new, past, given = site.dim(0, 1), site.dim(3, 2), site.ends(6)
+def _group_query_attention(context: NodeContext) -> Asked:
+    new, past, given = context.dim(0, 1), context.dim(3, 2), context.ends(6)
     if new is None:
         return []
-    total = given[0] if given else new + (past or 0)  # a shared buffer holds the new tokens too: its total is given
-    return [(site.input(5), exactly(total - 1)), (site.input(6), exactly(total))]
+    total = given[0] if given else new + (past or 0)  # a shared buffer holds the new tokens too
+    return [(context.input(5), exactly(total - 1)), (context.input(6), exactly(total))]
 
 
-def _attention(site: Site) -> Asked:
-    length = site.dim(1, -2)
-    return [(site.input(6), Range(min(site.dim(0, -2) or 1, length), length))] if length else []
+def _attention(context: NodeContext) -> Asked:
+    length = context.dim(1, -2)
+    return [(context.input(6), Range(min(context.dim(0, -2) or 1, length), length))] if length else []
 
 
-def _tensor_scatter(site: Site) -> Asked:
-    axis = site.integer("axis", -2)
-    whole, new = site.dim(0, axis), site.dim(1, axis)
-    return [(site.input(2), up_to((whole or 1) - (new or 1)))]
+def _tensor_scatter(context: NodeContext) -> Asked:
+    axis = context.integer("axis", -2)
+    whole, new = context.dim(0, axis), context.dim(1, axis)
+    return [(context.input(2), up_to((whole or 1) - (new or 1)))]
 
 
-def _search(site: Site) -> Asked:
-    """BeamSearch, GreedySearch, Sampling: a few more tokens than were given, two beams."""
-    given = site.dim(0, 1) or 1
+def _search(context: NodeContext) -> Asked:
+    """Return the ranges of BeamSearch, GreedySearch and Sampling: a few tokens more than given, two beams."""
+    given = context.dim(0, 1) or 1
     asked = {1: Range(given + 2, given + 4), 2: exactly(1), 3: exactly(2), 4: exactly(1), 5: exactly(1), 6: exactly(1)}
-    vocabulary = site.integer("vocab_size", 0)
-    ids = [(site.input(0), up_to(vocabulary - 1))] if vocabulary > 0 else []
-    return [*ids, *_fixed(asked)(site)]
+    vocabulary = context.integer("vocab_size", 0)
+    ids = [(context.input(0), up_to(vocabulary - 1))] if vocabulary > 0 else []
+    return [*ids, *_fixed(asked)(context)]
 
 
-def _quantizes(site: Site) -> Asked:
-    return [(site.input(1), Range(0.01, 0.1))]
+def _quantizes(context: NodeContext) -> Asked:
+    return [(context.input(1), Range(0.01, 0.1))]
 
 
 def _domain(low: float, high: float = INFINITY) -> Rule:
-    return lambda site: [(site.input(0), Range(low, high, domain=True))]
+    return lambda context: [(context.input(0), Range(low, high, domain=True))]
 
 
 _SIZES = Range(1, SMALL_SIZE)
@@ -207,10 +203,12 @@ RULES: Mapping[str, Rule] = {
     "LSTM": _sequence_lengths(4, 0),
     "GRU": _sequence_lengths(4, 0),
     "RNN": _sequence_lengths(4, 0),
-    "RoiAlign": lambda site: [(site.input(2), up_to((site.dim(0, 0) or 1) - 1))],
-    "RotaryEmbedding": lambda site: (_rotary(1, 2) if site.node.domain == "com.microsoft" else _rotary(3, 1))(site),
+    "RoiAlign": lambda context: [(context.input(2), up_to((context.dim(0, 0) or 1) - 1))],
+    "RotaryEmbedding": lambda context: (_rotary(1, 2) if context.node.domain == "com.microsoft" else _rotary(3, 1))(
+        context
+    ),
     "GroupQueryAttention": _group_query_attention,
-    "Attention": lambda site: [] if site.node.domain == "com.microsoft" else _attention(site),
+    "Attention": lambda context: [] if context.node.domain == "com.microsoft" else _attention(context),
     "TensorScatter": _tensor_scatter,
     "BeamSearch": _search,
     "GreedySearch": _search,

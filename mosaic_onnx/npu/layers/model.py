@@ -41,7 +41,7 @@ def read_model(path: str | os.PathLike[str], hardware: Hardware) -> ModelLayers:
         ModelError: the file is refused.
     """
     from mosaic_onnx.loading.model import open_model
-    from mosaic_onnx.passes.normalise import normalise
+    from mosaic_onnx.loading.normalise import normalise
 
     found = layers_of_model(normalise(open_model(path)).model, hardware)
     return replace(found, name=os.path.basename(os.fspath(path)))
@@ -51,7 +51,7 @@ def layers_of_model(model: onnx.ModelProto, hardware: Hardware) -> ModelLayers:
     """Return the layers of a model whose value infos state every shape.
 
     Args:
-        model: sorted, with concrete shapes (``passes.normalise`` makes it so; shapes are inferred where absent).
+        model: sorted, with concrete shapes (``loading.normalise`` makes it so; shapes are inferred where absent).
         hardware: decides what is refused.
     """
     graph = model.graph

@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from mosaic_onnx.core.costs import CostTable
-from mosaic_onnx.core.errors import InfeasibleError
+from mosaic_onnx.core.errors import NoPlanFoundError
 from mosaic_onnx.planner.core.memory import slice_memory
 from mosaic_onnx.planner.core.objective_weights import ENERGY, LATENCY, Weighed, Weights, weigh
-from mosaic_onnx.planner.core.request import Answer, Placed, Proposal, Request
+from mosaic_onnx.planner.core.request import Answer, PlacedSlice, Proposal, Request
 
 Accounting = Literal["paper", "tensors"]
 
@@ -44,7 +44,7 @@ def find_efficient_slicing_and_execution_plan(
     """Algorithm 1 and equation 9: C_tot,l = min over k < l and δ of C_tot,k + C_{k+1,l,δ}.
 
     Raises:
-        InfeasibleError: no slices cover all layers.
+        NoPlanFoundError: no slices cover all layers.
     """
     estimate = CostEstimator(table, weights, accounting)
     states = range(len(table.state_names))
@@ -54,13 +54,13 @@ def find_efficient_slicing_and_execution_plan(
         for first in range(last + 1):  # line 8: k is first
             layers = tuple(range(first, last + 1))  # line 9
             for state in states:  # line 10
-                one = Placed(layers, state)  # line 12
+                one = PlacedSlice(layers, state)  # line 12
                 cost = slice_sets[first].cost + estimate.total_cost(one)  # lines 11 and 13
                 if cost < best.cost:  # line 14
                     best = SliceSet((*slice_sets[first].slices, one), cost)  # lines 15 to 17
         slice_sets.append(best)  # lines 18 and 19
     if slice_sets[-1].cost == float("inf"):
-        raise InfeasibleError("no slices of consecutive layers can run every layer")
+        raise NoPlanFoundError("no slices of consecutive layers can run every layer")
     return slice_sets[-1]  # line 20
 
 
@@ -71,7 +71,7 @@ class CostEstimator:
         self.table, self.accounting = table, accounting
         self.weighed: Weighed = weigh(table, weights)
 
-    def total_cost(self, one: Placed) -> float:
+    def total_cost(self, one: PlacedSlice) -> float:
         """C_{m,n,δ}; infinite where a layer is not supported or the slice breaks its device's cap."""
         table, state = self.table, one.state
         device = table.rows.state_device[state]

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mosaic_onnx.core.costs import CostTable
-from mosaic_onnx.core.errors import InfeasibleError
+from mosaic_onnx.core.errors import NoPlanFoundError
 from mosaic_onnx.planner.baselines.arguments import highest_states
 from mosaic_onnx.planner.core.memory import slice_memory
-from mosaic_onnx.planner.core.request import Placed, Proposal
+from mosaic_onnx.planner.core.request import PlacedSlice, Proposal
 
 
 def filled_slices(table: CostTable, order: Sequence[int]) -> Proposal:
@@ -22,7 +22,7 @@ def filled_slices(table: CostTable, order: Sequence[int]) -> Proposal:
         order: device indices by falling preference.
 
     Raises:
-        InfeasibleError: no device can hold a layer.
+        NoPlanFoundError: no device can hold a layer.
     """
     filler = _Filler(table, order)
     for layer in range(len(table.layer_names)):
@@ -37,7 +37,7 @@ class _Filler:
         self.table = table
         self.order = order
         self.states = highest_states(table)
-        self.slices: list[Placed] = []
+        self.slices: list[PlacedSlice] = []
         self.group_device: dict[int, int] = {}
         self.parameters = [0] * len(table.device_names)
         self.largest_rest = [0] * len(table.device_names)
@@ -48,14 +48,14 @@ class _Filler:
         order = [self.group_device[group]] if group in self.group_device else self.order
         device = next((device for device in order if self._can_hold(layer, device)), None)
         if device is None:
-            raise InfeasibleError(f"no device can hold layer {self.table.layer_names[layer]} beside what it holds")
+            raise NoPlanFoundError(f"no device can hold layer {self.table.layer_names[layer]} beside what it holds")
         if group >= 0:
             self.group_device[group] = device
         grown = self._grown(layer, device)
         if grown is not None:
             self.slices[-1] = grown
         else:
-            self.slices.append(Placed((layer,), self.states[device]))
+            self.slices.append(PlacedSlice((layer,), self.states[device]))
         self._charge(device, layer)
 
     def _can_hold(self, layer: int, device: int) -> bool:
@@ -67,17 +67,17 @@ class _Filler:
             return False
         if self._grown(layer, device) is not None:
             return True
-        alone = Placed((layer,), state)
+        alone = PlacedSlice((layer,), state)
         return self._keeps_caps(alone, device)
 
-    def _grown(self, layer: int, device: int) -> Placed | None:
+    def _grown(self, layer: int, device: int) -> PlacedSlice | None:
         """The last slice with the layer, where it is on this device and stays within the caps."""
         if not self.slices or self.slices[-1].state != self.states[device]:
             return None
-        grown = Placed((*self.slices[-1].layers, layer), self.slices[-1].state)
+        grown = PlacedSlice((*self.slices[-1].layers, layer), self.slices[-1].state)
         return grown if self._keeps_caps(grown, device) else None
 
-    def _keeps_caps(self, placed: Placed, device: int) -> bool:
+    def _keeps_caps(self, placed: PlacedSlice, device: int) -> bool:
         rows = self.table.rows
         slice_cap, device_cap = rows.slice_memory_bytes[device], rows.memory_bytes[device]
         if slice_cap == device_cap == float("inf"):

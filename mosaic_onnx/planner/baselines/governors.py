@@ -12,7 +12,7 @@ from itertools import pairwise
 
 from mosaic_onnx.core.costs import CostTable
 from mosaic_onnx.planner.baselines.arguments import highest_states, lowest_states
-from mosaic_onnx.planner.core.request import Placed, Proposal
+from mosaic_onnx.planner.core.request import PlacedSlice, Proposal
 
 SAMPLING_S = 0.010
 """Linux's usual ``sampling_rate``: 10 ms."""
@@ -31,7 +31,7 @@ def on_demand(table: CostTable, proposal: Proposal, sampling_s: float = SAMPLING
         sampling_s: seconds between two looks of the governor.
     """
     governor = _Governor(table, sampling_s)
-    slices: list[Placed] = []
+    slices: list[PlacedSlice] = []
     for placed in proposal:
         slices.extend(governor.run(placed))
     return tuple(slices)
@@ -47,16 +47,16 @@ class _Governor:
     high_until: dict[int, float] = field(default_factory=dict)
     """Device -> when a device at its highest level was last busy."""
 
-    def run(self, placed: Placed) -> list[Placed]:
+    def run(self, placed: PlacedSlice) -> list[PlacedSlice]:
         """Run one slice and pass its time."""
         device = self.table.rows.state_device[placed.state]
         low, high = lowest_states(self.table)[device], highest_states(self.table)[device]
         is_high = self.now_s - self.high_until.get(device, float("-inf")) <= self.sampling_s
         if is_high or low == high:
-            pieces = [Placed(placed.layers, high)]
+            pieces = [PlacedSlice(placed.layers, high)]
         elif self.table.rows.own_memory[device]:
             is_short = self._seconds(placed.layers, low) <= self.sampling_s
-            pieces = [Placed(placed.layers, low if is_short else high)]
+            pieces = [PlacedSlice(placed.layers, low if is_short else high)]
         else:
             pieces = self._risen(placed.layers, low, high)
         self.now_s += sum(self._seconds(piece.layers, piece.state) for piece in pieces)
@@ -64,7 +64,7 @@ class _Governor:
             self.high_until[device] = self.now_s
         return pieces
 
-    def _risen(self, layers: tuple[int, ...], low: int, high: int) -> list[Placed]:
+    def _risen(self, layers: tuple[int, ...], low: int, high: int) -> list[PlacedSlice]:
         """Low until a period has passed, then high; a layer keeps the level at which it starts."""
         passed_s, rise = 0.0, 0
         while rise < len(layers) and passed_s < self.sampling_s:
@@ -72,7 +72,7 @@ class _Governor:
             rise += 1
         cuts = [0, rise, len(layers)]
         return [
-            Placed(layers[start:end], state)
+            PlacedSlice(layers[start:end], state)
             for (start, end), state in zip(pairwise(cuts), (low, high), strict=True)
             if start < end
         ]

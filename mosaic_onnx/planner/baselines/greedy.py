@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from mosaic_onnx.core.costs import CostTable
-from mosaic_onnx.core.errors import InfeasibleError
+from mosaic_onnx.core.errors import NoPlanFoundError
 from mosaic_onnx.planner.baselines.arguments import device_order, highest_states
 from mosaic_onnx.planner.baselines.random_plans import fits
 from mosaic_onnx.planner.core.orders import implied_order
-from mosaic_onnx.planner.core.request import Answer, Placed, Proposal, Request
+from mosaic_onnx.planner.core.request import Answer, PlacedSlice, Proposal, Request
 
 
 def greedy(table: CostTable, request: Request) -> Answer:
@@ -21,7 +21,7 @@ def greedy(table: CostTable, request: Request) -> Answer:
 
     Raises:
         UsageError: no device is named, or none has that name.
-        InfeasibleError: no device can run a layer.
+        NoPlanFoundError: no device can run a layer.
     """
     order = device_order(table, request)
     states = highest_states(table)
@@ -40,20 +40,20 @@ def _first(table: CostTable, layer: int, states: list[int]) -> int:
     members = [layer] if group < 0 else [each for each in _layers(table) if rows.group[each] == group]
     for state in states:
         if all(rows.layer_s[member][state] != float("inf") for member in members) and fits(
-            table, Placed((layer,), state)
+            table, PlacedSlice((layer,), state)
         ):
             return state
-    raise InfeasibleError(f"no device can run layer {table.layer_names[layer]}")
+    raise NoPlanFoundError(f"no device can run layer {table.layer_names[layer]}")
 
 
 def _gathered(table: CostTable, states: np.ndarray[tuple[int], np.dtype[np.int64]]) -> Proposal:
     """Consecutive layers of one state, in an order that changes state seldom."""
-    slices: list[Placed] = []
+    slices: list[PlacedSlice] = []
     for layer in implied_order(table, states):
         state = int(states[layer])
-        grown = Placed((*slices[-1].layers, layer), state) if slices and slices[-1].state == state else None
+        grown = PlacedSlice((*slices[-1].layers, layer), state) if slices and slices[-1].state == state else None
         if grown is not None and fits(table, grown):
             slices[-1] = grown
         else:
-            slices.append(Placed((layer,), state))
+            slices.append(PlacedSlice((layer,), state))
     return tuple(slices)

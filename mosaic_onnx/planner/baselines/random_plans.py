@@ -7,10 +7,10 @@ from itertools import pairwise
 import numpy as np
 
 from mosaic_onnx.core.costs import CostTable
-from mosaic_onnx.core.errors import InfeasibleError
+from mosaic_onnx.core.errors import NoPlanFoundError
 from mosaic_onnx.planner.baselines.arguments import count, highest_states
 from mosaic_onnx.planner.core.memory import slice_memory
-from mosaic_onnx.planner.core.request import Answer, Placed, Proposal, Request
+from mosaic_onnx.planner.core.request import Answer, PlacedSlice, Proposal, Request
 
 TRIES_PER_PLAN = 20
 
@@ -21,7 +21,7 @@ def random_plans(table: CostTable, request: Request) -> Answer:
     Fewer than N where the plans of a small problem run out.
 
     Raises:
-        InfeasibleError: a layer runs nowhere.
+        NoPlanFoundError: a layer runs nowhere.
         UsageError: N is not a whole number from 1 on.
     """
     return Answer(draw_plans(table, request, count(request, default=1)))
@@ -35,7 +35,7 @@ def draw_plans(table: CostTable, request: Request, number: int) -> tuple[Proposa
     (Equation 6), else all of them (Equation 7).
 
     Raises:
-        InfeasibleError: a layer runs nowhere.
+        NoPlanFoundError: a layer runs nowhere.
     """
     has_levels = request.objective in ("energy", "edp")
     states = list(range(len(table.state_names))) if has_levels else highest_states(table)
@@ -61,25 +61,25 @@ class _Drawing:
         """One plan that keeps the slice caps.
 
         Raises:
-            InfeasibleError: a layer runs nowhere.
+            NoPlanFoundError: a layer runs nowhere.
         """
         layer_count = len(self.table.layer_names)
         share = self.stream.uniform(0.0, 0.6)
         cuts = (np.flatnonzero(self.stream.random(max(0, layer_count - 1)) < share) + 1).tolist()
-        slices: list[Placed] = []
+        slices: list[PlacedSlice] = []
         for first, end in pairwise((0, *cuts, layer_count)):
             slices.extend(self._place(first, end))
         return tuple(slices)
 
-    def _place(self, first: int, end: int) -> tuple[Placed, ...]:
+    def _place(self, first: int, end: int) -> tuple[PlacedSlice, ...]:
         """The layers from ``first`` to before ``end`` as one slice in a random state, or as two halves."""
         if first == end:
             return ()
         able = self._able(first, end)
         if able:
-            return (Placed(tuple(range(first, end)), able[int(self.stream.integers(len(able)))]),)
+            return (PlacedSlice(tuple(range(first, end)), able[int(self.stream.integers(len(able)))]),)
         if end - first == 1:
-            raise InfeasibleError(f"layer {self.table.layer_names[first]} runs nowhere")
+            raise NoPlanFoundError(f"layer {self.table.layer_names[first]} runs nowhere")
         half = (first + end) // 2
         return (*self._place(first, half), *self._place(half, end))
 
@@ -89,12 +89,12 @@ class _Drawing:
             supported = np.asarray(np.isfinite(self.table.layer_s[first:end]).all(axis=0))
             layers = tuple(range(first, end))
             self.able[first, end] = [
-                state for state in self.states if supported[state] and fits(self.table, Placed(layers, state))
+                state for state in self.states if supported[state] and fits(self.table, PlacedSlice(layers, state))
             ]
         return self.able[first, end]
 
 
-def fits(table: CostTable, placed: Placed) -> bool:
+def fits(table: CostTable, placed: PlacedSlice) -> bool:
     """The slice keeps its device's ``slice_memory_bytes``."""
     cap = table.rows.slice_memory_bytes[table.rows.state_device[placed.state]]
     return cap == float("inf") or slice_memory(table, placed).total <= cap

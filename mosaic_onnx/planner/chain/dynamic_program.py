@@ -18,17 +18,17 @@ from collections import deque
 from dataclasses import replace
 from operator import add
 
-from mosaic_onnx.core.errors import InfeasibleError
+from mosaic_onnx.core.errors import NoPlanFoundError
 from mosaic_onnx.planner.chain.chain_costs import INF, ChainCosts
 from mosaic_onnx.planner.core.memory_windows import single_layers
-from mosaic_onnx.planner.core.request import Placed, Proposal
+from mosaic_onnx.planner.core.request import PlacedSlice, Proposal
 
 
 def best_on_chain(chain: ChainCosts, min_slice_count: int = 0) -> tuple[float, Proposal]:
     """The cheapest slices of a chain with at least so many slices (or as many as layers), and their cost.
 
     Raises:
-        InfeasibleError: no slices cover all layers.
+        NoPlanFoundError: no slices cover all layers.
     """
     if min_slice_count >= len(chain.order):
         windows = single_layers(chain.windows, len(chain.per_slice), len(chain.order))
@@ -40,18 +40,18 @@ def best_on_chain(chain: ChainCosts, min_slice_count: int = 0) -> tuple[float, P
     final = runs[-1].closed[-1]
     cost = min(final)
     if cost == INF:
-        raise InfeasibleError("no slices of consecutive layers can run every layer within the caps")
+        raise NoPlanFoundError("no slices of consecutive layers can run every layer within the caps")
     return cost, _trace_back(chain, runs, final.index(cost))
 
 
 def _trace_back(chain: ChainCosts, runs: list[_Run], state: int) -> Proposal:
     """The slices that end in ``state`` at the last place of the last run, found from the last to the first."""
-    slices: list[Placed] = []
+    slices: list[PlacedSlice] = []
     number, last = len(runs) - 1, len(chain.order) - 1
     while last >= 0:
         run = runs[number]
         first = run.start_of(last, state)
-        slices.append(Placed(chain.order[first : last + 1], state))
+        slices.append(PlacedSlice(chain.order[first : last + 1], state))
         last = first - 1
         if first > 0:
             state, own = run.before(first, state)

@@ -18,11 +18,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from mosaic_onnx.core.costs import CostTable, Floats, Ints
-from mosaic_onnx.core.errors import InfeasibleError
+from mosaic_onnx.core.errors import NoPlanFoundError
 from mosaic_onnx.planner.chain.graph_order_queue import Nodes, OpenTensors, Starts
 from mosaic_onnx.planner.core.memory_windows import first_layers, single_layers
 from mosaic_onnx.planner.core.objective_weights import Weighed
-from mosaic_onnx.planner.core.request import Placed, Proposal
+from mosaic_onnx.planner.core.request import PlacedSlice, Proposal
 
 INF = float("inf")
 
@@ -33,7 +33,7 @@ def best_along(
     """The best slices of consecutive layers along ``order`` that this program finds, and its estimate of their cost.
 
     Raises:
-        InfeasibleError: no slices cover all layers.
+        NoPlanFoundError: no slices cover all layers.
     """
     alone = min_slice_count >= len(order)
     graph = _Graph(table, weighed, tuple(order), alone=alone)
@@ -46,7 +46,7 @@ def best_along(
     costs, nodes = closings[-1]
     state = int(costs.argmin())
     if costs[state] == INF:
-        raise InfeasibleError("no slices of consecutive layers along this order can run every layer within the caps")
+        raise NoPlanFoundError("no slices of consecutive layers along this order can run every layer within the caps")
     return float(costs[state]), graph.slices(int(nodes[state]))
 
 
@@ -107,11 +107,11 @@ class _Graph:
 
     def slices(self, node: int) -> Proposal:
         """The slices that end with ``node``."""
-        slices: list[Placed] = []
+        slices: list[PlacedSlice] = []
         end = len(self.order)
         while node >= 0:
             first, state, parent = self.nodes.find(node)
-            slices.append(Placed(self.order[first:end], state))
+            slices.append(PlacedSlice(self.order[first:end], state))
             end, node = first, parent
         return tuple(reversed(slices))
 

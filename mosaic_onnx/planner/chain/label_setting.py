@@ -16,13 +16,13 @@ from typing import NamedTuple
 import numpy as np
 
 from mosaic_onnx.core.costs import CostTable
-from mosaic_onnx.core.errors import InfeasibleError
+from mosaic_onnx.core.errors import InfeasibleError, NoPlanFoundError
 from mosaic_onnx.planner.chain.chain_costs import INF, ChainCosts, chain_costs, is_chain, is_tight
 from mosaic_onnx.planner.chain.dynamic_program import best_on_chain
 from mosaic_onnx.planner.chain.label_state import Carried, Carrier
 from mosaic_onnx.planner.core.memory_windows import LiveWindow
 from mosaic_onnx.planner.core.objective_weights import ENERGY, LATENCY, Weights, weigh
-from mosaic_onnx.planner.core.request import Answer, Placed, Proposal, Request
+from mosaic_onnx.planner.core.request import Answer, PlacedSlice, Proposal, Request
 from mosaic_onnx.planner.core.request_constraints import meets
 from mosaic_onnx.planner.core.simulate import simulate
 
@@ -43,7 +43,7 @@ def labels(table: CostTable, request: Request) -> Answer:
     if not table.layer_names:
         return Answer(((),))
     if not is_chain(table, range(len(table.layer_names))):
-        raise InfeasibleError("method labels plans chains only, and the layers of this profile branch")
+        raise NoPlanFoundError("method labels plans chains only, and the layers of this profile branch")
     program = _Program(table, ENERGY if request.objective == "energy" else LATENCY, request)
     proposal, bound = program.solve()
     proves = request.schedule == "sequential" and request.objective in {"latency", "energy"} and is_tight(table)
@@ -119,7 +119,10 @@ class _Program:
         if not complete:
             return self.best, max(floor.least for floor in self.floors)
         if self.best is None:
-            raise InfeasibleError("no slices satisfy the caps on devices, the groups and the demands together")
+            limits = (self.request.deadline_s, self.request.budget_j, self.request.max_error)
+            proved = is_tight(self.table) and limits == (None, None, None)
+            refusal = InfeasibleError if proved else NoPlanFoundError
+            raise refusal("no slices satisfy the caps on devices, the groups and the demands together")
         return self.best, self.known
 
     def _search(self, beam: int | None) -> bool:
@@ -304,9 +307,9 @@ def _priced(chain: ChainCosts, table: CostTable, prices: dict[int, float]) -> Ch
 
 def _slices(label: Label, count: int) -> Proposal:
     """The slices of a plan."""
-    slices: list[Placed] = []
+    slices: list[PlacedSlice] = []
     end, step = count, label
     while step.before is not None:
-        slices.append(Placed(tuple(range(step.start, end)), step.state))
+        slices.append(PlacedSlice(tuple(range(step.start, end)), step.state))
         end, step = step.start, step.before
     return tuple(reversed(slices))

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from mosaic_onnx.core.costs import CostTable
-from mosaic_onnx.core.errors import InfeasibleError
+from mosaic_onnx.core.errors import InfeasibleError, NoPlanFoundError
 from mosaic_onnx.core.plans import Objective
 from mosaic_onnx.planner.chain.chain_costs import chain_costs, is_chain, is_tight
 from mosaic_onnx.planner.chain.dynamic_program import best_on_chain
@@ -93,7 +93,8 @@ def best_slices(
         min_slice_count: at least so many slices, or as many as layers.
 
     Raises:
-        InfeasibleError: no slices cover all layers.
+        InfeasibleError: proved: a group has no device.
+        NoPlanFoundError: no slices of consecutive layers cover all layers.
     """
     order = range(len(table.layer_names)) if order is None else order
     chain = is_chain(table, order)
@@ -199,7 +200,7 @@ def _best_choice(
         attempt(choice)
     cost, proposal = min(tried.values(), key=lambda found: found[0])
     if cost == INF:
-        raise InfeasibleError("no slices of consecutive layers can run every layer with each group on one device")
+        raise NoPlanFoundError("no slices of consecutive layers can run every layer with each group on one device")
     return cost, proposal
 
 

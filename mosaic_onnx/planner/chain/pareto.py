@@ -15,7 +15,7 @@ from mosaic_onnx.core.costs import CostTable, Floats, Ints
 from mosaic_onnx.planner.chain.chain_costs import ChainCosts, chain_costs
 from mosaic_onnx.planner.core.objective_weights import ENERGY, LATENCY, weigh
 from mosaic_onnx.planner.core.pareto_filter import front_indices
-from mosaic_onnx.planner.core.request import TOLERANCE, Placed, Proposal
+from mosaic_onnx.planner.core.request import TOLERANCE, PlacedSlice, Proposal
 
 
 @dataclass(frozen=True, eq=False)
@@ -198,7 +198,7 @@ class _Program:
         before, start, state = records
         slices, end = [], length
         while name >= 0:
-            slices.append(Placed(tuple(range(int(start[name]), end)), int(state[name])))
+            slices.append(PlacedSlice(tuple(range(int(start[name]), end)), int(state[name])))
             end, name = int(start[name]), int(before[name])
         return tuple(reversed(slices))
 

@@ -18,7 +18,7 @@ from mosaic_onnx.core.costs import CostTable
 from mosaic_onnx.planner.concurrent.tasks import worthwhile_states
 from mosaic_onnx.planner.core.memory import slice_memory
 from mosaic_onnx.planner.core.orders import predecessors
-from mosaic_onnx.planner.core.request import Placed, Proposal
+from mosaic_onnx.planner.core.request import PlacedSlice, Proposal
 from mosaic_onnx.planner.core.simulate import slice_cost
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ class ConcurrentModel:
         ]
         waiting = sorted(chosen)
         before = predecessors(self.table)
-        placed: list[Placed] = []
+        placed: list[PlacedSlice] = []
         done: set[int] = set()
         while waiting:
             ready = next(
@@ -125,7 +125,7 @@ class ConcurrentModel:
                 waiting[0],
             )
             waiting.remove(ready)
-            placed.append(Placed(ready[2], ready[3]))
+            placed.append(PlacedSlice(ready[2], ready[3]))
             done.update(ready[2])
         return tuple(placed)
 
@@ -138,13 +138,13 @@ class ConcurrentModel:
         self.intervals: list[list[cp_model.IntervalVar]] = [[] for _ in self.table.device_names]
         for layers in sets:
             states = np.flatnonzero(useful[list(layers)].all(axis=0)).tolist()
-            states = [state for state in states if self._fits(Placed(layers, state))]
+            states = [state for state in states if self._fits(PlacedSlice(layers, state))]
             if states:
                 self._add_set(layers, states)
         for holding in self.holding:
             self.model.add_exactly_one(literal for number in holding for literal in self.candidates[number].on.values())
 
-    def _fits(self, placed: Placed) -> bool:
+    def _fits(self, placed: PlacedSlice) -> bool:
         device = self.rows.state_device[placed.state]
         cap = min(self.rows.slice_memory_bytes[device], self.rows.memory_bytes[device])
         return cap == float("inf") or slice_memory(self.table, placed).total <= cap
@@ -155,7 +155,7 @@ class ConcurrentModel:
         on = {}
         for state in states:
             literal = model.new_bool_var("")
-            length = self._units(slice_cost(self.table, Placed(layers, state)).seconds)
+            length = self._units(slice_cost(self.table, PlacedSlice(layers, state)).seconds)
             interval = model.new_optional_interval_var(start, length, end, literal, "")
             self.intervals[self.rows.state_device[state]].append(interval)
             on[state] = literal
@@ -308,7 +308,7 @@ class ConcurrentModel:
             for candidate in self.candidates:
                 for state, literal in candidate.on.items():
                     if self.rows.state_device[state] == device:
-                        need = slice_memory(self.table, Placed(candidate.layers, state))
+                        need = slice_memory(self.table, PlacedSlice(candidate.layers, state))
                         self.model.add(weights + (need.workspace + need.activations) * literal <= int(cap))
 
     def _end(self) -> None:

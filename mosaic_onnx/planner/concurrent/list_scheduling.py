@@ -15,8 +15,8 @@ import numpy as np
 
 from mosaic_onnx.core.costs import CostTable, Floats
 from mosaic_onnx.planner.concurrent.tasks import INF, Tasks
-from mosaic_onnx.planner.core.request import Placed, Proposal
-from mosaic_onnx.planner.throughput.loads import scratch_alone
+from mosaic_onnx.planner.core.lower_bounds import scratch_alone
+from mosaic_onnx.planner.core.request import PlacedSlice, Proposal
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +42,7 @@ class Schedule:
     def proposal(self, tasks: Tasks) -> Proposal:
         """The tasks as slices in start order."""
         order = sorted(range(len(self.start)), key=lambda task: (self.start[task], self.turn[task]))
-        return tuple(Placed(tasks.layers[task], self.state[task]) for task in order)
+        return tuple(PlacedSlice(tasks.layers[task], self.state[task]) for task in order)
 
 
 class Lister:

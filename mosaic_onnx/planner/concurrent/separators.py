@@ -20,7 +20,7 @@ from mosaic_onnx.core.costs import CostTable, Floats
 from mosaic_onnx.planner.core.lower_bounds import segment_floor
 from mosaic_onnx.planner.core.objective_weights import LATENCY, weigh
 from mosaic_onnx.planner.core.orders import predecessors
-from mosaic_onnx.planner.core.request import Placed, Proposal
+from mosaic_onnx.planner.core.request import PlacedSlice, Proposal
 
 INF = float("inf")
 
@@ -224,7 +224,7 @@ def single(table: CostTable, span: Span, case: Case) -> Known:
     # Another level of the device may be the first to read a tensor, and it is that one's copy that counts.
     soonest_s = _arrived_s(table, span, begin, layer, levels)
     own = 0 if span.begin is None else 1
-    return Known(soonest_s + after_s, arrived_s + after_s, (Placed((own,), state),))
+    return Known(soonest_s + after_s, arrived_s + after_s, (PlacedSlice((own,), state),))
 
 
 def _arrived_s(table: CostTable, span: Span, begin: int, layer: int, levels: Sequence[int]) -> float:
@@ -268,7 +268,7 @@ def _outside(span: Span, proposal: Proposal) -> Proposal:
     """A span's slices in the whole model's layers, the gate before it left out."""
     layers = span.layers if span.begin is None else (span.begin, *span.layers)
     placed = (
-        Placed(tuple(layers[number] for number in part.layers if layers[number] != span.begin), part.state)
+        PlacedSlice(tuple(layers[number] for number in part.layers if layers[number] != span.begin), part.state)
         for part in proposal
     )
     return tuple(part for part in placed if part.layers)

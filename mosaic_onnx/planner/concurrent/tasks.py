@@ -12,7 +12,7 @@ from mosaic_onnx.core.costs import Bools, CostTable, Floats
 from mosaic_onnx.planner.core.lower_bounds import possible_states
 from mosaic_onnx.planner.core.memory import slice_memory
 from mosaic_onnx.planner.core.orders import predecessors, successors
-from mosaic_onnx.planner.core.request import Placed
+from mosaic_onnx.planner.core.request import PlacedSlice
 from mosaic_onnx.planner.core.simulate import slice_cost
 
 INF = float("inf")
@@ -141,7 +141,7 @@ def _seconds(table: CostTable, parts: Sequence[tuple[int, ...]]) -> list[list[fl
         able = possible[list(layers)].all(axis=0)
         row = [INF] * len(caps)
         for state in np.flatnonzero(able).tolist():
-            placed = Placed(layers, state)
+            placed = PlacedSlice(layers, state)
             if len(layers) == 1 or caps[state] == INF or slice_memory(table, placed).total <= caps[state]:
                 row[state] = slice_cost(table, placed).seconds
         seconds.append(row)

@@ -23,6 +23,8 @@ def top_levels(table: CostTable, request: Request) -> tuple[CostTable, tuple[int
     states = tuple(range(len(table.state_names)))
     seconds_only = request.objective in ("latency", "throughput") and request.budget_j is None and not request.pareto
     seconds_only = seconds_only and request.method == "auto"
+    # Transfers that wait for one another are served first come, first served: there, faster layers may end later.
+    seconds_only = seconds_only and not (table.copies_occupy_device and request.schedule == "concurrent")
     if not seconds_only or table.direct_s or table.segments or len(states) == len(table.device_names):
         return table, states
     kept = tuple(sorted(state for device in range(len(table.device_names)) for state in _left(table, device)))

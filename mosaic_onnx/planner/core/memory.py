@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from mosaic_onnx.core.costs import CostTable
 from mosaic_onnx.core.errors import InfeasibleError
-from mosaic_onnx.planner.core.request import Placed, Proposal
+from mosaic_onnx.planner.core.request import PlacedSlice, Proposal
 
 
 class SliceMemory(NamedTuple):
@@ -22,7 +22,7 @@ class SliceMemory(NamedTuple):
         return self.parameters + self.workspace + self.activations
 
 
-def slice_memory(table: CostTable, placed: Placed) -> SliceMemory:
+def slice_memory(table: CostTable, placed: PlacedSlice) -> SliceMemory:
     """Bytes of one slice: parameters summed, the largest workspace, activations as its device counts them."""
     rows, (layers, state) = table.rows, placed
     parameters = sum([rows.parameter_bytes[layer][state] for layer in layers])

@@ -8,6 +8,7 @@ from mosaic_onnx.core.costs import CostTable
 from mosaic_onnx.core.plans import Objective
 from mosaic_onnx.planner.core.objective_weights import ENERGY, LATENCY, Weights
 from mosaic_onnx.planner.core.request import Request, within
+from mosaic_onnx.planner.core.simulate import Timeline
 
 Rank = Callable[[float, float], tuple[float, float]]
 """(seconds, joules with idle power) -> (how far they break limits, the objective); the smaller the better."""
@@ -40,6 +41,11 @@ def single_weights(request: Request) -> Weights | None:
 def has_joules(table: CostTable) -> bool:
     """Whether the table knows energy."""
     return table.layer_j is not None
+
+
+def broken_limits(request: Request, timeline: Timeline) -> float:
+    """Return by how much of themselves the deadline and the budget are broken in all; 0 where both are kept."""
+    return _over(timeline.seconds, request.deadline_s) + _over(timeline.joules or 0.0, request.budget_j)
 
 
 def _over(figure: float, limit: float | None) -> float:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from mosaic_onnx.core.errors import UsageError
+from mosaic_onnx.core.options import option
 from mosaic_onnx.core.plans import Objective, Schedule
 
 
@@ -17,14 +18,14 @@ TOLERANCE = 1e-9
 """Relative: sums of the same seconds in another order are the same seconds."""
 
 
-class Placed(NamedTuple):
+class PlacedSlice(NamedTuple):
     """One slice of a proposal: layers in the order in which it runs them, and the state that runs it."""
 
     layers: tuple[int, ...]
     state: int
 
 
-Proposal = tuple[Placed, ...]
+Proposal = tuple[PlacedSlice, ...]
 """Slices in start order; together they hold every layer once."""
 
 
@@ -48,18 +49,38 @@ class Request:
             stand for it.
     """
 
-    objective: Objective = "latency"
-    schedule: Schedule = "sequential"
-    method: str = "auto"
-    deadline_s: float | None = None
-    budget_j: float | None = None
-    time_limit_s: float = 10.0
-    seed: int = 0
-    one_slice_per_device: bool = False
-    min_slice_count: int = 0
+    objective: Objective = option("latency", "What the plan is best at.", "--objective")
+    schedule: Schedule = option("sequential", "Whether devices may work at once.", "--schedule")
+    method: str = option("auto", "Planner method; auto picks (see docs).", "--method", metavar="NAME")
+    deadline_s: float | None = option(
+        None, "Latency that the plan must not exceed.", "--deadline-ms", metavar="MS", minimum=0, scale=1e-3
+    )
+    budget_j: float | None = option(
+        None, "Energy (millijoules) not to exceed.", "--energy-mj", metavar="MJ", minimum=0, scale=1e-3
+    )
+    time_limit_s: float = option(10.0, "For solvers.", "--time-limit", metavar="SECONDS", minimum=0)
+    seed: int = option(0, "Seed of inputs that are made up.", "--seed", minimum=0)
+    one_slice_per_device: bool = option(
+        False, "Throughput: each device holds one convex set of layers.", "--one-slice-per-device"
+    )
+    min_slice_count: int = option(
+        0, "At least K slices (for tests; switches do-no-harm off).", "--min-slices", metavar="K", minimum=0
+    )
     pareto: bool = False
-    max_error: float | None = None
+    max_error: float | None = option(
+        None,
+        "Largest error of any output relative to its largest value (1e-2): lets devices of lower precision take part. "
+        "plan: the sum of the layers' errors.",
+        "--max-error",
+        metavar="SHARE",
+        minimum=0,
+    )
     in_list_order: bool = False
+
+    @property
+    def needs_joules(self) -> bool:
+        """Whether the profile must have joules."""
+        return self.objective in ("energy", "edp") or self.budget_j is not None or self.pareto
 
     def __post_init__(self) -> None:
         for name in ("deadline_s", "budget_j", "max_error"):

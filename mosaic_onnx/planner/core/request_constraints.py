@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mosaic_onnx.core.costs import CostTable
 from mosaic_onnx.core.errors import InfeasibleError
-from mosaic_onnx.planner.core.request import Placed, Proposal, Request, within
+from mosaic_onnx.planner.core.request import PlacedSlice, Proposal, Request, within
 from mosaic_onnx.planner.core.simulate import Timeline
 
 
@@ -43,5 +43,8 @@ def at_least(proposal: Proposal, slice_count: int) -> Proposal:
         layers, state = slices[k]
         if len(layers) < 2:
             break
-        slices[k : k + 1] = [Placed(layers[: len(layers) // 2], state), Placed(layers[len(layers) // 2 :], state)]
+        slices[k : k + 1] = [
+            PlacedSlice(layers[: len(layers) // 2], state),
+            PlacedSlice(layers[len(layers) // 2 :], state),
+        ]
     return tuple(slices)

@@ -13,7 +13,7 @@ from mosaic_onnx.core.costs import CostTable
 from mosaic_onnx.core.errors import InfeasibleError
 from mosaic_onnx.core.plans import Objective, Schedule
 from mosaic_onnx.planner.core.memory import check_memory
-from mosaic_onnx.planner.core.request import Placed, Proposal
+from mosaic_onnx.planner.core.request import PlacedSlice, Proposal
 from mosaic_onnx.planner.core.timeline import Times, concurrent_times
 from mosaic_onnx.planner.core.transfers import HOST_MEMORY, Movement, Movements, movements
 
@@ -133,7 +133,7 @@ def _check_layer(table: CostTable, layer: int, state: int, slice_of: list[int]) 
         raise InfeasibleError(f"{table.state_names[state]} cannot run layer {table.layer_names[layer]}")
 
 
-def slice_cost(table: CostTable, placed: Placed) -> _Spent:
+def slice_cost(table: CostTable, placed: PlacedSlice) -> _Spent:
     """Execution of one slice: its own measurement where there is one, else its layers and what a slice costs there."""
     rows, (layers, state) = table.rows, placed
     seconds_of, joules_of = rows.layer_s, rows.layer_j

@@ -31,7 +31,7 @@ from mosaic_onnx.planner.core.lower_bounds import (
     segment_floor,
     useful_states,
 )
-from mosaic_onnx.planner.core.objective_weights import Weighed
+from mosaic_onnx.planner.core.objective_weights import LATENCY, Weighed, Weights, weigh
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,6 +109,12 @@ def placement(table: CostTable, weighed: Weighed, keep: Bools | None = None) -> 
     builder.add_tensors()
     builder.add_path()
     return builder.build()
+
+
+def is_exact(table: CostTable) -> bool:
+    """Return whether the best placement is the best sequential plan: nothing depends on how layers form slices."""
+    both = Weights(1.0, 1.0) if table.layer_j is not None else LATENCY
+    return not placement(table, weigh(table, both)).uncovered
 
 
 def value(problem: Placement, states: Sequence[int] | Ints) -> float:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from mosaic_onnx.core.costs import CostTable
 from mosaic_onnx.planner.core.memory import SliceMemory, slice_memory
-from mosaic_onnx.planner.core.request import Placed, Proposal
+from mosaic_onnx.planner.core.request import PlacedSlice, Proposal
 from mosaic_onnx.planner.core.simulate import slice_cost
 
 INF = float("inf")
@@ -28,7 +28,7 @@ class Change:
         inserted_after: the slice after which ``NEW`` begins to exist; None where no slice is new.
     """
 
-    contents: Mapping[int, Placed | None]
+    contents: Mapping[int, PlacedSlice | None]
     to: Mapping[int, int]
     touched: Iterable[int]
     inserted_after: int | None = None
@@ -63,8 +63,39 @@ class _Plan:
     """The plan as it stands; slices bear numbers that they keep."""
 
     order: list[int]
-    contents: dict[int, Placed]
+    contents: dict[int, PlacedSlice]
     rank: dict[int, float] = field(default_factory=dict)
+
+
+class _DeviceMemory:
+    """Bytes that the slices of one device need."""
+
+    def __init__(self) -> None:
+        self.parameters = 0
+        self.scratch: dict[int, int] = {}
+        """slice -> workspace and activations"""
+        self._largest: tuple[int, int] | None = (0, NOWHERE)
+        """(bytes, slice) of the largest; None where it must be looked for"""
+
+    def count(self, number: int, needs: SliceMemory, sign: int) -> None:
+        """Add a slice (1), or take it away (-1)."""
+        self.parameters += sign * needs.parameters
+        if sign > 0:
+            self.scratch[number] = needs.workspace + needs.activations
+            if self._largest is not None:
+                self._largest = max(self._largest, (self.scratch[number], number))
+        else:
+            del self.scratch[number]
+            if self._largest is not None and self._largest[1] == number:
+                self._largest = None
+
+    def largest_scratch_without(self, numbers: Mapping[int, object]) -> int:
+        """Return the largest workspace and activations of any slice but some."""
+        if self._largest is None:
+            self._largest = max(((bytes_, number) for number, bytes_ in self.scratch.items()), default=(0, NOWHERE))
+        if self._largest[1] not in numbers:
+            return self._largest[0]
+        return max((bytes_ for number, bytes_ in self.scratch.items() if number not in numbers), default=0)
 
 
 class Ledger:
@@ -79,8 +110,8 @@ class Ledger:
         self.members: dict[int, list[int]] = {}
         for layer, group in enumerate(self.rows.group):
             self.members.setdefault(group, []).append(layer)
-        self._spent: dict[Placed, tuple[float, float]] = {}
-        self._memory: dict[Placed, SliceMemory] = {}
+        self._spent: dict[PlacedSlice, tuple[float, float]] = {}
+        self._memory: dict[PlacedSlice, SliceMemory] = {}
         self._plan = _Plan(list(range(len(proposal))), dict(enumerate(proposal)))
         self._renumber()
         self.slice_of = [NOWHERE] * len(table.layer_names)
@@ -88,6 +119,9 @@ class Ledger:
             for layer in layers:
                 self.slice_of[layer] = number
         self._copied = [self._copies(tensor) for tensor in range(len(table.tensor_names))]
+        self._device_memory = [_DeviceMemory() for _ in table.device_names]
+        for number in self._plan.order if any(self.capped) else ():
+            self._hold(number, 1)
         total = _Sum(*self._switches(self._plan.order, {}))
         for figures in (*(self._execution(placed) for placed in proposal), *self._copied):
             total.add(figures)
@@ -104,11 +138,11 @@ class Ledger:
         return self._plan.order
 
     @property
-    def alive(self) -> Mapping[int, Placed]:
+    def alive(self) -> Mapping[int, PlacedSlice]:
         """The slices that the plan has, by number."""
         return self._plan.contents
 
-    def placed(self, number: int) -> Placed:
+    def placed(self, number: int) -> PlacedSlice:
         """A slice's layers and state."""
         return self._plan.contents[number]
 
@@ -140,6 +174,9 @@ class Ledger:
         """Make a change that ``judge`` has judged."""
         tensors = self._tensors(change.touched)
         order = self._order_after(change)
+        for entry in change.contents if any(self.capped) else ():
+            if entry != NEW:
+                self._hold(entry, -1)
         self._set(change)
         number = max(self._plan.contents) + 1
         if change.inserted_after is not None:
@@ -149,12 +186,16 @@ class Ledger:
                     self.slice_of[layer] = number
         self._plan.order = [number if entry == NEW else entry for entry in order]
         self._plan.contents = {entry: self._plan.contents[entry] for entry in self._plan.order}
+        for entry in change.contents if any(self.capped) else ():
+            kept = number if entry == NEW else entry
+            if kept in self._plan.contents:
+                self._hold(kept, 1)
         self._renumber()
         for tensor in tensors:
             self._copied[tensor] = self._copies(tensor)
         self.figures = figures
 
-    def _set(self, change: Change) -> tuple[dict[int, Placed | None], dict[int, int]]:
+    def _set(self, change: Change) -> tuple[dict[int, PlacedSlice | None], dict[int, int]]:
         """Make the change on slices and layers (not on the order); what was before comes back."""
         contents, slice_of = self._plan.contents, self.slice_of
         before = {number: contents.get(number) for number in change.contents}
@@ -168,7 +209,7 @@ class Ledger:
             self._plan.rank[NEW] = self._plan.rank[change.inserted_after] + 0.5
         return before, held
 
-    def _unset(self, change: Change, undo: tuple[dict[int, Placed | None], dict[int, int]]) -> None:
+    def _unset(self, change: Change, undo: tuple[dict[int, PlacedSlice | None], dict[int, int]]) -> None:
         for number, before in undo[0].items():
             if before is None:
                 self._plan.contents.pop(number, None)
@@ -192,7 +233,7 @@ class Ledger:
         inputs, outputs = self.table.layer_inputs, self.table.layer_outputs
         return {tensor for layer in layers for tensor in (*inputs[layer], *outputs[layer])}
 
-    def _execution(self, placed: Placed) -> tuple[float, float]:
+    def _execution(self, placed: PlacedSlice) -> tuple[float, float]:
         known = self._spent.get(placed)
         if known is None:
             spent = slice_cost(self.table, placed)
@@ -231,7 +272,7 @@ class Ledger:
             total.add((rows.to_host_s[tensor][made_in], rows.to_host_j[tensor][made_in]))
         return total.seconds, total.joules
 
-    def _switches(self, order: Iterable[int], contents: Mapping[int, Placed | None]) -> tuple[float, float]:
+    def _switches(self, order: Iterable[int], contents: Mapping[int, PlacedSlice | None]) -> tuple[float, float]:
         """Seconds and joules of all level switches, with these slices in place of those of the plan."""
         if not self.switching:
             return 0.0, 0.0
@@ -277,16 +318,26 @@ class Ledger:
         return all(self._device_holds(device, change) for device in tight)
 
     def _device_holds(self, device: int, change: Change) -> bool:
-        parameters = scratch = 0
-        after = {**self._plan.contents, **change.contents}
-        for placed in after.values():
-            if placed is not None and self.rows.state_device[placed.state] == device:
-                needs = self._needs(placed)
+        held = self._device_memory[device]
+        parameters, scratch = held.parameters, held.largest_scratch_without(change.contents)
+        for number, after in change.contents.items():
+            before = self._plan.contents.get(number)
+            if before is not None and self.rows.state_device[before.state] == device:
+                parameters -= self._needs(before).parameters
+            if after is not None and self.rows.state_device[after.state] == device:
+                needs = self._needs(after)
                 parameters += needs.parameters
                 scratch = max(scratch, needs.workspace + needs.activations)
         return parameters + scratch <= self.rows.memory_bytes[device]
 
-    def _needs(self, placed: Placed) -> SliceMemory:
+    def _hold(self, number: int, sign: int) -> None:
+        """Count a slice of the plan in its device's memory, or count it no more."""
+        placed = self._plan.contents[number]
+        device = self.rows.state_device[placed.state]
+        if self.capped[device]:
+            self._device_memory[device].count(number, self._needs(placed), sign)
+
+    def _needs(self, placed: PlacedSlice) -> SliceMemory:
         known = self._memory.get(placed)
         if known is None:
             known = self._memory[placed] = slice_memory(self.table, placed)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 from mosaic_onnx.core.costs import CostTable
 from mosaic_onnx.core.errors import InfeasibleError
-from mosaic_onnx.planner.core.request import TOLERANCE, Placed, Proposal, Request
+from mosaic_onnx.planner.core.request import TOLERANCE, PlacedSlice, Proposal, Request
 from mosaic_onnx.planner.core.simulate import Timeline, simulate
 from mosaic_onnx.planner.core.transfers import Movements, movements
 from mosaic_onnx.planner.search.simulated_search import rank_of
@@ -15,11 +15,11 @@ from mosaic_onnx.planner.search.simulated_search import rank_of
 INF = float("inf")
 
 
-def neighbours_joined(proposal: Proposal, may_join: Callable[[Placed], bool] = lambda _: True) -> Proposal:
+def neighbours_joined(proposal: Proposal, may_join: Callable[[PlacedSlice], bool] = lambda _: True) -> Proposal:
     """The proposal with slices of one state that follow one another made one, where the result may be."""
-    slices: list[Placed] = []
+    slices: list[PlacedSlice] = []
     for placed in proposal:
-        grown = Placed((*slices[-1].layers, *placed.layers), placed.state) if slices else placed
+        grown = PlacedSlice((*slices[-1].layers, *placed.layers), placed.state) if slices else placed
         if slices and slices[-1].state == placed.state and may_join(grown):
             slices[-1] = grown
         else:
@@ -72,7 +72,7 @@ def _pairs_joined(table: CostTable, proposal: Proposal) -> Iterator[Proposal]:
         first = last.get(device)
         last[device] = second
         if first is not None and proposal[first].state == placed.state:
-            joined = Placed(proposal[first].layers + placed.layers, placed.state)
+            joined = PlacedSlice(proposal[first].layers + placed.layers, placed.state)
             between = proposal[first + 1 : second]
             yield (*proposal[:first], *between, joined, *proposal[second + 1 :])
             if between:
@@ -117,7 +117,7 @@ class _Joiner:
                 open_group[device] = group
         groups.sort(key=lambda group: (self.begin[group[0]], group[0]))
         return tuple(
-            Placed(tuple(layer for k in group for layer in self.proposal[k].layers), self.proposal[group[0]].state)
+            PlacedSlice(tuple(layer for k in group for layer in self.proposal[k].layers), self.proposal[group[0]].state)
             for group in groups
         )
 

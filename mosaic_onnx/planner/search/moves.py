@@ -15,7 +15,7 @@ from mosaic_onnx.core.costs import CostTable
 from mosaic_onnx.planner.core.lower_bounds import possible_states
 from mosaic_onnx.planner.core.objective import Rank
 from mosaic_onnx.planner.core.orders import predecessors, successors
-from mosaic_onnx.planner.core.request import TOLERANCE, Placed, Proposal
+from mosaic_onnx.planner.core.request import TOLERANCE, PlacedSlice, Proposal
 from mosaic_onnx.planner.search.incremental_cost import NEW, Change, Figures, Ledger
 
 TARGETS = 6
@@ -96,7 +96,7 @@ class _Walk:
         for number in self._numbers():
             layers, state = self.ledger.placed(number)
             allowed = set(self.states[layers[0]]).intersection(*(self.states[layer] for layer in layers[1:]))
-            yield (Change({number: Placed(layers, other)}, {}, layers) for other in sorted(allowed - {state}))
+            yield (Change({number: PlacedSlice(layers, other)}, {}, layers) for other in sorted(allowed - {state}))
 
     def _merges(self) -> Iterator[Iterator[Change]]:
         for first, second in pairwise(list(self.ledger.order)):
@@ -107,7 +107,7 @@ class _Walk:
         a, b = self.ledger.placed(first), self.ledger.placed(second)
         to = dict.fromkeys(b.layers, first)
         for state in dict.fromkeys((a.state, b.state)):
-            yield Change({first: Placed(a.layers + b.layers, state), second: None}, to, a.layers + b.layers)
+            yield Change({first: PlacedSlice(a.layers + b.layers, state), second: None}, to, a.layers + b.layers)
 
     def _shifts(self) -> Iterator[Iterator[Change]]:
         for first, second in pairwise(list(self.ledger.order)):
@@ -137,11 +137,11 @@ class _Walk:
         layers, state = self.ledger.placed(number)
         head, tail = layers[:place], layers[place:]
         for other in self.states[tail[0]]:
-            contents = {number: Placed(head, state), NEW: Placed(tail, other)}
+            contents = {number: PlacedSlice(head, state), NEW: PlacedSlice(tail, other)}
             yield Change(contents, dict.fromkeys(tail, NEW), tail, inserted_after=number)
         for other in self.states[head[-1]]:
             if other != state:
-                contents = {number: Placed(head, other), NEW: Placed(tail, state)}
+                contents = {number: PlacedSlice(head, other), NEW: PlacedSlice(tail, state)}
                 yield Change(contents, dict.fromkeys(tail, NEW), layers, inserted_after=number)
 
     def _layer_moves(self) -> Iterator[Iterator[Change]]:
@@ -157,7 +157,7 @@ class _Walk:
         for target in self._targets(layer, own):
             layers, state = ledger.placed(target)
             if state in self.states[layer]:
-                joined = Placed(self._with(layers, layer), state)
+                joined = PlacedSlice(self._with(layers, layer), state)
                 yield Change({own: left, target: joined}, {layer: target}, (layer,))
 
     def _targets(self, layer: int, own: int) -> Iterator[int]:

@@ -16,7 +16,7 @@ import numpy as np
 from mosaic_onnx.core.costs import CostTable
 from mosaic_onnx.core.errors import InfeasibleError
 from mosaic_onnx.planner.core.lower_bounds import possible_states
-from mosaic_onnx.planner.core.request import TOLERANCE, Placed, Proposal, Request
+from mosaic_onnx.planner.core.request import TOLERANCE, PlacedSlice, Proposal, Request
 from mosaic_onnx.planner.core.simulate import Timeline, simulate, value
 
 ROUNDING = 1e-12
@@ -126,7 +126,7 @@ class _Polish:
         for k, (layers, state) in enumerate(proposal):
             allowed = set(self.states[layers[0]]).intersection(*(self.states[layer] for layer in layers[1:]))
             for other in sorted(allowed - {state}):
-                yield (*proposal[:k], Placed(layers, other), *proposal[k + 1 :])
+                yield (*proposal[:k], PlacedSlice(layers, other), *proposal[k + 1 :])
 
     def _merged(self, proposal: Proposal) -> Iterator[Proposal]:
         """Two neighbours as one slice, in the state of either."""
@@ -134,19 +134,19 @@ class _Polish:
             one, two = proposal[k], proposal[k + 1]
             for state in dict.fromkeys((one.state, two.state)):
                 for layers in dict.fromkeys((one.layers + two.layers, tuple(sorted(one.layers + two.layers)))):
-                    yield (*proposal[:k], Placed(layers, state), *proposal[k + 2 :])
+                    yield (*proposal[:k], PlacedSlice(layers, state), *proposal[k + 2 :])
 
     def _moved_layers(self, proposal: Proposal) -> Iterator[Proposal]:
         """One layer in another slice."""
         for k, (layers, state) in enumerate(proposal):
             for layer in layers:
                 rest = tuple(other for other in layers if other != layer)
-                left = (Placed(rest, state),) if rest else ()
+                left = (PlacedSlice(rest, state),) if rest else ()
                 for target in range(max(0, k - REACH), min(len(proposal), k + REACH + 1)):
                     if target == k or proposal[target].state not in self.states[layer]:
                         continue
-                    joined = Placed(tuple(sorted((*proposal[target].layers, layer))), proposal[target].state)
-                    changed: list[tuple[Placed, ...]] = [(placed,) for placed in proposal]
+                    joined = PlacedSlice(tuple(sorted((*proposal[target].layers, layer))), proposal[target].state)
+                    changed: list[tuple[PlacedSlice, ...]] = [(placed,) for placed in proposal]
                     changed[k], changed[target] = left, (joined,)
                     yield tuple(placed for part in changed for placed in part)
 
@@ -159,7 +159,7 @@ class _Polish:
                 pairs += [(state, other) for other in self.states[tail[0]] if other != state]
                 pairs += [(other, state) for other in self.states[head[-1]] if other != state]
                 for first, second in pairs:
-                    yield (*proposal[:k], Placed(head, first), Placed(tail, second), *proposal[k + 1 :])
+                    yield (*proposal[:k], PlacedSlice(head, first), PlacedSlice(tail, second), *proposal[k + 1 :])
 
     def _moved_slices(self, proposal: Proposal) -> Iterator[Proposal]:
         """A slice earlier or later in the order."""

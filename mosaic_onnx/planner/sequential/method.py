@@ -1,6 +1,6 @@
 """The sequential method for any graph: exact where it is small, else bounds, plans from several sides, and moves.
 
-1. Small graphs are searched whole (``whole``): the answer is exact, with every feature of the profile.
+1. Small graphs are searched whole (``exhaustive``): the answer is exact, with every feature of the profile.
 2. The best placement without slices (``relaxation``, for several weights ``hull``, under limits ``placement_front`` or
    an integer program) gives the lower bound, and plans along the orders that it implies.
 3. Interval programs cut several topological orders into slices.
@@ -21,17 +21,21 @@ from mosaic_onnx.planner.core.objective import rank_of
 from mosaic_onnx.planner.core.orders import candidate_orders
 from mosaic_onnx.planner.core.request import TOLERANCE, Answer, Proposal, Request
 from mosaic_onnx.planner.core.simulate import simulate
+from mosaic_onnx.planner.exhaustive.method import optimum_within
+from mosaic_onnx.planner.placement.problem import is_exact
 from mosaic_onnx.planner.search.initial_solutions import filled_plans, implied_plans, one_state_plans
 from mosaic_onnx.planner.search.moves import improve
 from mosaic_onnx.planner.sequential.bounds import Bounded, bounded
+from mosaic_onnx.planner.sequential.capped_runs import capped_plans
 from mosaic_onnx.planner.sequential.order_cuts import cut_plans
-from mosaic_onnx.planner.sequential.whole import search_whole
 
 INF = float("inf")
 QUICK_TRANSITIONS = 5_000
 """How long small graphs are searched whole before anything else."""
 TRANSITIONS = 200_000
 """How long they are once a good plan is known, to prune with."""
+SMALL_LAYERS = 40
+"""Graphs of more layers are not searched whole."""
 IMPROVED = 3
 """How many of the best plans are improved by moves."""
 
@@ -47,7 +51,7 @@ def sequential(table: CostTable, request: Request) -> Answer:
     """
     until = time.monotonic() + request.time_limit_s
     check_possible(table)
-    exact = search_whole(table, request, QUICK_TRANSITIONS)
+    exact = _whole(table, request, QUICK_TRANSITIONS, until)
     if exact is not None:
         return exact
     relaxed = bounded(table, request, until)
@@ -61,15 +65,28 @@ def sequential(table: CostTable, request: Request) -> Answer:
     best = min((rank for _, rank in ranked), default=(INF, INF))
     if best <= goal or best[0] > 0:
         return answer
-    exact = search_whole(table, request, TRANSITIONS, best[1])
+    exact = _whole(table, request, TRANSITIONS, until, ranked[0][0] if ranked else None)
     return answer if exact is None else replace(exact, proposals=(*exact.proposals, *answer.proposals))
+
+
+def _whole(
+    table: CostTable, request: Request, transition_limit: int, until: float, start: Proposal | None = None
+) -> Answer | None:
+    """Return the exact answer of a small graph; None where it is too large, or where placements are plans."""
+    if len(table.layer_names) > SMALL_LAYERS or is_exact(table):
+        return None
+    return optimum_within(table, request, transition_limit, until, start)
 
 
 def _cut(table: CostTable, request: Request, relaxed: Bounded, until: float) -> list[Ranked]:
     """Plans from several orders cut into slices."""
     orders = candidate_orders(table, relaxed.placements[:1])[::-1]  # implied ones first
     first = relaxed.placements[0] if relaxed.placements else None
-    plans = [*filled_plans(table, orders), *cut_plans(table, request, orders, first, until)]
+    plans = [
+        *filled_plans(table, orders),
+        *capped_plans(table, request, orders, until),
+        *cut_plans(table, request, orders, first, until, relaxed.prices),
+    ]
     return _ranked(table, request, plans)
 
 

@@ -18,6 +18,7 @@ from mosaic_onnx.planner.core.objective import Rank, has_joules, rank_of
 from mosaic_onnx.planner.core.objective_weights import Weights
 from mosaic_onnx.planner.core.request import TOLERANCE, Answer, Proposal, Request
 from mosaic_onnx.planner.core.simulate import Timeline, simulate
+from mosaic_onnx.planner.exhaustive.method import front_within
 from mosaic_onnx.planner.search.initial_solutions import implied_plans, one_state_plans
 from mosaic_onnx.planner.search.moves import improve
 from mosaic_onnx.planner.sequential.bounds import bounded, hull_of
@@ -28,8 +29,7 @@ from mosaic_onnx.planner.sequential.constrained_bounds import (
     thinned_front,
 )
 from mosaic_onnx.planner.sequential.lagrangian_hull import Asked, everywhere, nowhere
-from mosaic_onnx.planner.sequential.method import TRANSITIONS
-from mosaic_onnx.planner.sequential.whole import search_whole
+from mosaic_onnx.planner.sequential.method import SMALL_LAYERS, TRANSITIONS
 
 
 @dataclass(frozen=True)
@@ -81,9 +81,9 @@ def front(table: CostTable, request: Request) -> Front:
     coupled = bool(chain_uncovered(table))
     if on_one_order(table) and not coupled:
         return _along_chain(table, asked)
-    whole = search_whole(table, asked, TRANSITIONS)
+    whole = front_within(table, asked, TRANSITIONS) if len(table.layer_names) <= SMALL_LAYERS else None
     if whole is not None:
-        return _front(asked, _judged(table, whole.proposals), exact=True, how="whole search, exact")
+        return _front(asked, _judged(table, whole), exact=True, how="whole search, exact")
     if on_one_order(table):
         return _along_chain(table, asked)
     points, uncovered = front_of_placements(table)

@@ -18,8 +18,8 @@ from mosaic_onnx.core.costs import CostTable
 from mosaic_onnx.core.errors import InfeasibleError
 from mosaic_onnx.planner.core.device_classes import DeviceClass, device_classes
 from mosaic_onnx.planner.core.orders import candidate_orders
-from mosaic_onnx.planner.core.request import Answer, Placed, Proposal, Request
-from mosaic_onnx.planner.sequential.order_ideals import Lattice
+from mosaic_onnx.planner.core.request import Answer, PlacedSlice, Proposal, Request
+from mosaic_onnx.planner.throughput.order_ideals import Lattice
 from mosaic_onnx.planner.throughput.pipeline_costs import PipelineCosts, caps_can_bind, pipeline_costs
 from mosaic_onnx.planner.throughput.pipeline_dp import MAX_USES, Caps, Chain, ChainProgram, ChainSlice, use_count
 from mosaic_onnx.planner.throughput.units import Units, units
@@ -45,7 +45,7 @@ def one_slice_per_device(table: CostTable, request: Request) -> Answer:
     exact = search.through_all_ideals()
     if not exact:
         search.near_the_cuts()
-    if search.best.slices is None and search.plain.caps_exact and exact:
+    if search.best.slices is None and search.plain.caps_exact and exact and search.all_devices:
         raise InfeasibleError(
             "no plan with one slice per device exists: groups, pins and memory caps leave none",
             "Allow several slices per device, or relax a cap, a pin or a group.",
@@ -77,7 +77,7 @@ class _Search:
     def along_orders(self) -> None:
         """The interval program along the list's order, then over several orders at once if there is time."""
         self._along([list(self.lattice.fixed)], math.inf)
-        orders = [_unit_order(self.units, order) for order in candidate_orders(self.table)]
+        orders = [unit_order(self.units, order) for order in candidate_orders(self.table)]
         if len(self.lattice.fixed) <= SEVERAL_ORDERS:
             self._along([list(self.lattice.fixed), *orders], (time.monotonic() + self.deadline) / 2)
 
@@ -155,7 +155,7 @@ class _Search:
             device = left[part.device_class].pop(0)
             state = self.classes[part.device_class].state_on(self.table, part.state, device)
             layers = sorted(layer for unit in part.units for layer in self.units.layers[unit])
-            placed.append(Placed(tuple(layers), state))
+            placed.append(PlacedSlice(tuple(layers), state))
         return tuple(placed)
 
     def _program(self, ideals: Sequence[int], costs: PipelineCosts, caps: Caps, *, complete: bool) -> ChainProgram:
@@ -198,7 +198,7 @@ def _classes(table: CostTable) -> tuple[DeviceClass, ...]:
     return tuple(classes)
 
 
-def _unit_order(units: Units, layer_order: Sequence[int]) -> list[int]:
+def unit_order(units: Units, layer_order: Sequence[int]) -> list[int]:
     """The fixed units in a topological order, each as early as the order of its layers asks."""
     place = {layer: step for step, layer in enumerate(layer_order)}
     first = [min(place[layer] for layer in layers) for layers in units.layers]

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 
 from mosaic_onnx.core.costs import Bools, CostTable, Floats, Ints
 from mosaic_onnx.planner.core.device_classes import DeviceClass
-from mosaic_onnx.planner.sequential.order_ideals import Family
 from mosaic_onnx.planner.throughput.area_bound import area_bound, cumulated, priced_work, whole_numbers
+from mosaic_onnx.planner.throughput.order_ideals import Family
 from mosaic_onnx.planner.throughput.pipeline_costs import PipelineCosts, piece_work, unit_of
 from mosaic_onnx.planner.throughput.units import Units
 

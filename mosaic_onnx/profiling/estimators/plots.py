@@ -1,22 +1,25 @@
-"""Plots of what was fitted. Needs matplotlib (extra ``report``)."""
+"""Plots of fitted lines. Needs matplotlib (extra ``report``)."""
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from mosaic_onnx.files.atomic import write_atomically
 from mosaic_onnx.profiling.estimators.communication import fit_line
 
 
 def draw_fits(points: Mapping[str, Sequence[tuple[float, float]]], path: Path, title: str) -> Path:
-    """Measured copies with their lines (Equations 1 and 2), and the relative residuals below.
+    """Draw measured transfers with their lines (Equations 1 and 2), and the relative residuals below.
 
     Args:
         points: by device or direction, (bytes, seconds).
         path: the image to write.
-        title: what was measured.
+        title: title of the figure.
 
     Raises:
         ImportError: matplotlib is not installed.
@@ -38,6 +41,19 @@ def draw_fits(points: Mapping[str, Sequence[tuple[float, float]]], path: Path, t
     above.set(title=title, ylabel="ms", xscale="log", yscale="log")
     above.legend()
     below.set(xlabel="bytes", ylabel="predicted over measured − 1, %")
-    figure.savefig(path, dpi=110, metadata={"Software": None})
+    return save_figure(figure, path)
+
+
+def save_figure(figure: Any, path: Path) -> Path:
+    """Write a plot whole or not at all, the same bytes for the same figure, and close it.
+
+    Raises:
+        UsageError: the file cannot be written.
+    """
+    from matplotlib import pyplot
+
+    content = io.BytesIO()
+    figure.savefig(content, dpi=110, format=path.suffix.removeprefix("."), metadata={"Software": None})
     pyplot.close(figure)
+    write_atomically(path, content.getvalue())
     return path

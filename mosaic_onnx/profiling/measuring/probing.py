@@ -1,70 +1,72 @@
-"""Check a device's claims by compiling, without running: what ``inspect`` shows, at a fraction of a profile's time."""
+"""Check a device's claims by compiling, without running, as ``inspect`` does; much faster than a profile."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 from mosaic_onnx.core.errors import ModelError
-from mosaic_onnx.profiling.device_profiler import stretches
-from mosaic_onnx.profiling.measurement_store import Ledger
+from mosaic_onnx.profiling.device_profiler import consecutive_layers
+from mosaic_onnx.profiling.measurement_store import MeasurementStore
 from mosaic_onnx.profiling.measuring.meter import Meter
-from mosaic_onnx.profiling.measuring.slices import Outcome
-from mosaic_onnx.profiling.profiled_model import Span, Subject
+from mosaic_onnx.profiling.measuring.slices import SliceMeasurement
+from mosaic_onnx.profiling.profiled_model import ProfiledModel, Span
 from mosaic_onnx.profiling.progress import Ticker
 
 _PROBE = "probe"
 
 
 def compile_refusals(
-    subject: Subject, claims: Mapping[int, str], meter: Meter, ledger: Ledger, ticker: Ticker
+    profiled: ProfiledModel, claims: Mapping[int, str], meter: Meter, store: MeasurementStore, ticker: Ticker
 ) -> dict[int, str]:
-    """By layer, why a device cannot run it: claimed, or found by compiling.
+    """Return {layer: why a device cannot run it}, as its backend claims or compiling shows.
 
-    A stretch that compiles whole settles all its layers at once; one that does not is compiled layer by layer, equal
-    layers once. What a profile found out before is used.
+    Consecutive layers that compile as one slice are proved at once; otherwise they are compiled one by one, equal
+    layers once. Stored measurements of earlier profiles are used.
 
     Args:
-        subject: the model.
+        profiled: the model.
         claims: layers that the backend refuses without compiling.
         meter: the device.
-        ledger: what was found before.
-        ticker: counts.
+        store: earlier measurements.
+        ticker: counts the measurements.
     """
     refused = dict(claims)
-    spans = stretches(layer for layer in range(len(subject.graph.layers)) if layer not in refused)
+    spans = consecutive_layers(layer for layer in range(len(profiled.graph.layers)) if layer not in refused)
     ticker.expect(len(spans))
     for span in spans:
-        outcome = _compiled(subject, span, meter, ledger, ticker)
-        if not outcome.reason:
+        measurement = _compiled(profiled, span, meter, store, ticker)
+        if not measurement.reason:
             continue
         layers = range(span[0], span[1] + 1)
         if len(layers) == 1:
-            refused[span[0]] = outcome.reason
+            refused[span[0]] = measurement.reason
             continue
-        firsts = {subject.digest((layer, layer)): layer for layer in reversed(layers)}
+        firsts = {profiled.digest((layer, layer)): layer for layer in reversed(layers)}
         ticker.expect(len(firsts))
         reasons = {
-            digest: _compiled(subject, (layer, layer), meter, ledger, ticker).reason for digest, layer in firsts.items()
+            digest: _compiled(profiled, (layer, layer), meter, store, ticker).reason for digest, layer in firsts.items()
         }
-        found = {layer: reasons[subject.digest((layer, layer))] for layer in layers}
+        found = {layer: reasons[profiled.digest((layer, layer))] for layer in layers}
         refused.update((layer, reason) for layer, reason in found.items() if reason)
     return refused
 
 
-def _compiled(subject: Subject, span: Span, meter: Meter, ledger: Ledger, ticker: Ticker) -> Outcome:
-    """Whether a slice compiles, from the cache or by trying."""
+def _compiled(
+    profiled: ProfiledModel, span: Span, meter: Meter, store: MeasurementStore, ticker: Ticker
+) -> SliceMeasurement:
+    """Return whether a slice compiles, from the store or by compiling."""
     ticker.begin()
-    digest = subject.digest(span)
-    known = ledger.outcome(digest) or ledger.outcome(digest, _PROBE)
-    outcome = known or _tried(subject, span, meter)
+    digest = profiled.digest(span)
+    known = store.measurement(digest) or store.measurement(digest, _PROBE)
+    measurement = known or _tried(profiled, span, meter)
     if known is None:
-        ledger.keep_outcome(digest, outcome, _PROBE)
+        store.keep_measurement(digest, measurement, _PROBE)
     ticker.end(known is None)
-    return outcome
+    return measurement
 
 
-def _tried(subject: Subject, span: Span, meter: Meter) -> Outcome:
+def _tried(profiled: ProfiledModel, span: Span, meter: Meter) -> SliceMeasurement:
     try:
-        return meter.probe(subject.slice_model(span))
+        return meter.probe(profiled.slice_model(span))
     except ModelError as error:
-        return Outcome(f"cannot be cut out: {error.message}")
+        return SliceMeasurement(f"cannot be cut out: {error.message}")

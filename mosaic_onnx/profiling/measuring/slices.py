@@ -1,7 +1,7 @@
 """Measure one slice in this process: compile it, run it on the reference's tensors, compare, time it.
 
-A provider's claim that it can run a node is worth little: some accept nodes and then fail to compile them, some run and
-compute something else. So a slice counts as supported only when all three went well; what went wrong is the reason.
+A provider's claim that it can run a node is not reliable: some accept nodes and then fail to compile them, some
+compute wrong results. A slice counts as supported only if it compiles, runs and gives the right result.
 """
 
 from __future__ import annotations
@@ -14,42 +14,46 @@ from functools import partial
 import numpy as np
 
 from mosaic_onnx.backends.base import Array, Backend, Memory, Place, Runner, SliceModel
+from mosaic_onnx.backends.hardware.energy_meters import find_meters
 from mosaic_onnx.core.devices import Device
-from mosaic_onnx.core.errors import BackendError, MosaicError, UsageError
-from mosaic_onnx.profiling.measuring.timing import Budget, Timing, time_call, time_in_flight
+from mosaic_onnx.core.errors import BackendError, UsageError, failure_line
+from mosaic_onnx.profiling.energy import Energy, measure_energy
+from mosaic_onnx.profiling.measuring.timing import TimeBudget, Timing, time_call, time_in_flight
 from mosaic_onnx.verification.differences import Difference, difference
 
 
 @dataclass(frozen=True)
-class Trial:
-    """What a slice is run on, and what its result is held against.
+class SliceTrial:
+    """The inputs that a slice is run on, and the expected outputs.
 
     Attributes:
-        inputs: the reference's tensors that it reads.
-        expected: the reference's tensors that it makes; one that is absent is not compared.
-        budget: how long to time it.
+        inputs: the reference's tensors that the slice reads.
+        expected: the reference's tensors that the slice produces; absent ones are not compared.
+        budget: time for the runs.
+        known_s: what its layers take on another device; None where nobody knows.
     """
 
     inputs: Mapping[str, Array]
     expected: Mapping[str, Array]
-    budget: Budget
+    budget: TimeBudget
+    known_s: float | None = None
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What measuring one slice on one device gave.
+class SliceMeasurement:
+    """The measurement of one slice on one device.
 
     Attributes:
         reason: why the device cannot compile or run the slice; empty where it can.
-        wrong: why its result is not the reference's; empty where it is (``soundness.judged`` says).
-        seconds: one run, transfers left out; None where it cannot run or was only compiled.
-        median_s: the median over the runs, beside the minimum that ``seconds`` is.
-        run_count: how many runs that is the minimum of.
-        load_s: compiling it.
+        wrong: why its result is not the reference's; empty where it is (see ``tolerance.with_verdict``).
+        seconds: the minimum time of a run without transfers; None where it cannot run or was only compiled.
+        median_s: the median time of a run.
+        run_count: number of runs.
+        load_s: time to compile it.
         error: largest relative error of its outputs against the reference; None where nothing was compared.
-        is_lasting: the next try would end the same way; not so for a crash or a hang.
-        differences: of the outputs that are not the reference's bit for bit, until they are judged.
-        spell_count: times, apart from each other, that it was measured; the figures are the least spell's.
+        is_lasting: another try would end the same way, unlike after a crash or a hang.
+        differences: of the outputs that are not bit-identical to the reference's; dropped once there is a verdict.
+        spell_count: number of separate measurements; the figures are those of the fastest.
     """
 
     reason: str = ""
@@ -63,28 +67,28 @@ class Outcome:
     differences: tuple[Difference, ...] = ()
     spell_count: int = 1
 
-    def least(self, other: Outcome) -> Outcome:
-        """This and another spell taken together: what disturbed one may not have disturbed the other."""
+    def least(self, other: SliceMeasurement) -> SliceMeasurement:
+        """Return the faster of this and another measurement; other load may have disturbed one of them."""
         count = self.spell_count + other.spell_count
         is_better = other.seconds is not None and (self.seconds is None or other.seconds < self.seconds)
         return replace(other if is_better else self, spell_count=count)
 
 
-def probe_slice(backend: Backend, device: Device, model: SliceModel) -> Outcome:
-    """Compile a slice and throw it away: does the device take it?"""
+def probe_slice(backend: Backend, device: Device, model: SliceModel) -> SliceMeasurement:
+    """Compile a slice and discard it, to see whether the device accepts it."""
     started = time.perf_counter()
     loaded = _load(backend, device, model)
-    if isinstance(loaded, Outcome):
+    if isinstance(loaded, SliceMeasurement):
         return loaded
     loaded.close()
-    return Outcome(load_s=time.perf_counter() - started)
+    return SliceMeasurement(load_s=time.perf_counter() - started)
 
 
-def measure_slice(backend: Backend, device: Device, model: SliceModel, trial: Trial) -> Outcome:
+def measure_slice(backend: Backend, device: Device, model: SliceModel, trial: SliceTrial) -> SliceMeasurement:
     """Compile, run, compare and time a slice."""
     started = time.perf_counter()
     loaded = _load(backend, device, model)
-    if isinstance(loaded, Outcome):
+    if isinstance(loaded, SliceMeasurement):
         return loaded
     load_s = time.perf_counter() - started
     try:
@@ -92,7 +96,7 @@ def measure_slice(backend: Backend, device: Device, model: SliceModel, trial: Tr
         found = [difference(name, got.get(name), array) for name, array in trial.expected.items()]
         differences = tuple(each for each in found if not each.is_equal)
         timing = _time(loaded, backend.memory(device), trial.inputs, got, trial.budget)
-        return Outcome(
+        return SliceMeasurement(
             seconds=timing.seconds,
             median_s=timing.median_s,
             run_count=timing.run_count,
@@ -101,44 +105,60 @@ def measure_slice(backend: Backend, device: Device, model: SliceModel, trial: Tr
             differences=differences,
         )
     except Exception as failure:  # a provider may raise anything
-        return Outcome(f"compiles, but does not run: {_reason(failure, device)}", load_s=load_s)
+        return SliceMeasurement(f"compiles, but does not run: {_reason(failure, device)}", load_s=load_s)
     finally:
         loaded.close()
 
 
-def plain(failure: BaseException) -> str:
-    """An exception in one line of readable length."""
-    text = failure.message if isinstance(failure, MosaicError) else f"{type(failure).__name__}: {failure}"
-    line = " ".join(text.split())
-    return line if len(line) <= 300 else f"{line[:297]}..."
+def measure_slice_energy(
+    backend: Backend, device: Device, model: SliceModel, inputs: Mapping[str, Array], least_s: float
+) -> Energy:
+    """Measure the joules of one run of a slice with the meters of this machine.
+
+    Args:
+        backend: the device's backend.
+        device: where it runs.
+        model: the slice; it has run there before.
+        inputs: the tensors that it reads.
+        least_s: how long to repeat it.
+
+    Raises:
+        BackendError: the slice cannot be loaded or run.
+    """
+    runner = backend.load(model, device)
+    try:
+        meters = find_meters().meters
+        return measure_energy(lambda: _drop(runner.run(inputs)), meters, least_s=least_s)
+    finally:
+        runner.close()
 
 
 def _reason(failure: BaseException, device: Device) -> str:
-    """The provider's own words: which slice and which device is clear from where they will stand."""
-    text = plain(failure)
+    """Return the provider's message without the names of slice and device, which the context gives."""
+    text = failure_line(failure)
     before, named, words = text.partition(f" on {device.name}: ")
     return words if named and before.startswith("slice ") else text
 
 
-def _load(backend: Backend, device: Device, model: SliceModel) -> Runner | Outcome:
+def _load(backend: Backend, device: Device, model: SliceModel) -> Runner | SliceMeasurement:
     try:
         return backend.load(model, device)
-    except UsageError:  # the device's options are wrong: no layer's fault
+    except UsageError:  # the device's options are wrong, not the layer
         raise
     except Exception as failure:  # a provider may raise anything
-        return Outcome(f"does not compile: {_reason(failure, device)}")
+        return SliceMeasurement(f"does not compile: {_reason(failure, device)}")
 
 
 def _largest(differences: Sequence[Difference]) -> float | None:
-    """The largest relative error of floating-point outputs; None where it is not finite."""
+    """Return the largest relative error of floating-point outputs; None where it is not finite."""
     error = max((each.relative for each in differences if not each.is_discrete), default=0.0)
     return error if np.isfinite(error) else None
 
 
 def _time(
-    runner: Runner, memory: Memory | None, inputs: Mapping[str, Array], got: Mapping[str, Array], budget: Budget
+    runner: Runner, memory: Memory | None, inputs: Mapping[str, Array], got: Mapping[str, Array], budget: TimeBudget
 ) -> Timing:
-    """Time the slice as the executor will run it: bound in place where that works, else handed over."""
+    """Time the slice as the executor runs it: with bound tensors where possible."""
     try:
         if memory is None:
             outputs = {name: np.empty_like(array) for name, array in got.items()}
@@ -149,13 +169,13 @@ def _time(
 
 
 def _drop(outputs: Mapping[str, Array]) -> None:
-    """Nobody reads the outputs of a timed run."""
+    """Discard the outputs of a timed run."""
 
 
 def _time_in_own_memory(
-    runner: Runner, memory: Memory, inputs: Mapping[str, Array], got: Mapping[str, Array], budget: Budget
+    runner: Runner, memory: Memory, inputs: Mapping[str, Array], got: Mapping[str, Array], budget: TimeBudget
 ) -> Timing:
-    """Inputs and outputs stay in the device's memory; the barrier is the download of the smallest output."""
+    """Time a slice with inputs and outputs in the device's memory; the smallest output's download is the barrier."""
     places: dict[str, Place] = {}
     for name, array in _contiguous(inputs).items():
         buffer = memory.allocate(array.dtype, array.shape)

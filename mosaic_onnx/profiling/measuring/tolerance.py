@@ -1,4 +1,4 @@
-"""Is what a device computed sound? The same verdict as verification's, on one slice under measurement."""
+"""The verdict on a measured slice's results, by the rules of verification."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from functools import cache
 
 from mosaic_onnx.backends.base import SliceModel
 from mosaic_onnx.core.errors import MosaicError
-from mosaic_onnx.profiling.measuring.slices import Outcome, Trial
+from mosaic_onnx.profiling.measuring.slices import SliceMeasurement, SliceTrial
 from mosaic_onnx.verification.differences import Difference, difference
 from mosaic_onnx.verification.marks import find_marks
 from mosaic_onnx.verification.reference import Reference
@@ -17,38 +17,40 @@ from mosaic_onnx.verification.verdicts import judge, precisions_of, tolerance_of
 OPTIMISED = "ONNX Runtime's own optimised run is as far off"
 
 
-def judged(outcome: Outcome, model: SliceModel, trial: Trial, precision: str) -> Outcome:
-    """The outcome with a verdict in ``wrong``; the figures behind it are dropped.
+def with_verdict(
+    measurement: SliceMeasurement, model: SliceModel, trial: SliceTrial, precision: str
+) -> SliceMeasurement:
+    """Return the measurement with a verdict in ``wrong``, without its differences.
 
-    What lies outside the precision's tolerance is held against what rounding alone does there: ONNX Runtime's own
+    A difference outside the precision's tolerance is compared with the effect of rounding alone: ONNX Runtime's own
     optimised run of the slice, and runs of the reference that are disturbed by some units in the last place.
 
     Args:
-        outcome: of running the slice.
+        measurement: the measurement of the slice.
         model: the slice.
-        trial: what it was run on.
-        precision: what the device computes in.
+        trial: its inputs and expected outputs.
+        precision: the precision of the device.
     """
     precisions = {precision, *precisions_of(model.model)}
     relative, marks = tolerance_of(precisions), find_marks(model.model)
-    doubtful = [one for one in outcome.differences if not judge(one, relative, marks, ()).is_good]
+    doubtful = [one for one in measurement.differences if not judge(one, relative, marks, ()).is_good]
     if not doubtful:
-        return replace(outcome, differences=())
+        return replace(measurement, differences=())
     amount, types = max(map(rounding_of, precisions)), element_types(model.model.graph)
     try:
         reference = Reference(model.model, model.folder)
     except MosaicError as error:
-        return replace(outcome, differences=(), wrong=f"{doubtful[0].tensor}: {doubtful[0]} ({error.message})")
+        return replace(measurement, differences=(), wrong=f"{doubtful[0].tensor}: {doubtful[0]} ({error.message})")
     optimised = cache(lambda: _optimised(model, trial))
     moved = disturbances(model.model, model.folder, reference, trial.inputs, amount, types)
     checks = (judge(one, relative, marks, [(OPTIMISED, optimised), *moved]) for one in doubtful)
     wrong = next((str(check) for check in checks if not check.is_good), "")
     reference.close()
-    return replace(outcome, differences=(), wrong=wrong)
+    return replace(measurement, differences=(), wrong=wrong)
 
 
-def _optimised(model: SliceModel, trial: Trial) -> dict[str, Difference]:
-    """How far ONNX Runtime's optimised run of the slice is from the reference; empty where it cannot run it."""
+def _optimised(model: SliceModel, trial: SliceTrial) -> dict[str, Difference]:
+    """Return the differences of ONNX Runtime's optimised run of the slice; empty where it cannot run it."""
     try:
         optimised = Reference(model.model, model.folder, "ONNX Runtime", optimisation="all")
     except MosaicError:

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from mosaic_onnx.analysis.explain import diff_plans, explain_layer, explain_plan, proposal_of
+from mosaic_onnx.core.cost_table import cost_table
 from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.errors import ModelError, UsageError
-from mosaic_onnx.core.profiles import Copy, Cost, Profile, ProfileLayer
-from mosaic_onnx.passes.estimate import cost_table
-from mosaic_onnx.passes.plan import plan_of_slices, plan_profile
-from mosaic_onnx.planner.core.request import Placed, Request
+from mosaic_onnx.core.profiles import Cost, Profile, ProfileLayer, TransferCost
+from mosaic_onnx.planner.core.request import PlacedSlice, Request
 from mosaic_onnx.planner.core.simulate import simulate
+from mosaic_onnx.planning.profile_plan import plan_of_slices, plan_profile
 from tests.unit.planner.random_graphs import EVERYTHING, Kind, random_profile
 
 OPS = ("Conv", "Conv", "Pad", "Conv", "Resize", "Conv")
@@ -38,7 +38,7 @@ def profile_with_gaps() -> Profile:
                 op_types=(op,),
             )
         )
-    copies = (Copy("host", "gpu", seconds=0.001), Copy("gpu", "host", seconds=0.001))
+    copies = (TransferCost("host", "gpu", seconds=0.001), TransferCost("gpu", "host", seconds=0.001))
     tensors = {f"t{n}": 1000 for n in range(7)}
     devices = (Device("cpu"), Device("gpu"))
     return Profile("gaps", devices, tensors, ("t0",), ("t6",), tuple(layers), copies)
@@ -75,7 +75,7 @@ def test_what_moving_a_layer_would_change_is_what_the_simulator_says() -> None:
     profile = profile_with_gaps()
     plan = plan_profile(profile)
     move = {move.state: move for move in explain_layer(profile, plan, "layer3").moves}["cpu"]
-    moved = [Placed((0, 1), 1), Placed((2, 3, 4), 0), Placed((5,), 1)]
+    moved = [PlacedSlice((0, 1), 1), PlacedSlice((2, 3, 4), 0), PlacedSlice((5,), 1)]
     after = simulate(cost_table(profile), tuple(moved)).seconds
     assert move.seconds == pytest.approx(after - plan.predicted.seconds)
     assert move.slice_count == 3
@@ -163,7 +163,7 @@ def test_a_device_that_runs_nothing_gives_no_ground_to_assume_a_cost() -> None:
 def test_two_plans_differ_by_moved_layers_and_transfers() -> None:
     profile = profile_with_gaps()
     best = plan_profile(profile)
-    other = plan_of_slices(profile, Request(), "by hand", (Placed((0, 1, 2, 3, 4, 5), 0),))
+    other = plan_of_slices(profile, Request(), "by hand", (PlacedSlice((0, 1, 2, 3, 4, 5), 0),))
     diff = diff_plans(best, other, profile)
     assert [(moved.name, moved.before, moved.after) for moved in diff.moved] == [
         (f"layer{n}", "gpu", "cpu") for n in (0, 1, 3, 5)

@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 import pytest
 
-from mosaic_onnx.backends.base import Array, Backend, Found, Memory, Place, Runner, SliceModel
+from mosaic_onnx.backends.base import Array, Backend, FoundDevices, Memory, Place, Runner, SliceModel
 from mosaic_onnx.backends.conformance import suite as conformance
 from mosaic_onnx.backends.conformance.suite import NotConformingError, check_backend
 from mosaic_onnx.backends.onnxruntime.backend import BACKEND as ORT
@@ -46,7 +46,7 @@ class Faulty:
 
     name = "onnxruntime"
 
-    def find(self) -> Found:
+    def find(self) -> FoundDevices:
         return ORT.find()
 
     def supports(self, node: onnx.NodeProto, device: Device) -> str | None:
@@ -93,7 +93,7 @@ def test_a_backend_without_fault_passes() -> None:
 
 def test_bad_backend_whose_find_raises() -> None:
     class Bad(Faulty):
-        def find(self) -> Found:
+        def find(self) -> FoundDevices:
             raise RuntimeError("driver crashed")
 
     assert "check_find_never_raises: find: RuntimeError: driver crashed" in faults_of(Bad())
@@ -101,8 +101,8 @@ def test_bad_backend_whose_find_raises() -> None:
 
 def test_bad_backend_that_names_a_device_after_the_host() -> None:
     class Bad(Faulty):
-        def find(self) -> Found:
-            return Found((Device("host", backend="onnxruntime"),))
+        def find(self) -> FoundDevices:
+            return FoundDevices((Device("host", backend="onnxruntime"),))
 
     assert "device name 'host' is not legal" in faults_of(Bad())
 

@@ -1,4 +1,4 @@
-"""Which memory is put on huge pages: what a load added, whole blocks of it, as far as they are filled."""
+"""The memory that is put on huge pages: whole blocks that a load added, as far as they are filled."""
 
 from __future__ import annotations
 
@@ -12,18 +12,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mosaic_onnx.backends import huge_pages
-from mosaic_onnx.backends.huge_pages import LEAST_BYTES, Span, added, full_blocks, on_huge_pages, private_spans
+from mosaic_onnx.backends.huge_pages import LEAST_BYTES, AddressRange, added, full_blocks, on_huge_pages, private_spans
 from mosaic_onnx.backends.huge_pages import _collapse as collapse
 
 
-class _Unreadable:
-    """Reading it fails the test."""
+class Maps:
+    """Stands for the file of memory maps; counts how often it is read."""
+
+    def __init__(self) -> None:
+        self.read_count = 0
 
     def read_text(self) -> str:
-        raise AssertionError("read")
+        self.read_count += 1
+        return MAPS
 
 
-UNREADABLE = _Unreadable()
 MAPS = """\
 00400000-00500000 r-xp 00000000 fe:00 1234 /usr/bin/python
 00600000-00700000 rw-p 00000000 fe:00 1234 /usr/bin/python
@@ -37,13 +40,17 @@ MAPS = """\
 
 
 def test_only_writable_memory_of_no_file_counts() -> None:
-    named = Span(0x7F0001000000, 0x7F0001800000)
-    assert private_spans(MAPS) == [Span(0x1000000, 0x2000000), Span(0x7F0000000000, 0x7F0001000000), named]
+    named = AddressRange(0x7F0001000000, 0x7F0001800000)
+    assert private_spans(MAPS) == [
+        AddressRange(0x1000000, 0x2000000),
+        AddressRange(0x7F0000000000, 0x7F0001000000),
+        named,
+    ]
 
 
-def spans(bounds: set[int]) -> list[Span]:
+def spans(bounds: set[int]) -> list[AddressRange]:
     ordered = sorted(bounds)
-    return [Span(*pair) for pair in zip(ordered[::2], ordered[1::2], strict=False)]
+    return [AddressRange(*pair) for pair in zip(ordered[::2], ordered[1::2], strict=False)]
 
 
 BOUNDS = st.sets(st.integers(0, 60), max_size=12)
@@ -51,7 +58,7 @@ BOUNDS = st.sets(st.integers(0, 60), max_size=12)
 
 @given(BOUNDS, BOUNDS)
 def test_what_was_added_is_what_lies_in_the_later_spans_only(before: set[int], after: set[int]) -> None:
-    def addresses(found: list[Span]) -> set[int]:
+    def addresses(found: list[AddressRange]) -> set[int]:
         return {address for start, end in found for address in range(start, end)}
 
     found = list(added(spans(before), spans(after)))
@@ -63,23 +70,27 @@ def test_blocks_that_are_nearly_full_are_found_in_one_stretch() -> None:
     resident = np.ones((5, 10), dtype=np.bool_)
     resident[1, :2] = False  # four fifths
     resident[3, 0] = False  # nine tenths
-    found = list(full_blocks(Span(1000, 1500), 100, resident.reshape(-1)))
-    assert found == [Span(1000, 1100), Span(1200, 1500)]
+    found = list(full_blocks(AddressRange(1000, 1500), 100, resident.reshape(-1)))
+    assert found == [AddressRange(1000, 1100), AddressRange(1200, 1500)]
 
 
 def test_small_weights_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(huge_pages, "_MAPS", UNREADABLE)
+    maps = Maps()
+    monkeypatch.setattr(huge_pages, "_MAPS", maps)
     with on_huge_pages(LEAST_BYTES - 1):
         pass
+    assert maps.read_count == 0
 
 
 def test_a_system_whose_owner_forbids_them_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "enabled").write_text("always madvise [never]\n")
     (tmp_path / "hpage_pmd_size").write_text("2097152\n")
     monkeypatch.setattr(huge_pages, "_SETTINGS", tmp_path)
-    monkeypatch.setattr(huge_pages, "_MAPS", UNREADABLE)
+    maps = Maps()
+    monkeypatch.setattr(huge_pages, "_MAPS", maps)
     with on_huge_pages(LEAST_BYTES):
         pass
+    assert maps.read_count == 0
 
 
 def test_a_load_goes_on_where_the_system_tells_nothing_of_memory(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -118,7 +129,7 @@ def test_memory_that_is_filled_while_loading_keeps_its_contents_on_huge_pages() 
     assert np.array_equal(array, np.arange(size // 4, dtype=np.uint32))
     moved_bytes = huge_bytes(held)
     if not moved_bytes:
-        collapse(Span(array.ctypes.data, array.ctypes.data + size), 2 << 20)
+        collapse(AddressRange(array.ctypes.data, array.ctypes.data + size), 2 << 20)
         if not huge_bytes(held):
             pytest.skip("the system gives this process no huge pages (Linux before 6.1, or none free)")
     assert moved_bytes >= size // 2

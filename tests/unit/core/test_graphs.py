@@ -10,7 +10,6 @@ from mosaic_onnx.core.graphs import (
     free_names,
     is_orderly,
     node_keys,
-    order_by_sources,
     parameter_nodes,
     put_in_order,
     reads,
@@ -18,6 +17,7 @@ from mosaic_onnx.core.graphs import (
     sort_nodes,
     superseded_constants,
 )
+from mosaic_onnx.core.topological import order_by_sources
 
 HEADER = '<ir_version: 10, opset_import: ["" : 21]> '
 UNSORTED = HEADER + "g (float[2] x) => (float[2] y) { y = Relu(b)  b = Abs(a)  a = Neg(x) }"

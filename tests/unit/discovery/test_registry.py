@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from mosaic_onnx.backends.base import Absent, Found
+from mosaic_onnx.backends.base import AbsentDevice, FoundDevices
 from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.errors import UsageError
 from mosaic_onnx.discovery.registry import Inventory, Unloadable, backends, find_all, left_out, select_devices
@@ -18,7 +18,7 @@ HERE = Inventory(
             Device("qnn", backend="onnxruntime", precision="f16", simulated=True),
         )
     },
-    (Absent("webgpu", "onnxruntime", "package onnxruntime-ep-webgpu is not installed"),),
+    (AbsentDevice("webgpu", "onnxruntime", "package onnxruntime-ep-webgpu is not installed"),),
 )
 
 
@@ -31,10 +31,10 @@ class Finder:
 
     name = "finder"
 
-    def __init__(self, found: Found | Exception) -> None:
+    def __init__(self, found: FoundDevices | Exception) -> None:
         self.found = found
 
-    def find(self) -> Found:
+    def find(self) -> FoundDevices:
         if isinstance(self.found, Exception):
             raise self.found
         return self.found
@@ -60,7 +60,9 @@ def test_what_is_left_out_is_listed_with_the_reason() -> None:
 
 
 def test_devices_stay_in_the_order_in_which_they_were_found() -> None:
-    inventory = find_all({"a": Finder(Found((Device("cpu"), Device("gpu")))), "b": Finder(Found((Device("npu"),)))})  # type: ignore[dict-item]
+    inventory = find_all(
+        {"a": Finder(FoundDevices((Device("cpu"), Device("gpu")))), "b": Finder(FoundDevices((Device("npu"),)))}
+    )  # type: ignore[dict-item]
     assert list(inventory.devices) == ["cpu", "gpu", "npu"]
 
 
@@ -102,8 +104,8 @@ def test_the_first_backend_keeps_a_name_and_a_failing_one_is_a_line() -> None:
     first, second = Device("cpu", backend="a"), Device("cpu", backend="b")
     inventory = find_all(
         {
-            "a": Finder(Found((first,), versions={"a": "1"})),
-            "b": Finder(Found((second,))),
+            "a": Finder(FoundDevices((first,), versions={"a": "1"})),
+            "b": Finder(FoundDevices((second,))),
             "c": Finder(RuntimeError("driver crashed")),
             "d": Unloadable("d", "ImportError: no module"),
         }  # type: ignore[dict-item]

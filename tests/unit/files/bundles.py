@@ -7,14 +7,14 @@ from pathlib import Path
 from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.plans import Plan, Predicted, Slice
 from mosaic_onnx.core.profiles import Cost, Profile, ProfileLayer
-from mosaic_onnx.files.bundle import Contents
-from mosaic_onnx.passes.rewrite import partition, slice_models
-from tests.unit.passes.models import from_text, normalised
+from mosaic_onnx.files.bundle import BundleContents
+from mosaic_onnx.rewriting.rewrite import partition, slice_models
+from tests.unit.small_models import from_text, normalised
 
 DEVICES = (Device("cpu", backend="onnxruntime"), Device("other", backend="onnxruntime"))
 
 
-def small_contents(folder: Path) -> Contents:
+def small_contents(folder: Path) -> BundleContents:
     """Two slices on two devices; the weight ``w`` (4 KiB) is shared by both, the weight ``k`` is small."""
     weight = ", ".join(["0.5"] * 1024)
     model = from_text(
@@ -31,10 +31,10 @@ def small_contents(folder: Path) -> Contents:
     profile = Profile("small", DEVICES, sizes, ("x",), ("y",), layers)
     slices = (Slice((0,), "cpu", 0.0, 1e-3), Slice((1,), "other", 1e-3, 2e-3))
     plan = Plan("latency", "sequential", "forced", slices, (), Predicted(2e-3, None, 1e-3))
-    return Contents(
+    return BundleContents(
         model=partition(model, profile, plan),
         folder=str(folder),
-        uncut=one.model,
+        original=one.model,
         slices=slice_models(one.model, str(folder), plan, profile),
         profile=profile,
         plan=plan,

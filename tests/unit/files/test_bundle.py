@@ -13,7 +13,8 @@ import pytest
 
 from mosaic_onnx.core.errors import UsageError
 from mosaic_onnx.files import bundle as bundle_module
-from mosaic_onnx.files.bundle import read_bundle, write_bundle
+from mosaic_onnx.files import in_place
+from mosaic_onnx.files.bundle import read_bundle, refuse_target, write_bundle
 from tests.unit.files.bundles import small_contents
 
 
@@ -100,16 +101,37 @@ def test_an_interrupt_while_replacing_leaves_the_old_bundle(tmp_path: Path, monk
     target = tmp_path / "small.mosaic"
     write_bundle(contents, target)
     before = digests(target)
-    replace, calls = os.replace, []
 
-    def interrupted(source: object, destination: object) -> None:
-        calls.append(source)
-        if len(calls) == 2:
-            raise KeyboardInterrupt
-        replace(source, destination)  # type: ignore[arg-type]
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
 
-    monkeypatch.setattr(bundle_module.os, "replace", interrupted)
+    monkeypatch.setattr(bundle_module, "put_in_place", interrupted)
     with pytest.raises(KeyboardInterrupt):
+        write_bundle(contents, target, force=True)
+    assert digests(target) == before
+    assert leftovers(tmp_path) == ["small.mosaic"]
+
+
+def test_a_file_system_that_cannot_swap_folders_is_named_before_any_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    contents, target = small_contents(tmp_path), tmp_path / "small.mosaic"
+    write_bundle(contents, target)
+    before = digests(target)
+    monkeypatch.setattr(in_place, "_system_call", lambda: None)
+    with pytest.raises(UsageError, match="cannot replace a folder in one step"):
+        refuse_target(target, force=True)
+    assert digests(target) == before
+    assert leftovers(tmp_path) == ["small.mosaic"]
+
+
+def test_a_swap_that_fails_after_all_leaves_the_old_bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    contents, target = small_contents(tmp_path), tmp_path / "small.mosaic"
+    write_bundle(contents, target)
+    before = digests(target)
+    monkeypatch.setattr(bundle_module, "can_exchange", lambda _: True)
+    monkeypatch.setattr(in_place, "_system_call", lambda: None)
+    with pytest.raises(UsageError, match=r"cannot write .*small\.mosaic"):
         write_bundle(contents, target, force=True)
     assert digests(target) == before
     assert leftovers(tmp_path) == ["small.mosaic"]

@@ -6,12 +6,12 @@ import pytest
 
 from mosaic_onnx.core.devices import Device, Level
 from mosaic_onnx.core.errors import ModelError, UsageError
+from mosaic_onnx.data import shipped_descriptions
 from mosaic_onnx.files.device_file import (
     devices_from_toml,
     devices_schema,
     devices_to_toml,
     read_devices,
-    shipped_descriptions,
     write_devices,
 )
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from mosaic_onnx.backends.onnxruntime.known import PLUGIN_DEVICES
 from mosaic_onnx.backends.onnxruntime.options import read_options as read_ort_options
+from mosaic_onnx.backends.onnxruntime.provider_facts import PLUGIN_DEVICES
 from mosaic_onnx.backends.openvino.options import read_options as read_openvino_options
 from mosaic_onnx.core.devices import Device
 from mosaic_onnx.files.device_file import devices_from_toml

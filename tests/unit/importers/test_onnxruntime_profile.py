@@ -147,3 +147,11 @@ def test_files_may_be_named_by_their_paths_as_text(tmp_path: Path) -> None:
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="cannot be read"):
         import_profile("onnxruntime", tmp_path / "absent.json")
+
+
+def test_a_thread_that_is_no_number_is_read_as_a_name(tmp_path: Path) -> None:
+    arguments = {"op_name": "Conv", "provider": "CPUExecutionProvider", "output_size": "64"}
+    event = {"cat": "Node", "tid": {"x": 1}, "dur": 5, "ts": 2, "name": "conv_kernel_time", "args": arguments}
+    path = tmp_path / "profile.json"
+    path.write_text(json.dumps([event]))
+    assert [layer.name for layer in import_onnxruntime(path).layers] == ["conv"]

@@ -18,7 +18,7 @@ from mosaic_onnx.loading.model import (
     open_models,
     runtime_accepts,
 )
-from mosaic_onnx.passes.normalise import normalise
+from mosaic_onnx.loading.normalise import normalise
 
 HEADER = '<ir_version: 10, opset_import: ["" : 21, "own" : 1]> '
 

@@ -20,13 +20,12 @@ from mosaic_onnx.discovery.registry import Inventory, left_out, select_devices
 from mosaic_onnx.discovery.selection import Selection
 from mosaic_onnx.files.bundle import read_bundle
 from mosaic_onnx.files.cache import Cache
+from mosaic_onnx.layering.layerize import layerize
 from mosaic_onnx.loading.inputs import make_inputs
-from mosaic_onnx.passes.layerize import layerize
-from mosaic_onnx.passes.measure_errors import MeasureErrors, is_lower
-from mosaic_onnx.pipeline.compilation import Compiled, compile_model
+from mosaic_onnx.pipeline.compilation import Compilation, compile_model
 from mosaic_onnx.pipeline.delivery import deliver, replay, verify_bundle
-from mosaic_onnx.pipeline.preparation import Recipe
 from mosaic_onnx.planner.core.request import Request
+from mosaic_onnx.profiling.measure_errors import ErrorProfiler, is_lower
 from mosaic_onnx.verification.precision.samples import gather_samples
 from tests.unit.verification.precision.rough import CPU, ROUGH, RoughBackend, chain_model, normalised
 
@@ -35,24 +34,24 @@ def selection(*devices: Device) -> Selection:
     return Selection(devices, devices, (), (), {"onnxruntime": BACKEND, "rough": RoughBackend()}, {})
 
 
-def compiled(folder: Path, budget: float, *devices: Device, **more: object) -> Compiled:
+def compiled(folder: Path, budget: float, *devices: Device, **more: object) -> Compilation:
     path = folder / "model.onnx"
     onnx.save(chain_model(), path)
-    recipe = Recipe(request=Request(max_error=budget, time_limit_s=0.5), granularity="node", **more)  # type: ignore[arg-type]
-    return compile_model(path, selection(*devices), recipe)
+    request = Request(max_error=budget, time_limit_s=0.5)
+    return compile_model(path, selection(*devices), request=request, granularity="node", **more)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("budget", [1e-1, 1e-3, 1e-5])
 def test_what_is_delivered_keeps_the_budget_and_says_how_it_was_measured(tmp_path: Path, budget: float) -> None:
     one = compiled(tmp_path, budget, CPU, ROUGH)
-    precision = one.precision
+    precision = one.state.precision
     assert precision is not None
     assert precision.truth.error <= budget
     assert precision.truth.agreement is not None
-    assert one.proof.passed
+    assert one.state.proof.passed
     assert "drawn at random" in precision.samples
     broken = {name for name, truth in precision.measured.items() if truth.error > budget}
-    assert broken == set(one.contest.failed)
+    assert broken == set(one.state.contest.failed)
     assert broken == ({"rough"} if budget < 1e-2 else set())
     assert json.loads(json.dumps(precision.as_fields()))["budget"] == budget
     assert f"budget of {budget:g}" in str(precision)
@@ -67,18 +66,18 @@ def test_given_samples_are_what_errors_are_measured_on(tmp_path: Path) -> None:
     rows = np.random.default_rng(1).standard_normal((12, 16)).astype(np.float32)
     np.savez(tmp_path / "rows.npz", x=rows)
     one = compiled(tmp_path, 1e-1, CPU, samples=tmp_path / "rows.npz")
-    assert one.precision is not None
-    assert one.precision.truth.sample_count == 12
-    assert one.precision.samples == "12 of rows.npz"
-    assert np.array_equal(one.prepared.inputs["x"], rows[:1])
-    words = replay(one, Recipe(request=Request(max_error=0.1), samples=tmp_path / "rows.npz"))
+    assert one.state.precision is not None
+    assert one.state.precision.truth.sample_count == 12
+    assert one.state.precision.samples == "12 of rows.npz"
+    assert np.array_equal(one.state.inputs["x"], rows[:1])
+    words = replay(one)
     assert words[words.index("--max-error") + 1] == "0.1"
     assert words[words.index("--samples") + 1] == "rows.npz"
 
 
 def test_the_manifest_holds_it(tmp_path: Path) -> None:
     one = compiled(tmp_path, 1e-2, CPU)
-    deliver(one, Recipe(request=Request(max_error=1e-2)), tmp_path / "out.mosaic")
+    deliver(one, tmp_path / "out.mosaic")
     manifest = json.loads((tmp_path / "out.mosaic" / "manifest.json").read_text())
     said = manifest["precision"]
     assert said["samples"]["count"] >= 1
@@ -108,7 +107,7 @@ def errors_pass(folder: Path, backend: RoughBackend, **more: object):  # type: i
     tensors = {name: tensor.bytes for name, tensor in graph.tensors.items()}
     given = Profile("chain", (CPU, ROUGH), tensors, graph.inputs, graph.outputs, layers)
     backends: Mapping[str, object] = {"onnxruntime": BACKEND, "rough": backend}
-    measure = MeasureErrors((CPU, ROUGH), backends, samples, **more)  # type: ignore[arg-type]
+    measure = ErrorProfiler((CPU, ROUGH), backends, samples, **more)  # type: ignore[arg-type]
     return given, measure(ready, graph, given)
 
 
@@ -152,12 +151,11 @@ def test_lower_precision_joins_for_a_budget_and_simulators_never_do() -> None:
 
 def test_a_bundle_is_held_to_its_budget_when_it_is_verified(tmp_path: Path) -> None:
     one = compiled(tmp_path, 1e-2, CPU)
-    recipe = Recipe(request=Request(max_error=1e-2))
-    deliver(one, recipe, tmp_path / "loose.mosaic")
-    assert one.precision is not None
-    strict = replace(one, precision=replace(one.precision, budget=0.0))
-    deliver(strict, recipe, tmp_path / "strict.mosaic")
-    inputs = make_inputs(one.prepared.normalised.model, 5)
+    deliver(one, tmp_path / "loose.mosaic")
+    assert one.state.precision is not None
+    strict = replace(one, state=replace(one.state, precision=replace(one.state.precision, budget=0.0)))
+    deliver(strict, tmp_path / "strict.mosaic")
+    inputs = make_inputs(one.state.normalised.model, 5)
     assert verify_bundle(read_bundle(tmp_path / "loose.mosaic"), inputs).passed
     judged = verify_bundle(read_bundle(tmp_path / "strict.mosaic"), inputs)
     assert {check.verdict for check in judged.outputs} <= {"equal", "failed"}

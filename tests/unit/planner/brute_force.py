@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from mosaic_onnx.core.costs import CostTable
 from mosaic_onnx.core.errors import InfeasibleError
 from mosaic_onnx.core.plans import Objective
-from mosaic_onnx.planner.core.request import Placed, Proposal
+from mosaic_onnx.planner.core.request import PlacedSlice, Proposal
 from mosaic_onnx.planner.core.simulate import simulate, value
 
 
@@ -20,7 +20,7 @@ def all_proposals(table: CostTable, min_slice_count: int = 0) -> Iterator[Propos
         slices = [tuple(range(first, end)) for first, end in itertools.pairwise(bounds)]
         if len(slices) >= min(min_slice_count, count):
             for placed in itertools.product(states, repeat=len(slices)):
-                yield tuple(map(Placed, slices, placed))
+                yield tuple(map(PlacedSlice, slices, placed))
 
 
 def least(table: CostTable, objective: Objective = "latency", min_slice_count: int = 0) -> float | None:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from mosaic_onnx.core.costs import CostTable
 from mosaic_onnx.core.errors import InfeasibleError
-from mosaic_onnx.planner.core.request import Placed, Proposal
+from mosaic_onnx.planner.core.request import PlacedSlice, Proposal
 from mosaic_onnx.planner.core.simulate import Timeline, simulate
 
 
@@ -67,7 +67,7 @@ def every_plan(table: CostTable) -> Iterator[tuple[Proposal, Timeline]]:
                     slices[-1].append(layer)
             choices = [np.flatnonzero(np.isfinite(table.layer_s[layers]).all(axis=0)) for layers in slices]
             for states in product(*choices):
-                proposal = tuple(Placed(tuple(a), int(s)) for a, s in zip(slices, states, strict=True))
+                proposal = tuple(PlacedSlice(tuple(a), int(s)) for a, s in zip(slices, states, strict=True))
                 try:
                     yield proposal, simulate(table, proposal)
                 except InfeasibleError:

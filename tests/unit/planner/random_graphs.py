@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from mosaic_onnx.core.devices import Device, Level
-from mosaic_onnx.core.profiles import Copy, Cost, Profile, ProfileLayer, Segment, Switch
+from mosaic_onnx.core.profiles import Cost, MeasuredSlice, Profile, ProfileLayer, SwitchCost, TransferCost
 
 
 @dataclass(frozen=True)
@@ -121,11 +121,11 @@ def _layers(rng: np.random.Generator, kind: Kind, states: list[str]) -> tuple[Pr
     return tuple(layers)
 
 
-def _copies(rng: np.random.Generator, kind: Kind, devices: tuple[Device, ...]) -> tuple[Copy, ...]:
-    def line(source: str, destination: str) -> Copy:
+def _copies(rng: np.random.Generator, kind: Kind, devices: tuple[Device, ...]) -> tuple[TransferCost, ...]:
+    def line(source: str, destination: str) -> TransferCost:
         slope, base = float(rng.integers(0, 10)) / 100, float(rng.integers(0, 6))
         energy = (float(rng.integers(0, 10)) / 100, float(rng.integers(0, 6))) if kind.energy else (0.0, 0.0)
-        return Copy(source, destination, slope, base, *energy)
+        return TransferCost(source, destination, slope, base, *energy)
 
     copies = []
     own = [device for index, device in enumerate(devices) if index and rng.random() < 0.85]
@@ -139,9 +139,9 @@ def _copies(rng: np.random.Generator, kind: Kind, devices: tuple[Device, ...]) -
     return tuple(copies)
 
 
-def _switches(rng: np.random.Generator, devices: tuple[Device, ...], energy: bool) -> tuple[Switch, ...]:
+def _switches(rng: np.random.Generator, devices: tuple[Device, ...], energy: bool) -> tuple[SwitchCost, ...]:
     return tuple(
-        Switch(device.name, a.name, b.name, float(rng.integers(0, 6)), float(rng.integers(0, 6)) if energy else 0.0)
+        SwitchCost(device.name, a.name, b.name, float(rng.integers(0, 6)), float(rng.integers(0, 6)) if energy else 0.0)
         for device in devices
         for a in device.levels
         for b in device.levels
@@ -149,7 +149,7 @@ def _switches(rng: np.random.Generator, devices: tuple[Device, ...], energy: boo
     )
 
 
-def _segments(rng: np.random.Generator, profile: Profile, states: list[str], energy: bool) -> tuple[Segment, ...]:
+def _segments(rng: np.random.Generator, profile: Profile, states: list[str], energy: bool) -> tuple[MeasuredSlice, ...]:
     count = len(profile.layers)
     segments = {}
     for _ in range(3):
@@ -157,5 +157,5 @@ def _segments(rng: np.random.Generator, profile: Profile, states: list[str], ene
         last = int(rng.integers(first, min(count, first + 3)))
         state = str(rng.choice(states))
         joules = float(rng.integers(1, 30)) if energy and rng.random() < 0.5 else None
-        segments[first, last, state] = Segment(first, last, state, float(rng.integers(1, 30)), joules)
+        segments[first, last, state] = MeasuredSlice(first, last, state, float(rng.integers(1, 30)), joules)
     return tuple(segments.values())

@@ -6,7 +6,15 @@ import random
 from collections.abc import Sequence
 
 from mosaic_onnx.core.devices import Device, Level
-from mosaic_onnx.core.profiles import Copy, Cost, Profile, ProfileLayer, Segment, Switch, TensorCopy
+from mosaic_onnx.core.profiles import (
+    Cost,
+    MeasuredSlice,
+    Profile,
+    ProfileLayer,
+    SwitchCost,
+    TensorTransferCost,
+    TransferCost,
+)
 from mosaic_onnx.files.profile_checks import check_profile
 
 
@@ -137,18 +145,18 @@ def _changed(layer: ProfileLayer, **fields: object) -> ProfileLayer:
     return ProfileLayer(**{**layer.__dict__, **fields})  # type: ignore[arg-type]
 
 
-def _copies(draw: random.Random, devices: Sequence[Device], tensors: list[str], *, joules: bool) -> list[Copy]:
+def _copies(draw: random.Random, devices: Sequence[Device], tensors: list[str], *, joules: bool) -> list[TransferCost]:
     own = [device for device in devices if draw.random() < 0.6]
-    copies: list[Copy] = []
+    copies: list[TransferCost] = []
 
     def entry(source: str, destination: str) -> None:
         overrides = {
-            name: TensorCopy(draw.choice([None, draw.randint(0, 9)]), draw.choice([None, draw.randint(0, 9)]))
+            name: TensorTransferCost(draw.choice([None, draw.randint(0, 9)]), draw.choice([None, draw.randint(0, 9)]))
             for name in tensors
             if draw.random() < 0.1
         }
         copies.append(
-            Copy(
+            TransferCost(
                 source,
                 destination,
                 draw.choice([0, 0.5, 1]),
@@ -176,9 +184,9 @@ def _copies(draw: random.Random, devices: Sequence[Device], tensors: list[str], 
     return copies
 
 
-def _switches(draw: random.Random, devices: Sequence[Device]) -> list[Switch]:
+def _switches(draw: random.Random, devices: Sequence[Device]) -> list[SwitchCost]:
     return [
-        Switch(device.name, source.name, destination.name, draw.randint(0, 6), draw.randint(0, 6))
+        SwitchCost(device.name, source.name, destination.name, draw.randint(0, 6), draw.randint(0, 6))
         for device in devices
         for source in device.levels
         for destination in device.levels
@@ -186,12 +194,14 @@ def _switches(draw: random.Random, devices: Sequence[Device]) -> list[Switch]:
     ]
 
 
-def _segments(draw: random.Random, layer_count: int, states: list[str], *, joules: bool) -> list[Segment]:
+def _segments(draw: random.Random, layer_count: int, states: list[str], *, joules: bool) -> list[MeasuredSlice]:
     segments = {}
     for _ in range(draw.randint(1, 4)):
         first = draw.randrange(layer_count)
         last = draw.randint(first, layer_count - 1)
         state = draw.choice(states)
         given = draw.randint(0, 30) if joules and draw.random() < 0.6 else None
-        segments[first, last, state] = Segment(first, last, state, draw.randint(0, 15 * (last - first + 1)), given)
+        segments[first, last, state] = MeasuredSlice(
+            first, last, state, draw.randint(0, 15 * (last - first + 1)), given
+        )
     return list(segments.values())

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from mosaic_onnx.core.devices import Device
-from mosaic_onnx.core.profiles import Copy, Profile, Segment
+from mosaic_onnx.core.profiles import MeasuredSlice, Profile, TransferCost
 
 PlainSlice = tuple[tuple[int, ...], str]
 """(layers in the order in which the slice runs them, state name)"""
@@ -157,7 +157,7 @@ def _execution(profile: Profile, one: PlainSlice) -> tuple[float, float]:
     costs = [profile.layers[index].cost[state] for index in layers]
     seconds = sum(cost.seconds for cost in costs if cost)
     joules = sum(cost.joules or 0.0 for cost in costs if cost)
-    found: list[Segment] = [
+    found: list[MeasuredSlice] = [
         segment
         for segment in profile.segments
         if list(layers) == list(range(segment.first, segment.last + 1)) and segment.state == state
@@ -181,7 +181,7 @@ def _switches(profile: Profile, slices: list[PlainSlice]) -> list[tuple[float, f
     return costs
 
 
-def _entry(profile: Profile, source: str, destination: str) -> Copy | None:
+def _entry(profile: Profile, source: str, destination: str) -> TransferCost | None:
     a, b = source.split("@", maxsplit=1)[0], destination.split("@", maxsplit=1)[0]
     for pair in ((source, destination), (a, destination), (source, b), (a, b)):
         for copy in profile.copies:
@@ -190,7 +190,7 @@ def _entry(profile: Profile, source: str, destination: str) -> Copy | None:
     return None
 
 
-def _price(profile: Profile, copy: Copy, tensor: str) -> tuple[float, float]:
+def _price(profile: Profile, copy: TransferCost, tensor: str) -> tuple[float, float]:
     count = profile.tensor_bytes[tensor]
     seconds, joules = copy.seconds_per_byte * count + copy.seconds, copy.joules_per_byte * count + copy.joules
     special = copy.tensors.get(tensor)

@@ -7,12 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from mosaic_onnx.core.cost_table import cost_table
 from mosaic_onnx.core.costs import CostTable
 from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.errors import InfeasibleError, UsageError
 from mosaic_onnx.core.profiles import Cost, Profile, ProfileLayer
-from mosaic_onnx.passes.estimate import cost_table
-from mosaic_onnx.passes.plan import plan_profile
 from mosaic_onnx.planner.core.lower_bounds import possible_states
 from mosaic_onnx.planner.core.objective_weights import ENERGY, LATENCY, weigh
 from mosaic_onnx.planner.core.request import Request
@@ -22,6 +21,7 @@ from mosaic_onnx.planner.error_budget import errors_as_joules
 from mosaic_onnx.planner.placement.pareto import placement_front
 from mosaic_onnx.planner.placement.problem import placement
 from mosaic_onnx.planner.solve import solve
+from mosaic_onnx.planning.profile_plan import plan_profile
 from tests.unit.planner.every_plan import every_plan
 from tests.unit.planner.random_profiles import random_profile
 

@@ -7,25 +7,25 @@ from dataclasses import replace
 
 import pytest
 
+from mosaic_onnx.core.cost_table import cost_table
 from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.errors import InfeasibleError, UsageError
 from mosaic_onnx.core.profiles import Cost, Profile, ProfileLayer
 from mosaic_onnx.files.plan_file import plan_from_json, plan_to_json
-from mosaic_onnx.passes.estimate import cost_table
-from mosaic_onnx.passes.plan import plan_profile
 from mosaic_onnx.planner import solve as solve_module
-from mosaic_onnx.planner.core.request import Answer, MethodUnavailable, Placed, Request
+from mosaic_onnx.planner.core.request import Answer, MethodUnavailable, PlacedSlice, Request
 from mosaic_onnx.planner.core.request_constraints import at_least
 from mosaic_onnx.planner.core.simulate import simulate, value
 from mosaic_onnx.planner.registry import Method
 from mosaic_onnx.planner.solve import solve
+from mosaic_onnx.planning.profile_plan import plan_profile
 from tests.unit.files.test_plan_file import tiny as tiny_plan
 from tests.unit.files.test_profile_file import tiny
 from tests.unit.planner.random_profiles import random_profile
 
-GOOD = (Placed((0,), 2), Placed((1,), 1))
-SLOW = (Placed((0, 1), 0),)
-BROKEN = (Placed((0, 1), 2),)
+GOOD = (PlacedSlice((0,), 2), PlacedSlice((1,), 1))
+SLOW = (PlacedSlice((0, 1), 0),)
+BROKEN = (PlacedSlice((0, 1), 2),)
 
 
 def with_methods(monkeypatch: pytest.MonkeyPatch, **answers: Answer | Exception) -> None:
@@ -136,14 +136,17 @@ def test_a_deadline_met_to_the_last_bit_of_rounding_is_met(monkeypatch: pytest.M
 
 
 def test_one_slice_per_device_rules_out_a_second_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    with_methods(monkeypatch, all=Answer(((Placed((0,), 0), Placed((1,), 1)), SLOW)))
+    with_methods(monkeypatch, all=Answer(((PlacedSlice((0,), 0), PlacedSlice((1,), 1)), SLOW)))
     assert solve(cost_table(tiny()), Request(one_slice_per_device=True)).proposal == SLOW
 
 
 def test_too_few_slices_are_cut_further(monkeypatch: pytest.MonkeyPatch) -> None:
     with_methods(monkeypatch, all=Answer((SLOW,)))
-    assert solve(cost_table(tiny()), Request(min_slice_count=9)).proposal == (Placed((0,), 0), Placed((1,), 0))
-    assert len(at_least((Placed((0, 1, 2, 3, 4), 0), Placed((5,), 1)), 4)) == 4
+    assert solve(cost_table(tiny()), Request(min_slice_count=9)).proposal == (
+        PlacedSlice((0,), 0),
+        PlacedSlice((1,), 0),
+    )
+    assert len(at_least((PlacedSlice((0, 1, 2, 3, 4), 0), PlacedSlice((5,), 1)), 4)) == 4
 
 
 def test_energy_without_joules_is_a_usage_error() -> None:
@@ -187,8 +190,8 @@ def test_in_list_order_no_slice_leaves_a_layer_out(monkeypatch: pytest.MonkeyPat
     tensors = dict.fromkeys(["x", "t0", "t1", "t2"], 4)
     device = Device("a", slice_seconds=1.0)
     table = cost_table(Profile("branches", (device,), tensors, ("x",), ("t1", "t2"), layers))
-    apart = (Placed((0, 2), 0), Placed((1,), 0))
-    listed = (Placed((0,), 0), Placed((1,), 0), Placed((2,), 0))
+    apart = (PlacedSlice((0, 2), 0), PlacedSlice((1,), 0))
+    listed = (PlacedSlice((0,), 0), PlacedSlice((1,), 0), PlacedSlice((2,), 0))
     with_methods(monkeypatch, some=Answer((apart, listed)))
     assert solve(table, Request()).proposal == apart
     assert solve(table, Request(in_list_order=True)).proposal == listed

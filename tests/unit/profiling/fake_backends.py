@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx
 
-from mosaic_onnx.backends.base import Array, Found, KernelTime, Memory, Place, Runner, SliceModel
+from mosaic_onnx.backends.base import Array, FoundDevices, KernelTime, Memory, Place, Runner, SliceModel
 from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.errors import BackendError
 
@@ -63,8 +63,8 @@ class Fake:
     compute: Callable[[Array], Array] = np.negative
     own_memory: bool = False
 
-    def find(self) -> Found:
-        return Found((Device(self.name, backend=self.name),), versions={self.name: "1"})
+    def find(self) -> FoundDevices:
+        return FoundDevices((Device(self.name, backend=self.name),), versions={self.name: "1"})
 
     def supports(self, node: onnx.NodeProto, device: Device) -> str | None:
         return None

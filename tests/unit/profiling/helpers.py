@@ -7,8 +7,8 @@ from onnx import helper
 
 from mosaic_onnx.core.graphs import node_keys
 from mosaic_onnx.core.layers import LayerGraph, TensorInfo
-from mosaic_onnx.passes.layerize import layerize
-from mosaic_onnx.passes.normalise import Normalised
+from mosaic_onnx.layering.layerize import layerize
+from mosaic_onnx.loading.normalise import Normalised
 from mosaic_onnx.profiling.digest import Digest, layer_digests
 
 

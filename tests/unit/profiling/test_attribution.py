@@ -9,7 +9,7 @@ from mosaic_onnx.backends.onnxruntime.backend import BACKEND as ORT
 from mosaic_onnx.backends.onnxruntime.kernels import Event, kernels_of, workspaces
 from mosaic_onnx.backends.openvino.kernels import quiet_seconds
 from mosaic_onnx.core.devices import Device
-from mosaic_onnx.profiling.attribution import Share, layer_shares, tag_nodes, value_layers
+from mosaic_onnx.profiling.attribution import KernelShare, layer_shares, tag_nodes, value_layers
 from tests.unit.backends.helpers import slice_of
 
 MADE_BY = {"r1": 0, "r1_extra": 1, "a/b:0": 2}
@@ -40,7 +40,7 @@ def test_a_kernels_name_tells_its_layer(name: str, layer: int) -> None:
 
 def test_layers_named_by_anothers_kernel_ride_with_it() -> None:
     shares = layer_shares([KernelTime("mosaicL0N0,mosaicL1N1,mosaicL3N5", 1.0), KernelTime("mosaicL3N6", 2.0)], {})
-    assert shares == {0: Share(1.0), 1: Share(rides_with=0), 3: Share(2.0)}
+    assert shares == {0: KernelShare(1.0), 1: KernelShare(rides_with=0), 3: KernelShare(2.0)}
 
 
 def test_an_inserted_kernel_counts_for_the_one_after_it() -> None:
@@ -115,7 +115,7 @@ def test_fused_kernels_find_their_layers(backend: str) -> None:
 
 def test_a_layers_workspace_is_that_of_its_hungriest_kernel() -> None:
     kernels = [KernelTime("r1", 1.0, 100), KernelTime("ReorderInput", 1.0, 300), KernelTime("r1", 1.0, 200)]
-    assert layer_shares(kernels, MADE_BY) == {0: Share(3.0, 300)}
+    assert layer_shares(kernels, MADE_BY) == {0: KernelShare(3.0, 300)}
 
 
 def test_workspaces_are_read_from_onnx_runtimes_statistics() -> None:
@@ -140,7 +140,7 @@ def test_a_kernel_of_onnx_runtime_tells_its_scratch_memory() -> None:
 
 
 def running_means(*runs: float) -> list[dict[str, float]]:
-    """What OpenVINO tells after each run: the mean so far."""
+    """Return OpenVINO's figures after each run: the means so far."""
     return [{"conv": sum(runs[: count + 1]) / (count + 1)} for count in range(len(runs))]
 
 

@@ -13,18 +13,18 @@ from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.layers import Layer, LayerGraph, TensorInfo
 from mosaic_onnx.files.cache import Cache
 from mosaic_onnx.profiling.aggregate import in_place_seconds, state_costs
-from mosaic_onnx.profiling.attribution import Share, sharing_layers
-from mosaic_onnx.profiling.device_profiler import Effort, Findings, Survey, stretches
+from mosaic_onnx.profiling.attribution import KernelShare, sharing_layers
+from mosaic_onnx.profiling.device_profiler import DeviceProfiler, DeviceTimings, ProfilingEffort, consecutive_layers
 from mosaic_onnx.profiling.digest import Digest
-from mosaic_onnx.profiling.measurement_store import Conditions, Ledger
+from mosaic_onnx.profiling.measurement_store import Conditions, MeasurementStore
 from mosaic_onnx.profiling.measuring.copies import CopyTimes
-from mosaic_onnx.profiling.measuring.slices import Outcome, Trial
-from mosaic_onnx.profiling.measuring.timing import Budget
-from mosaic_onnx.profiling.profiled_model import Span, Subject
+from mosaic_onnx.profiling.measuring.slices import SliceMeasurement, SliceTrial
+from mosaic_onnx.profiling.measuring.timing import TimeBudget
+from mosaic_onnx.profiling.profiled_model import ProfiledModel, Span
 from mosaic_onnx.profiling.progress import Ticker
 
 DEVICE = Device("npu", backend="fake")
-Answer = Callable[[Span], Outcome]
+Answer = Callable[[Span], SliceMeasurement]
 
 
 def chain_graph(count: int, ops: Mapping[int, str] | None = None) -> LayerGraph:
@@ -61,21 +61,21 @@ class ScriptedMeter:
     kernel_s: Mapping[int, float] = field(default_factory=dict)
     asked: list[Span] = field(default_factory=list)
 
-    def measure(self, model: SliceModel, trial: Trial) -> Outcome:
+    def measure(self, model: SliceModel, trial: SliceTrial) -> SliceMeasurement:
         if model.model.graph.name == "least":
-            return Outcome(seconds=0.001)
+            return SliceMeasurement(seconds=0.001)
         layers = [int(node.output[0][1:]) - 1 for node in model.model.graph.node]
         self.asked.append((layers[0], layers[-1]))
         return self.answer((layers[0], layers[-1]))
 
-    def kernels(self, model: SliceModel, inputs: Mapping[str, Array], budget: Budget) -> tuple[KernelTime, ...]:
+    def kernels(self, model: SliceModel, inputs: Mapping[str, Array], budget: TimeBudget) -> tuple[KernelTime, ...]:
         layers = [int(node.output[0][1:]) - 1 for node in model.model.graph.node]
         return tuple(KernelTime(f"t{layer + 1}", self.kernel_s[layer]) for layer in layers if layer in self.kernel_s)
 
-    def probe(self, model: SliceModel) -> Outcome:
+    def probe(self, model: SliceModel) -> SliceMeasurement:
         raise NotImplementedError
 
-    def copies(self, budget: Budget) -> CopyTimes | None:
+    def copies(self, budget: TimeBudget) -> CopyTimes | None:
         return None
 
     def close(self) -> None:
@@ -90,104 +90,111 @@ def run(
     claims: Mapping[int, str] | None = None,
     times_kernels: bool = False,
     cache: Cache | None = None,
-    effort: Effort | None = None,
+    effort: ProfilingEffort | None = None,
     ticker: Ticker | None = None,
-) -> Findings:
+) -> DeviceTimings:
     graph = chain_graph(count)
     names = [Digest(text) for text in (digests or [f"d{i}" for i in range(count)])]
-    subject = Subject(graph, names, {f"t{i + 1}": i for i in range(count)}, chain_extract, Tensors())
-    findings = Findings(DEVICE, dict(claims or {}))
-    ledger = Ledger(cache, DEVICE, None, Conditions({}, {}, ""))
-    Survey(subject, findings, meter, ledger, effort or Effort(), ticker or Ticker(), times_kernels).run()
-    return findings
+    profiled = ProfiledModel(graph, names, {f"t{i + 1}": i for i in range(count)}, chain_extract, Tensors())
+    timings = DeviceTimings(DEVICE, dict(claims or {}))
+    store = MeasurementStore(cache, DEVICE, None, Conditions({}, {}, ""))
+    DeviceProfiler(
+        profiled, timings, meter, store, effort or ProfilingEffort(), ticker or Ticker(), times_kernels
+    ).run()
+    return timings
 
 
-def fine(span: Span) -> Outcome:
-    return Outcome(seconds=0.001 + 0.010 * (span[1] - span[0] + 1), error=0.0)
+def fine(span: Span) -> SliceMeasurement:
+    return SliceMeasurement(seconds=0.001 + 0.010 * (span[1] - span[0] + 1), error=0.0)
 
 
 def failing_at(*bad: int) -> Answer:
-    return lambda span: Outcome("does not compile: no") if any(span[0] <= b <= span[1] for b in bad) else fine(span)
+    return lambda span: (
+        SliceMeasurement("does not compile: no") if any(span[0] <= b <= span[1] for b in bad) else fine(span)
+    )
 
 
 def test_without_kernel_times_each_layer_is_measured_alone_and_the_whole_as_well() -> None:
     meter = ScriptedMeter(fine)
-    findings = run(meter)
-    assert set(findings.alone) == {0, 1, 2, 3}
-    assert findings.stretches[0, 3].seconds == pytest.approx(0.041)
-    assert findings.refused == {}
+    timings = run(meter)
+    assert set(timings.alone) == {0, 1, 2, 3}
+    assert timings.slices[0, 3].seconds == pytest.approx(0.041)
+    assert timings.refused == {}
 
 
 def test_equal_layers_are_measured_once() -> None:
     meter = ScriptedMeter(fine)
-    findings = run(meter, digests=["a", "b", "a", "a"])
+    timings = run(meter, digests=["a", "b", "a", "a"])
     assert sorted(span for span in meter.asked if span[0] == span[1]) == [(0, 0), (1, 1)]
-    assert set(findings.alone) == {0, 1, 2, 3}
+    assert set(timings.alone) == {0, 1, 2, 3}
 
 
 def test_a_stretch_that_runs_proves_its_layers() -> None:
     meter = ScriptedMeter(fine, {0: 0.01, 1: 0.02, 2: 0.0, 3: 0.01})
-    findings = run(meter, times_kernels=True, effort=Effort(alone_s=0.0))
+    timings = run(meter, times_kernels=True, effort=ProfilingEffort(alone_s=0.0))
     assert meter.asked[0] == (0, 3)
-    assert findings.in_place == {0: Share(0.01), 1: Share(0.02), 2: Share(), 3: Share(0.01)}
-    assert findings.refused == {}
+    assert timings.in_place == {0: KernelShare(0.01), 1: KernelShare(0.02), 2: KernelShare(), 3: KernelShare(0.01)}
+    assert timings.refused == {}
 
 
 def test_the_costliest_proved_layers_are_measured_alone_too() -> None:
     meter = ScriptedMeter(fine, {0: 0.01, 1: 0.04, 2: 0.02, 3: 0.01})
-    run(meter, times_kernels=True, effort=Effort(layer=Budget(0.03), alone_s=0.12))
+    run(meter, times_kernels=True, effort=ProfilingEffort(layer=TimeBudget(0.03), alone_s=0.12))
     assert sorted(span for span in meter.asked if span[0] == span[1]) == [(1, 1), (2, 2)]
 
 
 def test_a_layer_that_fails_is_found_and_the_stretches_around_it_are_measured() -> None:
     meter = ScriptedMeter(failing_at(1), dict.fromkeys(range(5), 0.01))
-    findings = run(meter, 5, times_kernels=True)
-    assert findings.refused == {1: "does not compile: no"}
-    assert list(findings.stretches) == [(2, 4)]
-    assert set(findings.alone) >= {0, 2, 3, 4}
+    timings = run(meter, 5, times_kernels=True)
+    assert timings.refused == {1: "does not compile: no"}
+    assert list(timings.slices) == [(2, 4)]
+    assert set(timings.alone) >= {0, 2, 3, 4}
 
 
 def test_a_claim_against_a_layer_spares_trying_it() -> None:
     meter = ScriptedMeter(fine)
-    findings = run(meter, 3, claims={1: "no such operator"})
-    assert findings.refused == {1: "no such operator"}
+    timings = run(meter, 3, claims={1: "no such operator"})
+    assert timings.refused == {1: "no such operator"}
     assert (1, 1) not in meter.asked
     assert all(not span[0] <= 1 <= span[1] for span in meter.asked)
 
 
 def test_a_wrong_result_alone_is_a_reason() -> None:
-    meter = ScriptedMeter(lambda span: Outcome(seconds=0.01, wrong="output 't2' is off" if span == (1, 1) else ""))
+    meter = ScriptedMeter(
+        lambda span: SliceMeasurement(seconds=0.01, wrong="output 't2' is off" if span == (1, 1) else "")
+    )
     assert run(meter).refused == {1: "its result is wrong: output 't2' is off"}
 
 
 def test_a_stretch_with_a_wrong_result_sends_each_of_its_layers_to_the_test() -> None:
     meter = ScriptedMeter(
-        lambda span: Outcome(seconds=0.01, wrong="off" if span[0] <= 2 <= span[1] else ""),
+        lambda span: SliceMeasurement(seconds=0.01, wrong="off" if span[0] <= 2 <= span[1] else ""),
         dict.fromkeys(range(4), 0.01),
     )
-    findings = run(meter, times_kernels=True)
-    assert list(findings.refused) == [2]
-    assert (0, 3) not in findings.stretches
-    assert (0, 1) in findings.stretches
+    timings = run(meter, times_kernels=True)
+    assert list(timings.refused) == [2]
+    assert (0, 3) not in timings.slices
+    assert (0, 1) in timings.slices
 
 
 def test_a_stretch_that_is_off_though_its_layers_are_sound_only_rounds() -> None:
     meter = ScriptedMeter(
-        lambda span: Outcome(seconds=0.04, wrong="off" if span == (0, 3) else ""), dict.fromkeys(range(4), 0.01)
+        lambda span: SliceMeasurement(seconds=0.04, wrong="off" if span == (0, 3) else ""),
+        dict.fromkeys(range(4), 0.01),
     )
-    findings = run(meter, times_kernels=True)
-    assert findings.refused == {}
-    assert findings.stretches[0, 3].seconds == 0.04
-    assert set(findings.alone) == {0, 1, 2, 3}
+    timings = run(meter, times_kernels=True)
+    assert timings.refused == {}
+    assert timings.slices[0, 3].seconds == 0.04
+    assert set(timings.alone) == {0, 1, 2, 3}
 
 
 def test_stretches_are_measured_twice_and_the_lesser_figure_counts() -> None:
     seconds = iter([0.9, 0.2, 0.3])
 
-    def noisy(span: Span) -> Outcome:
-        return Outcome(seconds=next(seconds)) if span == (0, 1) else fine(span)
+    def noisy(span: Span) -> SliceMeasurement:
+        return SliceMeasurement(seconds=next(seconds)) if span == (0, 1) else fine(span)
 
-    assert run(ScriptedMeter(noisy), 2).stretches[0, 1].seconds == 0.2
+    assert run(ScriptedMeter(noisy), 2).slices[0, 1].seconds == 0.2
 
 
 @pytest.mark.parametrize("times_kernels", [False, True])
@@ -202,8 +209,10 @@ def test_a_second_survey_measures_nothing(tmp_path: Path, times_kernels: bool) -
 def test_a_crash_is_tried_again_next_time_and_a_refusal_is_not(tmp_path: Path) -> None:
     cache = Cache(tmp_path)
 
-    def broken(span: Span) -> Outcome:
-        return Outcome("crashed", is_lasting=False) if span[0] == 0 else Outcome("does not compile: no")
+    def broken(span: Span) -> SliceMeasurement:
+        return (
+            SliceMeasurement("crashed", is_lasting=False) if span[0] == 0 else SliceMeasurement("does not compile: no")
+        )
 
     run(ScriptedMeter(broken), 2, cache=cache)
     meter = ScriptedMeter(broken)
@@ -214,7 +223,7 @@ def test_a_crash_is_tried_again_next_time_and_a_refusal_is_not(tmp_path: Path) -
 def test_an_interruption_keeps_what_was_found(tmp_path: Path) -> None:
     cache = Cache(tmp_path)
 
-    def interrupted(span: Span) -> Outcome:
+    def interrupted(span: Span) -> SliceMeasurement:
         if span == (2, 2):
             raise KeyboardInterrupt
         return fine(span)
@@ -237,27 +246,28 @@ def test_progress_counts_up_to_all() -> None:
 
 
 def test_stretches_are_runs_of_consecutive_layers() -> None:
-    assert stretches([5, 0, 1, 3, 4, 7]) == [(0, 1), (3, 5), (7, 7)]
-    assert stretches([]) == []
+    assert consecutive_layers([5, 0, 1, 3, 4, 7]) == [(0, 1), (3, 5), (7, 7)]
+    assert consecutive_layers([]) == []
 
 
-def findings_with(in_place_s: Mapping[int, float] | None = None, **fields: object) -> Findings:
-    in_place = {layer: Share(seconds) for layer, seconds in (in_place_s or {}).items()}
-    return Findings(DEVICE, in_place=in_place, **fields)  # type: ignore[arg-type]
+def findings_with(in_place_s: Mapping[int, float] | None = None, **fields: object) -> DeviceTimings:
+    in_place = {layer: KernelShare(seconds) for layer, seconds in (in_place_s or {}).items()}
+    return DeviceTimings(DEVICE, in_place=in_place, **fields)  # type: ignore[arg-type]
 
 
 def test_layers_in_place_add_up_to_the_stretch() -> None:
-    findings = findings_with(in_place_s={0: 1.0, 1: 3.0}, stretches={(0, 1): Outcome(seconds=4.8)}, slice_s=0.8)
-    costs = state_costs(findings, chain_graph(2))
+    timings = findings_with(in_place_s={0: 1.0, 1: 3.0}, slices={(0, 1): SliceMeasurement(seconds=4.8)}, slice_s=0.8)
+    costs = state_costs(timings, chain_graph(2))
     assert costs.layer_s == pytest.approx({0: 1.0, 1: 3.0})
-    findings.stretches[0, 1] = Outcome(seconds=6.8)
-    assert state_costs(findings, chain_graph(2)).layer_s == pytest.approx({0: 1.5, 1: 4.5})
-    assert state_costs(findings, chain_graph(2)).segments == {(0, 1): 6.8}
+    timings.slices[0, 1] = SliceMeasurement(seconds=6.8)
+    assert state_costs(timings, chain_graph(2)).layer_s == pytest.approx({0: 1.5, 1: 4.5})
+    assert state_costs(timings, chain_graph(2)).segments == {(0, 1): 6.8}
 
 
 def test_layers_alone_pay_the_call_once() -> None:
     costs = state_costs(
-        findings_with(alone={0: Outcome(seconds=1.2), 1: Outcome(seconds=3.2)}, slice_s=0.2), chain_graph(2)
+        findings_with(alone={0: SliceMeasurement(seconds=1.2), 1: SliceMeasurement(seconds=3.2)}, slice_s=0.2),
+        chain_graph(2),
     )
     assert costs.layer_s == pytest.approx({0: 1.0, 1: 3.0})
     assert costs.slice_s == pytest.approx(0.2)
@@ -265,49 +275,51 @@ def test_layers_alone_pay_the_call_once() -> None:
 
 
 def test_the_cut_penalty_is_the_median_of_what_layers_cost_more_alone() -> None:
-    alone = {layer: Outcome(seconds=1.0 + penalty) for layer, penalty in enumerate([0.1, 0.3, 0.7])}
-    findings = findings_with(in_place_s=dict.fromkeys(range(3), 1.0), alone=alone, slice_s=0.01)
-    assert state_costs(findings, chain_graph(3)).slice_s == pytest.approx(0.3)
+    alone = {layer: SliceMeasurement(seconds=1.0 + penalty) for layer, penalty in enumerate([0.1, 0.3, 0.7])}
+    timings = findings_with(in_place_s=dict.fromkeys(range(3), 1.0), alone=alone, slice_s=0.01)
+    assert state_costs(timings, chain_graph(3)).slice_s == pytest.approx(0.3)
 
 
 def test_a_layer_is_never_cheaper_alone_than_in_place() -> None:
-    findings = findings_with(in_place_s={0: 1.0}, alone={0: Outcome(seconds=0.9)}, slice_s=0.01)
-    costs = state_costs(findings, chain_graph(1))
+    timings = findings_with(in_place_s={0: 1.0}, alone={0: SliceMeasurement(seconds=0.9)}, slice_s=0.01)
+    costs = state_costs(timings, chain_graph(1))
     assert costs.alone_s == {0: 1.0}
     assert costs.slice_s == 0.01
 
 
 def test_a_disturbed_kernel_counts_little_more_than_its_layer_alone() -> None:
-    findings = findings_with(in_place_s={0: 9.0, 1: 1.0}, alone={0: Outcome(seconds=2.0), 1: Outcome(seconds=1.5)})
-    assert state_costs(findings, chain_graph(2)).layer_s == {0: 2.5, 1: 1.0}
+    timings = findings_with(
+        in_place_s={0: 9.0, 1: 1.0}, alone={0: SliceMeasurement(seconds=2.0), 1: SliceMeasurement(seconds=1.5)}
+    )
+    assert state_costs(timings, chain_graph(2)).layer_s == {0: 2.5, 1: 1.0}
 
 
 def test_layers_that_share_a_kernel_share_its_time_as_they_do_alone() -> None:
     alone = {0: 6.0, 1: 2.0, 2: 1.0}
-    named_by_the_last = {0: Share(), 1: Share(8.0), 2: Share(1.0)}
+    named_by_the_last = {0: KernelShare(), 1: KernelShare(8.0), 2: KernelShare(1.0)}
     assert in_place_seconds(named_by_the_last, alone, chain_graph(3)) == {0: 6.0, 1: 2.0, 2: 1.0}
-    named_by_the_first = {0: Share(4.0), 1: Share(rides_with=0), 2: Share(1.0)}
+    named_by_the_first = {0: KernelShare(4.0), 1: KernelShare(rides_with=0), 2: KernelShare(1.0)}
     assert in_place_seconds(named_by_the_first, alone, chain_graph(3)) == {0: 3.0, 1: 1.0, 2: 1.0}
 
 
 def test_without_figures_alone_a_kernel_counts_for_the_layer_that_it_names() -> None:
-    assert in_place_seconds({0: Share(), 1: Share(8.0)}, {}, chain_graph(2)) == {0: 0.0, 1: 8.0}
+    assert in_place_seconds({0: KernelShare(), 1: KernelShare(8.0)}, {}, chain_graph(2)) == {0: 0.0, 1: 8.0}
     too_short = {0: 0.0, 1: 0.0}
-    assert in_place_seconds({0: Share(), 1: Share(8.0)}, too_short, chain_graph(2)) == {0: 0.0, 1: 8.0}
+    assert in_place_seconds({0: KernelShare(), 1: KernelShare(8.0)}, too_short, chain_graph(2)) == {0: 0.0, 1: 8.0}
 
 
 def test_a_layer_without_a_kernel_at_the_end_belongs_to_its_maker() -> None:
-    assert sharing_layers({0: Share(1.0), 1: Share()}, chain_graph(2)) == [[0, 1]]
+    assert sharing_layers({0: KernelShare(1.0), 1: KernelShare()}, chain_graph(2)) == [[0, 1]]
 
 
 def test_layers_without_any_kernel_are_one_group() -> None:
-    assert sharing_layers({0: Share(), 1: Share()}, chain_graph(2)) == [[0, 1]]
+    assert sharing_layers({0: KernelShare(), 1: KernelShare()}, chain_graph(2)) == [[0, 1]]
 
 
 def test_a_spoilt_stretch_does_not_scale_its_layers() -> None:
-    findings = findings_with(in_place_s={0: 1.0}, stretches={(0, 0): Outcome(seconds=50.0)})
-    assert state_costs(findings, chain_graph(1)).layer_s == {0: 1.0}
+    timings = findings_with(in_place_s={0: 1.0}, slices={(0, 0): SliceMeasurement(seconds=50.0)})
+    assert state_costs(timings, chain_graph(1)).layer_s == {0: 1.0}
 
 
 def test_layers_not_measured_yet_are_absent() -> None:
-    assert state_costs(findings_with(alone={1: Outcome(seconds=1.0)}), chain_graph(3)).layer_s == {1: 1.0}
+    assert state_costs(findings_with(alone={1: SliceMeasurement(seconds=1.0)}), chain_graph(3)).layer_s == {1: 1.0}

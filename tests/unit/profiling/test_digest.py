@@ -4,7 +4,7 @@ import numpy as np
 import onnx
 import pytest
 
-from mosaic_onnx.passes.layerize import layerize
+from mosaic_onnx.layering.layerize import layerize
 from mosaic_onnx.profiling.digest import Digest, slice_digest
 from tests.unit.profiling.helpers import digests_of, normalised, normalised_model
 

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from mosaic_onnx.backends.hardware.energy_meters import RaplMeter, find_meters
 from mosaic_onnx.core.errors import BackendError
-from mosaic_onnx.profiling.energy import PowerModel, RaplMeter, find_meters, measure_energy
+from mosaic_onnx.profiling.energy import PowerModel, measure_energy
 
 
 def zone(powercap: Path, name: str, label: str, microjoules: int, largest: int = 1_000_000) -> Path:
@@ -65,6 +66,17 @@ def test_only_packages_are_counted_not_the_zones_inside_them(tmp_path: Path) -> 
     assert [meter.read_joules() for meter in found.meters] == [5.0, 7.0]
 
 
+def test_memory_is_counted_beside_its_package_and_the_whole_platform_is_not(tmp_path: Path) -> None:
+    zone(tmp_path, "intel-rapl:0", "package-0", 5_000_000)
+    zone(tmp_path, "intel-rapl:0:1", "dram", 2_000_000)
+    zone(tmp_path, "intel-rapl:1", "psys", 9_000_000)
+    found = find_meters(tmp_path, "no-such-library.so")
+    assert {meter.name: meter.read_joules() for meter in found.meters} == {
+        "rapl:package-0": 5.0,
+        "rapl:package-0/dram": 2.0,
+    }
+
+
 def test_a_counter_that_wraps_goes_on(tmp_path: Path) -> None:
     folder = zone(tmp_path, "intel-rapl:0", "package-0", 900_000, largest=999_999)
     meter = RaplMeter(folder)
@@ -78,7 +90,7 @@ def test_a_zone_that_cannot_be_read_is_absent_with_the_reason(tmp_path: Path) ->
     (folder / "energy_uj").write_text("not a number")
     found = find_meters(tmp_path, "no-such-library.so")
     assert not found.meters
-    assert found.absent[0].name == "intel-rapl:0"
+    assert found.absent[0].name == "rapl:package-0"
     assert "invalid literal" in found.absent[0].reason
 
 

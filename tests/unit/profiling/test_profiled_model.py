@@ -8,16 +8,16 @@ from mosaic_onnx.core.errors import ModelError
 from mosaic_onnx.core.layers import Layer, LayerGraph, TensorInfo
 from mosaic_onnx.profiling import profiled_model as room
 from mosaic_onnx.profiling.digest import Digest
-from mosaic_onnx.profiling.measuring.timing import Budget
-from mosaic_onnx.profiling.profiled_model import Subject
+from mosaic_onnx.profiling.measuring.timing import TimeBudget
+from mosaic_onnx.profiling.profiled_model import ProfiledModel
 from mosaic_onnx.profiling.reference_tensors import ReferenceTensors
 from tests.unit.profiling.helpers import normalised
 from tests.unit.profiling.test_device_profiler import Tensors, chain_extract, chain_graph
 
 
-def subject_of(graph: LayerGraph, reference: Tensors | None = None) -> Subject:
+def subject_of(graph: LayerGraph, reference: Tensors | None = None) -> ProfiledModel:
     digests = [Digest(f"d{index}") for index in range(len(graph.layers))]
-    return Subject(graph, digests, {}, chain_extract, reference or Tensors())
+    return ProfiledModel(graph, digests, {}, chain_extract, reference or Tensors())
 
 
 def skipping() -> LayerGraph:
@@ -44,48 +44,48 @@ def skipping() -> LayerGraph:
 def test_a_slice_reads_what_is_made_outside_and_gives_what_is_needed_there(
     span: tuple[int, int], inputs: tuple[str, ...], outputs: tuple[str, ...]
 ) -> None:
-    subject = subject_of(skipping())
-    assert subject.inputs(span) == inputs
-    assert subject.outputs(span) == outputs
+    profiled = subject_of(skipping())
+    assert profiled.inputs(span) == inputs
+    assert profiled.outputs(span) == outputs
 
 
 def test_the_reference_is_asked_once_for_what_is_in_memory() -> None:
     reference = Tensors()
-    subject = subject_of(chain_graph(3), reference)
-    subject.trial((0, 1), Budget())
-    subject.trial((0, 1), Budget())
-    subject.trial((1, 1), Budget())
+    profiled = subject_of(chain_graph(3), reference)
+    profiled.trial((0, 1), TimeBudget())
+    profiled.trial((0, 1), TimeBudget())
+    profiled.trial((1, 1), TimeBudget())
     assert reference.asked == [{"t0", "t2"}, {"t1"}]
 
 
 def test_tensors_go_where_all_together_would_be_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(room, "BATCH_BYTES", 40)
-    subject = subject_of(chain_graph(4))
-    subject.hold({"t0", "t1"})
-    subject.hold({"t1", "t2"})
-    assert set(subject.held) == {"t1", "t2"}
+    profiled = subject_of(chain_graph(4))
+    profiled.hold({"t0", "t1"})
+    profiled.hold({"t1", "t2"})
+    assert set(profiled.held) == {"t1", "t2"}
 
 
 def test_batches_hold_no_more_than_fits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(room, "BATCH_BYTES", 48)
-    subject = subject_of(chain_graph(5))
+    profiled = subject_of(chain_graph(5))
     spans = [(layer, layer) for layer in range(5)]
-    assert [list(batch) for batch in subject.batches(spans)] == [spans[0:2], spans[2:4], spans[4:5]]
+    assert [list(batch) for batch in profiled.batches(spans)] == [spans[0:2], spans[2:4], spans[4:5]]
 
 
 def test_tensors_of_a_model_that_draws_random_numbers_come_from_one_run() -> None:
     reference = Tensors()
-    subject = subject_of(chain_graph(3, {1: "RandomNormalLike"}), reference)
-    trial = subject.trial((0, 0), Budget())
-    again = subject.trial((0, 1), Budget())
+    profiled = subject_of(chain_graph(3, {1: "RandomNormalLike"}), reference)
+    trial = profiled.trial((0, 0), TimeBudget())
+    again = profiled.trial((0, 1), TimeBudget())
     assert reference.asked == [{"t0", "t1"}, {"t0", "t2"}]
     assert trial.inputs["t0"][0] != again.inputs["t0"][0]  # the fake counts its runs
     assert again.inputs["t0"][0] == again.expected["t2"][0]
 
 
 def test_made_up_tensors_are_not_what_must_come_out() -> None:
-    subject = subject_of(chain_graph(2), Tensors(is_right=False))
-    assert subject.trial((0, 0), Budget()).expected == {}
+    profiled = subject_of(chain_graph(2), Tensors(is_right=False))
+    assert profiled.trial((0, 0), TimeBudget()).expected == {}
 
 
 MODEL = normalised(

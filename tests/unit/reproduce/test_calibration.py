@@ -8,22 +8,46 @@ from functools import cache
 import numpy as np
 import pytest
 
+from mosaic_onnx.core.cost_table import cost_table
+from mosaic_onnx.core.costs import Floats
 from mosaic_onnx.files.device_file import devices_from_toml, read_shipped
-from mosaic_onnx.passes.estimate import cost_table
 from mosaic_onnx.planner.baselines.algorithm1 import algorithm1
-from mosaic_onnx.planner.core.request import Placed, Request
+from mosaic_onnx.planner.core.request import PlacedSlice, Request
 from mosaic_onnx.planner.core.simulate import simulate
 from mosaic_onnx.planner.solve import solve
 from mosaic_onnx.reproduce import paper, priors
 from mosaic_onnx.reproduce.calibrate import Calibration, calibrate, state_watts
 from mosaic_onnx.reproduce.calibration_files import description_text, read_seeds, seeds_text
-from mosaic_onnx.reproduce.chain import least_total, reductions, shortest, total_of
+from mosaic_onnx.reproduce.chain import least_total, reductions, total_of
 from mosaic_onnx.reproduce.features import features, latency_costs
 from mosaic_onnx.reproduce.rates import devices, powers_from_vector, rates_from_vector, to_vector
 from mosaic_onnx.reproduce.workloads import described_profile, highest_only, layered, rule_bytes
 from mosaic_onnx.zoo import WORKLOADS
 
 NAMES = ("inception_v4", "mnasnet_1.3", "mobilenet_v2_1.4", "resnet_v2_152", "vgg16", "squeezenet")
+
+
+def shortest(slices: Floats) -> tuple[float, tuple[tuple[int, int, int], ...]]:
+    """Equation 9: the least total, and its slices as (first, last, state).
+
+    Args:
+        slices: [L, L, S] costs of Equation 8.
+    """
+    layer_count = len(slices)
+    cheapest = slices.min(axis=2)
+    total = np.zeros(layer_count + 1)
+    cut = np.zeros(layer_count + 1, dtype=np.int64)
+    for end in range(1, layer_count + 1):
+        candidates = total[:end] + cheapest[:end, end - 1]
+        cut[end] = candidates.argmin()
+        total[end] = candidates[cut[end]]
+    plan: list[tuple[int, int, int]] = []
+    end = layer_count
+    while end:
+        first = int(cut[end])
+        plan.append((first, end - 1, int(slices[first, end - 1].argmin())))
+        end = first
+    return float(total[-1]), tuple(reversed(plan))
 
 
 @cache
@@ -39,7 +63,7 @@ def test_the_arrays_of_the_calibration_say_what_the_simulator_says(name: str) ->
     slices = latency_costs(one, rates).slices()
     value, plan = shortest(slices)
     assert value == pytest.approx(least_total(slices))
-    proposal = tuple(Placed(tuple(range(first, last + 1)), state) for first, last, state in plan)
+    proposal = tuple(PlacedSlice(tuple(range(first, last + 1)), state) for first, last, state in plan)
     assert simulate(table, proposal).seconds == pytest.approx(value, rel=1e-3)  # rates in devices are rounded
     assert solve(table, Request(method="interval")).timeline.seconds == pytest.approx(value, rel=1e-3)
     literal = simulate(table, algorithm1(table, Request()).proposals[0]).seconds

@@ -10,10 +10,10 @@ import pytest
 
 from mosaic_onnx.backends.simulated.backend import BACKEND
 from mosaic_onnx.files.device_file import read_shipped
+from mosaic_onnx.layering.layerize import layerize
 from mosaic_onnx.loading.model import open_model
-from mosaic_onnx.passes.layerize import layerize
-from mosaic_onnx.passes.normalise import normalise
-from mosaic_onnx.passes.profile import profile_model
+from mosaic_onnx.loading.normalise import normalise
+from mosaic_onnx.profiling.profile_model import profile_model
 from mosaic_onnx.reproduce.workloads import described_profile, highest_only, layered
 from mosaic_onnx.zoo import WORKLOADS, build
 

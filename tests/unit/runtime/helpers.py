@@ -11,7 +11,7 @@ import numpy as np
 from onnx import parser
 from onnx.reference import ReferenceEvaluator
 
-from mosaic_onnx.backends.base import Array, Buffer, Found, Memory, Place, Runner, SliceModel
+from mosaic_onnx.backends.base import Array, Buffer, FoundDevices, Memory, Place, Runner, SliceModel
 from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.errors import BackendError
 from mosaic_onnx.core.plans import Plan, Predicted, Schedule, Slice
@@ -100,7 +100,7 @@ def _array(place: Place) -> Array:
 
 @dataclass
 class FakeBackend:
-    """What it does on each device, by the device's name."""
+    """A backend with a given behaviour on each device, by the device's name."""
 
     own_memory: set[str] = field(default_factory=set)
     unbindable: set[str] = field(default_factory=set)
@@ -113,8 +113,8 @@ class FakeBackend:
     hook: Callable[[str], None] = lambda device: None
     name: str = "fake"
 
-    def find(self) -> Found:
-        return Found()
+    def find(self) -> FoundDevices:
+        return FoundDevices()
 
     def supports(self, node: object, device: Device) -> str | None:
         return None

@@ -5,8 +5,8 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from mosaic_onnx.backends.cores import usable_cores
 from mosaic_onnx.backends.onnxruntime.backend import BACKEND
+from mosaic_onnx.core.cpu_cores import usable_cores
 from mosaic_onnx.core.devices import Device, Level
 from mosaic_onnx.core.errors import BackendError, ModelError, UsageError
 from mosaic_onnx.runtime.executor import open_program
@@ -55,10 +55,10 @@ def test_a_tensor_that_is_handed_over_is_let_go_after_its_last_reader() -> None:
     held: list[set[str]] = []
     backend = FakeBackend()
     program = open_fake(slices, ["cpu"] * 3, backend)
-    backend.hook = lambda device: held.append(set(program._program.values))
+    backend.hook = lambda device: held.append(set(program._slot.program.values))
     program.run({"x": X})
     assert held == [{"x"}, {"a"}, {"b"}]
-    assert not program._program.values
+    assert not program._slot.program.values
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES)
@@ -146,9 +146,9 @@ def test_an_input_that_no_slice_reads_is_still_asked_for() -> None:
 
 def test_inputs_are_checked_by_name_type_and_shape() -> None:
     with open_fake(diamond(), ["cpu"] * 4) as program:
-        with pytest.raises(ModelError, match="x is missing; z is no input"):
+        with pytest.raises(ModelError, match="x is missing; z is not an input"):
             program.run({"z": X})
-        with pytest.raises(ModelError, match="z is no input"):
+        with pytest.raises(ModelError, match="z is not an input"):
             program.run({"x": X, "z": X})
         with pytest.raises(ModelError, match=r"input x is float64 \[4\]; the model was compiled for float32 \[4\]"):
             program.run({"x": X.astype(np.float64)})

@@ -14,10 +14,10 @@ from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.graphs import is_constant, node_keys
 from mosaic_onnx.core.plans import Plan, Predicted, Slice
 from mosaic_onnx.loading.inputs import make_inputs, model_inputs
-from mosaic_onnx.passes.rewrite import extract
-from mosaic_onnx.passes.verify import Progress, Verifiable, Verify
+from mosaic_onnx.rewriting.rewrite import extract
 from mosaic_onnx.runtime.executor import open_program
 from mosaic_onnx.verification.report import VerifyReport
+from mosaic_onnx.verification.verify import Progress, Verifiable, Verifier
 
 CPU = Device("cpu", backend="onnxruntime", options={"threads": 1})
 Spoil = Callable[[SliceModel], SliceModel]
@@ -83,4 +83,4 @@ def verified(
         outputs=[value.name for value in model.graph.output],
     ) as program:
         given = make_inputs(model) if inputs is None else inputs
-        return Verify(tolerance, progress)(Verifiable(model, None, slices, program, devices, given))
+        return Verifier(tolerance, progress)(Verifiable(model, None, slices, program, devices, given))

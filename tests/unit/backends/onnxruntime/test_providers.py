@@ -11,14 +11,14 @@ import pytest
 
 from mosaic_onnx.backends.conformance.suite import check_backend
 from mosaic_onnx.backends.onnxruntime.backend import BACKEND
-from mosaic_onnx.backends.onnxruntime.cuda import gpu_words
-from mosaic_onnx.backends.onnxruntime.known import PLUGIN_DEVICES
+from mosaic_onnx.backends.onnxruntime.cuda import nvidia_gpus
 from mosaic_onnx.backends.onnxruntime.memory import memory_of_type
 from mosaic_onnx.backends.onnxruntime.options import read_options
 from mosaic_onnx.backends.onnxruntime.plugins import Plugins
-from mosaic_onnx.backends.onnxruntime.probe import probe
+from mosaic_onnx.backends.onnxruntime.provider_facts import PLUGIN_DEVICES
 from mosaic_onnx.backends.onnxruntime.runner import OrtRunner
 from mosaic_onnx.backends.onnxruntime.session import make_session, stdout_kept_clean, thread_affinities
+from mosaic_onnx.backends.probe import probe
 from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.errors import BackendError, UsageError
 from mosaic_onnx.files.device_file import devices_from_toml, devices_to_toml
@@ -40,27 +40,30 @@ def vendor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "vendor_package.py"
 
 
+ADDRESS = "mosaic_onnx.backends.onnxruntime.backend:BACKEND"
+
+
 def test_what_is_not_installed_is_absent_with_the_command_that_installs_it() -> None:
-    (verdict,) = probe([plugin("no_such_package")])
+    (verdict,) = probe(ADDRESS, [plugin("no_such_package")])
     assert verdict.reason == "Python package no_such_package is not installed (pip install no-such-package)"
 
 
 def test_a_provider_that_crashes_takes_only_its_trial_with_it(vendor: Path) -> None:
     vendor.write_text("import os\ndef get_library_path():\n    os.abort()\n")
-    (verdict,) = probe([plugin("vendor_package")])
+    (verdict,) = probe(ADDRESS, [plugin("vendor_package")])
     assert verdict.reason.startswith("its trial ended with signal 6")
 
 
 def test_a_provider_that_hangs_is_given_up(vendor: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     vendor.write_text("import time\ndef get_library_path():\n    time.sleep(60)\n")
-    monkeypatch.setattr("mosaic_onnx.backends.onnxruntime.probe._TIME_LIMIT_S", 1.0)
-    (verdict,) = probe([plugin("vendor_package")])
+    monkeypatch.setattr("mosaic_onnx.backends.probe._TIME_LIMIT_S", 1.0)
+    (verdict,) = probe(ADDRESS, [plugin("vendor_package")])
     assert verdict.reason == "it gave no answer within 1 s"
 
 
 def test_a_vendors_chatter_does_not_spoil_the_verdict(vendor: Path) -> None:
     vendor.write_text("import os\ndef get_library_path():\n    os.write(1, b'hello')\n    return 'nowhere.so'\n")
-    (verdict,) = probe([plugin("vendor_package")])
+    (verdict,) = probe(ADDRESS, [plugin("vendor_package")])
     assert "nowhere.so cannot be loaded" in verdict.reason
 
 
@@ -77,8 +80,8 @@ def test_a_provider_that_is_not_built_in_is_refused_and_nothing_else_steps_in() 
 
 def test_a_gpu_that_is_not_here_is_absent_with_the_reason() -> None:
     options = {"provider": "CUDAExecutionProvider", "provider_options.device_id": "99"}
-    (verdict,) = probe([Device("cuda", backend="onnxruntime", options=options)])
-    assert verdict.reason.startswith("" if gpu_words() else "no NVIDIA GPU with a driver (nvidia-smi finds none): ")
+    (verdict,) = probe(ADDRESS, [Device("cuda", backend="onnxruntime", options=options)])
+    assert verdict.reason.startswith("" if nvidia_gpus() else "no NVIDIA GPU with a driver (nvidia-smi finds none): ")
     assert "CUDAExecutionProvider" in verdict.reason or "CPU EP" in verdict.reason or "CUDA" in verdict.reason
     found = BACKEND.find()
     assert "cuda" in {each.name for each in (*found.devices, *found.absent)}

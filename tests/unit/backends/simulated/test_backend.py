@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 from onnx import helper, parser
 
-from mosaic_onnx.backends.base import CostSource, LayerFacts, SliceModel
+from mosaic_onnx.backends.base import CostSource, SliceModel
 from mosaic_onnx.backends.conformance import suite as conformance
 from mosaic_onnx.backends.simulated.backend import BACKEND, slice_seconds
 from mosaic_onnx.core.devices import Device, Level
 from mosaic_onnx.core.errors import UsageError
+from mosaic_onnx.core.layer_facts import LayerFacts
 from mosaic_onnx.core.profiles import Cost
 from mosaic_onnx.files.device_file import devices_from_toml, read_shipped
 

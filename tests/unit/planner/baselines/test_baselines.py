@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mosaic_onnx.core.cost_table import cost_table
 from mosaic_onnx.core.costs import CostTable
 from mosaic_onnx.core.devices import Device, Level
 from mosaic_onnx.core.errors import InfeasibleError, UsageError
-from mosaic_onnx.core.profiles import Copy, Cost, Profile, ProfileLayer
-from mosaic_onnx.passes.estimate import cost_table
+from mosaic_onnx.core.profiles import Cost, Profile, ProfileLayer, TransferCost
 from mosaic_onnx.planner.baselines.governors import on_demand
-from mosaic_onnx.planner.core.request import Placed, Request
+from mosaic_onnx.planner.core.request import PlacedSlice, Request
 from mosaic_onnx.planner.core.simulate import simulate
 from mosaic_onnx.planner.solve import solve
 
@@ -47,7 +47,7 @@ def table_of(times: list[Times], weights: list[int] | None = None, copy_s: float
             )
         )
     copies = [
-        Copy(source, destination, seconds=copy_s, joules=copy_s)
+        TransferCost(source, destination, seconds=copy_s, joules=copy_s)
         for name in ("gpu", "npu")
         for source, destination in (("host", name), (name, "host"))
     ]
@@ -140,10 +140,10 @@ def test_on_demand_gives_a_slice_on_its_own_memory_one_level() -> None:
 def test_on_demand_stays_high_over_a_short_break_and_falls_after_a_long_one() -> None:
     table = table_of([(0.02, None, 0.005), EVEN, (0.02, None, 0.005), (0.02, None, 0.05), (0.02, None, 0.005)])
     cpu, npu = table.state_names.index("cpu@high"), table.state_names.index("npu")
-    slices = tuple(Placed((layer,), state) for layer, state in enumerate((cpu, npu, cpu, npu, cpu)))
+    slices = tuple(PlacedSlice((layer,), state) for layer, state in enumerate((cpu, npu, cpu, npu, cpu)))
     states = [table.state_names[placed.state] for placed in on_demand(table, slices)]
     assert states == ["cpu@low", "npu", "cpu@low", "npu", "cpu@low"]
-    lasting = (Placed((0, 1), cpu), Placed((2,), npu), Placed((3, 4), cpu))
+    lasting = (PlacedSlice((0, 1), cpu), PlacedSlice((2,), npu), PlacedSlice((3, 4), cpu))
     levels = [table.state_names[placed.state] for placed in on_demand(table, lasting)]
     assert levels == ["cpu@low", "cpu@high", "npu", "cpu@high"]
 
@@ -205,7 +205,7 @@ def test_greedy_gathers_layers_of_one_device_across_branches() -> None:
         cost = {"cpu@low": Cost(0.2), "cpu@high": Cost(0.1), "npu": None if name == "c" else Cost(0.1)}
         layers.append(ProfileLayer(name, inputs, (name,), cost, activation_bytes=0))
     order = [layers[0], layers[2], layers[1], layers[3]]
-    copies = (Copy("host", "npu"), Copy("npu", "host"))
+    copies = (TransferCost("host", "npu"), TransferCost("npu", "host"))
     profile = Profile("branches", (CPU, NPU), dict.fromkeys("xabcd", 4), ("x",), ("d",), tuple(order), copies)
     table = cost_table(profile)
     assert planned(table, "greedy:npu,cpu") == [((0, 2), "npu"), ((1,), "cpu@high"), ((3,), "npu")]

@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import pytest
 
+from mosaic_onnx.core.cost_table import cost_table
 from mosaic_onnx.core.costs import CostTable
 from mosaic_onnx.core.devices import Device, Level
 from mosaic_onnx.core.errors import InfeasibleError
-from mosaic_onnx.core.profiles import Copy, Cost, Profile, ProfileLayer, Switch
-from mosaic_onnx.passes.estimate import cost_table
+from mosaic_onnx.core.profiles import Cost, Profile, ProfileLayer, SwitchCost, TransferCost
 from mosaic_onnx.planner.chain.label_setting import labels, labels_apply
 from mosaic_onnx.planner.core.request import Request
 from mosaic_onnx.planner.core.request_constraints import meets
@@ -96,8 +96,8 @@ def switching_profile(switch_s: float) -> Profile:
         ("t0",),
         ("t3",),
         layers,
-        copies=(Copy("host", "gpu"), Copy("gpu", "host")),
-        switches=(Switch("gpu", "low", "high", switch_s),),
+        copies=(TransferCost("host", "gpu"), TransferCost("gpu", "host")),
+        switches=(SwitchCost("gpu", "low", "high", switch_s),),
     )
 
 

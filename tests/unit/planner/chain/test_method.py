@@ -8,10 +8,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from mosaic_onnx.core.cost_table import cost_table
 from mosaic_onnx.core.costs import CostTable
 from mosaic_onnx.core.errors import InfeasibleError
 from mosaic_onnx.core.profiles import Cost
-from mosaic_onnx.passes.estimate import cost_table
 from mosaic_onnx.planner.baselines.algorithm1 import find_efficient_slicing_and_execution_plan
 from mosaic_onnx.planner.chain.chain_costs import chain_costs, is_chain, is_tight
 from mosaic_onnx.planner.chain.dynamic_program import best_on_chain
@@ -20,7 +20,7 @@ from mosaic_onnx.planner.chain.method import best_slices, interval
 from mosaic_onnx.planner.core.memory import slice_memory
 from mosaic_onnx.planner.core.memory_windows import first_layers, slice_caps
 from mosaic_onnx.planner.core.objective_weights import ENERGY, LATENCY, weigh
-from mosaic_onnx.planner.core.request import Placed, Request
+from mosaic_onnx.planner.core.request import PlacedSlice, Request
 from mosaic_onnx.planner.core.simulate import simulate, value
 from tests.unit.files.test_profile_file import tiny
 from tests.unit.planner.brute_force import least
@@ -93,7 +93,7 @@ def test_the_windows_of_caps_are_those_of_the_memory_model() -> None:
                 fitting = (
                     first
                     for first in range(last + 1)
-                    if slice_memory(table, Placed(tuple(range(first, last + 1)), state)).total <= caps[state]
+                    if slice_memory(table, PlacedSlice(tuple(range(first, last + 1)), state)).total <= caps[state]
                 )
                 assert firsts[last] == next(fitting, last + 1)
                 checked += 1
@@ -187,7 +187,7 @@ def test_the_papers_accounting_misses_what_leaves_from_the_middle() -> None:
 
 def test_the_formats_example_is_planned_as_the_format_says() -> None:
     answer = interval(cost_table(tiny()), Request())
-    assert answer.proposals == ((Placed((0,), 2), Placed((1,), 1)),)
+    assert answer.proposals == ((PlacedSlice((0,), 2), PlacedSlice((1,), 1)),)
     assert answer.bound == pytest.approx(0.003071408)
     assert answer.bound_method == "interval, exact"
 
@@ -200,7 +200,7 @@ def test_a_long_slice_is_split_where_the_cap_binds() -> None:
         if layer.cost["cpu@600MHz"] is not None
     )
     table = cost_table(replace(profile, layers=layers, segments=()))
-    assert interval(table, Request()).proposals == ((Placed((0,), 2), Placed((1,), 2)),)
+    assert interval(table, Request()).proposals == ((PlacedSlice((0,), 2), PlacedSlice((1,), 2)),)
 
 
 def test_a_layer_that_no_state_can_run_is_infeasible() -> None:

@@ -10,9 +10,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from mosaic_onnx.core.cost_table import cost_table
 from mosaic_onnx.core.costs import CostTable
 from mosaic_onnx.core.errors import InfeasibleError
-from mosaic_onnx.passes.estimate import cost_table
 from mosaic_onnx.planner.concurrent import cpsat_method as solver_method
 from mosaic_onnx.planner.concurrent.bound import concurrent_bound
 from mosaic_onnx.planner.concurrent.cpsat_model import convex_sets
@@ -22,7 +22,7 @@ from mosaic_onnx.planner.concurrent.separators import gates, spans
 from mosaic_onnx.planner.concurrent.span_search import by_spans
 from mosaic_onnx.planner.concurrent.tasks import Tasks, chain_tasks, single_tasks
 from mosaic_onnx.planner.core.orders import predecessors
-from mosaic_onnx.planner.core.request import Answer, MethodUnavailable, Placed, Proposal, Request
+from mosaic_onnx.planner.core.request import Answer, MethodUnavailable, PlacedSlice, Proposal, Request
 from mosaic_onnx.planner.core.simulate import simulate
 from mosaic_onnx.planner.search.merging import merge_harmless
 from mosaic_onnx.planner.search.simulated_search import polish
@@ -83,10 +83,12 @@ def by_brute_force(table: CostTable, slices_matter: bool) -> float:
 
 
 def cut_up(order: tuple[int, ...], states: tuple[int, ...], cut: tuple[bool, ...]) -> Proposal:
-    placed = [Placed((order[0],), states[0])]
+    placed = [PlacedSlice((order[0],), states[0])]
     for layer, state, here in zip(order[1:], states[1:], cut, strict=True):
         placed = (
-            [*placed, Placed((layer,), state)] if here else [*placed[:-1], Placed((*placed[-1].layers, layer), state)]
+            [*placed, PlacedSlice((layer,), state)]
+            if here
+            else [*placed[:-1], PlacedSlice((*placed[-1].layers, layer), state)]
         )
     return tuple(placed)
 
@@ -129,7 +131,7 @@ def test_a_bound_is_below_every_plan() -> None:
         rng = np.random.default_rng(seed)
         for _ in range(20):
             states = rng.integers(0, len(table.state_names), len(table.layer_names))
-            proposal = tuple(Placed((layer,), int(state)) for layer, state in enumerate(states))
+            proposal = tuple(PlacedSlice((layer,), int(state)) for layer, state in enumerate(states))
             try:
                 timeline = simulate(table, proposal, "concurrent")
             except InfeasibleError:
@@ -166,7 +168,7 @@ def test_branches_run_side_by_side() -> None:
 def wide_table() -> CostTable:
     """Modules of four branches, two devices of about the same speed, cheap copies."""
     from mosaic_onnx.core.devices import Device
-    from mosaic_onnx.core.profiles import Copy, Cost, Profile, ProfileLayer
+    from mosaic_onnx.core.profiles import Cost, Profile, ProfileLayer, TransferCost
 
     rng = np.random.default_rng(7)
     layers, tensors, source = [], {"x": 1}, "x"
@@ -186,7 +188,7 @@ def wide_table() -> CostTable:
                 end = add((end,))
             ends.append(end)
         source = add(tuple(ends))
-    copies = (Copy("host", "gpu", seconds=0.05), Copy("gpu", "host", seconds=0.05))
+    copies = (TransferCost("host", "gpu", seconds=0.05), TransferCost("gpu", "host", seconds=0.05))
     devices = (Device("cpu"), Device("gpu"))
     return cost_table(Profile("wide", devices, tensors, ("x",), (source,), tuple(layers), copies))
 
@@ -246,7 +248,7 @@ def test_bounds_of_spans_hold_for_every_plan() -> None:
         rng = np.random.default_rng(seed)
         for _ in range(20):
             states = rng.integers(0, len(table.state_names), len(table.layer_names))
-            proposal = tuple(Placed((layer,), int(state)) for layer, state in enumerate(states))
+            proposal = tuple(PlacedSlice((layer,), int(state)) for layer, state in enumerate(states))
             seconds = best_seconds(table, Answer((proposal,)))
             looked += seconds < np.inf
             assert joined.bound_s <= seconds * (1 + 1e-9)
@@ -276,7 +278,7 @@ def test_polishing_never_makes_a_plan_worse() -> None:
     helped = 0
     for seed in range(15):
         table = table_of(seed, EVERYTHING)
-        start = tuple(Placed((layer,), 0) for layer in range(len(table.layer_names)))
+        start = tuple(PlacedSlice((layer,), 0) for layer in range(len(table.layer_names)))
         before = simulate(table, start, "concurrent").seconds
         after = simulate(table, polish(table, QUICK, start, time.monotonic() + 2.0), "concurrent").seconds
         assert after <= before

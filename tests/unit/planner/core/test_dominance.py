@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mosaic_onnx.passes.estimate import cost_table
+from mosaic_onnx.core.cost_table import cost_table
 from mosaic_onnx.planner import solve as solve_module
 from mosaic_onnx.planner.core.dominance import top_levels
 from mosaic_onnx.planner.core.request import Request

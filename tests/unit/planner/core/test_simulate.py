@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mosaic_onnx.core.cost_table import cost_table
 from mosaic_onnx.core.devices import Device, Level
 from mosaic_onnx.core.errors import InfeasibleError
-from mosaic_onnx.core.profiles import Copy, Cost, Profile, ProfileLayer, Segment, Switch
-from mosaic_onnx.passes.estimate import cost_table
-from mosaic_onnx.planner.core.request import Placed, Proposal
+from mosaic_onnx.core.profiles import Cost, MeasuredSlice, Profile, ProfileLayer, SwitchCost, TransferCost
+from mosaic_onnx.planner.core.request import PlacedSlice, Proposal
 from mosaic_onnx.planner.core.simulate import Timeline, simulate, value
 from tests.unit.files.test_plan_file import tiny as tiny_plan
 from tests.unit.files.test_profile_file import tiny as tiny_profile
@@ -33,14 +33,14 @@ def random_proposal(draw: random.Random, profile: Profile) -> Proposal:
         waiting.remove(layer)
         made |= set(profile.layers[layer].outputs)
         order.append(layer)
-    slices: list[Placed] = []
+    slices: list[PlacedSlice] = []
     for layer in order:
         can = [s for s, state in enumerate(profile.states) if profile.layers[layer].cost.get(state) is not None]
         state = draw.choice(can) if can and draw.random() < 0.95 else draw.randrange(len(profile.states))
         if slices and (slices[-1].state == state or draw.random() < 0.3) and draw.random() < 0.9:
-            slices[-1] = Placed((*slices[-1].layers, layer), slices[-1].state)
+            slices[-1] = PlacedSlice((*slices[-1].layers, layer), slices[-1].state)
         else:
-            slices.append(Placed((layer,), state))
+            slices.append(PlacedSlice((layer,), state))
     return tuple(slices)
 
 
@@ -75,12 +75,14 @@ TPU = Device("tpu")
 CPU = Device("cpu")
 
 
-def both_ways(device: str, seconds: float = 1.0) -> tuple[Copy, Copy]:
-    return Copy("host", device, seconds=seconds, joules=10.0), Copy(device, "host", seconds=seconds, joules=10.0)
+def both_ways(device: str, seconds: float = 1.0) -> tuple[TransferCost, TransferCost]:
+    return TransferCost("host", device, seconds=seconds, joules=10.0), TransferCost(
+        device, "host", seconds=seconds, joules=10.0
+    )
 
 
 def profile_of(
-    edges: dict[str, tuple[str, ...]], devices: tuple[Device, ...], *copies: Copy, outputs: tuple[str, ...]
+    edges: dict[str, tuple[str, ...]], devices: tuple[Device, ...], *copies: TransferCost, outputs: tuple[str, ...]
 ) -> Profile:
     """Layers that each make one tensor of their own name in 100 s and 1,000 J; what nobody makes is a model input."""
     states = [state for device in devices for state in device.states]
@@ -94,7 +96,7 @@ CHAIN = {"a": ("x",), "b": ("a",), "c": ("b",)}
 
 
 def run(profile: Profile, *slices: tuple[tuple[int, ...], str], schedule: Any = "sequential") -> Timeline:
-    proposal = tuple(Placed(layers, profile.states.index(state)) for layers, state in slices)
+    proposal = tuple(PlacedSlice(layers, profile.states.index(state)) for layers, state in slices)
     return simulate(cost_table(profile), proposal, schedule)
 
 
@@ -144,7 +146,7 @@ def test_a_model_output_is_brought_to_host_once_whoever_else_reads_it_there() ->
 
 
 def test_a_direct_copy_is_used_between_resident_devices_even_where_host_has_the_tensor() -> None:
-    direct = Copy("gpu", "tpu", seconds=50.0)
+    direct = TransferCost("gpu", "tpu", seconds=50.0)
     edges = {"a": ("x",), "b": ("a",), "c": ("a",)}
     profile = profile_of(edges, (CPU, GPU, TPU), *both_ways("gpu"), *both_ways("tpu"), direct, outputs=("b", "c"))
     timeline = run(profile, ((0,), "gpu"), ((1,), "cpu"), ((2,), "tpu"))
@@ -163,7 +165,7 @@ def test_without_a_direct_entry_the_way_goes_by_host() -> None:
 
 
 def test_a_direct_entry_does_not_apply_to_a_device_with_host_io() -> None:
-    direct = Copy("npu", "gpu"), Copy("gpu", "npu")
+    direct = TransferCost("npu", "gpu"), TransferCost("gpu", "npu")
     profile = profile_of(CHAIN, (NPU, GPU), *both_ways("npu"), *both_ways("gpu"), *direct, outputs=())
     hops = moved(profile, run(profile, ((0,), "npu"), ((1,), "gpu"), ((2,), "npu")))
     assert hops[1:] == [("a", "npu", "host"), ("a", "host", "gpu"), ("b", "gpu", "host"), ("b", "host", "npu")]
@@ -173,7 +175,11 @@ LEVELS = Device("gpu", levels=(Level("low"), Level("high")))
 
 
 def test_a_copy_is_looked_up_by_the_state_of_the_first_reader_there() -> None:
-    copies = (Copy("host", "gpu", seconds=1.0), Copy("host", "gpu@high", seconds=7.0), Copy("gpu", "host"))
+    copies = (
+        TransferCost("host", "gpu", seconds=1.0),
+        TransferCost("host", "gpu@high", seconds=7.0),
+        TransferCost("gpu", "host"),
+    )
     profile = profile_of({"a": ("x",), "b": ("x",)}, (LEVELS,), *copies, outputs=())
     assert run(profile, ((0,), "gpu@low"), ((1,), "gpu@high")).copies[0].seconds == 1.0
     assert run(profile, ((0,), "gpu@high"), ((1,), "gpu@low")).copies[0].seconds == 7.0
@@ -182,10 +188,10 @@ def test_a_copy_is_looked_up_by_the_state_of_the_first_reader_there() -> None:
 def test_the_most_exact_entry_between_two_states_wins() -> None:
     big = Device("big", levels=(Level("low"), Level("high")))
     lines = [
-        Copy("gpu", "big", seconds=1.0),
-        Copy("gpu@low", "big", seconds=2.0),
-        Copy("gpu", "big@low", seconds=3.0),
-        Copy("gpu@low", "big@low", seconds=4.0),
+        TransferCost("gpu", "big", seconds=1.0),
+        TransferCost("gpu@low", "big", seconds=2.0),
+        TransferCost("gpu", "big@low", seconds=3.0),
+        TransferCost("gpu@low", "big@low", seconds=4.0),
     ]
     profile = profile_of(
         {"a": ("x",), "b": ("a",)}, (LEVELS, big), *both_ways("gpu"), *both_ways("big"), *lines, outputs=()
@@ -199,7 +205,7 @@ def test_the_most_exact_entry_between_two_states_wins() -> None:
 
 
 def test_a_switch_is_charged_against_the_last_slice_that_the_device_ran() -> None:
-    switches = (Switch("gpu", "low", "high", 5.0, 50.0),)
+    switches = (SwitchCost("gpu", "low", "high", 5.0, 50.0),)
     profile = replace(profile_of(CHAIN, (LEVELS, CPU), outputs=()), switches=switches)
     assert run(profile, ((0,), "gpu@low"), ((1,), "cpu"), ((2,), "gpu@high")).seconds == 305.0
     assert run(profile, ((0,), "gpu@high"), ((1,), "cpu"), ((2,), "gpu@low")).seconds == 300.0
@@ -208,7 +214,7 @@ def test_a_switch_is_charged_against_the_last_slice_that_the_device_ran() -> Non
 
 def test_a_measured_slice_counts_only_where_it_is_exactly_that_slice() -> None:
     device = replace(CPU, slice_seconds=3.0, slice_joules=2.0)
-    segment = Segment(0, 1, "cpu", 60.0)
+    segment = MeasuredSlice(0, 1, "cpu", 60.0)
     profile = replace(profile_of(CHAIN, (device,), outputs=()), segments=(segment,))
     assert run(profile, ((0, 1), "cpu"), ((2,), "cpu")).seconds == 60.0 + 103.0
     assert run(profile, ((0, 1, 2), "cpu")).seconds == 303.0
@@ -246,7 +252,7 @@ def test_copies_that_occupy_the_device_wait_for_it() -> None:
 
 
 def test_the_load_of_a_device_is_execution_copies_and_switches() -> None:
-    direct = Copy("gpu", "tpu", seconds=50.0)
+    direct = TransferCost("gpu", "tpu", seconds=50.0)
     profile = profile_of(CHAIN, (GPU, TPU), *both_ways("gpu"), *both_ways("tpu", 3.0), direct, outputs=("c",))
     timeline = run(profile, ((0, 1), "gpu"), ((2,), "tpu"))
     assert timeline.load_s == [1.0 + 200.0 + 50.0, 50.0 + 100.0 + 3.0]

@@ -8,24 +8,26 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from mosaic_onnx.core.cost_table import cost_table
 from mosaic_onnx.core.costs import CostTable
 from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.errors import InfeasibleError
-from mosaic_onnx.core.profiles import Cost, Profile, ProfileLayer, Segment
-from mosaic_onnx.passes.estimate import cost_table
+from mosaic_onnx.core.profiles import Cost, MeasuredSlice, Profile, ProfileLayer
 from mosaic_onnx.planner.core.objective import rank_of
-from mosaic_onnx.planner.core.objective_weights import LATENCY, weigh
-from mosaic_onnx.planner.core.request import Answer, Placed, Request
+from mosaic_onnx.planner.core.request import Answer, PlacedSlice, Request
 from mosaic_onnx.planner.core.simulate import simulate, value
+from mosaic_onnx.planner.exhaustive.method import optimum_within
 from mosaic_onnx.planner.search.incremental_cost import Ledger
 from mosaic_onnx.planner.search.moves import improve
-from mosaic_onnx.planner.sequential import bounds, downsets
+from mosaic_onnx.planner.sequential import bounds
 from mosaic_onnx.planner.sequential.method import sequential
 from mosaic_onnx.planner.sequential.pareto import front as planned_front
 from mosaic_onnx.planner.sequential.pareto import pareto
 from mosaic_onnx.planner.solve import solve, solve_front
 from tests.unit.planner.every_plan import every_plan, front, placement_costs
 from tests.unit.planner.random_graphs import EVERYTHING, Kind, random_profile
+
+INF = float("inf")
 
 
 def everything(seed: int, most_layers: int = 5) -> CostTable:
@@ -142,7 +144,7 @@ def test_the_ledger_agrees_with_the_simulator_after_every_move() -> None:
     for seed in range(60):
         rng = np.random.default_rng(seed)
         table = cost_table(random_profile(rng, replace(EVERYTHING, layers=int(rng.integers(4, 12)), devices=3)))
-        start = tuple(Placed((layer,), layer % 2) for layer in range(len(table.layer_names)))
+        start = tuple(PlacedSlice((layer,), layer % 2) for layer in range(len(table.layer_names)))
         try:
             before = simulate(table, start)
         except InfeasibleError:
@@ -166,20 +168,21 @@ def test_the_ledger_agrees_with_the_simulator_after_every_move() -> None:
 
 def test_a_plan_that_no_move_can_run_is_left_alone() -> None:
     table = everything(5)
-    start = tuple(Placed((layer,), 0) for layer in range(len(table.layer_names)))
+    start = tuple(PlacedSlice((layer,), 0) for layer in range(len(table.layer_names)))
     assert improve(table, start, lambda seconds, joules: (0.0, 0.0), 1.0) == start
 
 
 def test_a_known_plan_prunes_the_whole_search_but_not_the_best_plan() -> None:
     for seed in range(40):
         table = everything(seed + 4000)
-        weighed = [weigh(table, LATENCY)]
-        found = downsets.search(table, weighed)
-        if found:
-            least = found[0].costs[0]
-            for upper in (least, 1.1 * least):
-                assert downsets.search(table, weighed, upper=[upper])[0].costs[0] == pytest.approx(least, rel=1e-12)
-            assert downsets.search(table, weighed, upper=[0.99 * least]) == []
+        try:
+            found = optimum_within(table, Request(), 10**6, INF)
+        except InfeasibleError:
+            continue
+        assert found is not None
+        again = optimum_within(table, Request(), 10**6, INF, found.proposals[0])
+        assert again is not None
+        assert again.bound == pytest.approx(found.bound, rel=1e-12)
 
 
 def test_twelve_layers_with_every_feature_are_planned_exactly() -> None:
@@ -191,20 +194,20 @@ def test_twelve_layers_with_every_feature_are_planned_exactly() -> None:
 
 def test_the_search_stops_where_a_graph_is_too_large() -> None:
     table = cost_table(random_profile(np.random.default_rng(0), replace(EVERYTHING, layers=30, devices=3)))
-    with pytest.raises(downsets.TooLargeError):
-        downsets.search(table, [weigh(table, LATENCY)], transition_limit=1000)
+    assert optimum_within(table, Request(), 1000, INF) is None
 
 
 def test_a_measured_slice_of_many_orders_is_weighed_at_once() -> None:
     """Seven free layers have 5,040 orders, of which one was measured."""
     layers = tuple(ProfileLayer(f"l{i}", ("x",), (f"t{i}",), {"a": Cost(1.0)}) for i in range(7))
     tensors = {name: 4 for name in ("x", *(f"t{i}" for i in range(7)))}
-    segments = (Segment(0, 6, "a", 5.0), Segment(0, 5, "a", 4.5))
+    segments = (MeasuredSlice(0, 6, "a", 5.0), MeasuredSlice(0, 5, "a", 4.5))
     profile = Profile("free", (Device("a"),), tensors, ("x",), tuple(tensors)[1:], layers, segments=segments)
     table = cost_table(profile)
     began = time.process_time()
-    found = downsets.search(table, [weigh(table, LATENCY)])
-    assert found[0].costs[0] == pytest.approx(5.0)
+    found = optimum_within(table, Request(), 10**6, INF)
+    assert found is not None
+    assert found.bound == pytest.approx(5.0)
     assert time.process_time() - began < 10.0
 
 
@@ -243,7 +246,10 @@ def test_larger_graphs_get_plans_between_the_bound_and_the_best_single_state() -
         for request in (Request(time_limit_s=1.0), Request(objective="energy", time_limit_s=1.0)):
             answer = sequential(table, request)
             found = best(table, answer, request)
-            single = [simulate(table, (Placed(tuple(range(60)), 0),)), simulate(table, (Placed(tuple(range(60)), 1),))]
+            single = [
+                simulate(table, (PlacedSlice(tuple(range(60)), 0),)),
+                simulate(table, (PlacedSlice(tuple(range(60)), 1),)),
+            ]
             assert answer.bound is not None
             assert answer.bound <= found * (1 + 1e-9)
             assert found <= min(value(timeline, request.objective) for timeline in single)

@@ -9,15 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mosaic_onnx.core.cost_table import cost_table
 from mosaic_onnx.core.costs import CostTable
 from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.errors import InfeasibleError
-from mosaic_onnx.core.profiles import Copy, Cost, Profile, ProfileLayer
+from mosaic_onnx.core.profiles import Cost, Profile, ProfileLayer, TransferCost
 from mosaic_onnx.importers import import_profile
-from mosaic_onnx.passes.estimate import cost_table
 from mosaic_onnx.planner.core.device_classes import device_classes
 from mosaic_onnx.planner.core.orders import predecessors
-from mosaic_onnx.planner.core.request import Answer, MethodUnavailable, Placed, Request
+from mosaic_onnx.planner.core.request import Answer, MethodUnavailable, PlacedSlice, Request
 from mosaic_onnx.planner.core.simulate import simulate
 from mosaic_onnx.planner.throughput import cpsat as spread_cpsat
 from mosaic_onnx.planner.throughput.loads import Loads, pieces_of
@@ -63,13 +63,13 @@ def pipeline_by_brute_force(table: CostTable) -> float:
         if len({int(table.state_device[s]) for s in states}) < len(set(states)):
             continue
         waiting = {s: [layer for layer, one in enumerate(states) if one == s] for s in states}
-        proposal: list[Placed] = []
+        proposal: list[PlacedSlice] = []
         done: set[int] = set()
         while waiting:
             ready = [s for s, own in waiting.items() if all({*before[layer]} <= done | {*own} for layer in own)]
             if not ready:
                 break
-            proposal.append(Placed(tuple(waiting.pop(ready[0])), ready[0]))
+            proposal.append(PlacedSlice(tuple(waiting.pop(ready[0])), ready[0]))
             done |= set(proposal[-1].layers)
         if not waiting:
             best = min(best, best_load(table, Answer((tuple(proposal),))))
@@ -83,7 +83,7 @@ def spread_by_brute_force(table: CostTable) -> float:
         runs = [
             (s, [layer for layer, _ in run]) for s, run in itertools.groupby(enumerate(states), lambda pair: pair[1])
         ]
-        proposal = tuple(Placed(tuple(layers), s) for s, layers in runs)
+        proposal = tuple(PlacedSlice(tuple(layers), s) for s, layers in runs)
         best = min(best, best_load(table, Answer((proposal,))))
     return best
 
@@ -196,7 +196,7 @@ def chain_on(devices: int, seconds: float = 1.0) -> Profile:
         for n in range(6)
     )
     tensors = {f"t{n}": 0 for n in range(7)}
-    copies = tuple(Copy(*pair) for name in names for pair in (("host", name), (name, "host")))
+    copies = tuple(TransferCost(*pair) for name in names for pair in (("host", name), (name, "host")))
     return Profile("chain", tuple(Device(n, memory_bytes=30) for n in names), tensors, ("t0",), ("t6",), layers, copies)
 
 
@@ -234,7 +234,7 @@ def test_loads_agree_with_the_simulator_while_pieces_move() -> None:
         for _ in range(5):
             loads.move(int(rng.integers(0, len(pieces))), int(rng.integers(0, 3)))
         states = loads.layer_states()
-        alone = tuple(Placed((layer,), int(state)) for layer, state in enumerate(states))
+        alone = tuple(PlacedSlice((layer,), int(state)) for layer, state in enumerate(states))
         assert loads.seconds == pytest.approx(simulate(table, alone).load_s)
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from mosaic_onnx.core.profiles import HOST
 from mosaic_onnx.profiling.measuring.copies import SHARED, CopyTimes, copy_entries, measure_copies
-from mosaic_onnx.profiling.measuring.timing import Budget
+from mosaic_onnx.profiling.measuring.timing import TimeBudget
 from tests.unit.profiling.fake_backends import RecordedMemory
 
 SIZES = {"small": 64, "large": 1 << 20}
@@ -41,6 +41,6 @@ def test_where_no_line_fits_each_tensor_gets_its_own_figure() -> None:
 
 
 def test_every_size_is_copied_both_ways() -> None:
-    copied = measure_copies(RecordedMemory(), Budget(0.001, 2, 3), sizes_bytes=(4, 4096))
+    copied = measure_copies(RecordedMemory(), TimeBudget(0.001, 2, 3), sizes_bytes=(4, 4096))
     assert [size for size, _ in copied.to_device] == [size for size, _ in copied.from_device] == [4, 4096]
     assert all(np.isfinite(seconds) and seconds >= 0 for _, seconds in copied.to_device)

@@ -3,16 +3,16 @@ from __future__ import annotations
 import numpy as np
 
 from mosaic_onnx.backends.base import Array, SliceModel
-from mosaic_onnx.profiling.measuring.slices import Outcome, Trial
-from mosaic_onnx.profiling.measuring.timing import Budget
-from mosaic_onnx.profiling.measuring.tolerance import judged
+from mosaic_onnx.profiling.measuring.slices import SliceMeasurement, SliceTrial
+from mosaic_onnx.profiling.measuring.timing import TimeBudget
+from mosaic_onnx.profiling.measuring.tolerance import with_verdict
 from mosaic_onnx.verification.differences import difference
 from tests.unit.backends.helpers import slice_of, unary
 
 
 def verdict(model: SliceModel, x: Array, made: Array, expected: Array, precision: str = "f32") -> str:
-    outcome = Outcome(seconds=1.0, differences=(difference("y", made, expected),))
-    after = judged(outcome, model, Trial({"x": x}, {"y": expected}, Budget()), precision)
+    measurement = SliceMeasurement(seconds=1.0, differences=(difference("y", made, expected),))
+    after = with_verdict(measurement, model, SliceTrial({"x": x}, {"y": expected}, TimeBudget()), precision)
     assert after.differences == ()
     assert after.seconds == 1.0
     return after.wrong

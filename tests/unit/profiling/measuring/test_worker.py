@@ -10,15 +10,16 @@ import pytest
 
 from mosaic_onnx.backends.base import KernelTime
 from mosaic_onnx.core.devices import Device
-from mosaic_onnx.profiling.measuring.meter import LocalMeter, Meter, address_of, open_meter
-from mosaic_onnx.profiling.measuring.slices import Outcome, Trial
-from mosaic_onnx.profiling.measuring.timing import Budget
+from mosaic_onnx.isolation.backend import address_of
+from mosaic_onnx.profiling.measuring.meter import LocalMeter, Meter, open_meter
+from mosaic_onnx.profiling.measuring.slices import SliceMeasurement, SliceTrial
+from mosaic_onnx.profiling.measuring.timing import TimeBudget
 from mosaic_onnx.profiling.measuring.worker import ChildMeter
 from tests.unit.backends.helpers import unary
 from tests.unit.profiling import fake_backends
 from tests.unit.profiling.fake_backends import Fake
 
-BUDGET = Budget(0.001, 2, 5)
+BUDGET = TimeBudget(0.001, 2, 5)
 X = np.array([[1, 2, 3], [4, 5, 6]], np.float32)
 NEG = unary("Neg")
 
@@ -31,16 +32,16 @@ def child(backend: Fake, limit_s: float = 30.0) -> Iterator[Meter]:
         yield meter
 
 
-def measure(meter: Meter) -> Outcome:
-    return meter.measure(NEG, Trial({"x": X}, {"y": -X}, BUDGET))
+def measure(meter: Meter) -> SliceMeasurement:
+    return meter.measure(NEG, SliceTrial({"x": X}, {"y": -X}, BUDGET))
 
 
 def test_a_child_measures_as_this_process_does() -> None:
     with child(fake_backends.WORKING) as meter:
-        outcome = measure(meter)
-        assert (outcome.reason, outcome.error) == ("", 0.0)
-        assert outcome.seconds is not None
-        assert outcome.seconds > 0
+        measurement = measure(meter)
+        assert (measurement.reason, measurement.error) == ("", 0.0)
+        assert measurement.seconds is not None
+        assert measurement.seconds > 0
         assert meter.probe(NEG).reason == ""
         assert meter.kernels(NEG, {"x": X}, BUDGET) == (KernelTime("y", 0.25),)
         assert meter.copies(BUDGET) is None
@@ -56,7 +57,7 @@ def test_copies_of_a_device_with_its_own_memory_come_from_the_child() -> None:
 def test_a_crash_is_a_reason_and_the_next_request_gets_a_new_child() -> None:
     with child(fake_backends.CRASHING) as meter:
         for _ in range(2):
-            assert "crashed the measuring process (SIGSEGV)" in measure(meter).reason
+            assert "crashed its process (SIGSEGV)" in measure(meter).reason
 
 
 def test_a_provider_that_keeps_crashing_is_not_tried_for_ever() -> None:
@@ -80,11 +81,11 @@ def test_a_refusal_comes_with_its_words() -> None:
 
 def test_a_wrong_result_is_said() -> None:
     with child(fake_backends.WRONG) as meter:
-        outcome = measure(meter)
-        assert outcome.reason == ""
-        [found] = outcome.differences
+        measurement = measure(meter)
+        assert measurement.reason == ""
+        [found] = measurement.differences
         assert (found.tensor, found.relative) == ("y", 2.0)
-        assert outcome.error == 2.0
+        assert measurement.error == 2.0
 
 
 def test_what_a_library_prints_does_not_disturb_the_answers() -> None:
@@ -96,7 +97,7 @@ def test_closing_ends_the_child_and_removes_its_files() -> None:
     with child(fake_backends.WORKING) as meter:
         measure(meter)
         assert isinstance(meter, ChildMeter)
-        process, files = meter._process, meter._files
+        process, files = meter.child._process, meter.child.files
         assert process is not None
     assert process.poll() is not None
     assert not files.exists()
@@ -107,8 +108,8 @@ def test_a_child_is_in_a_group_of_its_own_so_that_ctrl_c_does_not_reach_it() -> 
     with child(fake_backends.WORKING) as meter:
         measure(meter)
         assert isinstance(meter, ChildMeter)
-        assert meter._process is not None
-        assert os.getpgid(meter._process.pid) == meter._process.pid != os.getpgid(0)
+        assert meter.child._process is not None
+        assert os.getpgid(meter.child._process.pid) == meter.child._process.pid != os.getpgid(0)
 
 
 def test_a_backend_that_no_module_holds_is_measured_here() -> None:

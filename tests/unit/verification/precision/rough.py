@@ -10,13 +10,13 @@ import numpy as np
 import onnx
 from onnx import numpy_helper, parser
 
-from mosaic_onnx.backends.base import Array, Found, Place, Runner, SliceModel
+from mosaic_onnx.backends.base import Array, FoundDevices, Place, Runner, SliceModel
 from mosaic_onnx.backends.onnxruntime.backend import BACKEND
 from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.errors import BackendError
+from mosaic_onnx.layering.layerize import layerize
 from mosaic_onnx.loading.model import open_model
-from mosaic_onnx.passes.layerize import layerize
-from mosaic_onnx.passes.normalise import Normalised, normalise
+from mosaic_onnx.loading.normalise import Normalised, normalise
 
 CPU = Device("cpu", backend="onnxruntime", options={"threads": 1})
 ROUGH = Device("rough", backend="rough", precision="bf16")
@@ -27,8 +27,8 @@ class RoughBackend:
 
     name = "rough"
 
-    def find(self) -> Found:
-        return Found((ROUGH,))
+    def find(self) -> FoundDevices:
+        return FoundDevices((ROUGH,))
 
     def supports(self, node: onnx.NodeProto, device: Device) -> str | None:
         return None

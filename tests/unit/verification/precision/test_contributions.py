@@ -8,7 +8,7 @@ import pytest
 from onnx import parser
 
 from mosaic_onnx.loading.inputs import make_inputs
-from mosaic_onnx.verification.precision.contributions import OUT_OF_TIME, Disturbances
+from mosaic_onnx.verification.precision.contributions import OUT_OF_TIME, ContributionMeter
 from mosaic_onnx.verification.precision.disturbed import DisturbedModel
 from mosaic_onnx.verification.precision.end_to_end_error import relative_error
 from mosaic_onnx.verification.precision.samples import Samples, gather_samples
@@ -35,7 +35,7 @@ def test_moving_nothing_moves_nothing(tmp_path: Path) -> None:
 def test_a_layers_contribution_is_what_its_rounding_does_to_the_outputs(tmp_path: Path) -> None:
     """Held against a tail of the model that is run from the rounded tensor."""
     ready, graph, samples = opened(chain_model(3), tmp_path)
-    found = Disturbances(ready, graph, samples).measure(ROUGH, RoughBackend(), range(3), 60.0)
+    found = ContributionMeter(ready, graph, samples).measure(ROUGH, RoughBackend(), range(3), 60.0)
     assert not found.reasons
     tensors = ["t1", "t2", "y"]
     for layer, name in enumerate(tensors):
@@ -58,7 +58,9 @@ def test_a_layer_that_only_moves_data_adds_nothing(tmp_path: Path) -> None:
         a = Floor(x)  b = Transpose(a)  y = Relu(b) }"""
     ready, graph, samples = opened(parser.parse_model(text), tmp_path)
     layers = range(len(graph.layers))
-    assert set(Disturbances(ready, graph, samples).measure(ROUGH, RoughBackend(), layers, 60.0).error.values()) == {0.0}
+    assert set(
+        ContributionMeter(ready, graph, samples).measure(ROUGH, RoughBackend(), layers, 60.0).error.values()
+    ) == {0.0}
 
 
 def test_whole_numbers_that_change_are_not_measured_but_said(tmp_path: Path) -> None:
@@ -72,14 +74,14 @@ def test_whole_numbers_that_change_are_not_measured_but_said(tmp_path: Path) -> 
     text = """<ir_version: 8, opset_import: ["": 17]> g (float[1,4] x) => (float[1,4] y) {
         i = Cast<to: int = 7>(x)  y = Cast<to: int = 1>(i) }"""
     ready, graph, samples = opened(parser.parse_model(text), tmp_path)
-    found = Disturbances(ready, graph, samples).measure(ROUGH, Shifting(), range(len(graph.layers)), 60.0)
+    found = ContributionMeter(ready, graph, samples).measure(ROUGH, Shifting(), range(len(graph.layers)), 60.0)
     assert "cannot be moved" in found.reasons[0]
     assert found.error[1] > 0
 
 
 def test_layers_that_time_does_not_suffice_for_are_named(tmp_path: Path) -> None:
     ready, graph, samples = opened(chain_model(), tmp_path)
-    found = Disturbances(ready, graph, samples).measure(ROUGH, RoughBackend(), range(4), 0.0)
+    found = ContributionMeter(ready, graph, samples).measure(ROUGH, RoughBackend(), range(4), 0.0)
     assert dict.fromkeys(range(4), OUT_OF_TIME) == found.reasons
 
 
@@ -92,5 +94,5 @@ def test_values_that_are_not_finite_break_any_budget(tmp_path: Path) -> None:
             return runner
 
     ready, graph, samples = opened(chain_model(), tmp_path)
-    found = Disturbances(ready, graph, samples).measure(ROUGH, Overflowing(), [1], 60.0)
+    found = ContributionMeter(ready, graph, samples).measure(ROUGH, Overflowing(), [1], 60.0)
     assert "breaks any error budget" in found.reasons[1]

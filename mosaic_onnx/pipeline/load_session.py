@@ -1,0 +1,136 @@
+"""From a bundle on disk, or a plain model, to a session."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnx
+
+from mosaic_onnx.backends.base import Backend, SliceModel
+from mosaic_onnx.core.devices import Device
+from mosaic_onnx.core.errors import UsageError
+from mosaic_onnx.core.plans import Plan, Predicted, Slice
+from mosaic_onnx.core.signature import TensorSpec, given_inputs, tensor_specs
+from mosaic_onnx.discovery.registry import backends
+from mosaic_onnx.discovery.selection import Selection
+from mosaic_onnx.files.bundle import Bundle
+from mosaic_onnx.loading.input_shapes import Shapes
+from mosaic_onnx.loading.model import open_model
+from mosaic_onnx.loading.normalise import normalise
+from mosaic_onnx.pipeline.delivery import bind_bundle, tuned_slices
+from mosaic_onnx.runtime.opening import held_cores, load_plan
+from mosaic_onnx.runtime.session import WAITING_LIMIT, Route, Session
+from mosaic_onnx.runtime.workers import Workers
+
+MOST_SLOTS = 16
+"""Requests under way at once on one route, at most: each holds buffers for its tensors."""
+
+
+@dataclass(frozen=True)
+class SessionOptions:
+    """How a session takes requests.
+
+    Attributes:
+        in_flight: requests under way at once on each route; None for as many as keep the plan's devices busy.
+        waiting_limit: requests that wait beyond those; a further ``run_async`` blocks.
+        workers: of the machine's devices, where sessions share them; None for workers of its own.
+    """
+
+    in_flight: int | None = None
+    waiting_limit: int = WAITING_LIMIT
+    workers: Workers | None = None
+
+    def __post_init__(self) -> None:
+        if self.in_flight is not None and self.in_flight < 1:
+            raise UsageError(f"in_flight is {self.in_flight}: at least one request must be under way")
+        if self.waiting_limit < 1:
+            raise UsageError(f"waiting_limit is {self.waiting_limit}: at least one request must be able to wait")
+
+
+def load_session(bundle: Bundle, options: SessionOptions | None = None) -> Session:
+    """Load a bundle's slices on their devices, as they run best on this machine, and keep them.
+
+    Raises:
+        UsageError: a device or backend of the bundle is not here.
+        ModelError: the bundle is damaged.
+        BackendError: a slice cannot be loaded.
+    """
+    bundle = bind_bundle(bundle)
+    devices = {device.name: device for device in bundle.devices}
+    candidates = backends()
+    slices = tuned_slices(bundle, devices, candidates)
+    specs = bundle.input_specs, bundle.output_specs
+    return _session(slices, bundle.plan, devices, candidates, *specs, options or SessionOptions())
+
+
+def load_model(
+    path: Path, selection: Selection, shapes: Shapes | None = None, options: SessionOptions | None = None
+) -> tuple[Session, onnx.ModelProto]:
+    """Load a plain model, uncut, on one device: nothing is measured, planned or proved.
+
+    Args:
+        path: of the model.
+        selection: whose first chosen device runs it.
+        shapes: of dynamic inputs.
+        options: how it takes requests.
+
+    Returns:
+        The session, and the model with concrete shapes.
+
+    Raises:
+        ModelError: the file is refused.
+        UsageError: no device is chosen, or the shapes do not fit.
+        BackendError: the device cannot load the model.
+    """
+    normalised = normalise(open_model(path), shapes or {})
+    graph = normalised.model.graph
+    specs = tensor_specs(given_inputs(graph)), tensor_specs(graph.output)
+    names = (tuple(spec.name for spec in specs[0]), tuple(spec.name for spec in specs[1]))
+    whole = SliceModel(normalised.model, normalised.folder, *names)
+    if not selection.chosen:
+        raise UsageError("no device is chosen", "see `mosaic-onnx devices`")
+    device = selection.chosen[0]
+    plan = Plan("latency", "sequential", "whole", (Slice((), device.states[-1]),), (), Predicted(0.0, None, 0.0))
+    arguments = (whole,), plan, {device.name: device}, selection.backends
+    return _session(*arguments, *specs, options or SessionOptions()), normalised.model
+
+
+def _session(
+    slices: tuple[SliceModel, ...],
+    plan: Plan,
+    devices: Mapping[str, Device],
+    candidates: Mapping[str, Backend],
+    inputs: tuple[TensorSpec, ...],
+    outputs: tuple[TensorSpec, ...],
+    options: SessionOptions,
+) -> Session:
+    names = {"inputs": tuple(one.name for one in inputs), "outputs": tuple(one.name for one in outputs)}
+    loaded = load_plan(slices, plan, devices, candidates, **names)
+    workers = options.workers or Workers(devices, held_cores(devices))
+    slot_count = slots_needed(plan) if options.in_flight is None else options.in_flight
+    try:
+        return Session(
+            [Route(loaded, slot_count)],
+            inputs,
+            outputs,
+            workers,
+            owns_workers=options.workers is None,
+            waiting_limit=options.waiting_limit,
+        )
+    except BaseException:
+        loaded.close()
+        raise
+
+
+def slots_needed(plan: Plan) -> int:
+    """Requests that must be under way at once so that the busiest device never waits for one.
+
+    By Little's law those are latency over interval; one more covers what the runtime adds between slices.
+    """
+    predicted = plan.predicted
+    if predicted.interval_seconds <= 0:
+        return 2
+    return min(MOST_SLOTS, math.ceil(predicted.seconds / predicted.interval_seconds - 1e-9) + 1)

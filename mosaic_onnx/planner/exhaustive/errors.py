@@ -1,0 +1,7 @@
+"""Why an exhaustive search ends without an answer."""
+
+from __future__ import annotations
+
+
+class TooLargeError(Exception):
+    """The search would take longer than it may; nothing is wrong with the table."""

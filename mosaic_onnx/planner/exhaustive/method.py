@@ -1,0 +1,106 @@
+"""The exhaustive method: tables of a few layers and states get their optimum, proved, whatever is asked."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+import numpy as np
+
+from mosaic_onnx.core.costs import CostTable
+from mosaic_onnx.planner.core.infeasibility import check_possible
+from mosaic_onnx.planner.core.request import Answer, MethodUnavailable, Proposal, Request
+from mosaic_onnx.planner.exhaustive.errors import TooLargeError
+from mosaic_onnx.planner.exhaustive.refusal import refusal
+from mosaic_onnx.planner.exhaustive.search import Effort, Search
+from mosaic_onnx.planner.search.initial_solutions import one_state_plans, runs
+
+LAYERS = 7
+"""Up to so many layers ``auto`` runs this first."""
+STATES = 12
+"""Up to so many states."""
+TRANSITIONS = 20_000_000
+"""How much is tried in such a table; time is the limit before that."""
+BEAMS = (8, 60)
+"""Widths of the searches that come first, for a good plan to prune with."""
+
+
+def exhaustive(table: CostTable, request: Request) -> Answer:
+    """Return the best plan of all, and its figure as the bound.
+
+    Raises:
+        InfeasibleError: proved: no plan satisfies the table's and the request's constraints.
+        MethodUnavailable: the table is too large for the request's time limit.
+    """
+    if not table.layer_names:
+        return Answer(((),), 0.0, "nothing to do")
+    check_possible(table)
+    effort = Effort(TRANSITIONS, time.monotonic() + max(request.time_limit_s, 1.0))
+    try:
+        return _optimum(table, request, effort, beams=BEAMS)
+    except TooLargeError:
+        raise MethodUnavailable("the table is too large to look at every plan in the time limit") from None
+
+
+def exhaustive_fits(table: CostTable, request: Request) -> bool:
+    """Return whether ``auto`` runs it: for small tables, unless the whole front is asked for."""
+    return len(table.layer_names) <= LAYERS and len(table.state_names) <= STATES and not request.pareto
+
+
+def optimum_within(
+    table: CostTable, request: Request, transition_limit: int, until: float, start: Proposal | None = None
+) -> Answer | None:
+    """Return the exact answer if so much effort finds it, else None.
+
+    Args:
+        table: costs.
+        request: what is asked.
+        transition_limit: how many slices are appended to partial plans before the search gives up.
+        until: ``time.monotonic()`` at which it gives up.
+        start: a good plan that is known, for pruning.
+
+    Raises:
+        InfeasibleError: proved: no plan satisfies the table's and the request's constraints.
+    """
+    try:
+        return _optimum(table, request, Effort(transition_limit, until), start)
+    except TooLargeError:
+        return None
+
+
+def front_within(table: CostTable, request: Request, transition_limit: int) -> list[Proposal] | None:
+    """Return the plans that no other beats in seconds and joules if so much effort finds them all, else None.
+
+    Raises:
+        InfeasibleError: proved: no plan satisfies the table's and the request's constraints.
+    """
+    try:
+        found = Search(table, request, Effort(transition_limit)).front()
+    except TooLargeError:
+        return None
+    if not found:
+        raise refusal(table, request)
+    return found
+
+
+def _optimum(
+    table: CostTable, request: Request, effort: Effort, start: Proposal | None = None, beams: Sequence[int] = ()
+) -> Answer:
+    search = Search(table, request, effort)
+    if start is not None:
+        search.offer(start)
+    else:
+        for proposal in _starts(table):
+            search.offer(proposal)
+    for beam in beams:
+        search.optimum(beam)
+    best = search.optimum()
+    if best is None:
+        raise refusal(table, request)
+    return Answer((best,), search.known, "whole search, exact")
+
+
+def _starts(table: CostTable) -> list[Proposal]:
+    """Plans that are made in a moment: one state for all, and every layer where it is fastest."""
+    fastest = np.where(np.isfinite(table.layer_s), table.layer_s, np.inf).argmin(axis=1)
+    return [*one_state_plans(table), runs(table, range(len(fastest)), fastest)]

@@ -1,0 +1,112 @@
+"""What could be delivered: the plan, and each device that runs the whole model alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from mosaic_onnx.core.costs import CostTable
+from mosaic_onnx.core.devices import device_of
+from mosaic_onnx.core.errors import InfeasibleError
+from mosaic_onnx.core.plans import Plan
+from mosaic_onnx.core.profiles import Profile
+from mosaic_onnx.planner.core.request import PlacedSlice, Request
+from mosaic_onnx.planning.feedback import unmeasured
+from mosaic_onnx.planning.profile_plan import plan_of_slices
+from mosaic_onnx.planning.slice_cutter import Cut, Slices
+from mosaic_onnx.profiling.measure_slices import Choice, SegmentsMeasured
+from mosaic_onnx.rewriting.rewrite import Canonical
+
+PLAN = "plan"
+"""The name of the plan among the candidates; the others bear their device's name."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """Something that could be delivered.
+
+    Attributes:
+        name: ``plan``, or the device that runs the whole model.
+        plan: its plan.
+        cut: gives the plan's slices, portable and tuned; asked once, and only for what runs: it copies the model.
+        partition: gives the plan's partitioned model; asked once, and only for what is delivered.
+    """
+
+    name: str
+    plan: Plan
+    cut: Callable[[Plan], tuple[Slices, Slices]]
+    partition: Callable[[Plan], Canonical] | None = None
+
+    @cached_property
+    def _cut(self) -> Cut:
+        return Cut(*self.cut(self.plan))
+
+    @property
+    def slices(self) -> Slices:
+        """The plan's slices, in its order."""
+        return self._cut.portable
+
+    @property
+    def tuned(self) -> Slices:
+        """The same as they run best on this machine (``rewriting.joint_optimise``)."""
+        return self._cut.tuned
+
+    @property
+    def is_tuned(self) -> bool:
+        """Whether anything was cut anew for this machine."""
+        return any(one.is_optimised for one in self.tuned)
+
+    @cached_property
+    def canonical(self) -> Canonical | None:
+        """The partitioned model as one file; None where there is nothing to make it from."""
+        return None if self.partition is None else self.partition(self.plan)
+
+
+def single_device_plan(profile: Profile, device: str, like: Plan, table: CostTable | None = None) -> Plan | None:
+    """Return the whole model on one device at its highest level; None where it lacks a layer or has no room.
+
+    Args:
+        profile: what was measured.
+        device: its name.
+        like: the plan whose objective it is compared under.
+        table: the profile's cost table, where it is made already.
+    """
+    state = max(index for index, name in enumerate(profile.states) if device_of(name) == device)
+    whole = (PlacedSlice(tuple(range(len(profile.layers))), state),)
+    try:
+        return plan_of_slices(profile, Request(objective=like.objective), f"single device {device}", whole, table)
+    except InfeasibleError:
+        return None
+
+
+def single_device_plans(
+    profile: Profile,
+    like: Plan,
+    devices: Sequence[str],
+    table: CostTable,
+    measure: Callable[[tuple[Choice, ...]], SegmentsMeasured],
+    note: Callable[[str], None],
+) -> dict[str, Plan]:
+    """Return the plans of devices that run the whole model; one that runs every layer may still fail at all.
+
+    Args:
+        profile: what was measured.
+        like: the plan whose objective they are compared under.
+        devices: names.
+        table: the profile's cost table.
+        measure: measures slices whole.
+        note: told which device is left out, and why.
+    """
+    plans = {}
+    for device in devices:
+        alone = single_device_plan(profile, device, like, table)
+        if alone is None:
+            continue
+        untried = tuple(unmeasured(profile, alone))
+        refused = measure(untried).reasons if untried else {}
+        if refused:
+            note(f"{device} alone is left out: {next(iter(refused.values()))}")
+        else:
+            plans[device] = alone
+    return plans

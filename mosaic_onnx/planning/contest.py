@@ -1,0 +1,189 @@
+"""Do no harm. The plan runs against every single device, in turn; the fastest is delivered.
+
+Simulated devices are judged by the simulator's figures, not by a stopwatch: their real time means nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from mosaic_onnx.backends.base import Array, Backend, CostSource
+from mosaic_onnx.core.devices import Device
+from mosaic_onnx.core.errors import BackendError
+from mosaic_onnx.core.plans import Plan
+from mosaic_onnx.discovery.selection import Selection
+from mosaic_onnx.planner.core.request import TOLERANCE
+from mosaic_onnx.planning.candidates import PLAN, Candidate
+from mosaic_onnx.profiling.interleaved import InterleavedTimings, Ratio
+from mosaic_onnx.profiling.whole_plans.child import Machine, PlanToRun
+from mosaic_onnx.profiling.whole_plans.timing import time_plans
+
+
+@dataclass(frozen=True)
+class Contest:
+    """What was measured, and who won.
+
+    Attributes:
+        winner: name of the candidate that is delivered.
+        reason: why, in one sentence.
+        timings: interleaved figures; None where nothing was measured.
+        ratio: plan / best single device; None where nothing was measured.
+        failed: candidates that could not run, with the reason.
+    """
+
+    winner: str
+    reason: str
+    timings: InterleavedTimings | None = None
+    ratio: Ratio | None = None
+    failed: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How long to measure.
+
+    Attributes:
+        round_count: rounds that are wanted.
+        budget_s: no round starts after it, but three always run.
+    """
+
+    round_count: int = 21
+    budget_s: float = 12.0
+
+
+def choose(
+    candidates: Sequence[Candidate],
+    selection: Selection,
+    inputs: Mapping[str, Array],
+    outputs: Sequence[str],
+    effort: Effort | None = None,
+    refused: Mapping[str, str] | None = None,
+    plan_wanted: str = "",
+) -> Contest:
+    """Return which candidate is delivered.
+
+    Args:
+        candidates: the plan (``PLAN``) and the single devices.
+        selection: devices that take part.
+        inputs: the model's inputs.
+        outputs: the names of the model's outputs.
+        effort: how long to measure.
+        refused: candidates that may not be delivered, with the reason.
+        plan_wanted: why the plan is delivered whatever is measured; empty where it is not.
+
+    Raises:
+        BackendError: no candidate runs.
+    """
+    plan = next((one.plan for one in candidates if one.name == PLAN), candidates[0].plan)
+    stated = any(isinstance(selection.backends.get(one.backend), CostSource) for one in selection.chosen)
+    if plan.objective != "latency" or stated:
+        found = contest_by_prediction(candidates, refused)
+    else:
+        found = contest(candidates, selection.by_name, selection.backends, inputs, outputs, effort, refused)
+    if plan_wanted and PLAN not in found.failed:
+        return replace(found, winner=PLAN, reason=f"do-no-harm is off: {plan_wanted} ({found.reason})")
+    return found
+
+
+def contest(
+    candidates: Sequence[Candidate],
+    devices: Mapping[str, Device],
+    backends: Mapping[str, Backend],
+    inputs: Mapping[str, Array],
+    outputs: Sequence[str],
+    effort: Effort | None = None,
+    refused: Mapping[str, str] | None = None,
+) -> Contest:
+    """Run the candidates in turn and say which to deliver.
+
+    The plan wins where its median is lower and the interval of the ratio lies below one; where the two cannot be told
+    apart, the single device wins, being the simpler.
+
+    Args:
+        candidates: the plan (``PLAN``) and the single devices.
+        devices: by name.
+        backends: by name.
+        inputs: the model's inputs.
+        outputs: the names of the model's outputs.
+        effort: how long to measure.
+        refused: candidates that may not be delivered, with the reason; they do not run.
+
+    Raises:
+        BackendError: no candidate runs.
+    """
+    effort = effort or Effort()
+    failed: dict[str, str] = dict(refused or {})
+    twin = _twin(candidates)
+    running = {one.name: PlanToRun(one.plan, one.tuned) for one in candidates if not (twin and one.name == PLAN)}
+    machine = Machine(devices, backends)
+    timed = time_plans(running, machine, inputs, outputs, round_count=effort.round_count, budget_s=effort.budget_s)
+    failed |= timed.failed
+    timings = timed.timings
+    if timings is None:
+        raise BackendError(f"no plan runs: {'; '.join(failed.values())}", "see `mosaic-onnx devices`")
+    if twin in failed:
+        failed[PLAN] = failed[twin]
+    elif twin:
+        timings = replace(timings, seconds={PLAN: timings.seconds[twin], **timings.seconds})
+    return judged(timings, failed, twin)
+
+
+def _twin(candidates: Sequence[Candidate]) -> str:
+    """The single device that the plan is nothing else than: it runs once for both; empty where there is none."""
+    places = {one.name: [(each.layers, each.state) for each in one.plan.slices] for one in candidates}
+    plan = places.pop(PLAN, None)
+    return next((name for name, single in places.items() if single == plan), "")
+
+
+def judged(timings: InterleavedTimings, failed: Mapping[str, str], twin: str = "") -> Contest:
+    """Who wins; ``twin`` names the single device that the plan is, where it is one."""
+    singles = [name for name in timings.seconds if name != PLAN]
+    if PLAN not in timings.seconds:
+        best = min(singles, key=timings.median_s)
+        return Contest(best, f"the plan is not delivered: {failed[PLAN]}", timings, failed=failed)
+    if not singles:
+        return Contest(PLAN, "no single device can run the whole model", timings, failed=failed)
+    best = min(singles, key=timings.median_s)
+    ratio = timings.ratio(PLAN, best)
+    if ratio.high < 1:
+        reason = f"{1 - ratio.value:.1%} faster than {best}, the best single device"
+        return Contest(PLAN, reason, timings, ratio, failed)
+    if best == twin:
+        return Contest(best, f"the plan is {best} alone", timings, ratio, failed)
+    if ratio.low <= 1:
+        reason = f"the plan and {best} alone cannot be told apart ({ratio.low:.3f}–{ratio.high:.3f}): the simpler one"
+        return Contest(best, reason, timings, ratio, failed)
+    return Contest(best, f"the plan measured {ratio.value - 1:.1%} slower than {best} alone", timings, ratio, failed)
+
+
+def contest_by_prediction(candidates: Sequence[Candidate], refused: Mapping[str, str] | None = None) -> Contest:
+    """Judge by the simulator's figures: for simulated devices, and for objectives that no clock measures."""
+    failed = dict(refused or {})
+    figures = {one.name: _predicted(one.plan) for one in candidates}
+    singles = [name for name in figures if name != PLAN]
+    best = min(singles, key=figures.__getitem__) if singles else PLAN
+    if best == PLAN:
+        return Contest(PLAN, "no single device can run the whole model", failed=failed)
+    if PLAN not in figures:
+        return Contest(best, f"the plan is not delivered: {failed[PLAN]}", failed=failed)
+    if figures[PLAN] < figures[best] * (1 - TOLERANCE):
+        share = 1 - figures[PLAN] / figures[best]
+        return Contest(
+            PLAN, f"predicted (not measured) {share:.1%} better than {best}, the best single device", failed=failed
+        )
+    return Contest(
+        best, f"the plan is predicted (not measured) to be no better than {best} alone: the simpler one", failed=failed
+    )
+
+
+def _predicted(plan: Plan) -> float:
+    predicted = plan.predicted
+    joules = float("inf") if predicted.joules is None else predicted.joules
+    by_objective = {
+        "latency": predicted.seconds,
+        "throughput": predicted.interval_seconds,
+        "energy": joules,
+        "edp": joules * predicted.seconds,
+    }
+    return by_objective[plan.objective]

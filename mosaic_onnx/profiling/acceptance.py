@@ -1,0 +1,50 @@
+"""Checks that a model can be compiled: a device for every layer, and a runtime for the reference."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from mosaic_onnx.core.devices import Device
+from mosaic_onnx.core.errors import ModelError
+from mosaic_onnx.loading.model import OpenedModel, custom_operators, runtime_accepts
+from mosaic_onnx.loading.normalise import Normalised
+from mosaic_onnx.profiling.annotation import Annotation
+from mosaic_onnx.verification.reference import Reference
+
+_LACKS_KERNEL = "Could not find an implementation"
+"""ONNX Runtime's message where the model is valid and only its CPU provider lacks an operator for a type."""
+
+
+def refuse_unrunnable(
+    opened: OpenedModel, normalised: Normalised, annotation: Annotation, devices: Sequence[Device]
+) -> None:
+    """Raise ``ModelError`` for a model that no device can run, naming the layer.
+
+    Args:
+        opened: the model as its file has it.
+        normalised: the same, sorted, its shapes concrete.
+        annotation: the devices that can run each layer.
+        devices: those that were asked.
+
+    Raises:
+        ModelError: a layer has no device, or ONNX Runtime, the reference, does not take the model at all.
+    """
+    for layer, reasons in zip(annotation.graph.layers, annotation.reasons, strict=True):
+        if len(reasons) == len(devices):
+            words = "; ".join(f"{name}: {reason}" for name, reason in reasons.items())
+            raise ModelError(f"no device can run layer {layer.name}: {words}", "name another device with -d")
+    refusal = runtime_accepts(opened)
+    if refusal is not None and not (_LACKS_KERNEL in refusal and _has_reference(normalised)):
+        custom = custom_operators(opened.model)
+        names = ", ".join(f"{operator} ({nodes[0]})" for operator, nodes in custom.items())
+        hint = f"operators outside ONNX's own domains: {names}" if names else "export the model again for ONNX Runtime"
+        raise ModelError(f"{opened.path.name}: {refusal}", hint)
+
+
+def _has_reference(normalised: Normalised) -> bool:
+    """Return whether another runtime than ONNX Runtime can compute the reference."""
+    try:
+        Reference(normalised.model, normalised.folder).close()
+    except ModelError:
+        return False
+    return True

@@ -1,0 +1,101 @@
+"""Energy where no meter can be read: declared watts times measured seconds (MOSAIC, Equations 4 and 5).
+
+The joules are marked ``modelled`` in the profile; the seconds are not changed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from mosaic_onnx.core.devices import Device, Level
+from mosaic_onnx.core.errors import UsageError
+from mosaic_onnx.core.profiles import Cost, MeasuredSlice, Profile, ProfileLayer
+from mosaic_onnx.profiling.estimators.power import dynamic_scale
+
+
+@dataclass(frozen=True)
+class Watts:
+    """Declared power of a device at its highest level.
+
+    Attributes:
+        idle_w: drawn all the time, whatever it does.
+        busy_w: drawn while it computes, the idle power included.
+    """
+
+    idle_w: float
+    busy_w: float
+
+
+def parse_watts(words: Sequence[str]) -> dict[str, Watts]:
+    """Return declared power by device from ``DEVICE=IDLE,BUSY`` words.
+
+    Raises:
+        UsageError: a word has another form, or less busy than idle power.
+    """
+    declared: dict[str, Watts] = {}
+    for word in words:
+        name, equals, numbers = word.partition("=")
+        try:
+            idle_w, busy_w = (float(number) for number in numbers.split(","))
+        except ValueError:
+            raise UsageError(f"--watts {word!r} is not DEVICE=IDLE,BUSY", "for example --watts cpu=3,15") from None
+        if not name or not equals or not (math.isfinite(busy_w) and 0 <= idle_w <= busy_w):
+            raise UsageError(f"--watts {word!r}: idle and busy power are 0 or more, and busy is not less than idle")
+        declared[name] = Watts(idle_w, busy_w)
+    return declared
+
+
+def with_modelled_energy(profile: Profile, declared: Mapping[str, Watts]) -> Profile:
+    """Return the profile with joules from declared watts; a profile that has joules stays as it is.
+
+    A layer's joules are its dynamic power (Equation 5 scales it with V²f from the highest level) times its seconds; the
+    device's idle power counts over the whole run, as ``idle_w`` of the device.
+
+    Args:
+        profile: with seconds.
+        declared: by device name.
+
+    Raises:
+        UsageError: a device of the profile has no declared power, or a name is not a device of the profile.
+    """
+    if any(cost.joules is not None for layer in profile.layers for cost in layer.cost.values() if cost):
+        return profile
+    names = [device.name for device in profile.devices]
+    unknown = next((name for name in declared if name not in names), None)
+    if unknown is not None:
+        raise UsageError(f"--watts names {unknown!r}, which takes no part", f"devices: {', '.join(names)}")
+    missing = [name for name in names if name not in declared]
+    if missing:
+        raise UsageError(f"no power is declared of {', '.join(missing)}", f"add --watts {missing[0]}=IDLE,BUSY")
+    watts = {state: busy for device in profile.devices for state, busy in _dynamic_w(device, declared[device.name])}
+    return replace(
+        profile,
+        devices=tuple(replace(device, idle_w=declared[device.name].idle_w) for device in profile.devices),
+        layers=tuple(_with_joules(layer, watts) for layer in profile.layers),
+        segments=tuple(_slice_with_joules(one, watts) for one in profile.segments),
+        meta={**profile.meta, "energy": {"source": "modelled", "watts": {n: vars(w) for n, w in declared.items()}}},
+    )
+
+
+def _dynamic_w(device: Device, declared: Watts) -> list[tuple[str, float]]:
+    """Return {state: dynamic power}: all of it at the highest level, scaled by V²f at others."""
+    busy_w = declared.busy_w - declared.idle_w
+    if not device.levels:
+        return [(device.name, busy_w)]
+    highest: Level = device.levels[-1]
+    scales = [dynamic_scale(level, highest) for level in device.levels]
+    return [(state, busy_w * scale) for state, scale in zip(device.states, scales, strict=True)]
+
+
+def _with_joules(layer: ProfileLayer, watts: Mapping[str, float]) -> ProfileLayer:
+    cost: dict[str, Cost | None] = {
+        state: None if one is None else replace(one, joules=watts[state] * one.seconds)
+        for state, one in layer.cost.items()
+    }
+    return replace(layer, cost=cost)
+
+
+def _slice_with_joules(measured: MeasuredSlice, watts: Mapping[str, float]) -> MeasuredSlice:
+    return replace(measured, joules=watts[measured.state] * measured.seconds)

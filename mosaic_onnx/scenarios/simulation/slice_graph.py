@@ -1,0 +1,221 @@
+"""What one frame of a model has to do under a schedule: its slices, what each waits for, and how long copies take.
+
+Which copies are paid is the planner's word (``planner.movements``): the same as for a plan of this model alone. Where
+copies occupy no device a chain of copies is only a delay between the end of one slice and the start of another; where
+they do (``copies_occupy_device``) each is a task that needs its devices.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from mosaic_onnx.core.costs import CostTable
+from mosaic_onnx.planner.core.request import Proposal
+from mosaic_onnx.planner.core.simulate import check, slice_cost
+from mosaic_onnx.planner.core.transfers import HOST_MEMORY, Movements, movements
+from mosaic_onnx.scenarios.feasibility import check_joint_memory
+from mosaic_onnx.scenarios.instance import Instance
+from mosaic_onnx.scenarios.schedule import Schedule
+
+MOST_KEPT = 20_000
+"""Graphs that an instance keeps: a search changes one model at a time."""
+ARRIVAL = -1
+"""As the maker of a copy: the frame's arrival."""
+
+
+@dataclass(frozen=True)
+class CopyTask:
+    """A copy that occupies units.
+
+    Attributes:
+        seconds: how long.
+        units: those that must be free.
+        hops: copies that start when it ends.
+        readers: slices that wait for it.
+    """
+
+    seconds: float
+    units: tuple[int, ...]
+    hops: tuple[int, ...]
+    readers: tuple[int, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class SliceGraph:
+    """One model's slices under a schedule. ``K`` slices.
+
+    Attributes:
+        states: [K] state of each slice.
+        units: [K] unit of each slice.
+        seconds: [K] execution.
+        input_count: [K] arrivals that a slice waits for before it is ready.
+        at_start: (slice, delay in seconds) of what the frame's arrival brings.
+        after: [K] (reader, delay in seconds) of what the end of a slice brings.
+        tail_s: [K] from the end of a slice until its outputs are at host.
+        rest_s: [K] least time from the start of a slice to the end of the frame.
+        copies: copies that occupy units; empty where none does.
+        copies_at_start: those that the frame's arrival starts.
+        copies_after: [K] those that the end of a slice starts.
+        end_count: ends of slices and copies until the frame is complete.
+    """
+
+    states: tuple[int, ...]
+    units: tuple[int, ...]
+    seconds: tuple[float, ...]
+    input_count: tuple[int, ...]
+    at_start: tuple[tuple[int, float], ...]
+    after: tuple[tuple[tuple[int, float], ...], ...]
+    tail_s: tuple[float, ...]
+    rest_s: tuple[float, ...]
+    end_count: int
+    copies: tuple[CopyTask, ...] = ()
+    copies_at_start: tuple[int, ...] = ()
+    copies_after: tuple[tuple[int, ...], ...] = ()
+
+
+def slice_graphs(instance: Instance, schedule: Schedule) -> tuple[SliceGraph, ...]:
+    """Return [M] what a frame of each model has to do.
+
+    Raises:
+        InfeasibleError: some model's slices cannot run (see ``planner.simulate``), or memory does not hold all.
+    """
+    check_joint_memory(instance, schedule.proposals)
+    known, graphs = instance.slice_graphs, []
+    if len(known) > MOST_KEPT:
+        known.clear()
+    for model, proposal in zip(instance.models, schedule.proposals, strict=True):
+        key = id(model.table), proposal, schedule.late_binding
+        if key not in known:
+            known[key] = slice_graph(model.table, proposal, instance.unit_of_state, late_binding=schedule.late_binding)
+        graphs.append(known[key])
+    return tuple(graphs)
+
+
+def slice_graph(
+    table: CostTable, proposal: Proposal, unit_of_state: tuple[int, ...], *, late_binding: bool = False
+) -> SliceGraph:
+    """Return what a frame of one model has to do.
+
+    Args:
+        table: the model's costs.
+        proposal: its slices in a topological order.
+        unit_of_state: [S] unit that each state occupies.
+        late_binding: leave out the copies: which there are is seen when devices are chosen.
+
+    Raises:
+        InfeasibleError: the slices cannot run (see ``planner.simulate``).
+    """
+    slice_of = check(table, proposal)
+    if late_binding:
+        wiring = _dependences(table, proposal, slice_of)
+    elif table.copies_occupy_device:
+        wiring = _occupying(table, movements(table, proposal, slice_of), unit_of_state)
+    else:
+        wiring = _delays(movements(table, proposal, slice_of))
+    states = tuple(placed.state for placed in proposal)
+    seconds = tuple(slice_cost(table, placed).seconds for placed in proposal)
+    counts = [0] * len(proposal)
+    for edges in (wiring.at_start, *wiring.after):
+        for reader, _ in edges:
+            counts[reader] += 1
+    for copy in wiring.copies:
+        for reader in copy.readers:
+            counts[reader] += 1
+    free = [(k, 0.0) for k, count in enumerate(counts) if count == 0]
+    for k, _ in free:
+        counts[k] = 1
+    after = tuple(tuple(edges) for edges in wiring.after)
+    return SliceGraph(
+        states=states,
+        units=tuple(unit_of_state[state] for state in states),
+        seconds=seconds,
+        input_count=tuple(counts),
+        at_start=(*wiring.at_start, *free),
+        after=after,
+        tail_s=tuple(wiring.tail_s),
+        rest_s=_rest(seconds, after, wiring.tail_s),
+        end_count=len(proposal) + len(wiring.copies),
+        copies=tuple(wiring.copies),
+        copies_at_start=tuple(wiring.copies_at_start),
+        copies_after=tuple(tuple(row) for row in wiring.copies_after),
+    )
+
+
+@dataclass
+class _Wiring:
+    """Who waits for whom."""
+
+    at_start: list[tuple[int, float]]
+    after: list[list[tuple[int, float]]]
+    tail_s: list[float]
+    copies: list[CopyTask] = field(default_factory=list)
+    copies_at_start: list[int] = field(default_factory=list)
+    copies_after: list[list[int]] = field(default_factory=list)
+
+
+def _dependences(table: CostTable, proposal: Proposal, slice_of: list[int]) -> _Wiring:
+    """Return which slices read what others make, without delays."""
+    wiring = _Wiring([], [[] for _ in proposal], [0.0] * len(proposal))
+    for k, (layers, _) in enumerate(proposal):
+        producers = (table.rows.producer[tensor] for layer in layers for tensor in table.layer_inputs[layer])
+        for maker in sorted({slice_of[producer] for producer in producers if producer >= 0} - {k}):
+            wiring.after[maker].append((k, 0.0))
+    return wiring
+
+
+def _delays(moved: Movements) -> _Wiring:
+    """Wire copies as delays: of several between the same two slices the longest counts."""
+    slice_count = len(moved.waits)
+    since_maker: list[float] = []
+    for copy in moved.copies:
+        since_maker.append((since_maker[copy.hop] if copy.hop >= 0 else 0.0) + copy.seconds)
+    wiring = _Wiring([], [[] for _ in range(slice_count)], [0.0] * slice_count)
+    for k in range(slice_count):
+        delays: dict[int, float] = dict.fromkeys(sorted(moved.after[k]), 0.0)
+        for number in moved.waits[k]:
+            maker = moved.copies[number].maker
+            delays[maker] = max(delays.get(maker, 0.0), since_maker[number])
+        for maker, delay in delays.items():
+            (wiring.at_start if maker == ARRIVAL else wiring.after[maker]).append((k, delay))
+    for number in moved.last:
+        maker = moved.copies[number].maker
+        wiring.tail_s[maker] = max(wiring.tail_s[maker], since_maker[number])
+    return wiring
+
+
+def _occupying(table: CostTable, moved: Movements, unit_of_state: tuple[int, ...]) -> _Wiring:
+    """Wire copies as tasks of their own; copies within host's memory need no unit."""
+    slice_count = len(moved.waits)
+    unit_of_device = dict(zip(table.rows.state_device, unit_of_state, strict=True))
+    wiring = _Wiring([], [[] for _ in range(slice_count)], [0.0] * slice_count)
+    wiring.copies_after = [[] for _ in range(slice_count)]
+    readers: list[list[int]] = [[] for _ in moved.copies]
+    hops: list[list[int]] = [[] for _ in moved.copies]
+    for k in range(slice_count):
+        for maker in sorted(moved.after[k]):
+            wiring.after[maker].append((k, 0.0))
+        for number in dict.fromkeys(moved.waits[k]):
+            readers[number].append(k)
+    for number, copy in enumerate(moved.copies):
+        if copy.hop >= 0:
+            hops[copy.hop].append(number)
+        elif copy.maker == ARRIVAL:
+            wiring.copies_at_start.append(number)
+        else:
+            wiring.copies_after[copy.maker].append(number)
+    for number, copy in enumerate(moved.copies):
+        places = (place for place in (copy.source, copy.destination) if place != HOST_MEMORY)
+        units = tuple(dict.fromkeys(unit_of_device[place] for place in places))
+        wiring.copies.append(CopyTask(copy.seconds, units, tuple(hops[number]), tuple(readers[number])))
+    return wiring
+
+
+def _rest(
+    seconds: tuple[float, ...], after: tuple[tuple[tuple[int, float], ...], ...], tail_s: list[float]
+) -> tuple[float, ...]:
+    """Return [K] the longest way from the start of each slice to the frame's end, without waiting."""
+    rest = [0.0] * len(seconds)
+    for k in reversed(range(len(seconds))):
+        ways = [tail_s[k], *(delay + rest[reader] for reader, delay in after[k])]
+        rest[k] = seconds[k] + max(ways)
+    return tuple(rest)

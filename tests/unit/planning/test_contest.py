@@ -1,0 +1,147 @@
+"""Do no harm: what is delivered."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+
+from mosaic_onnx.backends.base import Runner, SliceModel
+from mosaic_onnx.backends.onnxruntime.backend import BACKEND as ORT
+from mosaic_onnx.core.devices import Device
+from mosaic_onnx.core.errors import BackendError
+from mosaic_onnx.core.plans import Plan, Predicted, Slice
+from mosaic_onnx.core.profiles import Cost, Profile, ProfileLayer
+from mosaic_onnx.planner.core.request import Request
+from mosaic_onnx.planning.candidates import PLAN, Candidate, single_device_plan
+from mosaic_onnx.planning.contest import Effort, contest, contest_by_prediction, judged
+from mosaic_onnx.planning.profile_plan import plan_profile
+from mosaic_onnx.profiling.interleaved import InterleavedTimings
+
+X = {"x": np.zeros(1, np.float32)}
+
+
+def plan(seconds: float, joules: float | None = None, objective: str = "latency") -> Plan:
+    return Plan(objective, "sequential", "test", (Slice((0,), "a"),), (), Predicted(seconds, joules, seconds))  # type: ignore[arg-type]
+
+
+def candidate(name: str, of: Plan) -> Candidate:
+    return Candidate(name, of, lambda _: ((), ()))
+
+
+def timings(**seconds: float) -> InterleavedTimings:
+    """Twenty rounds with a little scatter, the same in all."""
+    return InterleavedTimings(
+        {name: tuple(s * (1 + 0.001 * (i % 5)) for i in range(20)) for name, s in seconds.items()}, 1
+    )
+
+
+def test_a_plan_that_is_clearly_faster_is_delivered() -> None:
+    found = judged(timings(plan=1.0, cpu=2.0, npu=1.5), {})
+    assert found.winner == PLAN
+    assert "npu" in found.reason
+    assert found.ratio is not None
+    assert found.ratio.high < 1
+
+
+def test_a_plan_that_is_slower_gives_way_to_the_best_single_device() -> None:
+    assert judged(timings(plan=2.0, cpu=1.5, npu=1.9), {}).winner == "cpu"
+
+
+def test_where_nobody_can_tell_them_apart_the_simpler_one_wins() -> None:
+    scatter = InterleavedTimings(
+        {
+            "plan": tuple(1.0 + 0.1 * (i % 7) for i in range(21)),
+            "cpu": tuple(1.0 + 0.1 * ((i + 3) % 7) for i in range(21)),
+        },
+        1,
+    )
+    found = judged(scatter, {})
+    assert found.winner == "cpu"
+    assert "cannot be told apart" in found.reason
+
+
+def test_a_plan_that_cannot_run_gives_way() -> None:
+    found = judged(timings(cpu=1.0), {PLAN: "slice 1 on npu: broken"})
+    assert found.winner == "cpu"
+    assert "slice 1 on npu: broken" in found.reason
+
+
+def test_a_plan_that_is_one_device_is_run_once_for_both() -> None:
+    model = onnx.parser.parse_model("""
+        <ir_version: 9, opset_import: ["" : 17]>
+        g (float[1] x) => (float[1] y) { y = Relu (x) }""")
+    one = SliceModel(model, None, ("x",), ("y",))
+    loaded: list[str] = []
+
+    class Counting:
+        def load(self, model: SliceModel, device: Device) -> Runner:
+            loaded.append(device.name)
+            return ORT.load(model, Device("cpu", backend="onnxruntime"))
+
+        def memory(self, device: Device) -> None:
+            return None
+
+    candidates = [Candidate(name, plan(1.0), lambda _: ((one,), (one,))) for name in (PLAN, "a")]
+    places: dict[str, Any] = {"counting": Counting()}
+    found = contest(candidates, {"a": Device("a", backend="counting")}, places, X, ["y"], Effort(round_count=3))
+    assert loaded == ["a"]
+    assert (found.winner, found.reason) == ("a", "the plan is a alone")
+    assert found.timings is not None
+    assert found.timings.seconds[PLAN] == found.timings.seconds["a"]
+
+
+def test_a_plan_without_rivals_is_delivered() -> None:
+    assert judged(timings(plan=1.0), {}).winner == PLAN
+
+
+@pytest.mark.parametrize(
+    ("objective", "of_plan", "of_device", "winner"),
+    [
+        ("latency", plan(1.0), plan(2.0), PLAN),
+        ("latency", plan(2.0), plan(2.0), "a"),
+        ("energy", plan(2.0, 1.0, "energy"), plan(1.0, 3.0, "energy"), PLAN),
+        ("edp", plan(2.0, 2.0, "edp"), plan(1.0, 3.0, "edp"), "a"),
+    ],
+)
+def test_what_no_clock_measures_is_judged_by_the_prediction_and_said_so(
+    objective: str, of_plan: Plan, of_device: Plan, winner: str
+) -> None:
+    found = contest_by_prediction([candidate(PLAN, of_plan), candidate("a", of_device)])
+    assert found.winner == winner
+    assert "predicted (not measured)" in found.reason
+
+
+def test_a_device_that_cannot_run_a_layer_is_no_rival() -> None:
+    layers = (
+        ProfileLayer("l0", ("x",), ("y",), {"a": Cost(1.0), "b": Cost(1.0)}),
+        ProfileLayer("l1", ("y",), ("z",), {"a": Cost(1.0), "b": None}, {"b": "no"}),
+    )
+    profile = Profile("two", (Device("a"), Device("b")), {"x": 4, "y": 4, "z": 4}, ("x",), ("z",), layers)
+    planned = plan_profile(profile, Request())
+    alone = single_device_plan(profile, "a", planned)
+    assert alone is not None
+    assert alone.predicted.seconds == 2.0
+    assert single_device_plan(profile, "b", planned) is None
+
+
+def test_no_candidate_that_runs_is_an_error_that_says_why() -> None:
+    model = onnx.parser.parse_model("""
+        <ir_version: 9, opset_import: ["" : 17]>
+        g (float[1] x) => (float[1] y) { y = Relu (x) }""")
+    one = SliceModel(model, None, ("x",), ("y",))
+    broken = Candidate("a", plan(1.0), lambda _: ((one,), (one,)))
+
+    class Broken:
+        name = "broken"
+
+        def load(self, *_: object) -> None:
+            raise BackendError("out of order")
+
+        def memory(self, *_: object) -> None:
+            return None
+
+    with pytest.raises(BackendError, match="out of order"):
+        contest([broken], {"a": Device("a", backend="broken")}, {"broken": Broken()}, X, ("y",))  # type: ignore[dict-item]
