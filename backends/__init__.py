@@ -1,1 +1,1 @@
-"""Backends: what runs slices. Each is found by the entry point group ``mosaic_onnx.backends``."""
+"""Backends run slices. They are found by the entry point group ``mosaic_onnx.backends``."""

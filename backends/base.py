@@ -1,4 +1,4 @@
-"""The backend contract: what a backend author writes (about 30 lines), and what the rest may rely on."""
+"""The backend contract: the protocols that a backend implements (about 30 lines), and the values they exchange."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Array = NDArray[np.generic]
 
 @dataclass(frozen=True)
 class AbsentDevice:
-    """A device or backend that is not here, and why (for ``mosaic-onnx devices``)."""
+    """A device or backend that is not available, and the reason (for ``mosaic-onnx devices``)."""
 
     name: str
     backend: str
@@ -29,11 +29,11 @@ class AbsentDevice:
 
 @dataclass(frozen=True)
 class FoundDevices:
-    """What a backend found on this machine.
+    """The devices that a backend found on this machine.
 
     Attributes:
         devices: devices that it can run now.
-        absent: devices that it would have, were something installed or set, with the reason.
+        absent: devices that would be available if something were installed or set, with the reason.
         versions: versions of backend, provider and driver; part of every cache key.
     """
 
@@ -50,8 +50,8 @@ class SliceModel:
         model: the slice's graph; weights are initialisers, maybe with external data.
         folder: where the external data lies; None where there is none.
         inputs: tensors that it reads, in the model's input order.
-        outputs: tensors that it makes for others, in the model's output order.
-        is_optimised: cut from what ``Optimises.optimise`` gave: to be loaded as it is, on the machine that made it.
+        outputs: tensors that it produces for others, in the model's output order.
+        is_optimised: cut from the result of ``Optimises.optimise``; it fits the same machine only.
     """
 
     model: onnx.ModelProto
@@ -68,18 +68,18 @@ class Buffer(Protocol):
         """Copy a host array in; returns when the array may be changed."""
 
     def download(self, array: Array) -> None:
-        """Copy out into a host array; waits for all work that makes the tensor."""
+        """Copy out into a host array; waits for all work that produces the tensor."""
 
 
 class Memory(Protocol):
-    """Memory of a device that does not share host's."""
+    """The memory of a device that does not share host memory."""
 
     def allocate(self, dtype: np.dtype[np.generic], shape: tuple[int, ...]) -> Buffer:
-        """A new buffer; contents undefined."""
+        """Return a new buffer; contents undefined."""
 
 
 Place = Array | Buffer
-"""Where a tensor lies: a host array, or a buffer of the device that runs the slice."""
+"""The place of a tensor: a host array, or a buffer of the device that runs the slice."""
 
 
 @runtime_checkable
@@ -94,10 +94,10 @@ class Runner(Protocol):
         """
 
     def bind(self, inputs: Mapping[str, Place], outputs: Mapping[str, Place]) -> Callable[[], None]:
-        """Fix where inputs and outputs lie and return the call that runs in place.
+        """Bind inputs and outputs to places and return the call that runs in place.
 
-        The returned call reads the inputs' places as they are *then* (no copy made at bind time may go stale) and
-        writes the outputs' places. With host arrays only, it is complete when it returns; with device buffers it may
+        The returned call reads the inputs' places at the time of the call (never a copy made by ``bind``) and writes
+        the outputs' places. With host arrays only, it is complete when it returns; with device buffers it may
         be asynchronous until ``Buffer.download``.
 
         Raises:
@@ -105,10 +105,10 @@ class Runner(Protocol):
         """
 
     def assignment(self) -> Mapping[str, str] | None:
-        """Provider that runs each node, by node name; None where the runtime cannot tell."""
+        """Return the provider that runs each node, by node name; None where the runtime cannot tell."""
 
     def close(self) -> None:
-        """Give memory and threads back; calling it twice is harmless."""
+        """Release memory and threads; calling it twice is harmless."""
 
 
 class Backend(Protocol):
@@ -116,23 +116,23 @@ class Backend(Protocol):
 
     @property
     def name(self) -> str:
-        """The backend's name: its entry point, and what device entries call it."""
+        """Return the backend's name: that of its entry point, which device entries refer to."""
 
     def find(self) -> FoundDevices:
-        """Devices here; never raises: what is not here is in ``FoundDevices.absent`` with the reason."""
+        """Return the available devices, and the absent ones with the reason; never raises."""
 
     def supports(self, node: onnx.NodeProto, device: Device) -> str | None:
-        """A cheap claim that profiling verifies: None if the device may take the node, else the reason."""
+        """Return None if the device may run the node, else the reason; a cheap claim, which profiling verifies."""
 
     def load(self, model: SliceModel, device: Device) -> Runner:
         """Compile a slice for a device.
 
         Raises:
-            BackendError: it cannot; the message names slice, device and the provider's own reason.
+            BackendError: it cannot; the message names slice, device and the provider's reason.
         """
 
     def memory(self, device: Device) -> Memory | None:
-        """The device's own memory; None where it shares host's."""
+        """Return the device's own memory; None where it shares host memory."""
 
 
 @dataclass(frozen=True)
@@ -140,9 +140,9 @@ class KernelTime:
     """One kernel of a compiled slice, as its runtime times it while the slice runs.
 
     Attributes:
-        name: the runtime's name for it; holds the names of the nodes or values that it was made from, where it can.
+        name: the runtime's name for it, which should contain the names of its nodes or values.
         seconds: the least over the runs.
-        workspace_bytes: scratch memory that it takes while it runs; 0 where it takes none or nobody tells.
+        workspace_bytes: scratch memory that it takes while it runs; 0 where it takes none or that is unknown.
     """
 
     name: str
@@ -157,7 +157,7 @@ class KernelTimer(Protocol):
     def kernel_times(
         self, model: SliceModel, device: Device, inputs: Mapping[str, Array], budget_s: float
     ) -> tuple[KernelTime, ...]:
-        """Kernels in the order in which they ran; those inside another (a loop's body) are part of it.
+        """Return the kernels in the order in which they ran; those inside another (a loop's body) are part of it.
 
         Raises:
             BackendError: the slice cannot be compiled or run, or the runtime does not tell.
@@ -166,41 +166,41 @@ class KernelTimer(Protocol):
 
 @runtime_checkable
 class CanCrash(Protocol):
-    """A backend that says which of its devices may crash or hang the process that tries a slice on them.
+    """A backend that tells which of its devices may crash or hang the process that runs slices on them.
 
-    Those are tried in a child process first; so are all devices of a backend that does not say.
+    Those are measured in a child process, as are all devices of a backend without this method.
     """
 
     def can_crash(self, device: Device) -> bool:
-        """Whether to try slices on the device in a child process."""
+        """Return whether to try slices on the device in a child process."""
 
 
 @runtime_checkable
 class DeclaresOptions(Protocol):
-    """A backend that declares its devices' options, and which of them a bundle of a stranger may set.
+    """A backend that declares its devices' options, and those that an untrusted bundle may set.
 
-    Of a backend that does not, a bundle may set none: its devices must be this machine's own.
+    A bundle may set no option of other backends: their devices must be this machine's own.
     """
 
     def option_rules(self, device: Device) -> tuple[OptionRule, ...]:
-        """Every option that a device like this one may have; one without a rule is refused in a bundle."""
+        """Return the rules of all options of a device; an option without a rule is refused in a bundle."""
 
 
 @runtime_checkable
 class LimitsModelSize(Protocol):
-    """A backend whose runtime cannot hold a model of any size in one process."""
+    """A backend whose runtime limits the size of a model in one process."""
 
     def too_large(self, node_count: int, device: Device) -> str | None:
-        """Why the device cannot take a model of so many nodes, however it is cut; None where it may."""
+        """Return why the device cannot run a model of so many nodes, however it is cut; None where it may."""
 
 
 @dataclass(frozen=True)
 class LevelOffer:
-    """The levels that a device can be held at.
+    """The levels at which a device can be held.
 
     Attributes:
         levels: lowest first; empty where there are none.
-        why_not: why there are none, with the way out; empty where there are.
+        why_not: why there are none, with a remedy; empty where there are some.
     """
 
     levels: tuple[Level, ...] = ()
@@ -208,25 +208,25 @@ class LevelOffer:
 
 
 class LevelControl(Protocol):
-    """Holds one device at a level. One thread uses it at a time."""
+    """Holds one device at a level; used by one thread at a time."""
 
     def set_level(self, level: Level) -> None:
-        """Hold the device at a level; returns when it is reached. The level it has already costs nothing.
+        """Hold the device at a level; returns when it is reached, at once if it already is.
 
         Raises:
             BackendError: the system refuses.
         """
 
     def read_hz(self) -> float | None:
-        """Return the frequency that is run now; None where nothing tells."""
+        """Return the current frequency; None where it is unknown."""
 
     def close(self) -> None:
-        """Give the device back to its governor with the limits of before; calling it twice is harmless."""
+        """Restore the governor's former limits; calling it twice is harmless."""
 
 
 @runtime_checkable
 class SetsLevels(Protocol):
-    """A backend that can hold a device at one of its levels; others are measured at the level they happen to have."""
+    """A backend that can hold a device at one of its levels; other devices are measured at their current level."""
 
     def offered_levels(self, device: Device) -> LevelOffer:
         """Return the levels that this process may set, or why there are none."""
@@ -241,13 +241,13 @@ class SetsLevels(Protocol):
 
 @runtime_checkable
 class Optimises(Protocol):
-    """A backend whose runtime can write down what it makes of a model, which can then be cut without a tax."""
+    """A backend whose runtime can save the optimised model, which can then be cut without overhead."""
 
     def optimise(self, model: SliceModel, device: Device) -> SliceModel | None:
-        """The model as the runtime would run it on this machine: same inputs and outputs, the type of every value.
+        """Return the model optimised by the runtime for this machine: same inputs and outputs, typed values.
 
         Returns:
-            The optimised model, weights inline; None for devices that optimise nothing that could be cut.
+            The optimised model, weights inline; None for devices without such a model.
 
         Raises:
             BackendError: it cannot be compiled.
@@ -256,33 +256,41 @@ class Optimises(Protocol):
 
 @runtime_checkable
 class OffersOptimisations(Protocol):
-    """A backend that can be told how far to optimise a slice; which is fastest is measured, slice by slice."""
+    """A backend with several optimisation levels; the fastest level is measured for each slice."""
 
     def optimisations(self, device: Device) -> Mapping[str, Device]:
-        """The device told to optimise otherwise than it does, by a name for each; empty where the user said how far."""
+        """Return {name: the device at another optimisation level}; empty where the user set the level."""
+
+
+@runtime_checkable
+class HasDefault(Protocol):
+    """A backend whose runtime runs a whole model in a way of its own when it is told nothing."""
+
+    def runtime_default(self, device: Device) -> Device | None:
+        """Return the device as the runtime runs it by default; None where the user said how."""
 
 
 @runtime_checkable
 class CostSource(Protocol):
-    """A backend whose devices are described, not measured: it states each layer's cost itself."""
+    """A backend whose devices are described, not measured: it states the cost of each layer."""
 
     def layer_costs(self, facts: Sequence[LayerFacts], device: Device, state: str) -> Sequence[Cost | str]:
-        """What each layer costs in a state, or the reason why the state cannot run it."""
+        """Return each layer's cost in a state, or the reason why the state cannot run it."""
 
     def copies(self, device: Device) -> tuple[TransferCost, ...]:
-        """Copy entries to and from the device's memory; empty where it shares host's."""
+        """Return the costs of transfers to and from the device's memory; empty where it shares host memory."""
 
 
 @runtime_checkable
 class SwitchCostSource(Protocol):
-    """A backend of described devices that also states what changing a device's level costs."""
+    """A backend of described devices that also states the cost of changing a device's level."""
 
     def switches(self, device: Device) -> tuple[SwitchCost, ...]:
-        """Switch entries between the device's levels; empty where they cost nothing."""
+        """Return the costs of switches between the device's levels; empty where they are free."""
 
 
 def as_devices(found: Sequence[FoundDevices]) -> dict[str, Device]:
-    """All devices found, by name, in the order in which they were found; the first of a name wins."""
+    """Return {name: device} of all devices found, in order; the first of a name wins."""
     devices: dict[str, Device] = {}
     for one in found:
         for device in one.devices:

@@ -1,8 +1,8 @@
 """Huge pages for weights: a kernel that reads each weight once waits for page tables as well as for memory.
 
-Linux puts memory on huge pages (2 MiB on x86) by itself in some systems only, and then by chance; a runtime's packed
-weights lie on small ones. Measured on AlexNet, one thread: the fully connected layers take a quarter less on huge
-pages, the whole model 6 %, and every load takes the same time. Where the system forbids them nothing happens.
+Linux uses huge pages (2 MiB on x86) automatically on some systems only, and not reliably; a runtime's packed weights
+are on small pages. Measured on AlexNet, one thread: the fully connected layers take a quarter less on huge
+pages, the whole model 6 %, and every load takes the same time. Where the system forbids them, this does nothing.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 LEAST_BYTES = 4 << 20
-"""Slices with fewer bytes of weights are left alone: the caches hold them, and looking costs milliseconds."""
+"""Slices with fewer bytes of weights are skipped: caches hold them, and searching costs milliseconds."""
 FULL_SHARE = 0.9
-"""Memory is moved where at least so much of it is in use: the rest is filled up."""
+"""Memory is moved where at least this share of it is in use."""
 _MADV_COLLAPSE = 25
-"""Linux 6.1 and later; before, the call fails and changes nothing."""
+"""MADV_COLLAPSE, since Linux 6.1; earlier the call fails without effect."""
 _SETTINGS = Path("/sys/kernel/mm/transparent_hugepage")
 _MAPS = Path("/proc/self/maps")
 
 
 class AddressRange(NamedTuple):
-    """Addresses of memory, the end not in it."""
+    """A range of memory addresses, without its end."""
 
     start: int
     end: int
@@ -38,10 +38,10 @@ class AddressRange(NamedTuple):
 
 @contextmanager
 def on_huge_pages(weight_bytes: int) -> Iterator[None]:
-    """Put the memory that the block adds to the process, as far as it is filled when the block ends, on huge pages.
+    """Put the memory that the block adds to the process on huge pages, as far as it is filled when the block ends.
 
     Args:
-        weight_bytes: of what is loaded in the block.
+        weight_bytes: bytes of the weights loaded in the block.
     """
     page_bytes = _huge_page_bytes() if weight_bytes >= LEAST_BYTES else 0
     before = private_spans(_maps()) if page_bytes else []
@@ -52,7 +52,7 @@ def on_huge_pages(weight_bytes: int) -> Iterator[None]:
 
 
 def private_spans(maps: str) -> list[AddressRange]:
-    """Writable memory that belongs to no file, ascending, from the text of ``/proc/PID/maps``."""
+    """Yield the writable memory that belongs to no file, ascending, from the text of ``/proc/PID/maps``."""
     found = []
     for line in maps.splitlines():
         addresses, rights, _, _, inode, *name = line.split(maxsplit=5)
@@ -63,7 +63,7 @@ def private_spans(maps: str) -> list[AddressRange]:
 
 
 def added(before: Sequence[AddressRange], after: Sequence[AddressRange]) -> Iterator[AddressRange]:
-    """What is in ``after`` only; both ascending and without overlap."""
+    """Yield the ranges that are in ``after`` only; both are ascending and without overlap."""
     remaining = deque(before)
     for span in after:
         free = span.start
@@ -73,14 +73,14 @@ def added(before: Sequence[AddressRange], after: Sequence[AddressRange]) -> Iter
                 yield AddressRange(free, known.start)
             free = max(free, known.end)
             if known.end > span.end:
-                break  # it reaches into the next one
+                break  # the range reaches into the next one
             remaining.popleft()
         if free < span.end:
             yield AddressRange(free, span.end)
 
 
 def full_blocks(span: AddressRange, block_bytes: int, resident: NDArray[np.bool_]) -> Iterator[AddressRange]:
-    """Stretches of whole, aligned blocks of which nearly every page is in use.
+    """Yield runs of whole, aligned blocks of which nearly every page is in use.
 
     Args:
         span: aligned to blocks at both ends.
@@ -95,7 +95,7 @@ def full_blocks(span: AddressRange, block_bytes: int, resident: NDArray[np.bool_
 
 
 def _maps() -> str:
-    """What the system tells of this process's memory; nothing where it keeps that to itself."""
+    """Return the system's list of this process's memory; empty where it is not available."""
     try:
         return _MAPS.read_text()
     except OSError:
@@ -103,7 +103,7 @@ def _maps() -> str:
 
 
 def _huge_page_bytes() -> int:
-    """Bytes of a huge page; 0 where there are none, or the system's owner forbids them."""
+    """Return the bytes of a huge page; 0 where there are none or they are forbidden."""
     try:
         if sys.platform != "linux" or "[never]" in (_SETTINGS / "enabled").read_text():
             return 0
@@ -113,14 +113,14 @@ def _huge_page_bytes() -> int:
 
 
 def _collapse(span: AddressRange, block_bytes: int) -> None:
-    """Move what is full; the system may decline."""
+    """Ask the system to move full blocks to huge pages; it may decline."""
     start, end = -(-span.start // block_bytes) * block_bytes, span.end // block_bytes * block_bytes
     if start >= end:
         return
     libc, told = ctypes.CDLL(None), bytearray((end - start) // mmap.PAGESIZE)
     place = (ctypes.c_ubyte * len(told)).from_buffer(told)
     if libc.mincore(ctypes.c_void_p(start), ctypes.c_size_t(end - start), place):
-        return  # given back meanwhile, by another thread
+        return  # released by another thread in the meantime
     resident = (np.frombuffer(told, dtype=np.uint8) & 1).astype(np.bool_)
     for first, last in full_blocks(AddressRange(start, end), block_bytes, resident):
         libc.madvise(ctypes.c_void_p(first), ctypes.c_size_t(last - first), _MADV_COLLAPSE)

@@ -1,4 +1,4 @@
-"""What devices of narrow means must not be given: wide or wrapping integers, tensors without elements."""
+"""Checks for devices of limited types: wide or wrapping integers, tensors without elements."""
 
 from __future__ import annotations
 
@@ -29,22 +29,22 @@ _INTEGERS = frozenset(
 
 
 def is_cut_to_32_bits(dtype: np.dtype[np.generic]) -> bool:
-    """Types that such devices hold in 32 signed bits, wrapping what does not fit."""
+    """Return whether such devices hold the type in 32 signed bits, so that larger values wrap."""
     return dtype.name in ("int64", "uint64", "uint32")
 
 
 def passes_32_bits(array: Array) -> bool:
-    """Whether any element lies outside 32 signed bits."""
+    """Return whether any element lies outside 32 signed bits."""
     return bool(array.size) and bool(array.max() > _INT32.max or array.min() < _INT32.min)
 
 
 def limited_to_32_bits(array: Array) -> Array:
-    """The array with every element brought to the nearest that 32 signed bits hold."""
+    """Return the array with every element limited to the range of 32 signed bits."""
     return np.clip(array, _INT32.min, _INT32.max)
 
 
 def integer_arithmetic(model: onnx.ModelProto) -> onnx.NodeProto | None:
-    """The first node that adds or multiplies integers, as far as the types are known or can be inferred."""
+    """Return the first node that adds or multiplies integers, as far as the types are known or can be inferred."""
     nodes = [node for node in with_bodies(model.graph.node) if node.op_type in _ARITHMETIC]
     if not nodes:
         return None
@@ -63,7 +63,7 @@ def _known_types(graph: onnx.GraphProto) -> Mapping[str, int]:
 
 
 def empty_tensor(graph: onnx.GraphProto) -> str | None:
-    """The name of a tensor that is known to hold no elements, if there is one."""
+    """Return the name of a tensor that is known to have no elements; None where there is none."""
     for value in (*graph.input, *graph.value_info, *graph.output):
         if any(dim.HasField("dim_value") and dim.dim_value == 0 for dim in value.type.tensor_type.shape.dim):
             return str(value.name)
@@ -71,7 +71,7 @@ def empty_tensor(graph: onnx.GraphProto) -> str | None:
 
 
 def with_bodies(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.NodeProto]:
-    """The nodes and those of their bodies (If, Loop, Scan)."""
+    """Yield the nodes and those of their bodies (If, Loop, Scan)."""
     for node in nodes:
         yield node
         for attribute in node.attribute:

@@ -1,7 +1,7 @@
 """Rewrite operators that a provider lacks into ones that it has: pure functions from a node to its replacement.
 
-Every tensor of the node that anybody reads is still made, under its name, with its type, shape and meaning; the node
-that makes the first of them keeps the node's name. Tensors and nodes in between get names of their own.
+All tensors of the node that are read are still produced, with the same name, type, shape and meaning; the node that
+produces the first of them keeps the node's name. New tensors and nodes get unused names.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from mosaic_onnx.backends.onnxruntime.types import numpy_type
 
 @dataclass(frozen=True)
 class Scope:
-    """What a rule may know of the graph around a node.
+    """The facts of the graph that rules use.
 
     Attributes:
         opset: version of the default operator set.
         element_types: ONNX element type of each tensor where it is known.
-        shapes: shape of each tensor where it is known whole.
+        shapes: shape of each tensor where it is fully known.
         taken: names that are in use.
-        read: tensors that a node reads or a graph hands out.
+        read: tensors that a node reads or that are graph outputs.
     """
 
     opset: int
@@ -40,7 +40,7 @@ class Scope:
 
 
 class Draft:
-    """The nodes that replace one node, as a rule writes them."""
+    """The nodes with which a rule replaces one node."""
 
     def __init__(self, node: onnx.NodeProto, scope: Scope) -> None:
         self._node = node
@@ -49,7 +49,7 @@ class Draft:
         self.nodes: list[onnx.NodeProto] = []
 
     def add(self, operator: str, inputs: Iterable[str], output: str = "", **attributes: Any) -> str:
-        """Append a node; returns its output's name. The node that makes the replaced node's output gets its name."""
+        """Append a node and return its output's name; the producer of the replaced node's output gets its name."""
         name = self._node.name if output == self._node.output[0] else self._fresh(self._node.name or "legal")
         output = output or self._fresh(self._node.output[0])
         made = helper.make_node(operator, list(inputs), [output], name=name, **attributes)
@@ -58,7 +58,7 @@ class Draft:
         return output
 
     def constant(self, value: Array) -> str:
-        """Append a Constant; returns its output's name."""
+        """Append a Constant and return its output's name."""
         return self.add("Constant", [], value=numpy_helper.from_array(value))
 
     def _fresh(self, stem: str) -> str:
@@ -66,18 +66,18 @@ class Draft:
 
 
 Rule = Callable[[onnx.NodeProto, Scope], list[onnx.NodeProto] | None]
-"""Nodes that replace a node; None where the rule does not fit it."""
+"""Returns the nodes that replace a node; None where the rule does not apply."""
 
 
 def legalise(model: onnx.ModelProto, operators: Collection[str]) -> onnx.ModelProto:
-    """Apply the rules of some operators wherever they fit, in bodies of If, Loop and Scan too.
+    """Apply the rules of some operators wherever possible, also in bodies of If, Loop and Scan.
 
     Args:
-        model: left as it is.
+        model: the model; it is not changed.
         operators: keys of ``RULES``.
 
     Returns:
-        The model itself where no rule fits, else a changed copy.
+        The model itself where no rule applies, else a changed copy.
     """
     if not _has_any(model.graph.node, operators):
         return model
@@ -138,7 +138,7 @@ def _replacement(node: onnx.NodeProto, operators: Collection[str], scope: Scope)
 
 
 def _has_any(nodes: Iterable[onnx.NodeProto], operators: Collection[str]) -> bool:
-    """Whether a rule may fit at all; a large graph's scope takes seconds to write down."""
+    """Return whether any rule may apply; collecting the facts of a large graph takes seconds."""
     return bool(operators) and any(
         node.op_type in operators or any(_has_any(body.node, operators) for body in _bodies(node)) for node in nodes
     )
@@ -168,7 +168,7 @@ def _attributes(node: onnx.NodeProto) -> dict[str, object]:
 
 
 def sum_as_adds(node: onnx.NodeProto, scope: Scope) -> list[onnx.NodeProto] | None:
-    """Sum(a, b, c) = Add(Add(a, b), c)."""
+    """Replace Sum(a, b, c) by Add(Add(a, b), c)."""
     draft = Draft(node, scope)
     _add_up(draft, node, node.output[0])
     return draft.nodes
@@ -184,7 +184,7 @@ def _add_up(draft: Draft, node: onnx.NodeProto, output: str) -> str:
 
 
 def mean_as_adds(node: onnx.NodeProto, scope: Scope) -> list[onnx.NodeProto] | None:
-    """Mean(a, b) = Div(Add(a, b), 2)."""
+    """Replace Mean(a, b) by Div(Add(a, b), 2)."""
     number = _number(node.input[0], scope)
     if number is None:
         return None
@@ -197,7 +197,7 @@ def mean_as_adds(node: onnx.NodeProto, scope: Scope) -> list[onnx.NodeProto] | N
 
 
 def _number(tensor: str, scope: Scope) -> Callable[[float], Array] | None:
-    """Makes scalars of the tensor's element type; None where that is unknown."""
+    """Return a function that makes scalars of the tensor's element type; None where that is unknown."""
     element_type = scope.element_types.get(tensor)
     if element_type is None:
         return None
@@ -205,7 +205,7 @@ def _number(tensor: str, scope: Scope) -> Callable[[float], Array] | None:
 
 
 def dropout_as_identity(node: onnx.NodeProto, scope: Scope) -> list[onnx.NodeProto] | None:
-    """Dropout passes its input on when nothing trains and nobody reads its mask."""
+    """Replace a Dropout that is not training, and whose mask is not read, by Identity."""
     is_trained = len(node.input) > 2 and bool(node.input[2])
     if is_trained or any(name in scope.read for name in node.output[1:]) or scope.opset < 7:
         return None
@@ -215,14 +215,14 @@ def dropout_as_identity(node: onnx.NodeProto, scope: Scope) -> list[onnx.NodePro
 
 
 def is_nan_as_equal(node: onnx.NodeProto, scope: Scope) -> list[onnx.NodeProto] | None:
-    """IsNaN(x) = Not(Equal(x, x))."""
+    """Replace IsNaN(x) by Not(Equal(x, x))."""
     draft = Draft(node, scope)
     draft.add("Not", [draft.add("Equal", [node.input[0], node.input[0]])], node.output[0])
     return draft.nodes
 
 
 def log_softmax_as_logarithm(node: onnx.NodeProto, scope: Scope) -> list[onnx.NodeProto] | None:
-    """LogSoftmax(x) = d - Log(ReduceSum(Exp(d))), d = x - ReduceMax(x): as safe from underflow as the operator."""
+    """Replace LogSoftmax(x) by d - Log(ReduceSum(Exp(d))), d = x - ReduceMax(x), which does not underflow either."""
     if scope.opset < 13:
         return None
     axis = _attributes(node).get("axis", -1)
@@ -239,7 +239,7 @@ def log_softmax_as_logarithm(node: onnx.NodeProto, scope: Scope) -> list[onnx.No
 
 
 def sign_as_comparisons(node: onnx.NodeProto, scope: Scope) -> list[onnx.NodeProto] | None:
-    """Sign(x) = Cast(x > 0) - Cast(x < 0)."""
+    """Replace Sign(x) by Cast(x > 0) - Cast(x < 0)."""
     number, element_type = _number(node.input[0], scope), scope.element_types.get(node.input[0])
     if number is None:
         return None
@@ -252,7 +252,7 @@ def sign_as_comparisons(node: onnx.NodeProto, scope: Scope) -> list[onnx.NodePro
 
 
 def lrn_as_pool(node: onnx.NodeProto, scope: Scope) -> list[onnx.NodeProto] | None:
-    """LRN(x) = x / (bias + alpha · mean over `size` channels of x²) ^ beta, the mean as an AveragePool over channels.
+    """Replace LRN by x / (bias + alpha · mean over `size` channels of x²) ^ beta, with AveragePool for the mean.
 
     x is [N, C, H, W]; the pool sees [N, 1, C, H·W] and counts the padding, as LRN divides by `size` at the edges too.
     """
@@ -276,7 +276,7 @@ def lrn_as_pool(node: onnx.NodeProto, scope: Scope) -> list[onnx.NodeProto] | No
 
 
 def old_softmax_as_flat(node: onnx.NodeProto, scope: Scope, operator: str) -> list[onnx.NodeProto] | None:
-    """Softmax before operator set 13 works on the input made 2-dimensional at `axis`; newer ones on one axis."""
+    """Replace a Softmax of before operator set 13, which flattens its input at `axis`; newer ones work on one axis."""
     if scope.opset >= 13:
         return None
     axis = _attributes(node).get("axis", 1)

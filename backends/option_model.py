@@ -1,4 +1,4 @@
-"""Options as a backend's model declares them: which there are, and which of them a stranger's file may set.
+"""Declarations of a backend's options, and of those that an untrusted file may set.
 
 Every field of a model is an option. One that is not declared ``harmless`` may name code or a path, and is taken only
 from this machine's own devices or from a file that the user names; so a new option is refused until it is declared.
@@ -13,20 +13,20 @@ from typing import Any
 from mosaic_onnx.core.devices import OptionValue
 
 Check = Callable[[OptionValue], str | None]
-"""Why a value of a harmless option is refused all the same; None where it is not."""
+"""Returns why a value of a harmless option is refused; None where it is not."""
 _HARMLESS, _CHECK = "mosaic_onnx.harmless", "mosaic_onnx.check"
 _CODE_OR_PATH = ("/", "\\", "~", "package:")
 
 
 @dataclass(frozen=True)
 class OptionRule:
-    """One option.
+    """The rule of one option.
 
     Attributes:
         key: its name; ``TABLE.*`` stands for every key of a table that has no rule of its own.
-        harmless: a file that nobody vouches for may set it.
-        check: refuses some of its values, though it is harmless.
-        default: what it is where nobody sets it: as harmless as leaving it out.
+        harmless: an untrusted file may set it.
+        check: refuses some of its values, even if it is harmless.
+        default: its default value, which is always allowed.
     """
 
     key: str
@@ -36,7 +36,7 @@ class OptionRule:
 
 
 def harmless(default: Any = MISSING, *, default_factory: Any = MISSING, check: Check | None = None) -> Any:
-    """Declare a field of an option model that a stranger's file may set: it names neither code nor a path."""
+    """Declare a field of an option model that an untrusted file may set: it names neither code nor a path."""
     metadata = {_HARMLESS: True, _CHECK: check}
     if default_factory is not MISSING:
         return field(default_factory=default_factory, metadata=metadata)
@@ -48,12 +48,12 @@ def rules_of(
     tables: Mapping[str, Collection[str]] | None = None,
     leave_out: Collection[str] = (),
 ) -> tuple[OptionRule, ...]:
-    """The rules that an option model (a dataclass) declares.
+    """Return the rules that an option model (a dataclass) declares.
 
     Args:
         model: the dataclass.
-        tables: its fields that are tables, each with the keys that are harmless whatever the field says.
-        leave_out: fields that are no options.
+        tables: its fields that are tables, each with the keys that are always harmless.
+        leave_out: fields that are not options.
     """
     rules: list[OptionRule] = []
     for each in fields(model):
@@ -67,7 +67,7 @@ def rules_of(
 
 
 def why_refused(key: str, value: OptionValue, rules: Collection[OptionRule]) -> str | None:
-    """Why a stranger's file may not set an option to a value; None where it may."""
+    """Return why an untrusted file may not set an option to a value; None where it may."""
     by_key = {rule.key: rule for rule in rules}
     rule = by_key.get(key) or by_key.get(f"{key.partition('.')[0]}.*")
     if rule is not None and type(rule.default) is type(value) and rule.default == value:

@@ -1,7 +1,7 @@
 """Try a device in a process of its own: ``python -m mosaic_onnx.backends.probe``, a request in, JSON out.
 
-A runtime may be installed and yet have no driver, may crash, and may keep for good the options that it was first
-given; none of that must befall the process that only asks which devices are here.
+A runtime may be installed without a driver, may crash, and may keep the options that it was first given; none of that
+may affect the process that looks for devices.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ _TIME_LIMIT_S = 60.0
 
 @dataclasses.dataclass(frozen=True)
 class ProbeResult:
-    """What the trial showed.
+    """The result of trying a device.
 
     Attributes:
         reason: why the device cannot run; empty where it can.
-        hardware: kind of hardware device that it runs on: ``cpu``, ``gpu``, ``npu``; empty where nothing tells.
+        hardware: kind of hardware device that it runs on: ``cpu``, ``gpu``, ``npu``; empty where unknown.
         version: of the provider and its driver.
-        memory_bytes: of the device's own memory; 0 where nothing tells.
+        memory_bytes: of the device's own memory; 0 where unknown.
     """
 
     reason: str
@@ -41,21 +41,21 @@ class ProbeResult:
 
 @runtime_checkable
 class Describes(Protocol):
-    """A backend that can say more of a device than that it runs."""
+    """A backend that can describe the hardware of its devices."""
 
     def describe(self, device: Device) -> ProbeResult:
-        """Return what the device is, once a slice has run on it; ``reason`` stays empty."""
+        """Return the description of a device on which a slice has run; ``reason`` stays empty."""
 
     def why_missing(self, device: Device) -> str:
-        """Return why the device's hardware is not here, where its runtime would not say; empty elsewhere."""
+        """Return why the device's hardware is missing, if its runtime does not tell; else empty."""
 
 
 def probe(address: str, devices: Sequence[Device]) -> list[ProbeResult]:
-    """Try each device in a child process, all at once; never raises for what a child does.
+    """Try each device in a child process, all at the same time; failures of children are results, not raised.
 
     Args:
         address: ``module:NAME`` of the backend.
-        devices: what to try.
+        devices: the devices to try.
     """
     children = [_start(address, device) for device in devices]
     return [_verdict(child) for child in children]
@@ -94,7 +94,7 @@ def main() -> None:
 
 
 def _try(backend: Backend, device: Device) -> ProbeResult:
-    """Load and run a slice of one node."""
+    """Load and run a slice of one node, and return the result."""
     import numpy as np
     from onnx import TensorProto, helper
 

@@ -1,4 +1,4 @@
-"""What each planner method and each of its stages adds: planning with it taken out against planning with all.
+"""The gain of each planner method and stage: planning without it, compared with planning with all.
 
 Cases are the published operator graphs, zoo models on the HiKey 970's described devices, and seeded random profiles, a
 few for every feature of the profile format. A stage counts as useful in a case where without it the plan is worse or
@@ -42,7 +42,7 @@ PUBLISHED = (
 
 @dataclass(frozen=True)
 class Case:
-    """One thing to plan."""
+    """One planning task."""
 
     name: str
     table: CostTable
@@ -51,7 +51,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What planning gave: the objective's figure (inf for no plan), the bound (0 for none), wall seconds."""
+    """The result of planning: the objective's value (inf for no plan), the bound (0 for none), wall seconds."""
 
     figure: float
     bound: float
@@ -78,7 +78,7 @@ class Stage:
 
 @dataclass
 class Tally:
-    """What one stage added over all cases."""
+    """The gain of one stage over all cases."""
 
     case_count: int = 0
     plan_ratios: list[float] = field(default_factory=list)
@@ -232,7 +232,7 @@ def row_of(stage: Stage, tally: Tally) -> Row:
 
 
 def all_cases(quick: bool) -> Iterator[Case]:
-    """Every case: (published, zoo, random) x what can be asked."""
+    """Yield every case: (published, zoo, random) x what can be asked."""
     limit_s = 0.5 if quick else 1.0
     yield from published_cases(limit_s, quick)
     yield from board_cases(limit_s, quick)
@@ -248,7 +248,7 @@ def asked(limit_s: float) -> dict[str, Request]:
 
 
 def with_energy(table: CostTable, limit_s: float) -> dict[str, Request]:
-    """Requests that need joules; limits half-way between what the fastest and the most frugal plan take."""
+    """Return the requests that need joules; limits half-way between what the fastest and the most frugal plan take."""
     fast = solve(table, Request(time_limit_s=limit_s)).timeline
     frugal = solve(table, Request(objective="energy", time_limit_s=limit_s)).timeline
     deadline_s = (fast.seconds + frugal.seconds) / 2
@@ -283,7 +283,7 @@ def board_cases(limit_s: float, quick: bool) -> Iterator[Case]:
 
 
 def random_cases(limit_s: float, quick: bool) -> Iterator[Case]:
-    """A graph for every feature of the profile format, and for some a chain."""
+    """Yield a graph for every feature of the profile format, and for some a chain."""
     base = Kind(layers=12, devices=3, levels=2, energy=True)
     features = ("caps", "segments", "switches", "overheads", "io_host", "direct", "state_copies", "groups")
     kinds = {"no feature": base, "every feature": replace(EVERYTHING, layers=12, devices=3)}

@@ -1,4 +1,4 @@
-"""How long ``compile`` takes: cold, and with a warm cache of measurements; the do-no-harm contest is told apart."""
+"""The time of ``compile``, with an empty and a filled cache of measurements; the comparison of candidates apart."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def _model(model: Workload, folder: Path) -> Iterator[Row]:
 
 @contextmanager
 def _contest_clock() -> Iterator[list[float]]:
-    """Seconds that the do-no-harm measurement takes while this is open."""
+    """Measure the seconds that the comparison of candidates takes inside the context."""
     seconds: list[float] = []
 
     def timed(*args: Any, **words: Any) -> Contest:

@@ -1,4 +1,4 @@
-"""Devices side by side: how much faster than one at a time, how near the bound; pipelines against published optima.
+"""Concurrent plans against sequential ones and against the bound; pipelines against published optima.
 
 The branchy graph is made here: modules of parallel rows of layers, two devices of about equal speed with a spread of
 their ratio from layer to layer (as CPU and GPU of phones have), copies that cost about a tenth of a layer.
@@ -52,7 +52,7 @@ def run(quick: bool) -> list[Row]:
 
 
 def side_by_side(layers: int, limit_s: float) -> list[Row]:
-    """One thing at a time against devices side by side."""
+    """Return rows of sequential plans against concurrent ones."""
     table = cost_table(branchy(layers))
     one_by_one_s = best(table, sequential(table, Request(time_limit_s=limit_s)), Request())
     asked = Request(schedule="concurrent", time_limit_s=limit_s)
@@ -78,7 +78,7 @@ def side_by_side(layers: int, limit_s: float) -> list[Row]:
 
 
 def ratio_row(name: str, found_s: float, one_by_one_s: float, bound_s: float, how: str, note: str) -> Row:
-    """Makespan over the best sequential plan's seconds."""
+    """Return the ratio of the makespan to the best sequential plan's seconds."""
     words = f"{found_s / bound_s - 1:.1%} above the bound ({how})"
     return Row(
         f"makespan, {name}",
@@ -91,7 +91,7 @@ def ratio_row(name: str, found_s: float, one_by_one_s: float, bound_s: float, ho
 
 
 def pipelines(rounds: int) -> list[Row]:
-    """One slice a device on published workloads: load over the published one, and the time to prove it."""
+    """Return rows of published workloads with one slice per device: load over the published one, time to prove it."""
     rows = []
     request = Request(objective="throughput", one_slice_per_device=True, time_limit_s=60.0)
     for name, published_ms in PUBLISHED_MS.items():
@@ -113,12 +113,12 @@ def pipelines(rounds: int) -> list[Row]:
 
 
 def best(table: CostTable, answer: Answer, request: Request) -> float:
-    """The simulator's word on the best proposal."""
+    """Return the simulated timeline of the best proposal."""
     return min(value(simulate(table, plan, request.schedule), request.objective) for plan in answer.proposals)
 
 
 def branchy(layers: int) -> Profile:
-    """Modules of four parallel rows of 1, 2, 3 and 4 layers, joined by one layer."""
+    """Return modules of four parallel rows of 1, 2, 3 and 4 layers, joined by one layer."""
     rng = np.random.default_rng(layers)
     made: list[ProfileLayer] = []
     source = "x"

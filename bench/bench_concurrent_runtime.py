@@ -1,7 +1,7 @@
 """Real overlap: the concurrent plan against the sequential one on two devices, and against its own prediction.
 
-Two CPU devices of one core each; and two simulated devices, which sleep for as long as they are described to take, so
-that what the runtime adds shows whatever the machine does.
+Two CPU devices of one core each; and two simulated devices, which sleep for their described times, so that the
+runtime's overhead shows independent of other load.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from mosaic_onnx.rewriting.rewrite import slice_models
 from mosaic_onnx.runtime.executor import Executor
 
 BAR = 0.9
-"""Nothing overlaps at 1, everything at 0.5: less than this is real overlap."""
+"""1 means no overlap, 0.5 full overlap; a lower ratio than this is real overlap."""
 SCHEDULES: tuple[Schedule, ...] = ("concurrent", "sequential")
 
 
@@ -53,7 +53,7 @@ def run(quick: bool) -> list[Row]:
 
 
 def _two_cores() -> Selection:
-    """ONNX Runtime's CPU provider twice, each held on a core of its own."""
+    """Return ONNX Runtime's CPU provider twice, each held on a core of its own."""
     devices = tuple(
         Device(f"core{core}", backend="onnxruntime", options={"threads": 1, "cores": str(core)})
         for core in sorted(usable_cores())[:2]
@@ -62,7 +62,7 @@ def _two_cores() -> Selection:
 
 
 def _sleepers() -> Selection:
-    """Two described devices with host memory, 5 ms an operator."""
+    """Return two described devices with host memory, 5 ms an operator."""
     devices = tuple(
         Device(name, backend="simulated", simulated=True, options={"seconds_per_operator": 0.005}) for name in "ab"
     )
@@ -96,7 +96,7 @@ def _compare(model: Workload, selection: Selection, what: str, rounds: int) -> I
 
 
 def _towers(count: int, depth: int, size: int) -> onnx.ModelProto:
-    """Towers of convolutions side by side over one input, added up at the end; weights seeded."""
+    """Return parallel towers of convolutions over one input, added up at the end, with seeded weights."""
     random = np.random.default_rng(0)
     nodes, weights, tops = [], [], []
     for tower in range(count):

@@ -1,7 +1,7 @@
 """Large models, compiled by the command itself: 100,000 nodes; more than 2 GiB of external weights.
 
-Each compilation is a process of its own (``large_child``). The node bar counts this project's own CPU seconds: what
-ONNX Runtime and OpenVINO use is taken off, and the children that parse, check and infer stand in the note.
+Each compilation is a process of its own (``large_child``). The node bar counts this project's own CPU seconds: the
+time of ONNX Runtime and OpenVINO is subtracted, and that of the children that parse, check and infer is in the note.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from bench.report import Row
 NODE_COUNT, NODES_A_BLOCK = 100_000, 4
 CPU_BAR_S, MEMORY_BAR_MIB = 60.0, 4096.0
 LAYER_COUNT, WIDTH = 40, 4096
-"""Square products whose weights come to 2.5 GiB; rows beyond the first are holes, so that the disk is spared."""
+"""Square products whose weights come to 2.5 GiB; rows beyond the first are holes, which need no disk space."""
 SEEDED_ROWS = 64
 
 
@@ -69,7 +69,7 @@ def _compiled(path: Path, what: str, words: Sequence[str], has_bars: bool) -> It
 
 
 def deep(node_count: int) -> onnx.ModelProto:
-    """Blocks of product, Tanh, gate and residual, one after the other; weights seeded."""
+    """Return blocks of product, Tanh, gate and residual in a row, with seeded weights."""
     random, width = np.random.default_rng(0), 8
     nodes, weights, last = [], [], "x"
     for block in range(node_count // NODES_A_BLOCK):
@@ -88,7 +88,7 @@ def deep(node_count: int) -> onnx.ModelProto:
 
 
 def heavy(folder: Path, layer_count: int) -> None:
-    """``heavy.onnx`` and its weights: each layer's tensor in one sparse file, its first rows seeded."""
+    """Write ``heavy.onnx`` and its weights: each layer's tensor in one sparse file, its first rows seeded."""
     random, size = np.random.default_rng(0), WIDTH * WIDTH * 4
     nodes, weights, last = [], [], "x"
     with (folder / "heavy.bin").open("wb") as file:

@@ -48,7 +48,7 @@ def run(quick: bool) -> list[Row]:
 
 
 def _models(folder: Path, quick: bool) -> Iterator[Path]:
-    """Classic networks with seeded weights, and a transformer of the corpus; none where the corpus is absent."""
+    """Return classic networks with seeded weights, and a transformer of the corpus; none where that is absent."""
     tool = SHARED / "tools" / "fill_weights.py"
     for name in ("light_squeezenet",) if quick else ("light_squeezenet", "light_inception_v2", "light_resnet50"):
         if tool.is_file():
@@ -61,7 +61,7 @@ def _models(folder: Path, quick: bool) -> Iterator[Path]:
 
 
 def _forced(graph: LayerGraph) -> tuple[Profile, Plan]:
-    """Stretches of equal numbers of layers on two devices in turn."""
+    """Return a plan with slices of equal numbers of layers on two devices in turn."""
     layers = tuple(ProfileLayer(each.name, each.inputs, each.outputs, nodes=each.nodes) for each in graph.layers)
     sizes = {name: info.bytes for name, info in graph.tensors.items()}
     profile = Profile("model", DEVICES, sizes, graph.inputs, graph.outputs, layers)
@@ -71,7 +71,7 @@ def _forced(graph: LayerGraph) -> tuple[Profile, Plan]:
 
 
 def _against_original(path: Path, folder: Path, rounds: int) -> Iterator[Row]:
-    """Latency of the partitioned file in one stock session of one thread, against the original's; same bits."""
+    """Yield latency of the partitioned file in one stock session of one thread, against the original's; same bits."""
     opened = open_model(path)
     normalised = normalise(opened)
     model = partition(opened.model, *_forced(layerize(normalised)))
@@ -97,7 +97,7 @@ def _against_original(path: Path, folder: Path, rounds: int) -> Iterator[Row]:
 
 
 def _large(folder: Path, node_count: int) -> Iterator[Row]:
-    """CPU seconds of each pass on a chain of gated matrix products (children of the passes not counted)."""
+    """Yield CPU seconds of each pass on a chain of gated matrix products (children of the passes not counted)."""
     path = folder / "large.onnx"
     onnx.save(_gated_chain(node_count // 5), path)
     opened, seconds = _timed(lambda: open_model(path))
@@ -114,7 +114,7 @@ def _large(folder: Path, node_count: int) -> Iterator[Row]:
 
 
 def _gated_chain(count: int) -> onnx.ModelProto:
-    """Five nodes a link: product, bias, sigmoid, gate, residual."""
+    """Return a chain of links of five nodes: product, bias, sigmoid, gate, residual."""
     nodes, last = [], "x"
     for number in range(count):
         inputs = [(last, "w"), (f"m{number}", "b"), (f"a{number}",), (f"a{number}", f"s{number}"), (last, f"g{number}")]

@@ -1,6 +1,6 @@
 """The interval program against the paper's bars and a compiled Algorithm 1, timed in turns in the same run.
 
-Both get the same ready numbers: execution per layer and state, copies in and out per layer and state, parameter bytes.
+Both get the same numbers: execution per layer and state, copies in and out per layer and state, parameter bytes.
 Algorithm 1 is the paper's O(Λ²·|D|) in C, compiled here; its slices cost Σ execution + first inputs + last outputs.
 """
 
@@ -104,7 +104,7 @@ def rows_for(
 
 
 def in_turns(work: dict[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
-    """Milliseconds of each, one after the other in every round, so that all see the same machine."""
+    """Return the milliseconds of each, run in turn in every round, so that other load affects all alike."""
     times: dict[str, list[float]] = {name: [] for name in work}
     for number in range(rounds + 1):
         for name, function in work.items():
@@ -122,7 +122,7 @@ def spread(times: list[float]) -> str:
 
 
 def compile_algorithm_1() -> tuple[ctypes.CDLL | None, str]:
-    """The compiled program, or why there is none."""
+    """Return the compiled program, or the reason why there is none."""
     compiler = shutil.which("cc")
     if compiler is None:
         return None, "no C compiler (cc) on this machine"
@@ -158,7 +158,7 @@ def algorithm_1_call(compiled: ctypes.CDLL, table: CostTable, costs: ChainCosts)
 
 
 def hikey_like(layers: int, states: int, seed: int = 0) -> Profile:
-    """A chain over big and little cores, a GPU and an NPU that takes 100 MB a slice; random costs."""
+    """Return a chain over big and little cores, a GPU and an NPU that takes 100 MB a slice; random costs."""
     draw = np.random.default_rng(seed)
     counts = {"big": 9, "little": 7, "gpu": 8} if states == 25 else {"big": 0, "little": 0, "gpu": 0}
     devices = [Device(name, levels=tuple(Level(f"l{n}") for n in range(count))) for name, count in counts.items()]

@@ -56,7 +56,7 @@ CASES = (
 
 @dataclass(frozen=True)
 class Measured:
-    """What planning one case took and gave."""
+    """The time and the result of planning one case."""
 
     seconds: list[float]
     gap: float | None
@@ -81,7 +81,7 @@ def run(quick: bool) -> list[Row]:
 
 
 def measure(case: Case, times: int) -> Measured:
-    """Plan the case so many times; runs in a process of its own."""
+    """Plan the case several times; runs in a process of its own."""
     table = cost_table(profile_of(case))
     seconds = []
     for _ in range(times):
@@ -92,7 +92,7 @@ def measure(case: Case, times: int) -> Measured:
 
 
 def profile_of(case: Case) -> Profile:
-    """A network of blocks (one to four branches, now and then a residual link), or a chain; times around 100 µs."""
+    """Return a network of blocks (one to four branches, some residual links), or a chain; times around 100 µs."""
     rng = np.random.default_rng(case.layers + case.devices)
     devices = tuple(
         Device(
@@ -122,7 +122,7 @@ def profile_of(case: Case) -> Profile:
 
 
 def costs(rng: np.random.Generator, devices: tuple[Device, ...]) -> dict[str, Cost | None]:
-    """A layer's costs: each device likes other layers, higher levels are faster and draw more; some cannot run it."""
+    """Return a layer's costs: devices suit different layers, higher levels are faster and draw more power."""
     work = float(rng.lognormal(np.log(2e-4), 0.8))
     found: dict[str, Cost | None] = {}
     for index, device in enumerate(devices):
@@ -135,7 +135,7 @@ def costs(rng: np.random.Generator, devices: tuple[Device, ...]) -> dict[str, Co
 
 
 def branching(rng: np.random.Generator, count: int) -> list[tuple[str, ...]]:
-    """What each layer reads."""
+    """Return the layers that each layer reads."""
     inputs: list[tuple[str, ...]] = [("x",)]
     while len(inputs) < count:
         root = f"t{len(inputs) - 1}"

@@ -1,7 +1,7 @@
-"""Plans under a budget of errors, with a bfloat16 device, against ONNX Runtime's f32 and the best single device.
+"""Plans under an error budget, with a bfloat16 device, against ONNX Runtime's f32 and the best single device.
 
-Devices of one thread. Single devices count where their measured error keeps the budget. Where mixed precision gains
-nothing under the tight budget, the note tells the layers whose errors alone break it.
+Devices of one thread. Single devices count if their measured error keeps the budget. Where mixed precision gains
+nothing under the tight budget, the note lists the layers whose errors alone exceed it.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ ONE = Ratio(1.0, 1.0, 1.0)
 
 @dataclass
 class _Seen:
-    """Ratios by model, of one budget."""
+    """The ratios of all models under one budget."""
 
     full: dict[str, Ratio] = field(default_factory=dict)
     best: dict[str, Ratio] = field(default_factory=dict)
@@ -94,7 +94,7 @@ def _rows(name: str, compiled: Compilation, timings: InterleavedTimings, budget:
 
 
 def _split(compiled: Compilation) -> str:
-    """How many layers run where."""
+    """Return the number of layers on each device, in words."""
     counts: dict[str, int] = {}
     for one in compiled.plan.slices:
         counts[device_of(one.state)] = counts.get(device_of(one.state), 0) + len(one.layers)
@@ -103,7 +103,7 @@ def _split(compiled: Compilation) -> str:
 
 
 def _breakers(compiled: Compilation, budget: float) -> str:
-    """How many layers break the budget alone at low precision, what they take, and the worst of them."""
+    """Return the layers that exceed the budget alone at low precision: number, time, and the worst."""
     found = []
     for layer in compiled.state.profile.layers:
         cost = layer.cost.get(LOW)

@@ -1,4 +1,4 @@
-"""Profiling: how long it takes cold and warm, and whether what it says of a slice is what the slice takes."""
+"""The time of profiling with an empty and a filled cache, and the accuracy of its predictions for slices."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ SLICE_COUNT = 8
 
 @dataclass(frozen=True)
 class Case:
-    """A model and what was found of it."""
+    """A model and its profile."""
 
     name: str
     normalised: Normalised
@@ -81,7 +81,7 @@ def _timed(case: Case) -> tuple[float, Profile]:
 
 
 def _sum_of_layers(case: Case, profile: Profile, device: Device) -> Row:
-    """The layers' sum against the whole model measured afresh, some while later."""
+    """Return the layers' sum against a new measurement of the whole model."""
     last = len(case.graph.layers) - 1
     measured_s = _measured(case, device, [(0, last)])[0, last]
     predicted_s = _predicted(profile, device, 0, last)
@@ -90,7 +90,7 @@ def _sum_of_layers(case: Case, profile: Profile, device: Device) -> Row:
 
 
 def _slices(case: Case, profile: Profile, device: Device) -> Row:
-    """Slices drawn at random: layers' sum and cut penalty against the slice measured afresh."""
+    """Return rows of random slices: layers' sum and cut penalty against a new measurement."""
     random, count = np.random.default_rng(0), len(case.graph.layers)
     spans = [tuple(sorted(random.choice(count, 2, replace=False).tolist())) for _ in range(SLICE_COUNT)]
     measured = _measured(case, device, [(first, last) for first, last in spans])
@@ -103,7 +103,7 @@ def _slices(case: Case, profile: Profile, device: Device) -> Row:
 
 
 def _measured(case: Case, device: Device, spans: list[tuple[int, int]]) -> dict[tuple[int, int], float]:
-    """Slices measured afresh: no cache."""
+    """Return new measurements of slices, without a cache."""
     choices: list[Choice] = [(first, last, device.name) for first, last in spans]
     options = ProfileOptions(effort=case.options.effort)
     found = measure_segments(case.normalised, case.graph, choices, [device], backends(), options)
@@ -111,7 +111,7 @@ def _measured(case: Case, device: Device, spans: list[tuple[int, int]]) -> dict[
 
 
 def _predicted(profile: Profile, device: Device, first: int, last: int) -> float:
-    """What the planner would say of a slice that was not measured."""
+    """Return the planner's prediction for a slice that was not measured."""
     costs = [layer.cost[device.name] for layer in profile.layers[first : last + 1]]
     slice_s = next(one.slice_seconds for one in profile.devices if one.name == device.name)
     return sum(cost.seconds if cost else float("nan") for cost in costs) + slice_s

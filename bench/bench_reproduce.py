@@ -1,4 +1,4 @@
-"""How long the paper's whole evaluation takes, and how near its predictions come."""
+"""The time of the paper's whole evaluation, and the errors of its predictions."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from mosaic_onnx.reproduce.run import reproduce
 
 
 def run(quick: bool) -> list[Row]:
-    """One run; ``quick`` is the reduced form and has no bar."""
+    """Return the rows of one run; ``quick`` is the reduced form and has no bar."""
     with tempfile.TemporaryDirectory() as folder:
         started = time.perf_counter()
         report = reproduce(folder, quick=quick)

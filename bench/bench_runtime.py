@@ -1,4 +1,4 @@
-"""What running a partition costs: overhead a slice, hand-over between devices, slicing tax, overlap, buffer memory."""
+"""Costs of running a partition: overhead per slice, hand-over between devices, slicing, overlap, buffer memory."""
 
 from __future__ import annotations
 
@@ -86,14 +86,14 @@ def _row(
 
 
 def _chain(count: int) -> list[SliceModel]:
-    """Slices of one tiny node each."""
+    """Return slices of one tiny node each."""
     text = '<ir_version: 8, opset_import: ["": 17]> s{0} (float[8] t{0}) => (float[8] t{1}) {{ t{1} = Neg(t{0}) }}'
     models = [parser.parse_model(text.format(index, index + 1)) for index in range(count)]
     return [SliceModel(model, None, (f"t{i}",), (f"t{i + 1}",)) for i, model in enumerate(models)]
 
 
 def _overhead(rounds: int) -> Iterator[Row]:
-    """Executor against the bare session calls of the same slices, and a plain ``session.run`` of each."""
+    """Yield rows of the executor against the session calls of the same slices, and a plain ``session.run`` of each."""
     count = 50
     slices = _chain(count)
     x: dict[str, Array] = {"t0": np.ones(8, np.float32)}
@@ -123,7 +123,7 @@ def _overhead(rounds: int) -> Iterator[Row]:
 
 
 def _hand_over(rounds: int) -> Iterator[Row]:
-    """Two workers taking turns: every slice waits for the other device's."""
+    """Yield rows of two workers in turn: every slice waits for the other device's."""
     count = 50
     devices = {name: Device(name, backend="onnxruntime", options={"threads": 1}) for name in ("a", "b")}
     states = ["a", "b"] * (count // 2)
@@ -136,7 +136,7 @@ def _hand_over(rounds: int) -> Iterator[Row]:
 
 
 def _overlap(rounds: int) -> Iterator[Row]:
-    """Two equal branches on two one-core devices."""
+    """Yield rows of two equal branches on two one-core devices."""
     cores = usable_cores()
     if len(cores) < 2:
         yield Row("two branches on two cores", float("nan"), "ratio", note="skipped: one core only")
@@ -166,7 +166,7 @@ def _overlap(rounds: int) -> Iterator[Row]:
 
 
 def _tax(name: str, path: Path, counts: Sequence[int], rounds: int) -> Iterator[Row]:
-    """Forced slices on one device against one session, and the memory of the tensors between them."""
+    """Yield rows of forced slices on one device against one session, and the memory of the tensors between them."""
     normalised = normalise(open_model(path))
     graph = layerize(normalised)
     model, folder = normalised.model, normalised.folder
@@ -176,7 +176,7 @@ def _tax(name: str, path: Path, counts: Sequence[int], rounds: int) -> Iterator[
         whole = extract(model, folder, keys)
         programs = {"one session": stack.enter_context(_open([whole], {"cpu": CPU}, ["cpu"]))}
         for count in counts:
-            slices = [extract(model, folder, nodes) for nodes in _stretches(graph, count)]
+            slices = [extract(model, folder, nodes) for nodes in _equal_slices(graph, count)]
             programs[f"{len(slices)} slices"] = stack.enter_context(_open(slices, {"cpu": CPU}, ["cpu"] * len(slices)))
         calls = {label: (lambda program=program: program.run(inputs)) for label, program in programs.items()}
         timings = measure_interleaved(calls, round_count=rounds, repeat_count=3, budget_s=60)
@@ -187,8 +187,8 @@ def _tax(name: str, path: Path, counts: Sequence[int], rounds: int) -> Iterator[
             yield Row(f"{name}, {label}, buffers", shared, "MiB", None, f"{apart:.2f} MiB", shared / apart, None, note)
 
 
-def _stretches(graph: LayerGraph, count: int) -> list[list[str]]:
-    """Layers in order, cut into stretches of about equal numbers of layers."""
+def _equal_slices(graph: LayerGraph, count: int) -> list[list[str]]:
+    """Return the nodes of slices of about equal numbers of layers."""
     ends = np.linspace(0, len(graph.layers), count + 1).round().astype(int)
     return [
         [key for layer in graph.layers[first:last] for key in layer.nodes]

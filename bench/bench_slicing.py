@@ -1,4 +1,4 @@
-"""What slicing costs on one device: forced slices, tuned, against the original model in one session of one thread."""
+"""The cost of slicing on one device: forced, optimised slices against the original model in one session."""
 
 from __future__ import annotations
 

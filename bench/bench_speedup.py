@@ -1,8 +1,8 @@
 """Compilation plans against every single device, ONNX Runtime by provider priority, OpenVINO HETERO, and the ideal.
 
 Devices of one thread and of the models' own precision. The *ideal* is the sum over layers of the fastest device's
-measured time, transfers for nothing: no placement of these layers can be faster. Where it says that there is little to
-win, doing no harm is the bar.
+measured time, without transfers: no placement of these layers can be faster. Where it shows little to gain,
+not being slower is the bar.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ PRIORITY, HETERO = "ONNX Runtime by provider priority", "OpenVINO HETERO"
 ONE_OPERATOR = ("inception_v1", "bvlc_alexnet", "zfnet512")
 """Models with an operator (LRN) that is far slower on one runtime."""
 SHORTEST_S = 1e-3
-"""Models that run faster say more of the clock than of the plan."""
+"""Faster models are left out: their figures would show the clock more than the plan."""
 
 
 @dataclass
 class _Seen:
-    """Ratios by model."""
+    """The ratios of all models."""
 
     best_single: dict[str, Ratio] = field(default_factory=dict)
     priority: dict[str, Ratio] = field(default_factory=dict)
@@ -70,7 +70,7 @@ def _model(model: Workload, selection: Selection, seen: _Seen, rounds: int) -> I
 
 
 def _others(model: Workload, compiled: Compilation) -> Calls:
-    """The runtimes' own ways to share a model among devices, one thread each."""
+    """Return the runtimes' own ways to distribute a model over devices, with one thread each."""
     import onnxruntime as ort
 
     inputs = dict(compiled.state.inputs)
@@ -89,7 +89,7 @@ def _others(model: Workload, compiled: Compilation) -> Calls:
             request = openvino.Core().compile_model(network, "HETERO:CPU", configuration).create_infer_request()
             request.infer(inputs)
         except RuntimeError:
-            return calls  # it cannot run the model at all: mosaic's own device says why
+            return calls  # it cannot run the model: the device's reasons tell why
         calls[HETERO] = lambda: request.infer(inputs)
     return calls
 
@@ -139,7 +139,7 @@ def _ideal_s(compiled: Compilation) -> float:
 
 
 def _against_ideal(compiled: Compilation, timings: InterleavedTimings) -> Ratio:
-    """Measured over ideal; the interval is the measured median's own spread, the profile's error is not in it."""
+    """Return measured over ideal, with the spread of the measured median as interval, without the profile's error."""
     ideal_s, median_s = _ideal_s(compiled), timings.median_s(PLAN)
     off = timings.spread(PLAN) / len(timings.seconds[PLAN]) ** 0.5 * 2
     value = median_s / ideal_s if ideal_s else float("nan")
@@ -147,7 +147,7 @@ def _against_ideal(compiled: Compilation, timings: InterleavedTimings) -> Ratio:
 
 
 def _ideal_words(compiled: Compilation) -> str:
-    """What there is to win, and where: the layers in which the other device gains most over the best single one."""
+    """Return the possible gain in words, with the layers where another device gains most over the best single one."""
     alone = compiled.single_predicted
     if not alone:
         return "no single device runs the model"

@@ -1,8 +1,8 @@
-"""Compiles one model in a process of its own and prints what it cost: ``python -m bench.large_child MODEL OUT [-d …]``.
+"""Compile one model in a process of its own and print its cost: ``python -m bench.large_child MODEL OUT [-d …]``.
 
-The CPU seconds inside ONNX Runtime's sessions and OpenVINO are taken off; what child processes use (parsing, the ONNX
-checker, shape inference, loading) is told apart. Anonymous memory is what this process holds; pages of a weights file
-that are only mapped belong to the file.
+The CPU seconds inside ONNX Runtime's sessions and OpenVINO are subtracted; those of child processes (parsing, the ONNX
+checker, shape inference, loading) are listed apart. Anonymous memory is held by this process; pages of a mapped weights
+file are not counted.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ WATCH_S = 0.05
 
 
 class Meter:
-    """CPU seconds inside vendors' calls; outermost ones on this thread only."""
+    """Counts CPU seconds inside vendors' calls (outermost calls of this thread)."""
 
     def __init__(self) -> None:
         self.seconds = 0.0
         self._is_inside = False
 
     def around(self, call: Callable[..., Any]) -> Callable[..., Any]:
-        """The call, counted."""
+        """Return the call with counting."""
 
         def counted(*args: Any, **words: Any) -> Any:
             if self._is_inside:
@@ -45,14 +45,14 @@ class Meter:
 
 
 class Watch(threading.Thread):
-    """The largest anonymous memory of this process."""
+    """Records the largest anonymous memory of this process."""
 
     def __init__(self) -> None:
         super().__init__(daemon=True)
         self.peak_bytes = 0
 
     def run(self) -> None:
-        """Look until the process ends."""
+        """Sample the memory until the process ends."""
         while True:
             for line in Path("/proc/self/status").read_text().splitlines():
                 if line.startswith("RssAnon:"):
@@ -61,7 +61,7 @@ class Watch(threading.Thread):
 
 
 def main(words: list[str]) -> int:
-    """Compile, with the command line's own code; print one JSON object."""
+    """Compile with the command line's code and print one JSON object."""
     from mosaic_onnx import cli
 
     meter, watch = Meter(), Watch()

@@ -1,4 +1,4 @@
-"""What several benchmarks need: devices of one thread, programs of delivered plans, rows of ratios."""
+"""Helpers of several benchmarks: devices of one thread, programs of delivered plans, rows of ratios."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ from mosaic_onnx.runtime.executor import Executor, open_program
 
 CPU = Device("cpu", backend="onnxruntime", options={"threads": 1})
 PLAN = "compiled"
-"""What tables call the delivered plan."""
+"""Name of the delivered plan in tables."""
 Calls = dict[str, Callable[[], object]]
-"""What is timed, by what tables call it."""
+"""{name in tables: the timed call}."""
 SHORTEST_S = 0.1
-"""A round repeats a call for about so long and keeps the least: the first runs find the caches full of others."""
+"""A round repeats a call for about this time and keeps the least, since the first runs have cold caches."""
 
 
 def one_thread(*names: str) -> Selection:
-    """The named devices that are here, each with one thread.
+    """Return the named devices that are available, each with one thread.
 
     Raises:
-        UsageError: none of them is here.
+        UsageError: none of them is available.
     """
     every = select(())
     here = [device for device in every.devices if device.name in names]
@@ -53,12 +53,12 @@ def one_thread(*names: str) -> Selection:
 
 
 def repeats(seconds: float) -> int:
-    """Runs of a call in a round."""
+    """Return the number of runs of a call in a round."""
     return max(3, min(20, math.ceil(SHORTEST_S / max(seconds, 1e-6))))
 
 
 def delivered_calls(compiled: Compilation, stack: ExitStack) -> Calls:
-    """The delivered plan, and each device that runs the model alone; the stack closes them."""
+    """Return the calls of the delivered plan and of each device that runs the model alone; the stack closes them."""
     prepared, profile, inputs = compiled.state, compiled.state.profile, compiled.state.inputs
     plans = {PLAN: (compiled.plan, compiled.tuned)}
     for device in compiled.state.selection.chosen:
@@ -74,7 +74,7 @@ def delivered_calls(compiled: Compilation, stack: ExitStack) -> Calls:
 
 
 def interleaved(calls: Calls, rounds: int) -> InterleavedTimings:
-    """So many rounds over all calls, each the least of as many runs as the slowest allows."""
+    """Return the timings of rounds over all calls, with as many runs per round as the slowest call allows."""
     once = measure_interleaved(calls, round_count=3, repeat_count=1)
     longest_s = max(once.median_s(name) for name in calls)
     return measure_interleaved(calls, round_count=rounds, repeat_count=repeats(longest_s))
@@ -83,7 +83,7 @@ def interleaved(calls: Calls, rounds: int) -> InterleavedTimings:
 def ratio_row(
     name: str, timings: InterleavedTimings, of: str, against: str, bar: float | None = None, note: str = ""
 ) -> Row:
-    """The ratio of two medians with its interval."""
+    """Return the ratio of two medians with its interval."""
     ratio = timings.ratio(of, against)
     seen = (
         f"{timings.median_s(of) * 1e3:.3f} ms against {timings.median_s(against) * 1e3:.3f} ms; "
@@ -94,7 +94,7 @@ def ratio_row(
 
 
 def geometric_row(name: str, ratios: Sequence[Ratio], bar: float | None, against: str, note: str = "") -> Row:
-    """The geometric mean of ratios; its interval takes the models' errors as independent."""
+    """Return the geometric mean of ratios; its interval takes the models' errors as independent."""
     if not ratios:
         return Row(name, float("nan"), "ratio", None, against, note="no model")
     logs = [math.log(one.value) for one in ratios]
@@ -109,14 +109,14 @@ def geometric_row(name: str, ratios: Sequence[Ratio], bar: float | None, against
 def program_of(
     plan: Plan, slices: Sequence[SliceModel], selection: Selection, inputs: Iterable[str], outputs: Iterable[str]
 ) -> Executor:
-    """The slices, loaded on the selection's devices."""
+    """Return a plan's slices, loaded on the selection's devices."""
     return open_program(
         slices, plan, selection.by_name, selection.backends, inputs=tuple(inputs), outputs=tuple(outputs)
     )
 
 
 def forced(path: Path, count: int, state: str) -> tuple[Normalised, Plan, tuple[SliceModel, ...]]:
-    """A model cut into stretches of about equal numbers of layers, all in one state."""
+    """Return a plan with slices of about equal numbers of layers, all in one state."""
     prepared = run_passes(PREPARE, State(path))
     graph, normalised = prepared.graph, prepared.normalised
     layers = tuple(ProfileLayer(each.name, each.inputs, each.outputs, nodes=each.nodes) for each in graph.layers)

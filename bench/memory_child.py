@@ -1,4 +1,4 @@
-"""Runs one thing in a process of its own and prints its peak memory: ``python -m bench.memory_child KIND PATH``."""
+"""Run a model in a process of its own and print its peak memory: ``python -m bench.memory_child KIND PATH``."""
 
 from __future__ import annotations
 

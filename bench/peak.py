@@ -1,4 +1,4 @@
-"""The largest memory that this process has held."""
+"""The peak memory of this process."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ _STATUS = Path("/proc/self/status")
 
 
 def peak_bytes() -> int:
-    """Resident bytes at the peak.
+    """Return the resident bytes at the peak.
 
-    On Linux from ``/proc``: what ``getrusage`` says there begins with what the parent held when it made this process.
+    On Linux they are from ``/proc``: the figure of ``getrusage`` includes the parent's memory at the fork.
     """
     if _STATUS.is_file():
         found = re.search(r"^VmHWM:\s+(\d+) kB$", _STATUS.read_text(), re.MULTILINE)

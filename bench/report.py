@@ -1,4 +1,4 @@
-"""Rows of the benchmark: one figure a row, printed as a table and as JSON."""
+"""Rows of benchmarks: one figure each, printed as a table and as JSON."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ class Row:
     """One measured figure.
 
     Attributes:
-        name: what was measured.
+        name: the name of the figure.
         value: the figure (a median unless ``note`` says otherwise).
         unit: ms, s, ratio, MiB, …
         bar: the largest value that meets the bar; None where there is none.
-        against: what it is compared with.
+        against: the name of the reference.
         ratio: value / the other's value in the same interleaved run.
         interval: 95 % interval of the ratio.
-        note: repetitions, spread, anything the reader must know.
+        note: repetitions, spread, further remarks.
     """
 
     name: str
@@ -33,7 +33,7 @@ class Row:
 
     @property
     def met(self) -> bool | None:
-        """Whether the bar is met; with an interval it fails only where the interval lies above the bar."""
+        """Return whether the bar is met; with an interval it fails only where the interval lies above the bar."""
         if self.bar is None:
             return None
         if self.unit == "ratio" and self.interval is not None:
@@ -41,7 +41,7 @@ class Row:
         return self.value <= self.bar
 
     def cells(self) -> list[str]:
-        """The row as text, a cell for each of ``COLUMNS``."""
+        """Return the row as text, a cell for each of ``COLUMNS``."""
         interval = f"{self.interval[0]:.3f}–{self.interval[1]:.3f}" if self.interval else ""
         met = {None: "", True: "yes", False: "NO"}[self.met]
         bar = "" if self.bar is None else f"≤ {self.bar:g}"

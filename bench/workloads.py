@@ -15,12 +15,12 @@ from mosaic_onnx.zoo import build
 
 SHARED = Path(os.environ.get("MOSAIC_SHARED", Path(__file__).parents[2] / "shared"))
 EVERY = os.environ.get("MOSAIC_BENCH_MODELS") == "all"
-"""All of the models below take part; else as many as fit a coffee break."""
+"""Environment variable: run all models, not only a short selection."""
 CLASSIC = (
     *("squeezenet", "inception_v1", "bvlc_alexnet", "zfnet512", "resnet50"),
     *("inception_v2", "densenet121", "shufflenet", "vgg19"),
 )
-"""The onnx wheel's nine; their weights are made up from their names."""
+"""The onnx wheel's nine models; their weights are seeded by their names."""
 PAPER = (
     *("mobilenet_v2_1.0", "mnasnet_0.5", "inception_v4", "squeezenet"),
     *("mobilenet_v2_1.3", "mobilenet_v2_1.4", "mnasnet_1.0", "mnasnet_1.3", "resnet_v2_152", "vgg16"),
@@ -32,14 +32,14 @@ _LIGHT = Path(onnx.__file__).parent / "backend" / "test" / "data" / "light"
 
 @dataclass(frozen=True)
 class Workload:
-    """A model file and what to call it."""
+    """A model file and its name."""
 
     name: str
     path: Path
 
 
 def classic(names: Iterable[str], folder: Path) -> Iterator[Workload]:
-    """Networks of the onnx wheel with seeded weights; none where the tool that makes them up is absent."""
+    """Yield networks of the onnx wheel with seeded weights; none where the tool that makes the weights is absent."""
     tool = SHARED / "tools" / "fill_weights.py"
     for name in names if tool.is_file() else ():
         target = folder / f"{name}.onnx"
@@ -49,7 +49,7 @@ def classic(names: Iterable[str], folder: Path) -> Iterator[Workload]:
 
 
 def paper(names: Iterable[str], folder: Path) -> Iterator[Workload]:
-    """Workloads of the paper, built with seeded weights."""
+    """Yield workloads of the paper, built with seeded weights."""
     for name in names:
         target = folder / f"paper_{name}.onnx"
         if not target.is_file():
@@ -58,7 +58,7 @@ def paper(names: Iterable[str], folder: Path) -> Iterator[Workload]:
 
 
 def corpus(names: Iterable[str]) -> Iterator[Workload]:
-    """Models of the shared corpus; those that are absent are left out."""
+    """Yield models of the shared corpus; those that are absent are left out."""
     for name in names:
         path = SHARED / "models" / f"{name}.onnx"
         if path.is_file():
@@ -66,6 +66,6 @@ def corpus(names: Iterable[str]) -> Iterator[Workload]:
 
 
 def absent() -> str:
-    """Why the classic networks are not here; empty where they are."""
+    """Return why the classic networks are not available; empty where they are."""
     tool = SHARED / "tools" / "fill_weights.py"
     return "" if tool.is_file() else "skipped: shared/tools/fill_weights.py is absent (set MOSAIC_SHARED)"

@@ -1,8 +1,8 @@
 """Calibrate the shipped HiKey 970 description: ``python examples/calibrate_hikey970.py``.
 
 Fits ``mosaic_onnx/data/hikey970.toml`` (seed 0) and ``mosaic_onnx/reproduce/hikey970_seeds.json`` (seeds 0 to 7, whose
-spread the report shows) to the published numbers of ``mosaic_onnx/reproduce/paper.py``. Deterministic;
-takes half a minute. ``--check`` writes nothing and says whether the files are what the calibration gives.
+spread the report shows) to the published numbers of ``mosaic_onnx/reproduce/paper.py``. It is
+deterministic and takes half a minute. ``--check`` compares the files with a new calibration and writes nothing.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ SEED_COUNT = 8
 
 
 def main() -> int:
-    """Fit, then write or compare."""
+    """Fit the description, then write or compare it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true", help="compare with the files instead of writing them")
     options = parser.parse_args()

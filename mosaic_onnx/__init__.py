@@ -5,14 +5,51 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mosaic_onnx.api import compile, inspect, load, partition, plan, profile, run, verify
+    from mosaic_onnx.api import (
+        After,
+        Before,
+        Constraints,
+        Instead,
+        Request,
+        compile,
+        export,
+        find_devices,
+        inspect,
+        load,
+        load_plan,
+        load_profile,
+        partition,
+        plan,
+        profile,
+        run,
+        verify,
+    )
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "compile", "inspect", "load", "partition", "plan", "profile", "run", "verify"]
+__all__ = [
+    "After",
+    "Before",
+    "Constraints",
+    "Instead",
+    "Request",
+    "__version__",
+    "compile",
+    "export",
+    "find_devices",
+    "inspect",
+    "load",
+    "load_plan",
+    "load_profile",
+    "partition",
+    "plan",
+    "profile",
+    "run",
+    "verify",
+]
 
 
 def __getattr__(name: str) -> Any:
-    """The functions of ``mosaic_onnx.api``, imported when first used: ``--help`` needs none of them."""
+    """Return a name of ``mosaic_onnx.api``, imported when it is first used: ``--help`` needs none."""
     if name in __all__:
         from mosaic_onnx import api
 

@@ -13,28 +13,39 @@ from typing import Any, Unpack
 import numpy as np
 import onnx
 
+from mosaic_onnx.analysis.explain import explain_layer, explain_plan
+from mosaic_onnx.analysis.plan_diff import diff_plans
 from mosaic_onnx.backends.base import Array
-from mosaic_onnx.core.constraints import Constraints
+from mosaic_onnx.backends.hardware.energy_meters import find_meters
+from mosaic_onnx.core.constraints import Constraints, constrain
+from mosaic_onnx.core.cost_table import cost_table
 from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.errors import ModelError, OutputsDifferError, UsageError
 from mosaic_onnx.core.layers import LayerGraph
 from mosaic_onnx.core.plans import Plan
 from mosaic_onnx.core.profiles import Profile
 from mosaic_onnx.core.signature import given_inputs, tensor_specs
-from mosaic_onnx.discovery.selection import Selection, select
+from mosaic_onnx.discovery.health import Finding, examine
+from mosaic_onnx.discovery.selection import Selection, participation, select
 from mosaic_onnx.files.atomic import refuse_to_replace, write_atomically
 from mosaic_onnx.files.bundle import Bundle, read_bundle, refuse_target
 from mosaic_onnx.files.cache import Cache
-from mosaic_onnx.files.profile_file import read_profile
+from mosaic_onnx.files.device_file import write_devices
+from mosaic_onnx.files.plan_file import read_plan, write_front, write_plan
+from mosaic_onnx.files.profile_file import read_profile, write_profile
+from mosaic_onnx.importers import import_profile
 from mosaic_onnx.loading.inputs import make_inputs, read_inputs
+from mosaic_onnx.loading.shape_choices import ShapeChoices, only_combination
 from mosaic_onnx.passes.base import run_passes
 from mosaic_onnx.passes.editing import configured
 from mosaic_onnx.passes.state import State, say_nothing
 from mosaic_onnx.pipeline.benchmarking import Benchmark, benchmark
 from mosaic_onnx.pipeline.compilation import Compilation, compile_model
 from mosaic_onnx.pipeline.delivery import bind_bundle, deliver, verify_bundle
+from mosaic_onnx.pipeline.exporting import Exported, export_model, export_slices
 from mosaic_onnx.pipeline.load_session import SessionOptions, load_model, load_session
 from mosaic_onnx.pipeline.options import CompileOptions, InspectOptions, PathLike, ProfileOptions, with_paths
+from mosaic_onnx.pipeline.outside import After, Before, Instead
 from mosaic_onnx.pipeline.pipelines import INSPECT, PLAN, PROFILE
 from mosaic_onnx.pipeline.site.device_loop import schedule_measured
 from mosaic_onnx.pipeline.site.folder import read_site, write_site
@@ -43,25 +54,33 @@ from mosaic_onnx.pipeline.site.served import Served, Watch, serve_site
 from mosaic_onnx.pipeline.site.situations import write_situations
 from mosaic_onnx.pipeline.site.slowdowns import measure_slowdowns
 from mosaic_onnx.planner.core.request import Request
+from mosaic_onnx.planning.candidates import single_device_plan
 from mosaic_onnx.planning.profile_plan import plan_front
 from mosaic_onnx.profiling.progress import Progress
 from mosaic_onnx.rewriting.rewrite import partition
 from mosaic_onnx.runtime.arguments import as_feeds
 from mosaic_onnx.runtime.repeated_runs import RunResult, run_repeatedly
 from mosaic_onnx.runtime.session import Session
+from mosaic_onnx.runtime.shaped_session import ShapedSession
 from mosaic_onnx.scenarios.file import read_scenario
 from mosaic_onnx.scenarios.instance import Instance, build_instance
 from mosaic_onnx.scenarios.loading import load_profiles
 from mosaic_onnx.scenarios.solve import Scheduled, SchedulingOptions, schedule_instance
-from mosaic_onnx.verification.report import VerifyReport
+from mosaic_onnx.verification.report import VerifyReport, merged_reports
 from mosaic_onnx.verification.verify import Progress as VerifyProgress
 
 Note = Callable[[str], None]
 
 __all__ = [
+    "After",
+    "Before",
     "Benchmark",
     "Compilation",
+    "Constraints",
+    "Exported",
     "Inspection",
+    "Instead",
+    "Request",
     "RunResult",
     "Selection",
     "Session",
@@ -69,9 +88,17 @@ __all__ = [
     "bench",
     "compile",
     "compile_unwritten",
+    "diff_plans",
+    "examine_machine",
+    "explain_layer",
+    "explain_plan",
+    "export",
     "find_devices",
+    "import_profile",
     "inspect",
     "load",
+    "load_plan",
+    "load_profile",
     "load_scenario",
     "partition",
     "plan",
@@ -81,8 +108,13 @@ __all__ = [
     "schedule",
     "schedule_site",
     "serve_scenario",
+    "single_devices",
     "verify",
     "write",
+    "write_devices",
+    "write_front",
+    "write_plan",
+    "write_profile",
 ]
 
 
@@ -145,6 +177,18 @@ def find_devices(words: Sequence[str] = (), *, lower: bool = False) -> Selection
     return select(words, lower=lower)
 
 
+def examine_machine(words: Sequence[str] = ()) -> tuple[Finding, ...]:
+    """Return what this machine offers a compilation, and what stands in its way.
+
+    Args:
+        words: names, devices files or shipped descriptions; none for the default set.
+
+    Raises:
+        UsageError: a word names nothing.
+    """
+    return examine(select(words), find_meters())
+
+
 def inspect(model: PathLike, *, devices: Sequence[str] = (), **options: Unpack[InspectOptions]) -> Inspection:
     """Layers of a model, and which device claims to run which.
 
@@ -187,8 +231,27 @@ def profile(
         BackendError: a device failed.
         ProfilingInterrupted: Ctrl-C; it holds what was measured until then.
     """
-    start = State(Path(model), select(devices), Cache() if cache else None, note, progress)
+    selection = _select_aloud(devices, note)
+    start = State(Path(model), selection, Cache() if cache else None, note, progress)
     return run_passes(configured(PROFILE, with_paths(options)), start).profile
+
+
+def load_profile(file: PathLike) -> Profile:
+    """Read a profile from its file.
+
+    Raises:
+        ModelError: the file is wrong; the message names the key.
+    """
+    return read_profile(file)
+
+
+def load_plan(file: PathLike) -> Plan:
+    """Read a plan from its file.
+
+    Raises:
+        ModelError: the file is wrong; the message names the key.
+    """
+    return read_plan(file)
 
 
 def plan(profile: Profile | PathLike, request: Request | None = None, constraints: Constraints | None = None) -> Plan:
@@ -201,6 +264,20 @@ def plan(profile: Profile | PathLike, request: Request | None = None, constraint
     measured = profile if isinstance(profile, Profile) else read_profile(profile)
     options = {"request": request or Request(), "constraints": constraints or Constraints()}
     return run_passes(configured(PLAN, options), State(profile=measured)).plan
+
+
+def single_devices(profile: Profile, like: Plan, constraints: Constraints | None = None) -> dict[str, Plan]:
+    """The plans of devices that can run the whole model alone, by name, to hold a plan against.
+
+    Args:
+        profile: what was measured.
+        like: the plan whose objective they are compared under.
+        constraints: what they must keep besides.
+    """
+    constrained = constrain(profile, constraints or Constraints())
+    table = cost_table(constrained)
+    plans = {one.name: single_device_plan(constrained, one.name, like, table) for one in constrained.devices}
+    return {name: plan for name, plan in plans.items() if plan is not None}
 
 
 def load_scenario(
@@ -368,15 +445,15 @@ def compile_unwritten(
         MosaicError: as for ``compile``.
     """
     request = options.get("request")
-    selection = select(devices, lower=request is not None and request.max_error is not None)
+    selection = _select_aloud(devices, note, lower=request is not None and request.max_error is not None)
     kept = Cache() if cache else None
     compilation = compile_model(Path(model), selection, kept, note, progress, **options)
-    proof = compilation.state.proof
-    if not proof.passed:
-        words = "; ".join(proof.failures[:3])
-        raise OutputsDifferError(
-            f"{Path(model).name}: the partitioned model is not right: {words}", "nothing was written"
-        )
+    for one in (compilation, *compilation.shapes):
+        if not one.state.proof.passed:
+            words = "; ".join(one.state.proof.failures[:3])
+            raise OutputsDifferError(
+                f"{Path(model).name}: the partitioned model is not right: {words}", "nothing was written"
+            )
     return compilation
 
 
@@ -399,10 +476,10 @@ def load(
     source: Bundle | PathLike,
     *,
     devices: Sequence[str] = (),
-    input_shapes: Mapping[str, tuple[int, ...]] | None = None,
+    input_shapes: ShapeChoices | None = None,
     options: SessionOptions | None = None,
     trust: bool = False,
-) -> Session:
+) -> Session | ShapedSession:
     """Load a bundle once, to be run many times; or a plain model, uncut, on one device.
 
     The session takes ``run(feeds)`` or ONNX Runtime's ``run(output_names, feeds)``, and ``run_async`` for a future. Any
@@ -424,7 +501,7 @@ def load(
     """
     if not isinstance(source, Bundle) and Path(source).is_file():
         selection = _one_device(devices)
-        return load_model(Path(source), selection, input_shapes, options)[0]
+        return load_model(Path(source), selection, only_combination(input_shapes or {}), options)[0]
     if input_shapes:
         raise UsageError("a bundle's input shapes were settled when it was compiled", "leave them out")
     return load_session(_opened(source, devices, trust=trust), options)
@@ -451,7 +528,7 @@ def run(
     iterations: int = 1,
     warmup: int | None = None,
     devices: Sequence[str] = (),
-    input_shapes: Mapping[str, tuple[int, ...]] | None = None,
+    input_shapes: ShapeChoices | None = None,
     trust: bool = False,
 ) -> RunResult:
     """Load and run a bundle, or a plain model on one device; ``load`` keeps it for further runs.
@@ -476,13 +553,12 @@ def run(
     if iterations < 1:
         raise UsageError(f"{iterations} iterations: there is nothing to run", "give at least one")
     if not isinstance(source, Bundle) and Path(source).is_file():
-        session, model = load_model(Path(source), _one_device(devices), input_shapes)
-        fed = _inputs_of(model, inputs, seed)
-    else:
-        bundle = _opened(source, devices, trust=trust)
-        session = load(bundle, input_shapes=input_shapes)
-        fed = bundle_inputs(bundle, inputs, seed)
-    with session:
+        plain, model = load_model(Path(source), _one_device(devices), only_combination(input_shapes or {}))
+        with plain:
+            return run_repeatedly(plain, _inputs_of(model, inputs, seed), iterations, warmup)
+    bundle = _opened(source, devices, trust=trust)
+    fed = bundle_inputs(bundle, inputs, seed)
+    with load(bundle, input_shapes=input_shapes) as session:
         return run_repeatedly(session, fed, iterations, warmup)
 
 
@@ -535,7 +611,24 @@ def bundle_inputs(
     """
     if isinstance(inputs, Mapping | np.ndarray):
         return as_feeds(inputs, bundle.input_specs)
-    return _inputs_of(bundle.original(), inputs, seed)
+    return _shape_of_inputs(bundle, inputs, seed)[1]
+
+
+def _shape_of_inputs(
+    bundle: Bundle, inputs: Mapping[str, Array] | Array | PathLike | None, seed: int
+) -> tuple[Bundle, Mapping[str, Array]]:
+    """The bundle as it is for the shapes of its inputs, and the inputs.
+
+    Raises:
+        ModelError: they are the inputs of none of its shapes; said of the first.
+    """
+    refusal: ModelError | None = None
+    for one in (replace(bundle, shapes=()), *bundle.shapes):
+        try:
+            return one, _inputs_of(one.original(), inputs, seed)
+        except ModelError as error:
+            refusal = refusal or error
+    raise refusal or ModelError(f"{bundle.folder} holds no model")
 
 
 def _inputs_of(
@@ -573,7 +666,38 @@ def verify(
         BackendError: the reference cannot run.
     """
     opened = _opened(bundle, devices, trust=trust)
-    return verify_bundle(opened, bundle_inputs(opened, inputs, seed), progress)
+    if not opened.shapes or inputs is not None:
+        return verify_bundle(*_shape_of_inputs(opened, inputs, seed), progress)
+    every = (replace(opened, shapes=()), *opened.shapes)
+    return merged_reports([verify_bundle(one, bundle_inputs(one, None, seed), progress) for one in every])
+
+
+def export(
+    bundle: Bundle | PathLike,
+    output: PathLike,
+    *,
+    slices: bool = False,
+    keep_tags: bool = False,
+    force: bool = False,
+) -> Exported:
+    """Write what any ONNX Runtime of the told version runs, without mosaic-onnx.
+
+    Args:
+        bundle: the bundle or its folder.
+        output: the file; with ``slices`` a new folder.
+        slices: a file a slice, their order, and runners in Python and C++; else one file.
+        keep_tags: keep in the one file what says where slices run (device configurations, metadata): IR version 11.
+        force: replace a file that is there.
+
+    Raises:
+        ModelError: the bundle is damaged.
+        UsageError: the output is there already, or cannot be written.
+    """
+    opened = read_bundle(bundle) if not isinstance(bundle, Bundle) else bundle
+    if slices:
+        return export_slices(opened, Path(output))
+    refuse_to_replace(output, force=force)
+    return export_model(opened, Path(output), keep_tags=keep_tags)
 
 
 def write_arrays(arrays: Mapping[str, Array], path: PathLike) -> None:
@@ -590,3 +714,11 @@ def write_arrays(arrays: Mapping[str, Array], path: PathLike) -> None:
     else:
         np.savez(buffer, allow_pickle=False, **{name: np.asarray(array) for name, array in arrays.items()})
     write_atomically(path, buffer.getvalue())
+
+
+def _select_aloud(devices: Sequence[str], note: Note, *, lower: bool = False) -> Selection:
+    """The devices of a command, told first: who takes part, who does not, and why."""
+    selection = select(devices, lower=lower)
+    for line in participation(selection):
+        note(line)
+    return selection

@@ -57,7 +57,7 @@ class Feedback:
         limits = self.round_limit, self.run_limit, self.refusal_limit
         request = option_of((self.plan,), "request")
         refined = FeedbackLoop(rounds.measure, request, rounds.run, *limits, plan=rounds.plan)(state.profile)
-        if not refined.is_settled:
+        if self.round_limit and not refined.is_settled:
             state.note(f"the plan still changed after {refined.round_count} rounds of measuring its slices")
         end = replace(start, profile=refined.profile, plan=refined.plan)
         is_estimated = rounds.last.profile is refined.profile

@@ -31,12 +31,14 @@ class ReadInputs:
         """Add the inputs.
 
         Raises:
+            InfeasibleError: the model takes or returns something else than a tensor.
             ModelError: a file is wrong, or its arrays are not the model's inputs.
         """
-        from mosaic_onnx.loading.inputs import make_inputs, read_inputs
+        from mosaic_onnx.loading.inputs import make_inputs, read_inputs, refuse_other_than_tensors
         from mosaic_onnx.verification.precision.samples import read_samples
 
         model = state.normalised.model
+        refuse_other_than_tensors(model)
         if self.inputs is not None:
             inputs = read_inputs(self.inputs, model)
         elif self.samples is not None:

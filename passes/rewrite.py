@@ -18,6 +18,7 @@ class Rewrite:
 
     Attributes:
         measure: finds out whether a device that runs every layer runs the whole.
+        with_singles: single devices are candidates too.
     """
 
     name: ClassVar[str] = "rewrite"
@@ -34,17 +35,18 @@ class Rewrite:
     ensures: ClassVar[tuple[str, ...]] = ("candidates", "cutter")
 
     measure: Pass = field(default_factory=MeasureSlices)
+    with_singles: bool = True
 
     def __call__(self, state: State) -> State:
         """Add the candidates."""
-        from mosaic_onnx.planning.candidates import PLAN, Candidate, single_device_plans
+        from mosaic_onnx.planning.candidates import PLAN, Candidate, single_device_plans, yardsticks
         from mosaic_onnx.rewriting.rewrite import canonical_model
 
         state = state.with_cutter()
         singles = single_device_plans(
             state.profile,
             state.plan,
-            [device.name for device in state.selection.chosen],
+            [device.name for device in state.profile.devices if self.with_singles],
             state.table,
             lambda wanted: run_pass(self.measure, replace(state, wanted=wanted)).measured,
             state.note,
@@ -58,4 +60,6 @@ class Rewrite:
             )
             for name, plan in {PLAN: state.plan, **singles}.items()
         )
+        if state.plan.objective == "latency" and self.with_singles:
+            candidates = (*candidates, *yardsticks(candidates[1:], state.selection))
         return replace(state, candidates=candidates)

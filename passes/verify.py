@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
-from mosaic_onnx.passes.state import State
+from mosaic_onnx.passes.state import State, is_made
 
 if TYPE_CHECKING:
     from mosaic_onnx.verification.verify import Progress
+
+REWRITTEN = "a pass from outside rewrote the model; everything is compared with the model as it left it"
 
 
 @dataclass(frozen=True)
@@ -44,9 +46,11 @@ class Verify:
             delivered.plan,
             delivered.slices,
             delivered.tuned if delivered.is_tuned else None,
-            state.selection.by_name,
+            {**state.selection.by_name, **delivered.devices},
             state.selection.backends,
             state.inputs,
             delivered.canonical,
         )
+        if is_made(state.opened) and state.opened.is_rewritten:
+            proof = replace(proof, notes=(*proof.notes, REWRITTEN))
         return replace(state, proof=proof)

@@ -1,4 +1,4 @@
-"""Checking and trial runs in this process instead of a child: a child's start costs ten times what a node test does.
+"""Checking, trial runs and finding devices in this process instead of a child, whose start costs ten times a node test.
 
 The onnx package's own models are trusted. Where one of them crashes this process, pytest-xdist names its test.
 """
@@ -12,6 +12,7 @@ from typing import IO
 import pytest
 
 from mosaic_onnx.core.errors import ModelError
+from mosaic_onnx.discovery import selection
 from mosaic_onnx.loading import child, children
 
 
@@ -29,5 +30,6 @@ def run(job: str, text: str, said: IO[bytes], answer: IO[bytes], time_limit_s: f
 
 
 def check_in_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the jobs of ``children.run_child`` run here."""
+    """Let the jobs of ``children.run_child`` run here, and the backends' code too."""
     monkeypatch.setattr(children, "_run", run)
+    monkeypatch.setattr(selection, "isolated", dict)

@@ -22,10 +22,10 @@ Reference = Callable[[Mapping[str, Numbers]], dict[str, Numbers]]
 
 @dataclass(frozen=True)
 class Sample:
-    """A slice, inputs for it, and what it must make of any inputs.
+    """A slice, inputs for it, and a reference for its outputs.
 
     Attributes:
-        name: what messages call it.
+        name: its name in messages.
         model: the slice.
         inputs: host arrays by name.
         reference: its outputs, computed with numpy.
@@ -37,7 +37,7 @@ class Sample:
     reference: Reference
 
     def outputs(self, **other: Numbers) -> dict[str, Numbers]:
-        """Expected outputs for its inputs, some of them replaced by ``other``."""
+        """Return the expected outputs for its inputs, some of which ``other`` replaces."""
         return self.reference({**self.inputs, **other})
 
 
@@ -49,7 +49,7 @@ def _slice(
     weights: Mapping[str, Numbers] | None = None,
     free_dims: bool = False,
 ) -> SliceModel:
-    """A slice whose inputs and outputs have the types and shapes of some arrays."""
+    """Return a slice whose inputs and outputs have the types and shapes of some arrays."""
 
     def value(key: str, array: Numbers) -> onnx.ValueInfoProto:
         shape = ["n", *array.shape[1:]] if free_dims else array.shape
@@ -86,7 +86,7 @@ def _floats(*shape: int, seed: int = 0) -> Numbers:
 
 
 def chain() -> Sample:
-    """``y = |x + 0.5|``."""
+    """Return ``y = |x + 0.5|``."""
     nodes = [
         helper.make_node("Add", ["x", "half"], ["moved"], name="add"),
         helper.make_node("Abs", ["moved"], ["y"], name="abs"),
@@ -97,14 +97,14 @@ def chain() -> Sample:
 
 
 def shift() -> Sample:
-    """``z = y - 2``, of the shape that ``chain`` makes."""
+    """Return ``z = y - 2``, of the shape of ``chain``'s output."""
     nodes = [helper.make_node("Sub", ["y", "two"], ["z"], name="sub")]
     two = np.full(1, 2, np.float32)
     return _sample("shift", nodes, {"y": _floats(2, 8, seed=1)}, lambda fed: {"z": fed["y"] - two}, {"two": two})
 
 
 def network() -> Sample:
-    """A convolution, a Relu, a pooling, a matrix product: NCHW in, logits out."""
+    """Return a convolution, a Relu, a pooling, a matrix product: NCHW in, logits out."""
     kernel, matrix = _floats(4, 3, 1, 1, seed=2), _floats(4, 5, seed=3)
 
     def reference(fed: Mapping[str, Numbers]) -> dict[str, Numbers]:
@@ -122,7 +122,7 @@ def network() -> Sample:
 
 
 def two_outputs() -> Sample:
-    """Two inputs, two outputs; one output is read inside too, and names are not in alphabetical order."""
+    """Return a slice with two inputs and two outputs; one is read inside too, names are not in alphabetical order."""
     nodes = [
         helper.make_node("Mul", ["b", "a"], ["z"], name="mul"),
         helper.make_node("Add", ["z", "a"], ["c"], name="add"),
@@ -134,26 +134,26 @@ def two_outputs() -> Sample:
 
 
 def scalar() -> Sample:
-    """A tensor of rank 0 goes in."""
+    """Return a slice whose input has rank 0."""
     nodes = [helper.make_node("Mul", ["x", "factor"], ["y"], name="mul")]
     inputs = {"x": _floats(2, 3), "factor": np.array(2.5, np.float32)}
     return _sample("scalar", nodes, inputs, lambda fed: {"y": fed["x"] * fed["factor"]})
 
 
 def dynamic(extent: int) -> Sample:
-    """A slice whose first dimension is free, with inputs of one extent."""
+    """Return a slice whose first dimension is free, with inputs of one extent."""
     nodes = [helper.make_node("Abs", ["x"], ["y"], name="abs")]
     return _sample("dynamic", nodes, {"x": _floats(extent, 4)}, lambda fed: {"y": np.abs(fed["x"])}, free_dims=True)
 
 
 def empty() -> Sample:
-    """A tensor without elements goes through."""
+    """Return a slice with tensors without elements."""
     nodes = [helper.make_node("Abs", ["x"], ["y"], name="abs")]
     return _sample("empty", nodes, {"x": _floats(0, 4)}, lambda fed: {"y": np.abs(fed["x"])})
 
 
 def types() -> list[Sample]:
-    """One operator in each element type, with values that wrap, and values beyond 32 bits."""
+    """Return slices of one operator in each element type, with values that wrap, and values beyond 32 bits."""
     samples = []
     for name in ("uint8", "int8", "int16", "uint16", "int32", "uint32", "int64", "uint64"):
         limits = np.iinfo(name)
@@ -190,7 +190,7 @@ def _same(fed: Mapping[str, Numbers]) -> dict[str, Numbers]:
 
 
 def external(folder: str) -> Sample:
-    """A slice whose weights lie in ``folder``."""
+    """Return a slice whose weights lie in ``folder``."""
     weights = _floats(2, 8, seed=4)
     (Path(folder) / "weights.bin").write_bytes(weights.tobytes())
     nodes = [helper.make_node("Add", ["x", "w"], ["y"], name="add")]
@@ -205,7 +205,7 @@ def external(folder: str) -> Sample:
 
 
 def foreign() -> SliceModel:
-    """A slice with an operator of a domain that nobody has."""
+    """Return a slice with an operator of an unknown domain."""
     x = {"x": _floats(2, 3)}
     made = _slice(
         "foreign", [helper.make_node("Foo", ["x"], ["y"], name="foo", domain="no.such.domain")], x, {"y": x["x"]}

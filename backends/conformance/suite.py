@@ -1,4 +1,4 @@
-"""The conformance suite: what the rest of mosaic-onnx relies on, for any backend author to run against a backend.
+"""The conformance suite: checks that a backend keeps the contract, for authors of backends.
 
 Run all of it with ``check_backend(backend, device)``, or each check as a test of its own::
 
@@ -6,7 +6,7 @@ Run all of it with ``check_backend(backend, device)``, or each check as a test o
     def test_my_backend_conforms(check):
         check(BACKEND, DEVICE)
 
-A check raises ``NotConformingError``. Refusing (``BackendError`` from ``load`` or ``bind``) conforms wherever the
+A check raises ``NotConformingError``. Refusing (``BackendError`` from ``load`` or ``bind``) conforms where the
 contract allows it; a wrong result, a stale input, another exception or a crash does not.
 """
 
@@ -30,7 +30,7 @@ from mosaic_onnx.core.errors import BackendError
 
 @dataclass(frozen=True)
 class BoundCall:
-    """A sample's slice, loaded and bound to host arrays of its own."""
+    """A sample's slice, loaded and bound to its own host arrays."""
 
     runner: Runner
     inputs: dict[str, Numbers]
@@ -68,7 +68,7 @@ def _bind(backend: Backend, device: Device, sample: Sample) -> BoundCall:
 
 
 def check_find_never_raises(backend: Backend, device: Device) -> None:
-    """``find`` names devices that a profile can hold, and gives a reason for what is absent."""
+    """Check that ``find`` names devices that a profile can hold, and gives a reason for absent ones."""
     with working("find"):
         found = backend.find()
     for each in (device, *found.devices):
@@ -79,7 +79,7 @@ def check_find_never_raises(backend: Backend, device: Device) -> None:
 
 
 def check_claims_are_none_or_a_reason(backend: Backend, device: Device) -> None:
-    """``supports`` answers for any node: None or a reason."""
+    """Check that ``supports`` returns None or a reason for any node."""
     for node in (
         helper.make_node("Relu", ["x"], ["y"]),
         helper.make_node("Foo", ["x"], ["y"], domain="no.such.domain"),
@@ -90,7 +90,7 @@ def check_claims_are_none_or_a_reason(backend: Backend, device: Device) -> None:
 
 
 def check_outputs_are_right(backend: Backend, device: Device) -> None:
-    """``run`` computes every output, by name."""
+    """Check that ``run`` computes all outputs, by name."""
     for sample in (slices.chain(), slices.network(), slices.two_outputs(), slices.scalar()):
         runner = _load(backend, device, sample.model)
         with working("run"):
@@ -102,7 +102,7 @@ def check_outputs_are_right(backend: Backend, device: Device) -> None:
 
 
 def check_run_keeps_arrays_apart(backend: Backend, device: Device) -> None:
-    """``run`` changes no input, and its outputs are the caller's: a later run does not write into them."""
+    """Check that ``run`` changes no input, and that a later run does not write into its outputs."""
     sample = slices.chain()
     runner = _load(backend, device, sample.model)
     given = {name: array.copy() for name, array in sample.inputs.items()}
@@ -115,7 +115,7 @@ def check_run_keeps_arrays_apart(backend: Backend, device: Device) -> None:
 
 
 def check_read_only_inputs_run(backend: Backend, device: Device) -> None:
-    """``run`` takes arrays that cannot be written and arrays that are not contiguous."""
+    """Check that ``run`` accepts read-only and non-contiguous arrays."""
     sample = slices.chain()
     runner = _load(backend, device, sample.model)
     x = np.asfortranarray(sample.inputs["x"])
@@ -125,7 +125,7 @@ def check_read_only_inputs_run(backend: Backend, device: Device) -> None:
 
 
 def check_bound_call_runs_in_place(backend: Backend, device: Device) -> None:
-    """A call bound to host arrays is complete when it returns, and agrees with ``run``."""
+    """Check that a call bound to host arrays is complete when it returns, and agrees with ``run``."""
     for sample in (slices.chain(), slices.network(), slices.two_outputs(), slices.scalar()):
         bound = _bind(backend, device, sample)
         with working("a bound call"):
@@ -135,7 +135,7 @@ def check_bound_call_runs_in_place(backend: Backend, device: Device) -> None:
 
 
 def check_bound_call_reads_inputs_then(backend: Backend, device: Device) -> None:
-    """A bound call reads its inputs as they are when it is called: no copy made at bind time may go stale."""
+    """Check that a bound call reads its inputs at the time of the call, never a copy made by ``bind``."""
     sample = slices.chain()
     bound = _bind(backend, device, sample)
     for factor in (2.0, -3.0):
@@ -146,7 +146,7 @@ def check_bound_call_reads_inputs_then(backend: Backend, device: Device) -> None
 
 
 def check_runs_and_bound_calls_mix(backend: Backend, device: Device) -> None:
-    """``run`` between two bound calls disturbs neither."""
+    """Check that ``run`` between two bound calls disturbs neither."""
     sample = slices.chain()
     bound = _bind(backend, device, sample)
     other = {"x": sample.inputs["x"] + np.float32(1)}
@@ -160,7 +160,7 @@ def check_runs_and_bound_calls_mix(backend: Backend, device: Device) -> None:
 
 
 def check_two_slices_share_an_array(backend: Backend, device: Device) -> None:
-    """What one bound slice writes, the next one bound to the same array reads."""
+    """Check that a bound slice reads what another one bound to the same array has written."""
     first, second = slices.chain(), slices.shift()
     middle = np.zeros_like(first.outputs()["y"])
     result = np.zeros_like(middle)
@@ -175,7 +175,7 @@ def check_two_slices_share_an_array(backend: Backend, device: Device) -> None:
 
 
 def check_device_buffers(backend: Backend, device: Device) -> None:
-    """Where the device has memory of its own: uploads are seen, slices chain through a buffer, downloads wait."""
+    """Check devices with their own memory: uploads arrive, slices share buffers, downloads wait."""
     with working("memory"):
         memory = backend.memory(device)
     if memory is None:
@@ -202,7 +202,7 @@ def check_device_buffers(backend: Backend, device: Device) -> None:
 
 
 def check_buffers_and_arrays_mix(backend: Backend, device: Device) -> None:
-    """A slice may read a host array and write a device buffer, and the other way round."""
+    """Check that a slice can read host arrays and write device buffers, and vice versa."""
     memory = backend.memory(device)
     if memory is None:
         return
@@ -220,7 +220,7 @@ def check_buffers_and_arrays_mix(backend: Backend, device: Device) -> None:
 
 
 def check_misfits_are_refused(backend: Backend, device: Device) -> None:
-    """Places of a wrong shape or type, and a missing input, end in BackendError, never in a wrong result."""
+    """Check that places of wrong shape or type, and missing inputs, raise BackendError."""
     sample = slices.chain()
     runner = _load(backend, device, sample.model)
     x, y = sample.inputs["x"].copy(), np.zeros_like(sample.inputs["x"])
@@ -237,7 +237,7 @@ def check_misfits_are_refused(backend: Backend, device: Device) -> None:
 
 
 def check_unknown_operators_are_refused(backend: Backend, device: Device) -> None:
-    """A slice with an operator that nobody has is refused, and the message names the device."""
+    """Check that a slice with an unknown operator is refused, with a message that names the device."""
     with refusing("an operator of domain no.such.domain"):
         backend.load(slices.foreign(), device)
     try:
@@ -247,7 +247,7 @@ def check_unknown_operators_are_refused(backend: Backend, device: Device) -> Non
 
 
 def check_types_are_right_or_refused(backend: Backend, device: Device) -> None:
-    """Every element type, and a tensor of no elements, comes out right or is refused; integers wrap."""
+    """Check that every element type, and tensors without elements, are right or refused; integers wrap."""
     for sample in (*slices.types(), slices.empty()):
         try:
             outputs = backend.load(sample.model, device).run(sample.inputs)
@@ -260,7 +260,7 @@ def check_types_are_right_or_refused(backend: Backend, device: Device) -> None:
 
 
 def check_dynamic_shapes_are_right_or_refused(backend: Backend, device: Device) -> None:
-    """A slice whose shapes are known only when it runs gives right outputs at each size, or is refused."""
+    """Check that a slice with dynamic shapes gives right outputs at each size, or is refused."""
     for extent in (3, 8, 0):
         sample = slices.dynamic(extent)
         try:
@@ -273,7 +273,7 @@ def check_dynamic_shapes_are_right_or_refused(backend: Backend, device: Device) 
 
 
 def check_the_slice_is_left_as_it_is(backend: Backend, device: Device) -> None:
-    """``load`` does not change the model that it is handed."""
+    """Check that ``load`` does not change the model."""
     model = slices.network().model
     before = model.model.SerializeToString(deterministic=True)
     _load(backend, device, model)
@@ -281,7 +281,7 @@ def check_the_slice_is_left_as_it_is(backend: Backend, device: Device) -> None:
 
 
 def check_external_weights(backend: Backend, device: Device) -> None:
-    """Weights that lie in a file of the slice's folder are read."""
+    """Check that weights in a file of the slice's folder are read."""
     with TemporaryDirectory() as folder:
         sample = slices.external(folder)
         runner = _load(backend, device, sample.model)
@@ -291,7 +291,7 @@ def check_external_weights(backend: Backend, device: Device) -> None:
 
 
 def check_assignment(backend: Backend, device: Device) -> None:
-    """``assignment`` is None, or names the provider of at least one node."""
+    """Check that ``assignment`` is None, or names the provider of at least one node."""
     runner = _load(backend, device, slices.network().model)
     with working("assignment"):
         assignment = runner.assignment()
@@ -300,7 +300,7 @@ def check_assignment(backend: Backend, device: Device) -> None:
 
 
 def check_close(backend: Backend, device: Device) -> None:
-    """``close`` may be called twice; a closed runner refuses to run, and others go on."""
+    """Check that ``close`` can be called twice, that a closed runner refuses to run, and that others go on."""
     sample = slices.chain()
     runner, other = _load(backend, device, sample.model), _load(backend, device, sample.model)
     with working("close"):
@@ -313,7 +313,7 @@ def check_close(backend: Backend, device: Device) -> None:
 
 
 def check_two_threads(backend: Backend, device: Device) -> None:
-    """Two runners are called by two threads at once."""
+    """Check that two threads can call two runners at the same time."""
     bounds = [_bind(backend, device, sample) for sample in (slices.chain(), slices.network())]
     failures: list[BaseException] = []
 
@@ -321,7 +321,7 @@ def check_two_threads(backend: Backend, device: Device) -> None:
         try:
             for _ in range(20):
                 call()
-        except BaseException as error:  # shown by the check, whatever it is
+        except BaseException as error:  # the check reports it
             failures.append(error)
 
     threads = [Thread(target=repeat, args=(bound.call,)) for bound in bounds]

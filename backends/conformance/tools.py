@@ -1,4 +1,4 @@
-"""What the conformance checks are written with: requirements, expected refusals, agreement within a precision."""
+"""Helpers of the conformance checks: requirements, expected refusals, agreement within a precision."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ TOLERANCES = {"f32": 1e-4, "f16": 1e-2, "bf16": 2e-2}
 
 
 class NotConformingError(BackendError):
-    """The backend breaks the contract; the message says which part."""
+    """The backend breaks the contract; the message names the part."""
 
 
 def require(condition: object, what: str) -> None:
-    """Fail a check.
+    """Raise ``NotConformingError`` unless a condition holds.
 
     Raises:
         NotConformingError: the condition does not hold.
@@ -31,7 +31,7 @@ def require(condition: object, what: str) -> None:
 
 @contextmanager
 def refusing(what: str) -> Iterator[None]:
-    """The block must end with a BackendError; anything else breaks the contract."""
+    """Require that the block raises a BackendError."""
     try:
         yield
     except BackendError as error:
@@ -44,7 +44,7 @@ def refusing(what: str) -> Iterator[None]:
 
 @contextmanager
 def working(what: str) -> Iterator[None]:
-    """The block must not raise."""
+    """Require that the block does not raise."""
     try:
         yield
     except NotConformingError:
@@ -54,7 +54,7 @@ def working(what: str) -> Iterator[None]:
 
 
 def agree(device: Device, actual: Array, expected: Array, what: str) -> None:
-    """Fail a check where an output is not what it must be, as closely as the device's precision allows."""
+    """Require that outputs agree with the expected ones within the device's precision."""
     require(isinstance(actual, np.ndarray), f"{what}: is a {type(actual).__name__}, not an array")
     require(actual.dtype == expected.dtype, f"{what}: has type {actual.dtype}, not {expected.dtype}")
     require(actual.shape == expected.shape, f"{what}: has shape {actual.shape}, not {expected.shape}")

@@ -13,7 +13,7 @@ _NAMES: Mapping[int, tuple[str, ...]] = {2: ("big", "little"), 3: ("big", "middl
 
 @dataclass(frozen=True)
 class Cluster:
-    """Equal cores.
+    """A cluster of equal cores.
 
     Attributes:
         name: ``big``, ``middle``, ``little``; ``p`` and ``e`` for hybrid x86 processors.
@@ -31,7 +31,7 @@ class Cluster:
 def cpu_clusters(files: SystemFiles, usable: Sequence[int] | None = None) -> tuple[Cluster, ...]:
     """Return the clusters of a processor with unequal cores, fastest first; none where all cores are equal.
 
-    Looked up in this order: the hybrid core types of x86 (``cpu_core``, ``cpu_atom``), ``cpu_capacity`` (Arm), the
+    Sources, in this order: the hybrid core types of x86 (``cpu_core``, ``cpu_atom``), ``cpu_capacity`` (Arm), the
     highest frequency of each ``cpufreq`` policy.
 
     Args:
@@ -55,7 +55,7 @@ def _cluster(files: SystemFiles, name: str, cores: tuple[int, ...]) -> Cluster:
 
 
 def _hybrid(files: SystemFiles) -> list[tuple[str, tuple[int, ...]]]:
-    """Groups by the core types that Linux lists for hybrid x86 processors."""
+    """Return the clusters by the core types that Linux lists for hybrid x86 processors."""
     types = (("p", "cpu_core"), ("e", "cpu_atom"), ("lp", "cpu_lowpower"))
     return [(name, read_core_list(files.path("devices", folder, "cpus"))) for name, folder in types]
 
@@ -75,7 +75,7 @@ def _by_frequency(files: SystemFiles, cores: Sequence[int]) -> list[tuple[str, t
 
 
 def _grouped(measure: Mapping[int, int]) -> list[tuple[str, tuple[int, ...]]]:
-    """Groups of cores with the same measure, the largest first."""
+    """Return the groups of cores with the same measure, the largest measure first."""
     values = sorted(set(measure.values()), reverse=True)
     names = _NAMES.get(len(values)) or tuple(f"cluster{number}" for number in range(len(values)))
     return [

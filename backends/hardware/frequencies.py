@@ -1,7 +1,7 @@
-"""Frequency domains: what can be set to one of several frequencies, and holding it there.
+"""Frequency domains: parts of a machine that can be held at one of several frequencies.
 
-A domain is held by writing the same value as its lowest and its highest frequency: every governor obeys that, and the
-governor itself stays as it is. CPU policies live under ``devices/system/cpu/cpufreq`` (kHz), GPUs and memory of boards
+A domain is held by writing the same value as its lowest and its highest frequency, which every governor obeys; the
+governor is not changed. CPU policies live under ``devices/system/cpu/cpufreq`` (kHz), GPUs and memory of boards
 under ``class/devfreq`` (Hz), Intel's GPUs under ``class/drm`` (MHz).
 """
 
@@ -22,17 +22,17 @@ STEP_COUNT = 4
 
 @dataclass(frozen=True)
 class FrequencyDomain:
-    """Something whose frequency can be limited.
+    """A part of the machine whose frequency can be limited.
 
     Attributes:
         name: ``policy0``, or the devfreq device's name.
         frequencies_hz: those that it can be held at, ascending.
         lowest: file of the lower limit.
         highest: file of the upper limit.
-        current: file of the frequency that is really run.
-        unit_hz: what one unit of those files stands for.
+        current: file of the current frequency.
+        unit_hz: hertz of one unit in those files.
         cores: of a CPU policy; empty elsewhere.
-        governor: the governor's name; empty where none is told.
+        governor: the governor's name; empty where it is unknown.
     """
 
     name: str
@@ -46,16 +46,16 @@ class FrequencyDomain:
 
     @property
     def files(self) -> tuple[Path, Path]:
-        """Files that holding it writes."""
+        """Return the files that holding it writes."""
         return self.lowest, self.highest
 
     @property
     def is_writable(self) -> bool:
-        """Whether this process may set it."""
+        """Return whether this process may set it."""
         return all(os.access(path, os.W_OK) for path in self.files)
 
     def why_not(self) -> str | None:
-        """Return why its frequency cannot be set, with the way out; None where it can."""
+        """Return why its frequency cannot be set, with a remedy; None where it can."""
         if len(self.frequencies_hz) < 2:
             return f"{self.name} has one frequency only"
         if not self.is_writable:
@@ -63,7 +63,7 @@ class FrequencyDomain:
         return None
 
     def read_hz(self) -> float | None:
-        """Return the frequency that is run now; None where the kernel does not tell."""
+        """Return the current frequency; None where the kernel does not tell."""
         value = read_integer(self.current)
         return None if value is None else value * self.unit_hz
 

@@ -1,7 +1,7 @@
-"""Restore frequency limits whatever happens to the process that changed them.
+"""Restore frequency limits, even if the process that changed them is killed.
 
 ``FrequencyControl`` starts a guard process before the first change. The guard holds the old settings and waits for the
-end of its standard input; when the other process ends, however it ends (SIGKILL included), the kernel closes that pipe
+end of its standard input; when the other process ends in any way (SIGKILL included), the kernel closes that pipe
 and the guard writes the old settings back.
 
 Run as ``python -m mosaic_onnx.backends.hardware.frequency_guard`` it is the guard: the first line of its input is a
@@ -25,7 +25,7 @@ from mosaic_onnx.backends.hardware.system import read_text
 from mosaic_onnx.core.errors import BackendError
 
 Setting = tuple[str, str]
-"""A file, and the text that it held."""
+"""A file and its former text."""
 
 
 @dataclass
@@ -47,11 +47,11 @@ class FrequencyControl:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Restore."""
+        """Restore the limits."""
         self.close()
 
     def set_hz(self, domain: FrequencyDomain, frequency_hz: float) -> None:
-        """Hold a domain at a frequency; a domain that is there already is left alone.
+        """Hold a domain at a frequency; do nothing if it is already held there.
 
         Raises:
             BackendError: the system refuses; what was set before stays until ``close``.
@@ -79,7 +79,7 @@ class FrequencyControl:
 
 
 def _start_guard(domains: Sequence[FrequencyDomain]) -> subprocess.Popen[bytes]:
-    """Start the guard with the settings of now.
+    """Start the guard with the current settings.
 
     Raises:
         BackendError: a setting cannot be read, or the guard does not answer.
@@ -108,7 +108,7 @@ def _start_guard(domains: Sequence[FrequencyDomain]) -> subprocess.Popen[bytes]:
 
 
 def _settings(domain: FrequencyDomain) -> tuple[Setting, ...]:
-    """The limits of now: the lower one twice, since the kernel refuses an upper limit below the lower one."""
+    """Return the current limits, the lower one twice: the kernel refuses an upper limit below the lower one."""
     lowest, highest = read_text(domain.lowest), read_text(domain.highest)
     if lowest is None or highest is None:
         raise BackendError(f"the limits of {domain.name} cannot be read", f"see {domain.highest}")
@@ -116,7 +116,7 @@ def _settings(domain: FrequencyDomain) -> tuple[Setting, ...]:
 
 
 def restore(settings: Sequence[Setting]) -> list[str]:
-    """Write settings back, all that can be; return what failed."""
+    """Restore all settings that can be restored; return the failures."""
     failures: dict[str, str] = {}
     for path, text in settings:
         failures.pop(path, None)
@@ -130,7 +130,7 @@ def restore(settings: Sequence[Setting]) -> list[str]:
 def main() -> int:
     """Wait for the end of the input, then restore."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)  # whoever ends our parent ends us by its pipe
+        signal.signal(number, signal.SIG_IGN)  # the pipe's end tells that the parent ended
     settings = [(str(path), str(text)) for path, text in json.loads(sys.stdin.readline())]
     sys.stdout.write("ready\n")
     sys.stdout.flush()

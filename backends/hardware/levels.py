@@ -1,4 +1,4 @@
-"""A device's frequencies as its levels: which there are, holding one, and what changing it costs."""
+"""A device's frequencies as its levels: listing them, holding one, and measuring the cost of a change."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from mosaic_onnx.core.devices import Level
 from mosaic_onnx.core.errors import UsageError
 
 SETTLING_S = 0.1
-"""The longest wait for a frequency to be reached; kernels that tell no frequency are not waited for."""
+"""The longest wait for a frequency; there is no wait where the kernel does not tell it."""
 _CLOSE = 0.02
-"""A frequency within this share of the asked one is reached: clocks are multiples of a reference."""
+"""A frequency within this share of the wanted one counts as reached: clocks are multiples of a reference."""
 
 
 def cpu_domains(files: SystemFiles, cores: Sequence[int]) -> tuple[FrequencyDomain, ...]:
@@ -35,7 +35,7 @@ def named_domain(files: SystemFiles, name: str) -> FrequencyDomain:
     """Return the domain of that name: a cpufreq policy, a devfreq device, or an Intel GPU (``card0``).
 
     Raises:
-        UsageError: there is none.
+        UsageError: there is no such domain.
     """
     domains = (*cpu_policies(files), *devfreq_domains(files), *intel_gpu_domains(files))
     found = next((domain for domain in domains if domain.name == name), None)
@@ -46,7 +46,7 @@ def named_domain(files: SystemFiles, name: str) -> FrequencyDomain:
 
 
 def offered_levels(domains: Sequence[FrequencyDomain]) -> LevelOffer:
-    """Return the levels of what these domains govern together, or why there are none."""
+    """Return the common levels of these domains, or why there are none."""
     if not domains:
         return LevelOffer(why_not="the system offers no frequencies to set (virtual machines and containers have none)")
     first = domains[0]
@@ -76,6 +76,7 @@ class DomainLevels:
     def __post_init__(self) -> None:
         """Prepare; nothing is changed yet."""
         self._control = FrequencyControl(self.domains)
+        self._level: Level | None = None
 
     def __enter__(self) -> DomainLevels:
         """Return itself."""
@@ -93,8 +94,11 @@ class DomainLevels:
         Raises:
             BackendError: the system refuses.
         """
+        if level == self._level:
+            return
         for domain in self.domains:
             self._control.set_hz(domain, level.frequency_hz)
+        self._level = level
         deadline = self.clock() + SETTLING_S
         while self.clock() < deadline and not self._is_reached(level):
             time.sleep(0.0005)
@@ -109,6 +113,7 @@ class DomainLevels:
         Raises:
             BackendError: a limit could not be restored.
         """
+        self._level = None
         self._control.close()
 
     def _is_reached(self, level: Level) -> bool:

@@ -1,4 +1,4 @@
-"""Files of the operating system that describe the hardware, under a root that a recorded machine can replace."""
+"""The operating system's files that describe the hardware; a recorded machine's folder can replace their root."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 ROOT_VARIABLE = "MOSAIC_SYSTEM_ROOT"
-"""Environment variable: a folder that stands for ``/`` where hardware is looked up (a recorded machine)."""
+"""Environment variable: a folder that replaces ``/`` when hardware is looked up (a recorded machine)."""
 
 
 def system_root() -> Path:
@@ -20,14 +20,14 @@ class SystemFiles:
     """Reads small files under ``ROOT/sys``.
 
     Attributes:
-        root: the folder that stands for ``/``.
+        root: the folder that replaces ``/``.
     """
 
     root: Path = field(default_factory=system_root)
 
     @property
     def is_recorded(self) -> bool:
-        """Whether this is a recorded machine instead of the one that runs."""
+        """Return whether this is a recorded machine, not the current one."""
         return self.root != Path("/")
 
     def path(self, *parts: str) -> Path:
@@ -49,7 +49,7 @@ def read_text(path: Path) -> str | None:
 
 
 def read_integer(path: Path) -> int | None:
-    """Return the whole number in a file; None where there is none."""
+    """Return the integer in a file; None where there is none."""
     text = read_text(path)
     try:
         return None if text is None else int(text)
@@ -58,7 +58,7 @@ def read_integer(path: Path) -> int | None:
 
 
 def read_integers(path: Path) -> tuple[int, ...]:
-    """Return the whole numbers in a file, separated by white space; words that are none are left out."""
+    """Return the whole numbers in a file, separated by white space; other words are left out."""
     return tuple(int(word) for word in (read_text(path) or "").split() if word.isdigit())
 
 
@@ -66,7 +66,7 @@ def parse_core_list(text: str) -> tuple[int, ...]:
     """Return the core numbers of the kernel's list form (``0-3,6``), ascending.
 
     Raises:
-        ValueError: the text is no such list.
+        ValueError: the text is not such a list.
     """
     cores: set[int] = set()
     for part in text.replace(" ", ",").split(","):

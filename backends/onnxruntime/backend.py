@@ -45,6 +45,7 @@ from mosaic_onnx.backends.onnxruntime.runner import OrtRunner
 from mosaic_onnx.backends.onnxruntime.session import MEMORY_SUFFIX, caller_cores, idle_providers, make_session
 from mosaic_onnx.backends.option_model import OptionRule
 from mosaic_onnx.backends.probe import ProbeResult, probe
+from mosaic_onnx.backends.sharing import CoreUse
 from mosaic_onnx.core.cpu_cores import can_pin, core_words, usable_cores
 from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.errors import BackendError, MosaicError
@@ -63,12 +64,12 @@ class OnnxRuntime:
     plugins: Plugins = field(default_factory=Plugins)
 
     def find(self) -> FoundDevices:
-        """Devices here; never raises."""
+        """Return the available devices; never raises."""
         try:
             import onnxruntime as ort
 
             idle = idle_providers()
-        except Exception as error:  # a broken installation must be a line, not a crash
+        except Exception as error:  # a broken installation is reported, not raised
             return FoundDevices(absent=(AbsentDevice("cpu", NAME, f"onnxruntime cannot be imported: {error}"),))
         others = _find_others(tuple(idle))
         absent = tuple(AbsentDevice(provider, NAME, reason) for provider, reason in unknown_providers(idle).items())
@@ -76,14 +77,14 @@ class OnnxRuntime:
         return FoundDevices((*cpu_devices(SystemFiles()), *others.devices), (*others.absent, *absent), versions)
 
     def supports(self, node: onnx.NodeProto, device: Device) -> str | None:
-        """None if the provider may take the node, else the reason; loading the slice verifies it."""
+        """Return None if the provider may run the node, else the reason; loading the slice verifies it."""
         return _claim(node, read_options(device).provider)
 
     def load(self, model: SliceModel, device: Device) -> Runner:
         """Compile a slice for a device.
 
         Raises:
-            BackendError: it cannot; the message names slice, device and the provider's own reason.
+            BackendError: it cannot; the message names slice, device and the provider's reason.
             UsageError: the device's options are wrong.
         """
         options = _options_for(model, device)
@@ -99,7 +100,7 @@ class OnnxRuntime:
         )
 
     def memory(self, device: Device) -> Memory | None:
-        """The device's own memory; None where it shares host's.
+        """Return the device's own memory; None where it shares host memory.
 
         Raises:
             BackendError: the device's provider cannot be loaded.
@@ -125,10 +126,15 @@ class OnnxRuntime:
         return ProbeResult("", "gpu", gpus[options.hardware].version, gpus[options.hardware].memory_bytes)
 
     def why_missing(self, device: Device) -> str:
-        """Return what ONNX Runtime does not say where NVIDIA's providers find nothing to run on; empty elsewhere."""
+        """Return the reason why NVIDIA's providers are missing, which ONNX Runtime does not tell; else empty."""
         if read_options(device).provider in NVIDIA_PROVIDERS and not nvidia_gpus():
             return "no NVIDIA GPU with a driver (nvidia-smi finds none): "
         return ""
+
+    def core_use(self, device: Device) -> CoreUse | None:
+        """Return the cores that the device works on; None for a device that is not the processor."""
+        options = read_options(device)
+        return CoreUse(options.threads, options.cores) if options.is_cpu else None
 
     def offered_levels(self, device: Device) -> LevelOffer:
         """Return the frequencies at which the device can be held, or why there are none."""
@@ -152,15 +158,15 @@ class OnnxRuntime:
         return DomainLevels(_frequency_domains(device))
 
     def can_crash(self, device: Device) -> bool:
-        """Vendors' providers may take the process with them; ONNX Runtime's own CPU provider does not."""
+        """Return True for vendors' providers, which may crash the process, unlike ONNX Runtime's CPU provider."""
         return not read_options(device).is_cpu
 
     def option_rules(self, device: Device) -> tuple[OptionRule, ...]:
-        """Every option of a device with this one's provider, and whether a bundle may set it."""
+        """Return every option of a device with this one's provider, and whether a bundle may set it."""
         return option_rules(str(device.options.get("provider", CPU_PROVIDER)))
 
     def optimise(self, model: SliceModel, device: Device) -> SliceModel | None:
-        """What ONNX Runtime's CPU provider makes of a model; None for other providers, which compile it whole.
+        """Return the model optimised by the CPU provider; None for other providers, which compile it as a whole.
 
         Raises:
             BackendError: it cannot be compiled.
@@ -169,16 +175,22 @@ class OnnxRuntime:
         return optimised(model, options, _label(model, device)) if options.is_cpu else None
 
     def optimisations(self, device: Device) -> Mapping[str, Device]:
-        """The CPU device at the levels below ``all``; none for other providers, or where the user gave one."""
+        """Return the CPU device at the levels below ``all``; none for other providers, or where the user gave one."""
         if "optimisation" in device.options or not read_options(device).is_cpu:
             return {}
         levels = ("extended", "basic", "disabled")
         return {each: replace(device, options={**device.options, "optimisation": each}) for each in levels}
 
+    def runtime_default(self, device: Device) -> Device | None:
+        """The CPU device with the threads and the spinning of a plain session; None where the user chose them."""
+        if not read_options(device).is_cpu or {"threads", "cores", "spinning", "runtime_default"} & set(device.options):
+            return None
+        return replace(device, options={**device.options, "runtime_default": True})
+
     def kernel_times(
         self, model: SliceModel, device: Device, inputs: Mapping[str, Array], budget_s: float
     ) -> tuple[KernelTime, ...]:
-        """Each kernel's time from ONNX Runtime's profiler; only the CPU provider's kernels end when it says so.
+        """Return each kernel's time from ONNX Runtime's profiler; only the CPU provider's kernels run synchronously.
 
         Raises:
             BackendError: the slice cannot be compiled or run, or the provider only enqueues its kernels.
@@ -196,7 +208,7 @@ class OnnxRuntime:
 
     def _session(self, model: SliceModel, options: OrtOptions, label: str, record_to: str | None = None) -> Any:
         self.plugins.claim_options(options)
-        for each in with_bodies(model.model.graph.node):  # some would not fail but crash
+        for each in with_bodies(model.model.graph.node):  # some would crash the process
             if (reason := _claim(each, options.provider)) is not None:
                 raise BackendError(f"{label}: node {each.name or each.output[0]!r}: {reason}")
         if facts_of(options.provider).narrows_integers and (node := integer_arithmetic(model.model)) is not None:
@@ -216,10 +228,10 @@ class OnnxRuntime:
 
 
 def _frequency_domains(device: Device) -> tuple[FrequencyDomain, ...]:
-    """What the device's options govern: the domain that they name, or the policies of its cores.
+    """Return the frequency domains of a device: the one that its options name, or those of its cores.
 
     Raises:
-        UsageError: the named domain is not here.
+        UsageError: the named domain does not exist.
     """
     options, files = read_options(device), SystemFiles()
     if options.frequency_domain:
@@ -242,7 +254,7 @@ def cpu_devices(files: SystemFiles) -> tuple[Device, ...]:
 
 
 def _options_for(model: SliceModel, device: Device) -> OrtOptions:
-    """The device's options; what is optimised already stays as it is."""
+    """Return the device's options, without optimisation for a model that is already optimised."""
     options = read_options(device)
     return replace(options, optimisation="disabled", legalise=False) if model.is_optimised else options
 
@@ -259,7 +271,7 @@ def _label(model: SliceModel, device: Device) -> str:
 
 @cache
 def _find_others(built_in: tuple[str, ...]) -> FoundDevices:
-    """Devices beside the CPU, each tried in a process of its own; one look a process, since it costs a second.
+    """Return the devices other than the CPU, each tried in a process of its own, once per process (it takes a second).
 
     Args:
         built_in: providers of the installed onnxruntime.
@@ -275,7 +287,7 @@ def _find_others(built_in: tuple[str, ...]) -> FoundDevices:
 
 
 def judged(tried: Sequence[Device], verdicts: Sequence[ProbeResult]) -> FoundDevices:
-    """Return which of the tried devices are here, and why the others are not."""
+    """Return the tried devices that work, and the reasons why the others do not."""
     devices: list[Device] = []
     absent: list[AbsentDevice] = []
     versions: dict[str, str] = {}
@@ -295,7 +307,7 @@ def _how_to_install(device: Device) -> str:
 
 
 def _version(device: Device, verdict: ProbeResult) -> dict[str, str]:
-    """What measurements of the device depend on: its package's version, or the GPU and its driver."""
+    """Return the version that measurements of a device depend on: of its package, or of the GPU and its driver."""
     package = device.options.get("package")
     if package is None:
         return {device.name: verdict.version} if verdict.version else {}

@@ -1,4 +1,4 @@
-"""What vendors' providers are known not to take, to get wrong without a word, or to crash at.
+"""Nodes that vendors' providers are known to refuse, to compute wrong, or to crash at.
 
 Found by running ONNX's own operator tests on onnxruntime-qnn 2.7.0 (HTP simulator) and onnxruntime-ep-webgpu 0.4.0.
 """
@@ -12,7 +12,7 @@ import onnx
 from onnx import helper
 
 Claim = Callable[[onnx.NodeProto], str | None]
-"""Why a provider must not be given the node; None where it may."""
+"""Returns why a provider must not be given a node; None where it may."""
 
 
 def _always(reason: str) -> Claim:

@@ -1,4 +1,4 @@
-"""What ONNX Runtime's built-in CUDA provider needs before its first session, and which GPUs are here."""
+"""Preparation of ONNX Runtime's built-in CUDA provider, and the GPUs of this machine."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ class NvidiaGpu:
 
     @property
     def version(self) -> str:
-        """Name and driver: what measurements on it depend on."""
+        """Return name and driver, on which measurements depend."""
         return f"{self.name}, {self.driver}"
 
 
 @cache
 def preload() -> None:
-    """Load the CUDA and cuDNN libraries that pip installed, where there are any; once a process.
+    """Load the CUDA and cuDNN libraries that pip installed, if any; once per process.
 
-    What is not there is left to the system's loader: the session then says what it misses.
+    Missing libraries are left to the system's loader; the session then names those that it cannot find.
     """
     import onnxruntime as ort
 

@@ -1,4 +1,4 @@
-"""Kernel times from ONNX Runtime's profiler: the whole slice runs, each kernel is timed, the least run counts."""
+"""Kernel times from ONNX Runtime's profiler: the whole slice runs, each kernel is timed, the fastest run counts."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _HASH = re.compile(r"_\d+$")
 
 
 def run_repeatedly(runner: Runner, inputs: Mapping[str, Array], node_count: int, budget_s: float) -> None:
-    """Run a slice whose session records, until the budget is spent; slow ones at least five times."""
+    """Run a slice whose session records, until the budget is spent, at least five times."""
     max_runs = max(2, min(_MAX_RUNS, _MAX_EVENTS // (3 * max(1, node_count))))
     started, run_count = time.perf_counter(), 0
     while run_count < max_runs and (run_count < _MIN_RUNS or time.perf_counter() - started < budget_s):
@@ -30,16 +30,16 @@ def run_repeatedly(runner: Runner, inputs: Mapping[str, Array], node_count: int,
 
 
 def recording_folder() -> tempfile.TemporaryDirectory[str]:
-    """Where a session writes what it recorded."""
+    """Create a temporary folder for the files of a recording session, and yield it."""
     return tempfile.TemporaryDirectory(prefix="mosaic-kernels-")
 
 
 def read_kernels(times: Path, memory: Path) -> tuple[KernelTime, ...]:
-    """Kernels in the files that a recording session wrote, in the order of their last run.
+    """Return the kernels in the files that a recording session wrote, in the order of their last run.
 
     Args:
         times: the profiler's file.
-        memory: of the kernels' memory; absent where this onnxruntime writes none.
+        memory: the file of the kernels' memory; absent where this onnxruntime writes none.
     """
     with times.open(encoding="utf-8", errors="replace") as lines:
         kernels = kernels_of(_events(lines))
@@ -48,7 +48,7 @@ def read_kernels(times: Path, memory: Path) -> tuple[KernelTime, ...]:
 
 
 def workspaces(lines: Iterable[str]) -> dict[str, int]:
-    """Scratch memory of each kernel that takes any, from lines ``NAME_HASH,…,total_temp_allocations``."""
+    """Return the scratch memory of each kernel that uses any, from lines ``NAME_HASH,…,total_temp_allocations``."""
     found = {}
     for line in lines:
         name, *numbers = line.rsplit(",", 4)
@@ -68,9 +68,9 @@ class Event:
 
 
 def kernels_of(events: Iterable[Event]) -> tuple[KernelTime, ...]:
-    """The least time of each kernel, in the order in which they run.
+    """Return the least time of each kernel, in the order in which they run.
 
-    A loop's body is recorded as kernels within the loop's own time, and counts as part of it.
+    Kernels of a loop's body are recorded within the loop's own time, and count as part of it.
     """
     least: dict[str, Event] = {}
     order: dict[str, int] = {}
@@ -88,7 +88,7 @@ def kernels_of(events: Iterable[Event]) -> tuple[KernelTime, ...]:
 
 
 def _events(lines: Iterable[str]) -> Iterator[Event]:
-    """Kernel events of the profiler's file: a JSON array with one event a line."""
+    """Return the kernel events of the profiler's file: a JSON array with one event per line."""
     for line in lines:
         if _KERNEL not in line:
             continue

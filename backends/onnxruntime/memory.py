@@ -1,4 +1,4 @@
-"""Memory of a provider that does not share the host's: buffers over ``OrtValue``, for any device type."""
+"""Device memory of a provider: buffers over ``OrtValue``, for any device type."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from mosaic_onnx.backends.onnxruntime.types import lies_flat, numpy_type
 from mosaic_onnx.core.errors import BackendError
 
 Allocate = Callable[[tuple[int, ...], int], Any]
-"""Makes an ``ort.OrtValue`` in device memory from a shape and an ONNX element type."""
+"""Creates an ``ort.OrtValue`` in device memory from a shape and an ONNX element type."""
 
 
 def element_type_of_array(dtype: np.dtype[np.generic]) -> int:
-    """ONNX element type of a numpy (or ml_dtypes) type."""
+    """Return the ONNX element type of a numpy (or ml_dtypes) type."""
     return int(helper.np_dtype_to_tensor_dtype(dtype))
 
 
 def host_value(array: Array) -> Any:
-    """An ``ort.OrtValue`` that is the host array itself, not a copy."""
+    """Return an ``ort.OrtValue`` that is the host array itself, not a copy."""
     import onnxruntime as ort
 
     return ort.OrtValue.ortvalue_from_numpy_with_onnx_type(array, element_type_of_array(array.dtype))
@@ -35,7 +35,7 @@ class OrtBuffer:
     """A tensor in device memory.
 
     Attributes:
-        value: the ``ort.OrtValue``; what sessions of the same device bind.
+        value: the ``ort.OrtValue`` that sessions of the same device bind.
         device: the device's name, for messages.
         dtype: element type of the host arrays that it exchanges.
         shape: its shape.
@@ -56,7 +56,7 @@ class OrtBuffer:
         self._copy(array, upload=True)
 
     def download(self, array: Array) -> None:
-        """Copy out into a host array; waits for all work that makes the tensor (the only cheap barrier)."""
+        """Copy out into a host array; waits for all work that produces the tensor (the only cheap barrier)."""
         self._copy(array, upload=False)
 
     def _copy(self, array: Array, upload: bool) -> None:
@@ -87,7 +87,7 @@ class OrtMemory:
 
     Attributes:
         device: the device's name, for messages.
-        new_value: makes an ``ort.OrtValue`` there.
+        new_value: creates an ``ort.OrtValue`` there.
         turn: held while the provider allocates and copies.
         is_plugins: as for the buffers.
     """
@@ -98,10 +98,10 @@ class OrtMemory:
     is_plugins: bool = True
 
     def allocate(self, dtype: np.dtype[np.generic], shape: tuple[int, ...]) -> OrtBuffer:
-        """A new buffer; contents undefined.
+        """Return a new buffer; contents undefined.
 
         Raises:
-            BackendError: the device has no such type, or no room.
+            BackendError: the device does not have the type, or not enough memory.
         """
         element_type = element_type_of_array(np.dtype(dtype))
         if not lies_flat(element_type):
@@ -115,12 +115,12 @@ class OrtMemory:
 
 
 def memory_of_type(device: str, device_type: str, number: int) -> OrtMemory:
-    """Memory of a built-in provider, by ONNX Runtime's name for the device type.
+    """Return the memory of a built-in provider, by ONNX Runtime's name of the device type.
 
     Args:
         device: the device's name, for messages.
         device_type: ``cuda``, ``dml``, ``webgpu``, …
-        number: which device of that type, counted from 0.
+        number: index of the device of that type.
     """
     import onnxruntime as ort
 

@@ -1,4 +1,4 @@
-"""Devices that the installed ONNX Runtime may run beside its CPU provider, before any of them has been tried."""
+"""Devices that the installed ONNX Runtime may offer besides the CPU, before they are tried."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def _for_each_gpu(device: Device, gpus: Sequence[NvidiaGpu]) -> tuple[Device, ..
 
 
 def unknown_providers(providers: Sequence[str]) -> dict[str, str]:
-    """Return the built-in providers that no entry describes, with the reason why they are no device."""
+    """Return the built-in providers that no entry describes, with the reason why they are not devices."""
     described = {device.options["provider"] for device in BUILT_IN_DEVICES}
     unknown = [provider for provider in providers if provider not in described]
     words = f"built into {NAME}; a device entry makes it a device: docs/devices.md"

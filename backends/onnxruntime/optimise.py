@@ -1,4 +1,4 @@
-"""What ONNX Runtime makes of a model, as a model: fused, in this machine's layouts."""
+"""The optimised model of ONNX Runtime: fused, in this machine's layouts."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ _ELEMENT_TYPES = {
 
 
 def optimised(model: SliceModel, options: OrtOptions, label: str) -> SliceModel:
-    """Optimise a model for this machine's CPU.
+    """Return the model optimised for this machine's CPU.
 
     Args:
         model: the model.
         options: the device's options.
-        label: what to call it in errors.
+        label: its name in errors.
 
     Raises:
-        BackendError: ONNX Runtime refuses the model, or a value's type cannot be told.
+        BackendError: ONNX Runtime refuses the model, or a value's type is unknown.
     """
     import onnxruntime as ort
 
@@ -45,7 +45,7 @@ def optimised(model: SliceModel, options: OrtOptions, label: str) -> SliceModel:
         path = Path(temporary) / "optimised.onnx"
         session = session_options(options, model.folder)
         session.optimized_model_filepath = str(path)
-        # Without a file of their own, weights that stay as they are would go on naming the model's file.
+        # Without a file of their own, unchanged weights would still refer to the model's file.
         session.add_session_config_entry("session.optimized_model_external_initializers_file_name", "weights.bin")
         session.add_session_config_entry("session.optimized_model_external_initializers_min_size_in_bytes", "1024")
         try:
@@ -59,7 +59,7 @@ def optimised(model: SliceModel, options: OrtOptions, label: str) -> SliceModel:
 
 
 def _declare_types(model: onnx.ModelProto, options: OrtOptions) -> None:
-    """Add the type and shape of every value, which only a session knows: the operators are the runtime's own."""
+    """Add the type and shape of every value; only a session knows them, since operators are the runtime's own."""
     import onnxruntime as ort
 
     exposing = onnx.ModelProto()

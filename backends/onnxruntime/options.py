@@ -23,21 +23,22 @@ class OrtOptions:
 
     Attributes:
         provider: the execution provider's name.
-        package: Python package that brings the provider as a plugin (``get_library_path()``).
-        library: the plugin's shared library, where no package brings it.
-        hardware: which of the devices that the plugin offers (``ort.get_ep_devices()``), counted from 0.
-        provider_options: handed to the provider as they are (``provider_options.KEY`` in the file); a value
-            ``package:FUNCTION`` is what that function of ``package`` returns (a path that moves with the package).
-        session_entries: session configuration entries (``session_entries.KEY``), as they are.
+        package: Python package of the provider's plugin (``get_library_path()``).
+        library: the plugin's shared library, where no package has it.
+        hardware: index among the devices that the plugin offers (``ort.get_ep_devices()``).
+        provider_options: options for the provider (``provider_options.KEY`` in the file); a value
+            ``package:FUNCTION`` is replaced by that function's result (such as a path in the package).
+        session_entries: session configuration entries (``session_entries.KEY``).
         threads: intra-operator threads, the calling one included.
         cores: cores that these threads are pinned to, in order: the caller to the first; empty for no pinning.
-        spinning: threads wait busily between operators; faster alone, ruinous when several slices share cores.
+        spinning: threads wait busily between operators; faster alone, very slow when several slices share cores.
         optimisation: level of graph optimisation.
-        cpu_fallback: let ONNX Runtime's CPU provider take nodes that this provider refuses.
-        own_memory: device type whose memory the tensors lie in (``cuda``); empty: asked of the plugin, or host memory.
+        cpu_fallback: let ONNX Runtime's CPU provider run nodes that this provider refuses.
+        own_memory: device type whose memory holds the tensors (``cuda``); empty for the plugin's, or host memory.
         frequency_domain: name of the domain whose frequencies are the device's levels (``card0``, a devfreq device);
             empty for the CPU's own.
-        legalise: rewrite operators that the provider lacks into ones that it has, before it sees the slice.
+        legalise: rewrite operators that the provider lacks into ones that it has.
+        runtime_default: leave threads, their cores and spinning to ONNX Runtime, as a plain session does.
     """
 
     provider: str = CPU_PROVIDER
@@ -54,15 +55,16 @@ class OrtOptions:
     own_memory: str = ""
     frequency_domain: str = ""
     legalise: bool = harmless(default=True)
+    runtime_default: bool = harmless(default=False)
 
     @property
     def is_cpu(self) -> bool:
-        """ONNX Runtime's own CPU provider, not a vendor's."""
+        """Return whether this is ONNX Runtime's own CPU provider, not a vendor's."""
         return self.provider == CPU_PROVIDER
 
     @property
     def is_plugin(self) -> bool:
-        """The provider comes in a library of its own."""
+        """Return whether the provider is a plugin in a library of its own."""
         return bool(self.package or self.library)
 
 
@@ -82,13 +84,13 @@ _HARMLESS_ENTRIES = (
 
 
 def option_rules(provider: str) -> tuple[OptionRule, ...]:
-    """Every option of a device of the provider, and whether a bundle may set it."""
+    """Return every option of a device of the provider, and whether a bundle may set it."""
     tables = {"provider_options": facts_of(provider).harmless_options, "session_entries": _HARMLESS_ENTRIES}
     return rules_of(OrtOptions, tables)
 
 
 def read_options(device: Device) -> OrtOptions:
-    """The device's options.
+    """Return the device's options.
 
     Raises:
         UsageError: an option is unknown or its value does not fit; the message names device and option.
@@ -117,7 +119,7 @@ def read_options(device: Device) -> OrtOptions:
 
 
 def _as_text(value: OptionValue) -> str:
-    """As ONNX Runtime wants options: text; true and false as 1 and 0."""
+    """Return an option as ONNX Runtime's text; true and false as 1 and 0."""
     return str(int(value)) if isinstance(value, bool) else str(value)
 
 
@@ -139,6 +141,10 @@ def _cores(device: Device) -> tuple[int, ...]:
 def _check(device: str, options: OrtOptions) -> None:
     if options.threads < 1:
         raise UsageError(f"device {device}: threads = {options.threads} is not a positive number")
+    if options.runtime_default and (options.cores or options.spinning):
+        raise UsageError(
+            f"device {device}: runtime_default leaves cores and spinning to ONNX Runtime", "leave them out"
+        )
     if options.cores and options.threads > len(options.cores):
         raise UsageError(
             f"device {device}: {options.threads} threads on {len(options.cores)} cores",

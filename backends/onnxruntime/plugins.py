@@ -1,4 +1,4 @@
-"""Execution providers that come as plugins: their libraries, registered once a process, and the devices they offer."""
+"""Execution providers in plugins: their libraries, registered once per process, and their devices."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _PACKAGE_CALL = "package:"
 
 
 class Plugins:
-    """Plugin libraries that this process has registered. ONNX Runtime keeps them per process, so this does too."""
+    """The plugin libraries that this process has registered, as ONNX Runtime does per process."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -30,11 +30,11 @@ class Plugins:
         self._turns: dict[str, threading.RLock] = {}
 
     def devices(self, options: OrtOptions) -> list[Any]:
-        """The ``OrtEpDevice`` that the options ask for, its library registered.
+        """Return the ``OrtEpDevice`` that the options name, after registering its library.
 
         Raises:
-            BackendError: package or library is absent or cannot be loaded, or it offers no such device here.
-            UsageError: two devices want the same provider from different libraries.
+            BackendError: package or library is absent or cannot be loaded, or it offers no such device on this machine.
+            UsageError: two devices use the same provider from different libraries.
         """
         import onnxruntime as ort
 
@@ -58,12 +58,12 @@ class Plugins:
         return [offered[options.hardware]]
 
     def facts(self, options: OrtOptions) -> dict[str, str]:
-        """The chosen device's kind of ``hardware`` (cpu, gpu, npu) and the provider's ``version``."""
+        """Return the device's kind of ``hardware`` (cpu, gpu, npu) and the provider's ``version``."""
         (chosen,) = self.devices(options)
         return {"hardware": chosen.device.type.name.lower(), "version": str(chosen.ep_metadata.get("version", ""))}
 
     def memory(self, options: OrtOptions, device: str) -> OrtMemory | None:
-        """The provider's own memory; None where it shares the host's."""
+        """Return the provider's own memory; None where it shares host memory."""
         import onnxruntime as ort
 
         (chosen,) = self.devices(options)
@@ -74,14 +74,14 @@ class Plugins:
         return OrtMemory(device, new_value, self.turn(options))
 
     def turn(self, options: OrtOptions) -> AbstractContextManager[object]:
-        """Held while the provider works: a lock where it takes only one thread at a time."""
+        """Return a context for using the provider: a lock where only one thread may use it at a time."""
         if not facts_of(options.provider).takes_turns:
             return nullcontext()
         with self._lock:
             return self._turns.setdefault(options.provider, threading.RLock())
 
     def claim_options(self, options: OrtOptions) -> None:
-        """Note the provider options of a session that is about to be made.
+        """Record the provider options of a session that is about to be created.
 
         Raises:
             UsageError: the provider would keep the options of an earlier session instead.
@@ -102,12 +102,12 @@ def _library(options: OrtOptions) -> str:
 
 
 def is_installed(package: str) -> bool:
-    """Whether the Python package can be imported."""
+    """Return whether the Python package can be imported."""
     return importlib.util.find_spec(package) is not None
 
 
 def installed_version(package: str) -> str:
-    """Version of the distribution that brings a Python package; empty where it does not tell."""
+    """Return the version of a Python package's distribution; empty where it is unknown."""
     try:
         return version(package.replace("_", "-"))
     except PackageNotFoundError:
@@ -115,7 +115,7 @@ def installed_version(package: str) -> str:
 
 
 def vulkan_driver() -> dict[str, str]:
-    """The Vulkan driver that the environment chooses, by its file's name: measurements of one are not another's."""
+    """Return the file name of the Vulkan driver that the environment selects, on which measurements depend."""
     chosen = os.environ.get("VK_DRIVER_FILES") or os.environ.get("VK_ICD_FILENAMES")
     return {"vulkan_driver": Path(chosen).name} if chosen else {}
 
@@ -126,12 +126,12 @@ def _call(package: str, function: str) -> object:
         raise BackendError(f"Python package {package} is not installed", f"pip install {name}")
     try:
         return getattr(importlib.import_module(package), function)()
-    except Exception as error:  # a vendor's package may fail in any way
+    except Exception as error:  # a vendor's package may raise anything
         raise BackendError(f"Python package {package}: {function}() failed: {error}") from error
 
 
 def provider_options(options: OrtOptions) -> dict[str, str]:
-    """Options for the provider, each ``package:FUNCTION`` replaced by what the package's function returns."""
+    """Return the options for the provider, with ``package:FUNCTION`` replaced by the function's result."""
     return {key: _resolved(options.package, value) for key, value in options.provider_options.items()}
 
 

@@ -1,4 +1,4 @@
-"""What is known of execution providers beforehand: their device entries, what they lack, how they must be treated."""
+"""Known facts of execution providers: their device entries, missing operators, and special treatment."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ NVIDIA_PROVIDERS = (CUDA, TENSORRT)
 
 @dataclass(frozen=True)
 class ProviderFacts:
-    """One provider.
+    """The facts of one provider.
 
     Attributes:
-        rewritten: operators that it lacks or gets wrong and that ``legalise`` can write otherwise.
+        rewritten: operators that it lacks or computes wrong, and that ``legalise`` can replace.
         claims: by operator, why a node of it must not be given to the provider.
-        keeps_first_options: the process keeps the provider options of its first session, whatever later ones say.
-        takes_turns: two threads must not use it at once, whatever sessions they use.
+        keeps_first_options: the provider options of the first session hold for all later ones of the process.
+        takes_turns: two threads must not use it at the same time, even with different sessions.
         narrows_integers: it holds 64-bit integers in 32 bits, and saturates sums and products.
-        crashes_at_empty: it takes the process with it where a tensor holds no elements.
+        crashes_at_empty: it crashes the process where a tensor has no elements.
         harmless_options: provider options that a bundle may set; the others may name libraries, files and folders.
     """
 
@@ -67,7 +67,7 @@ PROVIDER_FACTS: Mapping[str, ProviderFacts] = {
 
 
 def facts_of(provider: str) -> ProviderFacts:
-    """Return what is known of a provider; nothing special of one that is not listed."""
+    """Return the facts of a provider; the defaults for one that is not listed."""
     return PROVIDER_FACTS.get(provider, ProviderFacts())
 
 
@@ -87,14 +87,14 @@ PLUGIN_DEVICES: tuple[Device, ...] = (
     ),
     Device("webgpu", backend=NAME, options={"provider": WEBGPU, "package": "onnxruntime_ep_webgpu"}),
 )
-"""Entries of the plugins that `pip install mosaic-onnx[qnn,webgpu]` brings: all that they need to be devices.
+"""Entries of the plugins that `pip install mosaic-onnx[qnn,webgpu]` installs.
 
 The ``soc_model`` makes QNN's simulator compute floats in 16 bits, as the real NPU does.
 """
 
 
 def _built_in(name: str, provider: str, precision: str = "f32", own_memory: str = "", **options: str) -> Device:
-    """An entry of a provider that another build of ONNX Runtime has built in."""
+    """Return the entry of a provider that another build of ONNX Runtime has built in."""
     memory = {"own_memory": own_memory} if own_memory else {}
     given = {f"provider_options.{key}": value for key, value in options.items()}
     return Device(name, backend=NAME, precision=precision, options={"provider": provider, **memory, **given})
@@ -121,4 +121,4 @@ f32 to bf16. Only CUDA has been run on its hardware so far; each of them is trie
 WITH_EXTRAS = tuple(device for device in BUILT_IN_DEVICES if device.name == "cuda")
 """Built-in devices that are told as absent, with how to install them, where their provider is not built in."""
 EXTRAS: Mapping[str, str] = {"onnxruntime_qnn": "qnn", "onnxruntime_ep_webgpu": "webgpu"}
-"""Which extra of this package brings each plugin's Python package."""
+"""{plugin's Python package: the extra of this package that installs it}."""

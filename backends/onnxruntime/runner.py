@@ -21,7 +21,7 @@ from mosaic_onnx.core.errors import BackendError
 
 @dataclass(frozen=True)
 class Port:
-    """One input or output of a session: its name, ONNX element type (0: no tensor), declared shape, place."""
+    """One input or output of a session: its name, ONNX element type (0: not a tensor), declared shape, place."""
 
     name: str
     element_type: int
@@ -37,7 +37,7 @@ def _ports(arguments: list[Any], memories: list[Any]) -> dict[str, Port]:
 
 
 def _on_host(memory: Any) -> bool:
-    """The provider wants (or makes) this tensor in host memory, whatever memory it has of its own."""
+    """Return whether the provider has this tensor in host memory, even if it has its own memory."""
     from onnxruntime.capi.onnxruntime_pybind11_state import OrtDeviceMemoryType, OrtMemType
 
     is_default = memory.mem_type == OrtMemType.DEFAULT and memory.device_mem_type == OrtDeviceMemoryType.DEFAULT
@@ -60,9 +60,9 @@ class OrtRunner:
 
         Args:
             session: the ``ort.InferenceSession``.
-            label: what messages call it: slice and device.
-            caller_cores: where the calling thread is held meanwhile.
-            memory: the device's own memory; None where it works in the host's.
+            label: its name in messages: slice and device.
+            caller_cores: cores to which the calling thread is pinned during a run.
+            memory: the device's own memory; None where it uses host memory.
             turn: held while the provider works; None where threads may use it at once.
             narrows_integers: the provider holds 64-bit integers in 32 bits.
         """
@@ -105,9 +105,9 @@ class OrtRunner:
             return self._run_through_values(session, fed)
 
     def _run_through_values(self, session: Any, fed: Mapping[str, Array]) -> dict[str, Array]:
-        """Run with types that numpy lacks: every tensor goes as its bytes."""
+        """Run with types that numpy lacks: tensors are passed as bytes."""
         binding = session.io_binding()
-        held = {}  # the binding keeps pointers only
+        held = {}  # the binding holds pointers only
         for name, array in fed.items():
             element_type = self._inputs[name].element_type
             if not element_type or (not lies_flat(element_type) and is_native(element_type)):
@@ -122,7 +122,7 @@ class OrtRunner:
         return {port.name: _to_array(value, port.element_type) for port, value in values}
 
     def bind(self, inputs: Mapping[str, Place], outputs: Mapping[str, Place]) -> Callable[[], None]:
-        """Fix where inputs and outputs lie and return the call that runs in place.
+        """Bind inputs and outputs to places and return the call that runs in place.
 
         Raises:
             BackendError: a shape or type cannot be bound.
@@ -161,16 +161,16 @@ class OrtRunner:
         return self._call(session, binding, held, before if copied or narrowed else None)
 
     def _is_copied(self, name: str) -> bool:
-        """The provider reads this input from memory of its own, so that binding copies it there and then."""
+        """Return whether the provider reads this input from its own memory, so that binding copies it at once."""
         return not self._inputs[name].on_host
 
     def _bind_in_device_memory(
         self, session: Any, inputs: Mapping[str, Place], outputs: Mapping[str, Place], memory: OrtMemory
     ) -> Callable[[], None]:
-        """Bind a session whose provider works in its own memory.
+        """Bind a session whose provider uses its own memory.
 
-        ``bind_input`` would copy what lies elsewhere at bind time, and later writes would go unseen: host arrays go
-        through a buffer of ours that is filled in the call, and what the provider wants on the host is bound anew.
+        ``bind_input`` would copy other memory at bind time, and later writes would have no effect: host arrays go
+        through a buffer that the call fills, and inputs that the provider reads on the host are bound in each call.
         """
         binding = session.io_binding()._iobinding
         uploads: list[tuple[OrtBuffer, Array]] = []
@@ -198,7 +198,7 @@ class OrtRunner:
         return self._call(session, binding, [inputs, outputs, uploads, downloads], before, after)
 
     def _buffer(self, name: str, place: Place, memory: OrtMemory, copies: list[tuple[OrtBuffer, Array]]) -> OrtBuffer:
-        """The place itself where it is a buffer of this device, else a new buffer that is noted for copying."""
+        """Return the place if it is a buffer of this device, else a new buffer, which the call copies."""
         if isinstance(place, OrtBuffer) and place.device == memory.device:
             return place
         array = self._array(name, place)
@@ -213,7 +213,7 @@ class OrtRunner:
         before: Callable[[], None] | None = None,
         after: Callable[[], None] | None = None,
     ) -> Callable[[], None]:
-        """The call that runs in place; ``held`` lives as long as it does, since the binding keeps pointers only."""
+        """Return the call that runs in place; it keeps ``held`` alive, since the binding holds pointers only."""
         raw, cores, turn, named_failure = session._sess, self._cores, self._turn, self._named_failure
 
         def call(_held: object = held) -> None:
@@ -234,7 +234,7 @@ class OrtRunner:
         return call_with_care if cores or turn or before or after else call
 
     def _check_integers(self, arrays: Mapping[str, Array]) -> None:
-        """Refuse integers that the provider would wrap without a word."""
+        """Raise ``BackendError`` for integers that the provider would wrap silently."""
         if not self._narrows_integers:
             return
         for name, array in arrays.items():
@@ -245,7 +245,7 @@ class OrtRunner:
                 )
 
     def _check_place(self, port: Port, place: Place) -> None:
-        """Refuse what the session would misread: it is given pointers."""
+        """Raise ``BackendError`` for a place that the session would misread, since it gets pointers only."""
         if not lies_flat(port.element_type):
             raise BackendError(f"{self._label}: tensor {port.name!r} cannot be bound in place (its type lies not flat)")
         if isinstance(place, OrtBuffer):
@@ -272,11 +272,11 @@ class OrtRunner:
         return place
 
     def assignment(self) -> Mapping[str, str] | None:
-        """Provider that runs each node, by the name that the node has after optimisation."""
+        """Return the provider that runs each node, by the name that the node has after optimisation."""
         return assignment(self._open_session())
 
     def close(self) -> None:
-        """Give memory and threads back; calling it twice is harmless."""
+        """Release memory and threads; calling it twice is harmless."""
         self._session = None
 
     def _open_session(self) -> Any:
@@ -286,7 +286,7 @@ class OrtRunner:
 
     @contextmanager
     def _named_failure(self) -> Iterator[None]:
-        """Turn whatever ONNX Runtime raises into a BackendError that names slice and device."""
+        """Turn exceptions of ONNX Runtime into a BackendError that names slice and device."""
         try:
             yield
         except BackendError:

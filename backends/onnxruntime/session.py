@@ -1,4 +1,4 @@
-"""ONNX Runtime sessions: from a slice and a device's options to a session that keeps to that device."""
+"""ONNX Runtime sessions of slices, with the options of a device."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ from mosaic_onnx.core.errors import BackendError
 from mosaic_onnx.core.tensors import weight_bytes
 
 MEMORY_SUFFIX = ".memory.csv"
-"""Of the file that a recording session writes of its kernels' memory, after what it was told to record to."""
+"""Suffix of the file in which a recording session writes its kernels' memory."""
 _FATAL_ONLY = 4
 _RENAMED_BY_LAYOUT = re.compile(r"_token_\d+$")
 _SHIPS_IN_CPU_WHEEL = "AzureExecutionProvider"
 
 
 def session_options(options: OrtOptions, folder: str | None) -> Any:
-    """``ort.SessionOptions`` for a device, the provider itself left out.
+    """Return the ``ort.SessionOptions`` of a device, without the provider.
 
     Args:
         options: the device's options.
-        folder: where external weights lie; None where there are none.
+        folder: the folder of external weights; None where there are none.
     """
     import onnxruntime as ort
 
@@ -46,9 +46,10 @@ def session_options(options: OrtOptions, folder: str | None) -> Any:
         "disabled": ort.GraphOptimizationLevel.ORT_DISABLE_ALL,
     }
     session = ort.SessionOptions()
-    session.log_severity_level = _FATAL_ONLY  # what fails is raised, and the message carries the reason
-    session.intra_op_num_threads = options.threads
-    session.inter_op_num_threads = 1
+    session.log_severity_level = _FATAL_ONLY  # failures are raised with the reason
+    if not options.runtime_default:
+        session.intra_op_num_threads = options.threads
+        session.inter_op_num_threads = 1
     session.graph_optimization_level = levels[options.optimisation]
     for key, value in _entries(options, folder).items():
         session.add_session_config_entry(key, value)
@@ -56,11 +57,10 @@ def session_options(options: OrtOptions, folder: str | None) -> Any:
 
 
 def _entries(options: OrtOptions, folder: str | None) -> dict[str, str]:
-    entries = {
-        "session.intra_op.allow_spinning": str(int(options.spinning)),
-        "session.inter_op.allow_spinning": "0",
-        "session.record_ep_graph_assignment_info": "1",
-    }
+    entries = {"session.record_ep_graph_assignment_info": "1"}
+    if not options.runtime_default:
+        entries["session.intra_op.allow_spinning"] = str(int(options.spinning))
+        entries["session.inter_op.allow_spinning"] = "0"
     if options.threads > 1 and options.cores:
         entries["session.intra_op_thread_affinities"] = thread_affinities(options.cores, options.threads)
     if not options.is_cpu and not options.cpu_fallback:
@@ -71,28 +71,28 @@ def _entries(options: OrtOptions, folder: str | None) -> dict[str, str]:
 
 
 def thread_affinities(cores: tuple[int, ...], threads: int) -> str:
-    """ONNX Runtime's text that pins its own threads: one entry a thread, cores counted from 1.
+    """Return ONNX Runtime's setting that pins its own threads: one entry per thread, cores counted from 1.
 
-    The calling thread works too and is not in the text: it is held on ``cores[0]`` (``caller_cores``).
+    The calling thread works too and is not in the setting: it is pinned to ``cores[0]`` (``caller_cores``).
     """
     return ";".join(str(core + 1) for core in cores[1:threads])
 
 
 def caller_cores(options: OrtOptions) -> frozenset[int] | None:
-    """Where the calling thread is held while it runs a slice; None where the device is not pinned."""
+    """Return the cores to which the calling thread is pinned during a run; None where the device is not pinned."""
     return frozenset(options.cores[:1]) if options.cores else None
 
 
 def make_session(
     model: SliceModel, options: OrtOptions, ep_devices: list[Any] | None, record_to: str | None = None
 ) -> Any:
-    """Compile a slice; ONNX Runtime's own exceptions go through.
+    """Compile a slice; ONNX Runtime's exceptions are not converted.
 
     Args:
         model: the slice.
         options: the device's options.
         ep_devices: the plugin's devices; None for a provider that is built in.
-        record_to: prefix of a file that the profiler writes; None for no profiling.
+        record_to: prefix of the profiler's file; None for no profiling.
     """
     import onnxruntime as ort
 
@@ -125,20 +125,20 @@ def make_session(
 
 @contextmanager
 def stdout_kept_clean() -> Iterator[None]:
-    """Send what a vendor's library prints to stdout to stderr: stdout belongs to results."""
+    """Redirect a vendor's library's stdout to stderr, since stdout is for results."""
     kept = os.dup(1)
     os.dup2(2, 1)
     try:
         yield
     finally:
         if os.name == "posix":
-            ctypes.CDLL(None).fflush(None)  # what C still holds back would come out of the real stdout later
+            ctypes.CDLL(None).fflush(None)  # C's buffer would be written to the real stdout later
         os.dup2(kept, 1)
         os.close(kept)
 
 
 def assignment(session: Any) -> Mapping[str, str]:
-    """Provider that runs each node, by the name that the node has after optimisation."""
+    """Return the provider that runs each node, by the name that the node has after optimisation."""
     return {
         _RENAMED_BY_LAYOUT.sub("", node.name): group.ep_name
         for group in session.get_provider_graph_assignment_info()
@@ -147,9 +147,9 @@ def assignment(session: Any) -> Mapping[str, str]:
 
 
 def with_named_nodes(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The model with a name on every node (``%`` and its first output), so that the assignment can be read back.
+    """Return the model with a name on every node (``%`` and its first output), so that the assignment can be read back.
 
-    A model whose nodes all have names is handed back as it is; another is copied, never changed.
+    A model whose nodes all have names is returned itself; another one is copied.
     """
     if all(node.name for node in model.graph.node):
         return model
@@ -161,7 +161,7 @@ def with_named_nodes(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def idle_providers() -> list[str]:
-    """Providers built into the installed onnxruntime that no device uses yet."""
+    """Return the providers built into the installed onnxruntime that no device uses yet."""
     import onnxruntime as ort
 
     return [name for name in ort.get_available_providers() if name not in ("CPUExecutionProvider", _SHIPS_IN_CPU_WHEEL)]

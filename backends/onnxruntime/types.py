@@ -1,4 +1,4 @@
-"""Element types: ONNX Runtime's names, ONNX's numbers, numpy's types, and which of them lie flat in a buffer."""
+"""Element types: ONNX Runtime's names, ONNX's numbers, numpy's types, and their layout in buffers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _NATIVE_KINDS = "biuf"
 
 
 def element_type_of(type_text: str) -> int:
-    """ONNX element type of ``tensor(float)``; 0 for what is no tensor (sequence, map, optional)."""
+    """Return the ONNX element type of ``tensor(float)``; 0 for others than tensors (sequence, map, optional)."""
     if not type_text.startswith("tensor("):
         return TensorProto.UNDEFINED
     name = type_text.removeprefix("tensor(").removesuffix(")")
@@ -25,12 +25,12 @@ def element_type_of(type_text: str) -> int:
 
 
 def numpy_type(element_type: int) -> np.dtype[np.generic]:
-    """The numpy (or ml_dtypes) type that holds one element in host arrays."""
+    """Return the numpy (or ml_dtypes) type that holds one element in host arrays."""
     return np.dtype(helper.tensor_dtype_to_np_dtype(element_type))
 
 
 def is_native(element_type: int) -> bool:
-    """ONNX Runtime hands tensors of this type over as numpy arrays itself (ml_dtypes' types it does not know)."""
+    """Return whether ONNX Runtime converts tensors of this type to numpy arrays (it does not for ml_dtypes' types)."""
     if element_type == TensorProto.STRING:
         return True
     dtype = numpy_type(element_type)
@@ -38,15 +38,15 @@ def is_native(element_type: int) -> bool:
 
 
 def lies_flat(element_type: int) -> bool:
-    """A host array of this type has the runtime's own layout, so that it can be bound in place.
+    """Return whether host arrays of this type have the runtime's layout, so that they can be bound in place.
 
-    Strings are objects, and types of 4 and 2 bits stand one to a byte in numpy but several to a byte in the runtime.
+    Strings are objects, and types of 4 and 2 bits take a byte each in numpy but share bytes in the runtime.
     """
     return element_type not in (TensorProto.UNDEFINED, TensorProto.STRING) and element_type not in _BITS
 
 
 def packed(array: Array, element_type: int) -> Array:
-    """The bytes that the runtime expects for a host array."""
+    """Return the bytes that the runtime expects for a host array."""
     if element_type not in _BITS:
         return np.ascontiguousarray(array)
     bits = _BITS[element_type]
@@ -59,7 +59,7 @@ def packed(array: Array, element_type: int) -> Array:
 
 
 def unpacked(data: bytes, element_type: int, shape: tuple[int, ...]) -> Array:
-    """A host array from the runtime's bytes; the inverse of ``packed``."""
+    """Return a host array from the runtime's bytes; the inverse of ``packed``."""
     dtype = numpy_type(element_type)
     if element_type not in _BITS:
         return np.frombuffer(data, dtype).reshape(shape).copy()

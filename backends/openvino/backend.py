@@ -14,19 +14,20 @@ from mosaic_onnx.backends.openvino.claims import unsupported_node
 from mosaic_onnx.backends.openvino.compile import compile_slice, core, named_failure
 from mosaic_onnx.backends.openvino.kernels import kernels_of
 from mosaic_onnx.backends.openvino.maps import too_many_maps
-from mosaic_onnx.backends.openvino.offers import NAME, PluginAnswer, ask_plugins, offered
+from mosaic_onnx.backends.openvino.offers import CPU, NAME, PluginAnswer, ask_plugins, offered
 from mosaic_onnx.backends.openvino.options import option_rules, read_options
 from mosaic_onnx.backends.openvino.quiet import openvino_module
 from mosaic_onnx.backends.openvino.runner import OpenvinoRunner
 from mosaic_onnx.backends.option_model import OptionRule
 from mosaic_onnx.backends.probe import ProbeResult, probe
+from mosaic_onnx.backends.sharing import CoreUse
 from mosaic_onnx.core.cpu_cores import pinned
 from mosaic_onnx.core.devices import Device
 
 
 @dataclass(frozen=True)
 class Openvino:
-    """The backend.
+    """The backend of OpenVINO.
 
     Attributes:
         name: the backend's name in device entries.
@@ -35,23 +36,23 @@ class Openvino:
     name: str = NAME
 
     def find(self) -> FoundDevices:
-        """Devices here; never raises."""
+        """Return the available devices; never raises."""
         try:
             ov = openvino_module()
             versions = {"openvino": ov.__version__}
             answers = ask_plugins(core())
-        except Exception as error:  # a broken installation must be a line, not a crash
+        except Exception as error:  # a broken installation is reported, not raised
             hint = "pip install 'mosaic-onnx[openvino]'" if isinstance(error, ImportError) else "see its message"
             return FoundDevices(absent=(AbsentDevice("openvino", NAME, f"{error} ({hint})"),))
         found = found_among(answers, _tried(answers))
         return replace(found, versions=versions | dict(found.versions))
 
     def supports(self, node: onnx.NodeProto, device: Device) -> str | None:
-        """None if OpenVINO may take the node, else the reason; loading the slice verifies it."""
+        """Return None if OpenVINO may run the node, else the reason; loading the slice verifies it."""
         return unsupported_node(node)
 
     def too_large(self, node_count: int, device: Device) -> str | None:
-        """Why OpenVINO would end the process that held a model of so many nodes; None where it would not."""
+        """Return why OpenVINO would end a process with a model of so many nodes; None where it would not."""
         return too_many_maps(node_count)
 
     def load(self, model: SliceModel, device: Device) -> Runner:
@@ -66,14 +67,25 @@ class Openvino:
         compiled = compile_slice(model, label, options)
         return OpenvinoRunner(compiled.model, compiled.inputs, compiled.outputs, label, options.cores)
 
+    def runtime_default(self, device: Device) -> Device | None:
+        """The CPU as OpenVINO compiles for it when told the precision alone; None where the user chose more."""
+        if read_options(device).plugin != "CPU" or {"threads", "cores", "runtime_default"} & set(device.options):
+            return None
+        return replace(device, options={**device.options, "runtime_default": True})
+
     def memory(self, device: Device) -> Memory | None:
-        """None: OpenVINO's tensors are laid over host arrays."""
+        """Return None: OpenVINO's tensors use the memory of host arrays."""
         return None
 
-    def can_crash(self, device: Device) -> bool:
-        """It compiles some graphs in more than quadratic time (2,000 elementwise operators in a row: a minute or two).
+    def core_use(self, device: Device) -> CoreUse | None:
+        """Return the cores that the device works on; None for a device that is not the processor."""
+        options = read_options(device)
+        return CoreUse(options.threads, tuple(sorted(options.cores or ()))) if options.plugin == CPU else None
 
-        Nothing ends that but a child's time limit.
+    def can_crash(self, device: Device) -> bool:
+        """Return True: some graphs take more than quadratic time to compile, which only a time limit ends.
+
+        For example, 2,000 elementwise operators in a row take a minute or two.
 
         Raises:
             UsageError: the device's options are wrong.
@@ -82,13 +94,13 @@ class Openvino:
         return True
 
     def option_rules(self, device: Device) -> tuple[OptionRule, ...]:
-        """Every option, and whether a bundle may set it."""
+        """Return every option, and whether a bundle may set it."""
         return option_rules()
 
     def kernel_times(
         self, model: SliceModel, device: Device, inputs: Mapping[str, Array], budget_s: float
     ) -> tuple[KernelTime, ...]:
-        """Each kernel's time from OpenVINO's performance counters.
+        """Return each kernel's time from OpenVINO's performance counters.
 
         Raises:
             BackendError: the slice cannot be compiled or run.
@@ -107,17 +119,17 @@ class Openvino:
 
 @cache
 def _tried(answers: tuple[PluginAnswer, ...]) -> tuple[ProbeResult, ...]:
-    """What a trial of each device beside the CPU showed; one look a process, since it costs a second."""
+    """Return the results of trying each device other than the CPU; once per process, since it takes a second."""
     others, _ = offered(answers)
     return tuple(probe(f"{__name__}:BACKEND", [device for device in others if "plugin" in device.options]))
 
 
 def found_among(answers: Sequence[PluginAnswer], verdicts: Sequence[ProbeResult]) -> FoundDevices:
-    """Return which of OpenVINO's devices are here, and why the others are not.
+    """Return the devices of OpenVINO that work, and the reasons why the others do not.
 
     Args:
-        answers: what OpenVINO says of its devices.
-        verdicts: what a trial of each device beside the CPU showed, in the order of ``offered``.
+        answers: OpenVINO's answers on its devices.
+        verdicts: results of trying each device other than the CPU, in the order of ``offered``.
     """
     devices, absent = offered(answers)
     others = [device.name for device in devices if "plugin" in device.options]

@@ -1,6 +1,6 @@
-"""What OpenVINO does not take, or gets wrong without a word: found by running ONNX's own operator tests and 130 models.
+"""Nodes that OpenVINO refuses or computes wrong, as ONNX's operator tests and 130 models showed.
 
-Everything here was seen on OpenVINO 2026.4's CPU plugin; each refusal says what would go wrong.
+All were seen on OpenVINO 2026.4's CPU plugin; each refusal names the fault.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _WRONG_OUTPUTS: Mapping[tuple[str, str], slice] = {
 
 
 def unsupported_node(node: onnx.NodeProto) -> str | None:
-    """Why OpenVINO cannot take the node, its bodies included; None where it may."""
+    """Return why OpenVINO cannot run the node, its bodies included; None where it may."""
     for each in with_bodies([node]):
         if each.domain not in _DOMAINS:
             return f"OpenVINO has no operators of domain {each.domain!r} ({each.op_type})"
@@ -56,7 +56,7 @@ def unsupported_node(node: onnx.NodeProto) -> str | None:
 
 
 def unsupported_slice(graph: onnx.GraphProto) -> str | None:
-    """Why OpenVINO cannot take the slice, where the nodes alone do not show it; None where it may."""
+    """Return why OpenVINO cannot run the slice, beyond its single nodes; None where it may."""
     nodes = list(with_bodies(graph.node))
     weights = {tensor.name: tensor for tensor in graph.initializer}
     fixed = set(weights) | {name for node in nodes if node.op_type == "Constant" for name in node.output}
@@ -73,11 +73,11 @@ def _unsupported_here(
     node: onnx.NodeProto, weights: Mapping[str, onnx.TensorProto], fixed: set[str], read: set[str]
 ) -> str | None:
     suspects = node.output[_WRONG_OUTPUTS.get((node.domain, node.op_type), slice(0, 0))]
-    wrong = [name for name in suspects if name and name in read]  # no name: an output left out
+    wrong = [name for name in suspects if name and name in read]  # an empty name is an omitted output
     if wrong:
         return f"{node.op_type}: OpenVINO gets {wrong[0]!r} wrong"
     if node.op_type == "Tile" and node.input[1] not in fixed:
-        return "Tile: OpenVINO makes garbage of some repeats that are computed at run time"
+        return "Tile: OpenVINO computes some repeats wrong that are known only at run time"
     if node.op_type == "QLinearConv":
         scale = weights.get(node.input[4])
         if scale is None or any(extent > 1 for extent in scale.dims):
@@ -86,7 +86,7 @@ def _unsupported_here(
 
 
 def _wrong_pool(node: onnx.NodeProto, makers: Mapping[str, onnx.NodeProto]) -> str | None:
-    """An average over padding of dequantised values: OpenVINO subtracts the zero point after it, from padding too."""
+    """Return whether an average includes padding of dequantised values, which OpenVINO computes wrong."""
     if node.op_type != "AveragePool" or not _counts_padding(node, makers.get(node.input[0])):
         return None
     waiting, seen = [node], {node.output[0]}
@@ -103,7 +103,7 @@ def _wrong_pool(node: onnx.NodeProto, makers: Mapping[str, onnx.NodeProto]) -> s
 
 
 def _counts_padding(node: onnx.NodeProto, before: onnx.NodeProto | None) -> bool:
-    """Whether zeros of padding are part of an AveragePool's means."""
+    """Return whether zeros of padding are part of an AveragePool's means."""
     if before is not None and before.op_type == "Pad":
         return True
     given = {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
@@ -112,7 +112,7 @@ def _counts_padding(node: onnx.NodeProto, before: onnx.NodeProto | None) -> bool
 
 
 def slice_bounds(graph: onnx.GraphProto) -> set[str]:
-    """Tensors that only say where Slice starts and ends: cutting them to 32 bits changes nothing."""
+    """Return the tensors that are only bounds of Slice, for which 32 bits suffice."""
     bounds: set[str] = set()
     others = {value.name for value in graph.output}
     for node in with_bodies(graph.node):
@@ -123,7 +123,7 @@ def slice_bounds(graph: onnx.GraphProto) -> set[str]:
 
 
 def unsupported_type(value: onnx.TypeProto) -> str | None:
-    """Why a tensor of this type cannot enter OpenVINO; None where it can."""
+    """Return why a tensor of this type cannot enter OpenVINO; None where it can."""
     if not value.HasField("tensor_type"):
         return f"OpenVINO takes tensors only, not a {value.WhichOneof('value') or 'value of unknown type'}"
     element_type = value.tensor_type.elem_type
@@ -137,7 +137,7 @@ def unsupported_type(value: onnx.TypeProto) -> str | None:
 
 
 def _top_k(node: onnx.NodeProto) -> str | None:
-    """ONNX: of equal values the lower index comes first."""
+    """Return why OpenVINO computes a TopK wrong: in ONNX the lower index of equal values comes first."""
     return "OpenVINO orders equal values otherwise than ONNX says"
 
 

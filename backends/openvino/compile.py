@@ -1,4 +1,4 @@
-"""From a slice to OpenVINO's compiled model: made self-contained and legal, checked, compiled."""
+"""Compile slices with OpenVINO: make them self-contained and legal, check them, compile them."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ from mosaic_onnx.core.tensors import external_bytes, is_external, tensor_bytes, 
 
 _LARGEST_MESSAGE_BYTES = 2**31 - 2**20
 _MANY_BYTES, _LARGE_BYTES = 2**28, 2**20
-"""With more external weights than the first, those from the second on are mapped instead of taken in."""
+"""Above the first total of external weights, those of at least the second size are mapped, not loaded."""
 _REWRITTEN = ("Dropout", "Softmax")
-"""OpenVINO gets the Softmax of operator sets before 13 wrong, and the types of their Dropout."""
+"""OpenVINO computes the Softmax of operator sets before 13 wrong, and infers wrong types for Dropout."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Compiled:
 
 @cache
 def core() -> Any:
-    """One ``ov.Core`` for the process: it holds OpenVINO's plugins, nothing of a slice."""
+    """Return the process's ``ov.Core``, which holds OpenVINO's plugins."""
     return openvino_module().Core()
 
 
@@ -58,13 +58,13 @@ def compile_slice(model: SliceModel, label: str, options: OpenvinoOptions, recor
     """Compile a slice.
 
     Args:
-        model: the slice; left as it is.
-        label: what messages call it: slice and device.
+        model: the slice; it is not changed.
+        label: its name in messages: slice and device.
         options: the device's options.
         recording: keep the time of each kernel.
 
     Raises:
-        BackendError: OpenVINO refuses it, or would compute something else than ONNX says.
+        BackendError: OpenVINO refuses it, or would not follow ONNX's definition.
     """
     with named_failure(label):
         proto = _self_contained(model, label)
@@ -87,7 +87,7 @@ def _refuse(label: str, reason: str | None) -> None:
 
 @contextmanager
 def named_failure(label: str) -> Iterator[None]:
-    """Turn what OpenVINO raises into a BackendError that names slice and device."""
+    """Turn exceptions of OpenVINO into a BackendError that names slice and device."""
     try:
         yield
     except MosaicError:
@@ -97,13 +97,13 @@ def named_failure(label: str) -> Iterator[None]:
 
 
 def _self_contained(model: SliceModel, label: str) -> onnx.ModelProto:
-    """The slice with functions inlined (OpenVINO knows none), external weights taken in, and legal operators.
+    """Return the slice with functions inlined (OpenVINO has none), external weights loaded, and legal operators.
 
-    Where there are many external weights, the large ones stay outside: they are mapped, and never held here. For that
-    their folder must take a temporary file.
+    Where there are many external weights, the large ones stay outside and are mapped. For that, their folder must be
+    writable for a temporary file.
 
     Raises:
-        BackendError: it would pass 2 GiB, the most that one protobuf message holds.
+        BackendError: it would exceed 2 GiB, the most that one protobuf message holds.
     """
     from onnx import external_data_helper, inliner
 
@@ -131,7 +131,7 @@ def _self_contained(model: SliceModel, label: str) -> onnx.ModelProto:
 
 
 def _read(proto: onnx.ModelProto, folder: str | None) -> Any:
-    """OpenVINO's form of a model; it maps external weights that lie in the folder of the file that it is given."""
+    """Return OpenVINO's model of an ONNX model; it maps external weights in the folder of the model's file."""
     if not any(is_external(tensor) for tensor in proto.graph.initializer):
         return core().read_model(proto.SerializeToString())
     with NamedTemporaryFile(dir=folder, prefix=".mosaic-", suffix=".onnx") as file:
@@ -141,6 +141,6 @@ def _read(proto: onnx.ModelProto, folder: str | None) -> Any:
 
 
 def true_inputs(graph: onnx.GraphProto) -> list[onnx.ValueInfoProto]:
-    """The graph's inputs, those with an initialiser of their name left out."""
+    """Return the graph's inputs that have no initialiser."""
     weights = {tensor.name for tensor in graph.initializer}
     return [value for value in graph.input if value.name not in weights]

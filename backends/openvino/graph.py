@@ -1,4 +1,4 @@
-"""Checks of a slice after OpenVINO has read it: what it would compute otherwise than ONNX says, before it runs."""
+"""Checks of a slice that OpenVINO has read: deviations from ONNX's definitions, found before it runs."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ _NARROWED = frozenset({"u32", "u64"})
 
 
 def wrong_arithmetic(graph: Any) -> str | None:
-    """Why the slice's integers would come out wrong; None where they would not.
+    """Return why the slice's integers would be wrong; None where they would not.
 
     The CPU plugin saturates 8- and 16-bit sums and products where ONNX wraps them, and computes unsigned 32- and
-    64-bit ones in 32 signed bits. Signed 64-bit ones are cut as well, but those are mostly shapes and indices; their
-    inputs are checked when they run.
+    64-bit ones in 32 signed bits. Signed 64-bit ones are truncated too, but those are mostly shapes and indices; their
+    inputs are checked at run time.
     """
     for operation in _operations(graph):
         kind = operation.get_type_name()
@@ -43,7 +43,7 @@ def wrong_arithmetic(graph: Any) -> str | None:
 
 
 def _operations(graph: Any) -> Iterator[Any]:
-    """All operations, those in the bodies of If and loops included."""
+    """Yield all operations, those in the bodies of If and loops included."""
     for operation in graph.get_ops():
         yield operation
         if operation.get_type_name() == "If":
@@ -59,16 +59,16 @@ def _operations(graph: Any) -> Iterator[Any]:
 def input_ports(
     graph: Any, inputs: Sequence[onnx.ValueInfoProto], bounds: Collection[str], label: str
 ) -> tuple[Port, ...]:
-    """The slice's inputs as OpenVINO has them; one that it dropped has index None.
+    """Return the slice's inputs in OpenVINO's model; a dropped input has index None.
 
     Args:
         graph: the ``ov.Model``.
         inputs: the slice's inputs.
-        bounds: those of them that only say where Slice starts and ends.
-        label: what messages call the slice.
+        bounds: those that are only bounds of Slice.
+        label: the slice's name in messages.
 
     Raises:
-        BackendError: a type that it does not take.
+        BackendError: OpenVINO does not support a type.
     """
     position = {name: index for index, port in enumerate(graph.inputs) for name in port.get_names()}
     return tuple(
@@ -90,7 +90,7 @@ def _input_port(value: onnx.ValueInfoProto, index: int | None, label: str) -> Po
 
 
 def output_ports(graph: Any, outputs: Sequence[onnx.ValueInfoProto], label: str) -> tuple[Port, ...]:
-    """The slice's outputs as OpenVINO makes them.
+    """Return the slice's outputs in OpenVINO's model.
 
     Raises:
         BackendError: type or shape are not those that the slice declares.

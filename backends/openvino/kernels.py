@@ -1,7 +1,7 @@
-"""Kernel times from OpenVINO's performance counters: the whole slice runs, and each kernel is timed in a quiet spell.
+"""Kernel times from OpenVINO's performance counters: the whole slice runs, and each kernel is timed.
 
-OpenVINO's CPU plugin counts in whole microseconds, and tells only each kernel's mean since the model was compiled. The
-means after two runs give the mean between them; the spell between is chosen by the clock, as the least disturbed one.
+OpenVINO's CPU plugin counts in whole microseconds, and gives only each kernel's mean since the model was compiled. The
+means after two runs give the mean over the runs between them; the fastest runs in a row are chosen by the wall clock.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from mosaic_onnx.backends.base import Array, KernelTime
 from mosaic_onnx.backends.openvino.runner import infer, tensor_over
 
 RECORDING = {"PERF_COUNT": True}
-"""Properties that a model must be compiled with to be timed here."""
+"""Properties with which a model must be compiled to be timed."""
 _MIN_RUNS = 6
 _MAX_RUNS = 60
 _SPELL = 4
-"""A spell is so many times shorter than all runs."""
+"""The chosen runs are this fraction of all runs."""
 _SMALL_S = 20e-6
-"""Below, a difference of means is mostly rounding, and the mean over all runs is the better figure."""
+"""Below this, a difference of means is mostly rounding, and the mean over all runs is better."""
 _ORIGIN = "originalLayersNames"
 Means = Mapping[str, float]
 """Mean seconds since the model was compiled, by kernel."""
@@ -32,7 +32,7 @@ def kernels_of(compiled: Any, inputs: Mapping[int, Array], budget_s: float) -> t
     Args:
         compiled: an ``ov.CompiledModel`` made with ``RECORDING``.
         inputs: its inputs, by position.
-        budget_s: slow models run at least six times.
+        budget_s: time for the runs; there are at least six.
     """
     request = compiled.create_infer_request()
     for index, array in inputs.items():
@@ -51,12 +51,12 @@ def kernels_of(compiled: Any, inputs: Mapping[int, Array], budget_s: float) -> t
 
 
 def quiet_seconds(walls: Sequence[float], means: Sequence[Means]) -> dict[str, float]:
-    """Seconds of each kernel in the spell of runs that took least.
+    """Return the seconds of each kernel in the fastest runs in a row.
 
     Args:
-        walls: what each run took.
-        means: the running means after each run; there are at least two. A kernel whose mean rounds to nothing is told
-            as not run, so that a small one may be absent after some runs.
+        walls: seconds of each run.
+        means: the running means after each run; there are at least two. A kernel whose mean rounds to zero is reported
+            as not run, so that small ones may be absent after some runs.
     """
     length = max(2, (len(walls) - 1) // _SPELL)
     # The first run is left out: it allocates.
@@ -78,7 +78,7 @@ def _means(request: Any) -> Means:
 
 
 def _origins(compiled: Any) -> dict[str, str]:
-    """By kernel, the names of the ONNX nodes that were fused into it, with commas between."""
+    """Return {kernel: names of the ONNX nodes fused into it, joined by commas}."""
     found = {}
     for operation in compiled.get_runtime_model().get_ordered_ops():
         facts = operation.get_rt_info()

@@ -1,6 +1,6 @@
-"""Memory maps: OpenVINO's CPU plugin makes machine code for its kernels, each in a map that it never gives back.
+"""Memory maps: OpenVINO's CPU plugin generates machine code for its kernels, each in a map that it never releases.
 
-A system grants a process so many maps; the plugin ends the process when it is refused one.
+The system limits the maps of a process; the plugin ends the process when it gets no more.
 """
 
 from __future__ import annotations
@@ -9,18 +9,18 @@ from pathlib import Path
 
 _MAPS, _LIMIT = Path("/proc/self/maps"), Path("/proc/sys/vm/max_map_count")
 MAPS_A_NODE = 0.75
-"""Measured: 0.5 in large graphs, 0.78 in small ones."""
+"""Maps per node; measured: 0.5 in large graphs, 0.78 in small ones."""
 _SPARE = 2000
-"""Left for everything else."""
+"""Maps reserved for other uses."""
 
 
 def too_many_maps(node_count: int, maps: Path = _MAPS, limit: Path = _LIMIT) -> str | None:
-    """Why a slice of so many nodes must not be compiled in this process; None where it may, or nobody tells.
+    """Return why a slice of so many nodes must not be compiled in this process; None where it may, or if unknown.
 
     Args:
         node_count: nodes of the slice.
-        maps: this process's maps, one a line.
-        limit: how many the system grants.
+        maps: this process's maps, one per line.
+        limit: the system's limit.
     """
     try:
         granted = int(limit.read_text())

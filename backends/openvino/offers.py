@@ -12,13 +12,13 @@ from mosaic_onnx.core.devices import Device
 NAME = "openvino"
 CPU = "CPU"
 PRECISIONS: Mapping[str, str] = {"FP32": "f32", "FP16": "f16", "BF16": "bf16"}
-"""Our precision by OpenVINO's capability; integer capabilities concern quantised models and make no device."""
+"""Our precision by OpenVINO's capability; integer capabilities concern quantised models, not devices."""
 _MEMORY = {"GPU": "GPU_DEVICE_TOTAL_MEM_SIZE", "NPU": "NPU_DEVICE_TOTAL_MEM_SIZE"}
 
 
 @dataclass(frozen=True)
 class PluginAnswer:
-    """What OpenVINO says of one of its devices.
+    """OpenVINO's answer on one of its devices.
 
     Attributes:
         name: OpenVINO's name: ``CPU``, ``GPU``, ``GPU.1``, ``NPU``.
@@ -34,12 +34,12 @@ class PluginAnswer:
 
     @property
     def kind(self) -> str:
-        """``CPU``, ``GPU``, ``NPU``."""
+        """Return the kind of device: ``CPU``, ``GPU``, ``NPU``."""
         return self.name.partition(".")[0]
 
 
 def ask_plugins(core: Any) -> tuple[PluginAnswer, ...]:
-    """Return what OpenVINO says of each device; a device that does not answer has no capabilities."""
+    """Return OpenVINO's answers on its devices; a device that does not answer has no capabilities."""
     return tuple(_ask(core, name) for name in core.available_devices)
 
 
@@ -47,7 +47,7 @@ def _ask(core: Any, name: str) -> PluginAnswer:
     def told(key: str) -> Any:
         try:
             return core.get_property(name, key)
-        except Exception:  # a driver may fail in any way; what it does not tell is left out
+        except Exception:  # a driver may raise anything; missing answers are left out
             return None
 
     answer = PluginAnswer(name, str(told("FULL_DEVICE_NAME") or ""), tuple(told("OPTIMIZATION_CAPABILITIES") or ()))
@@ -56,7 +56,7 @@ def _ask(core: Any, name: str) -> PluginAnswer:
 
 
 def offered(answers: Sequence[PluginAnswer]) -> tuple[tuple[Device, ...], tuple[AbsentDevice, ...]]:
-    """Return the devices to try, and what is left out with the reason."""
+    """Return the devices to try, and those left out with the reason."""
     devices: list[Device] = []
     absent: list[AbsentDevice] = []
     for answer in answers:
@@ -75,7 +75,7 @@ def _precisions(answer: PluginAnswer) -> tuple[str, ...]:
 
 
 def _name(answer: PluginAnswer, answers: Sequence[PluginAnswer]) -> str:
-    """``openvino`` for the CPU; else the kind, numbered where there are several of it."""
+    """Return the device's name: ``openvino`` for the CPU, else its kind, numbered where there are several."""
     if answer.kind == CPU:
         return NAME
     same = [one for one in answers if one.kind == answer.kind]
@@ -84,7 +84,7 @@ def _name(answer: PluginAnswer, answers: Sequence[PluginAnswer]) -> str:
 
 
 def _device(answer: PluginAnswer, answers: Sequence[PluginAnswer], precision: str) -> Device:
-    """A device in one precision; its most exact one carries no suffix."""
+    """Return a device in one precision; its most exact one has no suffix in the name."""
     stem = _name(answer, answers)
     exact = precision == _precisions(answer)[0]
     options = {} if answer.kind == CPU else {"plugin": answer.name}

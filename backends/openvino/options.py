@@ -1,4 +1,4 @@
-"""Options of an OpenVINO device, read once and checked, and the configuration that they become."""
+"""Options of an OpenVINO device, read once and checked, and their configuration for OpenVINO."""
 
 from __future__ import annotations
 
@@ -19,11 +19,12 @@ class OpenvinoOptions:
     """An OpenVINO device's options; a bundle may set those that are declared harmless.
 
     Attributes:
-        precision: what it computes in.
+        precision: the precision of its arithmetic.
         plugin: OpenVINO's device (``CPU``, ``GPU``, ``NPU``).
         threads: inference threads, the calling one included.
-        cores: the one core that a single-threaded device is held on; None for no pinning.
-        properties: OpenVINO's own properties (``properties.KEY``), as they are.
+        cores: the core to which a single-threaded device is pinned; None for no pinning.
+        properties: OpenVINO's own properties (``properties.KEY``).
+        runtime_default: compile with OpenVINO's own defaults, the precision excepted.
     """
 
     precision: str
@@ -31,9 +32,12 @@ class OpenvinoOptions:
     threads: int = harmless(check=why_not_threads)
     cores: frozenset[int] | None = harmless(check=why_not_cores)
     properties: Mapping[str, str]
+    runtime_default: bool = harmless(default=False)
 
     def configuration(self) -> dict[str, object]:
-        """Low latency at the device's own precision: OpenVINO's default would be bf16 where the CPU has it."""
+        """Return OpenVINO's configuration: low latency, in the device's precision (its default may be bf16)."""
+        if self.runtime_default:
+            return {"INFERENCE_PRECISION_HINT": self.precision, **self.properties}
         configuration: dict[str, object] = {
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_PRECISION_HINT": self.precision,
@@ -53,7 +57,7 @@ _HARMLESS_PROPERTIES = (
 
 
 def option_rules() -> tuple[OptionRule, ...]:
-    """Every option, and whether a bundle may set it; the precision is the device's own field."""
+    """Return every option, and whether a bundle may set it; the precision is the device's own field."""
     return rules_of(OpenvinoOptions, {"properties": _HARMLESS_PROPERTIES}, leave_out=("precision",))
 
 
@@ -61,7 +65,7 @@ _KNOWN = tuple(rule.key for rule in option_rules() if "." not in rule.key)
 
 
 def read_options(device: Device) -> OpenvinoOptions:
-    """The device's options.
+    """Return the device's options.
 
     Raises:
         UsageError: an option is unknown or its value does not fit; the message names device and option.
@@ -70,6 +74,8 @@ def read_options(device: Device) -> OpenvinoOptions:
         if key not in _KNOWN and not key.startswith(_PROPERTY):
             known = ", ".join([*_KNOWN, f"{_PROPERTY}*"])
             raise UsageError(f"device {device.name}: option {key!r} is unknown", f"known: {known}")
+        if key == "runtime_default" and type(value) is not bool:
+            raise UsageError(f"device {device.name}: runtime_default = {value!r} is not true or false")
         if key == "threads" and (type(value) is not int or value < 1):
             raise UsageError(f"device {device.name}: threads = {value!r} is not a positive number")
     if device.precision not in _PRECISIONS:
@@ -82,6 +88,7 @@ def read_options(device: Device) -> OpenvinoOptions:
         plugin=str(device.options.get("plugin", OpenvinoOptions.plugin)),
         threads=int(device.options.get("threads", 1 if cores else default_thread_count())),
         cores=cores,
+        runtime_default=bool(device.options.get("runtime_default", False)),
         properties={
             key.removeprefix(_PROPERTY): str(value)
             for key, value in device.options.items()
@@ -91,7 +98,7 @@ def read_options(device: Device) -> OpenvinoOptions:
 
 
 def _cores(device: Device) -> frozenset[int] | None:
-    """The one core to hold the caller on: OpenVINO runs a single-threaded slice in the calling thread."""
+    """Return the core for the calling thread, in which OpenVINO runs single-threaded slices."""
     if "cores" not in device.options:
         return None
     cores = parse_cores(str(device.options["cores"]))

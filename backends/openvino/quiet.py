@@ -1,9 +1,9 @@
-"""The one door to the ``openvino`` package: imported so that it tells nobody.
+"""Import of the ``openvino`` package without its usage statistics.
 
 ``import openvino`` imports its model converter, and that reports each import, and counts them in the user's home, to
-its vendor's usage statistics (package ``openvino_telemetry``) unless the user has opted out. It does without where that
-package is not installed; here the package is hidden from it while it is imported. What a user's own program imported
-before is left as it is.
+its vendor's usage statistics (package ``openvino_telemetry``) unless the user has opted out. It works without
+that package, which is hidden from it during the import here. Modules that a user's program imported before are not
+changed.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _ONE_AT_A_TIME = threading.Lock()
 
 
 def openvino_module() -> Any:
-    """The ``openvino`` module.
+    """Return the ``openvino`` module.
 
     Raises:
         ImportError: it is not installed, or broken.
@@ -34,7 +34,7 @@ def openvino_module() -> Any:
 
 @contextmanager
 def _hidden(name: str) -> Iterator[None]:
-    """Importing the module fails meanwhile as if it were not installed."""
+    """Make importing the module fail inside the context, as if it were not installed."""
     there = name in sys.modules
     before = sys.modules.get(name)
     sys.modules[name] = None  # type: ignore[assignment]  # the import system's own word for "not installed"

@@ -1,7 +1,7 @@
-"""Rewrites of a slice around what OpenVINO computes wrong; each keeps every output's bits by ONNX's own rules.
+"""Rewrites of a slice that avoid errors of OpenVINO; by ONNX's rules all outputs stay bit-identical.
 
-Seen on OpenVINO 2026.4: values that are joined by Concat, quantised to int8, dequantised and convolved come out wrong
-by tens of steps. With uint8 and a zero point 128 higher, which stands for the same numbers, they come out right.
+Seen on OpenVINO 2026.4: values that are joined by Concat, quantised to int8, dequantised and convolved are wrong by
+tens of steps. With uint8 and a zero point 128 higher, which represents the same numbers, they are right.
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ import onnx
 from onnx import TensorProto, numpy_helper
 
 _SIGN = 128
-"""What an int8 is less than the uint8 that stands for the same number."""
+"""Difference of the uint8 and the int8 that represent the same number."""
 _PASSING = frozenset(
     {"Relu", "Identity", "Reshape", "Transpose", "Flatten", "Squeeze", "Unsqueeze", "LeakyRelu", "Clip"}
 )
-"""Operators that OpenVINO moves or fuses out of the way between Concat and QuantizeLinear."""
+"""Operators between Concat and QuantizeLinear that OpenVINO moves or fuses."""
 
 
 def unsigned_after_concat(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Quantise to uint8 where joined values were quantised to int8 and dequantised again in this slice.
+    """Quantise to uint8 where joined values are quantised to int8 and dequantised again in this slice.
 
-    A quantised value that something else than DequantizeLinear reads, or that leaves the slice, is made beside it.
+    A quantised value that other operators than DequantizeLinear read, or that leaves the slice, is also produced.
 
     Args:
-        model: left as it is.
+        model: the model; it is not changed.
 
     Returns:
         The model itself where there is no such place, else a changed copy.
@@ -43,7 +43,7 @@ def unsigned_after_concat(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _is_signed(node: onnx.NodeProto, weights: Mapping[str, onnx.TensorProto]) -> bool:
-    """Whether a node quantises to int8 with a zero point that is a weight."""
+    """Return whether a node quantises to int8 with a zero point that is a weight."""
     zero_point = weights.get(node.input[2]) if node.op_type == "QuantizeLinear" and len(node.input) > 2 else None
     return zero_point is not None and zero_point.data_type == TensorProto.INT8
 
@@ -80,7 +80,7 @@ def _dequantises(node: onnx.NodeProto, weights: Mapping[str, onnx.TensorProto]) 
 
 
 def _raised(graph: onnx.GraphProto, name: str, weights: Mapping[str, onnx.TensorProto]) -> str:
-    """A zero point for uint8 that stands for an int8 one, added to the graph's weights."""
+    """Add the uint8 zero point that corresponds to an int8 one to the graph's weights, and return its name."""
     raised = f"{name}/unsigned"
     if all(tensor.name != raised for tensor in graph.initializer):
         value = numpy_helper.to_array(weights[name]).astype(np.int16) + _SIGN

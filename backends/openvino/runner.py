@@ -28,7 +28,7 @@ class Port:
         index: its position in OpenVINO's list; None for an empty input that it dropped.
         dtype: numpy (or ml_dtypes) type of its host arrays.
         dims: declared shape, None for a dimension known only when it runs; None where the rank is.
-        is_bound: it only says where Slice starts and ends.
+        is_bound: it is only a bound of Slice.
     """
 
     name: str
@@ -39,11 +39,11 @@ class Port:
 
     @property
     def is_narrowed(self) -> bool:
-        """OpenVINO's CPU plugin computes these in int32, and wraps what does not fit."""
+        """Return whether OpenVINO's CPU plugin computes the type in int32, so that larger values wrap."""
         return is_cut_to_32_bits(self.dtype)
 
     def takes(self, shape: tuple[int, ...]) -> bool:
-        """The shape is a legal one."""
+        """Return whether a shape fits the declared one."""
         return self.dims is None or (
             len(shape) == len(self.dims)
             and all(wanted in (None, given) for wanted, given in zip(self.dims, shape, strict=True))
@@ -67,8 +67,8 @@ class OpenvinoRunner:
             compiled: the ``ov.CompiledModel``.
             inputs: its inputs, in the slice's order.
             outputs: its outputs, in the slice's order.
-            label: what messages call it: slice and device.
-            cores: where the calling thread is held meanwhile.
+            label: its name in messages: slice and device.
+            cores: cores to which the calling thread is pinned during a run.
         """
         self._compiled = compiled
         self._request: Any = None
@@ -103,10 +103,10 @@ class OpenvinoRunner:
             }
 
     def bind(self, inputs: Mapping[str, Place], outputs: Mapping[str, Place]) -> Callable[[], None]:
-        """Fix where inputs and outputs lie and return the call that runs in place.
+        """Bind inputs and outputs to places and return the call that runs in place.
 
         Raises:
-            BackendError: a place is no host array, or its shape or type does not fit.
+            BackendError: a place is not a host array, or its shape or type does not fit.
         """
         compiled = self._open_model()
         if set(inputs) != set(self._inputs) or not set(outputs) <= set(self._outputs):
@@ -132,7 +132,7 @@ class OpenvinoRunner:
     def _call(
         self, request: Any, arrays: Mapping[str, Array], narrowed: list[tuple[Port, Array, Array]]
     ) -> Callable[[], None]:
-        """The call that runs in place; the arrays live as long as it does."""
+        """Return the call that runs in place; it keeps the arrays alive."""
         from openvino._pyopenvino import InferRequest
 
         infer_raw, cores, named_failure = InferRequest.infer, self._cores, self._named_failure
@@ -158,10 +158,10 @@ class OpenvinoRunner:
             )
 
     def _narrowed(self, port: Port, array: Array) -> Array:
-        """The array, fit for OpenVINO's 32-bit integers: where Slice starts and ends may be cut, no other value may.
+        """Return the array for OpenVINO's 32-bit integers: bounds of Slice may be limited, other values may not.
 
         Raises:
-            BackendError: it holds integers that OpenVINO would wrap without a word.
+            BackendError: it has integers that OpenVINO would wrap silently.
         """
         if not port.is_narrowed or not passes_32_bits(array):
             return array
@@ -180,11 +180,11 @@ class OpenvinoRunner:
         return place
 
     def assignment(self) -> Mapping[str, str] | None:
-        """None: OpenVINO's CPU plugin takes the whole slice or refuses it, and its own nodes are not the slice's."""
+        """Return None: OpenVINO runs the whole slice or refuses it, and its nodes are not the slice's."""
         return None
 
     def close(self) -> None:
-        """Give memory and threads back; calling it twice is harmless."""
+        """Release memory and threads; calling it twice is harmless."""
         self._compiled = self._request = None
 
     def _open_model(self) -> Any:
@@ -194,7 +194,7 @@ class OpenvinoRunner:
 
     @contextmanager
     def _named_failure(self) -> Iterator[None]:
-        """Turn what OpenVINO raises into a BackendError that names slice and device."""
+        """Turn exceptions of OpenVINO into a BackendError that names slice and device."""
         try:
             yield
         except Exception as error:  # OpenVINO raises RuntimeError, TypeError and more
@@ -202,29 +202,29 @@ class OpenvinoRunner:
 
 
 def infer(request: Any) -> None:
-    """Run a request on the tensors that are set; its Python wrapper would copy every output besides."""
+    """Run a request on the tensors that are set, without the output copies of OpenVINO's Python wrapper."""
     from openvino._pyopenvino import InferRequest
 
     InferRequest.infer(request, *_IN_PLACE)
 
 
 def short_reason(error: Exception) -> str:
-    """OpenVINO's reason without its stack of source lines."""
+    """Return OpenVINO's message without its source locations."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     reasons = [line for line in lines if not line.startswith(("Exception from", "Check '"))]
     return " ".join(reasons or lines)[:600]
 
 
 def tensor_over(array: Array) -> Any:
-    """An ``ov.Tensor`` that is the host array itself, not a copy."""
+    """Return an ``ov.Tensor`` that is the host array itself, not a copy."""
     ov = openvino_module()
     if array.dtype.name == "bfloat16":
         return ov.Tensor(array.view(np.uint16), array.shape, ov.Type.bf16)
-    plain = np.dtype(array.dtype.name)  # of C's two 64-bit integer types it knows one only
+    plain = np.dtype(array.dtype.name)  # it knows only one of C's two 64-bit integer types
     return ov.Tensor(array.view(plain), array.shape, ov.Type(plain))
 
 
 def array_of(tensor: Any, port: Port) -> Array:
-    """A copy of a tensor's content as a host array."""
+    """Return a copy of a tensor's content as a host array."""
     data: Array = np.asarray(tensor.data)
     return data.view(port.dtype).copy() if port.dtype.name == "bfloat16" else data.copy()

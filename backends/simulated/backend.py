@@ -1,4 +1,4 @@
-"""Simulated devices: outputs are computed by ONNX Runtime on the CPU, times come from a description and are simulated.
+"""Simulated devices: outputs are computed by ONNX Runtime on the CPU, times are simulated from a description.
 
 A description is a ``devices.toml`` whose devices name this backend; ``hikey970`` ships with the package.
 """
@@ -40,7 +40,7 @@ class Simulated:
     name: str = NAME
 
     def find(self) -> FoundDevices:
-        """No device of its own: descriptions are named with ``-d``."""
+        """Return no devices, and the shipped descriptions as absent: they are named with ``-d``."""
         from mosaic_onnx.data import shipped_descriptions
 
         reason = "a simulated description; name it with -d"
@@ -49,12 +49,12 @@ class Simulated:
         )
 
     def supports(self, node: onnx.NodeProto, device: Device) -> str | None:
-        """None if the description has the node's operator type, else the reason."""
+        """Return None if the description has the node's operator type, else the reason."""
         refused = refused_operator((node.op_type,), read_options(device))
         return _lacks(refused) if refused else None
 
     def load(self, model: SliceModel, device: Device) -> Runner:
-        """Load the slice on ONNX Runtime's CPU provider and look up how long it takes on the described device.
+        """Load the slice on ONNX Runtime's CPU provider, with its simulated time on the described device.
 
         Raises:
             BackendError: ONNX Runtime cannot run the slice.
@@ -65,22 +65,22 @@ class Simulated:
         return SimulatedRunner(inner, slice_seconds(model.model, device) * options.time_scale)
 
     def memory(self, device: Device) -> Memory | None:
-        """Host memory that makes copies wait as the description says; None where the device shares host's."""
+        """Return host memory with simulated transfer times; None where the device shares host memory."""
         options = read_options(device)
         if options.copy_in is None or options.copy_out is None:
             return None
         return SimulatedMemory(options.copy_in, options.copy_out, options.time_scale)
 
     def can_crash(self, device: Device) -> bool:
-        """It computes on ONNX Runtime's own CPU provider, which does not take the process with it."""
+        """Return False: it computes on ONNX Runtime's own CPU provider, which does not crash."""
         return False
 
     def option_rules(self, device: Device) -> tuple[OptionRule, ...]:
-        """Every option, and whether a bundle may set it."""
+        """Return every option, and whether a bundle may set it."""
         return option_rules()
 
     def layer_cost(self, facts: LayerFacts, device: Device, state: str) -> Cost | str:
-        """The layer's cost in a state, or the reason why the state cannot run it.
+        """Return the layer's cost in a state, or the reason why the state cannot run it.
 
         Raises:
             UsageError: the device has no such state, or its options are wrong.
@@ -88,7 +88,7 @@ class Simulated:
         return self.layer_costs((facts,), device, state)[0]
 
     def layer_costs(self, facts: Sequence[LayerFacts], device: Device, state: str) -> list[Cost | str]:
-        """The same for many layers.
+        """Return ``layer_cost`` of many layers.
 
         Raises:
             UsageError: the device has no such state, or its options are wrong.
@@ -98,7 +98,7 @@ class Simulated:
         return [_cost(one, options, state, factor, watts) for one in facts]
 
     def copies(self, device: Device) -> tuple[TransferCost, ...]:
-        """Copy entries to and from the device's memory; empty where it shares host's."""
+        """Return the costs of transfers to and from the device's memory; empty where it shares host memory."""
         options = read_options(device)
         if options.copy_in is None or options.copy_out is None:
             return ()
@@ -108,7 +108,7 @@ class Simulated:
         )
 
     def switches(self, device: Device) -> tuple[SwitchCost, ...]:
-        """What changing the device's level costs; empty where it costs nothing."""
+        """Return the costs of changing the device's level; empty where it is free."""
         options = read_options(device)
         if not (options.switch_seconds or options.switch_joules):
             return ()
@@ -119,7 +119,7 @@ class Simulated:
 
 
 def _cost(facts: LayerFacts, options: SimulatedOptions, state: str, factor: float, watts: float | None) -> Cost | str:
-    """A layer's cost in a state with a slowdown and a power; or the reason why it has none."""
+    """Return a layer's cost in a state with a slowdown and a power, or the reason why it cannot run."""
     refused = refused_operator(facts.op_types, options)
     if refused:
         return _lacks(refused)
@@ -136,7 +136,7 @@ def _cost(facts: LayerFacts, options: SimulatedOptions, state: str, factor: floa
 
 
 def level_of(device: Device, state: str) -> Level | None:
-    """The level that a state's name means; None for a device without levels.
+    """Return the level of a state; None for a device without levels.
 
     Raises:
         UsageError: the device has no such state.
@@ -150,7 +150,7 @@ def level_of(device: Device, state: str) -> Level | None:
 
 
 def slice_seconds(model: onnx.ModelProto, device: Device) -> float:
-    """Simulated seconds of a whole slice at the level that the device's options name (default: the highest)."""
+    """Return the simulated seconds of a slice at the level in the device's options (default: the highest)."""
     from mosaic_onnx.core.layer_facts import whole_model_facts
 
     options = read_options(device)

@@ -1,4 +1,4 @@
-"""What a described device says of a layer: seconds, joules and bytes, from its rates. No model, no clock, no file."""
+"""The costs of layers on a described device, from its rates: seconds, joules and bytes."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ class Share:
     """A layer's time at the highest level, in the two parts of Equation 3.
 
     Attributes:
-        clocked_s: what the clock divides (γ / f_max): arithmetic and operator launches.
-        memory_s: what it does not (ε): reading weights and activations.
+        clocked_s: the part that depends on the clock (γ / f_max): arithmetic and operator launches.
+        memory_s: the part that does not (ε): reading weights and activations.
     """
 
     clocked_s: float
@@ -28,7 +28,7 @@ class Share:
 
 
 def share(facts: LayerFacts, options: SimulatedOptions) -> Share:
-    """``Σ c·GMAC + o·operators`` and ``w·weight MB + a·activation MB`` (docs/reproduction.md)."""
+    """Return ``Σ c·GMAC + o·operators`` and ``w·weight MB + a·activation MB`` (docs/reproduction.md)."""
     macs = facts.dense_macs if options.dense_depthwise else facts.macs
     arithmetic = sum(options.seconds_per_gmac.get(kind, 0.0) * count / 1e9 for kind, count in macs.items())
     moved_mb = (facts.input_bytes + facts.output_bytes) / 1e6
@@ -40,7 +40,7 @@ def share(facts: LayerFacts, options: SimulatedOptions) -> Share:
 
 
 def seconds_at(part: Share, slowdown: float, overlap: float) -> float:
-    """Time at a lower clock.
+    """Return the seconds at a lower clock.
 
     With ``overlap`` 1 this is Equation 3, ``t = γ/f + ε``; with more it is ``t^p = (γ/f)^p + ε^p``, a law that the
     two-point estimator does not know.
@@ -60,14 +60,14 @@ def seconds_at(part: Share, slowdown: float, overlap: float) -> float:
 
 
 def slowdown(device: Device, level: Level | None) -> float:
-    """f_max / f; 1 for a device without levels."""
+    """Return f_max / f; 1 for a device without levels."""
     if level is None or not level.frequency_hz:
         return 1.0
     return device.levels[-1].frequency_hz / level.frequency_hz
 
 
 def power_w(device: Device, level: Level | None, options: SimulatedOptions) -> float | None:
-    """Equation 4: dynamic power scaled by V²f (Equation 5), and static power in proportion to the voltage."""
+    """Return dynamic power scaled by V²f plus static power in proportion to the voltage (Equations 4 and 5)."""
     if options.dynamic_w is None:
         return None
     if level is None or not level.frequency_hz:
@@ -79,7 +79,7 @@ def power_w(device: Device, level: Level | None, options: SimulatedOptions) -> f
 
 
 def parameter_bytes(facts: LayerFacts, options: SimulatedOptions) -> int:
-    """Bytes of the layer's weights as the device stores them."""
+    """Return the bytes of the layer's weights as the device stores them."""
     count = facts.dense_parameter_count if options.dense_depthwise else facts.parameter_count
     if options.bytes_per_weight:
         return options.bytes_per_weight * count
@@ -87,7 +87,7 @@ def parameter_bytes(facts: LayerFacts, options: SimulatedOptions) -> int:
 
 
 def noise_factor(options: SimulatedOptions, *key: str) -> float:
-    """A normal number round 1; the same seed and key give the same number, whatever was asked before."""
+    """Return a normal random number around 1, which depends only on seed and key."""
     if not options.noise:
         return 1.0
     digest = sha256("\0".join((str(options.seed), *key)).encode()).digest()
@@ -96,7 +96,7 @@ def noise_factor(options: SimulatedOptions, *key: str) -> float:
 
 
 def refused_operator(op_types: tuple[str, ...], options: SimulatedOptions) -> str | None:
-    """The first operator type that the device lacks."""
+    """Return the first operator type that the device lacks."""
     for op_type in op_types:
         if op_type in options.unsupported or (options.supported and op_type not in options.supported):
             return op_type

@@ -17,7 +17,7 @@ _RATE = "seconds_per_gmac."
 
 @dataclass(frozen=True)
 class CopyLine:
-    """What moving a tensor into (or out of) the device's own memory costs: seconds_per_byte · bytes + seconds."""
+    """The time of a transfer into or out of the device's own memory: seconds_per_byte · bytes + seconds."""
 
     seconds_per_byte: float = 0.0
     seconds: float = 0.0
@@ -25,33 +25,33 @@ class CopyLine:
 
 @dataclass(frozen=True)
 class SimulatedOptions:
-    """A simulated device's options; none names code or a path, and each is declared so.
+    """A simulated device's options, all declared harmless: none names code or a path.
 
     Attributes:
         seconds_per_gmac: seconds for 10⁹ multiply-accumulates at the highest level, by class (``MAC_CLASSES``); a
             class left out is free.
         seconds_per_operator: added for every operator that is not fused into the one before, at the highest level.
-        seconds_per_weight_mb: seconds to read 10⁶ bytes of weights; the clock does not change it.
-        seconds_per_activation_mb: the same for the tensors that a layer reads and makes.
+        seconds_per_weight_mb: seconds to read 10⁶ bytes of weights, independent of the clock.
+        seconds_per_activation_mb: likewise for the inputs and outputs of a layer.
         dense_depthwise: depthwise kernels are stored and computed dense (C x C x k x k).
-        bytes_per_weight: how the device stores weights; 0 for as the model does.
-        buffered_activations: what counts against ``slice_memory_bytes`` is the output of every operator that is not
-            fused into the one before, in f32, instead of the layer's outputs.
-        supported: operator types that it has; empty for all.
-        unsupported: operator types that it lacks.
+        bytes_per_weight: bytes of a stored weight; 0 for the model's own.
+        buffered_activations: the f32 outputs of all operators that are not fused into the one before count against
+            ``slice_memory_bytes``, instead of the layer's outputs.
+        supported: operator types that it supports; empty for all.
+        unsupported: operator types that it does not support.
         dynamic_w: dynamic power at the highest level; None where energy is not described.
         static_w: static power at the highest level; lower levels draw it in proportion to their voltage.
         copy_in: host to device; None where it shares host's memory.
         copy_out: device to host; None where it shares host's memory.
-        copy_w: power drawn while copying.
-        switch_seconds: changing from any level to any other.
-        switch_joules: the same.
-        overlap: how far computing and memory overlap: 1 adds them up (MOSAIC's Equation 3, exactly), more
+        copy_w: power during transfers.
+        switch_seconds: time to change from any level to any other.
+        switch_joules: energy of that.
+        overlap: overlap of computing and memory: 1 adds them up (MOSAIC's Equation 3), more
             hides the shorter behind the longer: ``t^p = (γ/f)^p + ε^p``.
-        noise: relative standard deviation of a measurement of it.
-        seed: of the noise.
+        noise: relative standard deviation of its measurements.
+        seed: seed of the noise.
         time_scale: real seconds that a run sleeps for each simulated second.
-        level: the level that a run takes; empty for the highest.
+        level: the level of runs; empty for the highest.
     """
 
     seconds_per_gmac: Mapping[str, float] = harmless()
@@ -91,12 +91,12 @@ _TABLES: Mapping[str, tuple[str, ...]] = {"seconds_per_gmac": (), "copy_in": (),
 
 
 def option_rules() -> tuple[OptionRule, ...]:
-    """Every option, and whether a bundle may set it."""
+    """Return every option, and whether a bundle may set it."""
     return rules_of(SimulatedOptions, _TABLES)
 
 
 def read_options(device: Device) -> SimulatedOptions:
-    """The device's options; the same device is read once, since costs are asked for by layer.
+    """Return the device's options; they are read once per device, since costs are computed by layer.
 
     Raises:
         UsageError: an option is unknown or its value does not fit; the message names device and option.
@@ -107,7 +107,7 @@ def read_options(device: Device) -> SimulatedOptions:
 
 @lru_cache(maxsize=64)
 def _read(device: str, given: tuple[tuple[str, type, OptionValue], ...], levels: tuple[str, ...]) -> SimulatedOptions:
-    """The same from what decides it; types stand beside the values, since 1 and True are equal."""
+    """Return the options of a device's fields; the key has types beside values, since 1 and True are equal."""
     rates: dict[str, float] = {}
     lines: dict[str, dict[str, float]] = {}
     plain: dict[str, object] = {}

@@ -1,4 +1,4 @@
-"""Running on a simulated device: real outputs, and a wait until the simulated time has passed."""
+"""Runs on a simulated device: real outputs, and a wait until the simulated time has passed."""
 
 from __future__ import annotations
 
@@ -14,42 +14,42 @@ from mosaic_onnx.backends.simulated.options import CopyLine
 
 @dataclass
 class SimulatedBuffer:
-    """A tensor in simulated device memory: host memory, and a wait for every copy."""
+    """A tensor in simulated device memory: host memory, with a wait for every transfer."""
 
     array: Array
     memory: SimulatedMemory
 
     def upload(self, array: Array) -> None:
-        """Copy in, not faster than the description says."""
+        """Copy in, in the described time or longer."""
         with waiting(self.memory.copy_seconds(self.memory.copy_in, self.array.nbytes)):
             np.copyto(self.array, array)
 
     def download(self, array: Array) -> None:
-        """Copy out, not faster than the description says."""
+        """Copy out, in the described time or longer."""
         with waiting(self.memory.copy_seconds(self.memory.copy_out, self.array.nbytes)):
             np.copyto(array, self.array)
 
 
 @dataclass(frozen=True)
 class SimulatedMemory:
-    """Memory of a described device that does not share host's."""
+    """The memory of a described device that does not share host memory."""
 
     copy_in: CopyLine
     copy_out: CopyLine
     time_scale: float = 1.0
 
     def allocate(self, dtype: np.dtype[np.generic], shape: tuple[int, ...]) -> SimulatedBuffer:
-        """A new buffer; contents undefined."""
+        """Return a new buffer; contents undefined."""
         return SimulatedBuffer(np.empty(shape, dtype), self)
 
     def copy_seconds(self, line: CopyLine, byte_count: int) -> float:
-        """Real seconds that a copy takes: α·bytes + β (Equations 1 and 2), scaled."""
+        """Return the real seconds of a transfer: α·bytes + β (Equations 1 and 2), scaled."""
         return (line.seconds_per_byte * byte_count + line.seconds) * self.time_scale
 
 
 @dataclass
 class SimulatedRunner:
-    """A loaded slice whose every call takes at least its simulated time (longer where the CPU needs longer)."""
+    """A loaded slice whose calls take at least its simulated time (longer where the CPU needs longer)."""
 
     inner: Runner
     seconds: float
@@ -71,17 +71,17 @@ class SimulatedRunner:
         return timed_call
 
     def assignment(self) -> Mapping[str, str] | None:
-        """What really ran each node: ONNX Runtime's CPU provider."""
+        """Return the provider that runs each node: ONNX Runtime's CPU provider."""
         return self.inner.assignment()
 
     def close(self) -> None:
-        """Give the session back."""
+        """Close the session."""
         self.inner.close()
 
 
 @dataclass
-class waiting:  # a small letter, since it reads as a statement: with waiting(seconds)
-    """Leave the block no earlier than ``seconds`` after entering it."""
+class waiting:  # lower case, since it is used as a statement: with waiting(seconds)
+    """A context that ends no earlier than ``seconds`` after its start."""
 
     seconds: float
     _entered_s: float = field(default=0.0, init=False)

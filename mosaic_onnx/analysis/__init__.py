@@ -1,1 +1,1 @@
-"""Explain plans, compare them, and say what would improve them."""
+"""Explain plans, compare them, and find what would improve them."""

@@ -1,4 +1,4 @@
-"""Explain a plan: what each layer costs where, which boundaries matter, what lifting a missing operator would save."""
+"""Explain a plan: the layers' costs, the boundaries that matter, the savings if a device had a missing operator."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class StateCost:
-    """What a layer costs in one state; ``seconds`` is None where it cannot run there, and ``reason`` says why."""
+    """The cost of a layer in one state; ``seconds`` is None where it cannot run there, for the given reason."""
 
     state: str
     seconds: float | None
@@ -47,14 +47,14 @@ class StateCost:
 
 @dataclass(frozen=True)
 class LayerMove:
-    """What changes when one layer alone moves to another state (everything else stays where it is).
+    """The change of a plan when one layer moves to another state and everything else stays.
 
     Attributes:
-        state: where it moves.
+        state: the other state.
         seconds: change of the plan's seconds; negative is faster. None where it cannot move there.
         joules: change of its joules; None where there are none.
         value: change of the plan's objective.
-        slice_count: how many slices the plan has then.
+        slice_count: number of slices after the move.
         reason: why it cannot move there; empty where it can.
     """
 
@@ -78,9 +78,9 @@ class LayerExplanation:
         nodes: node keys.
         op_types: operator types.
         costs: its cost in every state of the profile.
-        brought: transfers of what it reads to its own device.
-        sent: transfers of what it makes, wherever they go.
-        moves: what moving it to each other state would change, best first.
+        brought: transfers of its inputs to its device.
+        sent: transfers of its outputs.
+        moves: the change of the plan for each other state, best first.
     """
 
     name: str
@@ -97,20 +97,20 @@ class LayerExplanation:
 
 @dataclass(frozen=True)
 class Boundary:
-    """Where tensors pass from one slice to another, or to or from the model's outside.
+    """The tensors that pass from one slice to another, or to or from the host.
 
     Attributes:
-        source: number of the slice that makes them; None for the model's inputs.
+        source: number of the slice that produces them; None for the model's inputs.
         destination: number of the first slice that reads them there; None for the model's outputs.
         source_state: state of the source, or ``host``.
         destination_state: state of the destination, or ``host``.
         tensors: their names.
         bytes: all of their bytes.
-        seconds: what their copies take.
-        joules: what their copies draw.
-        without: change of the objective were one of the two slices in the other's state (the better of the two ways);
-            None where neither can be.
-        reason: why neither can be; empty where one can.
+        seconds: time of their transfers.
+        joules: energy of their transfers.
+        without: change of the objective if one of the two slices ran in the other's state (the better of the two
+            ways); None where neither can.
+        reason: why neither can; empty where one can.
     """
 
     source: int | None
@@ -127,14 +127,14 @@ class Boundary:
 
 @dataclass(frozen=True)
 class PlanExplanation:
-    """A plan.
+    """The explanation of a plan.
 
     Attributes:
-        objective: what was to be small.
-        value: how small it is.
+        objective: the plan's objective.
+        value: its value.
         busy_s: device -> seconds that it is busy.
-        boundaries: the costliest first.
-        lifts: missing operators, the one whose lifting would save most first.
+        boundaries: the most expensive first.
+        lifts: missing operators, the one that would save most first.
     """
 
     objective: str
@@ -145,10 +145,10 @@ class PlanExplanation:
 
 
 def explain_layer(profile: Profile, plan: Plan, name: str) -> LayerExplanation:
-    """What a layer costs on each device, the transfers it causes, and what moving it alone would change.
+    """Return a layer's cost on each device, the transfers it causes, and the effect of moving it alone.
 
     Args:
-        profile: what the plan was made from.
+        profile: the profile that the plan was made from.
         plan: a plan of that profile.
         name: the layer's name, or the key of a node in it.
 
@@ -185,12 +185,12 @@ def explain_layer(profile: Profile, plan: Plan, name: str) -> LayerExplanation:
 
 
 def explain_plan(profile: Profile, plan: Plan, time_limit_s: float = 10.0) -> PlanExplanation:
-    """The boundaries that matter most, and the missing operators that force a cut, ranked by what lifting would save.
+    """Return the boundaries of a plan and the operators that devices lack, ranked by what they cost.
 
     Args:
-        profile: what the plan was made from, under the same constraints.
+        profile: the profile that the plan was made from, under the same constraints.
         plan: a plan of that profile.
-        time_limit_s: for planning anew with operators lifted.
+        time_limit_s: for planning again with the missing operators.
 
     Raises:
         ModelError: the plan is not of this profile.
@@ -208,7 +208,7 @@ def explain_plan(profile: Profile, plan: Plan, time_limit_s: float = 10.0) -> Pl
 
 
 def proposal_of(profile: Profile, plan: Plan) -> Proposal:
-    """The plan's slices as the planner has them.
+    """Return the plan's slices as a proposal of the planner.
 
     Raises:
         ModelError: the plan is not of this profile: other layers, or states that it does not have.
@@ -224,7 +224,7 @@ def proposal_of(profile: Profile, plan: Plan) -> Proposal:
 
 
 def _find_layer(profile: Profile, name: str) -> int:
-    """Index of the layer with that name, or that holds the node."""
+    """Return the index of the layer with that name, or of the layer that holds the node."""
     for index, layer in enumerate(profile.layers):
         if layer.name == name:
             return index
@@ -253,7 +253,7 @@ def _state_cost(profile: Profile, index: int, state: str) -> StateCost:
 
 
 def _move(table: CostTable, plan: Plan, proposal: Proposal, index: int, state: int) -> LayerMove:
-    """What moving one layer to a state would change: the best of its own slice and joining a neighbouring slice."""
+    """Return the effect of moving one layer to a state, in a slice of its own or joined to a neighbouring slice."""
     best: tuple[float, Timeline, int] | None = None
     reason = ""
     for tried in _with_layer_moved(proposal, index, state):
@@ -276,7 +276,7 @@ def _move(table: CostTable, plan: Plan, proposal: Proposal, index: int, state: i
 
 
 def _with_layer_moved(proposal: Proposal, index: int, state: int) -> Iterable[Proposal]:
-    """The plan with one layer in a state: as a slice of its own in its place, or in a slice of that state nearby."""
+    """Return plans with one layer in a state: as a slice of its own, or in a neighbouring slice of that state."""
     number = next(k for k, placed in enumerate(proposal) if index in placed.layers)
     layers, own = proposal[number]
     place = layers.index(index)
@@ -296,7 +296,7 @@ def _with_layer_moved(proposal: Proposal, index: int, state: int) -> Iterable[Pr
 
 
 def _joined(proposal: Proposal, index: int) -> Proposal:
-    """The plan with the layer's slice joined to its neighbours in the same state."""
+    """Return the plan with the layer's slice joined to its neighbours in the same state."""
     number = next(k for k, placed in enumerate(proposal) if index in placed.layers)
     first = last = number
     while first > 0 and proposal[first - 1].state == proposal[number].state:
@@ -312,7 +312,7 @@ def _filled(parts: Sequence[PlacedSlice]) -> tuple[PlacedSlice, ...]:
 
 
 def _boundaries(table: CostTable, plan: Plan, proposal: Proposal, timeline: Timeline) -> tuple[Boundary, ...]:
-    """Where copies pass between slices, the costliest first."""
+    """Return the boundaries between slices, the most expensive first."""
     slice_of = {layer: k for k, placed in enumerate(proposal) for layer in placed.layers}
     held = [slice_of[layer] for layer in range(len(table.layer_names))]
     ends: dict[tuple[int, int], list[Movement]] = {}
@@ -324,7 +324,7 @@ def _boundaries(table: CostTable, plan: Plan, proposal: Proposal, timeline: Time
 
 
 def _reader(table: CostTable, held: Sequence[int], copy: Movement, slice_count: int) -> int:
-    """The slice for which a copy is made; ``slice_count`` for the model's outputs."""
+    """Return the slice that a transfer is for; ``slice_count`` for the model's outputs."""
     if copy.slice != copy.maker or copy.maker < 0:
         return copy.slice
     readers = [held[reader] for reader in table.consumers[copy.tensor] if held[reader] != copy.maker]
@@ -362,7 +362,7 @@ def _boundary(
 def _removed(
     table: CostTable, plan: Plan, proposal: Proposal, timeline: Timeline, pair: tuple[int, int]
 ) -> tuple[float | None, str]:
-    """Change of the objective were one of the two slices in the other's state; the better of the two ways."""
+    """Return the change of the objective if one of the two slices ran in the other's state, in the better way."""
     best: float | None = None
     reason = ""
     for moved, other in (pair, pair[::-1]):

@@ -1,4 +1,4 @@
-"""What one plan does otherwise than another of the same layers."""
+"""The differences between two plans of the same layers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class MovedLayer:
 
 @dataclass(frozen=True)
 class PlanDiff:
-    """What the second plan does otherwise than the first.
+    """The differences of the second plan from the first.
 
     Attributes:
         seconds: change of the predicted seconds; negative is faster.
@@ -50,7 +50,7 @@ class PlanDiff:
 
 
 def diff_plans(before: Plan, after: Plan, profile: Profile | None = None) -> PlanDiff:
-    """What the second plan does otherwise than the first.
+    """Return the differences of the second plan from the first.
 
     Args:
         before: the first plan.

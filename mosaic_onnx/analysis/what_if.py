@@ -1,8 +1,8 @@
-"""What it would save if a device could run an operator that it cannot: plan again with a cost that is assumed.
+"""The savings if a device could run an operator that it lacks: plan again with an assumed cost.
 
-The assumed cost of a layer on a device is its own time where the plan runs it, times a ratio: the median, over layers
-that run in both states, of their times in the one over the other. Layers of the same operators count where there are
-any, else all layers do. ``OperatorGain.assumed`` says which.
+The assumed cost of a layer on a device is its time where the plan runs it, times a ratio: the median ratio of times
+in the two states, over layers that run in both. Layers of the same operators count where there are any, else all
+layers do; ``OperatorGain.assumed`` says which.
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ from mosaic_onnx.planner.core.simulate import value
 from mosaic_onnx.planner.solve import solve
 
 MOST_TRIED = 12
-"""How many missing operators are planned for: those whose layers take longest where they run now."""
+"""The most missing operators that are tried: those whose layers take longest in the plan."""
 LIMIT_EACH_S = 3.0
-"""How long one planning may take."""
+"""Time limit of each planning."""
 
 
 @dataclass(frozen=True)
 class OperatorGain:
-    """One missing operator on one device.
+    """The savings if a device had one missing operator.
 
     Attributes:
         operator: the operator types that the device lacks (``Pad``; several of one layer joined by `` + ``).
         device: the device that lacks them.
         layers: names of the layers that it could then run.
-        change: change of the objective against the plan, or against the best one found now if that is better;
-            negative is better.
+        change: change of the objective against the better of the plan and a new plan of equal effort; negative is
+            better.
         seconds: change of the seconds, likewise.
         joules: change of the joules, likewise; None where there are none.
-        assumed: how the cost on the device was assumed.
+        assumed: the source of the assumed cost, in words.
     """
 
     operator: str
@@ -52,7 +52,7 @@ class OperatorGain:
 
 @dataclass(frozen=True)
 class _Missing:
-    """Layers that a device cannot run for want of the same operators."""
+    """Layers that a device cannot run because it lacks the same operators."""
 
     operator: str
     device: str
@@ -61,7 +61,7 @@ class _Missing:
 
 @dataclass(frozen=True)
 class _Ratio:
-    """How much longer a layer takes, and draws, in one state than in another; and what that rests on."""
+    """The ratios of a layer's time and energy in one state to those in another, and their source in words."""
 
     seconds: float
     joules: float | None
@@ -69,12 +69,12 @@ class _Ratio:
 
 
 def operator_gains(profile: Profile, plan: Plan, value_now: float, time_limit_s: float) -> tuple[OperatorGain, ...]:
-    """The missing operators whose lifting would save something, the one that saves most first.
+    """Return the missing operators that would reduce the objective, the largest saving first.
 
     Args:
         profile: what the plan was made from, under the same constraints.
         plan: the plan.
-        value_now: its objective.
+        value_now: its objective's value.
         time_limit_s: for all planning together.
     """
     state_of = {layer: item.state for item in plan.slices for layer in item.layers}
@@ -83,7 +83,7 @@ def operator_gains(profile: Profile, plan: Plan, value_now: float, time_limit_s:
         return ()
     deadline = time.monotonic() + time_limit_s
     request = replace(request_of(plan), time_limit_s=min(LIMIT_EACH_S, time_limit_s / (len(missing) + 1)))
-    # Planned anew as the others are, so that what a longer search would find is not put down to an operator.
+    # A new plan of equal effort, so that the gain of a longer search is not attributed to an operator.
     now, now_s, now_j = value_now, plan.predicted.seconds, plan.predicted.joules
     anew = _best(profile, request)
     if anew[0] < now:
@@ -110,7 +110,7 @@ def operator_gains(profile: Profile, plan: Plan, value_now: float, time_limit_s:
 
 
 def request_of(plan: Plan) -> Request:
-    """What the plan was asked for, as far as the plan file says it."""
+    """Return the planner's request, as far as a plan file tells it."""
     demands = plan.constraints
     deadline, budget = demands.get("deadline_s"), demands.get("budget_j")
     return Request(
@@ -123,7 +123,7 @@ def request_of(plan: Plan) -> Request:
 
 
 def _best(profile: Profile, request: Request) -> tuple[float, float, float | None]:
-    """Objective, seconds and joules of the best plan; inf where none is found."""
+    """Return the objective, seconds and joules of the best plan; inf where none is found."""
     try:
         timeline = solve(cost_table(profile), request).timeline
     except InfeasibleError:
@@ -132,7 +132,7 @@ def _best(profile: Profile, request: Request) -> tuple[float, float, float | Non
 
 
 def _missing(profile: Profile) -> Iterable[_Missing]:
-    """By device, the layers that it may run but cannot, by the operators that it lacks."""
+    """Return the layers that a device is allowed to run but cannot, grouped by device and missing operators."""
     for device in profile.devices:
         able = {op for layer in profile.layers if _runs(layer, device.states) is not None for op in layer.op_types}
         found: dict[str, list[int]] = {}
@@ -147,18 +147,18 @@ def _missing(profile: Profile) -> Iterable[_Missing]:
 
 
 def _runs(layer: ProfileLayer, states: Iterable[str]) -> Cost | None:
-    """Its cost in the first of the states that can run it."""
+    """Return its cost in the first state that can run it."""
     return next((cost for state in states if (cost := layer.cost.get(state)) is not None), None)
 
 
 def _seconds_now(profile: Profile, state_of: dict[int, str], missing: _Missing) -> float:
-    """What the layers take where the plan runs them."""
+    """Return the seconds of the layers in the plan."""
     costs = [profile.layers[layer].cost.get(state_of[layer]) for layer in missing.layers]
     return sum(cost.seconds for cost in costs if cost is not None)
 
 
 def _lifted(profile: Profile, state_of: dict[int, str], missing: _Missing) -> tuple[Profile | None, str]:
-    """The profile with assumed costs, and how they were assumed; None where nothing tells how fast the device is."""
+    """Return the profile with assumed costs, and their source; None where the device's speed is unknown."""
     device = next(device for device in profile.devices if device.name == missing.device)
     layers = list(profile.layers)
     assumed = ""
@@ -179,7 +179,7 @@ def _lifted(profile: Profile, state_of: dict[int, str], missing: _Missing) -> tu
 
 
 def _ratio(profile: Profile, layer: ProfileLayer, state: str, here: str) -> _Ratio | None:
-    """Median ratio of state over ``here``: of layers with the same operators, else of all that run in both."""
+    """Return the median ratio of a state to ``here``, over layers of the same operators, else over all in both."""
     both: list[tuple[ProfileLayer, Cost, Cost]] = []
     for other in profile.layers:
         there, own = other.cost.get(state), other.cost.get(here)

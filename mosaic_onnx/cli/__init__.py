@@ -1,4 +1,4 @@
-"""The command line: parse, call the API, print. Heavy imports wait until a command needs them."""
+"""The command line: parse, call the API, print. Heavy modules are imported by the commands that need them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 
 import typer
 
-from mosaic_onnx.cli import building, caching, npu, running, scheduling, studying, timing
+from mosaic_onnx.cli import building, caching, doctor, exporting, npu, running, scheduling, studying, timing
 from mosaic_onnx.core.errors import MosaicError
 
 app = typer.Typer(
@@ -25,7 +25,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for room in (building, running, timing, scheduling, studying):
+for room in (building, doctor, running, timing, exporting, scheduling, studying):
     room.register(app)
 app.add_typer(caching.app, name="cache")
 app.add_typer(npu.app, name="npu")
@@ -35,14 +35,14 @@ BUG = 70
 UNWRITABLE = 2
 _NOT_WRITTEN = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS)
 COLLECT_AFTER = 200_000
-"""Objects that a command may make before Python looks for cycles: at Python's own 700, a graph of 100,000 nodes spends
-a sixth of its compilation on the search."""
+"""Objects that a command may create before Python's garbage collector runs: at its default of 700, compiling a graph of
+100,000 nodes spends a sixth of its time there."""
 USAGE_ERRORS: type[Any] = typer.BadParameter.__mro__[2]
-"""The base of all refusals of the command line's words; typer does not export it by a name that lasts."""
+"""The base class of typer's errors for wrong arguments; typer does not export it by a stable name."""
 
 
 def main() -> None:
-    """Entry point of ``mosaic-onnx``."""
+    """Run ``mosaic-onnx`` and exit: the entry point."""
     sys.exit(run(sys.argv[1:]))
 
 
@@ -54,7 +54,7 @@ def run(arguments: list[str]) -> int:
 
     Returns:
         The exit code: 0 ok, 1 model or input, 2 usage, 3 infeasible, 4 outputs differ, 5 backend or profiling
-        failed, 70 our bug, 130 interrupted.
+        failed, 70 a bug, 130 interrupted.
     """
     try:
         with _few_collections():
@@ -106,7 +106,7 @@ def _fail(arguments: list[str], message: str, hint: str, exit_code: int, passes:
         }
         if passes:
             fields["passes"] = list(passes)
-        with suppress(OSError):  # stdout itself may be what is full
+        with suppress(OSError):  # stdout itself may be closed or full
             print(json.dumps(fields, indent=1))
     print(f"error: {message}", file=sys.stderr)
     if hint:

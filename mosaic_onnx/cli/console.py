@@ -1,4 +1,4 @@
-"""Where words go: results to stdout, progress and tables for people to stderr."""
+"""Output of commands: results to stdout, progress and tables to stderr."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ ProgressCall = Callable[[int, int, float], None]
 
 @dataclass(frozen=True)
 class Reporter:
-    """How much to say, and in which form.
+    """Writes a command's output.
 
     Attributes:
-        json: one JSON object on stdout instead of words.
-        quiet: nothing on stderr but errors.
-        verbose: more on stderr.
+        json: write one JSON object to stdout instead of text.
+        quiet: write only errors to stderr.
+        verbose: write more to stderr.
     """
 
     json: bool = False
@@ -31,7 +31,7 @@ class Reporter:
     verbose: bool = False
 
     def show(self, *renderables: RenderableType) -> None:
-        """A table or words for people, on stderr."""
+        """Print tables or text to stderr."""
         if not self.quiet and not self.json:
             from rich.console import Console
 
@@ -39,23 +39,23 @@ class Reporter:
                 Console(stderr=True, highlight=False).print(renderable)
 
     def note(self, text: str) -> None:
-        """A plain line for people, on stderr; text of the user's is never read as markup."""
+        """Print a plain line to stderr; markup in it has no effect."""
         if not self.quiet and not self.json:
             print(text, file=sys.stderr)
 
     def result(self, text: str) -> None:
-        """A result line, on stdout."""
+        """Print a result line to stdout."""
         if not self.json:
             print(text)
 
     def emit(self, schema: str, fields: Mapping[str, object]) -> None:
-        """The JSON object of a command; nothing where words were asked for."""
+        """Print the JSON object of a command to stdout, if JSON output was chosen."""
         if self.json:
             print(json.dumps({"schema": schema, **fields}, indent=1, allow_nan=False, default=str))
 
     @contextmanager
     def progress(self, title: str) -> Iterator[ProgressCall | None]:
-        """A bar with the time left, on a terminal only; None where there is no bar."""
+        """Show a progress bar with the time left, on a terminal only; yield None where there is no bar."""
         if self.quiet or self.json or not sys.stderr.isatty():
             yield None
             return

@@ -1,4 +1,4 @@
-"""Explanations of plans, as tables."""
+"""Tables of explanations of plans."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def layer_tables(one: LayerExplanation) -> list[Table]:
-    """What a layer costs in each state, what moving it would change, and the transfers that it causes."""
+    """Return tables of a layer's cost in each state, the effect of moving it, and its transfers."""
     moves = {move.state: move for move in one.moves}
     rows = []
     for cost in one.costs:
@@ -35,7 +35,7 @@ def layer_tables(one: LayerExplanation) -> list[Table]:
 
 
 def plan_tables(whole: PlanExplanation) -> list[Table]:
-    """Busy time of each device, the boundaries that matter most, and what lifting a refusal would save."""
+    """Return tables of each device's busy time, the boundaries, and the savings if a device had an operator."""
     busy = [(name, milliseconds(seconds)) for name, seconds in whole.busy_s.items()]
     boundaries = [
         (
@@ -70,7 +70,7 @@ def _end(slice_number: int | None, state: str) -> str:
 
 
 def diff_tables(found: PlanDiff) -> list[Table]:
-    """Layers that moved, and settings that differ."""
+    """Return tables of the layers that moved and the settings that differ."""
     moved = [(layer.name, layer.before, layer.after) for layer in found.moved]
     before, after = found.slices
     settings = [(word, old, new) for word, (old, new) in found.settings.items()]

@@ -18,7 +18,7 @@ app = typer.Typer(help="Emulated NPUs: hardware as a file, exact dataflow search
 
 
 class DataflowWord(StrEnum):
-    """How the array runs a layer."""
+    """The dataflow of the array."""
 
     best = "best"
     nvdla = "nvdla"
@@ -31,7 +31,7 @@ class DataflowWord(StrEnum):
 
 
 class NpuObjectiveWord(StrEnum):
-    """What a mapping makes least."""
+    """The objective of a mapping."""
 
     latency = "latency"
     energy = "energy"
@@ -39,7 +39,7 @@ class NpuObjectiveWord(StrEnum):
 
 
 class CostModelWord(StrEnum):
-    """How a layer is timed."""
+    """The timing model of a layer."""
 
     analytical = "analytical"
     cycle = "cycle"

@@ -1,4 +1,4 @@
-"""Flags that several commands share: one spelling, one help text."""
+"""Flags that several commands share, with one spelling and one help text."""
 
 from __future__ import annotations
 
@@ -42,6 +42,10 @@ Trust = Annotated[
 ]
 Output = Annotated[Path | None, typer.Option("-o", "--output", metavar="PATH", help="Where the result goes.")]
 TimeLimit = Annotated[float, typer.Option("--time-limit", metavar="SECONDS", min=0, help="For solvers.")]
+OutsidePasses = Annotated[
+    list[str] | None,
+    typer.Option("--pass", metavar="NAME", help="Passes that an installed package offers (docs/passes.md); repeat."),
+]
 NoCache = Annotated[bool, typer.Option("--no-cache", help="Measure everything anew; neither read nor write the cache.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be written; write nothing.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace an output that is there.")]

@@ -1,4 +1,4 @@
-"""Words of the command line turned into values; every refusal names the word and shows the right form."""
+"""Parsers of command-line values; every error names the value and shows the right form."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ _UNITS = {
 
 
 def parse_bytes(text: str) -> int:
-    """``4GiB`` → bytes; MB is 10⁶, MiB is 2²⁰."""
+    """Return the bytes of a text such as ``4GiB``; MB is 10⁶, MiB is 2²⁰."""
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", text)
     if match is None or match[2].upper() not in _UNITS:
-        raise UsageError(f"'{text}' is no amount of memory", "write it as 100MB, 4GiB or a number of bytes")
+        raise UsageError(f"'{text}' is not an amount of memory", "write it as 100MB, 4GiB or a number of bytes")
     return int(float(match[1]) * _UNITS[match[2].upper()])
 
 
 def parse_caps(words: Iterable[str], flag: str) -> dict[str, int]:
-    """``gpu0=4GiB`` words → device name to bytes."""
+    """Return {device: bytes} of texts such as ``gpu0=4GiB``."""
     caps: dict[str, int] = {}
     for word in words:
         device, sign, amount = word.partition("=")
@@ -42,34 +42,56 @@ def parse_caps(words: Iterable[str], flag: str) -> dict[str, int]:
     return caps
 
 
-def parse_shapes(words: Iterable[str]) -> dict[str, tuple[int, ...]]:
-    """``x:1,3,224,224`` words → input name to shape; the name ends at the last colon. ``x:`` is a scalar."""
-    shapes: dict[str, tuple[int, ...]] = {}
+_SIZES = r"\d+|\{\d+(?:,\d+)*\}|\{\d+\.\.\d+(?:\.\.\d+)?\}"
+"""One dimension: a size, sizes in braces, or a range with its step."""
+
+
+def parse_shapes(words: Iterable[str]) -> dict[str, tuple[int | tuple[int, ...], ...]]:
+    """Return {input: shape} of texts such as ``x:1,3,224,224``; the name ends at the last colon, ``x:`` is a scalar.
+
+    A dimension may offer several sizes: ``{1,4,8}``, or ``{32..128..32}`` for 32, 64, 96 and 128.
+    """
+    shapes: dict[str, tuple[int | tuple[int, ...], ...]] = {}
     for word in words:
         name, sign, dims = word.rpartition(":")
-        if not sign or not name or not re.fullmatch(r"(\d+(,\d+)*)?", dims):
-            raise UsageError(f"--input-shape '{word}' is no shape", "write --input-shape NAME:1,3,224,224")
+        if not sign or not name or not re.fullmatch(rf"((?:{_SIZES})(?:,(?:{_SIZES}))*)?", dims):
+            raise UsageError(
+                f"--input-shape '{word}' is not a shape",
+                "write --input-shape NAME:1,3,224,224; several sizes: {1,4,8}, a range with its step: {32..128..32}",
+            )
         if name in shapes:
             raise UsageError(f"--input-shape names {name} twice", "give each input one shape")
-        shapes[name] = tuple(int(dim) for dim in dims.split(",") if dim)
+        shapes[name] = tuple(_sizes(dim, word) for dim in re.findall(_SIZES, dims))
     return shapes
 
 
+def _sizes(text: str, word: str) -> int | tuple[int, ...]:
+    """The sizes of one dimension."""
+    if not text.startswith("{"):
+        return int(text)
+    if ".." not in text:
+        return tuple(map(int, text[1:-1].split(",")))
+    low, high, step = map(int, [*text[1:-1].split(".."), "1"][:3])
+    if step < 1 or high < low:
+        raise UsageError(f"--input-shape '{word}': {text} is no range", "write {LOW..HIGH..STEP}")
+    return tuple(range(low, high + 1, step))
+
+
 def parse_rules(words: Iterable[str], flag: str) -> tuple[tuple[str, str], ...]:
-    """``REGEX=device`` words → (regex, device) pairs; the device follows the last equals sign."""
+    """Return (regex, device) pairs of texts ``REGEX=device``; the device follows the last equals sign."""
     rules = []
     for word in words:
         pattern, sign, device = word.rpartition("=")
         if not sign or not pattern or not device:
-            raise UsageError(f"{flag} '{word}' is no rule", f"write {flag} 'REGEX=device'")
+            raise UsageError(f"{flag} '{word}' is not a rule", f"write {flag} 'REGEX=device'")
         try:
             re.compile(pattern)
         except re.error as error:
-            raise UsageError(f"{flag} '{word}': '{pattern}' is no regular expression: {error}") from error
+            raise UsageError(f"{flag} '{word}': '{pattern}' is not a regular expression: {error}") from error
         rules.append((pattern, device))
     return tuple(rules)
 
 
 def split_words(words: Iterable[str]) -> tuple[str, ...]:
-    """Repeated and comma-separated words as one tuple, order kept, repeats dropped."""
+    """Return repeated and comma-separated words as one tuple, in order, without repeats."""
     return tuple(dict.fromkeys(part.strip() for word in words for part in word.split(",") if part.strip()))

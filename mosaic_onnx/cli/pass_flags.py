@@ -1,4 +1,4 @@
-"""Flags made from the options of passes: a command is given a pipeline, and takes what its passes' fields declare."""
+"""Command-line flags made from the options of a pipeline's passes."""
 
 from __future__ import annotations
 
@@ -14,15 +14,16 @@ from mosaic_onnx.cli.parse import parse_caps, parse_rules, parse_shapes
 from mosaic_onnx.core.options import Option, declared
 from mosaic_onnx.passes.base import Passes
 from mosaic_onnx.passes.editing import every
+from mosaic_onnx.profiling.modelled_energy import parse_watts
 
 Command = Callable[..., None]
 OPTIONS = "options"
-"""The parameter of a command that gets the options' values."""
+"""The parameter of a command that receives the options' values."""
 
 
 @dataclass(frozen=True)
 class Flag:
-    """One option as the command line has it.
+    """One option as a flag of the command line.
 
     Attributes:
         option: its declaration.
@@ -36,7 +37,7 @@ class Flag:
 
     @property
     def parameter(self) -> str:
-        """The name of the command's parameter."""
+        """Return the name of the command's parameter."""
         return self.option.flag.lstrip("-").replace("-", "_")
 
     def word(self, more: tuple[str, ...] = ()) -> inspect.Parameter:
@@ -58,7 +59,7 @@ class Flag:
         )
 
     def value(self, given: Any) -> Any:
-        """The field's value from what the user gave.
+        """Return the field's value from what the user gave.
 
         Raises:
             UsageError: it does not have the right form.
@@ -68,6 +69,8 @@ class Flag:
             return parse_rules(given or (), flag)
         if self.option.words == "caps":
             return parse_caps(given or (), flag)
+        if self.option.words == "watts":
+            return parse_watts(given or ())
         if self.option.words == "shapes":
             return parse_shapes(given or ())
         if isinstance(self.default, bool):
@@ -113,7 +116,7 @@ def takes(
 
 
 Made = Flag | type
-"""What fills a field: a flag, or a dataclass whose fields have flags (``Request``, ``Constraints``)."""
+"""The source of a field's value: a flag, or a dataclass whose fields have flags (``Request``, ``Constraints``)."""
 
 
 def _slots(passes: Passes, but: Collection[str]) -> Iterator[tuple[str, Made]]:

@@ -1,4 +1,4 @@
-"""What compile and verify found, as tables and as JSON."""
+"""Reports of compile and verify, as tables and as JSON."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from mosaic_onnx.cli.tables import MANY, megabytes, milliseconds, plan_line, table
 from mosaic_onnx.files.plan_file import plan_to_fields
+from mosaic_onnx.passes.editing import option_of
+from mosaic_onnx.pipeline.compilation import shapes_text
 from mosaic_onnx.pipeline.delivery import contest_fields, proof_fields
 
 if TYPE_CHECKING:
@@ -17,14 +19,14 @@ if TYPE_CHECKING:
 
 
 def compiled_tables(done: Compilation) -> list[Table]:
-    """The slices of what is delivered, and the plan against every single device."""
+    """Return tables of the delivered slices, and of the plan against every single device."""
     return [_slices(done), _contest(done)] + (
         [] if done.state.precision is None else [_precision(done.state.precision)]
     )
 
 
 def _precision(precision: Precision) -> Table:
-    """The error of every candidate, and what is said of the delivered one's."""
+    """Return a table of every candidate's error, with a caption on the delivered one's."""
     rows = []
     for name, truth in precision.measured.items():
         agreement = "–" if truth.agreement is None else f"{truth.agreement:.1%}"
@@ -59,7 +61,15 @@ def _slices(done: Compilation) -> Table:
             )
         )
     columns = ("slice", "device", "layers", "from … to", "predicted", "tensors out", "weights")
-    return table(f"delivered: {plan_line(plan)}", columns, rows, most=MANY)
+    return table(f"delivered{_shapes(done)}: {plan_line(plan)}", columns, rows, most=MANY)
+
+
+def _shapes(done: Compilation) -> str:
+    """For which shapes, where the model leaves any open: those that were asked for, and what was assumed."""
+    asked = option_of(done.passes, "input_shapes")
+    words = [f" for {shapes_text(asked)}"] if asked else []
+    assumed = done.state.normalised.defaults
+    return "".join([*words, f" (assumed: {'; '.join(assumed)})" if assumed else ""])
 
 
 def _contest(done: Compilation) -> Table:
@@ -84,7 +94,7 @@ def _contest(done: Compilation) -> Table:
 
 
 def compiled_fields(done: Compilation) -> dict[str, Any]:
-    """A compilation, for JSON."""
+    """Return a compilation's report as JSON values."""
     return {
         "plan": plan_to_fields(done.plan),
         "planned": plan_to_fields(done.state.plan),
@@ -93,11 +103,14 @@ def compiled_fields(done: Compilation) -> dict[str, Any]:
         "proof": proof_fields(done.state.proof),
         "precision": None if done.state.precision is None else done.state.precision.as_fields(),
         "left_out": {absent.name: absent.reason for absent in done.state.selection.left_out},
+        "input_shapes": {name: list(shape) for name, shape in option_of(done.passes, "input_shapes").items()},
+        "assumed": list(done.state.normalised.defaults),
+        "shapes": [compiled_fields(one) for one in done.shapes],
     }
 
 
 def proof_tables(report: VerifyReport) -> list[Table]:
-    """Slices and outputs."""
+    """Return tables of the checked slices and outputs."""
     slices = [
         (
             str(check.slice),

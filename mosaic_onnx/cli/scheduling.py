@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class SchedulerWord(StrEnum):
-    """Who schedules."""
+    """The scheduler."""
 
     ours = "ours"
     npu_only = "npu-only"

@@ -1,4 +1,4 @@
-"""What a served scenario comes to, as tables: at the end, and while it runs."""
+"""Tables of a served scenario, at the end and while it runs."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Tables for people. Text of the user's (names, reasons) is always escaped, so it is never read as markup."""
+"""Tables for terminals. Names and reasons are always escaped, so that markup in them has no effect."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from rich.markup import escape
@@ -14,21 +14,21 @@ if TYPE_CHECKING:
     from mosaic_onnx.core.profiles import Profile
 
 MANY = 40
-"""Rows of a table at most; the rest is counted."""
+"""Most rows of a table; the number of further rows is shown."""
 
 
 def milliseconds(seconds: float | None) -> str:
-    """``12.3 ms``; a dash where there is no figure."""
+    """Return seconds as text in milliseconds; a dash for None."""
     return "–" if seconds is None else f"{seconds * 1e3:.4g} ms"
 
 
 def megabytes(count: float | None) -> str:
-    """Bytes as MB (10⁶); a dash where there is no figure."""
+    """Return bytes as text in MB (10⁶); a dash for None."""
     return "–" if count is None else f"{count / 1e6:.3g} MB"
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], *, most: int | None = None) -> Table:
-    """A table whose first column is text and whose figures stand to the right."""
+    """Return a table with text in the first column and right-aligned figures in the others."""
     made = Table(title=escape(title), title_justify="left")
     for index, column in enumerate(columns):
         made.add_column(column, justify="left" if index == 0 else "right", overflow="fold")
@@ -42,7 +42,7 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], *, 
 
 
 def device_table(found: Selection) -> Table:
-    """Devices that are here."""
+    """Return a table of the available devices."""
     chosen = {device.name for device in found.chosen}
     why = {absent.name: absent.reason for absent in found.left_out}
     rows = [
@@ -60,13 +60,13 @@ def device_table(found: Selection) -> Table:
 
 
 def absent_table(found: Selection) -> Table:
-    """Devices that are not here, and why."""
+    """Return a table of the devices that are not available, with the reasons."""
     rows = [(absent.name, absent.backend, absent.reason) for absent in found.absent]
     return table("not here", ("device", "backend", "why"), rows)
 
 
 def inspection_table(seen: Inspection) -> Table:
-    """Layers, what crosses the boundary after each, and who can run it."""
+    """Return a table of layers, the tensors that cross the boundary after each, and the devices that can run it."""
     names = [device.name for device in seen.devices]
     rows = []
     for index, layer in enumerate(seen.graph.layers):
@@ -77,7 +77,7 @@ def inspection_table(seen: Inspection) -> Table:
 
 
 def profile_table(measured: Profile) -> Table:
-    """Each device's sum over the layers that it can run."""
+    """Return a table of each device's total over the layers that it can run."""
     rows = []
     for state in measured.states:
         costs = [cost for layer in measured.layers if (cost := layer.cost.get(state)) is not None]
@@ -88,7 +88,7 @@ def profile_table(measured: Profile) -> Table:
 
 
 def plan_table(measured: Profile, planned: Plan) -> Table:
-    """Slices in start order with the transfers that they wait for."""
+    """Return a table of the slices in order of their start, with the transfers that they wait for."""
     rows = []
     for number, one in enumerate(planned.slices):
         first, last = measured.layers[one.layers[0]].name, measured.layers[one.layers[-1]].name
@@ -100,8 +100,26 @@ def plan_table(measured: Profile, planned: Plan) -> Table:
     return table(title, ("slice", "state", "layers", "from … to", "predicted", "weights"), rows, most=MANY)
 
 
+def singles_table(planned: Plan, singles: Mapping[str, Plan]) -> Table:
+    """The plan beside every device that could run the whole model alone."""
+    rows = []
+    for name, one in {"plan": planned, **singles}.items():
+        figures = one.predicted
+        rows.append(
+            (
+                name,
+                milliseconds(figures.seconds),
+                "–" if figures.joules is None else f"{figures.joules * 1e3:.4g} mJ",
+                milliseconds(figures.interval_seconds),
+                f"{figures.seconds / planned.predicted.seconds:.3f}" if planned.predicted.seconds else "–",
+            )
+        )
+    columns = ("candidate", "latency", "energy", "one every", "latency / plan's")
+    return table("predicted: the plan and every single device", columns, rows)
+
+
 def plan_line(planned: Plan) -> str:
-    """The plan in one line."""
+    """Return a summary of the plan in one line."""
     predicted = planned.predicted
     words = [f"{planned.objective} plan ({planned.method}): {milliseconds(predicted.seconds)}"]
     if predicted.joules is not None:
@@ -118,7 +136,7 @@ def plan_line(planned: Plan) -> str:
 
 
 def pareto_table(front: Sequence[Plan]) -> Table:
-    """Latency and energy of every plan of the front."""
+    """Return a table of the latency and energy of every plan of the front."""
     rows = [
         (milliseconds(one.predicted.seconds), f"{(one.predicted.joules or 0) * 1e3:.4g} mJ", str(len(one.slices)))
         for one in front

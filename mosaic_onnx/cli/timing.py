@@ -77,7 +77,7 @@ def _summary(done: Benchmark) -> str:
 
 
 def _tables(done: Benchmark) -> list[Table]:
-    """Slices and, where there are any, transfers."""
+    """Return tables of slices and of transfers, if there are any."""
     from mosaic_onnx.cli.tables import MANY, megabytes, milliseconds, table
 
     slices = [

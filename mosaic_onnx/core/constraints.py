@@ -1,4 +1,4 @@
-"""Constraints that the user adds to a profile: pins, forbids and caps. What conflicts is named."""
+"""Constraints that the user adds to a profile: pins, forbids and caps. Errors name the constraints that conflict."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Rule = tuple[str, str]
 
 @dataclass(frozen=True)
 class Constraints:
-    """What the user demands beyond the profile.
+    """Constraints of the user on a plan, beyond those in the profile.
 
     A rule's regular expression is searched in the layer's name and in the names of its nodes (``^conv1$`` for exactly
     one).
@@ -43,7 +43,7 @@ class Constraints:
     )
 
     def as_fields(self) -> dict[str, object]:
-        """What there is of them, as the plan file's ``constraints`` says it."""
+        """Return the constraints that are set, as the plan file's ``constraints`` object."""
         fields: dict[str, object] = {
             "pins": [list(rule) for rule in self.pins],
             "forbids": [list(rule) for rule in self.forbids],
@@ -54,7 +54,7 @@ class Constraints:
 
 
 def constrain(profile: Profile, constraints: Constraints) -> Profile:
-    """The profile under the constraints: fewer allowed devices, other caps.
+    """Return the profile under the constraints: fewer allowed devices, other caps.
 
     Raises:
         UsageError: a rule or a cap names no device of the profile, or a rule matches no layer.
@@ -84,7 +84,7 @@ def constrain(profile: Profile, constraints: Constraints) -> Profile:
 
 
 def _check_devices(profile: Profile, constraints: Constraints) -> None:
-    """Every device that a constraint names is one of the profile's."""
+    """Raise ``UsageError`` if a constraint names a device that the profile does not have."""
     names = [device.name for device in profile.devices]
     said = [
         *(("pin", device) for _, device in constraints.pins),
@@ -98,24 +98,24 @@ def _check_devices(profile: Profile, constraints: Constraints) -> None:
 
 
 def _compiled(rules: Iterable[Rule], flag: str) -> list[tuple[re.Pattern[str], Rule]]:
-    """The rules with their expressions compiled."""
+    """Return the rules with their expressions compiled."""
     compiled = []
     for pattern, device in rules:
         try:
             compiled.append((re.compile(pattern), (pattern, device)))
         except re.error as error:
-            raise UsageError(f"{flag} {pattern!r} is no regular expression: {error}") from error
+            raise UsageError(f"{flag} {pattern!r} is not a regular expression: {error}") from error
     return compiled
 
 
 def _matching(rules: Iterable[tuple[re.Pattern[str], Rule]], layer: ProfileLayer) -> tuple[Rule, ...]:
-    """The rules that match the layer's name or one of its nodes'."""
+    """Return the rules that match the layer's name or one of its nodes'."""
     names = (layer.name, *layer.nodes)
     return tuple(rule for pattern, rule in rules if any(pattern.search(name) for name in names))
 
 
 def _check_used(rules: Iterable[tuple[re.Pattern[str], Rule]], found: Iterable[Rules]) -> None:
-    """A rule that matches nothing is most likely a slip of the pen."""
+    """Raise ``UsageError`` if a rule matches no layer: it is most likely misspelt."""
     used = {rule for one in found for rule in (*one.pins, *one.forbids)}
     for _, rule in rules:
         if rule not in used:
@@ -125,7 +125,7 @@ def _check_used(rules: Iterable[tuple[re.Pattern[str], Rule]], found: Iterable[R
 
 
 def _restricted(profile: Profile, layer: ProfileLayer, rules: Rules) -> ProfileLayer:
-    """The layer, allowed only where its rules let it run."""
+    """Return the layer with ``allowed`` restricted to the devices that its rules permit."""
     if not rules.pins and not rules.forbids:
         return layer
     pinned = {device for _, device in rules.pins}

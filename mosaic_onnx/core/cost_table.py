@@ -14,7 +14,7 @@ INF = float("inf")
 
 
 def cost_table(profile: Profile) -> CostTable:
-    """The arrays of a profile that ``check_profile`` accepts; axes and meaning are told in ``CostTable``."""
+    """Return the cost table of a profile that ``check_profile`` accepts; ``CostTable`` documents the arrays."""
     states, devices = profile.states, profile.devices
     tensor_names = tuple(profile.tensor_bytes)
     tensor_index = {name: t for t, name in enumerate(tensor_names)}
@@ -63,21 +63,34 @@ def cost_table(profile: Profile) -> CostTable:
         segments=_segments(profile),
         copies_occupy_device=profile.copies_occupy_device,
         layer_error=_layer_errors(profile),
+        exclusive=_exclusive(profile),
     )
 
 
+def _exclusive(profile: Profile) -> tuple[tuple[int, ...], ...]:
+    """Return [D] the devices that exclude each device; empty where none do."""
+    if not profile.exclusive:
+        return ()
+    index = {device.name: number for number, device in enumerate(profile.devices)}
+    found: list[set[int]] = [set() for _ in profile.devices]
+    for one, other in profile.exclusive:
+        found[index[one]].add(index[other])
+        found[index[other]].add(index[one])
+    return tuple(tuple(sorted(each)) for each in found)
+
+
 def _floats(values: Iterable[float | None]) -> Floats:
-    """[D] numbers; a cap that is None is infinite."""
+    """Return [D] numbers; a cap that is None is infinite."""
     return np.array([INF if value is None else value for value in values], dtype=np.float64)
 
 
 def _flags(values: Iterable[bool]) -> Bools:
-    """[D] or [T] flags."""
+    """Return [D] or [T] flags."""
     return np.fromiter(values, dtype=np.bool_)
 
 
 def _segments(profile: Profile) -> dict[tuple[int, int, int], tuple[float, float | None]]:
-    """(first, last, state) -> what the slice was measured to cost."""
+    """Return {(first layer, last layer, state): measured (seconds, joules)} of the measured slices."""
     index = {state: s for s, state in enumerate(profile.states)}
     return {(one.first, one.last, index[one.state]): (one.seconds, one.joules) for one in profile.segments}
 
@@ -85,7 +98,7 @@ def _segments(profile: Profile) -> dict[tuple[int, int, int], tuple[float, float
 def _flow(
     inputs: Sequence[Sequence[int]], outputs: Sequence[Sequence[int]], tensor_count: int
 ) -> tuple[Ints, tuple[tuple[int, ...], ...]]:
-    """[T] the layer that makes each tensor, -1 for none; and the layers that read it."""
+    """Return [T] the layer that makes each tensor, -1 for none; and the layers that read it."""
     producer = np.full(tensor_count, -1, dtype=np.int64)
     consumers: list[list[int]] = [[] for _ in range(tensor_count)]
     for number, (read, made) in enumerate(zip(inputs, outputs, strict=True)):
@@ -97,7 +110,7 @@ def _flow(
 
 
 def _layer_costs(profile: Profile) -> tuple[Floats, Floats | None]:
-    """[L, S] seconds and joules; inf where the state cannot run the layer or its device is not allowed to."""
+    """Return [L, S] seconds and joules; inf where the state cannot run the layer or its device is not allowed to."""
     index = {state: s for s, state in enumerate(profile.states)}
     shape = len(profile.layers), len(index)
     seconds: list[list[float]] = []
@@ -120,7 +133,7 @@ def _layer_costs(profile: Profile) -> tuple[Floats, Floats | None]:
 
 
 def _layer_errors(profile: Profile) -> Floats | None:
-    """[L, S] errors, 0 where none is given; None where there is none at all."""
+    """Return [L, S] errors, 0 where none is given; None where there is none at all."""
     index = {state: s for s, state in enumerate(profile.states)}
     errors = np.zeros((len(profile.layers), len(index)))
     for number, layer in enumerate(profile.layers):
@@ -131,7 +144,7 @@ def _layer_errors(profile: Profile) -> Floats | None:
 
 
 def _layer_bytes(profile: Profile) -> tuple[Ints, Ints, Ints]:
-    """[L, S] bytes of parameters, workspace and activations: the layer's, unless the state's cost says otherwise."""
+    """Return [L, S] bytes of parameters, workspace and activations; a state's cost overrides the layer's values."""
     index = {state: s for s, state in enumerate(profile.states)}
     shape = len(profile.layers), len(index)
     rows: tuple[list[list[int]], list[list[int]], list[list[int]]] = ([], [], [])
@@ -158,7 +171,7 @@ def _layer_bytes(profile: Profile) -> tuple[Ints, Ints, Ints]:
 
 
 def _groups(layers: Sequence[ProfileLayer]) -> Ints:
-    """[L] group number, in order of first appearance; -1 for none."""
+    """Return [L] group number, in order of first appearance; -1 for none."""
     numbers: dict[str, int] = {}
     return np.array(
         [numbers.setdefault(layer.group, len(numbers)) if layer.group else -1 for layer in layers], dtype=np.int64
@@ -166,7 +179,7 @@ def _groups(layers: Sequence[ProfileLayer]) -> Ints:
 
 
 def _switches(profile: Profile, *, joules: bool) -> Floats:
-    """[S, S] cost of changing a device's level."""
+    """Return [S, S] cost of changing a device's level."""
     index = {state: s for s, state in enumerate(profile.states)}
     costs = np.zeros((len(index), len(index)))
     for switch in profile.switches:
@@ -176,7 +189,7 @@ def _switches(profile: Profile, *, joules: bool) -> Floats:
 
 
 class _CopyLines:
-    """The profile's copies as arrays over tensors."""
+    """The profile's transfer costs as arrays over tensors."""
 
     def __init__(self, profile: Profile, tensor_bytes: Ints, tensor_index: Mapping[str, int]) -> None:
         self.profile = profile
@@ -187,7 +200,7 @@ class _CopyLines:
         self._costs: dict[tuple[str, str, bool], Floats] = {}
 
     def find(self, source: str, destination: str) -> TransferCost | None:
-        """The entry between two states (or host): both states, device→state, state→device, both devices."""
+        """Return the entry between two states (or host); entries for states win over entries for devices."""
         pairs = (
             (source, destination),
             (device_of(source), destination),
@@ -197,7 +210,7 @@ class _CopyLines:
         return next((self.copies[pair] for pair in pairs if pair in self.copies), None)
 
     def cost(self, copy: TransferCost, *, joules: bool) -> Floats:
-        """[T] the entry's line over all tensors, with what it says of single ones in its place."""
+        """Return [T] the cost of every tensor by the entry's line, or by the tensor's own figures where it has them."""
         key = copy.source, copy.destination, joules
         if key not in self._costs:
             slope, start = (copy.joules_per_byte, copy.joules) if joules else (copy.seconds_per_byte, copy.seconds)
@@ -210,7 +223,7 @@ class _CopyLines:
         return self._costs[key]
 
     def by_state(self, *, to_host: bool, joules: bool) -> Floats:
-        """[T, S] the copy of every tensor between host and every state; 0 where memory is shared."""
+        """Return [T, S] the cost of moving every tensor between host and every state; 0 where memory is shared."""
         states = self.profile.states
         costs = np.zeros((len(self.tensor_bytes), len(states)))
         for s, state in enumerate(states):
@@ -220,7 +233,7 @@ class _CopyLines:
         return costs
 
     def direct(self, *, joules: bool) -> dict[tuple[int, int], Floats]:
-        """The direct costs between each pair of states of two resident devices, where there is an entry."""
+        """Return the direct costs between each pair of states of two resident devices, where there is an entry."""
         states = [
             (s, state, d)
             for s, (state, d) in enumerate(

@@ -1,4 +1,4 @@
-"""The cost table: the profile as arrays, which is all the planner ever sees.
+"""The cost table: the profile as arrays, the planner's only input.
 
 Axes: ``L`` layers, ``S`` states, ``T`` tensors, ``D`` devices. Index ``-1`` means "none" (a tensor's producer when
 it is a model input, a layer's group when it has none).
@@ -6,7 +6,7 @@ it is a model input, a layer's group when it has none).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -20,7 +20,7 @@ Bools = NDArray[np.bool_]
 
 @dataclass(frozen=True, eq=False)
 class CostTable:
-    """Arrays made from a profile; see ``cost_table`` in ``passes.estimate`` for how."""
+    """Arrays made from a profile; made by ``core.cost_table``."""
 
     layer_names: tuple[str, ...]
     state_names: tuple[str, ...]
@@ -62,7 +62,7 @@ class CostTable:
     activation_sum: Bools
     """[D] activations count as their sum, not as the largest live set."""
     slice_s: Floats
-    """[D] seconds added once per slice that has no measured segment."""
+    """[D] seconds added once per slice that was not measured as a whole."""
     slice_j: Floats
     """[D] joules, likewise."""
     memory_bytes: Floats
@@ -93,13 +93,36 @@ class CostTable:
     """(first, last, state) -> (seconds, joules or None) of measured slices."""
     copies_occupy_device: bool
     layer_error: Floats | None = None
-    """[L, S] relative error that a layer adds to the model's outputs; 0 where the profile says nothing of a layer in a
-    state; None where it says nothing at all."""
+    """[L, S] relative error that a layer adds to the model's outputs; 0 where the profile gives none for a layer and
+    state; None where it gives none at all."""
+
+    exclusive: tuple[tuple[int, ...], ...] = ()
+    """[D] devices that never run while this one does; empty where none exclude each other."""
+
+    @cached_property
+    def exclusive_groups(self) -> tuple[tuple[int, ...], ...]:
+        """Return the largest sets of devices of which any two exclude each other."""
+        return tuple(_maximal_groups(self.exclusive))
 
     @cached_property
     def rows(self) -> TableRows:
-        """The same numbers as plain lists, made once: single elements of lists are read several times faster."""
+        """Return the arrays as plain lists, made once: reading single elements of lists is several times faster."""
         return TableRows(self)
+
+
+def _maximal_groups(exclusive: tuple[tuple[int, ...], ...]) -> Iterator[tuple[int, ...]]:
+    """Yield the maximal sets of devices of which any two exclude each other (Bron and Kerbosch, 1973)."""
+
+    def grow(group: set[int], open_: set[int], closed: set[int]) -> Iterator[tuple[int, ...]]:
+        if not open_ and not closed and len(group) > 1:
+            yield tuple(sorted(group))
+        for device in sorted(open_):
+            others = set(exclusive[device])
+            yield from grow(group | {device}, open_ & others, closed & others)
+            open_ = open_ - {device}
+            closed = closed | {device}
+
+    return grow(set(), {device for device, others in enumerate(exclusive) if others}, set())
 
 
 class TableRows:
@@ -132,7 +155,7 @@ class TableRows:
         self._table = table
 
     def __getattr__(self, name: str) -> object:
-        """Called only for what is not there yet: make the list and keep it."""
+        """Make the list of an array and keep it; Python calls this only for attributes that are not set yet."""
         array = getattr(self._table, name, None) if name in TableRows.__annotations__ else None
         if array is None:
             raise AttributeError(f"a cost table has no rows {name!r}")
@@ -142,15 +165,15 @@ class TableRows:
 
     @cached_property
     def layer_j(self) -> list[list[float]] | None:
-        """Joules of each layer and state; None where the profile has no energy."""
+        """Return the joules of each layer and state; None where the profile has no energy."""
         return None if self._table.layer_j is None else self._table.layer_j.tolist()
 
     @cached_property
     def output_tensors(self) -> list[int]:
-        """The model's outputs, ascending."""
+        """Return the model's outputs, ascending."""
         return [tensor for tensor, output in enumerate(self.is_output) if output]
 
     @cached_property
     def idle_w(self) -> float:
-        """Watts that all devices together draw over the whole run."""
+        """Return the watts that all devices together draw over the whole run."""
         return float(self._table.idle_w.sum())

@@ -1,4 +1,4 @@
-"""CPU cores: which ones this process may use, and pinning the calling thread to some of them."""
+"""CPU cores: those that this process may use, and pinning the calling thread to some of them."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ _MOST_CORES = 2**16
 
 
 def usable_cores() -> tuple[int, ...]:
-    """Numbers of the cores that this process may run on, ascending."""
+    """Return the numbers of the cores that this process may run on, ascending."""
     if hasattr(os, "sched_getaffinity"):
         return tuple(sorted(os.sched_getaffinity(0)))
     return tuple(range(os.cpu_count() or 1))
 
 
 def default_thread_count() -> int:
-    """One thread for each physical core that this process may use (two hardware threads of a core share its units)."""
+    """Return the number of physical cores that this process may use: two hardware threads share a core's units."""
     cores = usable_cores()
     return max(1, len({_siblings(core) for core in cores}))
 
@@ -37,7 +37,7 @@ def _siblings(core: int) -> str:
 
 
 def parse_cores(text: str) -> tuple[int, ...]:
-    """Core numbers from ``"0-3,6"``, in the order given.
+    """Return the core numbers in a text such as ``"0-3,6"``, in the order given.
 
     Raises:
         UsageError: the text is not such a list, or names a core that this process may not use.
@@ -71,7 +71,7 @@ def core_words(cores: Sequence[int]) -> str:
 
 
 def why_not_cores(value: OptionValue) -> str | None:
-    """Why a text names no cores that this process may use; None where it does."""
+    """Return why a text names no cores that this process may use; None where it does."""
     try:
         parse_cores(str(value))
     except UsageError as error:
@@ -80,14 +80,14 @@ def why_not_cores(value: OptionValue) -> str | None:
 
 
 def why_not_threads(value: OptionValue) -> str | None:
-    """Why a number of threads is more than this process has cores for; None where it is not."""
+    """Return why a number of threads is more than this process has cores for; None where it is not."""
     count = len(usable_cores())
     return f"this process may use {count} cores" if isinstance(value, int) and value > count else None
 
 
 @contextmanager
 def pinned(cores: frozenset[int] | None) -> Iterator[None]:
-    """Hold the calling thread on ``cores`` meanwhile; None leaves it alone. A thread already there pays one look."""
+    """Pin the calling thread to ``cores`` inside the context; None does nothing."""
     if cores is None or (before := os.sched_getaffinity(0)) == cores:
         yield
         return
@@ -99,5 +99,5 @@ def pinned(cores: frozenset[int] | None) -> Iterator[None]:
 
 
 def can_pin() -> bool:
-    """Whether this system lets a thread choose its cores (Linux does)."""
+    """Return whether this system lets a thread choose its cores (Linux does)."""
     return hasattr(os, "sched_setaffinity")

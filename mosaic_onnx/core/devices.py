@@ -62,10 +62,10 @@ class Device:
 
     @property
     def states(self) -> tuple[str, ...]:
-        """Names of its states: ``device`` where it has no levels, else ``device@level``."""
+        """Return the names of its states: ``device`` where it has no levels, else ``device@level``."""
         return tuple(f"{self.name}@{level.name}" for level in self.levels) or (self.name,)
 
 
 def device_of(state: str) -> str:
-    """The device's name in a state's name."""
+    """Return the device's name in a state's name."""
     return state.partition("@")[0]

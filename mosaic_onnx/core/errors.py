@@ -1,14 +1,14 @@
-"""Everything that mosaic-onnx raises on purpose: a message, a hint that says how to fix it, an exit code."""
+"""The exceptions of mosaic-onnx: each has a message, a hint that says how to fix it, and an exit code."""
 
 from __future__ import annotations
 
 
 class MosaicError(Exception):
-    """Base of all errors meant for the user.
+    """Base class of all errors meant for the user.
 
     Attributes:
         message: what is wrong, naming the thing (file, layer, device, key).
-        hint: how to fix it; empty where nothing helps.
+        hint: how to fix it; empty where there is no advice.
         exit_code: the process's exit status when the command line ends with this error.
         passes: names of the passes that it was raised in, outermost first; empty outside a pipeline.
     """
@@ -37,7 +37,7 @@ class ModelError(MosaicError):
 
 
 class UsageError(MosaicError):
-    """The call's words do not fit: unknown device, bad option value (exit 2)."""
+    """An argument or option is wrong: an unknown device, a bad option value (exit 2)."""
 
     exit_code = 2
 
@@ -66,8 +66,20 @@ class BackendError(MosaicError):
     exit_code = 5
 
 
+class DeviceError(BackendError):
+    """A device failed; the others may go on without it.
+
+    Attributes:
+        device: its name; empty where nobody knows which.
+    """
+
+    def __init__(self, message: str, hint: str = "", *, device: str = "") -> None:
+        super().__init__(message, hint)
+        self.device = device
+
+
 class InternalError(MosaicError):
-    """A broken promise inside mosaic-onnx: our bug (exit 70)."""
+    """A bug in mosaic-onnx: an internal assumption does not hold (exit 70)."""
 
     exit_code = 70
 

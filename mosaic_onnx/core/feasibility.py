@@ -1,4 +1,4 @@
-"""Why no plan can exist, where that can be said in a few names: layers that cannot run, groups, memory."""
+"""Infeasibility checks before planning: layers without a device, groups without a common device, memory caps."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from mosaic_onnx.core.errors import InfeasibleError
 from mosaic_onnx.core.profiles import Cost, Profile, ProfileLayer
 
 NAMED = 4
-"""So many layers are named; of more, the number is said."""
+"""Messages name at most this many layers, and give the number of the others."""
 
 
 class Rules(NamedTuple):
@@ -25,10 +25,10 @@ def check_feasible(profile: Profile, rules: Mapping[int, Rules] | None = None) -
 
     Args:
         profile: the profile, with the user's rules already in ``allowed``.
-        rules: the rules that match each layer, by its index, for the words of the message.
+        rules: the rules that match each layer, by its index, for the message.
 
     Raises:
-        InfeasibleError: naming the set and why. That none is found does not mean that there is a plan.
+        InfeasibleError: naming the set and the reason. Finding none does not prove that a plan exists.
     """
     rules = rules or {}
     for number, layer in enumerate(profile.layers):
@@ -41,7 +41,7 @@ def check_feasible(profile: Profile, rules: Mapping[int, Rules] | None = None) -
 
 
 def runs(layer: ProfileLayer, device: Device) -> bool:
-    """Whether some state of the device can run the layer and is allowed to."""
+    """Return whether some state of the device can run the layer and is allowed to."""
     return _is_allowed(layer, device) and any(layer.cost.get(state) is not None for state in device.states)
 
 
@@ -50,7 +50,7 @@ def _is_allowed(layer: ProfileLayer, device: Device) -> bool:
 
 
 def _can_hold(profile: Profile, layer: ProfileLayer, device: Device) -> bool:
-    """Whether the device can run the layer as a slice of its own."""
+    """Return whether the device can run the layer as a slice of its own."""
     caps = [cap for cap in (device.slice_memory_bytes, device.memory_bytes) if cap is not None]
     if not runs(layer, device):
         return False
@@ -58,7 +58,7 @@ def _can_hold(profile: Profile, layer: ProfileLayer, device: Device) -> bool:
 
 
 def _least_bytes(profile: Profile, layer: ProfileLayer, device: Device) -> int:
-    """Bytes of the layer as a slice of its own, in the device's least demanding state."""
+    """Return the bytes of the layer as a slice of its own, in the state of the device that needs the fewest."""
     tensors = {*layer.inputs, *layer.outputs}
     live = sum(profile.tensor_bytes[name] for name in tensors)
     made = sum(profile.tensor_bytes[name] for name in layer.outputs)
@@ -80,7 +80,7 @@ def _workspace(layer: ProfileLayer, cost: Cost) -> int:
 
 
 def _no_device(profile: Profile, layer: ProfileLayer, rules: Rules) -> str:
-    """Why no device can run this layer."""
+    """Return why no device can run this layer."""
     pinned = sorted({device for _, device in rules.pins})
     if len(pinned) > 1:
         said = " and ".join(f"to {device} by '{pattern}'" for pattern, device in rules.pins)
@@ -102,7 +102,7 @@ def _no_device(profile: Profile, layer: ProfileLayer, rules: Rules) -> str:
 
 
 def _why_not(profile: Profile, layer: ProfileLayer, device: Device) -> str:
-    """Why one device cannot run this layer."""
+    """Return why one device cannot run this layer."""
     if not any(layer.cost.get(state) is not None for state in device.states):
         reasons = dict.fromkeys(layer.reasons[state] for state in device.states if layer.reasons.get(state))
         what = ", ".join(dict.fromkeys(layer.op_types)) or "it"
@@ -121,7 +121,7 @@ def _hint(rules: Rules | None) -> str:
 
 
 def _groups(profile: Profile) -> Iterable[list[int]]:
-    """The layers of each group."""
+    """Return the layers of each group."""
     groups: dict[str, list[int]] = {}
     for number, layer in enumerate(profile.layers):
         if layer.group:
@@ -130,7 +130,7 @@ def _groups(profile: Profile) -> Iterable[list[int]]:
 
 
 def _check_group(profile: Profile, members: list[int], rules: Mapping[int, Rules]) -> None:
-    """A group needs one device that runs all of its layers; else layers that exclude each other are named."""
+    """Raise ``InfeasibleError`` if no device runs all layers of a group, naming layers that exclude each other."""
     able = {n: {d.name for d in profile.devices if _can_hold(profile, profile.layers[n], d)} for n in members}
     if set.intersection(*able.values()):
         return
@@ -149,7 +149,7 @@ def _check_group(profile: Profile, members: list[int], rules: Mapping[int, Rules
 
 
 def _check_bound_to(profile: Profile, device: Device) -> None:
-    """Layers that only this device can run must fit in its memory together."""
+    """Raise ``InfeasibleError`` if the layers that only this device can run exceed its memory together."""
     if device.memory_bytes is None:
         return
     bound = list(_bound_to(profile, device))
@@ -167,7 +167,7 @@ def _check_bound_to(profile: Profile, device: Device) -> None:
 
 
 def _bound_to(profile: Profile, device: Device) -> Iterator[tuple[int, str]]:
-    """(parameter bytes, name) of the layers that only this device can run, largest first."""
+    """Yield (parameter bytes, name) of the layers that only this device can run, largest first."""
     found = [
         (min(_parameters(layer, cost) for state in device.states if (cost := layer.cost.get(state))), layer.name)
         for layer in profile.layers

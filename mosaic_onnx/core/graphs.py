@@ -1,4 +1,4 @@
-"""Facts of an ONNX graph that need no file and no runtime: keys, scopes, captures, order."""
+"""Functions on ONNX graphs in memory: node keys, names, captured values, topological order."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ FunctionKey = tuple[str, str, str]
 
 
 def domain_of(domain: str) -> str:
-    """The domain's one spelling: ``ai.onnx`` is the default domain, which is empty."""
+    """Return the domain in its canonical spelling: the default domain ``ai.onnx`` becomes the empty string."""
     return "" if domain in DEFAULT_DOMAINS else domain
 
 
 def operator_name(node: onnx.NodeProto) -> str:
-    """Operator type, ``domain::op`` outside the default domain."""
+    """Return operator type, ``domain::op`` outside the default domain."""
     domain = domain_of(node.domain)
     return f"{domain}::{node.op_type}" if domain else node.op_type
 
 
 def function_key(function: onnx.FunctionProto) -> FunctionKey:
-    """What a node must name to call the function."""
+    """Return the key by which nodes call the function."""
     return domain_of(function.domain), function.name, function.overload
 
 
 def call_key(node: onnx.NodeProto) -> FunctionKey:
-    """The function that the node would call, were there one."""
+    """Return the key of the function that the node calls if the model defines one."""
     return domain_of(node.domain), node.op_type, node.overload
 
 
 def subgraphs(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
-    """Graphs in the node's attributes: branches and bodies."""
+    """Return the graphs in the node's attributes: branches and bodies."""
     for attribute in node.attribute:
         if attribute.HasField("g"):
             yield attribute.g
@@ -44,7 +44,7 @@ def subgraphs(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
 
 
 def every_node(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.NodeProto]:
-    """The nodes and all nodes in their subgraphs, outer ones first."""
+    """Yield the nodes and all nodes in their subgraphs, outer ones first."""
     stack = [iter(nodes)]
     while stack:
         node = next(stack[-1], None)
@@ -56,25 +56,25 @@ def every_node(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.NodeProto]:
 
 
 def is_constant(node: onnx.NodeProto) -> bool:
-    """Whether the node is a ``Constant``: a parameter written as a node."""
+    """Return whether the node is a ``Constant``: a parameter written as a node."""
     return node.op_type == "Constant" and node.domain in DEFAULT_DOMAINS
 
 
 def parameter_nodes(graph: onnx.GraphProto) -> set[int]:
-    """Indices of the ``Constant`` nodes that are parameters: all but those that make one of the graph's outputs."""
+    """Return the indices of the ``Constant`` nodes that are parameters: all but those that produce a graph output."""
     outputs = {value.name for value in graph.output}
     return {index for index, node in enumerate(graph.node) if is_constant(node) and outputs.isdisjoint(node.output)}
 
 
 def initializer_names(graph: onnx.GraphProto) -> set[str]:
-    """Names of the graph's initialisers, dense and sparse."""
+    """Return the names of the graph's initialisers, dense and sparse."""
     names = {tensor.name for tensor in graph.initializer}
     names.update(sparse.values.name for sparse in graph.sparse_initializer)
     return names
 
 
 def free_names(graph: onnx.GraphProto) -> dict[str, None]:
-    """Names that a graph reads and does not define: what a subgraph captures, first use first."""
+    """Return the names that a graph reads and does not define (a subgraph's captures), in order of first use."""
     own = {value.name for value in graph.input} | initializer_names(graph)
     own.update(output for node in graph.node for output in node.output)
     found: dict[str, None] = {}
@@ -85,7 +85,7 @@ def free_names(graph: onnx.GraphProto) -> dict[str, None]:
 
 
 def reads(node: onnx.NodeProto) -> dict[str, None]:
-    """Every value name that the node reads, captures of its subgraphs included, first use first."""
+    """Return every value name that the node reads, captures of its subgraphs included, in order of first use."""
     found = {name: None for name in node.input if name}
     for graph in subgraphs(node):
         found.update(free_names(graph))
@@ -93,7 +93,7 @@ def reads(node: onnx.NodeProto) -> dict[str, None]:
 
 
 def renamed_node(node: onnx.NodeProto, names: Mapping[str, str]) -> onnx.NodeProto:
-    """A copy of the node that reads and makes other values; what its subgraphs define themselves keeps its name."""
+    """Return a copy of the node with values renamed; names that its subgraphs define themselves are kept."""
     copy = onnx.NodeProto()
     copy.CopyFrom(node)
     for field in (copy.input, copy.output):
@@ -118,15 +118,15 @@ def _rename_captures(graph: onnx.GraphProto, names: Mapping[str, str]) -> None:
 
 
 def writes(node: onnx.NodeProto) -> list[str]:
-    """Value names that the node makes; optional outputs that are left out are left out here too."""
+    """Return the names of the values that the node produces; omitted optional outputs are left out."""
     return [name for name in node.output if name]
 
 
 def node_keys(graph: onnx.GraphProto) -> list[str]:
-    """One key a node, in the graph's order: what profiles, layers and plans call it.
+    """Return one key for each node, in the graph's order; profiles, layers and plans name nodes by it.
 
-    The node's name where it is non-empty and unique in the graph, else ``%`` and its first non-empty output's name
-    (a node that makes nothing: ``%#`` and its position). More ``%`` are put in front where that is taken.
+    The key is the node's name where it is not empty and unique in the graph, else ``%`` and its first non-empty
+    output's name (``%#`` and its position for a node without outputs). More ``%`` are put in front where it is taken.
     """
     uses = Counter(node.name for node in graph.node)
     taken = {name for name, count in uses.items() if name and count == 1}
@@ -143,16 +143,16 @@ def node_keys(graph: onnx.GraphProto) -> list[str]:
 
 
 def sort_nodes(nodes: Sequence[onnx.NodeProto]) -> Order:
-    """A topological order that keeps the given one wherever it can (smallest index first)."""
+    """Return a topological order that keeps the given one wherever it can (smallest index first)."""
     maker = {name: index for index, node in enumerate(nodes) for name in writes(node)}
     sources = [{maker[name] for name in reads(node) if name in maker} for node in nodes]
     return order_by_sources(sources, lambda index: next(iter(writes(nodes[index])), nodes[index].name))
 
 
 def superseded_constants(nodes: Sequence[onnx.NodeProto]) -> set[int]:
-    """Indices of ``Constant`` nodes whose value a later ``Constant`` gives again.
+    """Return the indices of ``Constant`` nodes whose value a later ``Constant`` gives again.
 
-    Exporters' patches leave such pairs; ONNX Runtime takes the last one.
+    Some exporters leave such pairs; ONNX Runtime uses the last one.
     """
     constants = [(index, node) for index, node in enumerate(nodes) if is_constant(node) and len(node.output) == 1]
     last = {node.output[0]: index for index, node in constants}
@@ -160,14 +160,14 @@ def superseded_constants(nodes: Sequence[onnx.NodeProto]) -> set[int]:
 
 
 def is_orderly(model: onnx.ModelProto) -> bool:
-    """Whether graph, subgraphs and functions stand in topological orders, with no superseded constants."""
+    """Return whether graph, subgraphs and functions are in topological order and have no superseded constants."""
     return all(sort_nodes(body.node).is_identity and not superseded_constants(body.node) for body in _bodies(model))
 
 
 def put_in_order(model: onnx.ModelProto) -> None:
-    """Sort graph, subgraphs and functions in place, and let each value be made once; there must be no cycle.
+    """Sort graph, subgraphs and functions in place so that each value is defined once; there must be no cycle.
 
-    A superseded constant stays, but makes a value of another name that nothing reads.
+    A superseded constant stays, but its output gets a new name, which nothing reads.
     """
     for body in _bodies(model):
         superseded = superseded_constants(body.node)
@@ -194,7 +194,7 @@ def free_name(wanted: str, taken: set[str], separator: str = "#") -> str:
 
 
 def _bodies(model: onnx.ModelProto) -> Iterator[onnx.GraphProto | onnx.FunctionProto]:
-    """Everything that holds nodes, inner ones first (sorting an outer one copies its inner ones)."""
+    """Yield all graphs and functions, inner ones first: sorting an outer one copies its inner ones."""
     for outer in (model.graph, *model.functions):
         inner = [graph for node in every_node(outer.node) for graph in subgraphs(node)]
         yield from reversed(inner)

@@ -1,4 +1,4 @@
-"""What a cost model may know of a layer without running it: multiply-accumulates, weights, bytes (``LayerFacts``)."""
+"""Static facts of layers for cost models: multiply-accumulates, weights, bytes (``LayerFacts``)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _FUSED = {
     *("Relu", "Clip", "LeakyRelu", "PRelu", "Sigmoid", "HardSigmoid", "HardSwish", "Tanh", "Elu", "Selu", "Gelu"),
     *("Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Dropout", "Constant", "Shape"),
 }
-"""Operators that a runtime fuses into the one before, or that move nothing."""
+"""Operators that a runtime fuses into the one before, or that move no data."""
 
 _FOUR_BITS = {onnx.TensorProto.INT4, onnx.TensorProto.UINT4, onnx.TensorProto.FLOAT4E2M1}
 _QUANTISED_WEIGHT = {"QLinearConv": 3, "QLinearMatMul": 3}
@@ -33,7 +33,7 @@ _QUANTISED_WEIGHT = {"QLinearConv": 3, "QLinearMatMul": 3}
 
 @dataclass(frozen=True)
 class LayerFacts:
-    """What a cost model may know of a layer without running it.
+    """Static facts of one layer, known without running it.
 
     Attributes:
         name: the layer's name.
@@ -41,12 +41,12 @@ class LayerFacts:
         macs: multiply-accumulates by class: conv1x1, convkxk, depthwise3, depthwise5, fc, other.
         parameter_bytes: weights as the model stores them.
         dense_parameter_count: weights with each depthwise kernel stored dense (C x C x k x k).
-        input_bytes: bytes read from other layers.
-        output_bytes: bytes made for other layers.
+        input_bytes: bytes of the tensors read from other layers.
+        output_bytes: bytes of the tensors that other layers read.
         activation_bytes: bytes of every tensor made inside.
         operator_count: nodes.
         dense_macs: as ``macs``, with depthwise kernels computed dense.
-        kernel_count: nodes less those that fuse into the one before (activations) or move nothing (reshapes).
+        kernel_count: nodes without those that fuse into the one before (activations) or move no data (reshapes).
         buffered_bytes: f32 bytes of the outputs of those nodes.
         parameter_count: weights as the model stores them.
     """
@@ -68,14 +68,14 @@ class LayerFacts:
 
 @dataclass(frozen=True)
 class NodeFacts:
-    """The same for one node.
+    """Static facts of one node.
 
     Attributes:
         macs: multiply-accumulates by class.
         dense_macs: the same with depthwise kernels computed dense (C times as many).
         extra_dense_weights: weights that storing a depthwise kernel dense adds.
-        is_kernel: a runtime launches it; false for what fuses or moves nothing.
-        buffered_bytes: f32 bytes of its outputs if it is a kernel; what fuses writes into another's buffer.
+        is_kernel: a runtime launches a kernel for it; false for nodes that fuse or move no data.
+        buffered_bytes: f32 bytes of its outputs if it is a kernel; fused nodes write into another kernel's buffer.
     """
 
     macs: Mapping[str, int] = field(default_factory=dict)
@@ -86,7 +86,7 @@ class NodeFacts:
 
 
 def layer_facts(graph: LayerGraph, model: onnx.ModelProto) -> tuple[LayerFacts, ...]:
-    """Facts of every layer, in the graph's order.
+    """Return the facts of every layer, in the graph's order.
 
     Args:
         graph: the layers.
@@ -111,7 +111,7 @@ def layer_facts(graph: LayerGraph, model: onnx.ModelProto) -> tuple[LayerFacts, 
 
 
 def whole_model_facts(model: onnx.ModelProto) -> LayerFacts:
-    """Facts of a model taken as one layer (a slice, when it runs); shapes that it does not state are inferred."""
+    """Return the facts of a model taken as one layer; shapes that it does not state are inferred."""
     graph = model.graph
     shapes = known_shapes(graph)
     if any(name not in shapes for node in graph.node for name in node.output if name):
@@ -131,7 +131,7 @@ def whole_model_facts(model: onnx.ModelProto) -> LayerFacts:
 
 
 def known_shapes(graph: onnx.GraphProto) -> Shapes:
-    """Concrete shapes of initialisers, inputs, outputs and inner values."""
+    """Return the concrete shapes of initialisers, inputs, outputs and inner values."""
     shapes: dict[str, Shape] = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
     for info in (*graph.input, *graph.output, *graph.value_info):
         tensor_type = info.type.tensor_type
@@ -142,7 +142,7 @@ def known_shapes(graph: onnx.GraphProto) -> Shapes:
 
 
 def node_facts(node: onnx.NodeProto, shapes: Shapes) -> NodeFacts:
-    """Facts of one node; a node whose shapes are unknown has no multiply-accumulates."""
+    """Return the facts of one node; a node whose shapes are unknown has no multiply-accumulates."""
     kind, macs, dense_factor, extra_weights = _multiply_accumulates(node, shapes)
     is_kernel = node.op_type not in _FUSED
     buffered = sum(4 * prod(shapes[name]) for name in node.output if name in shapes)
@@ -166,7 +166,7 @@ def _sum_up(
     output_bytes: int,
     activation_bytes: int,
 ) -> LayerFacts:
-    """Add up the nodes; the rest is handed through."""
+    """Return the sum of the nodes' facts, with the given fields of the layer."""
     macs: Counter[str] = Counter()
     dense_macs: Counter[str] = Counter()
     for node in nodes:
@@ -190,7 +190,7 @@ def _sum_up(
 
 
 def _value_bytes(info: onnx.ValueInfoProto) -> int:
-    """Bytes of a tensor whose shape and type are known; else 0."""
+    """Return the bytes of a tensor whose shape and type are known; else 0."""
     tensor_type = info.type.tensor_type
     if not tensor_type.HasField("shape") or not all(d.HasField("dim_value") for d in tensor_type.shape.dim):
         return 0
@@ -202,7 +202,7 @@ def _stored_bytes(tensor: onnx.TensorProto) -> int:
 
 
 def _bytes(element_type: int, count: int) -> int:
-    """Text and unknown types count as nothing; 4-bit types as half a byte."""
+    """Return the bytes of so many elements: none for text and unknown types, half a byte each for 4-bit types."""
     if element_type in (onnx.TensorProto.UNDEFINED, onnx.TensorProto.STRING):
         return 0
     bits = 4 if element_type in _FOUR_BITS else 8 * helper.tensor_dtype_to_np_dtype(element_type).itemsize
@@ -210,7 +210,7 @@ def _bytes(element_type: int, count: int) -> int:
 
 
 def _multiply_accumulates(node: onnx.NodeProto, shapes: Shapes) -> tuple[str, int, int, int]:
-    """Class, multiply-accumulates, factor if computed dense, weights that dense storage adds."""
+    """Return the class, the multiply-accumulates, the factor if computed dense, and the weights that density adds."""
     op_type = node.op_type
     if op_type in _CONVOLUTIONS:
         return _convolution(node, shapes)
@@ -250,7 +250,7 @@ def _convolution(node: onnx.NodeProto, shapes: Shapes) -> tuple[str, int, int, i
 
 
 def _recurrent(node: onnx.NodeProto, shapes: Shapes) -> int:
-    """Steps × batch × directions × gates × hidden × (input + hidden)."""
+    """Return steps × batch × directions × gates × hidden × (input + hidden)."""
     known = _shapes_of(node.input[:3], shapes)
     if not known:
         return 0
@@ -259,7 +259,7 @@ def _recurrent(node: onnx.NodeProto, shapes: Shapes) -> int:
 
 
 def _shapes_of(names: Iterable[str], shapes: Shapes) -> list[Shape]:
-    """Shapes of all of them, or nothing if one is unknown."""
+    """Return the shapes of all the names; empty if one is unknown."""
     names = list(names)
     return [shapes[name] for name in names] if all(name in shapes for name in names) else []
 

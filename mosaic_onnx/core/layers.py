@@ -9,12 +9,12 @@ from functools import cached_property
 
 @dataclass(frozen=True)
 class TensorInfo:
-    """What is known of one tensor before anything runs.
+    """Static facts of one tensor.
 
     Attributes:
         name: the value name in the model.
         element_type: ``onnx.TensorProto.DataType`` number; 0 where unknown.
-        shape: concrete dimensions; None where the rank or a dimension is known only when it runs.
+        shape: concrete dimensions; None where the rank or a dimension is known only at run time.
         bytes: size in memory; 0 where the shape is unknown.
     """
 
@@ -32,11 +32,11 @@ class Layer:
         name: unique among the layers; the key of its first named node.
         nodes: keys of its nodes (``model.node_keys``) in topological order.
         op_types: operator types of those nodes, ``domain::op`` outside the default domain.
-        inputs: tensors made outside that it reads, weights and constants left out; first use first.
-        outputs: tensors made inside that another layer or the model's outputs need.
+        inputs: tensors that it reads from outside, without weights and constants, in order of first use.
+        outputs: tensors that it produces for another layer or for the model's outputs.
         parameters: names of the initialisers and constants that it reads.
         parameter_bytes: their bytes, each counted once.
-        activation_bytes: bytes of every tensor made inside.
+        activation_bytes: bytes of all tensors that it produces.
     """
 
     name: str
@@ -55,7 +55,7 @@ class LayerGraph:
 
     Attributes:
         layers: ``l`` is the index here.
-        tensors: every tensor that a layer reads or makes for others, by name.
+        tensors: every tensor that passes between layers, by name.
         inputs: the model's inputs (initialisers with a default left out).
         outputs: the model's outputs.
     """
@@ -67,5 +67,5 @@ class LayerGraph:
 
     @cached_property
     def producer(self) -> Mapping[str, int]:
-        """Index of the layer that makes each tensor; the model's inputs are absent."""
+        """Return {tensor: index of the layer that produces it}, without the model's inputs."""
         return {name: index for index, layer in enumerate(self.layers) for name in layer.outputs}

@@ -11,21 +11,22 @@ from dataclasses import Field, dataclass, field
 from typing import Any, Literal
 
 _KEY = "mosaic_onnx.option"
-Words = Literal["", "rules", "caps", "shapes"]
-"""How repeated words of a flag are read: ``REGEX=DEVICE``, ``DEVICE=AMOUNT``, ``NAME:1,3,224,224``."""
+Words = Literal["", "rules", "caps", "shapes", "watts"]
+"""The forms of a flag's repeated words, in this order: one word, ``REGEX=DEVICE``, ``DEVICE=AMOUNT``,
+``NAME:1,3,224,224``, ``DEVICE=IDLE,BUSY``."""
 
 
 @dataclass(frozen=True)
 class Option:
-    """What is said of an option beyond its field's name, type and default.
+    """The declaration of an option, beyond its field's name, type and default.
 
     Attributes:
         help: one sentence.
         flag: on the command line (``--granularity``); for a field that is True by default, the flag that ends it.
-        metavar: what stands for the value in the help.
-        minimum: of a number.
-        scale: what a number on the command line is multiplied by to get the field's unit (1e-3 for milliseconds).
-        words: how repeated words are read; empty for an option of one value.
+        metavar: placeholder of the value in the help.
+        minimum: smallest value of a number.
+        scale: factor from the number on the command line to the field's unit (1e-3 for milliseconds).
+        words: form of repeated words; empty for an option of one value.
     """
 
     help: str
@@ -52,10 +53,10 @@ def option(
         default: the field's default, or a function that makes it.
         help: see ``Option``, as the rest.
         flag: the option on the command line.
-        metavar: what stands for the value in the help.
-        minimum: of a number.
-        scale: what a number on the command line is multiplied by.
-        words: how repeated words are read.
+        metavar: placeholder of the value in the help.
+        minimum: smallest value of a number.
+        scale: factor from the number on the command line to the field's unit.
+        words: form of repeated words.
     """
     metadata = {_KEY: Option(help, flag, metavar, minimum, scale, words)}
     if isinstance(default, Callable):  # type: ignore[arg-type]
@@ -64,6 +65,6 @@ def option(
 
 
 def declared(one: Field[Any]) -> Option | None:
-    """Return the declaration of a field; None where it is no option of the command line."""
+    """Return the declaration of a field; None where it is not an option of the command line."""
     found = one.metadata.get(_KEY)
     return found if isinstance(found, Option) else None

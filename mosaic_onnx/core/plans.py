@@ -12,7 +12,7 @@ Schedule = Literal["sequential", "concurrent"]
 
 @dataclass(frozen=True)
 class Slice:
-    """Layers run by one state without a break.
+    """Consecutive layers that one device runs in one state.
 
     Attributes:
         layers: indices into the profile's layers, in the order in which the slice runs them.
@@ -45,7 +45,7 @@ class Transfer:
 
 @dataclass(frozen=True)
 class Predicted:
-    """The simulator's word; ``joules`` is None where the profile has none."""
+    """The simulator's prediction for a plan; ``joules`` is None where the profile has no energy."""
 
     seconds: float
     joules: float | None
@@ -65,7 +65,7 @@ class Bound:
 
 @dataclass(frozen=True)
 class Plan:
-    """What the planner decided, and what the simulator says of it (``reference: plan format``, version 1)."""
+    """A plan, with its predicted cost (plan format, version 1)."""
 
     objective: Objective
     schedule: Schedule

@@ -12,15 +12,15 @@ from mosaic_onnx.core.devices import Device
 
 Source = Literal["measured", "modelled", "simulated"]
 HOST = "host"
-"""Where the model's inputs and outputs live; no device bears this name."""
+"""The place of the model's inputs and outputs; no device has this name."""
 _NOTHING: Mapping[str, object] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What one layer costs in one state; the ``*_bytes`` override the layer's own where given.
+    """The cost of one layer in one state; the ``*_bytes`` override the layer's own where given.
 
-    There is one for every layer and state, up to millions: it is kept small.
+    A profile holds up to millions of them, so it has slots.
     """
 
     seconds: float
@@ -67,7 +67,7 @@ class ProfileLayer:
 
 @dataclass(frozen=True)
 class TensorTransferCost:
-    """The whole cost of one tensor over one copy entry; None keeps the entry's line."""
+    """The measured cost of transferring one tensor; None keeps the figure of the entry's line."""
 
     seconds: float | None = None
     joules: float | None = None
@@ -76,7 +76,7 @@ class TensorTransferCost:
 
 @dataclass(frozen=True)
 class TransferCost:
-    """What a transfer costs between two places: ``seconds_per_byte``·bytes + ``seconds``, joules likewise.
+    """The cost of transfers between two places: ``seconds_per_byte``·bytes + ``seconds``, joules likewise.
 
     ``source`` and ``destination`` are device names, state names or ``host``.
     """
@@ -93,7 +93,7 @@ class TransferCost:
 
 @dataclass(frozen=True)
 class SwitchCost:
-    """What changing a device's level costs; ``source`` and ``destination`` are level names."""
+    """The cost of changing a device's level; ``source`` and ``destination`` are level names."""
 
     device: str
     source: str
@@ -105,7 +105,7 @@ class SwitchCost:
 
 @dataclass(frozen=True)
 class MeasuredSlice:
-    """A measured slice: layers ``first``…``last`` in list order, in one state."""
+    """A measured slice: layers ``first`` to ``last``, both included, in one state."""
 
     first: int
     last: int
@@ -117,7 +117,7 @@ class MeasuredSlice:
 
 @dataclass(frozen=True)
 class Profile:
-    """What was measured of one model on one set of devices (``reference: profile format``, version 1)."""
+    """The measured costs of one model on one set of devices (profile format, version 1)."""
 
     model_name: str
     devices: tuple[Device, ...]
@@ -129,6 +129,8 @@ class Profile:
     switches: tuple[SwitchCost, ...] = ()
     segments: tuple[MeasuredSlice, ...] = ()
     copies_occupy_device: bool = False
+    exclusive: tuple[tuple[str, str], ...] = ()
+    """Pairs of devices that share hardware and never run at once."""
     model_sha256: str | None = None
     meta: Mapping[str, object] = field(default_factory=dict)
     model_meta: Mapping[str, object] = field(default_factory=dict)
@@ -136,5 +138,5 @@ class Profile:
 
     @cached_property
     def states(self) -> tuple[str, ...]:
-        """State names; ``s`` is the index here: devices in order, levels within."""
+        """Return [S] the names of all states: devices in order, each device's levels in order."""
         return tuple(state for device in self.devices for state in device.states)

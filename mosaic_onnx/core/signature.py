@@ -1,4 +1,4 @@
-"""What a model takes and gives: names, types and shapes, in ONNX Runtime's words."""
+"""The inputs and outputs of a model: names, types and shapes, in ONNX Runtime's terms."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class TensorSpec:
     Attributes:
         name: its name.
         type: ``tensor(float)``, ``tensor(int64)``, ``seq(tensor(float))``, …
-        shape: dimensions; None (or the dimension's name) where it is known only when it runs; empty for a scalar.
+        shape: dimensions; None (or the dimension's name) where it is known only at run time; empty for a scalar.
     """
 
     name: str
@@ -30,19 +30,19 @@ class TensorSpec:
 
     @property
     def dtype(self) -> np.dtype[np.generic] | None:
-        """Type of host arrays; None for what is no tensor of numbers."""
+        """Return the dtype of host arrays for it; None for anything but tensors of numbers."""
         word = self.type.removeprefix("tensor(").removesuffix(")")
         number = TensorProto.DataType.Value(word.upper()) if word.isalnum() else TensorProto.UNDEFINED
         return None if number in _NO_ARRAY else np.dtype(helper.tensor_dtype_to_np_dtype(number))
 
 
 def tensor_specs(values: Iterable[onnx.ValueInfoProto]) -> tuple[TensorSpec, ...]:
-    """The specifications of a graph's inputs or outputs."""
+    """Return the specifications of a graph's inputs or outputs."""
     return tuple(TensorSpec(value.name, _type_word(value.type), _dims(value.type)) for value in values)
 
 
 def given_inputs(graph: onnx.GraphProto) -> list[onnx.ValueInfoProto]:
-    """The inputs that a caller gives: those that no initialiser has a value for."""
+    """Return the inputs that a caller must give: those without an initialiser."""
     known = initializer_names(graph)
     return [value for value in graph.input if value.name not in known]
 

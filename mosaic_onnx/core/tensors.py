@@ -23,23 +23,23 @@ _BITS.update({27: 6, 28: 6})
 
 
 def element_bits(element_type: int) -> int:
-    """Bits of one element as stored; 0 for strings and unknown types."""
+    """Return the bits of one element as stored; 0 for strings and unknown types."""
     return _BITS.get(element_type, 0)
 
 
 def is_known_type(element_type: int) -> bool:
-    """Whether the number names a type of tensor elements."""
+    """Return whether the number names a type of tensor elements."""
     return element_type in _BITS or element_type == _T.STRING
 
 
 def tensor_bytes(element_type: int, shape: tuple[int, ...] | list[int]) -> int:
-    """Bytes of a dense tensor, rounded up to whole bytes; 0 for strings and unknown types."""
+    """Return the bytes of a dense tensor, rounded up to whole bytes; 0 for strings and unknown types."""
     return -(-math.prod(shape) * element_bits(element_type) // 8)
 
 
 @dataclass(frozen=True)
 class ExternalData:
-    """Where a tensor's bytes lie: ``location`` is relative to the model's folder, with ``/``."""
+    """The place of a tensor's bytes; ``location`` is relative to the model's folder, with ``/``."""
 
     location: str
     offset: int
@@ -47,7 +47,7 @@ class ExternalData:
 
 
 def external_entry(tensor: onnx.TensorProto) -> ExternalData:
-    """The external-data entry of a checked tensor."""
+    """Return the external-data entry of a checked tensor."""
     words = {entry.key: entry.value for entry in tensor.external_data}
     length = words.get("length", "")
     size = int(length) if length else tensor_bytes(tensor.data_type, tuple(tensor.dims))
@@ -55,16 +55,16 @@ def external_entry(tensor: onnx.TensorProto) -> ExternalData:
 
 
 def is_external(tensor: onnx.TensorProto) -> bool:
-    """Whether the tensor's bytes lie in another file."""
+    """Return whether the tensor's bytes lie in another file."""
     return tensor.data_location == _T.EXTERNAL
 
 
 def external_bytes(model: onnx.ModelProto) -> int:
-    """Bytes of the main graph's weights that lie outside the model."""
+    """Return the bytes of the main graph's weights that lie outside the model."""
     weights = (tensor for tensor in model.graph.initializer if is_external(tensor))
     return sum(tensor_bytes(tensor.data_type, list(tensor.dims)) for tensor in weights)
 
 
 def weight_bytes(graph: onnx.GraphProto) -> int:
-    """Bytes of the graph's weights, wherever they lie."""
+    """Return the bytes of the graph's weights, wherever they lie."""
     return sum(tensor_bytes(tensor.data_type, list(tensor.dims)) for tensor in graph.initializer)

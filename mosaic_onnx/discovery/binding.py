@@ -1,7 +1,7 @@
-"""Bind the devices that a bundle names to devices of this machine: a bundle is not trusted, they are.
+"""Bind the devices that a bundle names to trusted devices of this machine; a bundle is not trusted.
 
-What names code or a path (a provider's library or package, a cache folder, cores that are not here) comes only from
-devices that discovery finds here or that the user names. A bundle's entry may set the options that its backend
+Options that name code or a path (a provider's library or package, a cache folder, cores that are absent) come only from
+devices that discovery finds or that the user names. A bundle's entry may set the options that its backend
 declares harmless (``backends/option_model.py``); all others must be exactly those of one of this machine's devices.
 """
 
@@ -24,13 +24,13 @@ def bind_devices(
     trust: bool = False,
     what: str = "bundle",
 ) -> tuple[Device, ...]:
-    """The devices that run a bundle's slices, in the bundle's order.
+    """Return the devices that run a bundle's slices, in the bundle's order.
 
     Args:
-        entries: what the bundle says of its devices.
+        entries: the bundle's descriptions of its devices.
         backends: by name.
-        words: the user's own devices: names, ``devices.toml`` files or shipped descriptions; one of the name that an
-            entry has takes its place, whatever the entry says.
+        words: the user's own devices: names, ``devices.toml`` files or shipped descriptions; one with the name of an
+            entry replaces the entry.
         trust: take the entries as they are.
         what: what to call the bundle in errors.
 
@@ -50,6 +50,11 @@ def _bound(entry: Device, backends: Mapping[str, Backend], named: Iterable[Devic
             f"{what}: device {entry.name} wants backend {entry.backend!r}, which is not installed",
             f"installed: {', '.join(backends)}; or name a device of yours in its place: -d devices.toml",
         )
+    if entry.host and not trust:
+        raise UsageError(
+            f"{what}: device {entry.name} belongs to another machine, {entry.host!r}",
+            f"name a device of yours called {entry.name} (-d devices.toml), or --trust a bundle whose maker you know",
+        )
     refused = {} if trust else refused_options(entry, backend)
     if refused and not _is_local(
         entry, refused, (*named, *find_all({entry.backend: backend}).devices.values()), backend
@@ -64,14 +69,14 @@ def _bound(entry: Device, backends: Mapping[str, Backend], named: Iterable[Devic
 
 
 def refused_options(entry: Device, backend: Backend) -> dict[str, str]:
-    """Options of an entry that a stranger may not set, each with the reason."""
+    """Return the options of an entry that a stranger may not set, each with the reason."""
     rules: tuple[OptionRule, ...] = backend.option_rules(entry) if isinstance(backend, DeclaresOptions) else ()
     reasons = {key: why_refused(key, value, rules) for key, value in entry.options.items()}
     return {key: reason for key, reason in reasons.items() if reason is not None}
 
 
 def _is_local(entry: Device, refused: Iterable[str], local: Iterable[Device], backend: Backend) -> bool:
-    """Whether a device of this machine has exactly these values of the options that the entry may not set."""
+    """Return whether a device of this machine has exactly these values of the options that the entry may not set."""
     wanted = {key: entry.options[key] for key in refused}
     return any(each.backend == entry.backend and _own_options(each, backend) == wanted for each in local)
 

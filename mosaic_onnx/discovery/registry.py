@@ -1,4 +1,4 @@
-"""Which backends and devices are here, and which of them take part."""
+"""The backends and devices of this machine, and the choice of those that take part."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ GROUP = "mosaic_onnx.backends"
 
 @dataclass(frozen=True)
 class Inventory:
-    """Everything that the backends found.
+    """All that the backends found on this machine.
 
     Attributes:
         devices: by name; the first backend to claim a name keeps it.
-        absent: what is not here, with the reason.
+        absent: devices and backends that are not available, with the reason.
         versions: versions of backends, providers and drivers.
     """
 
@@ -41,15 +41,15 @@ class Unloadable:
     reason: str
 
     def find(self) -> FoundDevices:
-        """No device, and why."""
+        """Return no device, and the reason."""
         return FoundDevices(absent=(AbsentDevice(self.name, self.name, self.reason),))
 
     def supports(self, node: onnx.NodeProto, device: Device) -> str | None:
-        """Nothing, and why."""
+        """Return the reason why it runs no node."""
         return self.reason
 
     def load(self, model: SliceModel, device: Device) -> Runner:
-        """Refuse.
+        """Raise the reason why it loads nothing.
 
         Raises:
             BackendError: always.
@@ -57,24 +57,24 @@ class Unloadable:
         raise BackendError(f"device {device.name}: backend {self.name} cannot be loaded: {self.reason}")
 
     def memory(self, device: Device) -> Memory | None:
-        """None."""
+        """Return None."""
         return None
 
 
 def backends() -> dict[str, Backend]:
-    """All backends by name, from the entry points of the installed packages; never raises."""
+    """Return all backends by name, from the entry points of the installed packages; never raises."""
     found: dict[str, Backend] = {}
     for point in entry_points(group=GROUP):
         try:
             backend: Backend = point.load()
-        except Exception as error:  # a foreign module may fail in any way
+        except Exception as error:  # another package's module may raise anything
             backend = Unloadable(point.name, f"{type(error).__name__}: {error}")
         found.setdefault(point.name, backend)
     return found
 
 
 def find_all(candidates: Mapping[str, Backend] | None = None) -> Inventory:
-    """Ask every backend what is here; never raises.
+    """Return the devices that every backend finds; never raises.
 
     Args:
         candidates: the backends to ask; None for all that are installed.
@@ -87,24 +87,24 @@ def find_all(candidates: Mapping[str, Backend] | None = None) -> Inventory:
 def _find(name: str, backend: Backend) -> FoundDevices:
     try:
         return backend.find()
-    except Exception as error:  # the contract says never; a foreign backend may break it
+    except Exception as error:  # the contract says that it never raises; another package's backend may break it
         return FoundDevices(absent=(AbsentDevice(name, name, f"its find() failed: {type(error).__name__}: {error}"),))
 
 
 def select_devices(
     words: Sequence[str], found: Inventory, precision: str = "f32", *, lower: bool = False
 ) -> tuple[Device, ...]:
-    """The devices that take part.
+    """Return the devices that take part.
 
     Args:
         words: each a device's name, a path to a ``devices.toml``, or the name of a shipped description; none for
             the default: real devices that compute at least in the model's own precision.
-        found: what is here.
+        found: all devices of this machine.
         precision: the model's own.
-        lower: a budget of errors lets devices of lower precision take part too.
+        lower: devices of lower precision take part too, as an error budget allows.
 
     Raises:
-        UsageError: a word names nothing that is here (with the reason), or two devices share a name.
+        UsageError: a word names no device that is available (with the reason), or two devices share a name.
         ModelError: a devices file is wrong.
     """
     if not words:
@@ -122,7 +122,7 @@ def select_devices(
 
 
 def left_out(selected: Sequence[Device], found: Inventory, precision: str = "f32") -> tuple[AbsentDevice, ...]:
-    """Devices that are here and do not take part, with the reason."""
+    """Return the available devices that do not take part, with the reason."""
     names = {device.name for device in selected}
     return tuple(
         AbsentDevice(device.name, device.backend, _why_not(device, precision) or "not named")
@@ -132,7 +132,10 @@ def left_out(selected: Sequence[Device], found: Inventory, precision: str = "f32
 
 
 def _why_not(device: Device, precision: str, *, lower: bool = False) -> str | None:
-    """Why a device is not in the default set: simulators join only when named, lower precision also for a budget."""
+    """Return why a device is not in the default set; None where it is.
+
+    Simulators take part only when named, devices of lower precision also under an error budget.
+    """
     if device.simulated:
         return f"simulated; name it with -d {device.name}"
     if not lower and device.precision not in (precision, "f32"):

@@ -1,4 +1,4 @@
-"""Small rules for files that we write and read: atomically, as UTF-8, with errors that name the file."""
+"""Reading and writing files: atomically, as UTF-8, with errors that name the file."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mosaic_onnx.files.in_place import sync_folder
 
 
 def write_atomically(path: str | os.PathLike[str], content: bytes) -> None:
-    """Write ``content`` so that a reader sees the old file or the whole new one, never a part.
+    """Write a file atomically: a reader sees the old content or the whole new one, never a part.
 
     Raises:
         UsageError: the folder is missing or cannot be written.
@@ -37,7 +37,7 @@ def write_atomically(path: str | os.PathLike[str], content: bytes) -> None:
 
 
 def refuse_to_replace(path: str | os.PathLike[str], *, force: bool) -> None:
-    """Stop before long work whose result would replace a file.
+    """Raise ``UsageError`` before long work whose result would replace a file.
 
     Raises:
         UsageError: ``path`` exists and ``force`` is off.
@@ -47,7 +47,7 @@ def refuse_to_replace(path: str | os.PathLike[str], *, force: bool) -> None:
 
 
 def read_text(path: str | os.PathLike[str]) -> str:
-    """The UTF-8 text of a file.
+    """Return the UTF-8 text of a file.
 
     Raises:
         ModelError: it is missing, unreadable or not UTF-8.
@@ -61,7 +61,7 @@ def read_text(path: str | os.PathLike[str]) -> str:
 
 
 def _umask() -> int:
-    """The process's umask; POSIX offers no way to read it without setting it for a moment."""
+    """Return the process's umask; POSIX offers no way to read it without setting it for a moment."""
     mask = os.umask(0o022)
     os.umask(mask)
     return mask

@@ -5,11 +5,11 @@
 ``slices/NNN.onnx``             each slice as a model of its own
 ``slices/uncut.onnx``           the model before it was cut, with concrete shapes: the reference of ``verify``
 ``slices/weights.bin``          the weights of all of them, each content once
-``tuned/NNN.onnx``              slices as they run best on the machine that compiled; made anew elsewhere
+``tuned/NNN.onnx``              slices as they run best on the machine that compiled; recompiled elsewhere
 ``tuned/weights.bin``           their weights
-``plan.json, profile.json``     what was decided, and on what grounds
+``plan.json, profile.json``     the plan, and the measurements behind it
 ``devices.toml``                the devices that the plan uses, with their options
-``manifest.json``               digests, versions, the command, how to replay, what was measured
+``manifest.json``               digests, versions, the command, how to replay it, measurements
 ==============================  ====================================================================================
 """
 
@@ -21,7 +21,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -48,9 +48,11 @@ from mosaic_onnx.files.manifest import (
     SLICES,
     TUNED,
     WEIGHTS,
+    ShapeEntry,
     SliceEntry,
     TunedEntry,
     read_manifest,
+    shape_prefix,
 )
 from mosaic_onnx.files.plan_file import plan_to_json, read_plan
 from mosaic_onnx.files.profile_file import profile_to_json, read_profile
@@ -61,19 +63,20 @@ from mosaic_onnx.loading.model import open_model, open_models
 
 @dataclass(frozen=True)
 class BundleContents:
-    """What goes into a bundle.
+    """The content of a bundle that is to be written.
 
     Attributes:
         model: the canonical partitioned model.
         folder: where its external data, and that of ``original`` and the slices, lies; None where there is none.
         original: the model before it was cut, sorted, shapes concrete.
         slices: in the plan's order.
-        profile: what was measured.
-        plan: what was decided.
+        profile: the measurements.
+        plan: the plan.
         devices: those that the plan uses, with their options.
         tuned: the slices as they run best on this machine; those that are optimised are kept.
         fingerprint: of the machine and runtimes that they fit.
-        facts: whatever else the manifest says (versions, machine, command, measurements); JSON.
+        facts: the manifest's other keys (versions, machine, command, measurements), as JSON values.
+        shapes: the same model for further shapes of its inputs; what is equal is written once.
     """
 
     model: onnx.ModelProto
@@ -86,6 +89,7 @@ class BundleContents:
     tuned: Sequence[SliceModel] = ()
     fingerprint: str = ""
     facts: Mapping[str, Any] = field(default_factory=dict)
+    shapes: Sequence[BundleContents] = ()
 
 
 @dataclass(frozen=True)
@@ -94,15 +98,17 @@ class Bundle:
 
     Attributes:
         folder: where it lies.
-        plan: what was decided.
+        plan: the plan.
         devices: those that the plan uses, as the bundle describes them; not trusted until bound.
         slices: in the plan's order; weights still external.
         input_specs: what the model takes.
         output_specs: what the model gives.
-        tuned: by slice, what the machine with ``fingerprint`` runs in its place.
+        tuned: by slice, the optimised model that the machine with ``fingerprint`` runs in its place.
         fingerprint: of the machine and runtimes that ``tuned`` fits.
         manifest: all of ``manifest.json``.
-        is_bound: ``devices`` are this machine's own (``discovery.binding``), no longer what the bundle says of them.
+        is_bound: ``devices`` are this machine's own (``discovery.binding``), no longer the bundle's descriptions.
+        shapes: the same model for further shapes of its inputs.
+        prefix: what the names of this one's files begin with.
     """
 
     folder: Path
@@ -115,49 +121,51 @@ class Bundle:
     fingerprint: str
     manifest: Mapping[str, Any]
     is_bound: bool = False
+    shapes: tuple[Bundle, ...] = ()
+    prefix: str = ""
 
     @cached_property
     def profile(self) -> Profile:
-        """What was measured; read when it is first asked for, since running needs none of it.
+        """Return the profile; it is read at first use, since running does not need it.
 
         Raises:
             ModelError: the file is wrong.
         """
-        return read_profile(self.folder / PROFILE)
+        return read_profile(self.folder / f"{self.prefix}{PROFILE}")
 
     @property
     def inputs(self) -> tuple[str, ...]:
-        """Names of the model's inputs."""
+        """Return the names of the model's inputs."""
         return tuple(one.name for one in self.input_specs)
 
     @property
     def outputs(self) -> tuple[str, ...]:
-        """Names of the model's outputs."""
+        """Return the names of the model's outputs."""
         return tuple(one.name for one in self.output_specs)
 
     @property
     def model_path(self) -> Path:
-        """The canonical partitioned model."""
-        return self.folder / MODEL
+        """Return the path of the canonical partitioned model."""
+        return self.folder / f"{self.prefix}{MODEL}"
 
     def original(self) -> onnx.ModelProto:
-        """The model before it was cut; its external data lies in ``slices/``.
+        """Return the model before it was cut; its external data lies in ``slices/``.
 
         Raises:
             ModelError: the file is damaged.
         """
-        return open_model(self.folder / SLICES / ORIGINAL).model
+        return open_model(self.folder / SLICES / f"{self.prefix}{ORIGINAL}").model
 
 
 def refuse_target(folder: Path, *, force: bool) -> None:
-    """Stop before long work whose result would replace something.
+    """Raise ``UsageError`` before long work whose result would replace something.
 
     Raises:
-        UsageError: the folder is there and ``force`` is off, or it is something else than a bundle.
+        UsageError: the folder exists and ``force`` is off, or it is not a bundle.
     """
     if not folder.exists():
         if not folder.parent.is_dir():
-            raise UsageError(f"{folder.parent} is no folder", "make it, or name another output with -o")
+            raise UsageError(f"{folder.parent} is not a folder", "create it, or name another output with -o")
         return
     if not force:
         raise UsageError(f"{folder} exists", "name another output with -o, or --force to replace it")
@@ -208,58 +216,84 @@ def written_beside(folder: Path) -> Iterator[Path]:
 
 
 def _named(error: OSError, folder: Path, temporary: Path | None) -> MosaicError:
-    """The error in terms of what the user named: the bundle, or a file that was read for it."""
+    """Return the error in terms of what the user named: the bundle, or a file that was read for it."""
     named = None if error.filename is None else Path(os.fsdecode(error.filename))
     if named is not None and temporary is not None and temporary not in (named, *named.parents) and named != folder:
         return ModelError(f"cannot read {named}: {error.strerror}")
-    return UsageError(f"cannot write {folder}: {error.strerror}", "make room, or name another output with -o")
+    return UsageError(f"cannot write {folder}: {error.strerror}", "free some space, or name another output with -o")
 
 
 def _write_files(contents: BundleContents, folder: Path) -> None:
-    slices = folder / SLICES
-    slices.mkdir()
-    with (slices / WEIGHTS).open("wb") as file:
+    every = (contents, *contents.shapes)
+    (folder / SLICES).mkdir()
+    with (folder / SLICES / WEIGHTS).open("wb") as file:
         weights = WeightsFile(file)
-        _write_model(contents.original, contents.folder, weights, slices / ORIGINAL, WEIGHTS)
-        _write_model(contents.model, contents.folder, weights, folder / MODEL, f"{SLICES}/{WEIGHTS}")
-        for number, one in enumerate(contents.slices):
-            _write_model(one.model, one.folder, weights, slices / f"{number:03}.onnx", WEIGHTS)
-    tuned = _write_tuned(contents, folder)
-    (folder / PLAN).write_text(plan_to_json(contents.plan), encoding="utf-8")
-    (folder / DEVICES).write_text(devices_to_toml(contents.devices), encoding="utf-8")
-    (folder / PROFILE).write_text(profile_to_json(contents.profile), encoding="utf-8")
+        for number, one in enumerate(every):
+            _write_models(one, folder, weights, shape_prefix(number))
+    tuned = _write_tuned(every, folder)
+    devices = tuple({device.name: device for one in every for device in one.devices}.values())
+    (folder / DEVICES).write_text(devices_to_toml(devices), encoding="utf-8")
     manifest = {
         "schema": SCHEMA,
         "mosaic_onnx": __version__,
         "files": file_digests(folder),
-        "devices": [device.name for device in contents.devices],
-        "inputs": [asdict(one) for one in tensor_specs(given_inputs(contents.original.graph))],
-        "outputs": [asdict(one) for one in tensor_specs(contents.original.graph.output)],
-        "slices": [
-            {"file": f"{SLICES}/{number:03}.onnx", "inputs": list(one.inputs), "outputs": list(one.outputs)}
-            | {"state": placed.state}
-            for number, (one, placed) in enumerate(zip(contents.slices, contents.plan.slices, strict=True))
-        ],
-        "tuned": {"fingerprint": contents.fingerprint, "slices": tuned},
+        "devices": [device.name for device in devices],
+        **_entry(contents, ""),
+        "tuned": {"fingerprint": contents.fingerprint, "slices": tuned[0]},
         **contents.facts,
     }
+    further = [
+        {**_entry(one, shape_prefix(number)), "tuned": tuned[number], **one.facts}
+        for number, one in enumerate(contents.shapes, 1)
+    ]
+    if further:
+        manifest["shapes"] = further
     text = json.dumps(sealed(manifest), indent=1, ensure_ascii=False, allow_nan=False)
     (folder / MANIFEST).write_text(text + "\n", encoding="utf-8")
 
 
-def _write_tuned(contents: BundleContents, folder: Path) -> list[dict[str, Any]]:
-    """The optimised slices; what the manifest says of them."""
-    kept = [(number, one) for number, one in enumerate(contents.tuned) if one.is_optimised]
-    if not kept:
-        return []
-    (folder / TUNED).mkdir()
-    with (folder / TUNED / WEIGHTS).open("wb") as file:
-        weights = WeightsFile(file)
-        for number, one in kept:
-            _write_model(one.model, one.folder, weights, folder / TUNED / f"{number:03}.onnx", WEIGHTS)
+def _write_models(contents: BundleContents, folder: Path, weights: WeightsFile, prefix: str) -> None:
+    """Write the model for one set of shapes: whole, partitioned and in slices, with its plan and profile."""
+    slices = folder / SLICES
+    _write_model(contents.original, contents.folder, weights, slices / f"{prefix}{ORIGINAL}", WEIGHTS)
+    _write_model(contents.model, contents.folder, weights, folder / f"{prefix}{MODEL}", f"{SLICES}/{WEIGHTS}")
+    for number, one in enumerate(contents.slices):
+        _write_model(one.model, one.folder, weights, slices / f"{prefix}{number:03}.onnx", WEIGHTS)
+    (folder / f"{prefix}{PLAN}").write_text(plan_to_json(contents.plan), encoding="utf-8")
+    (folder / f"{prefix}{PROFILE}").write_text(profile_to_json(contents.profile), encoding="utf-8")
+
+
+def _entry(contents: BundleContents, prefix: str) -> dict[str, Any]:
+    """What the manifest says of the model for one set of shapes."""
+    return {
+        "inputs": [asdict(one) for one in tensor_specs(given_inputs(contents.original.graph))],
+        "outputs": [asdict(one) for one in tensor_specs(contents.original.graph.output)],
+        "slices": [
+            {"file": f"{SLICES}/{prefix}{number:03}.onnx", "inputs": list(one.inputs), "outputs": list(one.outputs)}
+            | {"state": placed.state}
+            for number, (one, placed) in enumerate(zip(contents.slices, contents.plan.slices, strict=True))
+        ],
+    }
+
+
+def _write_tuned(every: Sequence[BundleContents], folder: Path) -> list[list[dict[str, Any]]]:
+    """Write the optimised slices; return what the manifest says of them, for each set of shapes."""
+    kept = [[(number, one) for number, one in enumerate(each.tuned) if one.is_optimised] for each in every]
+    if any(kept):
+        (folder / TUNED).mkdir()
+        with (folder / TUNED / WEIGHTS).open("wb") as file:
+            weights = WeightsFile(file)
+            for at, found in enumerate(kept):
+                for number, one in found:
+                    path = folder / TUNED / f"{shape_prefix(at)}{number:03}.onnx"
+                    _write_model(one.model, one.folder, weights, path, WEIGHTS)
     return [
-        {"file": f"{TUNED}/{number:03}.onnx", "inputs": list(one.inputs), "outputs": list(one.outputs), "slice": number}
-        for number, one in kept
+        [
+            {"file": f"{TUNED}/{shape_prefix(at)}{number:03}.onnx", "slice": number}
+            | {"inputs": list(one.inputs), "outputs": list(one.outputs)}
+            for number, one in found
+        ]
+        for at, found in enumerate(kept)
     ]
 
 
@@ -271,45 +305,60 @@ def _write_model(model: onnx.ModelProto, folder: str | None, weights: WeightsFil
 
 
 def read_bundle(folder: str | os.PathLike[str]) -> Bundle:
-    """Read a bundle, which nobody vouches for: digests are checked, and nothing outside the folder is opened.
+    """Read an untrusted bundle: digests are checked, and no file outside the folder is opened.
 
     Raises:
-        ModelError: it is no bundle, damaged, or not of this version.
+        ModelError: it is not a bundle, is damaged, or has another version.
     """
     place = Path(folder)
     manifest, facts = read_manifest(place)
-    plan = read_plan(place / PLAN)
-    slices = _slices(place, SLICES, manifest.slices)
+    devices = read_devices(place / DEVICES)
+    first = ShapeEntry(
+        inputs=manifest.inputs, outputs=manifest.outputs, slices=manifest.slices, tuned=manifest.tuned.slices
+    )
+    every = [
+        _read_shape(place, shape_prefix(number), entry, devices, manifest.tuned.fingerprint)
+        for number, entry in enumerate((first, *manifest.shapes))
+    ]
+    further = zip(every[1:], facts.get("shapes", ()), strict=True)
+    shapes = tuple(replace(one, manifest=said) for one, said in further)
+    return replace(every[0], manifest=facts, shapes=shapes)
+
+
+def _read_shape(place: Path, prefix: str, entry: ShapeEntry, devices: tuple[Device, ...], fingerprint: str) -> Bundle:
+    """The model for one set of shapes, without what the manifest says besides."""
+    plan = read_plan(place / f"{prefix}{PLAN}")
+    slices = _slices(place, SLICES, entry.slices)
     if len(slices) != len(plan.slices):
         raise ModelError(f"bundle {place}: {len(plan.slices)} slices are planned, {len(slices)} are here")
-    devices = read_devices(place / DEVICES)
     strange = {device_of(each.state) for each in plan.slices} - {device.name for device in devices}
     if strange:
         raise ModelError(f"bundle {place}: {DEVICES} does not describe {', '.join(sorted(strange))}")
-    optimised = _slices(place, TUNED, manifest.tuned.slices, is_optimised=True)
+    optimised = _slices(place, TUNED, entry.tuned, is_optimised=True)
     return Bundle(
         folder=place,
         plan=plan,
         devices=devices,
         slices=slices,
-        input_specs=tuple(one.to_spec() for one in manifest.inputs),
-        output_specs=tuple(one.to_spec() for one in manifest.outputs),
-        tuned={entry.slice: one for entry, one in zip(manifest.tuned.slices, optimised, strict=True)},
-        fingerprint=manifest.tuned.fingerprint,
-        manifest=facts,
+        input_specs=tuple(one.to_spec() for one in entry.inputs),
+        output_specs=tuple(one.to_spec() for one in entry.outputs),
+        tuned={each.slice: one for each, one in zip(entry.tuned, optimised, strict=True)},
+        fingerprint=fingerprint,
+        manifest={},
+        prefix=prefix,
     )
 
 
 def _slices(
     place: Path, folder: str, entries: Sequence[SliceEntry | TunedEntry], *, is_optimised: bool = False
 ) -> tuple[SliceModel, ...]:
-    """The models that the manifest lists; their weights lie beside them."""
+    """Return the models that the manifest lists; their weights lie in the same folder."""
     opened = open_models([place / entry.file for entry in entries]) if entries else ()
     for one, entry in zip(opened, entries, strict=True):
         given = {value.name for value in given_inputs(one.model.graph)}
         made = {value.name for value in one.model.graph.output}
         if one.path.parent.name != folder or given != set(entry.inputs) or not set(entry.outputs) <= made:
-            raise ModelError(f"bundle {place}: {MANIFEST} says otherwise of {entry.file} than the file itself")
+            raise ModelError(f"bundle {place}: {MANIFEST} and {entry.file} disagree on its inputs or outputs")
     return tuple(
         SliceModel(one.model, str(place / folder), tuple(entry.inputs), tuple(entry.outputs), is_optimised=is_optimised)
         for one, entry in zip(opened, entries, strict=True)

@@ -1,8 +1,8 @@
-"""The measurement cache: what was measured once is not measured again.
+"""The measurement cache: nothing is measured twice under the same conditions.
 
-An entry is a small JSON file named by the digest of its key, so a lookup is one read and a changed key is simply
-another file. Entries are written beside their place and moved into it, so any number of writers may share the folder; a
-reader sees a whole entry or none. Each carries a checksum: one that does not match is a miss, and the cache says so in
+An entry is a small JSON file named by the digest of its key: a lookup is one read, and a changed key is another file.
+Entries are written to temporary files and moved into place, so any number of writers may share the folder; a reader
+sees a whole entry or none. Each carries a checksum: one that does not match is a miss, and the cache says so in
 ``notes``. Nothing in an entry is ever executed or unpickled.
 """
 
@@ -25,7 +25,7 @@ ENVIRONMENT_VARIABLE = "MOSAIC_CACHE_DIR"
 _ENTRY = re.compile(r"^[0-9a-f]{64}\.json$")
 _LEFTOVER = re.compile(r"^\.[0-9a-f]{64}\.json\.")
 _LEFTOVER_AGE_S = 3600.0
-"""A half-written file this old has no living writer."""
+"""A temporary file of at least this age has no living writer."""
 
 Json = Any
 Key = Mapping[str, Json]
@@ -33,7 +33,7 @@ Key = Mapping[str, Json]
 
 @dataclass(frozen=True)
 class RemovedEntries:
-    """What ``clean`` or ``prune`` took away."""
+    """The entries that ``clean`` or ``prune`` removed."""
 
     entry_count: int
     entry_bytes: int
@@ -41,14 +41,14 @@ class RemovedEntries:
 
 @dataclass(frozen=True)
 class CacheUsage:
-    """What the cache holds."""
+    """The number and size of the cache's entries."""
 
     entry_count: int
     entry_bytes: int
 
 
 def default_folder() -> Path:
-    """Where measurements are kept: ``$MOSAIC_CACHE_DIR``, else the platform's cache folder for mosaic-onnx."""
+    """Return the default cache folder: ``$MOSAIC_CACHE_DIR``, else the platform's cache folder for mosaic-onnx."""
     chosen = os.environ.get(ENVIRONMENT_VARIABLE)
     if chosen:
         return Path(chosen).expanduser()
@@ -58,7 +58,7 @@ def default_folder() -> Path:
 
 
 def digest(value: Json) -> str:
-    """SHA-256 (hex) of a JSON value, whatever the order of its keys."""
+    """Return the SHA-256 (hex) of a JSON value, independent of the order of its keys."""
     return hashlib.sha256(_canonical(value)).hexdigest()
 
 
@@ -67,15 +67,15 @@ class Cache:
     """Measurements in a folder.
 
     Attributes:
-        folder: where; made when the first entry is stored.
-        notes: what went wrong and was survived (a corrupt entry, a folder that cannot be written), for the user.
+        folder: the folder; created when the first entry is stored.
+        notes: problems that were worked around (a corrupt entry, a folder that cannot be written), for the user.
     """
 
     folder: Path = field(default_factory=default_folder)
     notes: list[str] = field(default_factory=list)
 
     def lookup(self, key: Key) -> Json | None:
-        """The value stored under ``key``; None where there is none or the entry is corrupt (then ``notes`` says so)."""
+        """Return the value stored under ``key``; None where there is none, or the entry is corrupt (see ``notes``)."""
         path = self._path(key)
         try:
             text = path.read_bytes()
@@ -88,12 +88,12 @@ class Cache:
         if value is None:
             self._note(f"cache entry {path} is corrupt; measuring again")
             return None
-        with contextlib.suppress(OSError):  # the time of last use is what `prune` goes by
+        with contextlib.suppress(OSError):  # `prune` goes by the time of last use
             os.utime(path)
         return value
 
     def store(self, key: Key, value: Json) -> None:
-        """Keep ``value`` (JSON, finite numbers) under ``key``. A folder that cannot be written is noted, not raised."""
+        """Store ``value`` (JSON, finite numbers) under ``key``; a folder that cannot be written is only noted."""
         path = self._path(key)
         entry = {"schema": SCHEMA, "key": key, "value": value, "sha256": digest([key, value])}
         try:
@@ -103,12 +103,12 @@ class Cache:
             self._note(f"cannot write to the cache {self.folder}: {error.strerror}; going on without")
 
     def usage(self) -> CacheUsage:
-        """How many entries there are and what they take."""
+        """Return the number of entries and their bytes."""
         found = list(self._entries())
         return CacheUsage(len(found), sum(stat.st_size for _, stat in found))
 
     def clean(self) -> RemovedEntries:
-        """Remove every entry; files that are not entries are left alone."""
+        """Remove all entries; other files are kept."""
         return _remove(list(self._entries(leftovers_s=0.0)))
 
     def prune(self, max_age_s: float | None = None, max_bytes: int | None = None) -> RemovedEntries:
@@ -128,7 +128,7 @@ class Cache:
         return self.folder / "measurements" / name[:2] / f"{name}.json"
 
     def _entries(self, leftovers_s: float = _LEFTOVER_AGE_S) -> Iterator[tuple[Path, os.stat_result]]:
-        """Entries, and files that a killed writer left behind at least ``leftovers_s`` ago."""
+        """Yield the entries, and temporary files that are at least ``leftovers_s`` old."""
         now = time.time()
         for path in sorted((self.folder / "measurements").glob("[0-9a-f][0-9a-f]/*")):
             entry, leftover = _ENTRY.match(path.name), _LEFTOVER.match(path.name)
@@ -147,7 +147,7 @@ def _canonical(value: Json) -> bytes:
 
 
 def _checked(text: bytes, key: Key) -> Json | None:
-    """The value in an entry's text; None unless schema, key and checksum fit."""
+    """Return the value in an entry's text; None unless schema, key and checksum fit."""
     try:
         entry = json.loads(text)
         if entry["schema"] != SCHEMA or entry["sha256"] != digest([entry["key"], entry["value"]]):

@@ -1,4 +1,4 @@
-"""A device as our files hold it: the keys that ``devices.toml`` and the profile share."""
+"""The keys of a device that ``devices.toml`` and the profile share."""
 
 from __future__ import annotations
 

@@ -36,12 +36,12 @@ class _File(FileModel):
 
 
 def devices_schema() -> dict[str, object]:
-    """The JSON schema of ``devices.toml``."""
+    """Return the JSON schema of ``devices.toml``."""
     return _File.model_json_schema(by_alias=True)
 
 
 def read_devices(path: str | os.PathLike[str]) -> tuple[Device, ...]:
-    """The devices of a file, in its order.
+    """Return the devices of a file, in its order.
 
     Raises:
         ModelError: the file is missing, not TOML, or a key is wrong; the message names the key's path.
@@ -51,7 +51,7 @@ def read_devices(path: str | os.PathLike[str]) -> tuple[Device, ...]:
 
 
 def devices_from_toml(text: str, what: str = "devices.toml") -> tuple[Device, ...]:
-    """The devices of a text.
+    """Return the devices of a text.
 
     Args:
         text: the TOML text.
@@ -71,7 +71,7 @@ def devices_from_toml(text: str, what: str = "devices.toml") -> tuple[Device, ..
 
 
 def check_device_names(devices: Iterable[Device], what: str) -> None:
-    """Refuse names that the profile could not hold.
+    """Raise ``ModelError`` for names of devices and levels that a profile cannot hold.
 
     Raises:
         ModelError: two devices or two levels share a name, or a name is reserved.
@@ -82,7 +82,7 @@ def check_device_names(devices: Iterable[Device], what: str) -> None:
             raise ModelError(f"{what}: no device can be called {device.name!r}", "@ and host are reserved")
         for name in (device.name, *(state for state in device.states if state != device.name)):
             if name in seen:
-                raise ModelError(f"{what}: {name!r} stands twice", "give each device, and each of its levels, a name")
+                raise ModelError(f"{what}: {name!r} occurs twice", "give every device and level its own name")
             seen.add(name)
 
 
@@ -91,7 +91,7 @@ def _device(entry: _Device, what: str) -> Device:
 
 
 def _flat(tree: Mapping[str, object], what: str) -> dict[str, OptionValue]:
-    """Nested tables as dotted keys, a list as its items joined by commas."""
+    """Return options with nested tables as dotted keys, and each list as its items joined by commas."""
     options: dict[str, OptionValue] = {}
     for key, value in tree.items():
         if isinstance(value, Mapping):
@@ -106,14 +106,14 @@ def _flat(tree: Mapping[str, object], what: str) -> dict[str, OptionValue]:
 
 
 def devices_to_toml(devices: Iterable[Device]) -> str:
-    """The text that ``devices_from_toml`` reads back as the same devices; what stands at its default is left out."""
+    """Return the text that ``devices_from_toml`` reads back as the same devices, without keys at their default."""
     import tomli_w
 
     return tomli_w.dumps({"schema": SCHEMA, "devices": [_in_toml_order(to_entry(one, _Device)) for one in devices]})
 
 
 def _in_toml_order(entry: dict[str, object]) -> dict[str, object]:
-    """Return the entry with its levels and tables last: in TOML whatever follows a table belongs to it."""
+    """Return the entry with its levels and tables last: in TOML the keys after a table header belong to the table."""
     tables = {key: entry.pop(key) for key in ("levels", "options", "meta") if key in entry}
     return entry | tables
 
@@ -129,10 +129,10 @@ def write_devices(devices: Iterable[Device], path: str | os.PathLike[str], *, fo
 
 
 def read_shipped(name: str) -> tuple[Device, ...]:
-    """The devices of a description that comes with the package.
+    """Return the devices of a shipped description.
 
     Raises:
-        ModelError: there is none of that name.
+        ModelError: no description has that name.
     """
     if name not in shipped_descriptions():
         raise ModelError(f"no description called {name!r} is shipped", f"shipped: {', '.join(shipped_descriptions())}")

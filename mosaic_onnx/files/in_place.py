@@ -98,7 +98,7 @@ def _exchange(one: Path, other: Path) -> None:
 
 @cache
 def _system_call() -> Any:
-    """The C library's function that exchanges two names, taking both; None where it has none."""
+    """Return the C library's function that exchanges two names, taking both; None where it has none."""
     if os.name != "posix":
         return None
     library = ctypes.CDLL(None, use_errno=True)

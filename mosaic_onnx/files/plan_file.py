@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -16,6 +17,7 @@ from mosaic_onnx.files.records import ALWAYS, to_entry, to_record
 from mosaic_onnx.files.strict_json import ByteCount, FileModel, Index, Name, NonNegative, dump_lines, parse, read
 
 SCHEMA = "mosaic-onnx/plan/1"
+FRONT_SCHEMA = "mosaic-onnx/front/1"
 
 
 class _Slice(FileModel):
@@ -78,8 +80,18 @@ def write_plan(plan: Plan, path: str | os.PathLike[str]) -> None:
     write_atomically(path, plan_to_json(plan).encode())
 
 
+def write_front(plans: Iterable[Plan], path: str | os.PathLike[str]) -> None:
+    """Write a front of plans atomically: ``{"schema": "mosaic-onnx/front/1", "plans": [...]}``.
+
+    Raises:
+        UsageError: the file cannot be written.
+    """
+    fields = {"schema": FRONT_SCHEMA, "plans": [plan_to_fields(plan) for plan in plans]}
+    write_atomically(path, dump_lines(fields).encode())
+
+
 def plan_from_json(text: str, what: str = "plan") -> Plan:
-    """The plan in a JSON text; ``what`` is what errors call it.
+    """Return the plan in a JSON text; ``what`` is what errors call it.
 
     Raises:
         ModelError: naming the path of the key that is wrong.
@@ -90,7 +102,7 @@ def plan_from_json(text: str, what: str = "plan") -> Plan:
 
 
 def plan_to_json(plan: Plan) -> str:
-    """The JSON text of a plan.
+    """Return the JSON text of a plan.
 
     Raises:
         UsageError: a number is NaN or infinite.
@@ -104,13 +116,13 @@ def plan_to_fields(plan: Plan) -> dict[str, object]:
 
 
 def _check_cover(slices: list[_Slice], what: str) -> None:
-    """Every layer from 0 on stands in one slice."""
+    """Raise ``ModelError`` unless every layer is in exactly one slice, and each slice ends after it starts."""
     seen: dict[int, str] = {}
     for s, item in enumerate(slices):
         for i, layer in enumerate(item.layers):
             path = f"slices[{s}].layers[{i}]"
             if layer in seen:
-                raise ModelError(f"{what}: {path}: layer {layer} is at {seen[layer]} already")
+                raise ModelError(f"{what}: {path}: layer {layer} is already at {seen[layer]}")
             seen[layer] = path
         if item.end_s < item.start_s:
             raise ModelError(f"{what}: slices[{s}].end_s: {item.end_s} is before start_s, {item.start_s}")

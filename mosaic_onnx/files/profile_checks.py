@@ -1,4 +1,4 @@
-"""What must hold of a profile beyond the types of its values: names, references, order, completeness."""
+"""Checks of a profile beyond the types of its values: names, references, order, completeness."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from mosaic_onnx.core.profiles import HOST, Profile
 
 
 def check_profile(profile: Profile, what: str = "profile") -> Profile:
-    """The profile itself, where everything in it fits together.
+    """Return the profile if it is consistent.
 
     Args:
         profile: the profile.
@@ -26,23 +26,30 @@ def check_profile(profile: Profile, what: str = "profile") -> Profile:
 
 
 Complaint = tuple[str, str]
-"""(path of the key, what is wrong with it)"""
+"""(path of the key, the problem)"""
 
 
 def _devices(profile: Profile) -> Iterator[Complaint]:
-    """Names of devices and levels."""
+    """Yield problems of the names of devices and levels."""
     yield from _repeated("devices", ".name", (device.name for device in profile.devices))
     for d, device in enumerate(profile.devices):
         yield from _bad_name(f"devices[{d}].name", device.name)
         if device.name == HOST:
-            yield f"devices[{d}].name", "no device is called host: it is where the model's inputs and outputs live"
+            yield f"devices[{d}].name", "host is no device's name: it is the place of the model's inputs and outputs"
         yield from _repeated(f"devices[{d}].levels", ".name", (level.name for level in device.levels))
         for number, level in enumerate(device.levels):
             yield from _bad_name(f"devices[{d}].levels[{number}].name", level.name)
+    names = {device.name for device in profile.devices}
+    for number, (one, other) in enumerate(profile.exclusive):
+        unknown = next((name for name in (one, other) if name not in names), None)
+        if unknown is not None:
+            yield f"exclusive[{number}]", f"no device is called {unknown!r}"
+        if one == other:
+            yield f"exclusive[{number}]", f"{one!r} stands twice"
 
 
 def _flow(profile: Profile) -> Iterator[Complaint]:
-    """Every tensor is known, made once, and made before it is read."""
+    """Yield tensors that are unknown, produced twice, or read before they are produced."""
     yield from _repeated("layers", ".name", (layer.name for layer in profile.layers))
     yield from _repeated("inputs", "", profile.inputs)
     yield from _repeated("outputs", "", profile.outputs)
@@ -60,7 +67,7 @@ def _flow(profile: Profile) -> Iterator[Complaint]:
                 yield f"{path}.inputs[{i}]", f"no layer makes tensor {name!r} and it is not a model input"
             yield (
                 f"{path}.inputs[{i}]",
-                f"not a topological order: layer {maker!r} makes tensor {name!r} and stands later",
+                f"not a topological order: layer {maker!r} makes tensor {name!r} and comes later",
             )
         yield from _unknown_tensors(f"{path}.outputs", layer.outputs, profile)
         for i, name in enumerate(layer.outputs):
@@ -74,7 +81,7 @@ def _flow(profile: Profile) -> Iterator[Complaint]:
 
 
 def _layers(profile: Profile) -> Iterator[Complaint]:
-    """References to states and devices; joules for all costs or for none."""
+    """Yield references to unknown states and devices, and joules that only some costs have."""
     states, devices = set(profile.states), {device.name for device in profile.devices}
     first_with_joules: bool | None = None
     for number, layer in enumerate(profile.layers):
@@ -97,7 +104,7 @@ def _layers(profile: Profile) -> Iterator[Complaint]:
 
 
 def _copies(profile: Profile) -> Iterator[Complaint]:
-    """Places are known, no pair stands twice, and a device with its own memory is joined to host both ways."""
+    """Yield unknown places, repeated pairs, and devices with a memory of their own without entries to and from host."""
     places = {HOST, *profile.states, *(device.name for device in profile.devices)}
     pairs: dict[tuple[str, str], int] = {}
     for number, copy in enumerate(profile.copies):
@@ -109,7 +116,7 @@ def _copies(profile: Profile) -> Iterator[Complaint]:
             yield f"{path}.to", f"from and to are the same place ({device_of(copy.source)})"
         before = pairs.setdefault((copy.source, copy.destination), number)
         if before != number:
-            yield path, f"copies[{before}] is from {copy.source} to {copy.destination} already"
+            yield path, f"copies[{before}] is already from {copy.source} to {copy.destination}"
         for name in copy.tensors:
             if name not in profile.tensor_bytes:
                 yield f"{path}.tensors.{name}", "unknown tensor"
@@ -127,7 +134,7 @@ def _copies(profile: Profile) -> Iterator[Complaint]:
 
 
 def _switches(profile: Profile) -> Iterator[Complaint]:
-    """Switches change the level of a device that has both levels, each pair once."""
+    """Yield switches with unknown devices or levels, or between equal levels, and repeated ones."""
     levels = {device.name: {level.name for level in device.levels} for device in profile.devices}
     seen: dict[tuple[str, str, str], int] = {}
     for number, switch in enumerate(profile.switches):
@@ -141,11 +148,11 @@ def _switches(profile: Profile) -> Iterator[Complaint]:
             yield f"{path}.to", "from and to are the same level"
         before = seen.setdefault((switch.device, switch.source, switch.destination), number)
         if before != number:
-            yield path, f"switches[{before}] says the same change already"
+            yield path, f"switches[{before}] is already the same change"
 
 
 def _segments(profile: Profile) -> Iterator[Complaint]:
-    """Segments name layers that exist and a known state, each once."""
+    """Yield measured slices with unknown layers or states, and repeated ones."""
     seen: dict[tuple[int, int, str], int] = {}
     for number, segment in enumerate(profile.segments):
         path = f"segments[{number}]"
@@ -157,12 +164,12 @@ def _segments(profile: Profile) -> Iterator[Complaint]:
             yield f"{path}.state", f"unknown state {segment.state!r}; the states are {_listed(profile.states)}"
         before = seen.setdefault((segment.first, segment.last, segment.state), number)
         if before != number:
-            yield path, f"segments[{before}] is the same slice already"
+            yield path, f"segments[{before}] is already the same slice"
 
 
 def _bad_name(path: str, name: str) -> Iterator[Complaint]:
     if "@" in name:
-        yield path, f"names of devices and levels hold no '@', which joins them: {name!r}"
+        yield path, f"'@' may not be part of a name, since it joins a device's name to a level's: {name!r}"
 
 
 def _repeated(path: str, key: str, names: Iterable[str]) -> Iterator[Complaint]:
@@ -170,7 +177,7 @@ def _repeated(path: str, key: str, names: Iterable[str]) -> Iterator[Complaint]:
     for number, name in enumerate(names):
         before = seen.setdefault(name, number)
         if before != number:
-            yield f"{path}[{number}]{key}", f"{name!r} stands at {path}[{before}] already"
+            yield f"{path}[{number}]{key}", f"{name!r} is already at {path}[{before}]"
 
 
 def _unknown_tensors(path: str, names: Iterable[str], profile: Profile) -> Iterator[Complaint]:

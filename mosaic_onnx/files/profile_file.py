@@ -105,6 +105,7 @@ class _File(FileModel):
     switches: list[_Switch] = []
     segments: list[_Segment] = []
     copies_occupy_device: bool = False
+    exclusive: list[Annotated[list[Name], Field(min_length=2, max_length=2)]] = []
 
 
 def read_profile(path: str | os.PathLike[str]) -> Profile:
@@ -127,7 +128,7 @@ def write_profile(profile: Profile, path: str | os.PathLike[str]) -> None:
 
 
 def profile_from_json(text: str, what: str = "profile") -> Profile:
-    """The profile in a JSON text; ``what`` is what errors call it.
+    """Return the profile in a JSON text; ``what`` is what errors call it.
 
     Raises:
         ModelError: naming the path of the key that is wrong.
@@ -137,8 +138,8 @@ def profile_from_json(text: str, what: str = "profile") -> Profile:
         model_name=file.model.name,
         model_sha256=file.model.sha256,
         model_meta=file.model.meta,
-        # Without options: a file from anywhere must not say which library a backend loads. What they were stays in
-        # ``meta.options``, which nothing here reads.
+        # Without options: an untrusted file must not name a library for a backend to load. The options stay in
+        # ``meta.options``, which nothing reads.
         devices=tuple(to_record(device, Device) for device in file.devices),
         tensor_bytes={name: tensor.bytes for name, tensor in file.tensors.items()},
         tensor_meta={name: tensor.meta for name, tensor in file.tensors.items() if tensor.meta},
@@ -149,13 +150,14 @@ def profile_from_json(text: str, what: str = "profile") -> Profile:
         switches=tuple(to_record(switch, SwitchCost) for switch in file.switches),
         segments=tuple(to_record(segment, MeasuredSlice) for segment in file.segments),
         copies_occupy_device=file.copies_occupy_device,
+        exclusive=tuple((one, other) for one, other in file.exclusive),
         meta=file.meta,
     )
     return check_profile(profile, what)
 
 
 def profile_to_json(profile: Profile) -> str:
-    """The JSON text of a profile; keys that have their default are left out.
+    """Return the JSON text of a profile, without keys at their default.
 
     Raises:
         ModelError: something in the profile does not fit together.
@@ -165,7 +167,7 @@ def profile_to_json(profile: Profile) -> str:
 
 
 def profile_to_fields(profile: Profile) -> dict[str, object]:
-    """The JSON object of a profile, as ``profile_to_json`` writes it.
+    """Return the JSON object of a profile, as ``profile_to_json`` writes it.
 
     Raises:
         ModelError: something in the profile does not fit together.
@@ -175,7 +177,7 @@ def profile_to_fields(profile: Profile) -> dict[str, object]:
 
 
 def _fields(profile: Profile) -> dict[str, object]:
-    """The JSON object, its layers made one by one as they are written: of a large model they would fill memory."""
+    """Return the JSON object; its layers are an iterator, since those of a large model would fill memory."""
     check_profile(profile)
     content: dict[str, object] = {
         "schema": SCHEMA,
@@ -193,11 +195,12 @@ def _fields(profile: Profile) -> dict[str, object]:
         "segments": [to_entry(segment, _Segment) for segment in profile.segments],
         "copies_occupy_device": profile.copies_occupy_device,
     }
-    return content | _given(meta=dict(profile.meta))
+    pairs = [list(pair) for pair in profile.exclusive]
+    return content | _given(exclusive=pairs, meta=dict(profile.meta))
 
 
 def _given(**optional: object) -> dict[str, object]:
-    """Return those of the keys that hold something."""
+    """Return the keys whose values are not empty."""
     return {key: value for key, value in optional.items() if value}
 
 

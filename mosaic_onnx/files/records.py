@@ -24,7 +24,7 @@ _SCALARS = (type(None), float, int, str, bool)
 
 
 class _Key(NamedTuple):
-    """How one field is written.
+    """The rule for writing one field.
 
     Attributes:
         name: the field's name.

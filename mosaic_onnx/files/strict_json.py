@@ -1,4 +1,4 @@
-"""JSON read strictly: no NaN, no key twice, and every complaint names the key's path."""
+"""Strict reading of JSON: NaN and repeated keys are refused, and every error names the path of the key."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from mosaic_onnx.core.errors import ModelError, UsageError
 from mosaic_onnx.files.atomic import read_text
 
 LARGEST_BYTES = 2**48
-"""More than any tensor; sums over a whole model still fit 64 bits."""
+"""More than the bytes of any tensor; sums over a whole model still fit 64 bits."""
 
 
 def _whole(value: object) -> object:
-    """``1e8`` is a fine way to write a byte count; ``1.5``, ``true`` and ``"1"`` are not."""
+    """Return a whole float (``1e8``) as an int, other values as they are: pydantic refuses ``1.5`` and ``"1"``."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
@@ -30,7 +30,7 @@ Meta = dict[str, Any]
 
 
 class FileModel(BaseModel):
-    """Base of all objects in our files: unknown keys are errors, types are not bent, ``meta`` may stand anywhere."""
+    """Base class of the objects in our files: unknown keys are errors, types are not coerced, ``meta`` is allowed."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, populate_by_name=True)
     meta: Meta = Field(default_factory=dict)
@@ -40,13 +40,13 @@ AnyFileModel = TypeVar("AnyFileModel", bound=FileModel)
 
 
 class _Twice(dict[str, Any]):
-    """An object in which a key stands twice."""
+    """An object in which a key occurs twice."""
 
     key = ""
 
 
 def key_path(parts: Iterable[str | int]) -> str:
-    """``("layers", 0, "cost", "npu")`` → ``layers[0].cost.npu``."""
+    """Return the text of a key's path: ``layers[0].cost.npu`` for ``("layers", 0, "cost", "npu")``."""
     text = ""
     for part in parts:
         text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
@@ -54,7 +54,7 @@ def key_path(parts: Iterable[str | int]) -> str:
 
 
 def parse(text: str, model: type[AnyFileModel], schema: str, what: str) -> AnyFileModel:
-    """Parse ``text`` as ``model``.
+    """Return the object of a JSON text, checked by ``model``.
 
     Args:
         text: the JSON text.
@@ -69,7 +69,7 @@ def parse(text: str, model: type[AnyFileModel], schema: str, what: str) -> AnyFi
 
 
 def validated(content: object, model: type[AnyFileModel], schema: str, what: str) -> AnyFileModel:
-    """Content that was read (from JSON, or from TOML) as ``model``; arguments and errors as for ``parse``."""
+    """Return the object of content read from JSON or TOML; arguments and errors as for ``parse``."""
     if not isinstance(content, dict):
         raise ModelError(f"{what}: the whole must be a JSON object")
     if content.get("schema") != schema:
@@ -81,12 +81,12 @@ def validated(content: object, model: type[AnyFileModel], schema: str, what: str
 
 
 def read(path: str | os.PathLike[str]) -> tuple[str, str]:
-    """The text of a file and its name for messages."""
+    """Return the text of a file and its name for messages."""
     return read_text(path), os.fspath(path)
 
 
 def dump(value: object) -> str:
-    """One line of JSON, numpy scalars allowed; the same value gives the same text.
+    """Return one line of JSON, numpy scalars allowed; the same value gives the same text.
 
     Raises:
         UsageError: NaN, infinity, or something that JSON cannot hold.
@@ -98,12 +98,12 @@ def dump(value: object) -> str:
 
 
 def dump_lines(content: Mapping[str, object]) -> str:
-    """An object with one key a line, long lists and objects one element a line; an iterator counts as a list."""
+    """Return JSON with one key per line, and one element per line of lists and iterators of objects."""
     return "{\n" + ",\n".join(f"  {dump(key)}: {_block(value)}" for key, value in content.items()) + "\n}\n"
 
 
 def _block(value: object) -> str:
-    """A top-level value: lists of objects and objects of objects get a line for each."""
+    """Return a top-level value, with one line for each object in it."""
     if isinstance(value, Iterator):
         lines = [f"    {dump(item)}" for item in value]
         return "[\n" + ",\n".join(lines) + "\n  ]" if lines else "[]"
@@ -115,7 +115,7 @@ def _block(value: object) -> str:
 
 
 def _plain(value: object) -> object:
-    """A numpy scalar as Python's."""
+    """Return a numpy scalar as a Python number."""
     item = getattr(value, "item", None)
     if callable(item):
         return item()
@@ -123,7 +123,7 @@ def _plain(value: object) -> object:
 
 
 def load(text: str, what: str) -> object:
-    """Return the content of a JSON text; NaN and keys that stand twice are refused.
+    """Return the content of a JSON text; NaN and repeated keys are refused.
 
     Raises:
         ModelError: naming ``what`` and the path of the key that is wrong.
@@ -152,7 +152,7 @@ def load(text: str, what: str) -> object:
     except ValueError as error:
         raise ModelError(f"{what}: not JSON: {error}") from error
     if twice:
-        raise ModelError(f"{what}: {_find(content, (), _twice) or twice[0]}: the key stands twice")
+        raise ModelError(f"{what}: {_find(content, (), _twice) or twice[0]}: the key occurs twice")
     if constants:
         where = _find(content, (), _not_finite)
         raise ModelError(f"{what}: {where}: {constants[0]} is not a number; use null where there is no value")
@@ -160,17 +160,17 @@ def load(text: str, what: str) -> object:
 
 
 def _twice(value: object) -> str | None:
-    """The key that stands twice in this object."""
+    """Return the key that occurs twice in this object; None where there is none."""
     return value.key if isinstance(value, _Twice) else None
 
 
 def _not_finite(value: object) -> str | None:
-    """An empty name for NaN and infinities."""
+    """Return an empty name for NaN and infinities, None for other values."""
     return "" if isinstance(value, float) and not math.isfinite(value) else None
 
 
 def _find(content: object, path: tuple[str | int, ...], bad: Callable[[object], str | None]) -> str:
-    """The path of the first value that ``bad`` gives a name (its last part; may be empty) for."""
+    """Return the path of the first value for which ``bad`` returns a name (the path's last part, possibly empty)."""
     name = bad(content)
     if name is not None:
         return key_path((*path, name) if name else path)
@@ -183,7 +183,7 @@ def _find(content: object, path: tuple[str | int, ...], bad: Callable[[object], 
 
 
 def _explain(error: ValidationError, what: str) -> str:
-    """The first complaint, with its path, and how many more there are."""
+    """Return the first error with its path, and the number of the others."""
     first, count = error.errors(include_url=False)[0], error.error_count()
     words = {"extra_forbidden": "unknown key", "missing": "missing"}
     reason = words.get(first["type"], first["msg"][:1].lower() + first["msg"][1:])

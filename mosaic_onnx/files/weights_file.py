@@ -1,4 +1,4 @@
-"""One file of weights that many models share: each content is written once, however many models name it."""
+"""One file of weights that many models share; equal contents are written once."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from mosaic_onnx.core.graphs import subgraphs
 from mosaic_onnx.core.tensors import external_entry, is_external, tensor_bytes
 
 SMALLEST_BYTES = 1024
-"""Tensors below stay in the model: shape inference wants to read them, and a reference would be as long."""
+"""Smaller tensors stay in the model: shape inference reads them, and a reference would be as long."""
 PAGE_BYTES = 4096
-"""Offsets of large tensors are multiples of it, so that a runtime can map them."""
+"""Offsets of large tensors are multiples of this, so that a runtime can map them into memory."""
 _CHUNK_BYTES = 1 << 22
 _ZEROS = bytes(_CHUNK_BYTES)
 _PAYLOADS = (
@@ -35,13 +35,13 @@ _PAYLOADS = (
 
 @dataclass
 class WeightsFile:
-    """Writes weights; models are changed to name them.
+    """Moves the weights of models into one file.
 
     Attributes:
         file: open for writing, at its start.
         offsets: content digest → offset.
         digests: (file, offset, length) → digest of external data that was read before: models name the same again.
-        end_bytes: where the next tensor goes at the earliest.
+        end_bytes: the earliest offset of the next tensor.
     """
 
     file: BinaryIO
@@ -50,7 +50,7 @@ class WeightsFile:
     end_bytes: int = 0
 
     def move(self, model: onnx.ModelProto, folder: str | None, location: str) -> None:
-        """Move the large weights of a model into the file; the model then names them.
+        """Move the large weights of a model into the file; the model then refers to them.
 
         Args:
             model: changed in place.
@@ -83,14 +83,14 @@ class WeightsFile:
         _refer(tensor, location, offset, entry.length)
 
     def _keep(self, chunks: list[bytes] | Iterator[bytes], length: int, digest: bytes) -> int:
-        """Offset of a content; written where it is new."""
+        """Return the offset of a content, which is written if it is new."""
         if digest not in self.offsets:
             step = PAGE_BYTES if length >= PAGE_BYTES else 64
             offset = -(-self.end_bytes // step) * step
             self.file.seek(offset)
             for chunk in chunks:
                 if len(chunk) == _CHUNK_BYTES and chunk == _ZEROS:
-                    self.file.seek(_CHUNK_BYTES, os.SEEK_CUR)  # a hole stays a hole
+                    self.file.seek(_CHUNK_BYTES, os.SEEK_CUR)  # seeking leaves a hole, which takes no space
                 else:
                     self.file.write(chunk)
             self.offsets[digest] = offset
@@ -100,7 +100,7 @@ class WeightsFile:
 
 
 def _tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
-    """Initialisers of a graph and of the bodies in it."""
+    """Yield initialisers of a graph and of the bodies in it."""
     yield from graph.initializer
     for node in graph.node:
         for body in subgraphs(node):

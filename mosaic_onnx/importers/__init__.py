@@ -1,6 +1,6 @@
-"""Importers: profiles that other tools wrote, as profiles that can be planned.
+"""Importers of profiles that other tools wrote.
 
-One module a form, each with one function; ``IMPORT_FORMATS`` is the table that the command line shows.
+There is one module per format, each with one function; ``IMPORT_FORMATS`` lists them for the command line.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ __all__ = [
 
 @dataclass(frozen=True)
 class ImportFormat:
-    """One form that can be imported.
+    """One format that can be imported.
 
     Attributes:
-        function: takes the file's path, and the options as keyword arguments.
+        function: reads a file, given its path and the options as keyword arguments.
         help: one line for the user.
-        options: names of the keyword arguments, with what each means.
+        options: {name of a keyword argument: its meaning}.
     """
 
     function: Callable[..., Profile]
@@ -73,7 +73,7 @@ IMPORT_FORMATS: Mapping[str, ImportFormat] = {
         {"also": "files of further runs of the same model, on other providers"},
     ),
 }
-"""Kind -> how it is imported."""
+"""{kind: its format}."""
 
 
 NUMBERS: Mapping[str, tuple[type, ...]] = {"device_count": (int,), "bandwidth_bytes_per_s": (int, float)}
@@ -81,7 +81,7 @@ NUMBERS: Mapping[str, tuple[type, ...]] = {"device_count": (int,), "bandwidth_by
 
 
 def import_profile(kind: str, path: Path | str, **options: Any) -> Profile:
-    """The profile in a file that another tool wrote.
+    """Return the profile of a file that another tool wrote.
 
     Args:
         kind: a key of ``IMPORT_FORMATS``.
@@ -90,14 +90,14 @@ def import_profile(kind: str, path: Path | str, **options: Any) -> Profile:
 
     Raises:
         UsageError: an unknown kind, or an option that the kind does not have.
-        ModelError: the file is not of that kind; the message names the place.
+        ModelError: the file is not of that kind; the message names the place in it.
     """
     if kind not in IMPORT_FORMATS:
         raise UsageError(f"unknown kind of profile '{kind}'", f"Known kinds: {', '.join(IMPORT_FORMATS)}.")
     for option in options:
         if option not in IMPORT_FORMATS[kind].options:
             known = ", ".join(IMPORT_FORMATS[kind].options) or "none"
-            raise UsageError(f"'{option}' is no option of {kind}", f"Its options: {known}.")
+            raise UsageError(f"'{option}' is not an option of {kind}", f"Its options: {known}.")
     for option in options.keys() & NUMBERS.keys():
         kinds = NUMBERS[option]
         if isinstance(options[option], bool) or not isinstance(options[option], kinds):

@@ -1,8 +1,8 @@
 """Device-placement workloads of msr-fiddle/dnn-partitioning (Tarnawski et al., NeurIPS 2020), as profiles.
 
-Their form: ``maxFPGAs`` equal accelerators of ``maxSizePerFPGA`` bytes and ``maxCPUs`` CPUs; nodes with a time in ms on
-each kind; on every edge the ms that the tensor of its source needs between an accelerator and host memory, the same on
-all edges of one source, paid once per tensor and accelerator.
+The format: ``maxFPGAs`` equal accelerators of ``maxSizePerFPGA`` bytes and ``maxCPUs`` CPUs; nodes with a time in ms
+on each kind; on every edge the ms that the tensor of its source needs between an accelerator and host memory, the
+same on all edges of one source, paid once per tensor and accelerator.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ FORM = "dnn-partitioning"
 
 @dataclass(frozen=True)
 class _Edges:
-    """The file's edges by source: who reads its tensor, and the ms that moving it costs."""
+    """The file's edges by source: the readers of its tensor, and the ms of transferring it."""
 
     readers: dict[str, list[str]]
     cost_ms: dict[str, float]
@@ -39,18 +39,18 @@ class _Graph:
 
 
 def import_dnn_partitioning(path: Path, *, device_count: int | None = None) -> Profile:
-    """A profile of the workload: accelerators ``acc0`` … with a memory of their own, and ``cpu`` that shares host's.
+    """Return a profile of the workload: accelerators ``acc0`` … with their own memory, and ``cpu`` in host memory.
 
     Sizes become parameter bytes, ``maxSizePerFPGA`` the accelerators' memory cap, colour classes of two or more nodes
-    groups, edge costs the time of both directions (tensors have no bytes in this form). Whether a node belongs to the
-    backward pass is kept in its ``meta``; nothing here plans by it.
+    groups, edge costs the time of both directions (tensors have no bytes in this format). A layer's
+    ``meta`` tells whether it belongs to the backward pass, which planning ignores.
 
     Args:
         path: the JSON file.
         device_count: accelerators, in place of the file's ``maxFPGAs``.
 
     Raises:
-        ModelError: the file is not of this form; the message names the place.
+        ModelError: the file does not have this format; the message names the place in it.
     """
     whole = Fields(read_json(path, FORM), str(path))
     graph = _graph(whole)
@@ -69,7 +69,7 @@ def import_dnn_partitioning(path: Path, *, device_count: int | None = None) -> P
 
 
 def _graph(whole: Fields) -> _Graph:
-    """Nodes and edges, checked."""
+    """Return the checked nodes and edges."""
     listed = whole.objects("nodes")
     nodes = {node.word("id"): node for node in listed}
     if len(nodes) < len(listed):
@@ -86,7 +86,7 @@ def _graph(whole: Fields) -> _Graph:
 
 
 def _edges(whole: Fields, nodes: dict[str, Fields]) -> _Edges:
-    """Edges by source; parallel edges count once, unequal costs of one tensor are an error."""
+    """Return the edges by source; parallel edges count once, unequal costs of one tensor are an error."""
     readers: dict[str, list[str]] = {}
     cost_ms: dict[str, float] = {}
     for edge in whole.objects("edges"):
@@ -106,7 +106,7 @@ def _edges(whole: Fields, nodes: dict[str, Fields]) -> _Edges:
 
 
 def _device_names(whole: Fields, device_count: int | None) -> tuple[list[str], list[str]]:
-    """Names of the accelerators and of the CPUs."""
+    """Return the names of the accelerators and of the CPUs."""
     accelerator_count = int(whole.number("maxFPGAs")) if device_count is None else device_count
     cpu_count = int(whole.number("maxCPUs", 1.0))
     if accelerator_count + cpu_count == 0:
@@ -116,7 +116,7 @@ def _device_names(whole: Fields, device_count: int | None) -> tuple[list[str], l
 
 
 def _layer_names(nodes: dict[str, Fields]) -> dict[str, str]:
-    """Node id -> layer name: the node's own name where every name is there and unique, else ``node<id>``."""
+    """Return {node id: layer name}: the node's own name where all names exist and are unique, else ``node<id>``."""
     names = {node: str(fields.get("name") or "") for node, fields in nodes.items()}
     if "" in names.values() or len(set(names.values())) < len(names):
         return {node: f"node{node}" for node in nodes}
@@ -124,7 +124,7 @@ def _layer_names(nodes: dict[str, Fields]) -> dict[str, str]:
 
 
 def _layers(graph: _Graph, accelerators: list[str], cpus: list[str]) -> tuple[ProfileLayer, ...]:
-    """The nodes as layers, in topological order."""
+    """Return the nodes as layers, in topological order."""
     nodes = graph.nodes
     colour_counts = Counter(fields.word("colorClass") for fields in nodes.values() if "colorClass" in fields)
     inputs: dict[str, list[str]] = {node: [] for node in nodes}
@@ -152,7 +152,7 @@ def _layers(graph: _Graph, accelerators: list[str], cpus: list[str]) -> tuple[Pr
 
 
 def _copies(graph: _Graph, accelerators: list[str]) -> tuple[TransferCost, ...]:
-    """Both directions between host and every accelerator, each tensor with the cost on its edges."""
+    """Return transfer costs between host and every accelerator, for each tensor by its edges."""
     seconds = {
         graph.tensor_name[node]: TensorTransferCost(seconds=ms / 1000) for node, ms in graph.edges.cost_ms.items()
     }

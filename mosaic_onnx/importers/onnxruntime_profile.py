@@ -32,7 +32,7 @@ class _Runs:
 
 
 def import_onnxruntime(path: Path, *, also: Sequence[Path | str] | Path | str = ()) -> Profile:
-    """A profile with one device for every execution provider in the file (``CUDAExecutionProvider`` → ``cuda``).
+    """Return a profile with one device for every execution provider in the file (``CUDAExecutionProvider`` → ``cuda``).
 
     A node's time is the median of its runs. Nodes inside an If, Loop or Scan are part of that node's time; copies
     between providers, which ONNX Runtime runs as nodes, are left out. Since the file has no graph, the layers form a
@@ -40,11 +40,10 @@ def import_onnxruntime(path: Path, *, also: Sequence[Path | str] | Path | str = 
 
     Args:
         path: the JSON file.
-        also: a file, or several, of further runs of the same model, such as on another provider: each node gets the
-            time of each.
+        also: a file, or several, of further runs of the same model, for example on another provider.
 
     Raises:
-        ModelError: a file is not of this form, or the runs do not hold the same nodes.
+        ModelError: a file does not have this format, or the runs do not have the same nodes.
     """
     further = [also] if isinstance(also, Path | str) else also
     files = [path, *(Path(file) for file in further)]
@@ -64,7 +63,7 @@ def import_onnxruntime(path: Path, *, also: Sequence[Path | str] | Path | str = 
 
 
 def _read(path: Path) -> tuple[list[TimedLayer], int, int]:
-    """Layers in running order, the bytes that the first one reads, and how many copy nodes were left out."""
+    """Return the layers in the order of their runs, the bytes that the first reads, and the copy nodes left out."""
     events = objects(read_json(path, FORM), str(path))
     nodes = [
         event
@@ -94,7 +93,7 @@ def _read(path: Path) -> tuple[list[TimedLayer], int, int]:
 
 
 def _layer(name: str, runs: _Runs) -> TimedLayer:
-    """One node with the median of its runs."""
+    """Return one node with the median of its runs."""
     return TimedLayer(
         name=name,
         seconds={runs.provider: statistics.median(runs.seconds)},
@@ -106,7 +105,7 @@ def _layer(name: str, runs: _Runs) -> TimedLayer:
 
 
 def _outermost(events: list[Fields]) -> list[Fields]:
-    """Events that do not lie within another one of their thread (a body's nodes run within its Loop's event)."""
+    """Return the events outside all others of their thread (a body's nodes run within its Loop's event)."""
     outer: list[Fields] = []
     end_us: dict[str, float] = {}
     for event in sorted(events, key=lambda event: (event.number("ts"), -event.number("dur"))):
@@ -120,5 +119,5 @@ def _outermost(events: list[Fields]) -> list[Fields]:
 
 
 def _device_name(provider: str) -> str:
-    """``CPUExecutionProvider`` → ``cpu``."""
+    """Return the device name of a provider: ``cpu`` for ``CPUExecutionProvider``."""
     return provider.removesuffix("ExecutionProvider").lower() or "cpu"

@@ -1,4 +1,4 @@
-"""A topological order of nodes read from a foreign file, as near to the file's own order as it can be."""
+"""A topological order of nodes from another tool's file, as close to the file's order as possible."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from mosaic_onnx.core.topological import order_by_sources
 
 
 def topological(names: Sequence[str], successors: Mapping[str, Sequence[str]], where: str) -> list[str]:
-    """Names in a topological order; among those that are ready, the file's order decides.
+    """Return the names in a topological order that keeps the file's order where possible.
 
     Args:
-        names: every node, in the file's order.
-        successors: name -> the nodes that read what it makes.
+        names: all nodes, in the file's order.
+        successors: {node: the nodes that read its outputs}.
         where: the file, for the message.
 
     Raises:

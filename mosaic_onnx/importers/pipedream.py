@@ -1,8 +1,8 @@
 """PipeDream's ``graph.txt`` (Narayanan et al., SOSP 2019), as a profile.
 
-A node a line, ``node4 -- Linear(…) -- forward_compute_time=0.07, backward_compute_time=6.9, activation_size=6291456.0,
-parameter_size=132382720.0 -- stage_id=0`` (the stage is optional, several outputs stand as ``[1.0; 2.0]``), and an edge
-a line, ``<tab>node1 -- node4``. Times are in ms, sizes in bytes.
+There is one node per line, ``node4 -- Linear(…) -- forward_compute_time=0.07, backward_compute_time=6.9,
+activation_size=6291456.0, parameter_size=132382720.0 -- stage_id=0`` (the stage is optional, several outputs are
+written ``[1.0; 2.0]``), and one edge per line, ``<tab>node1 -- node4``. Times are in ms, sizes in bytes.
 """
 
 from __future__ import annotations
@@ -37,17 +37,17 @@ class _Node:
 def import_pipedream(
     path: Path, *, device_count: int = 1, bandwidth_bytes_per_s: float | None = None, backward: bool = False
 ) -> Profile:
-    """A profile on ``device_count`` equal devices ``gpu0`` … (PipeDream profiles one).
+    """Return a profile on ``device_count`` equal devices ``gpu0`` … (PipeDream profiles one).
 
     Args:
         path: the ``graph.txt``.
-        device_count: how many devices of the profiled kind there are.
+        device_count: number of devices of the profiled kind.
         bandwidth_bytes_per_s: between any two of them and between each and host; the file has none, so it must be
             given where there are several devices.
-        backward: count the backward pass too (training); otherwise the forward pass alone.
+        backward: include the backward pass (training).
 
     Raises:
-        ModelError: the file is not of this form; the message names the line.
+        ModelError: the file does not have this format; the message names the line.
         UsageError: several devices without a bandwidth, or a bandwidth that is not positive.
     """
     if device_count < 1:
@@ -79,7 +79,7 @@ def import_pipedream(
 
 
 def _layer(node: _Node, inputs: tuple[str, ...], devices: list[str], backward: bool) -> ProfileLayer:
-    """One node as a layer; every device is equal."""
+    """Return one node as a layer; every device is equal."""
     seconds = node.forward_s + (node.backward_s if backward else 0.0)
     operator = re.match(r"\w+", node.description)
     return ProfileLayer(
@@ -94,7 +94,7 @@ def _layer(node: _Node, inputs: tuple[str, ...], devices: list[str], backward: b
 
 
 def _copies(devices: list[str], bandwidth_bytes_per_s: float | None) -> tuple[TransferCost, ...]:
-    """Host and every device joined both ways, and the devices among themselves."""
+    """Return transfer costs between host and every device, and between the devices."""
     if bandwidth_bytes_per_s is None:
         return ()
     places = [HOST, *devices]
@@ -107,7 +107,7 @@ def _copies(devices: list[str], bandwidth_bytes_per_s: float | None) -> tuple[Tr
 
 
 def _parse(path: Path) -> tuple[dict[str, _Node], dict[str, list[str]]]:
-    """Nodes by name, and by name the nodes that read what it makes."""
+    """Return {name: node} and {name: nodes that read its outputs}."""
     nodes: dict[str, _Node] = {}
     readers: dict[str, list[str]] = {}
     edges: list[tuple[str, str, str]] = []
@@ -123,7 +123,7 @@ def _parse(path: Path) -> tuple[dict[str, _Node], dict[str, list[str]]]:
             continue
         node = _node(parts, where)
         if node.name in nodes:
-            raise ModelError(f"{where}: node '{node.name}' stands there twice", "Node names must be unique.")
+            raise ModelError(f"{where}: node '{node.name}' occurs twice", "Node names must be unique.")
         nodes[node.name] = node
         readers[node.name] = []
     if not nodes:
@@ -141,7 +141,7 @@ _HINT = "A PipeDream graph.txt has a line for every node and an indented line fo
 
 
 def _node(parts: list[str], where: str) -> _Node:
-    """One node line; the description may itself hold the separator."""
+    """Return the node of one line; its description may contain the separator."""
     last = len(parts) - 1 if not parts[-1].startswith("stage_id=") else len(parts) - 2
     if last < 2:
         raise ModelError(f"{where}: a node is 'name -- description -- times and sizes'", _HINT)
@@ -163,6 +163,6 @@ def _node(parts: list[str], where: str) -> _Node:
 
 
 def _sizes(text: str, where: str) -> int:
-    """Bytes of one output, or of several (``[6291456.0; 65536.0]``) together."""
+    """Return the bytes of one output, or of several (``[6291456.0; 65536.0]``) together."""
     inner = text[1:-1] if text.startswith("[") and text.endswith("]") else text
     return round(sum(nonnegative(part.strip(), where) for part in inner.split(";") if part.strip()))

@@ -1,4 +1,4 @@
-"""What every importer needs: reading an untrusted text file, and words for what is wrong with it."""
+"""Reading untrusted text and JSON files, with errors that name the place, for all importers."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from mosaic_onnx.core.errors import ModelError
 from mosaic_onnx.core.graphs import free_name
 
 MAX_FILE_BYTES = 512 * 1024 * 1024
-"""A profile that is larger is not a profile (the largest published one has 0.6 MB)."""
+"""Larger files are refused (the largest published profile has 0.6 MB)."""
 
 
 def read_text(path: Path, form: str) -> str:
-    """The file's text.
+    """Return the file's text.
 
     Args:
         path: the file.
-        form: what it should be, for the message (``PipeDream graph``).
+        form: name of its format, for the message (``PipeDream graph``).
 
     Raises:
         ModelError: it cannot be read, is too large or is not UTF-8 text.
@@ -36,7 +36,7 @@ def read_text(path: Path, form: str) -> str:
 
 
 def read_json(path: Path, form: str) -> object:
-    """The file's JSON value; NaN and infinities are refused.
+    """Return the file's JSON value; NaN and infinities are refused.
 
     Raises:
         ModelError: it cannot be read or is not JSON.
@@ -44,7 +44,7 @@ def read_json(path: Path, form: str) -> object:
     text = read_text(path, form)
 
     def refuse(word: str) -> float:
-        raise ModelError(f"{path}: holds {word}, which is no JSON number", "Export the profile again.")
+        raise ModelError(f"{path}: holds {word}, which is not a JSON number", "Export the profile again.")
 
     try:
         value: object = json.loads(text, parse_constant=refuse)
@@ -59,14 +59,14 @@ def read_json(path: Path, form: str) -> object:
 
 
 class Fields:
-    """One JSON object and where it stands, so that every complaint names its place.
+    """One JSON object with its place in the file, which every error names.
 
     Attributes:
         where: ``file: nodes[3]``, the start of every message.
     """
 
     def __init__(self, value: object, where: str) -> None:
-        """Takes the object.
+        """Check the object.
 
         Raises:
             ModelError: the value is not an object.
@@ -80,41 +80,41 @@ class Fields:
         return self._values.get(key) is not None
 
     def get(self, key: str) -> object:
-        """The raw value, or None."""
+        """Return the raw value, or None."""
         return self._values.get(key)
 
     def required(self, key: str) -> object:
-        """The raw value; an absent key or a null is an error that names it."""
+        """Return the raw value; an absent key or a null is an error that names it."""
         value = self._values.get(key)
         if value is None:
             raise ModelError(f"{self.where}: the key '{key}' is missing", "Is it the right kind of file?")
         return value
 
     def number(self, key: str, default: float | None = None) -> float:
-        """A finite number of at least 0; ``default`` where the key is absent."""
+        """Return a finite number of at least 0; ``default`` where the key is absent."""
         if default is not None and key not in self:
             return default
         return nonnegative(self.required(key), f"{self.where}.{key}")
 
     def flag(self, key: str, default: bool) -> bool:
-        """A truth value, or a number that is 0 for false."""
+        """Return a boolean, from a boolean or from a number that is 0 for false."""
         value = self.get(key)
         return value if isinstance(value, bool) else self.number(key, float(default)) != 0
 
     def word(self, key: str) -> str:
-        """A string, or a whole number read as one."""
+        """Return a string, from a string or a whole number."""
         value = self.required(key)
         if isinstance(value, bool) or not isinstance(value, str | int):
             raise ModelError(f"{self.where}.{key}: must be a name, is {_kind(value)}", "Is it the right kind of file?")
         return str(value)
 
     def objects(self, key: str) -> list[Fields]:
-        """A list of objects."""
+        """Return a list of objects."""
         return objects(self.required(key), f"{self.where}.{key}")
 
 
 def objects(value: object, where: str) -> list[Fields]:
-    """The list's members as fields.
+    """Return the members of a list as ``Fields``.
 
     Raises:
         ModelError: it is not a list, or a member is not an object.
@@ -125,10 +125,10 @@ def objects(value: object, where: str) -> list[Fields]:
 
 
 def nonnegative(value: object, where: str) -> float:
-    """A finite number of at least 0, from a number or from its text.
+    """Return a finite number of at least 0, from a number or a text.
 
     Raises:
-        ModelError: it is something else; the message names ``where``.
+        ModelError: it is not; the message names ``where``.
     """
     try:
         if isinstance(value, bool) or not isinstance(value, int | float | str):
@@ -148,7 +148,7 @@ def unique_names(wanted: Iterable[str]) -> list[str]:
 
 
 def _kind(value: object) -> str:
-    """What a JSON value is, in words short enough for a message."""
+    """Return the type of a JSON value in words, for messages."""
     if value is None:
         return "null"
     if isinstance(value, Mapping):

@@ -27,7 +27,7 @@ _DATATYPE = re.compile(r"FP32|INT32|INT64|BF16|FP16|UINT8|INT8|FP8|BOOL", re.IGN
 
 @dataclass(frozen=True)
 class _Ends:
-    """What one layer reads and makes, and of what type it is."""
+    """The inputs and outputs of one layer, and its type."""
 
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
@@ -35,7 +35,7 @@ class _Ends:
 
 
 def import_tensorrt(path: Path, *, layer_info: Path | str | None = None, device: str = "tensorrt") -> Profile:
-    """A profile with one device.
+    """Return a profile with one device.
 
     Args:
         path: the ``--exportProfile`` file.
@@ -44,7 +44,7 @@ def import_tensorrt(path: Path, *, layer_info: Path | str | None = None, device:
         device: name of the device.
 
     Raises:
-        ModelError: a file is not of its form, or the two do not belong together.
+        ModelError: a file does not have its format, or the two do not belong together.
     """
     layers = _timed_layers(path, device)
     meta: dict[str, object] = {"imported_from": "tensorrt", "file": path.name}
@@ -56,7 +56,7 @@ def import_tensorrt(path: Path, *, layer_info: Path | str | None = None, device:
 
 
 def _timed_layers(path: Path, device: str) -> list[TimedLayer]:
-    """The layers of the profile, in the engine's order."""
+    """Return the layers of the profile, in the engine's order."""
     entries = objects(read_json(path, FORM), str(path))
     timed = [entry for entry in entries if "name" in entry]
     if not timed:
@@ -70,7 +70,7 @@ def _timed_layers(path: Path, device: str) -> list[TimedLayer]:
 
 
 def _seconds(entry: Fields, count: float) -> float:
-    """Median, else average, else total over the count of runs."""
+    """Return the median time, else the average, else the total divided by the number of runs."""
     for key in ("medianMs", "averageMs"):
         if key in entry:
             return entry.number(key) / 1000
@@ -78,14 +78,14 @@ def _seconds(entry: Fields, count: float) -> float:
 
 
 def _original_nodes(name: str) -> list[str]:
-    """The model's nodes that TensorRT fused into a layer: it joins their names by `` + ``."""
+    """Return the model's nodes that TensorRT fused into a layer, from its name, which joins theirs by `` + ``."""
     return [part.strip() for part in name.split(" + ") if part.strip()]
 
 
 def _with_graph(
     path: Path, layer_info: Path, layers: list[TimedLayer], device: str, meta: dict[str, object]
 ) -> Profile:
-    """The layers joined by the tensors that the layer information names."""
+    """Return the layers with the tensors of the layer information."""
     ends, sizes = _layer_information(layer_info)
     for layer in layers:
         if layer.name not in ends:
@@ -115,10 +115,10 @@ def _with_graph(
 
 
 def _one_maker_each(ends: dict[str, _Ends], sizes: dict[str, int]) -> dict[str, _Ends]:
-    """The same graph with a tensor of its own for every maker.
+    """Return the graph with one producer per tensor.
 
     Where TensorRT drops a concatenation, several layers write parts of one tensor. Each part becomes a tensor, with an
-    equal share of the bytes, and whoever read the whole reads all parts. ``sizes`` is extended by the parts.
+    equal share of the bytes, and readers of the whole read all parts. ``sizes`` is extended by the parts.
     """
     makers: dict[str, list[str]] = {}
     for name, end in ends.items():
@@ -142,13 +142,13 @@ def _one_maker_each(ends: dict[str, _Ends], sizes: dict[str, int]) -> dict[str, 
 
 
 def _joined(layer: TimedLayer, ends: _Ends, device: str) -> ProfileLayer:
-    """One layer with the tensors and the type that the layer information gives it."""
+    """Return one layer with the tensors and the type that the layer information gives it."""
     typed = TimedLayer(layer.name, layer.seconds, (ends.op_type,) if ends.op_type else (), layer.nodes)
     return profile_layer(typed, ends.inputs, ends.outputs, [device])
 
 
 def _layer_information(path: Path) -> tuple[dict[str, _Ends], dict[str, int]]:
-    """Layer name -> its tensors, and tensor name -> bytes."""
+    """Return {layer name: its tensors} and {tensor name: bytes}."""
     whole = Fields(read_json(path, "TensorRT layer information"), str(path))
     listed = whole.required("Layers")
     if isinstance(listed, list) and listed and all(isinstance(layer, str) for layer in listed):
@@ -171,7 +171,7 @@ def _layer_information(path: Path) -> tuple[dict[str, _Ends], dict[str, int]]:
 
 
 def _tensor_bytes(tensor: Fields) -> int:
-    """Elements times the element's bytes; 0 where the dimensions or the type are not known."""
+    """Return a tensor's bytes; 0 where the dimensions or the type are not known."""
     dimensions = tensor.get("Dimensions")
     found = _DATATYPE.search(str(tensor.get("Format/Datatype") or tensor.get("Datatype") or ""))
     if not isinstance(dimensions, list) or found is None:

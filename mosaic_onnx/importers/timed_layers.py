@@ -1,4 +1,4 @@
-"""Layers with times but no graph, which is what a runtime's profiler writes: joined as a chain, and said so."""
+"""Layers with times but without a graph, as runtimes' profilers write them; they are joined as a chain."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class TimedLayer:
 
     Attributes:
         seconds: by device name.
-        output_bytes: what it makes, 0 where unknown.
+        output_bytes: bytes of its outputs; 0 where unknown.
     """
 
     name: str
@@ -36,12 +36,12 @@ def chain_profile(
     input_bytes: int,
     meta: Mapping[str, object],
 ) -> Profile:
-    """The layers as a chain from one input to one output.
+    """Return the layers as a chain from one input to one output.
 
     Args:
-        model_name: what the profile calls the model.
-        devices: device names, all sharing host's memory (a runtime's profile does not say what copies cost).
-        layers: in the order in which they ran.
+        model_name: the model's name in the profile.
+        devices: device names; all share host memory (a runtime's profile has no transfer costs).
+        layers: the layers, in the order of their runs.
         input_bytes: bytes that the first layer reads.
         meta: facts for the profile's ``meta``; ``dataflow`` is added.
     """
@@ -64,7 +64,7 @@ def chain_profile(
 def profile_layer(
     layer: TimedLayer, inputs: tuple[str, ...], outputs: tuple[str, ...], devices: Sequence[str]
 ) -> ProfileLayer:
-    """One timed layer with its tensors; a device without a time for it cannot run it."""
+    """Return one timed layer with its tensors; a device without a time for it cannot run it."""
     return ProfileLayer(
         name=layer.name,
         inputs=inputs,
@@ -78,13 +78,13 @@ def profile_layer(
 
 
 def merge_runs(runs: Sequence[tuple[str, Sequence[TimedLayer]]]) -> list[TimedLayer]:
-    """Runs of one model on different devices, joined layer by layer; of two times on one device the shorter counts.
+    """Return the runs of one model on different devices, merged by layer; the shorter time on a device counts.
 
     Args:
         runs: (file, its layers) pairs.
 
     Raises:
-        ModelError: the runs do not hold the same layers in the same order.
+        ModelError: the runs do not have the same layers in the same order.
     """
     first_file, merged = runs[0][0], list(runs[0][1])
     for file, layers in runs[1:]:
@@ -101,7 +101,7 @@ def merge_runs(runs: Sequence[tuple[str, Sequence[TimedLayer]]]) -> list[TimedLa
 
 
 def _fastest(known: TimedLayer, other: TimedLayer) -> TimedLayer:
-    """The layer with the times of both."""
+    """Return the layer with the times of both."""
     seconds = dict(known.seconds)
     for device, value in other.seconds.items():
         seconds[device] = min(value, seconds.get(device, value))

@@ -1,1 +1,1 @@
-"""Vendors' code in processes of its own: what crashes, hangs or fills memory there is a device's fault, not our end."""
+"""Vendors' code in child processes: a crash, a hang or exhausted memory there does not end this process."""

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from mosaic_onnx.backends.base import Backend
-from mosaic_onnx.core.errors import failure_line
+from mosaic_onnx.core.errors import DeviceError, MosaicError, UsageError, failure_line
 from mosaic_onnx.isolation.limits import die_with_parent, limit_memory
 from mosaic_onnx.isolation.marks import Marks
 
@@ -27,7 +27,7 @@ _PACKAGE = "mosaic_onnx."
 
 @dataclass
 class Host:
-    """What the actions of a child work with.
+    """The state that the actions of a child share.
 
     Attributes:
         addresses: ``module:NAME`` by backend.
@@ -41,29 +41,41 @@ class Host:
     _made_count: int = 0
 
     def backend(self, name: str) -> Backend:
-        """A backend, imported at its first use."""
+        """Return a backend, imported at its first use."""
         module, _, attribute = self.addresses[name].partition(":")
         backend: Backend = getattr(importlib.import_module(module), attribute)
         return backend
 
     def keep(self, made: object) -> int:
-        """A number under which later requests find something."""
+        """Return a number under which later requests find something."""
         self._made_count += 1
         self.objects[self._made_count] = made
         return self._made_count
 
 
+def set_up(words: Mapping[str, Json]) -> Host:
+    """Take on the limits that the parent's first line states, and return what its actions work with."""
+    if words["parent"] is not None:
+        die_with_parent(words["parent"])
+    limit_memory(words["memory_limit_bytes"])
+    return Host(words["backends"], Marks.open(Path(words["marks"])) if words["marks"] else Marks.none())
+
+
 def answer(host: Host, request: Mapping[str, Json]) -> Json:
-    """The answer to one request: a JSON object, with ``failure`` in place of it where something was raised."""
+    """Return the answer to one request: a JSON object, with ``failure`` in place of it where something was raised."""
     try:
         module, _, name = str(request["action"]).partition(":")
         if not module.startswith(_PACKAGE):
-            return {"failure": f"{module} is no module of this package"}
+            return {"failure": f"{module} is not a module of this package"}
         return getattr(importlib.import_module(module), name)(host, request)
     except MemoryError:
         return {"failure": "it takes more memory than its process may have"}
+    except UsageError as failure:  # the device's options are wrong: no layer's fault
+        return {"failure": failure_line(failure), "hint": failure.hint, "is_usage": True}
     except Exception as failure:  # whatever it is, the parent must hear of it
-        return {"failure": failure_line(failure)}
+        hint = failure.hint if isinstance(failure, MosaicError) else ""
+        device = failure.device if isinstance(failure, DeviceError) else ""
+        return {"failure": failure_line(failure), "hint": hint, "device": device}
     finally:
         host.marks.set(0)
 
@@ -80,11 +92,7 @@ def main() -> None:
     """Take standard output away from everyone else, take on the limits, then serve."""
     private = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    setup = json.loads(next(sys.stdin))
-    if setup["parent"] is not None:
-        die_with_parent(setup["parent"])
-    limit_memory(setup["memory_limit_bytes"])
-    serve(Host(setup["backends"], Marks.open(Path(setup["marks"]))), sys.stdin, private)
+    serve(set_up(json.loads(next(sys.stdin))), sys.stdin, private)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ _CGROUP = Path("/sys/fs/cgroup")
 
 
 def free_bytes() -> int | None:
-    """Memory that processes may still take, by the kernel and by this process's control group; None if nobody tells."""
+    """Return memory that processes may still take, by the kernel and the control group; None if unknown."""
     try:
         lines = dict(line.split(":", 1) for line in _MEMINFO.read_text().splitlines())
         free = int(lines["MemAvailable"].split()[0]) * 1024
@@ -33,7 +33,7 @@ def free_bytes() -> int | None:
 
 
 def child_memory_bytes() -> int | None:
-    """What a child that starts now may take; None where nobody tells what is free."""
+    """Return what a child that starts now may take; None where nobody tells what is free."""
     free = free_bytes()
     return None if free is None else max(LEAST_BYTES, int(MEMORY_SHARE * free))
 

@@ -1,4 +1,4 @@
-"""What a child is doing, where its parent can read it after the child's death: a small file that both have mapped."""
+"""Marks of a child's current action, which its parent can read after the child's death: a small mapped file."""
 
 from __future__ import annotations
 
@@ -41,18 +41,23 @@ class Marks:
 
     @classmethod
     def create(cls, path: Path) -> Marks:
-        """A new table in a new file."""
+        """Return a new table in a new file."""
         path.write_bytes(bytes(_BYTES))
         return cls.open(path)
 
     @classmethod
     def open(cls, path: Path) -> Marks:
-        """The table in a file; one process writes to it."""
+        """Return the table in a file; one process writes to it."""
         with path.open("r+b") as file:
             return cls(mmap.mmap(file.fileno(), _BYTES))
 
+    @classmethod
+    def none(cls) -> Marks:
+        """A table that nobody reads."""
+        return cls(mmap.mmap(-1, _BYTES))
+
     def number(self, mark: Mark) -> int:
-        """The number of a mark, entered in the table where it is new; 0, no mark, where the table is full."""
+        """Return the number of a mark, entered in the table where it is new; 0, no mark, where the table is full."""
         if mark not in self._numbers:
             line = json.dumps(vars(mark)).encode() + b"\n"
             if self._end + len(line) > _BYTES:
@@ -71,7 +76,7 @@ class Marks:
         self._content[:_CURRENT] = bytes(_CURRENT)
 
     def read(self) -> Mark | None:
-        """The current mark, as another process set it; None where there is none."""
+        """Return the current mark, as another process set it; None where there is none."""
         number = int.from_bytes(self._content[:_CURRENT], "little")
         lines = self._content[_CURRENT:].split(b"\n")
         if not 0 < number <= len(lines):

@@ -1,6 +1,6 @@
-"""What a measuring child is told and answers: JSON lines, and tensors in files beside them.
+"""The messages between a child and its parent: JSON lines, and tensors in files.
 
-No pickle: a child that a provider has broken may write anything, and its parent must not run it.
+There is no pickle: a child that a provider corrupted may write anything, which its parent must not execute.
 """
 
 from __future__ import annotations
@@ -20,30 +20,34 @@ Json = Any
 
 
 def device_to_json(device: Device) -> Json:
-    """A device with all its fields; ``meta`` is for people and stays behind."""
+    """Return the fields of a device as JSON values, without ``meta``."""
     return dataclasses.asdict(dataclasses.replace(device, meta={}))
 
 
 def device_from_json(value: Json) -> Device:
-    """The inverse of ``device_to_json``."""
+    """Return the device of ``device_to_json``'s fields."""
     levels = tuple(Level(**level) for level in value["levels"])
     return Device(**{**value, "levels": levels})
 
 
 def write_slice(model: SliceModel, path: Path) -> Json:
-    """Write a slice's model to ``path``; external weights stay where they are."""
+    """Write a slice's model to ``path`` and return its description; external weights are not copied."""
     path.write_bytes(model.model.SerializeToString())
-    return {"path": str(path), "folder": model.folder, "inputs": model.inputs, "outputs": model.outputs}
+    return {"path": str(path), "folder": model.folder, "inputs": model.inputs, "outputs": model.outputs} | {
+        "is_optimised": model.is_optimised
+    }
 
 
 def read_slice(value: Json) -> SliceModel:
-    """The inverse of ``write_slice``."""
+    """Return the slice that ``write_slice`` wrote."""
     model = onnx.load_model_from_string(Path(value["path"]).read_bytes())
-    return SliceModel(model, value["folder"], tuple(value["inputs"]), tuple(value["outputs"]))
+    return SliceModel(
+        model, value["folder"], tuple(value["inputs"]), tuple(value["outputs"]), bool(value["is_optimised"])
+    )
 
 
 def write_tensors(tensors: Mapping[str, Array], path: Path) -> Json:
-    """Write tensors one after the other into ``path`` and say where each one lies; strings stand in the answer."""
+    """Write tensors to ``path`` and return the place of each in it; strings are part of the returned value."""
     index: dict[str, Json] = {}
     with path.open("wb") as file:
         for name, tensor in tensors.items():
@@ -58,7 +62,7 @@ def write_tensors(tensors: Mapping[str, Array], path: Path) -> Json:
 
 
 def read_tensors(value: Json) -> dict[str, Array]:
-    """The inverse of ``write_tensors``."""
+    """Return the tensors that ``write_tensors`` wrote."""
     content = Path(value["path"]).read_bytes()
     return {name: _tensor(content, entry) for name, entry in value["index"].items()}
 
@@ -67,14 +71,14 @@ def _tensor(content: bytes, entry: Json) -> Array:
     shape = tuple(entry["shape"])
     if "strings" in entry:
         return np.array(entry["strings"], dtype=object).reshape(shape)
-    dtype, count = _dtype(entry["dtype"]), int(np.prod(shape, dtype=np.int64))
+    dtype, count = dtype_of(entry["dtype"]), int(np.prod(shape, dtype=np.int64))
     if count == 0:
         return np.empty(shape, dtype)
     return np.frombuffer(content, dtype, count, entry["offset"]).reshape(shape).copy()
 
 
-def _dtype(name: str) -> np.dtype[np.generic]:
-    """A type by its name; bfloat16, float8 and the 4-bit types come from ml_dtypes."""
+def dtype_of(name: str) -> np.dtype[np.generic]:
+    """Return a type by its name; bfloat16, float8 and the 4-bit types come from ml_dtypes."""
     try:
         return np.dtype(name)
     except TypeError:

@@ -13,7 +13,8 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
@@ -31,8 +32,25 @@ _INLINE_BYTES = 4096
 _LOG = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
+class Wait:
+    """The time to wait for an answer.
+
+    Attributes:
+        deadline: of the monotonic clock.
+        limit_s: how long that is from the beginning.
+        doing: what is waited for.
+        usual_s: nothing is said until then.
+    """
+
+    deadline: float
+    limit_s: float
+    doing: str
+    usual_s: float = 0.0
+
+
 class ChildDied(Exception):
-    """A child crashed, ran out of time, or answered nonsense.
+    """A child crashed, ran out of time, or gave an invalid answer.
 
     Attributes:
         reason: how it ended, in words that follow a device's name.
@@ -48,7 +66,13 @@ class ChildDied(Exception):
 
 
 class ChildProcess:
-    """A child that serves the backends at some addresses; started by the first request, and again after it died."""
+    """A child that serves the backends at some addresses; started by the first request, and again after it died.
+
+    Attributes:
+        name: what messages call it: the devices that it runs.
+        generation: rises with each death: what the child held before is gone.
+        files: a folder for what both read, in memory where the system has such a folder.
+    """
 
     def __init__(self, name: str, addresses: Mapping[str, str]) -> None:
         """Prepare.
@@ -63,11 +87,14 @@ class ChildProcess:
         self._deaths = 0
         self._lock = threading.RLock()
         self._process: subprocess.Popen[bytes] | None = None
+        self._unread = bytearray()
         self._folder = tempfile.TemporaryDirectory(prefix="mosaic-child-", dir=_shared_folder())
         self.files = Path(self._folder.name)
         self._marks = Marks.create(self.files / "marks")
 
-    def ask(self, action: str, request: Mapping[str, Json], limit_s: float, doing: str = "") -> dict[str, Json]:
+    def ask(
+        self, action: str, request: Mapping[str, Json], limit_s: float, doing: str = "", usual_s: float = 0.0
+    ) -> dict[str, Json]:
         """Send a request and wait for its answer; one at a time, whatever thread asks.
 
         Args:
@@ -75,6 +102,7 @@ class ChildProcess:
             request: what it is given, JSON.
             limit_s: how long the answer may take, the child's start included.
             doing: what is waited for, for who waits long.
+            usual_s: an answer may well take so long: nothing is said until then.
 
         Returns:
             The answer; ``failure`` in it where the action raised.
@@ -89,7 +117,7 @@ class ChildProcess:
             deadline = time.monotonic() + limit_s
             try:
                 self._marks.clear()
-                line = self._exchange(self._message({"action": action, **request}), deadline, doing, limit_s)
+                line = self._send({"action": action, **request}, Wait(deadline, limit_s, doing, usual_s))
             except BaseException:
                 self._kill()  # whatever it answers later belongs to no request
                 raise
@@ -106,6 +134,24 @@ class ChildProcess:
         self._marks.close()
         self._folder.cleanup()
 
+    def _send(self, request: Mapping[str, Json], wait: Wait) -> bytes:
+        """Send a request; its answer, or what there was of it when the child died or time ran out."""
+        return self._exchange(self._message(request), wait)
+
+    def _command(self) -> list[str]:
+        """Return what starts the child."""
+        return [sys.executable, "-P", "-m", "mosaic_onnx.isolation.child"]
+
+    def _setup(self) -> dict[str, Json]:
+        """Return what the child is told first."""
+        return {
+            "backends": self._addresses,
+            "marks": str(self.files / "marks"),
+            "memory_limit_bytes": child_memory_bytes(),
+            # The kernel counts the thread that started a child as its parent, and threads other than the main one end.
+            "parent": os.getpid() if threading.current_thread() is threading.main_thread() else None,
+        }
+
     def _message(self, request: Mapping[str, Json]) -> bytes:
         text = json.dumps(request)
         if len(text) <= _INLINE_BYTES:
@@ -114,8 +160,8 @@ class ChildProcess:
         path.write_text(text, encoding="utf-8")
         return f"{path}\n".encode()
 
-    def _exchange(self, message: bytes, deadline: float, doing: str, limit_s: float) -> bytes:
-        """Send a line, read a line; what was read so far where the child dies or time runs out."""
+    def _exchange(self, message: bytes, wait: Wait) -> bytes:
+        """Send bytes, read a line; what was read so far where the child dies or time runs out."""
         process = self._process or self._start()
         to_child, from_child = _pipes(process)
         with contextlib.suppress(BrokenPipeError):  # a dead child shows when it is read from
@@ -123,23 +169,17 @@ class ChildProcess:
             to_child.flush()
 
         def tell(waited_s: float) -> None:
-            what = f" ({doing})" if doing else ""
-            _LOG.warning("waiting for %s%s: %.0f s, given up at %.0f s", self.name, what, waited_s, limit_s)
+            if waited_s < wait.usual_s:
+                return
+            what = f" ({wait.doing})" if wait.doing else ""
+            _LOG.warning("waiting for %s%s: %.0f s, given up at %.0f s", self.name, what, waited_s, wait.limit_s)
 
-        return _read_line(from_child, deadline, tell)
+        return _read_line(from_child, self._unread, wait.deadline, tell)
 
     def _start(self) -> subprocess.Popen[bytes]:
-        self.generation += 1
-        setup = {
-            "backends": self._addresses,
-            "marks": str(self.files / "marks"),
-            "memory_limit_bytes": child_memory_bytes(),
-            # The kernel counts the thread that started a child as its parent, and threads other than the main one end.
-            "parent": os.getpid() if threading.current_thread() is threading.main_thread() else None,
-        }
         with (self.files / "stderr").open("wb") as errors:
             process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "mosaic_onnx.isolation.child"],
+                self._command(),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,
@@ -147,7 +187,7 @@ class ChildProcess:
                 start_new_session=True,  # a group of its own: grandchildren die with it, Ctrl-C reaches only us
             )
         self._process = process
-        _pipes(process)[0].write(json.dumps(setup).encode() + b"\n")
+        _pipes(process)[0].write(json.dumps(self._setup()).encode() + b"\n")
         return process
 
     def _how_it_died(self, too_late: bool, limit_s: float) -> str:
@@ -164,6 +204,8 @@ class ChildProcess:
         process, self._process = self._process, None
         if process is None:
             return
+        self.generation += 1
+        self._unread.clear()
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
@@ -173,12 +215,12 @@ class ChildProcess:
 
 
 def _shared_folder() -> str | None:
-    """Where files are memory that two processes share; None where the system has no such folder."""
+    """Return where files are memory that two processes share; None where the system has no such folder."""
     return "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 
 
 def _pipes(process: subprocess.Popen[bytes]) -> tuple[IO[bytes], IO[bytes]]:
-    """The child's standard input and output, which ``_start`` made pipes."""
+    """Return the child's standard input and output, which ``_start`` made pipes."""
     if process.stdin is None or process.stdout is None:
         raise InternalError("a child process was started without pipes")
     return process.stdin, process.stdout
@@ -192,26 +234,35 @@ def _parsed(line: bytes) -> dict[str, Json] | None:
     return value if isinstance(value, dict) else None
 
 
-def _read_line(pipe: IO[bytes], deadline: float, tell: Any) -> bytes:
-    """Bytes up to a newline, the end of the stream or the deadline; ``tell`` is called while that takes long."""
-    content = bytearray()
+def _read_line(pipe: IO[bytes], content: bytearray, deadline: float, tell: Callable[[float], None]) -> bytes:
+    """Take bytes up to a newline, the end of the stream or the deadline.
+
+    Args:
+        pipe: where they come from.
+        content: what was read and not taken yet; changed in place.
+        deadline: of the monotonic clock.
+        tell: called with the seconds that went by, while that takes long.
+    """
     began = told = time.monotonic()
     with selectors.DefaultSelector() as selector:
         selector.register(pipe, selectors.EVENT_READ)
-        while not content.endswith(b"\n"):
+        while b"\n" not in content:
             now = time.monotonic()
             if now >= deadline:
                 break
-            if not selector.select(min(deadline - now, told + WORD_EVERY_S - now)):
-                if time.monotonic() - told >= WORD_EVERY_S and time.monotonic() < deadline:
-                    told = time.monotonic()
-                    tell(told - began)
+            if not selector.select(max(0.0, min(deadline, told + WORD_EVERY_S) - now)):
+                if (now := time.monotonic()) - told >= WORD_EVERY_S and now < deadline:
+                    told = now
+                    tell(now - began)
                 continue
             chunk = os.read(pipe.fileno(), 1 << 16)
             if not chunk:
                 break
             content += chunk
-    return bytes(content)
+    end = content.find(b"\n") + 1 or len(content)
+    line = bytes(content[:end])
+    del content[:end]
+    return line
 
 
 def _wait(process: subprocess.Popen[bytes]) -> int | None:

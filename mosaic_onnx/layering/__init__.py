@@ -1,1 +1,1 @@
-"""How nodes become layers: groups that stay acyclic, and the patterns that belong together."""
+"""Grouping nodes into layers: acyclic groups, and the patterns that runtimes fuse."""

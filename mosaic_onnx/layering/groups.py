@@ -1,4 +1,4 @@
-"""Groups of nodes that stay convex: merging never makes a cycle among the groups."""
+"""Convex groups of nodes: merging never creates a cycle among the groups."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Groups:
                 self.readers[source].add(item)
 
     def find(self, item: int) -> int:
-        """The group of an item, by its number (that of one of its members)."""
+        """Return the group of an item, by its number (that of one of its members)."""
         root = item
         while self._parent[root] != root:
             root = self._parent[root]
@@ -38,21 +38,21 @@ class Groups:
         return root
 
     def only_reader(self, item: int) -> int | None:
-        """The one group that reads the item's group; None where there are none or several."""
+        """Return the one group that reads the item's group; None where there are none or several."""
         readers = self.readers[self.find(item)]
         return next(iter(readers)) if len(readers) == 1 else None
 
     def only_source(self, item: int) -> int | None:
-        """The one group that the item's group reads; None where there are none or several."""
+        """Return the one group that the item's group reads; None where there are none or several."""
         sources = self.sources[self.find(item)]
         return next(iter(sources)) if len(sources) == 1 else None
 
     def first_reader(self, item: int) -> int | None:
-        """The reader of the item's group that stands first; None where there is none."""
+        """Return the reader of the item's group with the lowest rank; None where there is none."""
         return min(self.readers[self.find(item)], key=lambda reader: self._rank[reader], default=None)
 
     def merge_if_safe(self, first: int, second: int) -> bool:
-        """Merge a group and one that reads it, where that keeps all groups convex; says whether they are one now."""
+        """Merge a group and one that reads it, where all groups stay convex; return whether they are one group now."""
         first, second = self.find(first), self.find(second)
         if first == second:
             return True
@@ -84,7 +84,7 @@ class Groups:
             self._rank[self.find(members[0])] = rank
 
     def in_order(self) -> list[list[int]]:
-        """Members of each group, sorted, in a topological order that keeps the items' order wherever it can."""
+        """Return each group's members, sorted; groups in a topological order that keeps the items' order if it can."""
         members = sorted(sorted(each) for each in self.members if each)
         number = {self.find(each[0]): index for index, each in enumerate(members)}
         sources = [{number[root] for root in self.sources[self.find(each[0])]} for each in members]
@@ -108,7 +108,7 @@ class Groups:
         return keep
 
     def _components(self) -> list[list[int]]:
-        """Groups that lie on common cycles (Tarjan 1972, without recursion); only those of several groups."""
+        """Return the strongly connected components of more than one group (Tarjan 1972, without recursion)."""
         index: dict[int, int] = {}
         low: dict[int, int] = {}
         on_stack: set[int] = set()

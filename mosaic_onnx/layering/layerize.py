@@ -1,7 +1,7 @@
-"""Nodes become layers, the smallest units that are never split.
+"""Group nodes into layers, the smallest units that are never split.
 
 Every node but ``Constant`` is in exactly one layer (a constant that is a model output is, too); layers are convex and
-stand in a topological order; values that are no tensors never cross from one to another. A node with subgraphs (If,
+stand in a topological order; values that are not tensors never cross from one to another. A node with subgraphs (If,
 Loop, Scan) is one layer with its bodies, and what they capture are its inputs.
 """
 
@@ -59,7 +59,7 @@ def layerize(normalised: Normalised, granularity: Granularity = "fused") -> Laye
 
 
 def block_of(node: onnx.NodeProto) -> str:
-    """The block that a node says it belongs to; empty where it says none."""
+    """Return the block that a node is marked as part of; empty where it has no mark."""
     for entry in node.metadata_props:
         if entry.key == LAYER_KEY:
             return str(entry.value)
@@ -68,7 +68,7 @@ def block_of(node: onnx.NodeProto) -> str:
 
 
 def _non_tensor_sets(view: GraphView) -> Iterable[list[int]]:
-    """For each value that is no tensor, the nodes that make and read it."""
+    """Return, for each value that is not a tensor, the nodes that produce and read it."""
     for name in sorted(view.non_tensors):
         maker = [view.maker[name]] if name in view.maker else []
         together = [*maker, *view.readers.get(name, ())]
@@ -86,7 +86,7 @@ def _blocks(view: GraphView) -> Iterable[list[int]]:
 
 
 def _layer(view: GraphView, members: list[int], layer_of: dict[int, int]) -> Layer:
-    """Describe one group of nodes, given in topological order."""
+    """Return the layer of one group of nodes, given in topological order."""
     own = layer_of[members[0]]
     made = [name for member in members for name in writes(view.nodes[member])]
     inside = set(made)

@@ -1,4 +1,4 @@
-"""What belongs together in one layer: the groups that runtimes fuse, merged only where layers stay convex."""
+"""The groups of nodes that runtimes fuse; they are merged only where layers stay convex."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _PRODUCTS = frozenset(
     {"Conv", "ConvTranspose", "Gemm", "MatMul", "QLinearConv", "QLinearMatMul", "MatMulNBits", "FusedConv"}
     | {"DeformConv", "FusedMatMul", *_INTEGER_PRODUCTS}
 )
-"""Operators that carry the work and take what follows them along."""
+"""Operators that runtimes fuse with the elementwise operators after them."""
 _ACTIVATIONS = frozenset(
     {"Relu", "LeakyRelu", "PRelu", "Clip", "Sigmoid", "Tanh", "HardSigmoid", "HardSwish", "Elu", "Selu", "Celu"}
     | {"ThresholdedRelu", "Softplus", "Softsign", "Mish", "Swish", "QuickGelu"}
@@ -29,7 +29,7 @@ _ELEMENTWISE = frozenset(
 )
 _REDUCTIONS = frozenset({"ReduceMean", "ReduceSum", "ReduceMax"})
 _GATED = frozenset(_ARITHMETIC | _ACTIVATIONS)
-"""What a gated activation (swish, hard swish, mish) may consist of; Gelu and norms stay layers of their own, because
+"""Operators of gated activations (swish, hard swish, mish); Gelu and norms stay layers of their own, because
 devices that take a convolution often do not take Erf or Pow."""
 _SHAPE_ARITHMETIC = frozenset(
     _ARITHMETIC
@@ -42,9 +42,9 @@ _RANDOM = frozenset({"RandomNormal", "RandomUniform", "RandomNormalLike", "Rando
 
 
 def merge_fusion_groups(view: GraphView, groups: Groups) -> None:
-    """Merge every fusion group of the graph; each step looks once at every node.
+    """Merge every fusion group of the graph; each step visits every node once.
 
-    Order matters only in that gated activations must stand before the convolutions that take them along.
+    Gated activations are merged before the convolutions that they are fused with.
     """
     _merge_constant_parts(view, groups)
     regions = _merge_regions(view, groups)
@@ -55,7 +55,7 @@ def merge_fusion_groups(view: GraphView, groups: Groups) -> None:
 
 
 def _merge_constant_parts(view: GraphView, groups: Groups) -> None:
-    """Nodes that work on weights only go with the one reader of what they make."""
+    """Merge nodes that work on weights only with the one reader of their outputs."""
     for position, node in enumerate(view.nodes):
         root = groups.find(position)
         if view.read[position] and not groups.sources[root]:
@@ -68,10 +68,10 @@ def _merge_constant_parts(view: GraphView, groups: Groups) -> None:
 
 
 def _merge_regions(view: GraphView, groups: Groups) -> dict[int, bool]:
-    """Elementwise regions that branch from one value and join again: swish, Gelu, layer norm, softmax written out.
+    """Merge elementwise regions that branch from one value and join again: swish, Gelu, layer norm, softmax.
 
     Returns:
-        For each group so made, whether it is a gated activation that a product may take along.
+        For each merged group, whether it is a gated activation that a product may be fused with.
     """
     regions = {join: found for join in range(len(view.nodes)) if (found := _region(view, join))}
     for join, region in regions.items():
@@ -86,7 +86,7 @@ def _merge_regions(view: GraphView, groups: Groups) -> dict[int, bool]:
 
 
 def _region(view: GraphView, join: int) -> set[int]:
-    """The nodes between one value and the join that it comes together in again; empty where there is none."""
+    """Return the nodes between one value and the node where its branches join; empty where there is none."""
     if view.operator(join) not in _ARITHMETIC or len(view.read[join]) != 2:
         return set()
     region = {join}
@@ -107,7 +107,7 @@ def _region(view: GraphView, join: int) -> set[int]:
 
 
 def _join_regions(view: GraphView, groups: Groups, gated: dict[int, bool]) -> None:
-    """Chain regions (mean and centring, then the rest of a norm), and take scaling and shifting after them along."""
+    """Merge regions in a row (mean and centring, then the rest of a norm) with the scale and shift after them."""
     for start in sorted(gated, key=lambda root: max(groups.members[root])):
         root = groups.find(start)
         while not gated[root] and not _feeds_outputs(view, groups, root):
@@ -125,24 +125,24 @@ def _join_regions(view: GraphView, groups: Groups, gated: dict[int, bool]) -> No
 
 
 def _is_tail(view: GraphView, position: int) -> bool:
-    """Arithmetic with weights, or an elementwise operator of one value."""
+    """Return whether a node is arithmetic with weights, or an elementwise operator of one value."""
     return view.operator(position) in _ELEMENTWISE and len(view.read[position]) == 1
 
 
 def _feeds_outputs(view: GraphView, groups: Groups, root: int) -> bool:
-    """Whether the model's outputs need something that the group makes."""
+    """Return whether the group produces an output of the model."""
     return any(name in view.outputs for member in groups.members[root] for name in writes(view.nodes[member]))
 
 
 def _merge_after_products(view: GraphView, groups: Groups, regions: dict[int, bool]) -> None:
-    """A convolution or matrix product takes along batch norm, bias, activation, and one residual sum."""
+    """Merge each convolution or matrix product with its batch norm, bias, activation, and one residual sum."""
     for position in range(len(view.nodes)):
         if view.operator(position) in _PRODUCTS:
             _extend_product(view, groups, position, regions)
 
 
 def _extend_product(view: GraphView, groups: Groups, position: int, regions: dict[int, bool]) -> None:
-    """Follow the one reader as long as it is something that runtimes fuse; what comes after an activation is not."""
+    """Extend a group by its only reader while runtimes fuse that; nothing after an activation is fused."""
     summed = activated = False
     root = groups.find(position)
     while (reader := groups.only_reader(root)) is not None and not _feeds_outputs(view, groups, root):
@@ -168,14 +168,14 @@ def _extend_product(view: GraphView, groups: Groups, position: int, regions: dic
 
 
 def _fed_from_outside(view: GraphView, groups: Groups, root: int) -> dict[int, int]:
-    """The nodes of a group that read what others make, with how many values; the rest of it works on weights only."""
+    """Return {node: number of values read from other groups}; a group's other nodes work on weights only."""
     members = set(groups.members[root])
     counts = {each: sum(view.maker.get(name) not in members for name in view.read[each]) for each in sorted(members)}
     return {each: count for each, count in counts.items() if count}
 
 
 def _merge_dynamic_quantisation(view: GraphView, groups: Groups) -> None:
-    """DynamicQuantizeLinear, integer product, and the product of their scales are one operator written out."""
+    """Merge DynamicQuantizeLinear, its integer product, and the product of their scales: one operator written out."""
     for position in range(len(view.nodes)):
         if view.operator(position) not in _INTEGER_PRODUCTS:
             continue
@@ -198,7 +198,7 @@ def _merge_dynamic_quantisation(view: GraphView, groups: Groups) -> None:
 
 
 def _merge_quantisation(view: GraphView, groups: Groups) -> None:
-    """Quantisation goes with the operator before it, dequantisation with the one after it."""
+    """Merge quantisation with the operator before it, and dequantisation with the one after it."""
     alone = [position for position in range(len(view.nodes)) if len(groups.members[groups.find(position)]) == 1]
     for position in reversed(alone):
         if view.operator(position) in _DEQUANTIZE:
@@ -210,18 +210,18 @@ def _merge_quantisation(view: GraphView, groups: Groups) -> None:
         if source is not None:
             groups.merge_if_safe(source, position)
         elif (reader := groups.only_reader(position)) is not None:
-            groups.merge_if_safe(position, reader)  # at the model's input there is nothing before it
+            groups.merge_if_safe(position, reader)  # at the model's input no operator comes before it
 
 
 def _merge_dequantisation(groups: Groups, position: int) -> None:
-    """With the operator after it; where several share it, with the first of them."""
+    """Merge dequantisation with the operator after it; where several share it, with the first of them."""
     reader = groups.first_reader(position)
     if reader is not None:
         groups.merge_if_safe(position, reader)
 
 
 def _merge_shape_arithmetic(view: GraphView, groups: Groups) -> None:
-    """Small integer computations on shapes go together, and apart from what works on data."""
+    """Merge small integer computations on shapes with each other, apart from operators on data."""
     small = {position for position in range(len(view.nodes)) if _is_shape_arithmetic(view, position)}
     roots = {groups.find(position) for position in small if len(groups.members[groups.find(position)]) == 1}
     for position in sorted(small):
@@ -237,7 +237,7 @@ def _merge_shape_arithmetic(view: GraphView, groups: Groups) -> None:
 
 
 def _is_shape_arithmetic(view: GraphView, position: int) -> bool:
-    """A few integers, made by operators of which shape computations consist."""
+    """Return whether a node computes a few integers with operators that shape computations consist of."""
     if view.operator(position) not in _SHAPE_ARITHMETIC:
         return False
     for name in writes(view.nodes[position]):

@@ -1,4 +1,4 @@
-"""What the patterns look up in a graph: who makes and reads each value, what is a parameter, what is small."""
+"""An index of a graph for the patterns: producers and readers of each value, parameters, shapes."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ class GraphView:
     Attributes:
         nodes: every node but the constants that are parameters.
         keys: their node keys.
-        read: value names that each reads, captures included, parameters left out, first use first.
-        parameters: value names of weights and constants that each reads, first use first.
-        maker: position of the node that makes each value.
+        read: value names that each reads, captures included, without parameters, in order of first use.
+        parameters: value names of weights and constants that each reads, in order of first use.
+        maker: position of the node that produces each value.
         readers: positions of the nodes that read each value.
         outputs: the model's outputs.
-        tensors: what is known of each value.
+        tensors: static facts of each value.
         non_tensors: values that are sequences, optionals or maps.
     """
 
@@ -38,15 +38,15 @@ class GraphView:
     non_tensors: frozenset[str]
 
     def operator(self, position: int) -> str:
-        """Operator type without its domain."""
+        """Return the operator type without its domain."""
         return self.nodes[position].op_type
 
     def is_only_read_by(self, name: str, positions: set[int]) -> bool:
-        """Whether nothing but these nodes needs the value."""
+        """Return whether only these nodes read the value."""
         return name not in self.outputs and all(reader in positions for reader in self.readers.get(name, ()))
 
     def only_reader(self, position: int) -> int | None:
-        """The one node that reads what this node makes; None where others, or the model's outputs, need it too."""
+        """Return the only node that reads this node's outputs; None where others, or the model's outputs, need them."""
         found: set[int] = set()
         for name in writes(self.nodes[position]):
             if name in self.outputs:
@@ -61,7 +61,7 @@ def graph_view(graph: onnx.GraphProto, keys: Sequence[str], tensors: Mapping[str
     Args:
         graph: in topological order.
         keys: ``graphs.node_keys`` of it.
-        tensors: what is known of its values.
+        tensors: static facts of its values.
     """
     weights = initializer_names(graph)
     constants = parameter_nodes(graph)
@@ -97,7 +97,7 @@ _NON_TENSOR_MAKERS = frozenset(
 
 
 def _non_tensors(graph: onnx.GraphProto) -> frozenset[str]:
-    """Values whose type is known to be no tensor, by declaration or by the operator that makes them."""
+    """Return the values known not to be tensors, by declaration or by the operator that produces them."""
     kinds = {value.name: value.type.WhichOneof("value") for value in (*graph.input, *graph.value_info, *graph.output)}
     found = {name for name, kind in kinds.items() if kind not in (None, "tensor_type")}
     for node in graph.node:

@@ -1,4 +1,4 @@
-"""Changes that make strict readers take what runtimes take; made only to copies that never leave the child process."""
+"""Changes that let strict readers accept what runtimes accept, on copies that never leave the child process."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ _RUNTIME_OPERATORS = frozenset(
     {"Affine", "Crop", "DynamicSlice", "GivenTensorFill", "ImageScaler", "ParametricSoftplus", "Scale", "ScaledTanh"}
     | {"LayerNormalization", "SimplifiedLayerNormalization"}
 )
-"""Operators that ONNX Runtime keeps in ONNX's own domain though no operator set has them (or not that early)."""
+"""ONNX Runtime's operators in ONNX's own domain that no operator set has (or only a later one)."""
 
 
 def mend_for_checker(model: onnx.ModelProto, orderly: bool) -> bool:
-    """Change what the checker refuses though runtimes take it; says whether it did.
+    """Change what the checker refuses though runtimes accept it; return whether anything changed.
 
     Nodes out of order, graph outputs of unknown rank or type, value infos without a type, and ONNX Runtime's own
-    domains and operators without an import: all of them stand in real exports.
+    domains and operators without an import: all of them occur in real exports.
     """
     if not orderly:
         put_in_order(model)
@@ -27,7 +27,7 @@ def mend_for_checker(model: onnx.ModelProto, orderly: bool) -> bool:
 
 
 def _mend_values(graph: onnx.GraphProto) -> bool:
-    """Give graph values the type fields that the checker wants; leave out value infos without a type."""
+    """Add the type fields that the checker requires to graph values; drop value infos without a type."""
     mended = False
     for value in graph.output:
         if not value.type.WhichOneof("value"):
@@ -46,7 +46,7 @@ def _mend_values(graph: onnx.GraphProto) -> bool:
 
 
 def mend_operators(model: onnx.ModelProto) -> bool:
-    """Move ONNX Runtime's own operators into its domain and import that where it is used; says whether it did."""
+    """Move ONNX Runtime's own operators into its domain and import it where used; return whether anything changed."""
     versions = {domain_of(entry.domain): entry.version for entry in model.opset_import}
     needed: set[str] = set()
     mended = False

@@ -1,6 +1,6 @@
-"""The own walk over an untrusted model, before anything else: names, scopes, operator sets, calls, tensors.
+"""The first checks of an untrusted model: names, scopes, operator sets, calls, tensors.
 
-Runs before ``onnx.checker`` because the checker hangs on function-call bombs and lets some classes through; it looks
+They run before ``onnx.checker``, which hangs on function-call bombs and misses some classes of attack, and look
 only at the parsed message and at the size of external files, never at their contents.
 """
 
@@ -28,23 +28,23 @@ from mosaic_onnx.core.topological import order_by_sources
 from mosaic_onnx.loading.tensors import TensorChecker
 
 RUNTIME_DOMAINS = frozenset({"com.microsoft", "com.microsoft.nchwc", "com.ms.internal.nhwc"})
-"""Domains that ONNX Runtime knows without an import; real exports leave them out."""
+"""Domains that ONNX Runtime knows without an import; real exports omit the import."""
 ONNX_DOMAINS = frozenset({"", "ai.onnx.ml", "ai.onnx.training", "ai.onnx.preview", "ai.onnx.preview.training"})
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What an untrusted model may cost.
+    """Limits on the memory and time that an untrusted model may take.
 
     Attributes:
         file_bytes: cap on the model file (external data not counted); protobuf itself ends at 2 GiB.
         expanded_node_count: cap on the nodes after every function call is replaced by its body.
         depth_count: cap on the nesting of subgraphs and function calls together.
         name_bytes: cap on each name.
-        memory_bytes: what the checking child may use beyond three times the file.
-        check_s: what the checks may take; large files get more (see ``time_limit_s``).
-        load_s: what loading in ONNX Runtime may take.
-        trial_s: what shape inference with its trial runs may take.
+        memory_bytes: cap on the checking child's memory beyond three times the file.
+        check_s: time limit of the checks; large files get more (see ``time_limit_s``).
+        load_s: time limit of loading in ONNX Runtime.
+        trial_s: time limit of shape inference with its trial runs.
     """
 
     file_bytes: int = 2**31 - 1
@@ -57,7 +57,7 @@ class Limits:
     trial_s: float = 12.0
 
     def time_limit_s(self, file_bytes: int, limit_s: float, external_bytes: int = 0) -> float:
-        """The limit for a file of that size: a second more for each MB, which may hold ten thousand nodes.
+        """Return the time limit for a file of that size: one more second per MB, which may hold ten thousand nodes.
 
         External data, which is only read, adds a second for each 20 MB.
         """
@@ -66,7 +66,7 @@ class Limits:
 
 @dataclass
 class _Body:
-    """What one graph or function holds with its subgraphs: nodes, and calls with the depth at which they stand."""
+    """The nodes of one graph or function with its subgraphs, and its calls with their depth."""
 
     node_count: int = 0
     depth: int = 0
@@ -87,22 +87,22 @@ class _Walk:
 
 
 def check_parsed(model: onnx.ModelProto, folder: Path, limits: Limits) -> int:
-    """Walk the whole model and refuse it at the first thing that is wrong.
+    """Check the whole model; raise ``ModelError`` at the first fault.
 
     Args:
         model: parsed without external data.
         folder: where its external data must lie.
-        limits: what it may cost.
+        limits: caps on memory, time and size.
 
     Returns:
         Bytes of external data.
 
     Raises:
-        ModelError: naming the thing.
+        ModelError: naming the node, tensor or value that is wrong.
     """
     if not model.HasField("graph"):
         raise ModelError("the file holds no graph: it is not an ONNX model", "give a .onnx file")
-    # First of all text: ill-formed strings come as bytes, which nothing below expects.
+    # Text first: ill-formed strings are bytes, which the later checks do not expect.
     _check_text(model, "the model", limits)
     for function in model.functions:
         _check_text(function, f"function {str(function.name)[:80]!r}", limits)
@@ -126,7 +126,7 @@ def check_parsed(model: onnx.ModelProto, folder: Path, limits: Limits) -> int:
 
 
 def _check_versions(model: onnx.ModelProto) -> None:
-    """Known IR version and known operator sets."""
+    """Raise ``ModelError`` unless the IR version and the operator sets are known."""
     newest = int(onnx.IR_VERSION)
     if not 3 <= model.ir_version <= newest:
         hint = "export it again with a current exporter" if model.ir_version < 3 else "install a newer onnx package"
@@ -136,7 +136,7 @@ def _check_versions(model: onnx.ModelProto) -> None:
 
 
 def _imports(entries: Iterable[onnx.OperatorSetIdProto], where: str) -> dict[str, int]:
-    """Operator set versions by domain; each known, each given once."""
+    """Return {domain: operator set version}; raise ``ModelError`` unless each is known and given once."""
     versions: dict[str, int] = {}
     newest = onnx.defs.onnx_opset_version()
     for entry in entries:
@@ -163,7 +163,7 @@ def _check_unique(names: Iterable[str], kind: str, where: str) -> set[str]:
 
 
 def _text(value: object, what: str, limit: int | None) -> None:
-    """A string must be UTF-8 (protobuf hands ill-formed ones over as bytes), and short where it is a name."""
+    """Raise ``ModelError`` unless a string is UTF-8 (protobuf returns others as bytes) and, for a name, short."""
     if not isinstance(value, str):
         raise ModelError(f"{what} is not UTF-8 text: {bytes(value)[:40]!r}")  # type: ignore[call-overload]
     if limit is not None and (len(value) > limit or len(value.encode()) > limit):
@@ -173,7 +173,7 @@ def _text(value: object, what: str, limit: int | None) -> None:
 
 
 def _check_text(message: object, where: str, limits: Limits) -> None:
-    """Every string that the message itself holds, and its metadata."""
+    """Check all strings of a message and its metadata."""
     for descriptor, value in message.ListFields():  # type: ignore[attr-defined]
         if descriptor.type == descriptor.TYPE_STRING:
             limit = None if descriptor.name in ("doc_string", "producer_version") else limits.name_bytes
@@ -197,7 +197,7 @@ def _check_value(walk: _Walk, value: onnx.ValueInfoProto, where: str) -> None:
 
 
 def _check_type(walk: _Walk, kind: onnx.TypeProto, where: str, depth: int) -> None:
-    """Dimension names are text, dimension values not negative beyond the -1 that some exporters write."""
+    """Check a type: dimension names are text, values at least -1, which some exporters write."""
     if depth > walk.limits.depth_count:
         raise ModelError(f"the type of {where} is nested more than {walk.limits.depth_count} deep")
     which = kind.WhichOneof("value")
@@ -213,7 +213,7 @@ def _check_type(walk: _Walk, kind: onnx.TypeProto, where: str, depth: int) -> No
 
 
 def _check_graph(walk: _Walk, graph: onnx.GraphProto, where: str, depth: int) -> set[str]:
-    """One graph: its names, tensors, values, nodes and order. Returns the names that it defines."""
+    """Check one graph (names, tensors, values, nodes, order) and return the names that it defines."""
     _check_depth(walk, where, depth)
     _check_text(graph, where, walk.limits)
     for value in (*graph.input, *graph.output, *graph.value_info):
@@ -228,7 +228,7 @@ def _check_graph(walk: _Walk, graph: onnx.GraphProto, where: str, depth: int) ->
     for value in graph.output:
         outer_may_give = len(walk.defined) > 1
         if value.name not in own and not (outer_may_give and _is_defined(walk, value.name)):
-            raise ModelError(f"{where} has the output {value.name!r}, which nothing makes")
+            raise ModelError(f"{where} has the output {value.name!r}, which no node makes")
     walk.defined.pop()
     return own
 
@@ -251,7 +251,7 @@ def _check_initializers(walk: _Walk, graph: onnx.GraphProto, where: str) -> None
 
 
 def _check_nodes(walk: _Walk, nodes: Iterable[onnx.NodeProto], where: str, depth: int, own: set[str]) -> None:
-    """Nodes of one body: outputs unique (added to ``own``), inputs defined, no cycle, then each node by itself."""
+    """Check the nodes of one body: unique outputs (added to ``own``), defined inputs, no cycle, then each node."""
     listed = list(nodes)
     dropped = superseded_constants(listed)
     walk.body.node_count += len(listed)
@@ -284,7 +284,7 @@ def _check_node(walk: _Walk, node: onnx.NodeProto, where: str, depth: int) -> No
         raise ModelError(f"node {word} of {where} is of domain {name!r}, which is not imported")
     for name in node.input:
         if name and not _is_defined(walk, name):
-            raise ModelError(f"node {word} of {where} reads {name!r}, which nothing makes")
+            raise ModelError(f"node {word} of {where} reads {name!r}, which no node makes")
     key = call_key(node)
     if key in walk.functions:
         walk.body.calls.append((key, depth))
@@ -298,7 +298,7 @@ def _check_node(walk: _Walk, node: onnx.NodeProto, where: str, depth: int) -> No
 
 
 def _check_compiled(walk: _Walk, node: onnx.NodeProto, word: str) -> None:
-    """A node that a provider compiled may name a file with its code: that lies in the model's folder too."""
+    """Check the code file that a node compiled by a provider may name: it must lie in the model's folder."""
     values = {attribute.name: attribute for attribute in node.attribute}
     if "ep_cache_context" in values and "embed_mode" in values and values["embed_mode"].i == 0:
         location = values["ep_cache_context"].s.decode(errors="replace")
@@ -306,7 +306,7 @@ def _check_compiled(walk: _Walk, node: onnx.NodeProto, word: str) -> None:
 
 
 def _check_attribute(walk: _Walk, attribute: onnx.AttributeProto, where: str) -> None:
-    """References are declared, tensors sound (subgraphs are walked by the caller)."""
+    """Check an attribute: references are declared, tensors valid (the caller walks subgraphs)."""
     what = f"attribute {str(attribute.name)[:80]!r} of {where}"
     _check_text(attribute, what, walk.limits)
     if attribute.ref_attr_name:
@@ -327,7 +327,7 @@ def _check_attribute(walk: _Walk, attribute: onnx.AttributeProto, where: str) ->
 
 
 def _check_function(walk: _Walk, function: onnx.FunctionProto) -> _Body:
-    """One function: no outer scope, outputs made inside, its own imports and attributes."""
+    """Check one function: no outer scope, outputs produced inside, its own imports and attributes."""
     where = f"function {domain_of(function.domain)}::{function.name}"
     own_imports = _imports(function.opset_import, where)
     defaults = [attribute.name for attribute in function.attribute_proto]
@@ -345,18 +345,18 @@ def _check_function(walk: _Walk, function: onnx.FunctionProto) -> _Body:
     _check_nodes(inner, function.node, where, 1, inputs)
     for name in function.output:
         if name not in inputs:
-            raise ModelError(f"{where} has the output {name!r}, which nothing makes")
+            raise ModelError(f"{where} has the output {name!r}, which no node makes")
     return inner.body
 
 
 def _check_calls(bodies: dict[FunctionKey | None, _Body], limits: Limits) -> None:
-    """The call graph is acyclic, and neither its unfolded size nor its depth passes the limits."""
+    """Check that the call graph is acyclic and that its expanded size and depth keep the limits."""
     keys = list(bodies)
     index_of = {key: index for index, key in enumerate(keys)}
     sources = [{index_of[key] for key, _ in bodies[caller].calls} for caller in keys]
     order = order_by_sources(sources, lambda index: "::".join(keys[index] or ("the graph",)).strip(":"))
     if order.cycle:
-        raise ModelError(f"functions call each other in a circle: {' → '.join((*order.cycle[:8], order.cycle[0]))}")
+        raise ModelError(f"functions call each other in a cycle: {' → '.join((*order.cycle[:8], order.cycle[0]))}")
     size: dict[FunctionKey | None, int] = {}
     depth: dict[FunctionKey | None, int] = {}
     for index in order.positions:
@@ -383,6 +383,6 @@ def _is_defined(walk: _Walk, name: str) -> bool:
 
 
 def _node_word(node: onnx.NodeProto) -> str:
-    """How messages call a node: its name, else its first output, and its operator."""
+    """Return a node's name for messages: its name, else its first output, and its operator."""
     name = node.name or next((f"%{output}" for output in node.output if output), "with no name")
     return f"{name[:200]!r} ({operator_name(node)[:200]})"

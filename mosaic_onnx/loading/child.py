@@ -1,7 +1,7 @@
 """The child process in which untrusted models are parsed, checked, inferred and loaded; see ``children.run_child``.
 
-Reads one JSON request from standard input, writes one JSON answer to standard output. A job's answer for a model that
-must be refused is ``{"error": message, "hint": hint}``; running out of memory is ``{"failure": "memory"}``.
+Reads one JSON request from standard input, writes one JSON answer to standard output. The answer for a refused
+model is ``{"error": message, "hint": hint}``; running out of memory is ``{"failure": "memory"}``.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Request = Mapping[str, Any]
 def check(request: Request) -> dict[str, object]:
     """Parse, walk, and run the ONNX checker on each of ``paths``.
 
-    Answers with, for each, its digest, whether it is orderly, and how much external data it names.
+    The answer holds for each its digest, whether it is sorted, and the bytes of its external data.
     """
     return {"models": [_check_one(Path(path), request["limits"]) for path in request["paths"]]}
 
@@ -60,7 +60,7 @@ def _check_one(path: Path, words: Mapping[str, Any]) -> dict[str, object]:
 
 
 def load(request: Request) -> dict[str, object]:
-    """Load the model in ONNX Runtime's CPU provider without optimising it; answers with its refusal, if any.
+    """Load the model in ONNX Runtime's CPU provider without optimising it; the answer holds its refusal, if any.
 
     External data lies in ``folder`` where the request names one, else beside the model.
     """
@@ -88,7 +88,7 @@ def types(request: Request) -> dict[str, object]:
     from mosaic_onnx.loading.trial import find_types
 
     shapes = {name: tuple(shape) for name, shape in request["shapes"].items()}
-    found = find_types(request["path"], shapes, request["symbols"], request["may_run"])
+    found = find_types(request["path"], shapes, request["symbols"], request["may_run"], request.get("folder"))
     Path(request["target"]).write_bytes(found.values.SerializeToString())
     return {"symbols": found.symbols, "seen_bytes": found.seen_bytes, "notes": found.notes}
 
@@ -101,7 +101,7 @@ def _one_line(error: Exception) -> str:
 
 
 def _limit(memory_limit_bytes: int) -> None:
-    """Cap the address space and write no core files, where the system has such limits."""
+    """Cap the address space and disable core files, where the system has such limits."""
     try:
         import resource
     except ImportError:
@@ -118,7 +118,7 @@ def main() -> int:
     from mosaic_onnx.core.errors import ModelError
 
     answer_file = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # native libraries print to standard output; the answer must stay alone
+    os.dup2(2, 1)  # native libraries print to standard output, which must hold only the answer
     request = json.load(sys.stdin)
     _limit(request["memory_limit_bytes"])
     try:

@@ -1,4 +1,4 @@
-"""Run a job in a child process under limits of time and memory, so that a hostile model can only hurt the child."""
+"""Run a job in a child process under limits of time and memory: a hostile model can only harm the child."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _CHILD = "mosaic_onnx.loading.child"
 
 @dataclass(frozen=True)
 class ChildFailure(Exception):
-    """A child that gave no answer.
+    """A child process ended without an answer.
 
     Attributes:
-        kind: ``time`` (killed at the limit), ``memory`` (ran out of what it was given) or ``crash``.
-        detail: signal or exit status and the end of what it said.
+        kind: ``time`` (killed at the limit), ``memory`` (exceeded its limit) or ``crash``.
+        detail: signal or exit status, and the end of its standard error.
     """
 
     kind: str
@@ -40,7 +40,7 @@ def run_child(
 
     Args:
         job: the job's name in ``child.JOBS``.
-        request: what it needs, as JSON values.
+        request: its arguments, as JSON values.
         time_limit_s: wall-clock limit; the child's whole process group is killed when it has passed.
         memory_limit_bytes: limit of the child's address space (where the system has such limits).
 
@@ -48,7 +48,7 @@ def run_child(
         The job's answer.
 
     Raises:
-        ChildFailure: it gave none.
+        ChildFailure: the child ended without an answer.
     """
     text = json.dumps({**request, "memory_limit_bytes": memory_limit_bytes})
     with tempfile.TemporaryFile() as said, tempfile.TemporaryFile() as answer:
@@ -64,7 +64,7 @@ def run_child(
 
 
 def _run(job: str, text: str, said: IO[bytes], answer: IO[bytes], time_limit_s: float) -> int:
-    """Start the child, feed it, wait; kill its group at the limit or when this process is interrupted."""
+    """Start the child, send the request and wait; kill its group at the limit or on an interruption."""
     child = subprocess.Popen(
         [sys.executable, "-P", "-m", _CHILD, job],
         stdin=subprocess.PIPE,
@@ -92,9 +92,9 @@ def _kill_group(child: subprocess.Popen[bytes]) -> None:
 
 
 def _environment() -> dict[str, str]:
-    """The child finds this very package, never one in the current folder (``-P``), and starts no thread pools."""
+    """Return the child's environment: it imports this package, not the current folder's, without thread pools."""
     package_parent = str(Path(__file__).resolve().parents[2])
-    # An empty entry would mean the current folder, where a hostile model's neighbours lie.
+    # An empty entry would mean the current folder, which may hold hostile files.
     given = [place for place in os.environ.get("PYTHONPATH", "").split(os.pathsep) if os.path.isabs(place)]
     path = os.pathsep.join([package_parent, *given])
     return {**os.environ, "PYTHONPATH": path, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}

@@ -12,10 +12,10 @@ from mosaic_onnx.core.errors import ModelError
 
 
 def read_regular_file(path: Path, max_bytes: int) -> bytes:
-    """The file's bytes; never waits for a pipe, never reads a device.
+    """Return the file's bytes, without waiting for a pipe or reading a device.
 
     Raises:
-        ModelError: it is absent, unreadable, no regular file, empty, or larger than ``max_bytes``.
+        ModelError: it is absent, unreadable, not a regular file, empty, or larger than ``max_bytes``.
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
@@ -32,7 +32,7 @@ def read_regular_file(path: Path, max_bytes: int) -> bytes:
 
 
 def _check_kind(found: os.stat_result, path: Path, max_bytes: int) -> None:
-    """Refuse what is no regular file, empty, or too large."""
+    """Raise ``ModelError`` if the file is not regular, is empty, or is too large."""
     if stat.S_ISDIR(found.st_mode):
         raise ModelError(f"{str(path)!r} is a folder", "give the .onnx file inside it")
     if not stat.S_ISREG(found.st_mode):
@@ -47,10 +47,10 @@ def _check_kind(found: os.stat_result, path: Path, max_bytes: int) -> None:
 
 
 def parse_model(data: bytes, path: Path) -> onnx.ModelProto:
-    """The model in those bytes, external tensors still external.
+    """Return the model in those bytes, external tensors still external.
 
     Raises:
-        ModelError: they are no ONNX model, or nested deeper than protobuf allows (100 messages).
+        ModelError: they are not an ONNX model, or are nested deeper than protobuf allows (100 messages).
     """
     from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 

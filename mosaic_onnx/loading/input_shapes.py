@@ -47,18 +47,18 @@ _LATER: tuple[dict[str, int], ...] = (
     {"sequence": 1, "past": 1, "other": 1},
     {"past": 0},
 )
-"""What is tried, one after another, where the first guess does not run; roles left out keep their first guess."""
+"""Further guesses, tried in turn where the first does not run; roles left out keep their first guess."""
 
 
 @dataclass(frozen=True)
 class FreeDim:
-    """One dimension that the model leaves open.
+    """One free dimension of a model's input.
 
     Attributes:
         tensor: the input.
         axis: its position.
-        symbol: the dimension's name; dimensions of one name are equal. Made up where it has none.
-        role: what it stands for, guessed from the name.
+        symbol: the dimension's name; dimensions of one name are equal. Generated where it has none.
+        role: its meaning (batch, sequence, …), guessed from the name.
     """
 
     tensor: str
@@ -68,7 +68,7 @@ class FreeDim:
 
 
 def free_dims(graph: onnx.GraphProto) -> list[FreeDim]:
-    """The open dimensions of the inputs that a caller must give."""
+    """Return the free dimensions of the inputs that a caller must give."""
     found = []
     for value in given_inputs(graph):
         if not value.type.HasField("tensor_type"):
@@ -82,7 +82,7 @@ def free_dims(graph: onnx.GraphProto) -> list[FreeDim]:
 
 
 def _role(value: onnx.ValueInfoProto, axis: int) -> Role:
-    """What an input's dimension stands for, by its name, else by the input's name and form (N, C, H, W)."""
+    """Return the role of an input's dimension, by its name, else by the input's name and layout (N, C, H, W)."""
     dims = value.type.tensor_type.shape.dim
     word = dims[axis].dim_param.lower()
     picture: Role = "image" if len(dims) == 4 and dims[1].dim_value in (0, 1, 3) else "latent"
@@ -96,7 +96,7 @@ def _role(value: onnx.ValueInfoProto, axis: int) -> Role:
 
 
 def guesses(dims: list[FreeDim]) -> Iterator[dict[str, int]]:
-    """Values for the symbols, most sensible first, none twice."""
+    """Yield distinct assignments of sizes to the symbols, the most likely first."""
     seen = []
     for change in ({}, *_LATER):
         sizes: dict[str, int] = {**_FIRST, **change}
@@ -110,7 +110,7 @@ def guesses(dims: list[FreeDim]) -> Iterator[dict[str, int]]:
 
 
 def _one_less(symbol: str) -> str:
-    """The symbol of which this one is the successor, by its name (``batch_plus_1``, ``n+1``); itself otherwise not."""
+    """Return the symbol that this one exceeds by one, by its name (``batch_plus_1``, ``n+1``); else an empty text."""
     found = re.fullmatch(r"(\w+?)(?:_plus_| ?\+ ?)1", symbol)
     return found.group(1) if found else ""
 
@@ -140,7 +140,7 @@ def fix_inputs(model: onnx.ModelProto, shapes: Shapes, symbols: Mapping[str, int
 
 
 def symbols_of_shapes(graph: onnx.GraphProto, shapes: Shapes) -> dict[str, int]:
-    """Sizes that given shapes settle, by symbol.
+    """Return the sizes that given shapes fix, by symbol.
 
     Raises:
         UsageError: a shape names no input, has another rank than the input, or contradicts it or another shape.
@@ -150,13 +150,16 @@ def symbols_of_shapes(graph: onnx.GraphProto, shapes: Shapes) -> dict[str, int]:
     for name, shape in shapes.items():
         if name not in inputs:
             raise UsageError(
-                f"--input-shape names {name!r}, which is no input of the model", f"inputs: {', '.join(inputs)}"
+                f"--input-shape names {name!r}, which is not an input of the model", f"inputs: {', '.join(inputs)}"
             )
         tensor_type = inputs[name].type.tensor_type
         if not inputs[name].type.HasField("tensor_type"):
-            raise UsageError(f"--input-shape names {name!r}, which is no tensor")
-        if any(size < 0 for size in shape):
-            raise UsageError(f"--input-shape {name}: negative size in {shape}")
+            raise UsageError(f"--input-shape names {name!r}, which is not a tensor")
+        if any(size < 1 for size in shape):
+            raise UsageError(
+                f"--input-shape {name}: a size in {','.join(map(str, shape))} is not positive",
+                "nothing can be measured of a tensor without elements: give every dimension at least 1",
+            )
         if not tensor_type.HasField("shape"):
             continue
         dims = tensor_type.shape.dim

@@ -1,4 +1,4 @@
-"""Inputs for a model: drawn from a seed within what the model allows, or read from a file and checked.
+"""Inputs for a model: drawn from a seed within the ranges that the model allows, or read from a file and checked.
 
 Files are ``.npz`` (one array an input, by name) or ``.npy`` (for a model of one input); pickled objects are refused.
 """
@@ -16,7 +16,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
-from mosaic_onnx.core.errors import ModelError
+from mosaic_onnx.core.errors import InfeasibleError, ModelError
 from mosaic_onnx.loading.ranges.trace import input_ranges
 from mosaic_onnx.loading.ranges.value_range import Range
 
@@ -29,33 +29,59 @@ _SMALL: dict[int, tuple[int, int]] = {
     TensorProto.UINT2: (0, 3),
 }
 _SPREAD = 8
-"""An integer that nothing limits is drawn from -8…8: safe where a use of it was not understood."""
+"""An unlimited integer is drawn from -8…8: safe where the analysis missed a use of it."""
 _HINTS = (
     ("temperature", Range(0.5, 1.5)), ("penalty", Range(0.5, 1.5)), ("scale", Range(0.01, 0.1)),
     ("top_p", Range(0.5, 0.9)), ("min_p", Range(0.05, 0.2)), ("prob", Range(0.1, 0.9)),
 )  # fmt: skip
-"""Words in an input's name that say what a float means, where the graph itself sets no limit."""
+"""Words in an input's name that tell the range of a float, where the graph itself sets no limit."""
 
 
 def model_inputs(model: onnx.ModelProto) -> list[onnx.ValueInfoProto]:
-    """The inputs that a caller must give: those with no initialiser of their name."""
+    """Return the inputs that a caller must give: those with no initialiser of their name."""
     given = {tensor.name for tensor in model.graph.initializer}
     given |= {tensor.values.name for tensor in model.graph.sparse_initializer}
     return [value for value in model.graph.input if value.name not in given]
 
 
+_KINDS = {
+    "sequence_type": "a sequence",
+    "optional_type": "an optional value",
+    "map_type": "a map",
+    "sparse_tensor_type": "a sparse tensor",
+    "opaque_type": "an opaque value",
+}
+
+
+def refuse_other_than_tensors(model: onnx.ModelProto) -> None:
+    """Refuse a model that takes or returns sequences, optional values or maps; inside a model they are fine.
+
+    Raises:
+        InfeasibleError: names the value.
+    """
+    values = [("input", value) for value in model_inputs(model)] + [("output", value) for value in model.graph.output]
+    for word, value in values:
+        kind = value.type.WhichOneof("value") or "tensor_type"
+        if kind != "tensor_type":
+            raise InfeasibleError(
+                f"{word} {value.name} is {_KINDS[kind]}: devices take and return tensors only",
+                "let the model make it from tensors, or tensors from it (SequenceConstruct, ConcatFromSequence, "
+                "OptionalGetElement)",
+            )
+
+
 def make_inputs(model: onnx.ModelProto, seed: int = 0) -> dict[str, Array]:
-    """Random inputs that the model can run with; the same seed gives the same values, input by input.
+    """Return random inputs that the model can run with; the same seed gives the same values, input by input.
 
     Integers lie within the ranges of the operators that index or size by them, masks are all ones, floats are standard
     normal where no operator limits their domain.
 
     Args:
-        model: shapes of its inputs fixed (``passes.normalise``), topologically sorted.
+        model: shapes of its inputs fixed (``loading.normalise``), topologically sorted.
         seed: any integer ≥ 0.
 
     Raises:
-        ModelError: an input has no fixed shape, or is no tensor.
+        ModelError: an input has no fixed shape, or is not a tensor.
     """
     ranges = input_ranges(model)
     return {
@@ -65,7 +91,7 @@ def make_inputs(model: onnx.ModelProto, seed: int = 0) -> dict[str, Array]:
 
 
 def fixed_shape(value: onnx.ValueInfoProto) -> tuple[int, ...]:
-    """The concrete shape of a model's input.
+    """Return the concrete shape of a model's input.
 
     Raises:
         ModelError: a dimension is free.
@@ -143,7 +169,7 @@ def _floats(random: np.random.Generator, name: str, shape: tuple[int, ...], allo
 
 
 def read_inputs(path: Path, model: onnx.ModelProto) -> dict[str, Array]:
-    """Inputs from a ``.npz`` or ``.npy`` file, checked against the model.
+    """Return the inputs from a ``.npz`` or ``.npy`` file, checked against the model.
 
     Raises:
         ModelError: the file cannot be read or holds pickled objects, or its arrays are not the model's inputs.
@@ -161,7 +187,7 @@ def read_inputs(path: Path, model: onnx.ModelProto) -> dict[str, Array]:
 
 
 def read_arrays(path: Path) -> dict[str, Array]:
-    """Arrays by name; a lone ``.npy`` array has the empty name."""
+    """Return the arrays by name; the array of a ``.npy`` file has the empty name."""
     try:
         loaded = np.load(path, allow_pickle=False)
         if isinstance(loaded, np.ndarray):
@@ -169,7 +195,7 @@ def read_arrays(path: Path) -> dict[str, Array]:
         with loaded:
             arrays = {name: loaded[name] for name in loaded.files}
             if strange := [name for name, array in arrays.items() if not isinstance(array, np.ndarray)]:
-                raise ValueError(f"its member {strange[0]} is no array")
+                raise ValueError(f"its member {strange[0]} is not an array")
             return arrays
     except FileNotFoundError:
         raise ModelError(f"no such inputs file: {path}") from None
@@ -180,14 +206,14 @@ def read_arrays(path: Path) -> dict[str, Array]:
 
 
 def check_inputs(arrays: Mapping[str, Array], model: onnx.ModelProto, source: str = "inputs") -> dict[str, Array]:
-    """The same arrays, if they are just what the model takes; 16-bit and smaller floats may come as raw integers.
+    """Return the arrays if they fit the model's inputs; floats of 16 bits or fewer may come as raw integers.
 
     Raises:
-        ModelError: names every input that is missing, unknown, of another type or of another shape.
+        ModelError: naming every input that is missing, unknown, of another type or of another shape.
     """
     expected = {value.name: value for value in model_inputs(model)}
     faults = [f"{name} is missing" for name in expected if name not in arrays]
-    faults += [f"{name} is no input of the model" for name in arrays if name not in expected]
+    faults += [f"{name} is not an input of the model" for name in arrays if name not in expected]
     checked = {}
     for name, value in expected.items():
         if name in arrays:
@@ -200,7 +226,7 @@ def check_inputs(arrays: Mapping[str, Array], model: onnx.ModelProto, source: st
 
 
 def _as_element_type(array: Array, element_type: int) -> Array:
-    """Numpy files know no bfloat16, float8 or int4: take their bit patterns, and bytes or unicode as strings."""
+    """Return an array as the model's type: bit patterns as bfloat16, float8 or int4, bytes and unicode as strings."""
     if element_type == TensorProto.STRING:
         return array.astype(object) if array.dtype.kind in "US" else array
     dtype = np.dtype(helper.tensor_dtype_to_np_dtype(element_type))

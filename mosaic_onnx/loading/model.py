@@ -1,9 +1,9 @@
-"""The one door for untrusted model files.
+"""Opening untrusted model files; all files of models are opened here.
 
 The order in which a file is opened: a regular file under the size cap; then, in a child process under limits of time
 and memory, parsed without its external data, walked by our own checks (``loading.checks``) and given to the ONNX
-checker; only a file that passed all that, and still has the same bytes, is parsed in this process. External data stays
-where it is.
+checker; only a file that passed all checks, and still has the same bytes, is parsed in this process. External data is
+not read.
 """
 
 from __future__ import annotations
@@ -12,14 +12,23 @@ import hashlib
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import onnx
 
 from mosaic_onnx.core.errors import ModelError
-from mosaic_onnx.core.graphs import FunctionKey, call_key, domain_of, every_node, function_key, node_keys, operator_name
+from mosaic_onnx.core.graphs import (
+    FunctionKey,
+    call_key,
+    domain_of,
+    every_node,
+    function_key,
+    is_orderly,
+    node_keys,
+    operator_name,
+)
 from mosaic_onnx.loading.checks import ONNX_DOMAINS, Limits
 from mosaic_onnx.loading.children import ChildFailure, run_child
 from mosaic_onnx.loading.files import parse_model, read_regular_file
@@ -41,12 +50,13 @@ class OpenedModel:
     """A model that passed every check.
 
     Attributes:
-        model: as the file has it: node order, names, metadata; external tensors still external.
+        model: as in the file (node order, names, metadata); external tensors still external.
         path: the file, absolute.
         folder: where its external data lies, absolute.
         sha256: digest of the model file (external data not included).
-        is_orderly: whether its nodes stand in topological order everywhere, with no constant given twice.
-        external_bytes: bytes of external data that its tensors name.
+        is_orderly: all its nodes are in topological order, and no constant is defined twice.
+        external_bytes: bytes of its external data.
+        is_rewritten: ``model`` is no longer what the file holds.
     """
 
     model: onnx.ModelProto
@@ -55,32 +65,50 @@ class OpenedModel:
     sha256: str
     is_orderly: bool = True
     external_bytes: int = 0
+    is_rewritten: bool = False
+
+    def rewritten(self, model: onnx.ModelProto) -> OpenedModel:
+        """Return the model as somebody rewrote it; its external data stays where it is.
+
+        Args:
+            model: what takes the place of the file's own.
+        """
+        digest = hashlib.sha256(model.SerializeToString(deterministic=True)).hexdigest()
+        return replace(self, model=model, sha256=digest, is_orderly=is_orderly(model), is_rewritten=True)
+
+    def file_in(self, folder: Path) -> Path:
+        """Return a file that holds the model: its own, or one that is written into ``folder``."""
+        if not self.is_rewritten:
+            return self.path
+        path = folder / self.path.name
+        path.write_bytes(self.model.SerializeToString())
+        return path
 
 
 def open_model(path: str | os.PathLike[str], limits: Limits | None = None) -> OpenedModel:
-    """Open a model file that nobody vouches for.
+    """Open an untrusted model file.
 
-    Nodes out of topological order are no reason to refuse it: runtimes take such files, and ``normalise`` sorts them.
+    Nodes may be out of topological order: runtimes accept such files, and ``normalise`` sorts them.
 
     Args:
         path: the ``.onnx`` file; external data must lie in its folder or below.
-        limits: what it may cost.
+        limits: caps on memory, time and size.
 
     Raises:
-        ModelError: it is refused; the message names the file and the thing in it.
+        ModelError: it is refused; the message names the file and the fault.
     """
     return open_models([path], limits)[0]
 
 
 def open_models(paths: Sequence[str | os.PathLike[str]], limits: Limits | None = None) -> tuple[OpenedModel, ...]:
-    """The same for several files, checked in one child process.
+    """Open several files, checked in one child process; see ``open_model``.
 
     Raises:
-        ModelError: one of them is refused; the message names the file and the thing in it.
+        ModelError: one of them is refused; the message names the file and the fault.
     """
     limits = limits or Limits()
     files = [Path(os.path.abspath(path)) for path in paths]
-    # Read here first: the cheapest refusals need no child, and the bytes are compared with what the child saw.
+    # Read first: the cheapest refusals need no child, and the bytes are compared with those that the child read.
     contents = [read_regular_file(file, limits.file_bytes) for file in files]
     size = sum(map(len, contents))
     request = {"paths": [str(file) for file in files], "limits": asdict(limits)}
@@ -95,7 +123,7 @@ def open_models(paths: Sequence[str | os.PathLike[str]], limits: Limits | None =
 
 
 def _opened(file: Path, data: bytes, checked: Mapping[str, Any]) -> OpenedModel:
-    """Parse what the child vouches for, if it is still the same."""
+    """Parse the file that the child checked, if its bytes are still the same."""
     digest = hashlib.sha256(data).hexdigest()
     if digest != checked["sha256"]:
         raise ModelError(f"{file.name} changed while it was being opened", "try again when nothing writes it")
@@ -104,11 +132,13 @@ def _opened(file: Path, data: bytes, checked: Mapping[str, Any]) -> OpenedModel:
 
 
 def runtime_accepts(opened: OpenedModel, limits: Limits | None = None) -> str | None:
-    """Whether ONNX Runtime's CPU provider loads the whole model; tried in a child process.
+    """Return whether ONNX Runtime's CPU provider loads the whole model; tried in a child process.
 
     Returns:
-        None if it does, else the reason in its words, naming node and operator.
+        None if it does, else its reason, which names node and operator.
     """
+    if opened.is_rewritten:
+        return loads_in_runtime(opened.model, opened.folder, opened.external_bytes, limits)
     limits = limits or Limits()
     return _load_refusal({"path": str(opened.path)}, opened.path, opened.external_bytes, limits)
 
@@ -116,13 +146,13 @@ def runtime_accepts(opened: OpenedModel, limits: Limits | None = None) -> str | 
 def loads_in_runtime(
     model: onnx.ModelProto, folder: Path, external_bytes: int = 0, limits: Limits | None = None
 ) -> str | None:
-    """The same for a model that we made: None if ONNX Runtime loads it, else the reason.
+    """Return None if ONNX Runtime loads a model in memory, else the reason.
 
     Args:
         model: any model.
         folder: where its external data lies.
-        external_bytes: how much of that there is.
-        limits: what loading may cost.
+        external_bytes: the bytes of that data.
+        limits: caps on memory and time.
     """
     limits = limits or Limits()
     with tempfile.TemporaryDirectory(prefix="mosaic-") as temporary:
@@ -144,7 +174,7 @@ def _load_refusal(request: dict[str, object], path: Path, external_bytes: int, l
 
 
 def custom_operators(model: onnx.ModelProto) -> dict[str, tuple[str, ...]]:
-    """Operators outside ONNX's own domains that the model does not define as functions, with the nodes that use them.
+    """Return the operators outside ONNX's domains that the model does not define as functions, with their nodes.
 
     Returns:
         ``domain::op`` → names of nodes (first output where a node has no name), nodes in subgraphs included.
@@ -161,7 +191,7 @@ def custom_operators(model: onnx.ModelProto) -> dict[str, tuple[str, ...]]:
 
 
 def _refusal(file: Path, doing: str, failure: ChildFailure) -> ModelError:
-    """What to say of a child that gave no answer."""
+    """Return the error for a child process that ended without an answer."""
     if failure.kind == "time":
         return ModelError(f"{file.name}: {doing} was {failure.detail}", "it may be made to hang its reader")
     if failure.kind == "memory":
@@ -170,7 +200,7 @@ def _refusal(file: Path, doing: str, failure: ChildFailure) -> ModelError:
 
 
 def _runtime_words(text: str, path: Path) -> str:
-    """ONNX Runtime's message without its number and without the folder."""
+    """Return ONNX Runtime's message without its number and without the folder."""
     words = text.replace(str(path), path.name)
     parts = words.split(" : ", 3)
     return parts[3] if len(parts) == 4 and parts[0].startswith("[ONNXRuntimeError]") else words

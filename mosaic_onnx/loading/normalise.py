@@ -1,4 +1,4 @@
-"""A sorted model with concrete input shapes, and the type and shape of every value.
+"""Normalise a model: sorted nodes, concrete input shapes, and the type and shape of every value.
 
 Nothing is renamed, removed or folded; input shapes, order and value infos are all that change, in a copy.
 """
@@ -23,19 +23,19 @@ from mosaic_onnx.loading.input_shapes import FreeDim, Shapes, fix_inputs, free_d
 from mosaic_onnx.loading.model import Limits, OpenedModel
 
 _LARGE_BYTES = 2**34
-"""A tensor up to this size is never refused; a larger one is where it does not fit this machine."""
+"""Larger tensors are refused if they do not fit this machine's memory."""
 
 
 @dataclass(frozen=True)
 class Normalised:
-    """A model ready to be cut.
+    """A model that is ready to be cut.
 
     Attributes:
         model: sorted; input shapes concrete; a value info for every value whose type is known.
         folder: where its external data lies.
-        tensors: what is known of every input, value and weight of the main graph, by name.
-        defaults: what was assumed because nobody gave it, one sentence each, to be said aloud.
-        notes: what could not be found out, and why.
+        tensors: static facts of every input, value and weight of the main graph, by name.
+        defaults: the assumptions made for missing input shapes, one sentence each, to be shown to the user.
+        notes: facts that could not be found, with the reason.
     """
 
     model: onnx.ModelProto
@@ -48,15 +48,15 @@ class Normalised:
 def normalise(
     opened: OpenedModel, input_shapes: Mapping[str, tuple[int, ...]] | None = None, limits: Limits | None = None
 ) -> Normalised:
-    """Sort, fix the inputs' shapes, and find the type and shape of every value.
+    """Sort the nodes, fix the inputs' shapes, and find the type and shape of every value.
 
-    Free dimensions that no given shape settles get a default: the first of a list of guesses (by their names) with
+    Free dimensions that no given shape fixes get a default: the first of a list of guesses (by their names) with
     which the model runs. Shapes that depend on the *values* of the inputs stay unknown.
 
     Args:
         opened: the model; it is left as it is.
         input_shapes: shapes by input name; they may settle dimensions of other inputs by name.
-        limits: what the child process may cost.
+        limits: caps on the child process.
 
     Raises:
         UsageError: a given shape does not fit the model.
@@ -78,7 +78,7 @@ def normalise(
 
 @dataclass(frozen=True)
 class _Found:
-    """The child's answer (see ``trial.Findings``)."""
+    """The child's answer (see ``trial.ObservedTypes``)."""
 
     symbols: dict[str, int]
     values: onnx.GraphProto
@@ -87,13 +87,16 @@ class _Found:
 
 
 def _find_types(opened: OpenedModel, shapes: Shapes, symbols: Mapping[str, int], limits: Limits) -> _Found:
-    """Ask the child process; where a trial run kills it, once more without running anything."""
-    size, external = opened.path.stat().st_size, opened.external_bytes
+    """Ask the child process; where a trial run kills it, ask again without trial runs."""
+    external = opened.external_bytes
     failures: list[str] = []
     for may_run in (True, False):
         with tempfile.TemporaryDirectory(prefix="mosaic-") as folder:
             target = Path(folder) / "values"
-            request: dict[str, Any] = {"path": str(opened.path), "target": str(target), "may_run": may_run}
+            path = opened.file_in(Path(folder))
+            size = path.stat().st_size
+            request: dict[str, Any] = {"path": str(path), "target": str(target), "may_run": may_run}
+            request["folder"] = str(opened.folder)
             request |= {"shapes": {name: list(shape) for name, shape in shapes.items()}, "symbols": dict(symbols)}
             try:
                 memory_limit_bytes = limits.memory_bytes + 4 * (size + external)
@@ -109,7 +112,7 @@ def _find_types(opened: OpenedModel, shapes: Shapes, symbols: Mapping[str, int],
 
 
 def _write_types(graph: onnx.GraphProto, values: onnx.GraphProto) -> None:
-    """Write the types found into outputs and value infos; what else those hold is kept."""
+    """Write the types found into outputs and value infos, keeping their other fields."""
     types = {value.name: value.type for value in values.value_info}
     outputs = {value.name for value in graph.output}
     infos = {value.name: value for value in graph.value_info}
@@ -124,7 +127,7 @@ def _write_types(graph: onnx.GraphProto, values: onnx.GraphProto) -> None:
 
 
 def _tensor_table(graph: onnx.GraphProto, seen_bytes: Mapping[str, int]) -> dict[str, TensorInfo]:
-    """What is known of inputs, weights and values; values that are no tensors are left out."""
+    """Return the static facts of inputs, weights and values, without values that are not tensors."""
     table: dict[str, TensorInfo] = {}
     for value in (*graph.input, *graph.value_info, *graph.output):
         if value.type.HasField("tensor_type"):
@@ -158,7 +161,7 @@ def _tensor_info(value: onnx.ValueInfoProto, seen_bytes: int) -> TensorInfo:
 
 
 def _machine_bytes() -> int:
-    """Physical memory; 0 where the system does not say."""
+    """Return the machine's physical memory; 0 where the system does not tell."""
     try:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, ValueError, OSError):
@@ -183,7 +186,7 @@ def _superseded_notes(graph: onnx.GraphProto) -> list[str]:
 
 
 def _said_aloud(dims: list[FreeDim], symbols: Mapping[str, int]) -> tuple[str, ...]:
-    """One sentence for each free dimension that got a default."""
+    """Return one sentence for each free dimension that got a default."""
     inputs: dict[str, list[str]] = {}
     for dim in dims:
         inputs.setdefault(dim.symbol, []).append(dim.tensor)

@@ -1,6 +1,6 @@
-"""Which shapes change from run to run because they depend on values, not only on the shapes of the inputs.
+"""Values whose shapes depend on the values of the inputs, not only on their shapes.
 
-A shape seen in a trial run may be relied on only where this says that it cannot change.
+A shape seen in a trial run is reliable only for values that are not among them.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ _SHAPED_BY: dict[str, tuple[int, ...]] = {
     "If": (0,),
     "Loop": (0, 1),
 }
-"""Inputs whose values decide the output's shape, by operator."""
+"""Inputs whose values determine the output's shape, by operator."""
 
 _COUNTED = frozenset({"NonZero", "NonMaxSuppression", "Unique", "Compress", "ImageDecoder", "StringSplit"})
-"""Operators whose output's shape follows from their data."""
+"""Operators whose output's shape depends on their data."""
 
 _RANDOM = frozenset(
     {"RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Bernoulli", "Multinomial"}
@@ -38,7 +38,7 @@ _RANDOM = frozenset(
 
 
 def changing_functions(functions: Sequence[onnx.FunctionProto]) -> frozenset[FunctionKey]:
-    """Functions that make something whose shape follows the values that they are given; calls must be acyclic."""
+    """Return the functions whose outputs' shapes depend on their inputs' values; calls must be acyclic."""
     found: frozenset[FunctionKey] = frozenset()
     while True:
         again = frozenset(
@@ -57,20 +57,20 @@ def changing_shapes(
     fixed: Collection[str],
     functions: Collection[FunctionKey] = (),
 ) -> set[str]:
-    """Values whose shape may change from run to run while the inputs' shapes stay.
+    """Return the values whose shapes may change between runs with the same input shapes.
 
     Args:
         nodes: in topological order.
         inputs: the model's inputs, whose values change.
         fixed: values whose shape is known without running.
-        functions: model-local functions whose outputs' shapes follow values (``changing_functions``).
+        functions: model-local functions whose outputs' shapes depend on values (``changing_functions``).
     """
     values, shapes = set(inputs), set[str]()
     for node in nodes:
         read = list(reads(node))
         by_values, by_shapes = any(name in values for name in read), any(name in shapes for name in read)
         if node.op_type in ("Shape", "Size"):
-            # Ranks stay: a shape has always as many entries.
+            # Ranks are constant, so the length of a shape is.
             changes, makes_values = False, by_shapes
         else:
             changes = by_shapes or _shape_follows_values(node, values, by_values, functions)
@@ -86,7 +86,7 @@ def changing_shapes(
 def _shape_follows_values(
     node: onnx.NodeProto, values: set[str], by_values: bool, functions: Collection[FunctionKey]
 ) -> bool:
-    """Whether changing values that the node reads may change the shape of what it makes."""
+    """Return whether changing the values that the node reads may change the shapes of its outputs."""
     if not by_values:
         return False
     if node.op_type in _COUNTED or call_key(node) in functions:

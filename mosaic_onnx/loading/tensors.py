@@ -1,4 +1,4 @@
-"""Checks of tensors in an untrusted model: type, dimensions, payload, and where external data lies."""
+"""Checks of tensors in an untrusted model: type, dimensions, payload, and the place of external data."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ MAX_RANK = 1024
 
 
 class TensorChecker:
-    """Checks tensors of one model; remembers the external files that it has looked at.
+    """Checks the tensors of one model; each external file is inspected once.
 
     Args:
         folder: the model's folder, where external data must lie.
-        max_dense_bytes: cap on what a sparse tensor may unfold to.
+        max_dense_bytes: cap on the dense form of a sparse tensor.
     """
 
     def __init__(self, folder: Path, max_dense_bytes: int) -> None:
@@ -40,10 +40,10 @@ class TensorChecker:
         self.external_bytes = 0
 
     def check(self, tensor: onnx.TensorProto, where: str) -> None:
-        """Refuse a tensor whose type, dimensions, payload or external file is not what it must be.
+        """Raise ``ModelError`` if a tensor's type, dimensions, payload or external file is wrong.
 
         Raises:
-            ModelError: naming the tensor and what is wrong.
+            ModelError: naming the tensor and the fault.
         """
         what = f"tensor {tensor.name!r} of {where}" if tensor.name else f"the tensor in {where}"
         if not is_known_type(tensor.data_type):
@@ -63,10 +63,10 @@ class TensorChecker:
         _check_payload(tensor, count, filled[0] if filled else "", what)
 
     def check_sparse(self, sparse: onnx.SparseTensorProto, where: str) -> None:
-        """Refuse a sparse tensor with external or ill-formed parts, or one that unfolds to too much.
+        """Raise ``ModelError`` if a sparse tensor has external or ill-formed parts, or too large a dense form.
 
         Raises:
-            ModelError: naming the tensor and what is wrong.
+            ModelError: naming the tensor and the fault.
         """
         name = sparse.values.name
         what = f"sparse tensor {name!r} of {where}"
@@ -104,7 +104,7 @@ class TensorChecker:
         self.external_bytes += stored
 
     def check_file(self, location: str, what: str) -> int:
-        """Size of an external file, which must lie inside the folder, be regular, and have no other name.
+        """Return the bytes of an external file, which must lie inside the folder, be regular, and have one name.
 
         Raises:
             ModelError: it does not.
@@ -118,11 +118,11 @@ class TensorChecker:
         odd = odd or (os.name == "nt" and ":" in location)
         if odd or ".." in parts or len(location) > 4096:
             raise ModelError(
-                f"{what} has its external data at {location[:200]!r}, which is no path inside the folder", hint
+                f"{what} has its external data at {location[:200]!r}, which is not a path inside the folder", hint
             )
         path = self._folder.joinpath(*parts)
         if Path(os.path.realpath(path)) != path:
-            raise ModelError(f"{what} has its external data behind a symbolic link: {location!r}", hint)
+            raise ModelError(f"{what} has its external data through a symbolic link: {location!r}", hint)
         try:
             found = os.lstat(path)
         except OSError as error:
@@ -138,21 +138,21 @@ class TensorChecker:
 
 
 def _element_count(dims: object, what: str) -> int:
-    """Product of the dimensions, which must be non-negative and fit 63 bits."""
+    """Return the product of the dimensions, which must be non-negative and fit 63 bits."""
     sizes = [int(size) for size in dims]  # type: ignore[attr-defined]
     if len(sizes) > MAX_RANK:
         raise ModelError(f"{what} has {len(sizes)} dimensions, more than {MAX_RANK}")
     negative = [size for size in sizes if size < 0]
     if negative:
         raise ModelError(f"{what} has the negative dimension {negative[0]}")
-    # A zero anywhere makes the product small, and runtimes still multiply the others: check those alone too.
+    # A zero makes the product small, but runtimes may multiply the others first: check those alone too.
     if math.prod(size for size in sizes if size) >= 2**56:
         raise ModelError(f"{what} has dimensions whose product does not fit: {sizes[:8]}")
     return math.prod(sizes)
 
 
 def _check_payload(tensor: onnx.TensorProto, count: int, field: str, what: str) -> None:
-    """Inline data must be of the type's own field and exactly as long as the dimensions say."""
+    """Raise ``ModelError`` unless inline data is in the type's own field and as long as the dimensions demand."""
     kind = _T.DataType.Name(tensor.data_type) if tensor.data_type in _T.DataType.values() else str(tensor.data_type)
     if field in ("", "raw_data"):
         if field and tensor.data_type == _T.STRING:
@@ -170,7 +170,7 @@ def _check_payload(tensor: onnx.TensorProto, count: int, field: str, what: str) 
 
 
 def _entry_count(element_type: int, count: int) -> int:
-    """Entries of the typed field for so many elements: packed types share one, complex ones take two."""
+    """Return the entries of the typed field for so many elements: packed types share one, complex ones take two."""
     if element_type in (_T.COMPLEX64, _T.COMPLEX128):
         return 2 * count
     per_entry = {4: 2, 2: 4}.get(element_bits(element_type), 1)
@@ -189,7 +189,7 @@ def _entry_words(tensor: onnx.TensorProto, what: str) -> dict[str, str]:
 
 
 def _number(words: dict[str, str], key: str, what: str) -> int | None:
-    """A non-negative number of an external-data entry; None where the key is absent."""
+    """Return a non-negative number of an external-data entry; None where the key is absent."""
     text = words.get(key)
     if text is None:
         return None

@@ -1,4 +1,4 @@
-"""Types and shapes of every value, found in the child process: inferred first, then seen in trial runs.
+"""Types and shapes of every value, found in the child process by inference and by trial runs.
 
 Static inference does not know operators outside ONNX, and gives up where a shape is computed by the graph; a run of the
 unoptimised model with made-up inputs shows both. Runs only in ``child``: a hostile model may do anything here.
@@ -28,13 +28,13 @@ _VALUES_A_RUN = 4096
 
 @dataclass
 class ObservedTypes:
-    """What was found.
+    """The types and shapes of a model's values.
 
     Attributes:
         symbols: sizes of the free dimensions.
-        values: type and shape (in the model's own words: no dimension where it is unknown) of the graph's values.
-        seen_bytes: by value name, the size in the trial run of values whose shape may change.
-        notes: what could not be found, and why.
+        values: type and shape of the graph's values, as value infos; an unknown dimension is left out.
+        seen_bytes: by value name, the bytes in the trial run of values whose shape may change.
+        notes: facts that could not be found, with the reason.
     """
 
     symbols: dict[str, int]
@@ -44,32 +44,38 @@ class ObservedTypes:
 
 
 def find_types(
-    path: str, shapes: Mapping[str, tuple[int, ...]], symbols: Mapping[str, int], may_run: bool
+    path: str,
+    shapes: Mapping[str, tuple[int, ...]],
+    symbols: Mapping[str, int],
+    may_run: bool,
+    folder: str | None = None,
 ) -> ObservedTypes:
     """Find types and shapes of all values of the main graph.
 
     Args:
         path: the model file.
         shapes: input shapes that the caller gave.
-        symbols: sizes that these settle.
+        symbols: sizes that these fix.
         may_run: false: infer only, and take the first guess for free dimensions.
+        folder: where its external data lies; None for beside the file.
     """
+    folder = os.path.dirname(path) if folder is None else folder
     model = onnx.load_model(path, load_external_data=False)
     put_in_order(model)
     found = ObservedTypes(dict(symbols))
     dims = [dim for dim in free_dims(model.graph) if dim.tensor not in shapes and dim.symbol not in symbols]
     if dims:
-        found.symbols.update(_settle(model, path, shapes, dims, found) if may_run else next(guesses(dims)))
+        found.symbols.update(_settle(model, folder, shapes, dims, found) if may_run else next(guesses(dims)))
     fix_inputs(model, shapes, found.symbols)
     declared = {value.name: onnx.ValueInfoProto.FromString(value.SerializeToString()) for value in _declared(model)}
     inferred = _infer(model, found.notes)
     unknown = [name for name in _made(model.graph) if not _is_known(inferred.get(name))]
     seen: dict[str, _Seen] = {}
     if unknown and may_run:
-        seen = _observe(_with_types(model, inferred), path, unknown, found.notes)
+        seen = _observe(_with_types(model, inferred), folder, unknown, found.notes)
     _merge(model, inferred, seen, found)
     for value in found.values.value_info:
-        # What the file declares is the last resort: it may be of other input shapes.
+        # The file's declarations are the last resort: they may be for other input shapes.
         if not _is_known(value) and value.name not in seen and _is_known(declared.get(value.name)):
             value.CopyFrom(declared[value.name])
     return found
@@ -82,7 +88,7 @@ def _declared(model: onnx.ModelProto) -> list[onnx.ValueInfoProto]:
 def _merge(
     model: onnx.ModelProto, inferred: Mapping[str, onnx.ValueInfoProto], seen: Mapping[str, _Seen], found: ObservedTypes
 ) -> None:
-    """Take what was inferred, and what was seen where that cannot change."""
+    """Merge the inferred types with those seen in trial runs, where the latter cannot change."""
     fixed = {name for name in _made(model.graph) if _is_known(inferred.get(name))}
     inputs = [value.name for value in given_inputs(model.graph)]
     changing = changing_shapes(model.graph.node, inputs, fixed, changing_functions(model.functions))
@@ -114,7 +120,7 @@ def _made(graph: onnx.GraphProto) -> list[str]:
 
 
 def _is_known(value: onnx.ValueInfoProto | None) -> bool:
-    """Whether element type and every dimension are known (for no tensor: the kind)."""
+    """Return whether element type and every dimension are known (for values that are not tensors: the kind)."""
     if value is None or not value.type.WhichOneof("value"):
         return False
     if not value.type.HasField("tensor_type"):
@@ -128,7 +134,7 @@ def _is_known(value: onnx.ValueInfoProto | None) -> bool:
 
 
 def _infer(model: onnx.ModelProto, notes: list[str]) -> dict[str, onnx.ValueInfoProto]:
-    """Static inference on a copy without large weights; what the file declares is left out, since it may be stale."""
+    """Return the statically inferred types; the file's own declarations are ignored, since they may be stale."""
     skeleton = _skeleton(model)
     mend_operators(skeleton)
     for value in skeleton.graph.output:
@@ -144,7 +150,7 @@ def _infer(model: onnx.ModelProto, notes: list[str]) -> dict[str, onnx.ValueInfo
 
 
 def _skeleton(model: onnx.ModelProto) -> onnx.ModelProto:
-    """A copy in which large weights are inputs of the same type: small enough to hand about, whatever the model."""
+    """Return a copy in which large weights are inputs of the same type, so that it is small for every model."""
     large = [tensor for tensor in model.graph.initializer if tensor.ByteSize() > _SMALL_BYTES or tensor.external_data]
     names = {tensor.name for tensor in large}
     skeleton = onnx.ModelProto()
@@ -175,27 +181,27 @@ def _copy_field(target: Any, descriptor: Any, value: Any) -> None:
 
 @dataclass(frozen=True)
 class _Seen:
-    """One value in the trial runs; ``shape`` is None where they differ, or for no tensor."""
+    """One value in the trial runs; ``shape`` is None where the runs differ, or if it is not a tensor."""
 
     type: onnx.TypeProto
     shape: tuple[int, ...] | None
 
 
 def _with_types(model: onnx.ModelProto, inferred: Mapping[str, onnx.ValueInfoProto]) -> onnx.ModelProto:
-    """The model with what was inferred written in: the ranges of the inputs are traced by it."""
+    """Return the model with the inferred types written in, as tracing the ranges of its inputs needs them."""
     del model.graph.value_info[:]
     model.graph.value_info.extend(value for value in inferred.values() if value.type.WhichOneof("value"))
     return model
 
 
-def _session(model: onnx.ModelProto, path: str) -> Any:
+def _session(model: onnx.ModelProto, folder: str) -> Any:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.intra_op_num_threads = min(4, os.cpu_count() or 1)
     options.log_severity_level = 4
-    options.add_session_config_entry("session.model_external_initializers_file_folder_path", os.path.dirname(path))
+    options.add_session_config_entry("session.model_external_initializers_file_folder_path", folder)
     return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
 
 
@@ -213,17 +219,17 @@ def _feed(model: onnx.ModelProto, seed: int) -> dict[str, Any]:
 
 def _settle(
     model: onnx.ModelProto,
-    path: str,
+    folder: str,
     shapes: Mapping[str, tuple[int, ...]],
     dims: Sequence[FreeDim],
     found: ObservedTypes,
 ) -> dict[str, int]:
-    """The first guess for the free dimensions with which the model runs; the very first where none does."""
+    """Return the first guess for the free dimensions with which the model runs; the very first where none does."""
     candidates = list(guesses(list(dims)))
     notes = found.notes
     reason = ""
     try:
-        session = _session(model, path)
+        session = _session(model, folder)
     except Exception as error:  # ONNX Runtime raises a dozen classes with no common base
         notes.append(f"default input shapes were not tried: {' '.join(str(error).split())[:300]}")
         return candidates[0]
@@ -243,17 +249,17 @@ def _settle(
 
 
 def _feed_by(model: onnx.ModelProto, skeleton: onnx.ModelProto) -> dict[str, Any]:
-    """Inputs for the model, made from its skeleton (whose weights are inputs, and are not given)."""
+    """Return the inputs for the model, made from its skeleton (whose weights are inputs, and are not given)."""
     wanted = {value.name for value in given_inputs(model.graph)}
     return {name: value for name, value in _feed(skeleton, 0).items() if name in wanted}
 
 
-def _observe(model: onnx.ModelProto, path: str, names: Sequence[str], notes: list[str]) -> dict[str, _Seen]:
-    """Types and shapes of these values in trial runs with different inputs; empty where the model does not run."""
+def _observe(model: onnx.ModelProto, folder: str, names: Sequence[str], notes: list[str]) -> dict[str, _Seen]:
+    """Return the types and shapes of values in trial runs with different inputs; empty if the model does not run."""
     given = {value.name for value in model.graph.output}
     model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names if name not in given)
     try:
-        session = _session(model, path)
+        session = _session(model, folder)
     except Exception as error:
         notes.append(f"no trial run: {' '.join(str(error).split())[:300]}")
         return {}
@@ -271,7 +277,7 @@ def _observe(model: onnx.ModelProto, path: str, names: Sequence[str], notes: lis
 
 
 def _run(session: Any, feed: Mapping[str, Any], names: Sequence[str]) -> dict[str, tuple[int, ...] | None]:
-    """One run; shapes of the values, None for those that are no tensors."""
+    """Return the shapes of the values in one run, None for values that are not tensors."""
     shapes: dict[str, tuple[int, ...] | None] = {}
     for start in range(0, len(names), _VALUES_A_RUN):
         part = list(names[start : start + _VALUES_A_RUN])
@@ -281,7 +287,7 @@ def _run(session: Any, feed: Mapping[str, Any], names: Sequence[str]) -> dict[st
 
 
 def _parse_type(words: str) -> onnx.TypeProto:
-    """ONNX Runtime's words for a type (``tensor(float)``, ``seq(tensor(int64))``) as a message."""
+    """Return the type message of ONNX Runtime's name for a type (``tensor(float)``, ``seq(tensor(int64))``)."""
     kind, _, rest = words.partition("(")
     inner = rest[:-1]
     found = onnx.TypeProto()

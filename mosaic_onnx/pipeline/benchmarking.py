@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,9 +14,13 @@ import numpy as np
 from mosaic_onnx.backends.base import Array
 from mosaic_onnx.core.devices import device_of
 from mosaic_onnx.core.plans import Plan
+from mosaic_onnx.discovery.registry import backends
 from mosaic_onnx.files.atomic import write_atomically
 from mosaic_onnx.files.bundle import Bundle
-from mosaic_onnx.pipeline.delivery import open_bundle
+from mosaic_onnx.isolation.backend import isolated
+from mosaic_onnx.pipeline.delivery import bind_bundle, tuned_slices
+from mosaic_onnx.profiling.whole_plans.child import Machine, PlanToRun
+from mosaic_onnx.profiling.whole_plans.timing import WatchEffort, time_one_plan
 from mosaic_onnx.runtime.trace import Trace, chrome_trace
 
 TRACED_COUNT = 20
@@ -110,7 +113,7 @@ class Benchmark:
 
 
 def benchmark(bundle: Bundle, inputs: Mapping[str, Array], iterations: int, warmup: int) -> Benchmark:
-    """Run a bundle many times.
+    """Run a bundle many times, in a child process where a device of its could take this one with it.
 
     Args:
         bundle: what to run.
@@ -122,20 +125,15 @@ def benchmark(bundle: Bundle, inputs: Mapping[str, Array], iterations: int, warm
         UsageError: a device of the bundle is not here.
         BackendError: a device failed.
     """
-    plan = bundle.plan
-    with open_bundle(bundle) as program:
-        for _ in range(warmup):
-            program.run(inputs)
-        seconds = []
-        for _ in range(iterations):
-            began_s = time.perf_counter()
-            program.run(inputs)
-            seconds.append(time.perf_counter() - began_s)
-        traces = tuple(program.run_timed(inputs)[1] for _ in range(min(iterations, TRACED_COUNT)))
+    bundle, plan = bind_bundle(bundle), bundle.plan
+    named, candidates = {device.name: device for device in bundle.devices}, isolated(backends())
+    one = PlanToRun(plan, tuned_slices(bundle, named, candidates))
+    effort = WatchEffort(warmup, iterations, min(iterations, TRACED_COUNT))
+    seconds, traces = time_one_plan(one, Machine(named, candidates), inputs, bundle.outputs, effort)
     devices = tuple(dict.fromkeys(device_of(one.state) for one in plan.slices))
     simulated = {device.name for device in bundle.devices if device.simulated}
     return Benchmark(
-        seconds=tuple(seconds),
+        seconds=seconds,
         predicted_s=plan.predicted.seconds,
         slices=_slice_times(plan, traces),
         transfers=_transfer_times(plan, traces),

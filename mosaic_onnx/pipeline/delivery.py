@@ -19,10 +19,12 @@ from mosaic_onnx.discovery.selection import Selection
 from mosaic_onnx.files.bundle import Bundle, BundleContents, write_bundle
 from mosaic_onnx.files.cache import digest
 from mosaic_onnx.files.manifest import SLICES
+from mosaic_onnx.isolation.backend import isolated
 from mosaic_onnx.loading.model import open_model
 from mosaic_onnx.loading.normalise import Normalised
 from mosaic_onnx.passes.base import run_passes
 from mosaic_onnx.passes.editing import configured, option_of
+from mosaic_onnx.passes.given import GivenPlan, GivenProfile
 from mosaic_onnx.passes.state import State
 from mosaic_onnx.pipeline.compilation import Compilation
 from mosaic_onnx.pipeline.pipelines import VERIFY
@@ -40,29 +42,36 @@ _PACKAGES = ("onnx", "onnxruntime", "openvino", "numpy", "onnxruntime-qnn", "onn
 
 
 def deliver(compilation: Compilation, folder: Path, *, force: bool = False) -> None:
-    """Write the bundle of a compilation.
+    """Write the bundle of a compilation, with those for further shapes.
 
     Raises:
         UsageError: the folder cannot be written.
     """
+    further = tuple(_contents(one) for one in compilation.shapes)
+    write_bundle(replace(_contents(compilation), shapes=further), folder, force=force)
+
+
+def _contents(compilation: Compilation) -> BundleContents:
+    """What a compilation puts into a bundle."""
     state, plan = compilation.state, compilation.plan
     used = {device_of(one.state) for one in plan.slices}
     canonical = state.delivered.canonical
     if canonical is None:
         raise InternalError("there is no partitioned model to write")
-    contents = BundleContents(
+    return BundleContents(
         model=canonical.model,
         folder=canonical.folder,
         original=state.normalised.model,
         slices=compilation.slices,
         profile=state.profile,
         plan=plan,
-        devices=[device for device in state.profile.devices if device.name in used],
+        devices=[
+            state.delivered.devices.get(device.name, device) for device in state.profile.devices if device.name in used
+        ],
         tuned=compilation.tuned,
         fingerprint=machine_fingerprint(state.selection.versions),
         facts=_facts(compilation) | {"rewritten": list(canonical.notes)},
     )
-    write_bundle(contents, folder, force=force)
 
 
 def machine_fingerprint(versions: Mapping[str, str]) -> str:
@@ -79,6 +88,7 @@ def _facts(compilation: Compilation) -> dict[str, Any]:
         "machine": fingerprint(),
         "replay": replay(compilation),
         "layer_assignment_settings": layer_assignment_settings(state.profile, compilation.plan),
+        "passes": [one.name for one in compilation.passes],
         "assumed": list(state.normalised.defaults),
         "left_out": [asdict(absent) for absent in state.selection.left_out],
         "simulated": [device.name for device in state.selection.chosen if device.simulated],
@@ -102,25 +112,33 @@ def _versions() -> dict[str, str]:
 def replay(compilation: Compilation) -> list[str]:
     """The command that compiles the same model the same way."""
     state, passes = compilation.state, compilation.passes
-    request: Request = option_of(passes, "request")
+    given = {one.name: one.given for one in passes if isinstance(one, GivenProfile | GivenPlan)}
     constraints: Constraints = option_of(passes, "constraints")
     samples: Path | None = option_of(passes, "samples")
     words = ["mosaic-onnx", "compile", state.path.name]
     words += ["-d", ",".join(device.name for device in state.selection.chosen)]
-    words += ["--objective", request.objective, "--schedule", request.schedule, "--method", request.method]
+    for name, source in given.items():
+        words += [f"--{name}", source.name if isinstance(source, Path) else f"{name}.json"]
+    if "plan" not in given:
+        words += _request_words(option_of(passes, "request"))
     words += ["--granularity", option_of(passes, "granularity"), "--seed", str(option_of(passes, "seed"))]
-    if request.max_error is not None:
-        words += ["--max-error", f"{request.max_error:g}"]
     if samples is not None:
         words += ["--samples", str(samples.name)]
-    if request.min_slice_count:
-        words += ["--min-slices", str(request.min_slice_count)]
     for flag, rules in (("--pin", constraints.pins), ("--forbid", constraints.forbids)):
         words += [word for pattern, device in rules for word in (flag, f"{pattern}={device}")]
     for flag, caps in (("--memory", constraints.memory_bytes), ("--slice-memory", constraints.slice_memory_bytes)):
         words += [word for device, count in caps.items() for word in (flag, f"{device}={count}")]
     for name, shape in option_of(passes, "input_shapes").items():
         words += ["--input-shape", f"{name}:{','.join(map(str, shape))}"]
+    return words + [word for name in compilation.outside for word in ("--pass", name)]
+
+
+def _request_words(request: Request) -> list[str]:
+    words = ["--objective", request.objective, "--schedule", request.schedule, "--method", request.method]
+    if request.max_error is not None:
+        words += ["--max-error", f"{request.max_error:g}"]
+    if request.min_slice_count:
+        words += ["--min-slices", str(request.min_slice_count)]
     return words
 
 
@@ -183,7 +201,8 @@ def bind_bundle(bundle: Bundle, words: Sequence[str] = (), *, trust: bool = Fals
     if bundle.is_bound and not words:
         return bundle
     devices = bind_devices(bundle.devices, backends(), words, trust=trust, what=str(bundle.folder))
-    return replace(bundle, devices=devices, is_bound=True)
+    shapes = tuple(replace(one, devices=devices, is_bound=True) for one in bundle.shapes)
+    return replace(bundle, devices=devices, is_bound=True, shapes=shapes)
 
 
 def open_bundle(bundle: Bundle, *, portable: bool = False) -> Executor:
@@ -223,7 +242,7 @@ def state_of_bundle(bundle: Bundle, inputs: Mapping[str, Array]) -> State:
         inputs: what it is run with.
     """
     model = bundle.original()
-    candidates = backends()
+    candidates = isolated(backends())
     devices = {device.name: device for device in bundle.devices}
     refusal = next((note for note in bundle.manifest.get("rewritten", ()) if note.startswith(REFUSES)), None)
     delivered = Candidate(

@@ -6,13 +6,18 @@ A pass is a frozen dataclass whose fields are its options (``mosaic_onnx.passes`
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from mosaic_onnx.core import plans, profiles
 from mosaic_onnx.passes.accuracy_budget import JudgeErrors, KeepBudget, ReportPrecision
 from mosaic_onnx.passes.annotate import Annotate
 from mosaic_onnx.passes.base import Passes
 from mosaic_onnx.passes.constrain import Constrain
+from mosaic_onnx.passes.correct import Correct
 from mosaic_onnx.passes.editing import after, find, instead, since, until, without
 from mosaic_onnx.passes.estimate import Estimate
 from mosaic_onnx.passes.feedback import Feedback
+from mosaic_onnx.passes.given import DeliverPlan, GivenPlan, GivenProfile
 from mosaic_onnx.passes.layerize import Layerize
 from mosaic_onnx.passes.load import Load
 from mosaic_onnx.passes.measure_errors import MeasureErrors
@@ -23,6 +28,7 @@ from mosaic_onnx.passes.profile import Profile
 from mosaic_onnx.passes.read_inputs import ReadInputs
 from mosaic_onnx.passes.rewrite import Rewrite
 from mosaic_onnx.passes.select import Select
+from mosaic_onnx.passes.set_levels import SetLevels
 from mosaic_onnx.passes.time_plan import TimePlan
 from mosaic_onnx.passes.verify import Verify
 
@@ -31,6 +37,7 @@ COMPILE: Passes = (
     Normalise(),  # sort; fix shapes; find every type        -> normalised
     ReadInputs(),  # what it is measured and proved with     -> inputs
     Layerize(),  # nodes that stay together                  -> graph
+    SetLevels(),  # frequencies as levels, where asked for   -> selection
     Annotate(),  # which device can run which layer          -> annotation
     Profile(),  # measure layers and transfers               -> profile
     Constrain(),  # pins, forbids, memory caps               -> profile
@@ -41,7 +48,8 @@ COMPILE: Passes = (
         TimePlan(),  # each slice while the plan runs        -> profile
     ),
     Rewrite(),  # slices, and one file of slice functions    -> candidates
-    Select(),  # the plan against every single device        -> delivered
+    Select(),  # the plan against all single devices         -> delivered
+    Correct(),  # predict what was measured                  -> profile
     Verify(),  # do both compute what the model computes?    -> proof
 )
 """From a model file to slices that are planned, measured and proved."""
@@ -56,6 +64,20 @@ def within_budget(passes: Passes) -> Passes:
     passes = instead(passes, "feedback", KeepBudget(find(passes, "feedback")))  # plan under limits  -> plan
     passes = after(passes, "rewrite", JudgeErrors())  # each candidate end to end                    -> refused
     return after(passes, "select", ReportPrecision())  # what to say of it                           -> precision
+
+
+def from_given(passes: Passes, profile: profiles.Profile | Path | None, plan: plans.Plan | Path | None) -> Passes:
+    """Return a compilation's variant that takes a profile or a plan from elsewhere.
+
+    A given profile stands in for the measured one; a given plan is delivered as it is, and measured against nothing.
+    """
+    if profile is not None:
+        passes = instead(passes, "profile", GivenProfile(profile))
+    if plan is not None:
+        passes = instead(passes, "feedback", GivenPlan(plan))
+        passes = instead(passes, "rewrite", Rewrite(with_singles=False))
+        passes = instead(passes, "select", DeliverPlan())
+    return passes
 
 
 PREPARE = until(COMPILE, "layerize")

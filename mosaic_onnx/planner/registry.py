@@ -15,6 +15,7 @@ from mosaic_onnx.planner.baselines.best_of import best_of
 from mosaic_onnx.planner.baselines.greedy import greedy
 from mosaic_onnx.planner.baselines.preferred import preferred, preferred_on_demand
 from mosaic_onnx.planner.baselines.random_plans import random_plans
+from mosaic_onnx.planner.chain.chain_costs import is_chain
 from mosaic_onnx.planner.chain.label_setting import labels, labels_apply
 from mosaic_onnx.planner.chain.method import interval
 from mosaic_onnx.planner.concurrent.cpsat_method import concurrent_cpsat
@@ -33,13 +34,17 @@ from mosaic_onnx.planner.throughput.method import solver_applies as throughput_s
 _MOST_GROUP_TRIALS = 60
 
 
-def for_sums(table: CostTable, request: Request) -> bool:
-    """What is asked is a sum over slices and copies, or follows from one (the largest device load does not).
+def interval_fits(table: CostTable, request: Request) -> bool:
+    """Return whether the interval program is run by itself: on chains, or where slices must be many or in list order.
 
-    The interval program tries every device for every group, one after the other, which many groups would make long.
+    On other graphs ``sequential`` runs it along several orders. It tries every device for every group, one after the
+    other, which many groups would make long.
     """
     group_count = len(np.unique(table.group[table.group >= 0]))
-    return request.objective != "throughput" and group_count * len(table.device_names) <= _MOST_GROUP_TRIALS
+    if request.objective == "throughput" or group_count * len(table.device_names) > _MOST_GROUP_TRIALS:
+        return False
+    demanded = request.min_slice_count > 1 or request.in_list_order
+    return demanded or is_chain(table, range(len(table.layer_names)))
 
 
 def never(table: CostTable, request: Request) -> bool:
@@ -70,7 +75,7 @@ METHODS: Mapping[str, Method] = {
         exhaustive, "every plan of a table of a few layers, whatever is asked: the optimum, proved", exhaustive_fits
     ),
     "interval": Method(
-        interval, "MOSAIC's dynamic program over consecutive layers in O(L·S), exact on chains", for_sums
+        interval, "MOSAIC's dynamic program over consecutive layers in O(L·S), exact on chains", interval_fits
     ),
     "labels": Method(
         labels, "exact on chains with caps on devices, level switches, groups, one slice a device", labels_apply

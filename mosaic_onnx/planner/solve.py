@@ -228,8 +228,7 @@ def plan_of(
 def _check_request(table: CostTable, request: Request) -> None:
     if request.method != "auto":
         method_named(request.method)
-    needs_joules = request.objective in ("energy", "edp") or request.budget_j is not None or request.pareto
-    if needs_joules and table.layer_j is None and table.layer_names:
+    if request.needs_joules and table.layer_j is None and table.layer_names:
         raise UsageError("the profile has no joules, so only time can be planned", "use --objective latency")
 
 

@@ -6,23 +6,23 @@ slices have taken them. So what a chosen slice really takes shows only when the 
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
 from mosaic_onnx.backends.base import Array, Backend, SliceModel
 from mosaic_onnx.core.devices import Device, device_of
 from mosaic_onnx.core.errors import BackendError
 from mosaic_onnx.core.plans import Plan
 from mosaic_onnx.files.cache import Cache
+from mosaic_onnx.isolation.backend import IsolatedBackend
 from mosaic_onnx.profiling.machine import fingerprint
 from mosaic_onnx.profiling.measurement_store import PROTOCOL
-from mosaic_onnx.runtime.executor import Executor, open_program
+from mosaic_onnx.profiling.whole_plans.child import Machine, PlanToRun
+from mosaic_onnx.profiling.whole_plans.timing import trace_plan
 from mosaic_onnx.runtime.trace import Trace
 
 Cut = Callable[[Plan], Sequence[SliceModel]]
 """The plan's slices as they would be delivered."""
-WARM_UP_COUNT = 1
 QUIET_SHARE = 0.25
 """The runs that took least say what a slice takes when nothing disturbs it: this share of all."""
 
@@ -78,12 +78,12 @@ class PlanTimer:
         """
         if plan.schedule != "sequential":
             return ()
-        if not all(self._is_clear(self.devices[device_of(one.state)]) for one in plan.slices):
-            return ()
         key = self._key(plan)
         known = None if self.cache is None else self.cache.lookup(key)
         if known is not None:
             return tuple(map(float, known))
+        if not all(self._is_clear(self.devices[device_of(one.state)]) for one in plan.slices):
+            return ()
         try:
             taken = self._run(plan)
         except BackendError:
@@ -94,23 +94,20 @@ class PlanTimer:
 
     def _is_clear(self, device: Device) -> bool:
         """Whether a slice's call takes as long as the slice: work in a device's own memory may go on after it."""
-        return not device.simulated and self.backends[device.backend].memory(device) is None
+        if device.simulated:
+            return False
+        backend = self.backends[device.backend]
+        try:
+            if isinstance(backend, IsolatedBackend):
+                return not backend.has_own_memory(device)
+            return backend.memory(device) is None
+        except BackendError:  # a device that fails here is found out where the plan runs
+            return False
 
     def _run(self, plan: Plan) -> tuple[float, ...]:
-        names = {"inputs": tuple(self.inputs), "outputs": self.outputs}
-        with open_program(self.cut(plan), plan, self.devices, self.backends, **names) as program:
-            for _ in range(WARM_UP_COUNT):
-                program.run(self.inputs)
-            return quiet_seconds(self._traces(program), len(plan.slices))
-
-    def _traces(self, program: Executor) -> list[Trace]:
-        traces: list[Trace] = []
-        until = time.perf_counter() + self.effort.seconds
-        while len(traces) < self.effort.max_runs:
-            if len(traces) >= self.effort.min_runs and time.perf_counter() >= until:
-                break
-            traces.append(program.run_timed(self.inputs)[1])
-        return traces
+        machine = Machine(self.devices, self.backends)
+        traces = trace_plan(PlanToRun(plan, self.cut(plan)), machine, self.inputs, self.outputs, **asdict(self.effort))
+        return quiet_seconds(traces, len(plan.slices))
 
     def _key(self, plan: Plan) -> dict[str, object]:
         """What the figures depend on."""

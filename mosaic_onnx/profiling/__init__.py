@@ -1,1 +1,1 @@
-"""Measure what layers, slices and copies cost on the devices of this machine, and build the profile."""
+"""Measure layers, slices and transfers on the devices of this machine, and build the profile."""

@@ -1,4 +1,4 @@
-"""Whether a model can be compiled at all: a device for every layer, and a runtime that says what is right."""
+"""Checks that a model can be compiled: a device for every layer, and a runtime for the reference."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from mosaic_onnx.profiling.annotation import Annotation
 from mosaic_onnx.verification.reference import Reference
 
 _LACKS_KERNEL = "Could not find an implementation"
-"""ONNX Runtime's words where the model is legal and only its CPU provider lacks an operator for a type."""
+"""ONNX Runtime's message where the model is valid and only its CPU provider lacks an operator for a type."""
 
 
 def refuse_unrunnable(
     opened: OpenedModel, normalised: Normalised, annotation: Annotation, devices: Sequence[Device]
 ) -> None:
-    """Refuse a model that no device can run, naming the thing.
+    """Raise ``ModelError`` for a model that no device can run, naming the layer.
 
     Args:
         opened: the model as its file has it.
         normalised: the same, sorted, its shapes concrete.
-        annotation: which device can run which layer.
+        annotation: the devices that can run each layer.
         devices: those that were asked.
 
     Raises:
@@ -42,7 +42,7 @@ def refuse_unrunnable(
 
 
 def _has_reference(normalised: Normalised) -> bool:
-    """Return whether something else than ONNX Runtime can say what the model's outputs should be."""
+    """Return whether another runtime than ONNX Runtime can compute the reference."""
     try:
         Reference(normalised.model, normalised.folder).close()
     except ModelError:

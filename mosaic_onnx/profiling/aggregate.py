@@ -1,10 +1,10 @@
-"""From what a survey found to what the planner is told: seconds of each layer, of measured slices, of any slice.
+"""Turn the timings of one state into costs for the planner: of each layer, of measured slices, of any slice.
 
 A slice's predicted time is the sum of its layers' seconds plus the device's ``slice_seconds``; a slice that was
-measured whole has its own figure. So that both agree, the layers of a stretch that was measured whole are scaled to add
-up to it, which takes out the profiler's own cost, and the pessimism of layers measured alone where the runtime cannot
-time kernels. What a layer costs alone beyond its share is what cutting around it costs: lost fusion, changes of layout,
-the call. The median of that over the layers is the device's ``slice_seconds``: a cut penalty learned, not assumed.
+measured as a whole has its own figure. So that both agree, the layers of such a slice are scaled to add up to it. This
+removes the profiler's own overhead, and the pessimism of layers measured alone where the runtime cannot time kernels.
+A layer measured alone takes longer than in a larger slice: fusion is lost, layouts change, the call costs time. The
+median of that difference over the layers is the device's ``slice_seconds``: a measured penalty for each cut.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ from mosaic_onnx.profiling.device_profiler import DeviceTimings
 from mosaic_onnx.profiling.profiled_model import Span
 
 _LEAST_SHARE = 0.05
-"""A layer alone does some work: its share is not all overhead, however noisy the figures."""
+"""The least share of a layer's time alone that counts as work, however noisy the figures."""
 _MOST_OVER_ALONE = 1.25
-"""Layers in place save calls and changes of layout, and lose warm caches."""
+"""The most that layers inside a slice may take, relative to their times alone: they may lose warm caches."""
 _SCALES = (0.05, 2.0)
-"""A stretch that would scale its layers by more than this was disturbed; its own figure still stands."""
+"""Layers are scaled by factors in this range only; outside it, the measurement of the slice was disturbed."""
 
 
 @dataclass(frozen=True)
 class StateCosts:
-    """What one state of one device costs.
+    """The costs of one state of one device.
 
     Attributes:
         layer_s: by layer, its share of a slice's time; layers that cannot run are absent.
-        workspace_bytes: by layer, scratch memory; layers of which nobody tells are absent.
+        workspace_bytes: by layer, scratch memory; layers for which it is unknown are absent.
         alone_s: by layer, measured as a slice of its own.
         error: by layer, relative error against the reference, where it was compared alone.
         segments: measured slices of more than one layer, seconds.
@@ -48,7 +48,7 @@ class StateCosts:
 
 
 def state_costs(timings: DeviceTimings, graph: LayerGraph) -> StateCosts:
-    """Costs from a survey's findings; layers not measured yet are left out."""
+    """Return the costs from a device's timings; layers not measured yet are left out."""
     alone = {layer: one.seconds for layer, one in timings.alone.items() if one.seconds is not None}
     whole = {span: one.seconds for span, one in timings.slices.items() if one.seconds is not None}
     call_s = min([timings.slice_s, *alone.values(), *whole.values()])  # no slice takes less than the call
@@ -72,17 +72,18 @@ def state_costs(timings: DeviceTimings, graph: LayerGraph) -> StateCosts:
 def in_place_seconds(
     in_place: Mapping[int, KernelShare], alone: Mapping[int, float], graph: LayerGraph
 ) -> dict[int, float]:
-    """Seconds of each layer from kernels' times.
+    """Return the seconds of each layer from kernels' times.
 
-    A kernel that does the work of several layers bears the name of one, so layers that share kernels share their time
-    as they do alone. Together they take little more than alone one after the other: what does was disturbed.
+    A kernel that does the work of several layers has the name of one, so layers that share kernels share their time
+    in proportion to their times alone. Their total is at most a little more than the sum of their times alone;
+    larger figures were disturbed.
     """
     seconds = {layer: share.seconds for layer, share in in_place.items()}
     for layers in sharing_layers(in_place, graph):
         if not all(layer in alone for layer in layers):
             continue
         total_alone_s = sum(alone[layer] for layer in layers)
-        if total_alone_s <= 0.0:  # too short for the clock: nothing to share by
+        if total_alone_s <= 0.0:  # too short for the clock
             continue
         total_s = min(sum(seconds[layer] for layer in layers), _MOST_OVER_ALONE * total_alone_s)
         for layer in layers:
@@ -91,7 +92,7 @@ def in_place_seconds(
 
 
 def _scale(layer_s: dict[int, float], span: Span, seconds: float) -> None:
-    """Scale a stretch's layers, in place, so that they add up to its measured time."""
+    """Scale the layers of a measured slice, in place, so that they add up to its time."""
     layers = [layer for layer in range(span[0], span[1] + 1) if layer in layer_s]
     total = sum(layer_s[layer] for layer in layers)
     if seconds <= 0 or total <= 0 or not _SCALES[0] <= seconds / total <= _SCALES[1]:
@@ -101,5 +102,5 @@ def _scale(layer_s: dict[int, float], span: Span, seconds: float) -> None:
 
 
 def _slice_seconds(overhead_s: float, penalties: Sequence[float]) -> float:
-    """The median penalty; at least what the smallest slice takes."""
+    """Return the median penalty; at least the time of the smallest slice."""
     return max(overhead_s, statistics.median(penalties)) if penalties else overhead_s

@@ -1,6 +1,6 @@
-"""Which device can run which layer, and why not.
+"""Annotate layers: the devices that can run each layer, and the reasons why others cannot.
 
-A backend's claim costs nothing and may be wrong; asked to, this compiles too. Running and comparing is for ``profile``.
+A backend's claim is cheap and may be wrong; on request it is checked by compiling. Profiling runs and compares.
 """
 
 from __future__ import annotations
@@ -13,10 +13,11 @@ import onnx
 
 from mosaic_onnx.backends.base import Backend, CostSource, LimitsModelSize
 from mosaic_onnx.core.devices import Device
-from mosaic_onnx.core.errors import BackendError
+from mosaic_onnx.core.errors import BackendError, UsageError, failure_line
 from mosaic_onnx.core.graphs import FunctionKey, call_key, function_key, node_keys, subgraphs
 from mosaic_onnx.core.layer_facts import LayerFacts, layer_facts
 from mosaic_onnx.core.layers import LayerGraph
+from mosaic_onnx.isolation.backend import IsolatedBackend
 from mosaic_onnx.loading.normalise import Normalised
 from mosaic_onnx.profiling.measuring.meter import open_meter
 from mosaic_onnx.profiling.measuring.probing import compile_refusals
@@ -26,7 +27,7 @@ from mosaic_onnx.profiling.setup import ProfileOptions, open_profiled_model, ope
 
 @dataclass(frozen=True)
 class Annotation:
-    """What is claimed, or known, of each layer on each device.
+    """The backends' claims on each layer and device.
 
     Attributes:
         graph: the layers.
@@ -51,18 +52,18 @@ def annotate(
     options: ProfileOptions | None = None,
     progress: Progress | None = None,
 ) -> Annotation:
-    """What the backends claim, and whether it compiles.
+    """Return the backends' claims, checked by compiling on request.
 
     Args:
         normalised: the model.
         graph: its layers.
-        devices: which devices to ask about.
+        devices: the devices to ask about.
         backends: by name.
-        options: how to check the claims by compiling; None takes the backends' word.
-        progress: told how far it has come.
+        options: how to check the claims by compiling; None does not check.
+        progress: called with the progress.
 
     Raises:
-        BackendError: a device's backend is not here.
+        BackendError: a device's backend is not installed.
     """
     found: dict[str, dict[int, str]] = {}
     facts: tuple[LayerFacts, ...] = ()
@@ -90,10 +91,10 @@ def annotate(
 
 
 def backend_of(device: Device, backends: Mapping[str, Backend]) -> Backend:
-    """The backend that runs a device.
+    """Return the backend that runs a device.
 
     Raises:
-        BackendError: it is not here.
+        BackendError: it is not installed.
     """
     if device.backend not in backends:
         known = ", ".join(sorted(backends)) or "none"
@@ -102,30 +103,52 @@ def backend_of(device: Device, backends: Mapping[str, Backend]) -> Backend:
 
 
 def refusals(normalised: Normalised, graph: LayerGraph, device: Device, backend: Backend) -> dict[int, str]:
-    """By layer, why a device that is measured cannot run it, as far as its backend tells without compiling."""
+    """Return {layer: why a measured device cannot run it}, as far as its backend tells without compiling."""
     model = normalised.model
     if isinstance(backend, LimitsModelSize) and (reason := backend.too_large(len(model.graph.node), device)):
         return dict.fromkeys(range(len(graph.layers)), reason)
     nodes = dict(zip(node_keys(model.graph), model.graph.node, strict=True))
     functions = {function_key(function): function for function in model.functions}
+    leaves = {key: list(_leaves(node, functions)) for key, node in nodes.items()}
+    try:
+        claims = iter(_claims(backend, [leaf for each in leaves.values() for leaf in each], device))
+    except BackendError as error:  # it crashed, hung, or broke its contract: the other devices go on without it
+        return dict.fromkeys(range(len(graph.layers)), error.message)
+    reasons = {key: [next(claims) for _ in each] for key, each in leaves.items()}
     refused = {}
     for index, layer in enumerate(graph.layers):
         for key in layer.nodes:
-            reason = next(filter(None, (backend.supports(node, device) for node in _leaves(nodes[key], functions))), "")
+            reason = next(filter(None, reasons[key]), "")
             if reason:
                 refused[index] = f"{nodes[key].op_type} ({key}): {reason}"
                 break
     return refused
 
 
+def _claims(backend: Backend, nodes: Sequence[onnx.NodeProto], device: Device) -> list[str | None]:
+    """Return a backend's claims on each node.
+
+    Raises:
+        BackendError: it raised something, or its process crashed or hung; the message names the device.
+    """
+    if isinstance(backend, IsolatedBackend):
+        return backend.claims(nodes, device)
+    try:
+        return [backend.supports(node, device) for node in nodes]
+    except UsageError:  # the device's options are wrong
+        raise
+    except Exception as failure:  # a foreign backend may raise anything
+        raise BackendError(f"device {device.name}: {failure_line(failure)} (its claims)") from failure
+
+
 def _stated_refusals(facts: Sequence[LayerFacts], device: Device, backend: CostSource) -> dict[int, str]:
-    """By layer, why a described device cannot run it."""
+    """Return {layer: why a described device cannot run it}."""
     costs = backend.layer_costs(facts, device, device.states[-1])
     return {index: cost for index, cost in enumerate(costs) if isinstance(cost, str)}
 
 
 def _leaves(node: onnx.NodeProto, functions: Mapping[FunctionKey, onnx.FunctionProto]) -> Iterator[onnx.NodeProto]:
-    """The node, the nodes of its bodies, and in place of a call the nodes of the function."""
+    """Yield the node and the nodes of its bodies; a call is replaced by the nodes of its function."""
     function = functions.get(call_key(node))
     if function is not None:
         for inner in function.node:

@@ -1,9 +1,9 @@
-"""Which layer a kernel belongs to: compilers fuse, rename and insert, and their kernels' names say only so much.
+"""Attribute kernels to layers by their names: compilers fuse, rename and insert nodes.
 
-Before a slice is compiled for this, each of its nodes is named by its layer (``tag_nodes``). Most names that a runtime
-makes hold a node's name (``<tag>_nchwc``, ``_inlfunc_<tag>_Relu``, ``<tag>/MatMulAddFusion``, or a list of the fused
-ones); others hold the name of a value (``r12_nchwc``). A kernel of several layers counts for the first of them: the
-others ride along. What bears no known name is a change of layout that was inserted for the kernel after it.
+Before a slice is compiled for this, each of its nodes is named by its layer (``tag_nodes``). Most kernels' names
+contain a node's name (``<tag>_nchwc``, ``_inlfunc_<tag>_Relu``, ``<tag>/MatMulAddFusion``, or a list of the fused
+ones); others contain the name of a value (``r12_nchwc``). A kernel of several layers counts for the first of them.
+A kernel without a known name is a change of layout that was inserted for the kernel after it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def tag_nodes(model: onnx.ModelProto, layers: Sequence[int]) -> None:
     """Name each node of ``model``'s graph by its layer, in place.
 
     Args:
-        model: a slice's model that nobody else holds.
+        model: a slice's model; it is changed.
         layers: the layer of each node, in the graph's order.
     """
     for index, (node, layer) in enumerate(zip(model.graph.node, layers, strict=True)):
@@ -34,19 +34,19 @@ def tag_nodes(model: onnx.ModelProto, layers: Sequence[int]) -> None:
 
 
 def value_layers(model: onnx.ModelProto, layers: Sequence[int]) -> dict[str, int]:
-    """The layer that makes each value of the slice."""
+    """Return the layer that makes each value of the slice."""
     pairs = zip(model.graph.node, layers, strict=True)
     return {name: layer for node, layer in pairs for name in node.output if name}
 
 
 @dataclass(frozen=True)
 class KernelShare:
-    """What a layer takes of a slice that runs.
+    """A layer's share of the kernels of a running slice.
 
     Attributes:
         seconds: of its kernels.
         workspace_bytes: scratch memory of the kernel that needs most.
-        rides_with: the layer whose kernel does this one's work too; None where it has its own, or nobody tells.
+        rides_with: the layer whose kernel does this layer's work too; None where it has its own, or that is unknown.
     """
 
     seconds: float = 0.0
@@ -54,12 +54,12 @@ class KernelShare:
     rides_with: int | None = None
 
     def with_kernel(self, kernel: KernelTime) -> KernelShare:
-        """This and one kernel more."""
+        """Return this share with one more kernel."""
         return KernelShare(self.seconds + kernel.seconds, max(self.workspace_bytes, kernel.workspace_bytes))
 
 
 def layer_shares(kernels: Sequence[KernelTime], made_by: Mapping[str, int]) -> dict[int, KernelShare]:
-    """The share of each layer that has a kernel, or is named by another's; empty where no kernel is known.
+    """Return {layer: share} of the layers that kernels' names mention; empty where no kernel is known.
 
     Args:
         kernels: in the order in which they ran.
@@ -82,9 +82,9 @@ def layer_shares(kernels: Sequence[KernelTime], made_by: Mapping[str, int]) -> d
 
 
 def sharing_layers(in_place: Mapping[int, KernelShare], graph: LayerGraph) -> list[list[int]]:
-    """Layers in groups that share kernels; most groups are one layer.
+    """Return the layers in groups that share kernels; most groups are one layer.
 
-    Where nobody tells whose kernel does the work of a layer that has none, it is its only reader's, or its maker's.
+    A layer without a kernel of its own, and without a known one, shares that of its only reader or of its producer.
     """
     readers: dict[str, list[int]] = {}
     for layer in in_place:
@@ -107,7 +107,7 @@ def sharing_layers(in_place: Mapping[int, KernelShare], graph: LayerGraph) -> li
 
 
 def _end(host: Mapping[int, int], layer: int) -> int:
-    """The last host in a row of hosts; the least layer of a ring."""
+    """Return the end of a chain of layers that share kernels; the least layer of a cycle."""
     seen = [layer]
     while seen[-1] in host:
         following = host[seen[-1]]
@@ -118,13 +118,13 @@ def _end(host: Mapping[int, int], layer: int) -> int:
 
 
 def _layers_of(name: str, made_by: Mapping[str, int]) -> list[int]:
-    """Layers that a kernel's name tells of, ascending; empty where it tells of none."""
+    """Return the layers that a kernel's name mentions, ascending."""
     tags = sorted({int(number) for number in _TAG.findall(name)})
     if tags:
         return tags
     if name in made_by:
         return [made_by[name]]
-    # The longest value name that the kernel's name begins with, up to a sign such as "_" or "/".
+    # The longest value name that the kernel's name begins with, up to a separator such as "_" or "/".
     for end in sorted((found.start() for found in _BREAK.finditer(name)), reverse=True):
         if name[:end] in made_by:
             return [made_by[name[:end]]]

@@ -1,4 +1,4 @@
-"""Compose a profile from what was found of each state: measured, stated by a description, or refused."""
+"""Compose a profile from the results of each state: measured, stated by a description, or refused."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _INTERRUPTED = "not measured: interrupted"
 
 @dataclass(frozen=True)
 class StateResult:
-    """What is known of one state.
+    """The result of one state.
 
     Attributes:
         state: its name.
@@ -35,14 +35,14 @@ class StateResult:
 
 @dataclass(frozen=True)
 class ModelIdentity:
-    """What model a profile is of."""
+    """The identity of a profile's model."""
 
     name: str
     sha256: str | None = None
 
 
 def measured_result(state: str, costs: StateCosts, refused: Mapping[int, str], layer_count: int) -> StateResult:
-    """The result of a survey; layers that it did not come to are refused with that word."""
+    """Return the result of a measured state; layers that were not reached are refused as interrupted."""
     reasons = dict(refused)
     for layer in range(layer_count):
         if layer not in costs.layer_s:
@@ -67,12 +67,12 @@ def measured_result(state: str, costs: StateCosts, refused: Mapping[int, str], l
 
 
 def unmeasured_result(state: str, layer_count: int) -> StateResult:
-    """The result of a state that measuring did not come to."""
+    """Return the result of a state that was not measured because of an interruption."""
     return StateResult(state, reasons=dict.fromkeys(range(layer_count), _INTERRUPTED))
 
 
 def _segments(state: str, costs: StateCosts) -> tuple[MeasuredSlice, ...]:
-    """Measured slices: stretches, and layers that were measured alone."""
+    """Return the measured slices, and the layers that were measured alone."""
     alone = {(layer, layer): seconds for layer, seconds in costs.alone_s.items()}
     return tuple(MeasuredSlice(*span, state, seconds) for span, seconds in sorted({**alone, **costs.segments}.items()))
 
@@ -85,14 +85,14 @@ def compose_profile(
     copies: Iterable[TransferCost] = (),
     meta: Mapping[str, object] | None = None,
 ) -> Profile:
-    """The profile.
+    """Return the profile of a model.
 
     Args:
-        identity: what model it is of.
+        identity: the model's name and digest.
         graph: its layers.
         devices: those that take part, with the levels that were measured.
         results: one for each of their states.
-        copies: what copying between host and devices costs.
+        copies: costs of transfers between host and devices.
         meta: facts for people.
     """
     results, meta = _energy_for_all_or_none(results, dict(meta or {}))
@@ -131,7 +131,7 @@ def _layer(layer: Layer, index: int, results: Sequence[StateResult]) -> ProfileL
 def _energy_for_all_or_none(
     results: Sequence[StateResult], meta: dict[str, object]
 ) -> tuple[Sequence[StateResult], dict[str, object]]:
-    """A profile gives joules for every cost or for none: measured devices have none, described ones may."""
+    """Return the results without joules if only some have them: a profile gives joules for all costs or none."""
     given = {cost.joules is not None for one in results for cost in one.costs.values()}
     if given != {True, False}:
         return results, meta

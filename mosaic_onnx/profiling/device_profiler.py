@@ -1,14 +1,15 @@
-"""Survey one state of one device: what each layer costs there, alone and in the midst of others, or why it cannot run.
+"""Profile one state of one device: the cost of each layer, alone and inside larger slices, or why it cannot run.
 
-Order of work, so that little time tells much:
+The order of the work:
 
-1. The backend's claims exclude layers for nothing.
-2. The stretches between them (the whole model, where all is claimed) run as one slice each. Where the runtime can time
-   kernels, that gives every layer's time in place: fused, with its neighbours' layouts, caches as they are in a run.
-   A stretch that compiles, runs and agrees with the reference proves the claim of all its layers at once.
-3. Layers that are not proved so are compiled, run, compared and timed alone; equal ones once.
-4. Time permitting, the costliest of the others too: how much dearer a layer is alone tells what cutting costs.
-5. Stretches that could not run whole are tried again without the layers that were found out.
+1. The backend's claims exclude layers at no cost.
+2. The consecutive layers between them (the whole model, if all layers are claimed) run as one slice. If the runtime
+   can time kernels, that gives every layer's time in place: fused, with its neighbours' layouts, with warm caches.
+   A slice that compiles, runs and agrees with the reference proves the claims on all its layers at once.
+3. The other layers are compiled, run, compared and timed alone; equal ones once.
+4. If time allows, so are the most expensive of the proved layers: the difference to their time in place is what a cut
+   costs.
+5. Slices that could not run are tried again without the layers that failed alone.
 """
 
 from __future__ import annotations
@@ -36,17 +37,17 @@ from mosaic_onnx.profiling.progress import Ticker
 
 _MOST_STRETCHES = 16
 _MOST_AGAIN_S = 3.0
-"""A stretch that takes longer than this to compile and run is measured only once."""
+"""A slice that takes longer than this to compile and run is measured only once."""
 
 
 @dataclass(frozen=True)
 class ProfilingEffort:
-    """How much time measuring may take.
+    """The time that profiling may take.
 
     Attributes:
         layer: for one layer alone.
-        slice: for a stretch, and as much again for its kernels.
-        alone_s: in all, for layers alone whose cost in place is known already; the costliest come first.
+        slice: for a slice of several layers, and as much again for its kernels.
+        alone_s: in all, for measuring layers alone whose time in place is known; the most expensive come first.
     """
 
     layer: TimeBudget = field(default_factory=lambda: TimeBudget(0.03))
@@ -56,16 +57,16 @@ class ProfilingEffort:
 
 @dataclass
 class DeviceTimings:
-    """What is known of one state so far: filled while measuring goes on, so that an interruption loses nothing.
+    """The measurements of one state so far; filled while profiling goes on, so that an interruption loses nothing.
 
     Attributes:
         device: the device.
         refused: by layer, why it cannot run there.
-        in_place: by layer, what its kernels take while a stretch runs.
-        alone: by layer, what measuring it alone gave.
-        slices: slices measured whole.
-        unsettled: those that ran, but not with the reference's result.
-        slice_s: what running any slice costs besides its work.
+        in_place: by layer, the time of its kernels while a larger slice runs.
+        alone: by layer, its measurement as a slice of its own.
+        slices: measured slices of several layers.
+        unsettled: slices that ran, but whose results differ from the reference's.
+        slice_s: overhead of running any slice.
     """
 
     device: Device
@@ -79,7 +80,7 @@ class DeviceTimings:
 
 @dataclass
 class DeviceProfiler:
-    """The survey of one state of one device; ``run`` fills ``timings``."""
+    """Profiles one state of one device; ``run`` fills ``timings``."""
 
     profiled: ProfiledModel
     timings: DeviceTimings
@@ -90,7 +91,7 @@ class DeviceProfiler:
     times_kernels: bool
 
     def run(self) -> None:
-        """Measure whatever is not known yet."""
+        """Measure all that is not known yet."""
         self.timings.slice_s = self._overhead()
         proved: set[int] = set()
         tried: set[Span] = set()
@@ -108,7 +109,7 @@ class DeviceProfiler:
         return [layer for layer in range(len(self.profiled.graph.layers)) if layer not in self.timings.refused]
 
     def _measure_slices(self, tried: set[Span]) -> set[int]:
-        """Measure the longest stretches not tried before; the layers that this proves."""
+        """Measure the longest slices not tried before; return the layers that this proves."""
         proved: set[int] = set()
         spans = [span for span in consecutive_layers(self._candidates()) if span not in tried]
         longest = sorted(spans, key=lambda span: span[0] - span[1])[:_MOST_STRETCHES]
@@ -129,7 +130,7 @@ class DeviceProfiler:
         return proved
 
     def _settle(self) -> None:
-        """A stretch whose result was off counts if each of its layers was found sound alone: then rounding added up."""
+        """Accept slices with a deviating result if each of their layers alone was right: then rounding added up."""
         for span, measurement in self.timings.unsettled.items():
             layers = range(span[0], span[1] + 1)
             if not any(layer in self.timings.refused for layer in layers):
@@ -140,7 +141,7 @@ class DeviceProfiler:
         self.timings.unsettled.clear()
 
     def _look_again(self) -> None:
-        """Measure stretches a second time, some while after the first: a busy second may have spoilt that."""
+        """Measure slices a second time, later than the first: other load may have disturbed that."""
         once = [(span, one) for span, one in self.timings.slices.items() if one.spell_count == 1]
         worth = [(span, one) for span, one in once if one.load_s + (one.seconds or 0.0) <= _MOST_AGAIN_S]
         self.ticker.expect(len(worth))
@@ -152,7 +153,7 @@ class DeviceProfiler:
             self.ticker.end(True)
 
     def _alone(self, layers: Sequence[int], until: float | None = None) -> list[str]:
-        """Measure layers alone, equal ones once, while there is time; the digests that were measured."""
+        """Measure layers alone, equal ones once, while there is time; return the digests that were measured."""
         firsts: dict[Digest, int] = {}
         equals: dict[int, list[int]] = {}
         for layer in layers:
@@ -163,7 +164,7 @@ class DeviceProfiler:
         for batch in self.profiled.batches([(first, first) for first in sorted(equals)]):
             unknown = [span for span in batch if self.store.measurement(self._digest(span)) is None]
             if unknown:
-                with suppress(ModelError):  # whose tensors nobody knows is found out one by one
+                with suppress(ModelError):  # layers with unknown tensors are found one by one
                     self.profiled.hold_all(unknown)
             for span in batch:
                 if until is not None and time.perf_counter() > until:
@@ -176,17 +177,17 @@ class DeviceProfiler:
         return measured
 
     def _note_alone(self, layer: int, measurement: SliceMeasurement) -> None:
-        """What a layer alone tells; one that a sound stretch holds is not refused for what only the cut brings out."""
-        is_in_stretch = any(first <= layer <= last for first, last in self.timings.slices)
-        if measurement.reason and not (is_in_stretch and layer in self.timings.in_place):
+        """Record the measurement of a layer alone; inside a slice that is right, a layer is not refused for it."""
+        is_in_slice = any(first <= layer <= last for first, last in self.timings.slices)
+        if measurement.reason and not (is_in_slice and layer in self.timings.in_place):
             self.timings.refused[layer] = measurement.reason
-        elif measurement.wrong and not is_in_stretch:
+        elif measurement.wrong and not is_in_slice:
             self.timings.refused[layer] = f"its result is wrong: {measurement.wrong}"
         elif not measurement.reason:
             self.timings.alone[layer] = measurement
 
     def _costliest(self, proved: Collection[int]) -> None:
-        """Measure proved layers alone too, those that cost most first; next time exactly those that were now."""
+        """Measure proved layers alone too, the most expensive first; a later profile measures the same ones."""
         whole = self._digest((0, len(self.profiled.graph.layers) - 1))
         known = self.store.names("alone", whole)
         layers = self._by_cost(proved)
@@ -200,21 +201,21 @@ class DeviceProfiler:
         self.store.keep_names("alone", whole, tuple(measured))
 
     def _by_cost(self, layers: Collection[int]) -> list[int]:
-        """Layers that cost most first; those that share a kernel together, since its time is split by theirs alone."""
+        """Return the layers, the most expensive first; layers that share kernels stay together."""
         in_place = {layer: self.timings.in_place[layer] for layer in sorted(layers)}
         groups = sharing_layers(in_place, self.profiled.graph)
         groups.sort(key=lambda group: -sum(in_place[layer].seconds for layer in group))
         return [layer for group in groups for layer in group]
 
     def _measure(self, span: Span, budget: TimeBudget) -> SliceMeasurement:
-        """What a slice costs, from the cache or by measuring."""
+        """Return the measurement of a slice, from the store or by measuring."""
         digest = self._digest(span)
         self.ticker.begin()
         measurement = self.store.measurement(digest)
         was_measured = measurement is None
         if measurement is None:
             measurement = measure_span(self.profiled, span, self.meter, self._precision, budget)
-            # A stretch that takes for ever is no layer's fault, and worth no second hour: that is kept.
+            # A slice of several layers that runs into the limit is stored, so that it is not tried again.
             self.store.keep_measurement(
                 digest, measurement if span[0] == span[1] else replace(measurement, is_lasting=True)
             )
@@ -226,7 +227,7 @@ class DeviceProfiler:
         return self.timings.device.precision
 
     def _kernels(self, span: Span) -> None:
-        """Seconds of each layer of a stretch while it runs; layers without a kernel were optimised away."""
+        """Record the time of each layer while a slice runs; layers without a kernel were optimised away."""
         digest = self._digest(span)
         shares = self.store.shares(digest)
         if shares is None:
@@ -243,7 +244,7 @@ class DeviceProfiler:
             self.timings.in_place[layer] = replace(share, rides_with=rides_with)
 
     def _overhead(self) -> float:
-        """Seconds that the least of all slices takes: one Relu of one element."""
+        """Return the seconds that the smallest slice takes: one Relu of one element."""
         digest = Digest("one Relu")
         self.ticker.expect(1)
         self.ticker.begin()
@@ -263,7 +264,7 @@ class DeviceProfiler:
 def measure_span(
     profiled: ProfiledModel, span: Span, meter: Meter, precision: str, budget: TimeBudget
 ) -> SliceMeasurement:
-    """Measure a slice; where it cannot be cut out, or nobody knows its tensors, that is the reason."""
+    """Measure a slice; if it cannot be extracted, or its tensors are unknown, the result says so."""
     try:
         model = profiled.slice_model(span)
     except ModelError as error:
@@ -277,7 +278,7 @@ def measure_span(
 
 
 def consecutive_layers(layers: Iterable[int]) -> list[Span]:
-    """Runs of consecutive layers."""
+    """Return the maximal runs of consecutive layers."""
     found: list[Span] = []
     for layer in sorted(layers):
         if found and found[-1][1] == layer - 1:

@@ -1,9 +1,9 @@
-"""Digests of layers and slices: two that cost the same on a device have the same digest, whatever their names.
+"""Digests of layers and slices: those with the same cost on a device have the same digest, whatever their names.
 
-What a kernel costs follows from operators, attributes, wiring, element types and shapes. The *values* of dense weights
-do not matter to it, so they are neither read nor hashed: the thirty 3x3 convolutions of a residual network that differ
-only in their weights are one measurement, and a warm run need not read the weights' file at all. Values that steer the
-work do matter and are hashed: small integers (shapes, axes, pads, repeats), booleans, strings, and small floats (an
+A kernel's cost depends on operators, attributes, connections, element types and shapes. The *values* of dense weights
+do not matter, so they are neither read nor hashed: thirty 3x3 convolutions of a residual network that differ only in
+their weights are measured once, and a run with a filled cache does not read the weights' file. Values that control
+the work are hashed: small integers (shapes, axes, pads, repeats), booleans, strings, and small floats (an
 exponent, resize scales, a score threshold), but no quantisation scales and zero points, which change no kernel's time.
 
 Where the work depends on values that arise only in the run (control flow, outputs whose shape is not known before), the
@@ -34,7 +34,7 @@ _CONTROL_FLOW = frozenset({"If", "Loop", "Scan", "SequenceMap"})
 
 @dataclass(frozen=True)
 class Digest:
-    """A layer's or slice's digest; ``depends_on_values``: its cost cannot be told from shapes alone."""
+    """A layer's or slice's digest; with ``depends_on_values`` its cost depends on more than shapes."""
 
     text: str
     depends_on_values: bool = False
@@ -46,7 +46,7 @@ def layer_digests(
     graph: LayerGraph,
     folder: str | None = None,
 ) -> tuple[Digest, ...]:
-    """[L] the digest of each layer.
+    """Return [L] the digest of each layer.
 
     Args:
         model: the normalised model (its initialisers, functions and operator sets count).
@@ -59,7 +59,7 @@ def layer_digests(
 
 
 def slice_digest(digests: Sequence[Digest], layers: Sequence[Layer], outputs: Sequence[str]) -> Digest:
-    """The digest of layers that run as one slice: theirs, how they are wired, and what leaves the slice."""
+    """Return the digest of layers that run as one slice, from their digests, connections and the slice's outputs."""
     numbers: dict[str, int] = {}
     wired = [
         [one.text, [_number(numbers, x) for x in layer.inputs], [_number(numbers, x) for x in layer.outputs]]
@@ -71,7 +71,7 @@ def slice_digest(digests: Sequence[Digest], layers: Sequence[Layer], outputs: Se
 
 @dataclass(frozen=True)
 class _Facts:
-    """What a layer's description looks up in its model."""
+    """The facts of a model that descriptions of its layers use."""
 
     tensors: Mapping[str, TensorInfo]
     weights: Mapping[str, TensorProto]
@@ -112,7 +112,7 @@ def _node(facts: _Facts, node: onnx.NodeProto, ids: dict[str, int]) -> list[Any]
 
 
 def _value(facts: _Facts, name: str, ids: dict[str, int], quantising: bool) -> Any:
-    """A number for a value met before, else the number and what is known of the value."""
+    """Return the number of a value; at its first use also its static facts."""
     if not name:
         return None
     if name in ids:
@@ -154,7 +154,7 @@ def _attribute(facts: _Facts, attribute: AttributeProto, ids: dict[str, int]) ->
 
 
 def _body(facts: _Facts, body: onnx.GraphProto, outer: Mapping[str, int]) -> list[Any]:
-    """A subgraph in its own scope; what it captures keeps the outer number, or is described at its first use."""
+    """Return a subgraph in its own scope; captured values keep the outer number."""
     ids = dict(outer)
     own = {tensor.name: tensor for tensor in body.initializer}
     inner = _Facts(facts.tensors, {**facts.weights, **own}, facts.functions, facts.versions, facts.folder)
@@ -168,7 +168,7 @@ def _body(facts: _Facts, body: onnx.GraphProto, outer: Mapping[str, int]) -> lis
 
 
 def _function_digests(model: onnx.ModelProto) -> dict[FunctionKey, str]:
-    """The digest of each function, with those that it calls. Calls form no cycle: the model was checked."""
+    """Return the digest of each function, with those that it calls. Calls form no cycle: the model was checked."""
     functions = {function_key(function): function for function in model.functions}
     found: dict[FunctionKey, str] = {}
 

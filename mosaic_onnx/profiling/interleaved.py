@@ -1,7 +1,7 @@
-"""Fair comparison on a noisy machine: things run in turn, medians are compared, the ratio comes with an interval.
+"""Comparison of calls on a noisy machine: interleaved runs, medians, ratios with confidence intervals.
 
-A round runs every call ``repeat_count`` times in a row and keeps the least; rounds go on in an order that turns, so no
-call always runs first. Whatever slows the machine for a while slows all of them.
+A round runs every call ``repeat_count`` times in a row and keeps the least; the order rotates from round to round,
+so no call always runs first. Other load on the machine slows all calls alike.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Ratio:
 
 @dataclass(frozen=True)
 class InterleavedTimings:
-    """What an interleaved measurement saw.
+    """The result of an interleaved measurement.
 
     Attributes:
         seconds: by name, one figure a round: the least of the round's repeats.
@@ -38,16 +38,16 @@ class InterleavedTimings:
     repeat_count: int
 
     def median_s(self, name: str) -> float:
-        """Median over the rounds."""
+        """Return the median over the rounds."""
         return float(np.median(self.seconds[name]))
 
     def spread(self, name: str) -> float:
-        """Half the distance between the quartiles, relative to the median."""
+        """Return half the distance between the quartiles, relative to the median."""
         low, high = np.percentile(self.seconds[name], [25, 75])
         return float((high - low) / 2 / self.median_s(name))
 
     def ratio(self, name: str, against: str) -> Ratio:
-        """Ratio of medians with a bootstrap interval over rounds: both figures of a round are drawn together."""
+        """Return the ratio of medians with a bootstrap interval over rounds; a round's figures are drawn together."""
         a, b = np.asarray(self.seconds[name]), np.asarray(self.seconds[against])
         drawn = np.random.default_rng(0).integers(0, len(a), (RESAMPLE_COUNT, len(a)))
         ratios = np.median(a[drawn], axis=1) / np.median(b[drawn], axis=1)
@@ -63,12 +63,12 @@ def measure_interleaved(
     warmup_count: int = 2,
     budget_s: float = float("inf"),
 ) -> InterleavedTimings:
-    """Run the calls in turn.
+    """Time several calls in turn.
 
     Args:
         calls: what to time, by name.
-        round_count: rounds that are wanted.
-        repeat_count: runs of a call in a round, of which the least counts.
+        round_count: number of rounds.
+        repeat_count: runs of a call per round, of which the least counts.
         warmup_count: runs of each before the first round.
         budget_s: no round starts after it, but three always run.
     """

@@ -1,4 +1,4 @@
-"""Choose which levels of a device are measured, hold it there meanwhile, and time the change between levels."""
+"""Choose the levels of a device to measure, hold the device there, and time the change between levels."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SWITCH_REPETITIONS = 5
 
 
 def measured_states(device: Device) -> list[tuple[str, Level | None]]:
-    """Return the states to measure: the one, or the lowest and the highest level; those between are estimated."""
+    """Return the states to measure: the only one, or the lowest and highest levels; others are estimated."""
     if not device.levels:
         return [(device.name, None)]
     pairs: list[tuple[str, Level | None]] = list(zip(device.states, device.levels, strict=True))
@@ -26,7 +26,7 @@ def measured_states(device: Device) -> list[tuple[str, Level | None]]:
 
 @contextmanager
 def held_at(backend: Backend, device: Device, level: Level | None) -> Iterator[LevelControl | None]:
-    """Hold a device at a level meanwhile; yield its control, None where there is no level to hold it at.
+    """Hold a device at a level inside the context; yield its control, None where it has no levels.
 
     Raises:
         BackendError: the level cannot be set.

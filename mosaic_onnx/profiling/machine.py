@@ -1,4 +1,4 @@
-"""The machine that measured: what makes one machine's figures another machine's nonsense."""
+"""The facts of a machine that its measurements depend on."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _CPU_FACTS = ("model name", "flags", "features", "cpu part", "cpu implementer", 
 
 @cache
 def fingerprint() -> dict[str, str | int]:
-    """Facts that kernels' speed depends on; part of every cache key and of the profile's ``meta``.
+    """Return the facts that kernels' speed depends on; part of every cache key and of the profile's ``meta``.
 
-    Host names and serial numbers are left out: the file may be shown to others.
+    Host names and serial numbers are left out, since a profile may be shared.
     """
     facts = _cpu_facts()
     return {
@@ -29,7 +29,7 @@ def fingerprint() -> dict[str, str | int]:
 
 
 def _core_count() -> int:
-    """Cores that this process may use (a container may have fewer than the machine)."""
+    """Return the number of cores that this process may use (a container may have fewer than the machine)."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

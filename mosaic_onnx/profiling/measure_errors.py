@@ -1,7 +1,7 @@
 """Measure what running each layer in lower precision adds to the error of the model's outputs.
 
-In the profile, ``error`` of a cost then means that, and no longer how far the layer's own outputs are off. A device of
-full precision is counted as exact (0): that is assumed, and the plan's measured error shows it.
+The ``error`` of a cost in the profile then is this contribution, no longer the error of the layer's own outputs. A
+device of full precision counts as exact (0): this is assumed, and the plan's measured error shows whether it holds.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ from mosaic_onnx.verification.precision.contributions import OUT_OF_TIME, Contri
 from mosaic_onnx.verification.precision.samples import Samples
 
 PROTOCOL = 1
-"""How errors are measured; raise it whenever a figure would come out otherwise."""
+"""Version of the method; raise it with every change that changes figures."""
 UNKNOWN = 1.0
-"""What a layer whose error cannot be measured is said to add: as much as the output itself."""
+"""The contribution assumed for a layer whose error cannot be measured: as much as the output itself."""
 FULL = frozenset({"f32", "f64"})
 ASSUMED = (
     "devices of full precision add no error",
     "a plan's error is a share of the sum of its layers' errors; the share is learned from plans that were run",
 )
-"""What is assumed besides what is measured; the delivered plan's own error is measured."""
+"""The assumptions, as text; the delivered plan's own error is measured."""
 
 
 def is_lower(device: Device) -> bool:
-    """Whether a device computes in less than full precision."""
+    """Return whether a device computes in less than full precision."""
     return device.precision not in FULL
 
 
@@ -50,10 +50,10 @@ class ErrorProfiler:
         devices: those of the profile.
         backends: by name.
         samples: what errors are measured on.
-        cache: where contributions are kept; None measures everything anew.
+        cache: stores contributions; None measures everything anew.
         versions: of backends, providers and drivers.
         model_sha256: of the model's file.
-        time_limit_s: for all devices together; layers that it does not suffice for are said to add as much as the
+        time_limit_s: for all devices together; layers that are not reached count as the
             worst of those measured.
     """
 
@@ -68,7 +68,7 @@ class ErrorProfiler:
     def __call__(
         self, normalised: Normalised, graph: LayerGraph, profile: Profile, progress: Progress | None = None
     ) -> Profile:
-        """The profile with the errors of every layer in every state."""
+        """Return the profile with the errors of every layer in every state."""
         lower = [device for device in self.devices if is_lower(device)]
         ticker = Ticker(progress)
         found: dict[str, ErrorContributions] = {}
@@ -115,7 +115,7 @@ class ErrorProfiler:
         )
 
     def _keep(self, graph: LayerGraph, device: Device, found: ErrorContributions) -> None:
-        """Keep what would come out the same next time."""
+        """Store the contributions that a new measurement would repeat."""
         if self.cache is not None:
             lasting = [[layer, reason] for layer, reason in found.reasons.items() if reason != OUT_OF_TIME]
             errors = [[layer, error] for layer, error in found.error.items()]
@@ -123,7 +123,7 @@ class ErrorProfiler:
             self.cache.store(self._key(graph, device), value)
 
     def _key(self, graph: LayerGraph, device: Device) -> dict[str, object]:
-        """What contributions depend on; the weights count by what the model makes of the samples."""
+        """Return the cache key of contributions; weights enter by the model's outputs for the samples."""
         return {
             "protocol": PROTOCOL,
             "what": "errors",
@@ -153,7 +153,7 @@ def _joined(known: ErrorContributions, new: ErrorContributions) -> ErrorContribu
 
 
 def _by_gain(profile: Profile, device: str) -> list[int]:
-    """Layers that a device can run, by the seconds that it saves against the best other one."""
+    """Return the layers that a device can run, by the seconds that it saves against the best other one."""
     gains: dict[int, float] = {}
     for index, layer in enumerate(profile.layers):
         own = [cost.seconds for state, cost in layer.cost.items() if cost is not None and device_of(state) == device]
@@ -164,7 +164,7 @@ def _by_gain(profile: Profile, device: str) -> list[int]:
 
 
 def _with_errors(profile: Profile, found: Mapping[str, ErrorContributions]) -> Profile:
-    """The profile with these errors; 0 for devices that are not in ``found``."""
+    """Return the profile with these errors; 0 for devices that are not in ``found``."""
     most = {name: max(one.error.values(), default=UNKNOWN) for name, one in found.items()}
     layers = tuple(_layer(index, layer, found, most) for index, layer in enumerate(profile.layers))
     counts = {name: one.sample_count for name, one in found.items() if one.error}

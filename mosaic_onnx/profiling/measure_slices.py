@@ -29,11 +29,11 @@ Choice = tuple[int, int, str]
 
 @dataclass(frozen=True)
 class SegmentsMeasured:
-    """Slices measured whole.
+    """The measurements of slices.
 
     Attributes:
         segments: those that ran and gave the reference's result, in the order asked for.
-        reasons: why the others did not: such a slice must not be delivered.
+        reasons: why the others did not; such a slice must not be delivered.
     """
 
     segments: tuple[MeasuredSlice, ...] = ()
@@ -49,7 +49,7 @@ def measure_segments(
     options: ProfileOptions | None = None,
     progress: Progress | None = None,
 ) -> SegmentsMeasured:
-    """Measure slices, each once, with the same cache as ``profile_model``.
+    """Measure slices, each once, with the cache of ``profile_model``.
 
     Slices of simulated devices have no time of their own and are left out.
 
@@ -60,10 +60,10 @@ def measure_segments(
         devices: those that the states belong to.
         backends: by name.
         options: as for ``profile_model``.
-        progress: told how far it has come.
+        progress: called with the progress.
 
     Raises:
-        UsageError: a state is none of the devices', or a slice lies outside the model.
+        UsageError: a state belongs to no device, or a slice lies outside the model.
     """
     options, ticker = options or ProfileOptions(), Ticker(progress)
     profiled = open_profiled_model(normalised.model, normalised.folder, graph, options)
@@ -93,7 +93,7 @@ def _why_not(measurement: SliceMeasurement) -> str:
 def _measured(
     profiled: ProfiledModel, span: Span, meter: Meter, store: MeasurementStore, budget: TimeBudget, ticker: Ticker
 ) -> SliceMeasurement:
-    """What a slice costs, from the cache or by measuring."""
+    """Return the measurement of a slice, from the store or by measuring."""
     ticker.begin()
     digest = profiled.digest(span)
     known = store.measurement(digest)
@@ -105,7 +105,7 @@ def _measured(
 
 
 def _by_state(choices: Sequence[Choice], graph: LayerGraph) -> dict[str, list[Span]]:
-    """Slices of each state, each once."""
+    """Return the slices of each state, each once."""
     found: dict[str, dict[Span, None]] = {}
     for first, last, state in choices:
         if not 0 <= first <= last < len(graph.layers):

@@ -1,4 +1,4 @@
-"""What was measured before, for one state of one device: cache keys, and values to and from JSON."""
+"""Stored measurements of one state of one device: cache keys, and values to and from JSON."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from mosaic_onnx.profiling.measuring.copies import CopyTimes
 from mosaic_onnx.profiling.measuring.slices import SliceMeasurement
 
 PROTOCOL = 4
-"""How things are measured; raise it whenever a figure would come out otherwise, and old entries are no longer used."""
+"""Version of the measuring method; raise it with every change that changes figures, so that no old entry is used."""
 
 Json = Any
 
 
 @dataclass(frozen=True)
 class Conditions:
-    """What a figure depends on besides the slice and the device.
+    """The conditions that a figure depends on besides the slice and the device.
 
     Attributes:
         versions: of backends, providers and drivers.
@@ -38,11 +38,11 @@ class Conditions:
 
 @dataclass(frozen=True)
 class MeasurementStore:
-    """Measurements of one state of one device.
+    """Stored measurements of one state of one device.
 
     Attributes:
-        cache: where they are kept; None to measure everything anew and keep nothing.
-        device: its name is no part of the key: equal devices may be called as one likes.
+        cache: the cache; None to measure everything anew and store nothing.
+        device: the device; its name is not part of the key.
         level: the level that it is at; None where it has none.
         conditions: the rest of the key.
     """
@@ -53,31 +53,31 @@ class MeasurementStore:
     conditions: Conditions
 
     def measurement(self, digest: Digest, what: str = "slice") -> SliceMeasurement | None:
-        """What measuring a slice gave (``what``: ``probe`` for compiling alone)."""
+        """Return the stored measurement of a slice (``what``: ``probe`` for compiling alone)."""
         value = self._recall(what, digest)
         return _made(SliceMeasurement, value)
 
     def keep_measurement(self, digest: Digest, measurement: SliceMeasurement, what: str = "slice") -> None:
-        """Keep it, unless the next try may end otherwise."""
+        """Store a measurement, unless the next try may end otherwise."""
         if measurement.is_lasting:
             value = dataclasses.asdict(measurement)
-            del value["differences"]  # they were judged
+            del value["differences"]  # the verdict is in ``wrong``
             self._keep(what, digest, value)
 
     def shares(self, digest: Digest) -> dict[int, KernelShare] | None:
-        """What each layer takes while the whole slice runs, layers counted from the slice's first."""
+        """Return the stored {layer: share of the slice's time}, layers counted from the slice's first."""
         value = self._recall("shares", digest)
         try:
             return None if value is None else {int(layer): KernelShare(**share) for layer, share in value}
-        except (TypeError, ValueError):  # an older program wrote other fields
+        except (TypeError, ValueError):  # an older version wrote other fields
             return None
 
     def keep_shares(self, digest: Digest, shares: Mapping[int, KernelShare]) -> None:
-        """Keep them."""
+        """Store the layers' shares of a slice."""
         self._keep("shares", digest, [[layer, dataclasses.asdict(share)] for layer, share in shares.items()])
 
     def energy(self, digest: Digest) -> Energy | None:
-        """The joules of one run of a slice."""
+        """Return the joules of one run of a slice."""
         value = self._recall("energy", digest)
         try:
             return None if value is None else Energy(**value)
@@ -90,23 +90,23 @@ class MeasurementStore:
             self._keep("energy", digest, dataclasses.asdict(energy))
 
     def copies(self) -> CopyTimes | None:
-        """The copy microbenchmark."""
+        """Return the stored times of the transfer microbenchmark."""
         value = self._recall("copies", None)
         if value is None:
             return None
         return CopyTimes(**{name: tuple((int(b), float(s)) for b, s in points) for name, points in value.items()})
 
     def keep_copies(self, copies: CopyTimes) -> None:
-        """Keep it."""
+        """Store the times of the transfer microbenchmark."""
         self._keep("copies", None, dataclasses.asdict(copies))
 
     def names(self, what: str, digest: Digest) -> tuple[str, ...] | None:
-        """A list of texts kept under ``what``."""
+        """Return the names stored under ``what``."""
         value = self._recall(what, digest)
         return None if value is None else tuple(map(str, value))
 
     def keep_names(self, what: str, digest: Digest, names: tuple[str, ...]) -> None:
-        """Keep it."""
+        """Store names under ``what``."""
         self._keep(what, digest, list(names))
 
     def _recall(self, what: str, digest: Digest | None) -> Json | None:
@@ -134,7 +134,7 @@ class MeasurementStore:
 
 
 def _made(kind: type[SliceMeasurement], value: Json | None) -> SliceMeasurement | None:
-    """An outcome from an entry; None where an older program wrote other fields."""
+    """Return the measurement of an entry; None where an older version wrote other fields."""
     try:
         return None if value is None else kind(**value)
     except TypeError:

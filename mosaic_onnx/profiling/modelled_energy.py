@@ -1,6 +1,6 @@
 """Energy where no meter can be read: declared watts times measured seconds (MOSAIC, Equations 4 and 5).
 
-The joules that come of it are ``modelled`` and the profile says so; the seconds stay what they were.
+The joules are marked ``modelled`` in the profile; the seconds are not changed.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def with_modelled_energy(profile: Profile, declared: Mapping[str, Watts]) -> Pro
         declared: by device name.
 
     Raises:
-        UsageError: a device of the profile has no declared power, or a name is no device of the profile.
+        UsageError: a device of the profile has no declared power, or a name is not a device of the profile.
     """
     if any(cost.joules is not None for layer in profile.layers for cost in layer.cost.values() if cost):
         return profile
@@ -80,7 +80,7 @@ def with_modelled_energy(profile: Profile, declared: Mapping[str, Watts]) -> Pro
 
 
 def _dynamic_w(device: Device, declared: Watts) -> list[tuple[str, float]]:
-    """Dynamic power by state: all of it at the highest level, V²f of it elsewhere."""
+    """Return {state: dynamic power}: all of it at the highest level, scaled by V²f at others."""
     busy_w = declared.busy_w - declared.idle_w
     if not device.levels:
         return [(device.name, busy_w)]

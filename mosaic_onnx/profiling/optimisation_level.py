@@ -1,7 +1,7 @@
-"""How far its runtime should optimise a slice, by measurement.
+"""Choose a runtime's optimisation level for each slice, by measurement.
 
-Optimising more is not always faster; some transformers run faster with less of it. Every level that a backend offers is
-loaded beside the device's own and run in turn with it, on the tensors that the slice reads in the model.
+More optimisation is not always faster; some transformers run faster with less. Every level that a backend offers is
+loaded beside the device's own level, and both run in turn on the tensors that the slice reads in the model.
 """
 
 from __future__ import annotations
@@ -22,28 +22,28 @@ from mosaic_onnx.profiling.profiled_model import ProfiledModel
 from mosaic_onnx.profiling.setup import ProfileOptions, open_profiled_model, open_store
 
 AS_IT_IS = ""
-"""Stands for the device as its options are."""
+"""The name of the device with its own options."""
 LEAST_GAIN = 0.02
-"""Another level is chosen where the whole interval of its ratio lies so far below one."""
+"""Another level is chosen if the whole interval of its ratio lies below this."""
 HOPELESS = 1.1
-"""Levels so much slower in the first rounds are not measured further."""
+"""Levels that are this much slower in the first rounds are not measured further."""
 MOST_NODES = 20_000
-"""Loading a larger slice once more at every level takes longer than it may save."""
+"""Larger slices are not tried: loading them at every level takes longer than it may save."""
 SECONDS = 1.0
-"""No round starts after it."""
+"""No round starts after this time."""
 
 
 @dataclass(frozen=True)
 class PickOptimisation:
-    """Chooses for each slice.
+    """Chooses the optimisation level of each slice.
 
     Attributes:
         normalised: the model.
         graph: its layers.
         devices: by name.
         backends: by name.
-        options: as for ``profile_model``: the cache keeps what was chosen.
-        picked: what was chosen, by first layer, last layer and state.
+        options: as for ``profile_model``; the cache stores the choices.
+        picked: the choices, by first layer, last layer and state.
     """
 
     normalised: Normalised
@@ -54,7 +54,7 @@ class PickOptimisation:
     picked: dict[tuple[int, int, str], str] = field(default_factory=dict)
 
     def __call__(self, one: Slice) -> Device | None:
-        """The slice's device, told to optimise otherwise; None where it is best left as it is."""
+        """Return the slice's device with another optimisation level; None where its own is best."""
         device = self.devices[device_of(one.state)]
         backend = self.backends.get(device.backend)
         if not isinstance(backend, OffersOptimisations) or not self._is_worth_it(one):
@@ -68,7 +68,7 @@ class PickOptimisation:
         return offered.get(self.picked[key])
 
     def _is_worth_it(self, one: Slice) -> bool:
-        """Whether the slice can be measured, and is not too large for it."""
+        """Return whether the slice can be measured, and is not too large for it."""
         return one.layers == tuple(range(one.layers[0], one.layers[-1] + 1)) and len(one.nodes) <= MOST_NODES
 
     @cached_property
@@ -76,7 +76,7 @@ class PickOptimisation:
         return open_profiled_model(self.normalised.model, self.normalised.folder, self.graph, self.options)
 
     def _recalled(self, backend: Backend, device: Device, offered: Mapping[str, Device], span: tuple[int, int]) -> str:
-        """What the cache says, or what is measured now."""
+        """Return the stored choice, or the result of measuring now."""
         store = open_store(self._profiled, device, None, self.options)
         digest = self._profiled.digest(span)
         known = store.names("optimisation", digest)
@@ -89,13 +89,13 @@ class PickOptimisation:
 
 
 def fastest(model: SliceModel, inputs: Mapping[str, Array], backend: Backend, choices: Mapping[str, Device]) -> str:
-    """The name of the device on which the slice runs fastest; ``AS_IT_IS`` unless another one clearly does.
+    """Return the name of the device on which the slice runs fastest; ``AS_IT_IS`` unless another one is clearly faster.
 
     Args:
         model: the slice.
-        inputs: what it reads.
-        backend: loads it.
-        choices: devices by name, ``AS_IT_IS`` among them; those that fail are passed over.
+        inputs: the tensors that it reads.
+        backend: the backend that loads it.
+        choices: devices by name, ``AS_IT_IS`` among them; those that fail are skipped.
     """
     calls = {}
     with ExitStack() as stack:

@@ -1,6 +1,6 @@
-"""Measure what each layer costs on each device, and what copying between host and devices costs.
+"""Measure the cost of each layer on each device, and of transfers between host and devices.
 
-Devices of a backend that states its costs (``CostSource``: simulated ones) are asked, not measured.
+A backend that states the costs of its devices (``CostSource``, such as simulated ones) is asked instead.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from mosaic_onnx.backends.base import (
     SetsLevels,
     SwitchCostSource,
 )
+from mosaic_onnx.backends.hardware.energy_meters import find_meters
+from mosaic_onnx.backends.sharing import exclusive_pairs
 from mosaic_onnx.core.devices import Device, Level
 from mosaic_onnx.core.errors import BackendError, ModelError
 from mosaic_onnx.core.layer_facts import LayerFacts, layer_facts
@@ -35,7 +37,7 @@ from mosaic_onnx.profiling.build_profile import (
     unmeasured_result,
 )
 from mosaic_onnx.profiling.device_profiler import DeviceProfiler, DeviceTimings
-from mosaic_onnx.profiling.energy import find_meters, idle_power_w
+from mosaic_onnx.profiling.energy import idle_power_w
 from mosaic_onnx.profiling.energy_profiler import EnergyProfiler, LayerPower
 from mosaic_onnx.profiling.estimators.levels import fill_levels
 from mosaic_onnx.profiling.levels import held_at, measured_states, switch_costs
@@ -52,14 +54,14 @@ __all__ = ["ProfileOptions", "ProfilingInterrupted", "profile_model"]
 THROTTLED = 0.97
 """A device that runs below this share of its level's frequency is throttled."""
 BUSY = 1.5
-"""Above this ratio of median to least, something else was running."""
+"""Above this ratio of median to minimum, other load disturbed the measurement."""
 
 
 class ProfilingInterrupted(KeyboardInterrupt):
-    """The user ended the measuring.
+    """The user interrupted profiling.
 
     Attributes:
-        profile: what was measured until then; layers that were not say so in their ``reasons``.
+        profile: the measurements so far; layers without one say so in their ``reasons``.
     """
 
     def __init__(self, profile: Profile) -> None:
@@ -85,13 +87,13 @@ def profile_model(
         devices: those that take part, in the order of the profile's states.
         backends: by name.
         options: how to measure.
-        progress: told how far it has come.
-        annotation: which device claims to run which layer, where the backends were asked already.
+        progress: called with the progress.
+        annotation: the backends' claims, if they were asked already.
 
     Raises:
-        BackendError: a device's backend is not here, or its memory cannot be measured.
+        BackendError: a device's backend is not installed, or its memory cannot be measured.
         UsageError: a device's options or the model's inputs do not fit.
-        ProfilingInterrupted: Ctrl-C; holds what was measured, and the cache holds it too.
+        ProfilingInterrupted: Ctrl-C; it holds the measurements so far, and so does the cache.
     """
     return _Profiling(
         normalised, graph, devices, backends, options or ProfileOptions(), Ticker(progress), annotation
@@ -100,7 +102,7 @@ def profile_model(
 
 @dataclass
 class _Profiling:
-    """One call of ``profile_model``: what it was given, and what it has found so far."""
+    """One call of ``profile_model``: its arguments and its results so far."""
 
     normalised: Normalised
     graph: LayerGraph
@@ -132,7 +134,7 @@ class _Profiling:
         return fill_levels(self._profile(devices, profiled))
 
     def _with_settable_levels(self, device: Device) -> Device:
-        """A device whose levels cannot be set is measured once, at whatever level it is."""
+        """Return the device; without levels if they cannot be set, as it is then measured once."""
         backend = backend_of(device, self.backends)
         if not device.levels or isinstance(backend, CostSource):
             return device
@@ -143,7 +145,7 @@ class _Profiling:
         return dataclasses.replace(device, levels=())
 
     def _ask(self, backend: CostSource, device: Device) -> None:
-        """Costs of a device that is described."""
+        """Add the costs of a described device."""
         for state in device.states:
             said = backend.layer_costs(self._facts, device, state)
             costs = {index: cost for index, cost in enumerate(said) if isinstance(cost, Cost)}
@@ -155,11 +157,11 @@ class _Profiling:
 
     @cached_property
     def _facts(self) -> tuple[LayerFacts, ...]:
-        """What a description is asked with."""
+        """Return the facts of all layers, for descriptions."""
         return layer_facts(self.graph, self.normalised.model)
 
     def _measure(self, profiled: ProfiledModel, backend: Backend, device: Device) -> None:
-        """Costs of a device that is here, at its lowest and its highest level where they can be set."""
+        """Measure a device, at its lowest and highest level if levels can be set."""
         if self.annotation is None:
             refused = refusals(self.normalised, self.graph, device, backend)
         else:
@@ -182,6 +184,7 @@ class _Profiling:
                     self._measure_power(profiled, meter, store, state)
                     self._read_back(state, level, control)
             self._measure_switches(backend, device)
+            profiled.learn(state_costs(self.found[state], self.graph).layer_s)
             if len(self.found[device.states[0]].refused) < len(self.graph.layers):
                 self._measure_copies(meter, device, store)
 
@@ -197,7 +200,7 @@ class _Profiling:
             self.notes.append(f"a device was measured cold, since it cannot run the whole model: {error.message}")
 
     def _measure_power(self, profiled: ProfiledModel, meter: Meter, store: MeasurementStore, state: str) -> None:
-        """The power of each layer, where joules are asked for."""
+        """Measure the power of each layer, if joules are wanted."""
         if self.options.energy_s:
             layers = [index for index in range(len(self.graph.layers)) if index not in self.found[state].refused]
             profiler = EnergyProfiler(profiled, meter, store, self.options.energy_s, self._idle_w, self.ticker)
@@ -205,11 +208,11 @@ class _Profiling:
 
     @cached_property
     def _idle_w(self) -> float:
-        """What the machine draws while idle, measured before the first layer."""
+        """Return the idle power of the machine, measured before the first layer."""
         return idle_power_w(find_meters().meters)
 
     def _read_back(self, state: str, level: Level | None, control: LevelControl | None) -> None:
-        """Note the frequency that was really run, and whether it fell below the level."""
+        """Record the actual frequency, and whether it fell below the level's."""
         hertz = None if control is None else control.read_hz()
         if hertz is None or level is None:
             return
@@ -221,14 +224,14 @@ class _Profiling:
             )
 
     def _measure_switches(self, backend: Backend, device: Device) -> None:
-        """What changing the device's level takes."""
+        """Measure the time of changing the device's level."""
         try:
             self.switches.extend(switch_costs(backend, device))
         except BackendError as error:
             self.notes.append(f"{device.name}: changing its level was not timed: {error.message}")
 
     def _measure_copies(self, meter: Meter, device: Device, store: MeasurementStore) -> None:
-        """The communication microbenchmark, where the device has a memory of its own."""
+        """Measure the transfers of a device with a memory of its own."""
         known = store.copies()
         if known is None:
             try:
@@ -241,7 +244,7 @@ class _Profiling:
         self.copies.extend(copy_entries(device.name, known, sizes))
 
     def _note_busy(self, state: str, timings: DeviceTimings) -> None:
-        """Say where other work on the machine was in the way: the least of few quiet runs is a doubtful figure."""
+        """Note devices whose measurements other load disturbed: their minima are doubtful."""
         slowed = [one.median_s / one.seconds for one in timings.slices.values() if one.seconds and one.median_s]
         if slowed and max(slowed) > BUSY:
             self.notes.append(
@@ -250,14 +253,14 @@ class _Profiling:
             )
 
     def _refuse_all(self, device: Device, reason: str) -> None:
-        """A device whose memory cannot be reached runs nothing, whatever it said of its layers."""
+        """Refuse all layers on a device whose memory cannot be used."""
         for state in device.states:
             if state in self.found:
                 refused = self.found[state].refused
                 refused.update((index, reason) for index in range(len(self.graph.layers)) if index not in refused)
 
     def _profile(self, devices: Sequence[Device], profiled: ProfiledModel) -> Profile:
-        """What is known by now."""
+        """Return the profile of the measurements so far."""
         layer_count = len(self.graph.layers)
         results = []
         for state in (state for device in devices for state in device.states):
@@ -286,10 +289,11 @@ class _Profiling:
             ]
         identity = ModelIdentity(self.options.model_name or self.normalised.model.graph.name, self.options.model_sha256)
         profile = compose_profile(identity, self.graph, devices, results, self.copies, meta)
-        return dataclasses.replace(profile, switches=tuple(self.switches))
+        pairs = exclusive_pairs(devices, self.backends)
+        return dataclasses.replace(profile, switches=tuple(self.switches), exclusive=pairs)
 
     def _energy_facts(self) -> dict[str, object]:
-        """Which meter was read, how far its readings differ, and the idle power that was taken off."""
+        """Return the meter, the difference of its readings, and the idle power that was subtracted."""
         errors = {state: power.error for state, power in self.power.items()}
         meter = next((power.meter for power in self.power.values() if power.meter), "")
         return {"source": "measured", "meter": meter, "error": errors, "idle_w": self._idle_w}

@@ -1,4 +1,4 @@
-"""What is measured: a model's layers, any run of them as a slice, and the reference's tensors to run it on."""
+"""The model being profiled: its layers, slices of consecutive layers, and the reference's tensors as their inputs."""
 
 from __future__ import annotations
 
@@ -17,42 +17,43 @@ from mosaic_onnx.profiling.measuring.timing import TimeBudget
 from mosaic_onnx.verification.marks import RANDOM_OPERATORS
 
 Extract = Callable[[Sequence[str], Sequence[str]], SliceModel]
-"""Makes a slice of nodes (their keys) with the outputs named."""
+"""Extracts a slice from node keys and output names."""
 Span = tuple[int, int]
-"""First and last layer of a slice, both inside it."""
+"""First and last layer of a slice, both included."""
 
 BATCH_BYTES = 512 << 20
-"""Tensors of the reference held at once."""
+"""Cap on the reference's tensors that are held at once."""
 
 
 class TensorSource(Protocol):
     """The original model's tensors.
 
     Attributes:
-        is_right: they are what the model computes, not made up for want of a runtime that runs it whole.
-        notes: what the user should hear of them.
+        is_right: the model computes them; false for made-up ones, where no runtime runs the whole model.
+        notes: remarks for the user.
     """
 
     is_right: bool
     notes: list[str]
 
     def __call__(self, names: Collection[str]) -> Mapping[str, Array]:
-        """The tensors named, all from one run."""
+        """Return the named tensors, all from one run."""
 
 
 @dataclass
 class ProfiledModel:
-    """A model under measurement.
+    """A model that is being profiled.
 
     Attributes:
         graph: its layers.
-        digests: [L] what each costs the same as.
-        makers: the layer that makes each value of the model, those inside layers too.
-        extract: makes slices.
+        digests: [L] layers of equal digest have equal costs.
+        makers: the layer that produces each value of the model, including values inside layers.
+        extract: extracts slices.
         reference: runs the original model.
         identity: digest of model and inputs, where a cost depends on values.
-        held: the reference's tensors that are in memory now.
-        known: digests of slices that were asked for.
+        held: the reference's tensors that are in memory.
+        known: digests of slices computed so far.
+        layer_s: by layer, the least that it takes on a device measured before.
     """
 
     graph: LayerGraph
@@ -63,15 +64,16 @@ class ProfiledModel:
     identity: str = ""
     held: dict[str, Array] = field(default_factory=dict)
     known: dict[Span, Digest] = field(default_factory=dict)
+    layer_s: dict[int, float] = field(default_factory=dict)
 
     @property
     def notes(self) -> Sequence[str]:
-        """What the user should hear of the reference."""
+        """Return the reference's remarks for the user."""
         return self.reference.notes
 
     @cached_property
     def readers(self) -> Mapping[str, tuple[int, ...]]:
-        """Layers that read each tensor, ascending."""
+        """Return the layers that read each tensor, ascending."""
         found: dict[str, list[int]] = {}
         for index, layer in enumerate(self.graph.layers):
             for name in layer.inputs:
@@ -79,13 +81,13 @@ class ProfiledModel:
         return {name: tuple(indices) for name, indices in found.items()}
 
     def inputs(self, span: Span) -> tuple[str, ...]:
-        """Tensors that a slice reads from outside, first use first."""
+        """Return the tensors that a slice reads from outside, in order of first use."""
         layers = self.graph.layers[span[0] : span[1] + 1]
         made = {name for layer in layers for name in layer.outputs}
         return tuple(dict.fromkeys(name for layer in layers for name in layer.inputs if name not in made))
 
     def outputs(self, span: Span) -> tuple[str, ...]:
-        """Tensors that a slice makes for others: later layers or the model's outputs."""
+        """Return the tensors of a slice that later layers or the model's outputs need."""
         final = set(self.graph.outputs)
         return tuple(
             name
@@ -95,7 +97,7 @@ class ProfiledModel:
         )
 
     def digest(self, span: Span) -> Digest:
-        """What the slice costs the same as."""
+        """Return the slice's digest; slices of equal digest have equal costs."""
         if span not in self.known:
             first, last = span
             layers = self.graph.layers[first : last + 1]
@@ -103,28 +105,38 @@ class ProfiledModel:
         return self.known[span]
 
     def slice_model(self, span: Span) -> SliceModel:
-        """The slice as a model of its own."""
+        """Return the slice as a model of its own."""
         keys = [key for layer in self.graph.layers[span[0] : span[1] + 1] for key in layer.nodes]
         return self.extract(keys, self.outputs(span))
 
     def layers_of(self, model: onnx.ModelProto, first: int) -> list[int]:
-        """The layer of each node of a slice's model, counted from the slice's first layer."""
+        """Return the layer of each node of a slice's model, counted from the slice's first layer."""
         makers = [
             next((self.makers[name] for name in node.output if name in self.makers), first) for node in model.graph.node
         ]
         return [maker - first for maker in makers]
 
     def trial(self, span: Span, budget: TimeBudget) -> SliceTrial:
-        """What to run the slice on, and what must come out."""
+        """Return the slice's inputs and expected outputs."""
         inputs, outputs = self.inputs(span), self.outputs(span)
         self.hold({*inputs, *outputs})
         expected = {name: self.held[name] for name in outputs} if self.reference.is_right else {}
-        return SliceTrial({name: self.held[name] for name in inputs}, expected, budget)
+        return SliceTrial({name: self.held[name] for name in inputs}, expected, budget, self._known_s(span))
+
+    def learn(self, layer_s: Mapping[int, float]) -> None:
+        """Note what layers take on a device: how long others may be waited for goes by it."""
+        for layer, seconds in layer_s.items():
+            self.layer_s[layer] = min(seconds, self.layer_s.get(layer, seconds))
+
+    def _known_s(self, span: Span) -> float | None:
+        """Return what a slice takes elsewhere; None where that of one of its layers is not known."""
+        layers = range(span[0], span[1] + 1)
+        return sum(self.layer_s[layer] for layer in layers) if all(layer in self.layer_s for layer in layers) else None
 
     def hold(self, names: Collection[str]) -> None:
-        """Have these tensors of the reference in memory; others go if all together would be too many.
+        """Load these tensors of the reference into memory; others are dropped if all together exceed the cap.
 
-        Where the model draws random numbers, no two runs of it agree: then all come from one run.
+        Where the model draws random numbers, no two runs agree: then all tensors come from one run.
         """
         missing = [name for name in names if name not in self.held]
         if not missing:
@@ -137,7 +149,7 @@ class ProfiledModel:
         self.held.update(self.reference(missing))
 
     def hold_all(self, spans: Sequence[Span]) -> None:
-        """Have the inputs and outputs of these slices in memory, from one run of the reference."""
+        """Load the inputs and outputs of these slices into memory, from one run of the reference."""
         self.hold({name for span in spans for name in (*self.inputs(span), *self.outputs(span))})
 
     @cached_property
@@ -145,7 +157,7 @@ class ProfiledModel:
         return any(RANDOM_OPERATORS.intersection(layer.op_types) for layer in self.graph.layers)
 
     def batches(self, spans: Sequence[Span]) -> Iterator[Sequence[Span]]:
-        """Slices in groups whose tensors fit in memory together, so that the reference runs once a group."""
+        """Yield slices in groups whose tensors fit the cap together; the reference runs once per group."""
         batch: list[Span] = []
         names: set[str] = set()
         for span in spans:

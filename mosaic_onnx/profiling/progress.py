@@ -1,4 +1,4 @@
-"""How far measuring has come: what is done, what is left, when it will end."""
+"""Progress of profiling: measurements done, in all, and the time left."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ Progress = Callable[[int, int, float], None]
 
 @dataclass
 class Ticker:
-    """Counts measurements and tells whoever wants to know; figures from the cache count as done at once.
+    """Counts measurements and reports the progress; stored measurements count as done at once.
 
     Attributes:
-        tell: whom; None for nobody.
+        tell: called with the progress; None for no reports.
         done: how many measurements are done.
-        total: how many there will be, as far as is known now.
-        spent_s: what the measured ones took.
-        measured: how many of those done were measured, not found in the cache.
+        total: number of measurements in all, as far as known.
+        spent_s: time of those that were measured.
+        measured: number of those done that were measured, not stored ones.
     """
 
     tell: Progress | None = None
@@ -30,16 +30,16 @@ class Ticker:
     _started: float = field(default_factory=time.perf_counter)
 
     def expect(self, count: int) -> None:
-        """More measurements have become known."""
+        """Add measurements to the total."""
         self.total += count
         self._call()
 
     def begin(self) -> None:
-        """One measurement begins."""
+        """Start the clock of one measurement."""
         self._started = time.perf_counter()
 
     def end(self, was_measured: bool) -> None:
-        """It ended; ``was_measured`` unless the cache had it."""
+        """Count one measurement; ``was_measured`` unless it was stored before."""
         self.done += 1
         self.total = max(self.total, self.done)
         if was_measured:

@@ -1,4 +1,4 @@
-"""The reference's tensors for a model's inputs, made when they are first asked for: a warm profile asks for none."""
+"""The reference's tensors for a model's inputs, computed at first use: with a filled cache none are needed."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from mosaic_onnx.verification.reference import Reference
 class ReferenceTensors:
     """Tensors of the original model.
 
-    Layers are measured with them rather than with random ones, so that indices are legal, masks are masks, and what a
-    device computes can be held against them. Where no runtime here can run the whole model (an operator that only one
-    device knows), tensors are made up by type and shape, and ``is_right`` says so.
+    Layers are measured with them rather than with random ones, so that indices and masks are valid and a device's
+    results can be compared with them. Where no runtime can run the whole model (an operator that only one device
+    knows), tensors are made up by type and shape, and ``is_right`` is false.
 
     Attributes:
         model: the normalised model.
         folder: where its external data lies.
-        known: what is known of its tensors, by name.
+        known: static facts of its tensors, by name.
         inputs: given inputs; None makes seeded ones.
         seed: of made-up inputs.
-        notes: what the user should hear.
+        notes: remarks for the user.
     """
 
     model: onnx.ModelProto
@@ -47,13 +47,13 @@ class ReferenceTensors:
 
     @property
     def identity(self) -> object:
-        """JSON that differs where the inputs differ."""
+        """Return a JSON value that differs where the inputs differ."""
         if self.inputs is None:
             return ["seed", self.seed, [[value.name, _dims(value)] for value in self.model.graph.input]]
         return [[name, str(array.dtype), array.shape, _hash(array)] for name, array in sorted(self.inputs.items())]
 
     def __call__(self, names: Collection[str]) -> Mapping[str, Array]:
-        """The tensors named, all from one run."""
+        """Return the tensors named, all from one run."""
         if self.is_right:
             try:
                 return self._computed(names)
@@ -68,14 +68,14 @@ class ReferenceTensors:
         if self._reference is None:
             self._reference = Reference(self.model, self.folder)
         try:
-            # The model's own outputs come along: some of ONNX Runtime's kernels fail where one of theirs is not read.
+            # The model's own outputs are included: some kernels of ONNX Runtime fail if an output is unused.
             found = self._reference.run(self._fed, list(dict.fromkeys([*names, *self._reference.outputs])))
         finally:
             self._reference.close()
         return {name: found[name] for name in names}
 
     def _made_up(self, name: str) -> Array:
-        """A tensor of the right type and shape: small numbers, and zeros for integers (legal as indices)."""
+        """Return a tensor of the right type and shape: small numbers, and zeros for integers (legal as indices)."""
         info = self.known.get(name)
         if info is None or info.shape is None or not info.element_type:
             raise ModelError(f"the shape of tensor {name!r} is unknown, since no run can show it: {self._why_not}")

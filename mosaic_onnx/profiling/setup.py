@@ -1,4 +1,4 @@
-"""Getting ready to measure: how to, and a model and a device's book of measurements opened for it."""
+"""Preparing a profile: options, the model, and the store of a device's measurements."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ from mosaic_onnx.rewriting.extracting import Extractor
 
 @dataclass(frozen=True)
 class ProfileOptions:
-    """How to measure.
+    """Options of profiling.
 
     Attributes:
-        model_name: what the profile calls the model.
+        model_name: the model's name in the profile.
         model_sha256: of the model's file.
         inputs: the model's inputs by name; None makes seeded ones.
         seed: of made-up inputs.
-        cache: where measurements are kept; None measures everything anew and keeps nothing.
+        cache: stores measurements; None measures everything anew and stores nothing.
         versions: of backends, providers and drivers (``registry.Inventory.versions``).
-        effort: how much time to spend.
-        limit_s: how long one slice may take in a child process.
+        effort: the time to spend.
+        limit_s: time limit of one slice in a child process.
         energy_s: how long each layer is repeated for its joules, where a meter can be read; 0 measures none.
         sustained_s: how long a device works before it is measured, so that it is as warm as in use; 0 for not.
     """
@@ -53,7 +53,7 @@ class ProfileOptions:
 def open_store(
     profiled: ProfiledModel, device: Device, level: Level | None, options: ProfileOptions
 ) -> MeasurementStore:
-    """The book of what was measured before of a device at a level."""
+    """Return the store of a device's measurements at a level."""
     return MeasurementStore(
         options.cache, device, level, Conditions(options.versions, fingerprint(), profiled.identity)
     )
@@ -62,7 +62,7 @@ def open_store(
 def open_profiled_model(
     model: onnx.ModelProto, folder: str, graph: LayerGraph, options: ProfileOptions
 ) -> ProfiledModel:
-    """A model, ready to be measured layer by layer.
+    """Return a model that is ready to be profiled.
 
     Args:
         model: normalised.
@@ -86,7 +86,7 @@ def open_profiled_model(
 
 @dataclass
 class _LazyExtract:
-    """Makes slices; the model is indexed for the first one, so that a warm profile does without."""
+    """Extracts slices; the model is indexed at first use, so a profile with a filled cache does not need it."""
 
     model: onnx.ModelProto
     folder: str

@@ -1,7 +1,7 @@
-"""Estimation accuracy (Figures 14 and 15): plan on estimated costs, then see what the plan costs really.
+"""Estimation accuracy (Figures 14 and 15): plan on estimated costs, then compare with the plan's real cost.
 
-"Really" is a simulated device with measurement noise, whose law over levels may differ from the estimator's. So the
-errors found here are those of the estimators on *that* law, not the paper's 3.0 % and 4.3 % on a board.
+The real cost is that of a simulated device with measurement noise, whose law over levels may differ from the
+estimator's. So the errors are those of the estimators on *that* law, not the paper's 3.0 % and 4.3 % on a board.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from mosaic_onnx.profiling.estimators.power import StaticPower
 from mosaic_onnx.reproduce.workloads import described_profile, layered
 
 NOISE = 0.02
-"""Relative standard deviation of every measurement."""
+"""Relative standard deviation of each measurement."""
 BENT_OVERLAP = 1.5
 """Exponent of a law that Equation 3 does not know: t^1.5 = (γ/f)^1.5 + ε^1.5."""
 COPY_SIZES = tuple(4**power for power in range(4, 13))
@@ -65,10 +65,10 @@ def estimation_errors(names: Iterable[str], devices: Sequence[Device], overlap: 
 
 
 def estimated_profile(measured: Profile, devices: Sequence[Device], seed: int = 0) -> Profile:
-    """What MOSAIC's estimators make of measurements (section V-B).
+    """Return the profile that MOSAIC's estimators compute from measurements (section V-B).
 
-    The layers' totals at the lowest and highest levels hold execution and communication, as a profiler sees them; the
-    communication estimator's lines are fitted to a noisy microbenchmark and taken off; levels between are estimated.
+    The layers' totals at the lowest and highest levels include execution and communication, as measured ones do. The
+    communication estimator's lines are fitted to a noisy microbenchmark and subtracted; other levels are estimated.
 
     Args:
         measured: noisy execution costs at all levels (only the ends are used), and exact copies.
@@ -101,14 +101,14 @@ def estimated_profile(measured: Profile, devices: Sequence[Device], seed: int = 
 
 
 def level_errors(name: str, devices: Sequence[Device], overlap: float) -> tuple[LevelErrors, ...]:
-    """What the middle levels of each device are off when only the ends are profiled, without noise."""
+    """Return the errors of each device's middle levels when only the ends are profiled, without noise."""
     bent = [_with(device, overlap=overlap) for device in devices]
     statics = {device.name: static_power(device) for device in bent}
     return leave_levels_out(described_profile(layered(name), bent), statics)
 
 
 def static_power(device: Device) -> StaticPower:
-    """The device's static power at every level, profiled once: what it draws with no dynamic power."""
+    """Return the device's static power at every level, profiled once: its power without dynamic power."""
     from mosaic_onnx.backends.simulated.cost_law import power_w
     from mosaic_onnx.backends.simulated.options import read_options
 
@@ -124,7 +124,7 @@ def _without_copies(
     lines: dict[tuple[str, str], CopyFit],
     sizes: Sequence[int],
 ) -> Cost:
-    """Execution = total - communication; the total's copies are the real ones, what is taken off is the estimate."""
+    """Return execution = total - communication; the total has the real transfers, the estimate is subtracted."""
     real = {(copy.source, copy.destination): copy for copy in copies}
     places = ((HOST, device.name), (device.name, HOST))
     if places[0] not in lines:
@@ -139,7 +139,7 @@ def _without_copies(
 
 
 def benchmark_points(copy: TransferCost, stream: np.random.Generator) -> list[tuple[float, float]]:
-    """(bytes, seconds) of noisy copies of several sizes: the simulated microbenchmark."""
+    """Return (bytes, seconds) of noisy copies of several sizes: the simulated microbenchmark."""
     return [
         (size, (copy.seconds_per_byte * size + copy.seconds) * (1 + NOISE * stream.standard_normal()))
         for size in COPY_SIZES

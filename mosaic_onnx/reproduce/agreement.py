@@ -1,4 +1,4 @@
-"""How far plans agree with the paper's Tables III and IV, layer by layer."""
+"""The agreement of plans with the paper's Tables III and IV, layer by layer."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LETTER_OF = {device: letter for letter, device in LETTERS.items()}
 
 @dataclass(frozen=True)
 class Agreement:
-    """Layers of one workload on the device (and level) that the paper's table gives them."""
+    """The layers of one workload that are on the device (and at the level) of the paper's table."""
 
     workload: str
     same_device: int
@@ -24,7 +24,7 @@ class Agreement:
 
 
 def compare(workload: str, plan: Plan, printed: tuple[Step, ...]) -> Agreement:
-    """Hold a plan of a workload against a printed one; a device without levels agrees in level always."""
+    """Return the agreement of a plan with a printed one; a device without levels always agrees in level."""
     layer_count = WORKLOADS[workload].layer_count
     wanted = spread(printed, layer_count)
     states = [""] * layer_count
@@ -41,19 +41,19 @@ def compare(workload: str, plan: Plan, printed: tuple[Step, ...]) -> Agreement:
 
 
 def share(agreements: Iterable[Agreement], without: str = "") -> float:
-    """Per cent of layers on the printed device, one workload left out if wanted."""
+    """Return the percentage of layers on the printed device, optionally without one workload."""
     kept = [each for each in agreements if each.workload != without]
     return 100.0 * sum(each.same_device for each in kept) / max(1, sum(each.layers for each in kept))
 
 
 def state_share(agreements: Iterable[Agreement]) -> float:
-    """Per cent of layers on the printed device at the printed level."""
+    """Return the percentage of layers on the printed device at the printed level."""
     kept = list(agreements)
     return 100.0 * sum(each.same_state for each in kept) / max(1, sum(each.layers for each in kept))
 
 
 def written(plan: Plan, levels: bool = False) -> str:
-    """A plan as the tables print it: N1 G8 N18, with levels L5^509MHz."""
+    """Return a plan as the tables print it: N1 G8 N18, with levels L5^509MHz."""
     words = []
     for piece in plan.slices:
         device, _, level = piece.state.partition("@")
@@ -62,12 +62,12 @@ def written(plan: Plan, levels: bool = False) -> str:
 
 
 def printed_words(steps: tuple[Step, ...], levels: bool = False) -> str:
-    """A printed plan in the same words."""
+    """Return a printed plan in the same notation."""
     return " ".join(
         f"{LETTER_OF[step.device]}{step.first}" + (f"^{step.level}" if levels and step.level else "") for step in steps
     )
 
 
 def by_name(printed: Mapping[str, tuple[Step, ...]]) -> dict[str, tuple[Step, ...]]:
-    """A table by workload name instead of the paper's short code."""
+    """Return a table by workload name instead of the paper's short code."""
     return {name: printed[row.code] for name, row in WORKLOADS.items() if row.code in printed}

@@ -1,6 +1,7 @@
-"""Fit a description to few published numbers: Table I's latencies and eight headline reductions, nothing else.
+"""Fit a description to few published numbers: Table I's latencies and the eight headline reductions.
 
-About thirty numbers are fitted to eighteen, so hitting them proves nothing; the priors decide the rest (``priors``).
+About thirty parameters are fitted to eighteen numbers, so meeting them proves nothing; the priors (``priors``)
+determine the rest.
 """
 
 from __future__ import annotations
@@ -32,18 +33,18 @@ from mosaic_onnx.reproduce.workloads import described_profile, layered
 from mosaic_onnx.zoo import WORKLOADS
 
 PRIOR_DEVIATION = 0.7
-"""Of the logarithm: a factor of two either way is ordinary."""
+"""Deviation of the logarithm from its prior: a factor of two is ordinary."""
 SEED_DEVIATION = 0.5
-"""Of the logarithm: how far another seed's prior is from the plain one."""
+"""Deviation of the logarithm of another seed's prior from the plain one."""
 TABLE_I_DEVIATION = 0.05
 REDUCTION_DEVIATION = 0.002
-"""Of the logarithm of the remaining share: reductions are hit to about a tenth of a point."""
+"""Deviation of the logarithm of the remaining share: reductions are met to about a tenth of a percentage point."""
 MOST_EVALUATIONS = 200
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """One seed's fit."""
+    """The fit of one seed."""
 
     seed: int
     rates: Rates
@@ -51,10 +52,10 @@ class Calibration:
 
 
 def calibrate(seed: int) -> Calibration:
-    """Fit rates, then powers. The same seed gives the same numbers (up to the last digits, which are rounded away).
+    """Fit rates, then powers; the same seed gives the same numbers (after rounding the last digits away).
 
     Args:
-        seed: 0 starts from the plain priors; any other from priors moved at random.
+        seed: 0 starts from the plain priors; others start from priors changed at random.
     """
     stream = np.random.Generator(np.random.PCG64(seed))
     workloads = [features(name) for name in WORKLOADS]
@@ -64,7 +65,7 @@ def calibrate(seed: int) -> Calibration:
 
 
 def latency_reductions(workloads: Sequence[Features], rates: Rates) -> tuple[Floats, Floats]:
-    """[4] reductions against the preferred versions, and [W] the GPU-preferred version's seconds."""
+    """Return [4] reductions against the preferred versions, and [W] the GPU-preferred version's seconds."""
     ours, theirs = [], []
     for one in workloads:
         slices = latency_costs(one, rates).slices()
@@ -106,11 +107,11 @@ def _least_squares(misses: object, start: Floats) -> Floats:
 
 @dataclass(frozen=True)
 class _Use:
-    """Seconds that a version spends, so that its joules are a product with watts.
+    """The seconds that a version spends, which times the watts give its joules.
 
     Attributes:
-        state_s: [S] executing, by state.
-        copy_s: copying.
+        state_s: [S] execution in each state.
+        copy_s: transfers.
     """
 
     state_s: Floats
@@ -119,7 +120,7 @@ class _Use:
 
 @dataclass(frozen=True)
 class _Spent:
-    """One large workload with its times fixed."""
+    """The times of one large workload."""
 
     seconds: ChainCosts
     versions: tuple[_Use, ...]
@@ -138,7 +139,7 @@ def _fit_powers(rates: Rates, prior: Floats) -> Powers:
 
 
 def _spent(name: str, rates: Rates) -> _Spent:
-    """The times of a workload's layers at all 25 states (Equation 7), and of its on-demand versions."""
+    """Return the times of a workload's layers at all 25 states (Equation 7), and of its on-demand versions."""
     table = cost_table(described_profile(layered(name), devices(rates, priors.POWERS)))
     device_of = table.state_device
     fits = legal_slices(table)[:, :, device_of]
@@ -157,7 +158,7 @@ def _spent(name: str, rates: Rates) -> _Spent:
 
 
 def _joules(one: _Spent, powers: Powers) -> tuple[float, list[float]]:
-    """MOSAIC's least joules, and those of the on-demand versions."""
+    """Return MOSAIC's least joules, and those of the on-demand versions."""
     watts = state_watts(powers)
     costs = ChainCosts(
         one.seconds.layer * watts,
@@ -171,7 +172,7 @@ def _joules(one: _Spent, powers: Powers) -> tuple[float, list[float]]:
 
 
 def state_watts(powers: Powers) -> Floats:
-    """[25] Equations 4 and 5 for every state; static power in proportion to the voltage."""
+    """Return [25] the watts of every state (Equations 4 and 5); static power is proportional to the voltage."""
     watts = []
     for name in paper.DEVICES:
         dynamic_w: float = getattr(powers, name)

@@ -1,4 +1,4 @@
-"""The files that a calibration makes: the description that ships, and the fits of all seeds beside it."""
+"""The files of a calibration: the shipped description, and the fits of all seeds."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ HEADER = """\
 
 
 def description_text(one: Calibration) -> str:
-    """``hikey970.toml``."""
+    """Return the text of ``hikey970.toml``."""
     import tomli_w
 
     entries = [_entry(device) for device in devices(one.rates, one.powers)]
@@ -38,14 +38,14 @@ def description_text(one: Calibration) -> str:
 
 
 def seeds_text(calibrations: Iterable[Calibration]) -> str:
-    """All seeds' fits, four significant digits."""
+    """Return the text of all seeds' fits, with four significant digits."""
     entries = [{"seed": one.seed, "rates": _plain(one.rates), "powers": _plain(one.powers)} for one in calibrations]
     lines = ",\n".join(f"  {json.dumps(entry)}" for entry in entries)
     return f"[\n{lines}\n]\n"
 
 
 def read_seeds() -> tuple[Calibration, ...]:
-    """The fits that ship with the package; the first is the description's."""
+    """Return the fits that ship with the package; the first is the description's."""
     text = resources.files("mosaic_onnx.reproduce").joinpath(SEEDS_FILE).read_text(encoding="utf-8")
     return tuple(
         Calibration(entry["seed"], _rates(entry["rates"]), Powers(**entry["powers"])) for entry in json.loads(text)
@@ -53,7 +53,7 @@ def read_seeds() -> tuple[Calibration, ...]:
 
 
 def _entry(device: Device) -> dict[str, object]:
-    """One ``[[devices]]`` table, options nested by their dots."""
+    """Return one ``[[devices]]`` table, options nested by their dots."""
     entry: dict[str, object] = {"name": device.name, "backend": device.backend, "simulated": True}
     entry["precision"], entry["io"] = device.precision, device.io
     if device.slice_memory_bytes is not None:
@@ -68,7 +68,7 @@ def _entry(device: Device) -> dict[str, object]:
 
 
 def _nested(options: Mapping[str, object]) -> dict[str, object]:
-    """Options by their dots: ``copy_in.seconds`` becomes ``seconds`` in the table ``copy_in``."""
+    """Return the options by their dots: ``copy_in.seconds`` becomes ``seconds`` in the table ``copy_in``."""
     tables: dict[str, dict[str, object]] = {}
     plain: dict[str, object] = {}
     for key, value in options.items():

@@ -1,6 +1,6 @@
-"""The paper's own arithmetic on chains of layers, as arrays: Equations 8 and 9 many thousand times a calibration.
+"""The paper's arithmetic on chains of layers, as arrays: a calibration evaluates Equations 8 and 9 very often.
 
-The simulator is the judge of every figure that is reported; a test holds these arrays against it.
+All reported figures are the simulator's; a test compares these arrays with it.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ class ChainCosts:
 
     Attributes:
         layer: [L, S] execution; inf where the state cannot run the layer.
-        copy_in: [L, S] bringing the layer's input in (Equation 1).
-        copy_out: [L, S] bringing the layer's output out (Equation 2).
+        copy_in: [L, S] transfer of the layer's input to the device (Equation 1).
+        copy_out: [L, S] transfer of the layer's output from the device (Equation 2).
         fits: [L, L, S] a slice from the first index to the second keeps the state's cap and is supported.
     """
 
@@ -32,7 +32,7 @@ class ChainCosts:
     fits: np.ndarray[tuple[int, int, int], np.dtype[np.bool_]]
 
     def slices(self) -> Floats:
-        """[L, L, S] C_{m,n,δ} of Equation 8; inf where δ cannot execute the slice."""
+        """Return [L, L, S] C_{m,n,δ} of Equation 8; inf where δ cannot execute the slice."""
         layer_count, state_count = self.layer.shape
         usable = np.where(np.isfinite(self.layer), self.layer, 0.0)
         total = np.vstack([np.zeros(state_count), np.cumsum(usable, axis=0)])
@@ -41,7 +41,7 @@ class ChainCosts:
 
 
 def least_total(slices: Floats) -> float:
-    """Equation 9's value alone."""
+    """Return the value of Equation 9."""
     cheapest = slices.min(axis=2)
     total = np.zeros(len(slices) + 1)
     for end in range(1, len(slices) + 1):
@@ -50,10 +50,10 @@ def least_total(slices: Floats) -> float:
 
 
 def reductions(ours: Floats, theirs: Floats) -> Floats:
-    """[V] per cent by which the geometric mean of ``ours`` [W] is below that of each version's ``theirs`` [W, V]."""
+    """Return [V] the percentages by which the geometric mean of ``ours`` [W] is below those of ``theirs`` [W, V]."""
     return np.asarray(100.0 * (1.0 - np.exp(np.log(ours[:, None] / theirs).mean(axis=0))))
 
 
 def total_of(slices: Floats, plan: Sequence[tuple[int, int, int]]) -> float:
-    """Sum of a plan's slices."""
+    """Return the sum of a plan's slices."""
     return float(sum(slices[piece] for piece in plan))

@@ -1,4 +1,4 @@
-"""Predictions beside what the paper or others measured, apart from the headline: whole networks, and Figure 5."""
+"""Predictions compared with further measurements of the paper and of others: whole networks, and Figure 5."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from mosaic_onnx.reproduce.workloads import described_profile, highest_only, lay
 
 @dataclass(frozen=True)
 class NetworkRate:
-    """Images a second of one network on one device: the description's, and what others measured."""
+    """Images per second of one network on one device: by the description, and as measured by others."""
 
     network: str
     device: str
@@ -30,7 +30,7 @@ class NetworkRate:
 
 
 def independent_rates(devices: Sequence[Device]) -> tuple[NetworkRate, ...]:
-    """Whole networks on one preferred device each, beside the independent measurements."""
+    """Return the rates of whole networks on one preferred device each, beside the independent measurements."""
     found = []
     for network, measured in INDEPENDENT_RATES.items():
         table = cost_table(described_profile(layered(network), devices))
@@ -45,13 +45,13 @@ def independent_rates(devices: Sequence[Device]) -> tuple[NetworkRate, ...]:
 
 @dataclass(frozen=True)
 class Spread:
-    """Figure 5: one network cut into three slices in every way, each slice on the NPU where it fits, else by fallback.
+    """The ways to cut one network into three slices (Figure 5), each on the NPU where it fits, else by fallback.
 
     Attributes:
         best_s: the fastest way.
-        worst_s: the slowest.
-        ways: how many there are.
-        ways_on_npu: how many of them run on the NPU alone.
+        worst_s: the slowest way.
+        ways: their number.
+        ways_on_npu: the number of those on the NPU alone.
     """
 
     best_s: float
@@ -61,7 +61,7 @@ class Spread:
 
 
 def three_slice_spread(devices: Sequence[Device], name: str = "mobilenet_v2_1.4") -> Spread:
-    """How much the place of two cuts matters (Figure 5)."""
+    """Return the effect of the position of two cuts (Figure 5)."""
     table = cost_table(described_profile(layered(name), highest_only(devices)))
     states = [table.state_names.index(state) for d in FALLBACK for state in table.state_names if device_of(state) == d]
     layer_count = len(table.layer_names)
@@ -75,7 +75,7 @@ def three_slice_spread(devices: Sequence[Device], name: str = "mobilenet_v2_1.4"
 
 
 def _first_fitting(table: CostTable, layers: tuple[int, ...], states: Sequence[int]) -> PlacedSlice:
-    """The slice in the first state that supports and holds it; the last state holds everything."""
+    """Return the slice in the first state that can run it; the last state can run all slices."""
     for state in states[:-1]:
         placed = PlacedSlice(layers, state)
         if np.isfinite(table.layer_s[list(layers), state]).all() and fits(table, placed):

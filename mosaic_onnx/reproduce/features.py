@@ -1,4 +1,4 @@
-"""What the calibration needs of a workload, computed once: counts by layer, legal slices, the versions' slices."""
+"""The features of a workload for the calibration, computed once: counts by layer, legal slices, versions' slices."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Pieces = tuple[tuple[int, int, int], ...]
 
 @dataclass(frozen=True)
 class Features:
-    """One workload, free of any rate.
+    """The features of one workload, which do not depend on any rate.
 
     Attributes:
         workload: its row of Table I.
@@ -36,7 +36,7 @@ class Features:
         kernels: [L] operators.
         in_bytes: [L] of the layer's input.
         out_bytes: [L] of its output.
-        fits: [L, L, 4] slices that a device may run, in the order of ``DEVICES``.
+        fits: [L, L, 4] the slice can run on the device, in the order of ``DEVICES``.
         preferred: by device, the slices of its preferred version.
     """
 
@@ -53,12 +53,12 @@ class Features:
 
     @property
     def layer_count(self) -> int:
-        """L."""
+        """Return the number of layers."""
         return len(self.kernels)
 
 
 def features(name: str) -> Features:
-    """Count a workload."""
+    """Return the features of a workload."""
     one = layered(name)
     table = cost_table(described_profile(one, highest_only(devices(RATES, POWERS))))
     return Features(
@@ -76,13 +76,13 @@ def features(name: str) -> Features:
 
 
 def preference(table: CostTable, name: str) -> tuple[int, ...]:
-    """A device, then NPU, GPU and big cluster (section VI-A), then what is left."""
+    """Return the order of preference: a device, then NPU, GPU and big cluster (section VI-A), then the others."""
     names = dict.fromkeys((name, *FALLBACK, *table.device_names))
     return tuple(table.device_names.index(each) for each in names)
 
 
 def legal_slices(table: CostTable) -> np.ndarray[tuple[int, int, int], np.dtype[np.bool_]]:
-    """[L, L, D] a slice from the first index to the second, inclusive, that the device's highest state may run."""
+    """Return [L, L, D] whether the device's highest state can run the slice from the first to the second index."""
     rows, layer_count = table.rows, len(table.layer_names)
     legal = np.zeros((layer_count, layer_count, len(table.device_names)), dtype=np.bool_)
     for device, state in enumerate(highest_states(table)):
@@ -97,14 +97,14 @@ def legal_slices(table: CostTable) -> np.ndarray[tuple[int, int, int], np.dtype[
 
 
 def latency_costs(one: Features, rates: Rates) -> ChainCosts:
-    """Seconds on D = {big, little, GPU, NPU} at their highest levels (Equation 6)."""
+    """Return seconds on D = {big, little, GPU, NPU} at their highest levels (Equation 6)."""
     clocked_s, memory_s = time_parts(one, rates)
     copy_in, copy_out = copy_seconds(one, rates)
     return ChainCosts(clocked_s + memory_s, copy_in, copy_out, one.fits)
 
 
 def time_parts(one: Features, rates: Rates) -> tuple[Floats, Floats]:
-    """[L, 4] the clocked part and the memory part of each layer's seconds at the highest levels."""
+    """Return [L, 4] each layer's seconds that depend on the clock, and its memory seconds, at the highest levels."""
     clocked = np.empty((one.layer_count, 4))
     memory = np.empty((one.layer_count, 4))
     clocked[:, 0] = one.gmac @ np.array(rates.big) + rates.big_operator * one.kernels
@@ -119,7 +119,7 @@ def time_parts(one: Features, rates: Rates) -> tuple[Floats, Floats]:
 
 
 def copy_seconds(one: Features, rates: Rates) -> tuple[Floats, Floats]:
-    """[L, 4] seconds to bring each layer's input in (Equation 1) and its output out (Equation 2)."""
+    """Return [L, 4] seconds to transfer each layer's input (Equation 1) and its output (Equation 2)."""
     per_byte = np.array([0.0, 0.0, rates.gpu_copy, rates.npu_copy]) / 1e9
     start = np.array([0.0, 0.0, rates.gpu_copy_start, rates.npu_copy_start]) / 1e3
     return one.in_bytes[:, None] * per_byte + start, one.out_bytes[:, None] * per_byte + start
@@ -131,5 +131,5 @@ def _by_class(one: Layered, *, dense: bool) -> Floats:
 
 
 def _pieces(proposal: Proposal) -> Pieces:
-    """States are devices here: each has one level."""
+    """Return the slices by device: each device has one level, so its state."""
     return tuple((placed.layers[0], placed.layers[-1], placed.state) for placed in proposal)

@@ -48,7 +48,7 @@ def draw_all(found: Findings, folder: Path) -> tuple[Path, ...]:
 
 
 def _versions(found: Findings, folder: Path) -> list[Path]:
-    """Figures 8 to 13: versions normalised to TF-GPU-O, with the geometric mean."""
+    """Draw Figures 8 to 13: versions normalised to TF-GPU-O, with the geometric mean."""
     governed = {suffix: [f"TF-{device.upper()}-{suffix}" for device in DEVICES] for suffix in ("P", "O")}
     all_versions = [*governed["P"], *governed["O"], EXHAUSTIVE, MOSAIC]
     plots: list[tuple[str, Governed, tuple[str, ...], list[str]]] = [
@@ -67,7 +67,7 @@ def _versions(found: Findings, folder: Path) -> list[Path]:
 
 
 def normalised(found: Findings, objective: Objective, names: Sequence[str], versions: Sequence[str]) -> Series:
-    """By version: the figure of every workload over TF-GPU-O's, then their geometric mean."""
+    """Return {version: its figure for every workload relative to TF-GPU-O's, then their geometric mean}."""
     base = found.outcomes.figures(names, objective, BASE)
     series = {}
     for version in versions:
@@ -77,7 +77,7 @@ def normalised(found: Findings, objective: Objective, names: Sequence[str], vers
 
 
 def _estimation(found: Findings, folder: Path) -> list[Path]:
-    """Figures 14 and 15."""
+    """Draw Figures 14 and 15."""
     drawn = []
     for number, objective in ((14, "latency"), (15, "energy")):
         series = {
@@ -90,7 +90,7 @@ def _estimation(found: Findings, folder: Path) -> list[Path]:
 
 
 def _planning(found: Findings, folder: Path) -> list[Path]:
-    """Figures 16 and 17."""
+    """Draw Figures 16 and 17."""
     drawn = []
     for number, objective in ((16, "latency"), (17, "energy")):
         times = [each for each in found.planning if each.objective == objective]
@@ -101,7 +101,7 @@ def _planning(found: Findings, folder: Path) -> list[Path]:
 
 
 def _layers(folder: Path, name: str, *, energy: bool) -> Path:
-    """Figures 3 and 4: each layer of MN-1.0 and MO-1.4 on each device at its highest level."""
+    """Draw Figures 3 and 4: each layer of MN-1.0 and MO-1.4 on each device at its highest level."""
     from matplotlib import pyplot
 
     devices = read_shipped("hikey970")
@@ -118,7 +118,7 @@ def _layers(folder: Path, name: str, *, energy: bool) -> Path:
 
 
 def _copies(folder: Path) -> Path:
-    """Figure 7: the simulated microbenchmark and the lines fitted to it (Equations 1 and 2)."""
+    """Draw Figure 7: the simulated microbenchmark and the lines fitted to it (Equations 1 and 2)."""
     stream = np.random.Generator(np.random.PCG64(0))
     into = {copy.destination: copy for device in read_shipped("hikey970") for copy in BACKEND.copies(device)}
     points = {device: benchmark_points(copy, stream) for device, copy in into.items() if device != HOST}
@@ -126,7 +126,7 @@ def _copies(folder: Path) -> Path:
 
 
 def _bars(path: Path, groups: Sequence[str], series: Series, ylabel: str) -> Path:
-    """Grouped bars; the last group is the mean."""
+    """Draw grouped bars; the last group is the mean."""
     from matplotlib import pyplot
 
     labels = [*groups, MEAN]

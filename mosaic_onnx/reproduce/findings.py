@@ -1,4 +1,4 @@
-"""Everything that a reproduction finds, as numbers: no text, no files."""
+"""The numerical results of a reproduction."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ from mosaic_onnx.reproduce.versions import MOSAIC, ON_DEMAND, PERFORMANCE, Outco
 from mosaic_onnx.zoo import WORKLOADS
 
 SUFFIX = {"latency": "P", "energy": "O"}
-"""The paper holds MOSAIC against the performance governor for latency, the on-demand governor for energy."""
+"""The governors of the paper's comparisons: performance for latency, on-demand for energy."""
 Governed = Literal["latency", "energy"]
 
 
 @dataclass(frozen=True)
 class Scope:
-    """How much to do.
+    """The size of an evaluation.
 
     Attributes:
         workloads: names of Table I's rows.
         random_count: random plans for each workload and objective.
         seed_count: calibrations whose spread is shown.
-        timing_repeats: runs of the planner, of which the least counts.
+        timing_repeats: runs of the planner, of which the fastest counts.
     """
 
     workloads: tuple[str, ...]
@@ -51,12 +51,12 @@ QUICK = Scope(("mnasnet_1.0", "mobilenet_v2_1.4", "vgg16", "mobilenet_v2_1.0", "
 
 @dataclass(frozen=True)
 class SeedFinding:
-    """What one calibration predicts: nothing in here was fitted.
+    """The predictions of one calibration, none of which was fitted.
 
     Attributes:
-        seed: of the calibration.
-        latency_small: [4] per cent, small models, against big, little, GPU, NPU preferred.
-        energy_small: [4] the same.
+        seed: seed of the calibration.
+        latency_small: [4] reduction in per cent for small models, against big, little, GPU, NPU preferred.
+        energy_small: [4] likewise.
         table_iii: agreement of each large workload's plan.
     """
 
@@ -68,7 +68,7 @@ class SeedFinding:
 
 @dataclass(frozen=True)
 class Findings:
-    """All of it."""
+    """All results of a reproduction."""
 
     scope: Scope
     outcomes: Outcomes
@@ -86,20 +86,20 @@ class Findings:
 
     @property
     def large(self) -> tuple[str, ...]:
-        """The large workloads taken part."""
+        """Return the large workloads of the evaluation."""
         return tuple(name for name in self.scope.workloads if WORKLOADS[name].large)
 
     @property
     def small(self) -> tuple[str, ...]:
-        """The smaller workloads taken part."""
+        """Return the small workloads of the evaluation."""
         return tuple(name for name in self.scope.workloads if not WORKLOADS[name].large)
 
     def reductions(self, objective: Governed, *, large: bool) -> tuple[float, ...]:
-        """[4] per cent against big, little, GPU, NPU preferred under the governor that the paper uses."""
+        """Return [4] reductions in per cent against big, little, GPU, NPU preferred, under the paper's governor."""
         return _reductions(self.outcomes, self.large if large else self.small, objective)
 
     def gpu_errors(self) -> dict[str, float]:
-        """Table I: simulated over printed GPU latency, minus 1, by workload."""
+        """Return {workload: simulated / printed GPU latency - 1} for Table I."""
         found = {}
         for name in self.scope.workloads:
             seconds = self.outcomes.by_key[name, "latency", "TF-GPU-P"].seconds
@@ -132,7 +132,7 @@ def find(scope: Scope) -> Findings:
 def agreements(
     outcomes: Outcomes, objective: Governed, printed: Mapping[str, tuple[paper.Step, ...]], version: str = MOSAIC
 ) -> tuple[Agreement, ...]:
-    """Every workload's plan against a printed table."""
+    """Return every workload's plan against a printed table."""
     plans = by_name(printed)
     return tuple(
         compare(name, outcomes.by_key[name, objective, version].plan, plans[name])
@@ -142,7 +142,7 @@ def agreements(
 
 
 def beaten_by(outcomes: Outcomes, objectives: Sequence[Objective]) -> tuple[str, ...]:
-    """Versions (random plans among them) that are better than MOSAIC anywhere; empty if none is."""
+    """Return the versions (including random plans) that are better than MOSAIC for some workload."""
     return tuple(
         f"{name}, {objective}: {version}"
         for (name, objective, version), outcome in outcomes.by_key.items()
@@ -169,5 +169,5 @@ def _reductions(outcomes: Outcomes, names: Sequence[str], objective: Governed) -
 
 
 def mean_absolute(values: Sequence[float]) -> float:
-    """Per cent."""
+    """Return the mean absolute value in per cent."""
     return 100.0 * float(np.mean(np.abs(values))) if values else 0.0

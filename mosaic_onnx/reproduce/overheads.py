@@ -1,4 +1,4 @@
-"""How long planning takes (Figures 16 and 17)."""
+"""The time of planning (Figures 16 and 17)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from mosaic_onnx.reproduce.workloads import described_profile, highest_only, lay
 
 @dataclass(frozen=True)
 class PlanningTime:
-    """Seconds to plan one workload: the least of several runs, from a cost table to slices."""
+    """The seconds to plan one workload, from a cost table to slices: the least of several runs."""
 
     workload: str
     objective: Literal["latency", "energy"]
@@ -28,7 +28,7 @@ class PlanningTime:
 
 
 def planning_times(names: Sequence[str], devices: Sequence[Device], repeats: int) -> tuple[PlanningTime, ...]:
-    """Latency over |D| = 4 states (Equation 6), energy over |D| = 25 (Equation 7)."""
+    """Return the planning times for latency over |D| = 4 states (Equation 6) and energy over |D| = 25 (Equation 7)."""
     found = []
     for name in names:
         for objective, taking_part in (("latency", highest_only(devices)), ("energy", tuple(devices))):

@@ -1,6 +1,6 @@
-"""What the paper prints (MOSAIC, PACT 2019), and the independent rates that a description is checked against.
+"""The numbers printed in the paper (MOSAIC, PACT 2019), and independent rates to check a description with.
 
-Table I is in ``mosaic_onnx.zoo``. Nothing here is computed; everything else in this package is.
+Table I is in ``mosaic_onnx.zoo``. Nothing in this module is computed.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from mosaic_onnx.core.devices import Level
 DEVICES = ("big", "little", "gpu", "npu")
 LETTERS = {"B": "big", "L": "little", "G": "gpu", "N": "npu"}
 FALLBACK = ("npu", "gpu", "big")
-"""Where a layer goes that its preferred device cannot execute (section VI-A)."""
+"""The order of devices for a layer that its preferred device cannot execute (section VI-A)."""
 SLICE_LIMIT_BYTES = 100_000_000
-"""The NPU's limit on a slice (section III), in MB = 10⁶ bytes (reference: the 100 MB rule)."""
+"""The NPU's limit on a slice (section III), in MB = 10⁶ bytes."""
 
 
 def _levels(text: str) -> tuple[Level, ...]:
-    """``volts/megahertz`` pairs, lowest first, as levels named by their clock."""
+    """Return the levels of ``volts/megahertz`` pairs, lowest first, named by their clock."""
     pairs = [pair.split("/") for pair in text.split()]
     return tuple(Level(f"{megahertz}MHz", float(megahertz) * 1e6, float(volts)) for volts, megahertz in pairs)
 
@@ -35,7 +35,7 @@ LEVELS: Mapping[str, tuple[Level, ...]] = {
 
 
 class Reductions(NamedTuple):
-    """By how many per cent MOSAIC is below each device-preferred version (geometric means)."""
+    """The percentages by which MOSAIC is below each device-preferred version (geometric means)."""
 
     big: float
     little: float
@@ -51,7 +51,7 @@ ENERGY_SMALL = Reductions(87.6, 74.5, 78.2, 22.9)
 
 @dataclass(frozen=True)
 class Overheads:
-    """Single figures of section VI: per cent, and milliseconds of planning."""
+    """Single figures of section VI: percentages, and milliseconds of planning."""
 
     exhaustive_latency_large: float = 0.67
     exhaustive_energy_large: float = 0.53
@@ -75,7 +75,7 @@ class Step(NamedTuple):
 
 
 def _plan(text: str) -> tuple[Step, ...]:
-    """``N1 B10`` (Table III) or ``N1^960 L10^509`` (Table IV)."""
+    """Return the steps of a plan printed as ``N1 B10`` (Table III) or ``N1^960 L10^509`` (Table IV)."""
     steps = []
     for word in text.split():
         place, _, megahertz = word.partition("^")
@@ -106,7 +106,7 @@ TABLE_IV: Mapping[str, tuple[Step, ...]] = {
 """Plans for energy; the NPU's level is its clock."""
 
 UNSUPPORTED_BY_NPU = ("Pad", "ReduceMean")
-"""Inferred: ResNet V2's layers 1, 4, 12, 48 (explicit padding) and 52 (a mean) are off the NPU in Table III."""
+"""Inferred: ResNet V2's layers 1, 4, 12, 48 (explicit padding) and 52 (a mean) are not on the NPU in Table III."""
 
 INDEPENDENT_RATES: Mapping[str, tuple[float | None, ...]] = {
     "alexnet": (7.6, 2.2, 32.5, 32.5),
@@ -120,6 +120,6 @@ supported. Another framework and other models: a check of magnitudes, never fitt
 
 
 def spread(plan: tuple[Step, ...], layer_count: int) -> tuple[Step, ...]:
-    """[L] the step that each layer belongs to."""
+    """Return [L] the step of each layer."""
     ends = [*(step.first for step in plan[1:]), layer_count + 1]
     return tuple(step for step, end in zip(plan, ends, strict=True) for _ in range(step.first, end))

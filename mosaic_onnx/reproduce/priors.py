@@ -1,15 +1,15 @@
-"""Where the calibration starts: round numbers from the board's peak rates, the same rule for every device.
+"""The start of the calibration: round numbers from the board's peak rates, by the same rule for every device.
 
 * dense convolution and fully connected: a third of the peak;
 * depthwise: on CPU clusters one core of four at that rate (TensorFlow Lite of 2018 ran depthwise convolutions on one
   thread), on the GPU a tenth of it; the NPU computes it dense;
 * weights: a third of the memory's peak;
 * an operator costs 0.2 ms to start, half of that inside the NPU's compiled slices;
-* copies: 2 GB/s and 0.5 ms for the GPU, 0.5 GB/s and 1 ms for the NPU (the paper's Figure 7 shows the NPU's dearer).
+* copies: 2 GB/s and 0.5 ms for the GPU, 0.5 GB/s and 1 ms for the NPU (the NPU's cost more in Figure 7).
 
-These are assumptions of the order of magnitude. Several sets were tried with the paper's other numbers in view before
-this one was kept, so what the fit leaves to them is no blind prediction; the range over seeds tells how much hangs on
-them.
+These are assumptions of the order of magnitude. Several sets were tried with knowledge of the paper's other numbers
+before this one was kept, so figures that the fit leaves to them are not blind predictions; the range over seeds shows
+their influence.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ _MEMORY_PEAK_GB_S = 29.9
 
 
 def _dense(peak_gmac_s: float) -> float:
-    """ms/GMAC at the share of the peak."""
+    """Return the ms/GMAC at the assumed share of a peak rate."""
     return 1e3 / (peak_gmac_s * _SHARE_OF_PEAK)
 
 
 def _classes(dense: float, depthwise: float) -> tuple[float, ...]:
-    """ms/GMAC by class: 1×1, k×k, depthwise 3, depthwise 5, fully connected."""
+    """Return ms/GMAC by class: 1×1, k×k, depthwise 3, depthwise 5, fully connected."""
     return (dense, dense, depthwise, depthwise, dense)
 
 
@@ -60,4 +60,4 @@ RATES = Rates(
 POWERS = Powers(
     big=4.0, little=1.0, gpu=3.0, npu=1.5, big_static=0.1, little_static=0.1, gpu_static=1.0, npu_static=0.2
 )
-"""Watts; "power ratio A73 : A53 about 4" (Wang et al.). The GPU's static share stands for the CPU that waits for it."""
+"""Watts; "power ratio A73 : A53 about 4" (Wang et al.). The GPU's static share includes the CPU that waits for it."""

@@ -1,4 +1,4 @@
-"""The numbers behind a HiKey 970 description: what is fitted, what is assumed, and the devices that they make."""
+"""The numbers behind a HiKey 970 description: fitted ones, assumed ones, and the devices made from them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mosaic_onnx.reproduce.paper import LEVELS, SLICE_LIMIT_BYTES, UNSUPPORTED_B
 
 CLASSES = ("conv1x1", "convkxk", "depthwise3", "depthwise5", "fc")
 LITTLE_MEMORY_FACTOR = 2.0
-"""Assumed: the little cluster reads weights at half the big cluster's speed."""
+"""Assumed ratio: the little cluster reads weights at half the big cluster's speed."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Rates:
         big: [5] ms/GMAC by class (``CLASSES``).
         big_weight: ms/MB.
         big_operator: ms.
-        little_ratio: how many times slower than the big cluster the little one computes.
+        little_ratio: time of the little cluster relative to the big one's.
         gpu, gpu_weight, gpu_operator: as for big.
         npu, npu_weight, npu_operator: as for big, over densified multiply-accumulates and half-precision weights.
         gpu_copy: ns/byte (α).
@@ -51,9 +51,9 @@ class Rates:
 
 @dataclass(frozen=True)
 class Powers:
-    """Watts at the highest level, and static power as a share of dynamic power.
+    """The watts at the highest level, and static power as a share of dynamic power.
 
-    Only ratios can be fitted to reductions; the scale is anchored on ``BIG_DYNAMIC_W``.
+    Only ratios can be fitted to reductions; ``BIG_DYNAMIC_W`` sets the scale.
     """
 
     big: float
@@ -67,18 +67,18 @@ class Powers:
 
     @property
     def copy_w(self) -> float:
-        """One big core of four copies."""
+        """Return the watts of a transfer: one big core of four does the copy."""
         return self.big * (1 + self.big_static) / 4
 
 
 def to_vector(values: Rates | Powers) -> Floats:
-    """Natural logarithms of all numbers, in field order."""
+    """Return the natural logarithms of all numbers, in field order."""
     flat = [np.atleast_1d(np.asarray(getattr(values, each.name), dtype=np.float64)) for each in fields(values)]
     return np.asarray(np.log(np.concatenate(flat)))
 
 
 def rates_from_vector(vector: Floats) -> Rates:
-    """The inverse of ``to_vector``."""
+    """Return the inverse of ``to_vector``."""
     numbers = iter(np.exp(vector).tolist())
     filled: dict[str, object] = {}
     for each in fields(Rates):
@@ -88,16 +88,16 @@ def rates_from_vector(vector: Floats) -> Rates:
 
 
 def powers_from_vector(vector: Floats) -> Powers:
-    """The inverse of ``to_vector``."""
+    """Return the inverse of ``to_vector``."""
     return Powers(*np.exp(vector).tolist())
 
 
 def devices(rates: Rates, powers: Powers, *, memory_rule: bool = True) -> tuple[Device, ...]:
-    """The four devices of the board, as a ``devices.toml`` describes them.
+    """Return the four devices of the board, as a ``devices.toml`` describes them.
 
     Args:
-        rates: speeds.
-        powers: watts.
+        rates: the speeds.
+        powers: the watts.
         memory_rule: apply the NPU's 100 MB limit (by the inferred rule).
     """
     little = tuple(rate * rates.little_ratio for rate in rates.big)
@@ -119,7 +119,7 @@ def devices(rates: Rates, powers: Powers, *, memory_rule: bool = True) -> tuple[
 
 
 def rounded(value: float) -> float:
-    """Four significant digits: more would claim more than the fit knows, and would differ between machines."""
+    """Return the numbers with four significant digits: more are not justified and would differ between machines."""
     return float(f"{value:.4g}")
 
 
@@ -128,7 +128,7 @@ def _device(name: str, options: Mapping[str, OptionValue], **more: object) -> De
 
 
 def _options(classes: tuple[float, ...], weight: float, operator: float) -> dict[str, OptionValue]:
-    """Seconds out of milliseconds."""
+    """Return a device's options, with seconds instead of milliseconds."""
     options: dict[str, OptionValue] = {
         f"seconds_per_gmac.{kind}": rounded(rate / 1e3) for kind, rate in zip(CLASSES, classes, strict=True)
     }

@@ -1,4 +1,4 @@
-"""``mosaic-onnx reproduce mosaic``: find, judge, write."""
+"""Evaluate MOSAIC and write the report: ``mosaic-onnx reproduce mosaic``."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from mosaic_onnx.reproduce.verdicts import RESNET, Verdict, verdicts
 
 @dataclass(frozen=True)
 class Report:
-    """What was written.
+    """The report of a reproduction.
 
     Attributes:
-        folder: where.
-        files: names in it.
+        folder: its folder.
+        files: names of the files in it.
         verdicts: every bar and whether it is met.
-        findings: the numbers.
-        notes: what is missing, and why.
+        findings: the results.
+        notes: what is missing, with the reasons.
     """
 
     folder: Path
@@ -36,7 +36,7 @@ class Report:
     notes: tuple[str, ...] = ()
 
     def as_fields(self) -> dict[str, object]:
-        """What a script wants to know, as plain values: files, verdicts, reductions in per cent, shares of layers."""
+        """Return the results as JSON values: files, verdicts, reductions in per cent, shares of layers."""
         found = self.findings
         governed: tuple[Governed, ...] = ("latency", "energy")
         return {
@@ -57,15 +57,15 @@ class Report:
 def reproduce(output_folder: str | os.PathLike[str], quick: bool = False) -> Report:
     """Evaluate MOSAIC on the simulated HiKey 970 and write tables, plots and ``report.md``.
 
-    Files of an earlier report in the folder are replaced. Plots need matplotlib (extra ``report``); without it they are
-    left out and the report says so.
+    Files of an earlier report in the folder are replaced. Plots need matplotlib (extra ``report``); the report
+    notes if they are left out.
 
     Args:
-        output_folder: made if it is missing.
+        output_folder: the folder; created if it is missing.
         quick: five workloads, few random plans, two calibrations, no plots.
 
     Raises:
-        UsageError: the folder cannot be made or written.
+        UsageError: the folder cannot be created or written.
     """
     folder = _folder(output_folder)
     found = find(QUICK if quick else FULL)
@@ -82,7 +82,7 @@ def reproduce(output_folder: str | os.PathLike[str], quick: bool = False) -> Rep
 
 
 def outcomes_csv(found: Findings) -> str:
-    """Every version of every workload for every objective, one a line."""
+    """Return the CSV text of all outcomes: one line per version, workload and objective."""
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
     table.writerow(("workload", "objective", "version", "seconds", "joules", "slices", "plan"))
@@ -103,7 +103,7 @@ def _folder(output_folder: str | os.PathLike[str]) -> Path:
 
 
 def _draw(found: Findings, folder: Path) -> tuple[tuple[str, ...], str]:
-    """Names of the plots, and why there are none."""
+    """Draw the plots; return their names, and the reason if there are none."""
     from mosaic_onnx.reproduce.figures import draw_all
 
     try:

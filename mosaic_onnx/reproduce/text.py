@@ -1,4 +1,4 @@
-"""The report in words: fitted and predicted apart, the paper's figure beside ours, and why they differ."""
+"""The report's text: fitted and predicted numbers, the paper's beside ours, and the reasons for differences."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ over priors, not at one column. How the description was made, and what is assume
 
 
 def report_text(found: Findings, judged: Sequence[Verdict], plots: Sequence[str], plots_missing: str) -> str:
-    """``report.md``."""
+    """Return the text of ``report.md``."""
     parts = [
         PREAMBLE,
         _scope(found),
@@ -134,7 +134,7 @@ def _exhaustive_rows(found: Findings) -> Iterable[tuple[str, str, str, str, str]
 
 
 def _seeds(found: Findings) -> str:
-    """The spread over calibrations from other priors; the shipped description is seed 0, not the best one."""
+    """Return the lines on the spread over calibrations; the shipped description is seed 0, not the best seed."""
     rows = [
         (
             str(each.seed),
@@ -152,7 +152,7 @@ def _seeds(found: Findings) -> str:
         "How much hangs on the priors",
         "Each seed starts the calibration from other priors and hits the fitted figures alike. Small models against "
         "big / little / GPU / NPU preferred; layers on Table III's device, with ResNet V2 and without it (what the NPU "
-        "lacks was read off its plan, so it is no prediction).\n\n"
+        "lacks was read off its plan, so it is not a prediction).\n\n"
         + _table(("seed", "latency, small", "energy, small", "Table III", "without ResNet"), rows),
     )
 

@@ -1,4 +1,4 @@
-"""The bars that a reproduction has to meet, and whether it does."""
+"""The bars that a reproduction has to meet, with its figures."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ RESNET = "resnet_v2_152"
 
 @dataclass(frozen=True)
 class Verdict:
-    """One bar."""
+    """One bar, the figure, and whether it is met."""
 
     what: str
     met: bool
@@ -27,7 +27,7 @@ class Verdict:
 
 
 def verdicts(found: Findings) -> tuple[Verdict, ...]:
-    """All bars; those that need all workloads are left out of a reduced run."""
+    """Return the verdicts on all bars; a reduced run leaves out those that need all workloads."""
     judged = [_never_beaten(found)]
     if "inception_v4" in found.scope.workloads:
         judged.append(_inception_cut(found))
@@ -39,7 +39,7 @@ def verdicts(found: Findings) -> tuple[Verdict, ...]:
 
 
 def paper_workloads() -> tuple[str, ...]:
-    """All rows of Table I."""
+    """Return all rows of Table I."""
     from mosaic_onnx.zoo import WORKLOADS
 
     return tuple(WORKLOADS)
@@ -73,7 +73,7 @@ def _fitted(found: Findings) -> list[Verdict]:
 
 
 def _order(found: Findings) -> list[Verdict]:
-    """Every reduction is above zero, and they stand in the paper's order."""
+    """Return the verdict that all reductions are positive and in the paper's order."""
     cases = (
         ("latency, large", found.reductions("latency", large=True), paper.LATENCY_LARGE),
         ("energy, large", found.reductions("energy", large=True), paper.ENERGY_LARGE),

@@ -1,4 +1,4 @@
-"""The versions of section VI-A: what each is called, which planner method makes it, and what it costs."""
+"""The versions of section VI-A: their names, planner methods and costs."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ MOSAIC = "MOSAIC"
 EXHAUSTIVE = "Exhaustive"
 RANDOM = "Random"
 BASE = "TF-GPU-O"
-"""What the figures are normalised to: "the default setting of the Android OS"."""
+"""The version that figures are normalised to: "the default setting of the Android OS"."""
 
 
 def _preferred(method: str, suffix: str) -> dict[str, str]:
-    """TF-BIG-P and so on; what does not fit falls back to NPU, GPU, big cluster (section VI-A)."""
+    """Return a preferred version such as TF-BIG-P; other layers fall back to NPU, GPU, big cluster (section VI-A)."""
     versions = {}
     for device in DEVICES:
         order = dict.fromkeys((device, *FALLBACK))
@@ -40,7 +40,7 @@ ABLATIONS = {"HCA": "hca", "HCCA": "hcca"}
 
 @dataclass(frozen=True)
 class Outcome:
-    """One version of one workload for one objective, as the simulator judges it."""
+    """The simulated cost of one version of one workload for one objective."""
 
     workload: str
     objective: Objective
@@ -50,12 +50,12 @@ class Outcome:
 
     @property
     def seconds(self) -> float:
-        """Simulated latency."""
+        """Return the simulated latency."""
         return self.plan.predicted.seconds
 
     @property
     def joules(self) -> float:
-        """Simulated energy."""
+        """Return the simulated energy."""
         return self.plan.predicted.joules or 0.0
 
 
@@ -67,17 +67,17 @@ class Outcomes:
     workloads: tuple[str, ...]
 
     def figures(self, workloads: Sequence[str], objective: Objective, version: str) -> Floats:
-        """[W] seconds, joules or joule-seconds."""
+        """Return [W] seconds, joules or joule-seconds."""
         return np.array([self.by_key[name, objective, version].figure for name in workloads])
 
     def reduction(self, workloads: Sequence[str], objective: Objective, version: str, ours: str = MOSAIC) -> float:
-        """Per cent by which ``ours`` is below a version (geometric mean over the workloads)."""
+        """Return the percentage by which ``ours`` is below a version (geometric mean over the workloads)."""
         theirs = self.figures(workloads, objective, version)[:, None]
         return float(reductions(self.figures(workloads, objective, ours), theirs)[0])
 
 
 def methods(random_count: int) -> dict[str, str]:
-    """The planner method of every version; MOSAIC's dynamic program is exact on a chain for all three objectives."""
+    """Return {version: planner method}; MOSAIC's dynamic program is exact on a chain for all three objectives."""
     return {
         **PERFORMANCE,
         **ON_DEMAND,
@@ -95,13 +95,13 @@ def evaluate(
     objectives: Sequence[Objective],
     only: Sequence[str] = (),
 ) -> Outcomes:
-    """Plan every version of every workload and let the simulator judge it.
+    """Plan every version of every workload and return the simulated outcomes.
 
     Args:
         names: workloads.
         devices: described devices with all their levels.
         random_count: random plans of the exhaustive version.
-        objectives: what to plan for.
+        objectives: the objectives to plan for.
         only: versions to evaluate; empty for all.
     """
     found: dict[tuple[str, Objective, str], Outcome] = {}

@@ -26,9 +26,9 @@ class Layered:
     """One workload cut into the paper's layers.
 
     Attributes:
-        name: what it is called.
+        name: its name.
         graph: the layers.
-        facts: [L] what each layer is made of.
+        facts: [L] static facts of each layer.
     """
 
     name: str
@@ -38,11 +38,11 @@ class Layered:
 
 @cache
 def layered(name: str, granularity: Granularity = "block") -> Layered:
-    """A workload's layers, from a graph whose weights have shapes but no data.
+    """Return a workload's layers, from a graph whose weights have shapes but no data.
 
     Args:
         name: a name in ``zoo.WORKLOADS`` or ``zoo.independent.NETWORKS``.
-        granularity: ``block`` for the paper's layers; see ``passes.layerize``.
+        granularity: ``block`` for the paper's layers; see ``layering.layerize``.
     """
     model = NETWORKS[name](ShapesOnly()) if name in NETWORKS else build_shapes(name)
     tensors = {
@@ -54,7 +54,7 @@ def layered(name: str, granularity: Granularity = "block") -> Layered:
 
 
 def described_profile(one: Layered, devices: Sequence[Device]) -> Profile:
-    """What simulated devices say of a workload, at every level: no measuring, no clock."""
+    """Return the profile that simulated devices state for a workload at every level; nothing is measured."""
     layers = []
     for layer, facts in zip(one.graph.layers, one.facts, strict=True):
         said = {state: BACKEND.layer_cost(facts, device, state) for device in devices for state in device.states}
@@ -88,10 +88,10 @@ def described_profile(one: Layered, devices: Sequence[Device]) -> Profile:
 
 
 def rule_bytes(name: str) -> int:
-    """A workload's size by the inferred 100 MB rule: half-precision dense weights and every kernel's output in f32."""
+    """Return a workload's bytes by the inferred 100 MB rule: dense half-precision weights, and f32 kernel outputs."""
     return sum(2 * facts.dense_parameter_count + facts.buffered_bytes for facts in layered(name).facts)
 
 
 def highest_only(devices: Sequence[Device]) -> tuple[Device, ...]:
-    """The devices with their highest level alone: D of Equation 6."""
+    """Return the devices with only their highest level: D of Equation 6."""
     return tuple(replace(device, levels=device.levels[-1:]) for device in devices)

@@ -1,8 +1,8 @@
-"""The canonical file: one model in which each slice is a function, and each crossing a call of ``mosaic.Transfer``.
+"""The canonical file: one model in which each slice is a function, and each transfer a call of ``mosaic.Transfer``.
 
-Any runtime that knows ONNX runs it: functions are inlined and the transfers' Identity falls away. Weights and constants
-stay outside, as function inputs, so that external data and more than 2 GiB work. Every value, node, piece of metadata
-and annotation of the input is still there, in the graph or in the function that now holds it.
+Any ONNX runtime can run it: functions are inlined and the transfers' Identity is removed. Weights and constants stay
+outside, as function inputs, so that external data and more than 2 GiB work. Every value, node, piece of metadata and
+annotation of the input is kept, in the graph or in the function that now holds it.
 """
 
 from __future__ import annotations
@@ -41,15 +41,15 @@ from mosaic_onnx.rewriting.transfer_calls import TransferCalls, shared_memory
 DOMAIN = "mosaic"
 TRANSFER = "Transfer"
 IR_VERSION = 11
-"""The first with multi-device fields; the input's own is kept where it is higher, never raised beyond this."""
+"""The first IR version with multi-device fields; a higher one of the input is kept."""
 
 _Call = tuple[int | None, onnx.NodeProto]
-"""A node of the new graph with the number of its slice; None for a transfer."""
+"""A node of the new graph with the number of its slice, or None for a transfer."""
 
 
 @dataclass
 class _Part:
-    """One slice: its nodes, the values that pass its border, and whether it stays in the graph as tagged nodes."""
+    """One slice: its nodes, its inputs and outputs, and whether it stays in the graph as tagged nodes."""
 
     number: int
     positions: list[int]
@@ -67,19 +67,19 @@ def partition(
     types: Mapping[str, onnx.TypeProto] | None = None,
     inline: Collection[int] = (),
 ) -> onnx.ModelProto:
-    """The model rewritten to the plan's slices; it is left as it is.
+    """Return the model rewritten to the plan's slices; the input is not changed.
 
     Args:
         model: any model, sorted or not; shapes need not be known. External tensors stay external.
         profile: whose layers name the model's nodes.
         plan: whose slices cover every layer once.
         types: types of values that the model does not declare; element types and ranks are used, so that dimensions
-            which the model leaves free stay free. Checkers want them where operators outside ONNX make what crosses.
-        inline: numbers of slices to leave as tagged nodes; slices of which it is known that runtimes refuse them as
-            functions are left so anyway (see ``needs_no_function``).
+            which the model leaves free stay free. Checkers need them for tensors that operators outside ONNX produce.
+        inline: numbers of slices to leave as tagged nodes; slices that runtimes are known to refuse as
+            functions always are (see ``needs_no_function``).
 
     Raises:
-        ModelError: profile or plan are not of this model, or the slices wait for each other.
+        ModelError: profile or plan are not of this model, or the slices depend on each other in a cycle.
     """
     kinds = types or {}
     result = onnx.ModelProto()
@@ -106,7 +106,7 @@ def partition(
 
 
 def needs_no_function(nodes: Sequence[onnx.NodeProto]) -> bool:
-    """Whether runtimes refuse these nodes in a function though they take them in a graph.
+    """Return whether runtimes refuse these nodes in a function although they accept them in a graph.
 
     ONNX's type inference of functions, which ONNX Runtime calls, fails on bodies of loops and branches that do not
     declare their types, and on ``EmbedLayerNormalization`` with all three outputs.
@@ -121,7 +121,7 @@ def needs_no_function(nodes: Sequence[onnx.NodeProto]) -> bool:
 
 
 def _parts(index: ModelIndex, profile: Profile, plan: Plan) -> list[_Part]:
-    """The slices as sets of nodes, in an order in which each finds its inputs made."""
+    """Return the slices as sets of nodes, in topological order."""
     owner: dict[int, int] = {}
     parts = []
     for number in range(len(plan.slices)):
@@ -132,20 +132,20 @@ def _parts(index: ModelIndex, profile: Profile, plan: Plan) -> list[_Part]:
         parts.append(_part(index, number, positions))
     missing = [at for at in range(len(index.nodes)) if at not in owner and at not in index.constants]
     if missing:
-        hint = "profile and plan must be of this very model"
+        hint = "profile and plan must be of this model"
         raise ModelError(f"node {_key(index, missing[0])!r} is in no slice of the plan", hint)
     sources = [{owner[index.maker[name]] for name in part.tensors if name in index.maker} for part in parts]
     order = order_by_sources(sources, str)
     if order.cycle:
-        raise ModelError(f"the plan's slices wait for each other: {' → '.join((*order.cycle, order.cycle[0]))}")
+        raise ModelError(f"the plan's slices depend on each other: {' → '.join((*order.cycle, order.cycle[0]))}")
     return [parts[number] for number in order.positions]
 
 
 def slice_nodes(profile: Profile, plan: Plan, number: int) -> list[str]:
-    """Keys of a slice's nodes: its own where the plan has them, else its layers'.
+    """Return the keys of a slice's nodes: its own where the plan has them, else its layers'.
 
     Raises:
-        ModelError: the profile does not say which nodes a layer has.
+        ModelError: the profile does not give the nodes of a layer.
     """
     planned = plan.slices[number]
     if planned.nodes:
@@ -178,7 +178,7 @@ def _key(index: ModelIndex, position: int) -> str:
 
 
 def _keep_old_initialisers_constant(model: onnx.ModelProto, ir_version: int) -> None:
-    """Before IR 4 every initialiser is an input and yet constant; from 4 on such an input could be overridden.
+    """Keep initialisers constant that are inputs too: before IR 4 all are, from 4 on such inputs may be overridden.
 
     Their declarations move to the value infos, so that a runtime still folds and packs those weights.
     """
@@ -197,13 +197,13 @@ def _keep_old_initialisers_constant(model: onnx.ModelProto, ir_version: int) -> 
 
 
 def _function_names(model: onnx.ModelProto, count: int) -> list[str]:
-    """Names for the slices' functions that no function of the model has."""
+    """Return names for the slices' functions that the model's functions do not have."""
     taken = {function.name for function in model.functions if function.domain == DOMAIN}
     return [free_name(f"slice_{number:03d}", taken, "_") for number in range(count)]
 
 
 def _function(index: ModelIndex, part: _Part, name: str) -> onnx.FunctionProto:
-    """One slice as a function over its tensors and parameters."""
+    """Return one slice as a function over its tensors and parameters."""
     function = onnx.FunctionProto(name=name, domain=DOMAIN)
     function.input.extend([*part.tensors, *part.parameters])
     function.output.extend(part.outputs)
@@ -212,7 +212,7 @@ def _function(index: ModelIndex, part: _Part, name: str) -> onnx.FunctionProto:
         # Runtimes look for the default domain by its empty name here.
         function.opset_import.add(domain=domain_of(entry.domain), version=entry.version)
     named = {*index.made(part.positions), *part.tensors, *part.parameters}
-    # A type that is not written down is no value info that a checker takes.
+    # Checkers refuse a value info without a type.
     infos = (info for info in index.model.graph.value_info if info.name in named)
     function.value_info.extend(info for info in infos if info.type.WhichOneof("value"))
     return function
@@ -221,10 +221,10 @@ def _function(index: ModelIndex, part: _Part, name: str) -> onnx.FunctionProto:
 def _lay_out(
     index: ModelIndex, parts: Sequence[_Part], names: Sequence[str], profile: Profile, plan: Plan
 ) -> tuple[list[_Call], dict[str, str]]:
-    """Calls of the slices and transfers, in an order in which each finds its inputs made.
+    """Return the calls of slices and transfers in topological order.
 
     Returns:
-        The calls, and for each value that they make at the border of slices, the tensor of the model that it is.
+        The calls, and {value that enters or leaves a slice: the tensor of the model that it holds}.
     """
     taken = {*index.inputs, *index.outputs, *index.weights, *index.sparse_weights, *index.maker}
     crossings = TransferCalls(plan, shared_memory(profile), profile.tensor_bytes, taken)
@@ -260,7 +260,7 @@ def _lay_out(
 
 
 def _place_outputs(crossings: TransferCalls, part: _Part, device: str, index: ModelIndex) -> None:
-    """Say where the slice's tensors are made and under which name; a model output that moves gets its own later."""
+    """Record the device and value name of a slice's outputs; a model output that is transferred is named later."""
     for name in part.outputs:
         crossings.homes[name] = device
         is_moved = name in index.outputs and crossings.leaves_home(name)
@@ -270,7 +270,7 @@ def _place_outputs(crossings: TransferCalls, part: _Part, device: str, index: Mo
 
 
 def _add_transfers(crossings: TransferCalls, graph: OuterGraph, node_names: set[str]) -> list[None]:
-    """Put the transfers that were asked for since the last time after the calls so far; one None for each."""
+    """Add the transfers requested since the last call; return one None for each."""
     asked = list(crossings.made)
     crossings.made.clear()
     for one in asked:
@@ -294,7 +294,7 @@ def _transfer_function(model: onnx.ModelProto) -> onnx.FunctionProto:
 
 
 def _tag(calls: Sequence[_Call], origins: Mapping[str, str], profile: Profile, plan: Plan, configuration: str) -> None:
-    """Say on every call (and node of a slice that is none) where it runs, and as which stage."""
+    """Tag every call, and the nodes of slices that are not functions, with device and pipeline stage."""
     for number, call in calls:
         if number is None:
             destination = next(each.s.decode() for each in call.attribute if each.name == "destination")
@@ -312,7 +312,7 @@ def _replace_nodes(
     functions: Sequence[onnx.FunctionProto],
     calls: Sequence[_Call],
 ) -> None:
-    """Constants stay, every other node gives way to the calls; inner value infos have moved into the functions."""
+    """Replace all nodes but constants by the calls; inner value infos are already in the functions."""
     constants = [onnx.NodeProto.FromString(index.nodes[at].SerializeToString()) for at in sorted(index.constants)]
     outer = {name for _, call in calls for name in (*reads(call), *call.output)} | set(index.inputs)
     moved = {info.name for function in functions for info in function.value_info} - outer
@@ -336,7 +336,7 @@ def _replace_nodes(
 
 
 def _declare(graph: onnx.GraphProto, types: Mapping[str, onnx.TypeProto]) -> None:
-    """Declare element types of values that the graph does not declare, and ranks of its outputs."""
+    """Declare the element types of undeclared values, and the ranks of the graph's outputs."""
     declared = {value.name for value in (*graph.value_info, *graph.input, *graph.output)}
     for name, kind in types.items():
         if name not in declared and kind.HasField("tensor_type"):
@@ -353,7 +353,7 @@ def _declare(graph: onnx.GraphProto, types: Mapping[str, onnx.TypeProto]) -> Non
 
 
 def _import_what_is_used(model: onnx.ModelProto) -> None:
-    """ONNX Runtime takes nodes of its own domains without an import in a graph, not in a function."""
+    """Import the domains in use: ONNX Runtime accepts its own domains without an import in a graph only."""
     imported = {domain_of(entry.domain) for entry in model.opset_import}
     bodies = [model.graph.node, *(function.node for function in model.functions)]
     used = {domain_of(node.domain) for nodes in bodies for node in every_node(nodes)}

@@ -13,7 +13,7 @@ from mosaic_onnx.core.errors import ModelError
 from mosaic_onnx.rewriting.index import ModelIndex, index_model
 
 _MIN_IR_VERSION = 4
-"""From here on an initialiser need not be a graph input."""
+"""From this IR version on an initialiser need not be a graph input."""
 
 
 class Extractor:
@@ -29,15 +29,15 @@ class Extractor:
         self._folder = folder
 
     def extract(self, node_keys: Iterable[str], outputs: Sequence[str] | None = None) -> SliceModel:
-        """The nodes as a model.
+        """Return the nodes as a model.
 
         Args:
-            node_keys: keys of the nodes, any order; parameters come along by themselves.
-            outputs: values that it is to give; by default those that the rest of the model needs (all that nothing
-                reads where there are none).
+            node_keys: keys of the nodes, in any order; their parameters are added.
+            outputs: its outputs; by default the values that the rest of the model needs (where there are none, the
+                values that no node reads).
 
         Raises:
-            ModelError: a key names no node, a value's type is unknown, or an output is not made here.
+            ModelError: a key names no node, a value's type is unknown, or an output is not produced by these nodes.
         """
         index = self.index
         positions = index.positions(node_keys)
@@ -45,7 +45,7 @@ class Extractor:
         names = list(outputs) if outputs is not None else index.needed_outside(positions) or index.unread(positions)
         strange = [name for name in names if name not in made and not index.is_parameter(name)]
         if strange:
-            raise ModelError(f"value {strange[0]!r} is not made by the nodes that are to give it")
+            raise ModelError(f"value {strange[0]!r} is not made by the nodes that should produce it")
         graph = onnx.GraphProto(name=index.model.graph.name or "slice")
         graph.node.extend(index.nodes[position] for position in positions)
         read = [*index.external_reads(positions), *(name for name in names if name not in made)]
@@ -56,7 +56,7 @@ class Extractor:
         return SliceModel(self._model(graph, positions), self._folder, tuple(inputs), tuple(names))
 
     def _add_reads(self, graph: onnx.GraphProto, read: Iterable[str]) -> list[str]:
-        """Parameters become initialisers; the other values read become inputs, whose names are returned."""
+        """Add the parameters as initialisers and the other values read as inputs; return the inputs' names."""
         index = self.index
         inputs = []
         for name in read:
@@ -80,7 +80,7 @@ class Extractor:
         return info
 
     def _add_annotations(self, graph: onnx.GraphProto, inner: Iterable[str], named: Iterable[str]) -> None:
-        """What the model says of values inside: types and quantisation parameters."""
+        """Add the model's declarations of inner values: types and quantisation parameters."""
         index = self.index
         graph.value_info.extend(index.infos[name] for name in inner if name in index.infos)
         annotated = index.annotations
@@ -96,7 +96,7 @@ class Extractor:
 
 
 def _add_constant(graph: onnx.GraphProto, node: onnx.NodeProto) -> None:
-    """A ``Constant`` node's value as an initialiser; the node itself where its value has no such form."""
+    """Add a ``Constant`` node as an initialiser, or as a node where its value has no such form."""
     name = node.output[0]
     for attribute in node.attribute:
         if attribute.name == "sparse_value":
@@ -115,7 +115,7 @@ def _add_constant(graph: onnx.GraphProto, node: onnx.NodeProto) -> None:
 
 
 def _constant_tensor(attribute: onnx.AttributeProto) -> TensorProto | None:
-    """The tensor that a ``Constant`` attribute stands for; None where it is no value."""
+    """Return the tensor of a ``Constant``'s attribute; None where it is not a value."""
     if attribute.name == "value":
         copy = TensorProto()
         copy.CopyFrom(attribute.t)

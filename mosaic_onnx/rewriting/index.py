@@ -1,4 +1,4 @@
-"""A graph by name: who makes and reads each value, its type, which values are parameters."""
+"""An index of a graph by name: producers and readers of each value, types, parameters."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ class ModelIndex:
     """A sorted model's main graph by name.
 
     Attributes:
-        model: the model; nothing here changes it.
+        model: the model; it is not changed.
         nodes: nodes of the main graph in topological order, constants included.
         position: of each node, by its key.
         read: value names that each node reads, captures included.
-        maker: position of the node that makes each value.
+        maker: position of the node that produces each value.
         readers: positions of the nodes that read each value.
         weights: initialisers by name.
         sparse_weights: sparse initialisers by name.
@@ -61,7 +61,7 @@ class ModelIndex:
     functions: Mapping[FunctionKey, onnx.FunctionProto]
 
     def positions(self, keys: Iterable[str]) -> list[int]:
-        """Positions of nodes by their keys, sorted.
+        """Return the positions of nodes by their keys, sorted.
 
         Raises:
             ModelError: the model has no such node.
@@ -69,25 +69,25 @@ class ModelIndex:
         found = set()
         for key in keys:
             if key not in self.position:
-                raise ModelError(f"the model has no node {key!r}", "profile and plan must be of this very model")
+                raise ModelError(f"the model has no node {key!r}", "profile and plan must be of this model")
             found.add(self.position[key])
         return sorted(found - self.constants)
 
     def is_parameter(self, name: str) -> bool:
-        """Whether the value is a weight or a constant."""
+        """Return whether the value is a weight or a constant."""
         return name in self.weights or name in self.sparse_weights or self.maker.get(name) in self.constants
 
     def made(self, positions: Iterable[int]) -> list[str]:
-        """Values that the nodes make, in order."""
+        """Return the values that the nodes produce, in order."""
         return [name for position in positions for name in writes(self.nodes[position])]
 
     def external_reads(self, positions: Sequence[int]) -> list[str]:
-        """Values that the nodes read and do not make, parameters included, first use first."""
+        """Return the values that the nodes read and do not produce, parameters included, in order of first use."""
         inside = set(self.made(positions))
         return list(dict.fromkeys(name for at in positions for name in self.read[at] if name not in inside))
 
     def needed_outside(self, positions: Sequence[int]) -> list[str]:
-        """Values that the nodes make and that other nodes, or the model's outputs, need."""
+        """Return the values that the nodes produce for other nodes or for the model's outputs."""
         inside, outputs = set(positions), set(self.outputs)
         return [
             name
@@ -96,11 +96,11 @@ class ModelIndex:
         ]
 
     def unread(self, positions: Sequence[int]) -> list[str]:
-        """Values that the nodes make and nothing reads."""
+        """Return the values that the nodes produce and no node reads."""
         return [name for name in self.made(positions) if not self.readers.get(name)]
 
     def called_functions(self, positions: Iterable[int]) -> list[onnx.FunctionProto]:
-        """Model-local functions that the nodes call, directly or through others, in the model's order."""
+        """Return the model-local functions that the nodes call, directly or indirectly, in the model's order."""
         found: set[FunctionKey] = set()
         waiting = [self.nodes[position] for position in positions]
         while waiting:

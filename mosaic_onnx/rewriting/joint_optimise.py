@@ -23,12 +23,12 @@ from mosaic_onnx.rewriting.extracting import Extractor
 from mosaic_onnx.rewriting.optimised import cut_optimised
 
 MOST_BYTES = 2**30
-"""Weights of slices that are optimised together are held in memory meanwhile; larger ones are left as they are."""
+"""Weights of slices that are optimised together are held in memory; larger slices are not optimised."""
 
 
 @dataclass(frozen=True)
 class Tune:
-    """Tunes the slices of a plan.
+    """Optimises neighbouring slices of one device together.
 
     Attributes:
         devices: by name.
@@ -49,14 +49,14 @@ class Tune:
         slices: Sequence[SliceModel],
         extractor: Extractor | None = None,
     ) -> tuple[SliceModel, ...]:
-        """The slices as they are best run here: those of runs of one device cut anew, the others as they were.
+        """Return the slices as they run best on this machine: neighbours on one device cut again after optimisation.
 
         Args:
             original: the normalised model.
             folder: where its external data lies.
             plan: whose slices name their nodes.
             slices: the portable ones, in the plan's order.
-            extractor: of ``original`` and ``folder``, where there is one already.
+            extractor: of ``original`` and ``folder``, if there is one already.
         """
         tuned = list(slices)
         for first, last in runs(plan):
@@ -72,7 +72,7 @@ class Tune:
         return tuple(tuned)
 
     def _as_picked(self, placed: Slice, portable: SliceModel) -> SliceModel:
-        """The slice at the level of optimisation that was picked for it."""
+        """Return the slice at the optimisation level that was picked for it."""
         if self.pick is None or weight_bytes(portable.model.graph) > MOST_BYTES:
             return portable
         device = self.pick(placed)
@@ -86,12 +86,12 @@ class Tune:
 
 
 def runs(plan: Plan) -> Iterator[tuple[int, int]]:
-    """First and last index of each stretch of at least two neighbouring slices in one state."""
+    """Yield the first and last index of each run of at least two neighbouring slices in one state."""
     return ((members[0], members[-1]) for members in _stretches(plan) if len(members) > 1)
 
 
 def lone(plan: Plan) -> Iterator[int]:
-    """Index of each slice whose neighbours are in other states."""
+    """Yield the index of each slice whose neighbours are in other states."""
     return (members[0] for members in _stretches(plan) if len(members) == 1)
 
 
@@ -103,7 +103,7 @@ def _stretches(plan: Plan) -> Iterator[list[int]]:
 def _cut(
     extractor: Extractor, plan: Plan, first: int, last: int, backend: Optimises, device: Device
 ) -> tuple[SliceModel, ...] | None:
-    """The slices of one run; None where they cannot be cut so."""
+    """Return the slices of one run; None where the optimised model cannot be cut."""
     nodes = dict(zip(node_keys(extractor.index.model.graph), extractor.index.model.graph.node, strict=True))
     parts = [plan.slices[number].nodes for number in range(first, last + 1)]
     made = [[name for key in part for name in writes(nodes[key])] for part in parts]

@@ -1,7 +1,7 @@
 """Cut a model after its runtime optimised it, so that cuts keep fusions and blocked layouts.
 
-A runtime's optimised graph holds nodes of its own, fused and renamed. Each is given to the slice of the last original
-value that it stands for, and never to an earlier slice than what it reads, so the slices stay in order.
+A runtime's optimised graph has nodes of its own, fused and renamed. Each belongs to the slice of the last original
+value that it represents, and never to an earlier slice than its inputs, so the slices stay in order.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from mosaic_onnx.core.graphs import node_keys, reads, renamed_node, writes
 from mosaic_onnx.rewriting.extracting import Extractor
 
 _LAYOUT_SUFFIX = re.compile(r"_nchwc$|_token_\d+$|_transpose(_\d+)?$")
-"""What ONNX Runtime adds to the name of a value when it makes a node of another layout for it."""
+"""The suffix that ONNX Runtime adds to a value's name for a node of another layout."""
 
 
 def slice_numbers(graph: onnx.GraphProto, maker: Mapping[str, int]) -> list[int]:
-    """[node] the slice of each node of an optimised graph.
+    """Return [node] the slice of each node of an optimised graph.
 
     Args:
         graph: sorted topologically.
-        maker: by name of an original value, the slice that makes it.
+        maker: {name of an original value: the slice that produces it}.
     """
     at: dict[str, int] = {}
     numbers = []
@@ -40,15 +40,15 @@ def slice_numbers(graph: onnx.GraphProto, maker: Mapping[str, int]) -> list[int]
 def cut_optimised(
     optimised: SliceModel, made: Sequence[Sequence[str]], prefix: str = ""
 ) -> tuple[SliceModel, ...] | None:
-    """The slices of an optimised model.
+    """Return the slices of an optimised model.
 
     Args:
         optimised: with the type of every value; its inner values are renamed in place.
-        made: [slice] the original values that each slice makes.
-        prefix: set before the names of inner values, which a runtime counts anew in every model that it optimises.
+        made: [slice] the original values that each slice produces.
+        prefix: prefix for the names of inner values, which a runtime reuses in every model that it optimises.
 
     Returns:
-        One model a slice, in order; None where optimising left a slice without a node.
+        One model per slice, in order; None where optimising left a slice without a node.
     """
     graph = optimised.model.graph
     numbers = slice_numbers(graph, {name: number for number, names in enumerate(made) for name in names})
@@ -65,7 +65,7 @@ def cut_optimised(
 
 
 def _extract(extractor: Extractor, keys: Sequence[str], folded: Sequence[str]) -> SliceModel:
-    """One slice, with the outputs that optimising made weights of: no node is left to say whose they are."""
+    """Return one slice, including outputs that optimising turned into weights, which no node produces."""
     if not folded:
         return extractor.extract(keys)
     needed = extractor.index.needed_outside(extractor.index.positions(keys))
@@ -73,7 +73,7 @@ def _extract(extractor: Extractor, keys: Sequence[str], folded: Sequence[str]) -
 
 
 def _rename_inner(graph: onnx.GraphProto, prefix: str) -> None:
-    """Set a prefix before the name of every value that a node makes and that is no output."""
+    """Add a prefix to the names of all inner values."""
     kept = {value.name for value in graph.output}
     names = {name: prefix + name for node in graph.node for name in writes(node) if name not in kept}
     renamed = [renamed_node(node, names) for node in graph.node]

@@ -1,8 +1,7 @@
-"""The graph around the slices while it is wired, with onnx-graphsurgeon.
+"""The graph of calls around the slices, built with onnx-graphsurgeon.
 
-Graphsurgeon keeps producers and readers of a value together while nodes are put between them. It is not the last
-writer: metadata, device fields, overloads, annotations, versions and documents, which it does not know, are written by
-``canonical`` onto the nodes that it exports.
+Graphsurgeon tracks producers and readers of values while nodes are inserted. ``canonical`` afterwards writes the fields
+that it does not know (metadata, device fields, overloads, annotations, versions, documents) onto the exported nodes.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ class OuterGraph:
             function: its name.
             name: the node's name.
             inputs: values that it reads.
-            outputs: values that it makes.
+            outputs: values that it produces.
             words: attributes.
         """
         read, made = [self._value(one) for one in inputs], [self._value(one) for one in outputs]
@@ -43,7 +42,7 @@ class OuterGraph:
         self._graph.nodes.append(node)
 
     def nodes(self) -> list[onnx.NodeProto]:
-        """The calls as ONNX nodes."""
+        """Return the calls as ONNX nodes."""
         return list(self._gs.export_onnx(self._graph, do_type_check=False).graph.node)
 
     def _value(self, name: str) -> Any:

@@ -1,4 +1,4 @@
-"""The planned model as one file of slice functions, and each slice as a model of its own."""
+"""Rewrite a planned model: one file of slice functions, and each slice as a model of its own."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ __all__ = [
 ]
 
 REFUSES = "ONNX Runtime refuses the partitioned file"
-"""Begins the note of a canonical file that does not load."""
+"""Start of the note on a canonical file that does not load."""
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,8 @@ class Canonical:
 
     Attributes:
         model: the model; external data stays where the input's lies.
-        folder: where that is.
-        notes: what had to be done otherwise, in sentences.
+        folder: the input's folder.
+        notes: notes on exceptions, one sentence each.
         refusal: why ONNX Runtime does not load it; None where it does.
     """
 
@@ -51,14 +51,14 @@ class Canonical:
 def canonical_model(
     opened: OpenedModel, normalised: Normalised, profile: Profile, plan: Plan, limits: Limits | None = None
 ) -> Canonical:
-    """The canonical file's model, tried in ONNX Runtime; slices that it refuses as functions stay as tagged nodes.
+    """Return the canonical model; slices that ONNX Runtime refuses as functions stay as tagged nodes.
 
     Args:
         opened: the canonical file is made of it, so that its free dimensions stay free.
         normalised: knows the types of values that the model does not declare.
         profile: whose layers name the nodes.
         plan: whose slices become functions.
-        limits: what the trial may cost.
+        limits: caps on the trial in ONNX Runtime.
     """
     graph = normalised.model.graph
     types = {value.name: value.type for value in (*graph.value_info, *graph.output)}
@@ -82,7 +82,7 @@ def canonical_model(
 def extract(
     model: onnx.ModelProto, folder: str | None, node_keys: Iterable[str], outputs: Sequence[str] | None = None
 ) -> SliceModel:
-    """A set of nodes as a model of its own; see ``Extractor``, which indexes the model once for many sets.
+    """Return a set of nodes as a model of its own; see ``Extractor``, which indexes the model once for many sets.
 
     Raises:
         ModelError: a key names no node, a value's type is unknown, or an output is not made by these nodes.
@@ -93,16 +93,16 @@ def extract(
 def slice_models(
     model: onnx.ModelProto, folder: str | None, plan: Plan, profile: Profile, extractor: Extractor | None = None
 ) -> tuple[SliceModel, ...]:
-    """Each slice of the plan as a model of its own, in the plan's order.
+    """Return each slice of the plan as a model of its own, in the plan's order.
 
-    Outputs of the model that are weights, and so made by no node, are given by the first slice.
+    Outputs of the model that are weights, which no node produces, are outputs of the first slice.
 
     Args:
         model: normalised.
         folder: where its external data lies.
         plan: whose slices they are.
         profile: whose layers name the nodes.
-        extractor: of this very model and folder, where there is one already: several plans then share an index.
+        extractor: of this model and folder, if there is one already; several plans then share an index.
 
     Raises:
         ModelError: profile or plan are not of this model.

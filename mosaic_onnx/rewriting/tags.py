@@ -1,4 +1,4 @@
-"""How the partitioned file says where its parts run: metadata, ONNX's device fields, ONNX Runtime's annotations."""
+"""Device tags of the partitioned file: metadata, ONNX's device fields, ONNX Runtime's annotations."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ _DESIGNATORS: Mapping[str, str] = {
 
 
 def layer_annotation(device: str) -> str:
-    """The ``layer_ann`` of a device: its name without what the assignment's syntax uses."""
+    """Return the ``layer_ann`` of a device: its name without the characters of the assignment's syntax."""
     return re.sub(r"[^\w.@-]", "_", device)
 
 
 def layer_assignment_settings(profile: Profile, plan: Plan) -> str:
-    """ONNX Runtime's ``session.layer_assignment_settings`` for the partitioned file (``gpu(=gpu0);cpu(=cpu)``)."""
+    """Return ONNX Runtime's ``session.layer_assignment_settings`` for a partitioned file (``gpu(=gpu0);cpu(=cpu)``)."""
     used = {device_of(each.state) for each in plan.slices}
     classes: dict[str, list[str]] = {}
     for device in profile.devices:
@@ -45,7 +45,7 @@ def _designator(device: Device) -> str:
 
 
 def set_metadata(entries: object, values: Mapping[str, str]) -> None:
-    """Write metadata; a key that is there is replaced, all others are kept."""
+    """Set metadata entries; other keys are kept."""
     present = {entry.key: entry for entry in entries}  # type: ignore[attr-defined]
     for key, value in values.items():
         if key in present:
@@ -55,7 +55,7 @@ def set_metadata(entries: object, values: Mapping[str, str]) -> None:
 
 
 def slice_metadata(profile: Profile, plan: Plan, number: int) -> dict[str, str]:
-    """Tags of one slice's call."""
+    """Return the metadata of one slice's call."""
     planned = plan.slices[number]
     name = device_of(planned.state)
     device = next((each for each in profile.devices if each.name == name), Device(name))
@@ -71,7 +71,7 @@ def slice_metadata(profile: Profile, plan: Plan, number: int) -> dict[str, str]:
 
 
 def add_configuration(model: onnx.ModelProto, devices: Sequence[str]) -> str:
-    """Name the devices in the model's own multi-device field; the configuration's name, which nodes refer to."""
+    """Add the devices to the model's multi-device field; return the configuration's name, which nodes refer to."""
     name = free_name("mosaic", {configuration.name for configuration in model.configuration}, "_")
     model.configuration.add(name=name, num_devices=len(devices), device=list(devices))
     return name

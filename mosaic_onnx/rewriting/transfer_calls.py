@@ -1,4 +1,4 @@
-"""Which value each slice reads: the tensor where it was made, or what a chain of transfers makes of it."""
+"""The value that each slice reads: a tensor where it was produced, or the result of transfers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mosaic_onnx.core.profiles import HOST, Profile
 
 @dataclass(frozen=True)
 class TransferCall:
-    """One transfer as the file will hold it: value ``source_value`` on one side, ``value`` on the other."""
+    """One transfer in the file: from value ``source_value`` to ``value``."""
 
     tensor: str
     source_value: str
@@ -24,20 +24,20 @@ class TransferCall:
 
 @dataclass
 class TransferCalls:
-    """Values by tensor and place while the calls are laid out.
+    """The values of each tensor by place, while the calls are laid out.
 
-    The plan's transfers are followed; where a tensor crosses between devices that share memory the plan has none,
-    and a transfer that costs nothing is made up, since it is a boundary all the same.
+    They follow the plan's transfers. Where a tensor passes between devices that share memory, the plan has none; a
+    transfer without cost is added there, since it is a boundary too.
 
     Attributes:
-        plan: whose transfers are followed.
-        shares_host: for each device, whether it works in host's memory.
+        plan: the plan.
+        shares_host: for each device, whether it works in host memory.
         tensor_bytes: sizes by tensor.
         taken: value names that are in use.
-        homes: device that makes each tensor; ``host`` for the model's inputs.
-        base: name of each tensor where it was made.
-        made: transfers in the order in which they were asked for.
-        arrived: by value that a transfer makes, the tensor that it is.
+        homes: device that produces each tensor; ``host`` for the model's inputs.
+        base: name of each tensor where it is produced.
+        made: transfers in the order of the requests.
+        arrived: {value that a transfer produces: its tensor}.
     """
 
     plan: Plan
@@ -59,15 +59,15 @@ class TransferCalls:
 
     @property
     def origins(self) -> dict[str, str]:
-        """By value at the border of slices, the tensor that it is."""
+        """Return {value that enters or leaves a slice: its tensor}."""
         return {**{value: tensor for tensor, value in self.base.items()}, **self.arrived}
 
     def place(self, device: str) -> str:
-        """Where a device works: itself, or host where it shares host's memory."""
+        """Return the place of a device's memory: the device itself, or host where it shares host memory."""
         return HOST if device == HOST or self.shares_host.get(device, True) else device
 
     def value_for(self, tensor: str, device: str) -> str:
-        """The value that a slice on ``device`` reads; makes the transfers that bring it there."""
+        """Return the value that a slice on ``device`` reads, after adding the transfers that it needs."""
         home = self.homes[tensor]
         arrived = self._arrival(tensor, self.place(device), fresh=True)
         if arrived is not None:
@@ -81,19 +81,19 @@ class TransferCalls:
         return self._free[key]
 
     def output_value(self, tensor: str) -> str:
-        """The value at host of one of the model's outputs."""
+        """Return the value at host of one of the model's outputs."""
         return self._arrival(tensor, HOST, fresh=False) or self.base[tensor]
 
     def leaves_home(self, tensor: str) -> bool:
-        """Whether the plan brings the tensor, made elsewhere, to host."""
+        """Return whether the plan transfers the tensor, produced elsewhere, to host."""
         made_elsewhere = self.place(self.homes[tensor]) != HOST
         entries = self._entries.get(tensor, ())
         return made_elsewhere and any(self.place(entry.destination) == HOST for entry in entries)
 
     def _arrival(self, tensor: str, place: str, *, fresh: bool) -> str | None:
-        """The value that the plan's transfers bring to a place; None where they bring none.
+        """Return the value that the plan's transfers produce at a place; None where there is none.
 
-        A plan copies a tensor again for every slice of a device that keeps nothing: ``fresh`` takes the next copy.
+        A plan transfers a tensor again for every slice of a device that keeps nothing: ``fresh`` takes the next one.
         """
         entries = self._entries.get(tensor, [])
         arrivals = [at for at, entry in enumerate(entries) if self.place(entry.destination) == place]
@@ -126,6 +126,6 @@ class TransferCalls:
 
 
 def shared_memory(profile: Profile) -> dict[str, bool]:
-    """For each device, whether it works in host's memory: those that no copy entry names do."""
+    """Return {device: whether it works in host memory}: devices without transfer costs do."""
     named = {device_of(place) for copy in profile.copies for place in (copy.source, copy.destination)}
     return {device.name: device.name not in named for device in profile.devices}

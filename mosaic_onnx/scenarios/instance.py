@@ -107,7 +107,7 @@ def build_instance(scenario: Scenario, profiles: Sequence[Profile]) -> Instance:
             raise ModelError(f"model {name} has no layers", "leave it out of the scenario")
     if scenario.accelerator is not None and scenario.accelerator not in [device.name for device in devices]:
         listed = ", ".join(device.name for device in devices)
-        raise UsageError(f"accelerator {scenario.accelerator!r} is no device", f"the devices are {listed}")
+        raise UsageError(f"accelerator {scenario.accelerator!r} is not a device", f"the devices are {listed}")
     group_of = [g for g, group in enumerate(scenario.groups) for _ in group.models]
     models = tuple(
         ScenarioModel(name, group, cost_table(profile))
@@ -158,7 +158,7 @@ def _slowdowns(
                 if device not in unit_index or other not in unit_index:
                     raise ModelError(f"meta.{SLOWDOWN_KEY}.{device}.{other} names no device of the profile")
                 if not isinstance(factor, int | float) or not factor >= 1:
-                    raise ModelError(f"meta.{SLOWDOWN_KEY}.{device}.{other}: {factor!r} is no factor from 1 on")
+                    raise ModelError(f"meta.{SLOWDOWN_KEY}.{device}.{other}: {factor!r} is not a factor from 1 on")
                 one, two = unit_index[device], unit_index[other]
                 if one != two:
                     factors[one][two] = max(factors[one][two], float(factor))
@@ -169,8 +169,8 @@ def _rows(value: object) -> list[tuple[str, object]]:
     """Return the items of an object in ``meta``.
 
     Raises:
-        ModelError: it is no object.
+        ModelError: it is not an object.
     """
     if not isinstance(value, Mapping):
-        raise ModelError(f"meta.{SLOWDOWN_KEY}: {value!r} is no object", 'write {"gpu": {"npu": 1.2}}')
+        raise ModelError(f"meta.{SLOWDOWN_KEY}: {value!r} is not an object", 'write {"gpu": {"npu": 1.2}}')
     return [(str(key), item) for key, item in value.items()]

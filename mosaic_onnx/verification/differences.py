@@ -1,4 +1,4 @@
-"""How two tensors differ: bits, largest error against the largest value, NaN and infinities, integers."""
+"""The difference of two tensors: bits, largest error relative to the largest value, NaN and infinities, integers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mosaic_onnx.backends.base import Array
 
 @dataclass(frozen=True)
 class Difference:
-    """One tensor against the reference's.
+    """The difference of one tensor from the reference's.
 
     Attributes:
         tensor: its name.
@@ -22,7 +22,7 @@ class Difference:
         differing_count: elements whose bits differ (NaN equals NaN).
         non_finite_count: elements where one is NaN or infinite and the other is not the same.
         element_count: elements of the reference.
-        is_discrete: integers, booleans or strings: there is no rounding to forgive.
+        is_discrete: integers, booleans or strings, which have no rounding errors.
         problem: a difference of type or shape, in words; empty where there is none.
     """
 
@@ -37,18 +37,18 @@ class Difference:
 
     @property
     def is_equal(self) -> bool:
-        """Bit for bit (NaN equals NaN)."""
+        """Return whether the tensors are bit-identical (NaN equals NaN)."""
         return not self.problem and self.differing_count == 0
 
     @property
     def relative(self) -> float:
-        """max|a − b| / max|b|; infinite where the reference is all zero and the other is not."""
+        """Return max|a − b| / max|b|; infinite where the reference is all zero and the other is not."""
         if self.max_absolute == 0:
             return 0.0
         return self.max_absolute / self.scale if self.scale else math.inf
 
     def is_within(self, relative: float, absolute: float = 0.0) -> bool:
-        """max|a − b| ≤ max(relative · max|b|, absolute), and nothing else is wrong."""
+        """Return whether max|a − b| ≤ max(relative · max|b|, absolute), with no other difference."""
         if self.problem or self.non_finite_count:
             return False
         return self.max_absolute <= max(relative * self.scale, absolute)
@@ -68,11 +68,11 @@ class Difference:
 
 
 def difference(tensor: str, actual: Array | None, expected: Array) -> Difference:
-    """Compare a tensor with the reference's.
+    """Return the difference of a tensor from the reference's.
 
     Args:
         tensor: its name.
-        actual: None where it was not made at all.
+        actual: the tensor; None where it was not produced.
         expected: the reference's.
     """
     size = int(expected.size)
@@ -121,17 +121,17 @@ def _continuous(tensor: str, actual: Array, expected: Array) -> Difference:
 
 
 def _parts(array: Array) -> Array:
-    """Real and imaginary parts in a last axis."""
+    """Return complex numbers as real and imaginary parts in a last axis."""
     return np.stack([array.real, array.imag], axis=-1)
 
 
 def _wide(array: Array) -> NDArray[np.float64]:
-    """In a type that numpy computes in."""
+    """Return the array in a type that numpy computes in."""
     return array.astype(np.float64)
 
 
 def _bits_differ(actual: Array, expected: Array) -> NDArray[np.bool_]:
-    """[elements] whether any bit differs, so that −0 is not 0."""
+    """Return [elements] whether any bit differs, so that −0 is not 0."""
     size = expected.dtype.itemsize
     views = [np.ascontiguousarray(each).view(np.uint8).reshape(*expected.shape, size) for each in (actual, expected)]
     return np.asarray((views[0] != views[1]).any(axis=-1))

@@ -1,8 +1,8 @@
 """Half precision at the cuts: the original model with the same roundings as its slices, so that bits can be compared.
 
-ONNX Runtime's CPU provider keeps float32 between float16 nodes, and which nodes it keeps so depends on their
-neighbours. A tensor that leaves a slice is rounded to float16, and the next slice meets it as a graph input. So in the
-model made here every reader in another slice meets a graph input too, fed with the original model's own tensor.
+ONNX Runtime's CPU provider keeps float32 between some float16 nodes, depending on their neighbours. A tensor that
+leaves a slice is rounded to float16, and is a graph input of the next slice. So in the model made here every reader in
+another slice reads a graph input too, which is fed with the original model's tensor.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ HALVES = frozenset({TensorProto.FLOAT16, TensorProto.BFLOAT16})
 
 @dataclass(frozen=True)
 class FedAtCuts:
-    """The whole model, its half-precision cut tensors read from inputs.
+    """The whole model, with its half-precision cut tensors read from inputs.
 
     Attributes:
         model: a copy; every value keeps its name.
@@ -33,11 +33,11 @@ class FedAtCuts:
 
 
 def fed_at_cuts(model: onnx.ModelProto, slices: Sequence[SliceModel]) -> FedAtCuts | None:
-    """The model with such inputs; None where no half-precision tensor is cut.
+    """Return the model with such inputs; None where no half-precision tensor is cut.
 
     Args:
         model: topologically sorted, types inferred.
-        slices: what it is cut into.
+        slices: its slices.
     """
     slice_of = {
         name: index for index, one in enumerate(slices) for node in one.model.graph.node for name in writes(node)

@@ -1,4 +1,4 @@
-"""Which tensors come after a random operator, and which after quantisation: found by walking the graph once."""
+"""Tensors that depend on a random operator or on quantisation, found in one walk over the graph."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ _MOVING = frozenset(
         *("Concat", "DepthToSpace", "SpaceToDepth", "Expand", "Tile", "Dropout", "Relu", "MaxPool", "Clip"),
     }
 )
-"""Operators whose output holds only values of the first input (or limits): a quantisation step stays what it was."""
+"""Operators whose output holds only values of the first input (or limits): the quantisation step stays the same."""
 
 
 @dataclass(frozen=True)
 class Marks:
-    """What the walk found.
+    """The tensors of a graph that need special comparison.
 
     Attributes:
         random: by tensor at or after a random operator, the operators.
@@ -48,7 +48,7 @@ class Marks:
 
 
 def find_marks(model: onnx.ModelProto) -> Marks:
-    """Walk a model that is topologically sorted."""
+    """Return the marks of a topologically sorted model."""
     values = _small_values(model.graph)
     functions = _function_marks(model)
     random: dict[str, tuple[str, ...]] = {}
@@ -82,7 +82,7 @@ def _function_marks(model: onnx.ModelProto) -> dict[tuple[str, str, str], onnx.F
 def _all_nodes(
     node: onnx.NodeProto, functions: Mapping[tuple[str, str, str], onnx.FunctionProto], seen: set[tuple[str, str, str]]
 ) -> list[onnx.NodeProto]:
-    """The node, those in its bodies, and those in the functions that they call."""
+    """Return the node, those in its bodies, and those in the functions that they call."""
     found = []
     for each in every_node([node]):
         found.append(each)
@@ -107,7 +107,7 @@ def _random_within(
 
 
 def _is_training(node: onnx.NodeProto, values: Mapping[str, onnx.TensorProto]) -> bool:
-    """Whether a Dropout drops: since opset 12 its third input says so (unknown counts as yes), before 7 ``is_test``."""
+    """Return whether a Dropout is active: by its third input since opset 12 (unknown: yes), ``is_test`` before 7."""
     if len(node.input) > 2 and node.input[2]:
         known = values.get(node.input[2])
         return known is None or bool(numpy_helper.to_array(known))

@@ -1,6 +1,6 @@
 """The reference: the original model, unoptimised, on ONNX Runtime's CPU provider, with any inner tensor exposed.
 
-Where ONNX Runtime has no kernel for a node, the onnx package's own evaluator (numpy) stands in, and says so.
+Where ONNX Runtime has no kernel for a node, the onnx package's own evaluator (numpy) is used, and reports say so.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from mosaic_onnx.core.tensors import external_bytes
 
 Runtime = Literal["ONNX Runtime", "onnx evaluator"]
 BATCH_BYTES = 512 * 2**20
-"""Exposed tensors of one session; what does not fit goes to the next."""
+"""Cap on the exposed tensors of one session; further tensors go to another session."""
 MAPPED_BYTES = 2**30
-"""More external weights than this stay in their file, mapped: packed for speed, each session would hold a copy."""
+"""Above this, external weights stay in their file, mapped: packed for speed, each session would copy them."""
 _UNKNOWN_BYTES = 2**24
-"""What a tensor of unknown size is counted as."""
+"""The bytes assumed for a tensor of unknown size."""
 
 
 class _Loaded(Protocol):
@@ -34,10 +34,10 @@ class _Loaded(Protocol):
 
 
 class Reference:
-    """A model, unoptimised, ready to say what any of its tensors is for given inputs.
+    """A loaded, unoptimised model that gives the values of any of its tensors.
 
     Attributes:
-        runtime: what computes it.
+        runtime: the runtime that computes it.
         outputs: names of the model's outputs.
     """
 
@@ -48,16 +48,16 @@ class Reference:
         runtime: Runtime | None = None,
         optimisation: str = "disabled",
     ) -> None:
-        """Take a copy of the model and load it.
+        """Copy the model and load it.
 
         Args:
             model: topologically sorted; external data may stay external.
             folder: where the external data lies.
-            runtime: what must compute it; None for ONNX Runtime, or the evaluator where it cannot.
-            optimisation: ONNX Runtime's level; anything but ``disabled`` is no reference, only a comparison.
+            runtime: the runtime to use; None for ONNX Runtime, or the evaluator where it cannot.
+            optimisation: ONNX Runtime's level; others than ``disabled`` are for comparisons only.
 
         Raises:
-            ModelError: nothing here runs the model.
+            ModelError: no runtime can run the model.
         """
         self._model = _with_constant_weights(model)
         self._folder = folder
@@ -74,32 +74,32 @@ class Reference:
         self._settle(may_change=runtime is None)
 
     def run(self, inputs: Mapping[str, Array], names: Sequence[str] | None = None) -> dict[str, Array]:
-        """Values of tensors, all from one run.
+        """Return the values of tensors, all from one run.
 
         Args:
             inputs: all of the model's inputs.
-            names: tensors made by nodes of the main graph, or inputs; by default the model's outputs.
+            names: tensors that nodes of the main graph produce, or inputs; by default the model's outputs.
 
         Raises:
-            ModelError: a name is no tensor of the model.
+            ModelError: a name is not a tensor of the model.
             BackendError: the model cannot run on these inputs.
         """
         wanted = self.outputs if names is None else tuple(dict.fromkeys(names))
         strange = [name for name in wanted if not (name in self._made or name in inputs or name in self._declared)]
         if strange:
-            raise ModelError(f"{strange[0]} is no tensor that the model makes")
+            raise ModelError(f"{strange[0]} is not a tensor that the model makes")
         exposed = tuple(name for name in wanted if name not in inputs)
         found = self._load(exposed).run(inputs) if exposed else {}
         return {name: found[name] if name in found else inputs[name] for name in wanted}
 
     def close(self) -> None:
-        """Give the session back; the next run makes another."""
+        """Close the session; the next run opens another."""
         if self._loaded is not None:
             self._loaded.close()
             self._loaded = None
 
     def _settle(self, may_change: bool) -> None:
-        """Load the model, on the evaluator where it must be."""
+        """Load the model, on the evaluator where ONNX Runtime cannot run it."""
         try:
             self._load(self.outputs)
         except BackendError as error:
@@ -116,7 +116,7 @@ class Reference:
             return self._loaded
         self.close()
         del self._model.graph.output[:]
-        for name in names:  # a name is enough: the runtimes infer the type
+        for name in names:  # the name suffices: the runtimes infer the type
             self._model.graph.output.append(self._declared.get(name) or onnx.ValueInfoProto(name=name))
         loaded: _Loaded
         if self.runtime == "ONNX Runtime":
@@ -130,7 +130,7 @@ class Reference:
 
 
 def _with_constant_weights(model: onnx.ModelProto) -> onnx.ModelProto:
-    """A copy whose initialisers are no inputs.
+    """Return a copy whose initialisers are not inputs.
 
     Before IR 4 every initialiser is an input too, which a caller may replace; ONNX Runtime then computes with another
     kernel, whose last bits differ. A slice's weights are constants, so the reference's must be.
@@ -159,14 +159,14 @@ class _Evaluator:
             if folder is not None:
                 load_external_data_for_model(model, folder)
             self._evaluator: Any = ReferenceEvaluator(model)
-        except Exception as error:  # it raises whatever its parts raise
+        except Exception as error:  # it may raise anything
             raise BackendError(f"the onnx package's evaluator cannot load it: {error}") from error
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         try:
             with np.errstate(all="ignore"):
                 values = self._evaluator.run(self._names, dict(inputs))
-        except Exception as error:  # it raises whatever its operators raise
+        except Exception as error:  # it may raise anything
             raise BackendError(f"the onnx package's evaluator failed: {error}") from error
         return dict(zip(self._names, map(np.asarray, values), strict=True))
 
@@ -175,7 +175,7 @@ class _Evaluator:
 
 
 def batches(groups: Sequence[Sequence[str]], sizes: Mapping[str, int]) -> list[range]:
-    """Runs of groups whose tensors fit into memory together; a group is never split.
+    """Yield consecutive groups whose tensors fit into memory together; a group is never split.
 
     Args:
         groups: names of tensors that must come from one run.

@@ -1,26 +1,26 @@
-"""What verification found: tensor by tensor, slice by slice, output by output."""
+"""The report of verification: by tensor, by slice, by output."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from mosaic_onnx.verification.differences import Difference
 
 Verdict = Literal["equal", "within", "explained", "random", "failed"]
-"""Bit for bit; within the tolerance; outside, but no further than rounding alone moves it; not comparable; wrong."""
+"""Bit-identical; within the tolerance; outside, but explained by rounding alone; not comparable; wrong."""
 
 
 @dataclass(frozen=True)
 class TensorCheck:
-    """One tensor against the reference.
+    """The check of one tensor against the reference.
 
     Attributes:
         tensor: its name.
-        verdict: what came of it.
-        difference: the figures.
-        note: why the verdict is what it is, where the figures do not say it.
+        verdict: the verdict.
+        difference: the difference from the reference.
+        note: the reason for the verdict, where the difference does not show it.
     """
 
     tensor: str
@@ -30,7 +30,7 @@ class TensorCheck:
 
     @property
     def is_good(self) -> bool:
-        """It does not speak against the plan."""
+        """Return whether the tensor does not contradict the plan's correctness."""
         return self.verdict != "failed"
 
     def __str__(self) -> str:
@@ -39,14 +39,14 @@ class TensorCheck:
 
 @dataclass(frozen=True)
 class SliceCheck:
-    """One slice, fed with the reference's tensors.
+    """The checks of one slice, run on the reference's tensors.
 
     Attributes:
         slice: its index in the plan.
         device: the device that runs it.
-        cut: its outputs computed by the reference's own runtime: must be equal bit for bit.
-        computed: its outputs as the device computes them: must be within the device's precision.
-        providers: by execution provider, how many nodes it runs; None where the runtime cannot tell.
+        cut: its outputs computed by the reference's own runtime; they must be bit-identical.
+        computed: its outputs computed by the device; they must be within the device's precision.
+        providers: by execution provider, the number of nodes that it runs; None where the runtime cannot tell.
         misplaced: nodes that another provider than the device's runs.
         error: why it could not be checked; empty where it was.
     """
@@ -61,18 +61,18 @@ class SliceCheck:
 
     @property
     def is_good(self) -> bool:
-        """The slice is what it should be, computes what it should, where it should."""
+        """Return whether the slice is the right part of the model, computes right results, on the right provider."""
         return not (self.error or self.misplaced) and all(check.is_good for check in (*self.cut, *self.computed))
 
     @property
     def worst(self) -> TensorCheck | None:
-        """The tensor whose device error is largest; None for a slice without comparable outputs."""
+        """Return the tensor whose device error is largest; None for a slice without comparable outputs."""
         comparable = [check for check in self.computed if check.verdict != "random"]
         return max(comparable, key=lambda check: (not check.is_good, check.difference.relative), default=None)
 
     @property
     def failures(self) -> tuple[str, ...]:
-        """What is wrong, in sentences."""
+        """Return the faults, one sentence each."""
         found = [f"it could not be checked: {self.error}"] if self.error else []
         found += [f"the cut changes {check}" for check in self.cut if not check.is_good]
         found += [f"{self.device} computes {check}" for check in self.computed if not check.is_good]
@@ -83,13 +83,13 @@ class SliceCheck:
 
 @dataclass(frozen=True)
 class VerifyReport:
-    """All of it.
+    """The report of a verification.
 
     Attributes:
-        reference: what computed the reference.
+        reference: the runtime that computed the reference.
         slices: each slice alone.
         outputs: the whole, end to end.
-        notes: what the reader should know besides.
+        notes: further remarks for the user.
         canonical: outputs of the partitioned file in ONNX Runtime; empty where there is none, or it does not load.
     """
 
@@ -101,12 +101,12 @@ class VerifyReport:
 
     @property
     def passed(self) -> bool:
-        """Nothing failed."""
+        """Return whether nothing failed."""
         return not self.failures
 
     @property
     def failures(self) -> tuple[str, ...]:
-        """Everything that is wrong, in sentences."""
+        """Return all faults, one sentence each."""
         slices = [text for check in self.slices for text in check.failures]
         outputs = [f"output {check}" for check in self.outputs if not check.is_good]
         file = [f"the partitioned file computes {check}" for check in self.canonical if not check.is_good]
@@ -114,7 +114,7 @@ class VerifyReport:
 
     @property
     def explained(self) -> tuple[str, ...]:
-        """What lies outside the tolerance for a reason that is not the plan's, and what cannot be compared."""
+        """Return the differences outside the tolerance that the plan does not cause, and the incomparable ones."""
         found = [
             f"slice {each.slice}: {check}"
             for each in self.slices
@@ -125,6 +125,17 @@ class VerifyReport:
 
     @property
     def worst(self) -> TensorCheck | None:
-        """The output with the largest error; None where none can be compared."""
+        """Return the output with the largest error; None where none can be compared."""
         comparable = [check for check in self.outputs if check.verdict != "random"]
         return max(comparable, key=lambda check: (not check.is_good, check.difference.relative), default=None)
+
+
+def merged_reports(reports: Sequence[VerifyReport]) -> VerifyReport:
+    """Return one report of several: of one model for several shapes of its inputs."""
+    return VerifyReport(
+        reference=reports[0].reference,
+        slices=tuple(check for one in reports for check in one.slices),
+        outputs=tuple(check for one in reports for check in one.outputs),
+        notes=tuple(dict.fromkeys(text for one in reports for text in one.notes)),
+        canonical=tuple(check for one in reports for check in one.canonical),
+    )

@@ -1,9 +1,9 @@
-"""How much a computation's results move when it rounds otherwise.
+"""The sensitivity of a computation's results to rounding.
 
-A result that moves as much as a device's error shows nothing about the device: the computation is ill-conditioned
-there (a logarithm near one, a maximum with a tie, a whole number cut off), and the report says so. Three disturbances:
-every node's result moved by a rounding (random arithmetic, as in CESTAC and Verrou), the inputs moved, or values moved
-by a little of a step before they are quantised: some are then rounded the other way, and later layers make more of it.
+If rounding changes a result as much as a device's error, the error shows nothing about the device: the computation is
+ill-conditioned there (a logarithm near one, a maximum with a tie, truncation), and the report says so. There are three
+disturbances: a rounding of every node's result (random arithmetic, as in CESTAC and Verrou), of the inputs, or of
+values before they are quantised: some are then rounded the other way, which later layers amplify.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from mosaic_onnx.verification.differences import Difference, difference
 from mosaic_onnx.verification.reference import Reference
 
 Moved = Callable[[], Mapping[str, Difference]]
-"""By output, how far a disturbance moved it; computed when first asked."""
+"""Returns {output: its change by a disturbance}; computed at the first call."""
 ROUNDING = {"f64": 1e-12, "f32": 1e-6, "f16": 2e-3, "bf16": 1.6e-2}
-"""Relative size of the disturbance by precision: some units in the last place, as a few operators in a row make."""
+"""Relative size of the disturbance by precision: some units in the last place, as a few operators in a row cause."""
 ROUNDS = 4
 STEP_SHARE = 1e-3
-"""Of a quantisation step: what float32 leaves of sums that are some hundred steps large and cancel."""
+"""Share of a quantisation step that float32 loses in sums of some hundred steps that cancel."""
 _EXACT = frozenset(
     {
         *("Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Slice", "Gather", "GatherND"),
@@ -37,12 +37,12 @@ _EXACT = frozenset(
         *("Constant", "Dropout", "DequantizeLinear", "If", "Loop", "Scan"),
     }
 )
-"""Operators that round nothing themselves."""
+"""Operators that do not round."""
 _DISTURBED_TYPES = (TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16)
 
 
 def rounding_of(precision: str) -> float:
-    """The disturbance for a device's precision; an unknown one (int8, …) counts as bfloat16."""
+    """Return the disturbance for a device's precision; an unknown one (int8, …) counts as bfloat16."""
     return ROUNDING.get(precision, ROUNDING["bf16"])
 
 
@@ -54,13 +54,13 @@ def disturbances(
     amount: float,
     types: Mapping[str, int],
 ) -> list[tuple[str, Moved]]:
-    """Explanations to ask in turn: (words, how far the disturbance moves each output).
+    """Return explanations to try in turn: (words, function that returns each output's change by a disturbance).
 
     Args:
         model: the computation.
         folder: where its external data lies.
         reference: the model, loaded.
-        inputs: where it is asked.
+        inputs: the inputs.
         amount: relative size of the disturbance.
         types: element type of every value.
     """
@@ -101,13 +101,13 @@ def disturbances(
 
 
 def _largest(compute: Callable[[int], Mapping[str, Array]], expected: Mapping[str, Array]) -> dict[str, Difference]:
-    """By output, the largest difference over some seeds."""
+    """Return {output: largest difference over some seeds}."""
     worst: dict[str, Difference] = {}
     for seed in range(ROUNDS):
         try:
             moved = compute(seed)
         except MosaicError:
-            continue  # a disturbed value may be an illegal one; the other rounds tell
+            continue  # a disturbed value may be illegal; the other seeds decide
         for name, array in expected.items():
             found = difference(name, moved.get(name), array)
             if name not in worst or _rank(found) > _rank(worst[name]):
@@ -120,7 +120,7 @@ def _rank(found: Difference) -> tuple[bool, int, float, int]:
 
 
 def disturbed(array: Array, random: np.random.Generator, amount: float) -> Array:
-    """The array with every float moved up or down by ``amount`` of itself; integers and strings as they are."""
+    """Return the array with every float changed by ±``amount`` of itself; integers and strings stay."""
     if array.dtype.kind != "f" and not array.dtype.name.startswith(("bfloat", "float")):
         return array
     signs = random.integers(0, 2, array.shape) * 2.0 - 1.0
@@ -129,7 +129,7 @@ def disturbed(array: Array, random: np.random.Generator, amount: float) -> Array
 
 
 def rounding_floor(inputs: Mapping[str, Array], amount: float) -> float:
-    """What a rounding of the largest finite float among the inputs is worth."""
+    """Return the size of a rounding of the largest finite float among the inputs."""
     floats = [array.astype(np.float64) for array in inputs.values() if array.dtype.kind == "f" and array.size]
     return amount * max(
         (float(np.max(np.abs(array[np.isfinite(array)]), initial=0.0)) for array in floats), default=0.0
@@ -137,14 +137,14 @@ def rounding_floor(inputs: Mapping[str, Array], amount: float) -> float:
 
 
 def element_types(graph: onnx.GraphProto) -> dict[str, int]:
-    """Element type of every value that the graph says it of."""
+    """Return {value: element type} as far as the graph declares them."""
     return {value.name: value.type.tensor_type.elem_type for value in (*graph.input, *graph.value_info, *graph.output)}
 
 
 def with_noise(model: onnx.ModelProto, amount: float, seed: int, types: Mapping[str, int]) -> onnx.ModelProto:
-    """A copy in which every float result of a node that rounds is multiplied by 1 ± ``amount``, drawn node by node.
+    """Return a copy in which the float results of nodes that round are multiplied by 1 ± ``amount`` at random.
 
-    Nodes in subgraphs and functions stay as they are.
+    Nodes in subgraphs and functions are not changed.
     """
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
@@ -169,9 +169,9 @@ def with_noise(model: onnx.ModelProto, amount: float, seed: int, types: Mapping[
 
 
 def with_moved_steps(model: onnx.ModelProto, share: float, seed: int, types: Mapping[str, int]) -> onnx.ModelProto:
-    """A copy in which what QuantizeLinear quantises is moved by ± ``share`` of its step, drawn along the last axis.
+    """Return a copy with inputs of QuantizeLinear changed by ± ``share`` of its step, at random along the last axis.
 
-    Values whose last extent is unknown, and those with a scale per channel, stay as they are.
+    Values whose last extent is unknown, and those with a scale per channel, are not changed.
     """
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
@@ -198,7 +198,7 @@ def with_moved_steps(model: onnx.ModelProto, share: float, seed: int, types: Map
 
 
 def _last_extents(graph: onnx.GraphProto) -> dict[str, int]:
-    """Extent of the last axis of every value of which it is known."""
+    """Return {value: extent of its last axis} where that is known."""
     found = {}
     for value in (*graph.input, *graph.value_info, *graph.output):
         dims = value.type.tensor_type.shape.dim
@@ -208,7 +208,7 @@ def _last_extents(graph: onnx.GraphProto) -> dict[str, int]:
 
 
 def explains(moved: Difference | None, error: Difference) -> bool:
-    """The disturbance moves the result about as far as the error (a tenth of it, since it is one of many paths)."""
+    """Return whether a disturbance changes the result by at least a tenth of the error: it is one of many paths."""
     if moved is None or (error.problem and not moved.problem):
         return False
     if moved.problem:

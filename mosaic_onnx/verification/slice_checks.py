@@ -1,7 +1,7 @@
-"""Each slice alone, fed with the original model's tensors.
+"""Checks of each slice alone, run on the original model's tensors.
 
-Is it the part of the model that it should be, does its device compute it within its precision, and on the provider that
-the plan names?
+A slice must be the right part of the model, its device must compute it within its precision, and on the provider that
+the plan names.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ CPU_PROVIDER = "CPUExecutionProvider"
 
 @dataclass(frozen=True)
 class SlicedModel:
-    """What is to be proved.
+    """A model and its slices, as verification needs them.
 
     Attributes:
         model: the original model, topologically sorted, types inferred.
         folder: where its external data lies.
-        slices: what it is cut into.
-        runners: [slice] what runs it.
-        devices: [slice] where.
+        slices: its slices.
+        runners: [slice] the loaded slice.
+        devices: [slice] its device.
         inputs: the model's inputs.
         tolerance: replaces the tolerance of the devices' precisions; None keeps it.
     """
@@ -51,7 +51,7 @@ class SlicedModel:
 
 
 def check_slices(sliced: SlicedModel, reference: Reference) -> Iterator[SliceCheck]:
-    """Check slice by slice; tensors of the original model are held for a batch of slices at a time."""
+    """Yield the check of each slice; tensors of the original model are held for a batch of slices at a time."""
     groups = [(*one.inputs, *one.outputs) for one in sliced.slices]
     for batch in batches(groups, sliced.sizes):
         names = [name for index in batch for name in groups[index]]
@@ -64,7 +64,7 @@ def check_slices(sliced: SlicedModel, reference: Reference) -> Iterator[SliceChe
 def _rounded_at_cuts(
     sliced: SlicedModel, reference: Reference, slices: Sequence[SliceModel], tensors: Mapping[str, Array]
 ) -> dict[str, Array]:
-    """Outputs of slices as the original model computes them with the cuts' roundings; empty without half precision."""
+    """Return the slices' outputs by the original model with the cuts' roundings; empty without half precision."""
     fed = fed_at_cuts(sliced.model, slices) if reference.runtime == "ONNX Runtime" else None
     if fed is None:
         return {}
@@ -115,7 +115,7 @@ def _judged(
 
 
 def _placement(runner: Runner, device: Device) -> tuple[dict[str, int] | None, tuple[str, ...]]:
-    """Nodes by provider, and those that another provider than the device's runs."""
+    """Return the nodes by provider, and those that another provider than the device's runs."""
     assigned = runner.assignment()
     if assigned is None:
         return None, ()

@@ -1,4 +1,4 @@
-"""From a difference to a verdict: tolerances by precision and quantisation, and the search for an explanation."""
+"""Verdicts on differences: tolerances by precision and quantisation, and the search for an explanation."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ TOLERANCES = {"f64": 1e-4, "f32": 1e-4, "f16": 1e-2, "bf16": 2e-2}
 QUANTISATION_STEP = 1 / 127
 """One step of an 8-bit tensor, relative to its largest value: for tensors that come after quantisation."""
 SMALLEST_NORMAL = 2.0**-126
-"""Of float32: a device may take smaller numbers for zero."""
+"""The smallest normal float32; a device may treat smaller numbers as zero."""
 _MODEL_PRECISION = {TensorProto.FLOAT16: "f16", TensorProto.BFLOAT16: "bf16"}
 
 
 @dataclass(frozen=True)
 class Allowance:
-    """What a tensor may be off by.
+    """The error that a tensor may have.
 
     Attributes:
-        relative: of its largest value.
+        relative: share of its largest value.
         absolute: a quantisation step where its size is known.
-        why: in words.
+        why: the reason, in words.
     """
 
     relative: float
@@ -38,19 +38,19 @@ class Allowance:
 
 
 def precisions_of(model: onnx.ModelProto) -> set[str]:
-    """Half precisions that the model itself computes in."""
+    """Return the half precisions that the model itself computes in."""
     graph = model.graph
     types = {value.type.tensor_type.elem_type for value in (*graph.input, *graph.value_info, *graph.output)}
     return {_MODEL_PRECISION[each] for each in types if each in _MODEL_PRECISION}
 
 
 def tolerance_of(precisions: Iterable[str]) -> float:
-    """The loosest of several precisions' tolerances; an unknown one (int8) is allowed a quantisation step."""
+    """Return the loosest of several precisions' tolerances; an unknown one (int8) is allowed a quantisation step."""
     return max((TOLERANCES.get(each, QUANTISATION_STEP) for each in precisions), default=TOLERANCES["f32"])
 
 
 def allowance(found: Difference, relative: float, marks: Marks) -> Allowance:
-    """What is allowed for one tensor: the tolerance, and one step where it comes after quantisation."""
+    """Return the error allowed for one tensor: the tolerance, and one step where it depends on quantisation."""
     step = marks.steps.get(found.tensor)
     if step is not None:
         room = 0.0 if found.is_discrete else relative
@@ -65,14 +65,14 @@ def allowance(found: Difference, relative: float, marks: Marks) -> Allowance:
 def judge(
     found: Difference, relative: float, marks: Marks, sources: Iterable[tuple[str, Moved]], floor: float = 0.0
 ) -> TensorCheck:
-    """The verdict on one tensor.
+    """Return the verdict on one tensor.
 
     Args:
         found: the difference.
         relative: the precision's tolerance.
         marks: of the graph that the tensor is in.
-        sources: (words, differences that rounding alone makes), asked in turn while nothing explains the error.
-        floor: what rounding the values that it is made from may leave where the reference is all zero.
+        sources: (words, differences by rounding alone), tried in turn until one explains the error.
+        floor: error that rounding its operands may leave where the reference is all zero.
     """
     if (operators := marks.random.get(found.tensor)) is not None:
         return _random(found, operators)
@@ -92,11 +92,11 @@ def judge(
 
 
 def within_budget(found: Difference, budget: float, random: Iterable[str] = ()) -> TensorCheck:
-    """The verdict on an output that may be off by a budget, and by no more whatever the reason.
+    """Return the verdict on an output under an error budget, which no explanation extends.
 
     Args:
         found: the difference.
-        budget: of its largest value.
+        budget: share of its largest value.
         random: operators that draw random numbers before it.
     """
     if operators := tuple(random):
@@ -113,7 +113,7 @@ def _random(found: Difference, operators: Iterable[str]) -> TensorCheck:
 
 
 def judge_cut(found: Difference, marks: Marks) -> TensorCheck:
-    """The verdict on a tensor that must be equal bit for bit."""
+    """Return the verdict on a tensor that must be bit-identical."""
     if (operators := marks.random.get(found.tensor)) is not None:
         return _random(found, operators)
     return TensorCheck(found.tensor, "equal" if found.is_equal else "failed", found)

@@ -1,4 +1,4 @@
-"""The same outputs? Each slice against the original model's tensors, and the whole from end to end."""
+"""Verify a partitioned model: each slice against the original model's tensors, and the whole end to end."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ from mosaic_onnx.verification.slice_checks import SlicedModel, check_slices
 from mosaic_onnx.verification.verdicts import judge, precisions_of, tolerance_of, within_budget
 
 Progress = Callable[[int, int], None]
-"""Called with the slices that are checked and their number."""
+"""Called with (slices checked so far, slices in all)."""
 
 
 @dataclass(frozen=True)
 class Verifiable:
-    """What verification needs.
+    """The input of verification.
 
     Attributes:
         model: the original model, topologically sorted, types inferred.
         folder: where its external data lies; None where there is none.
-        slices: what it is cut into, in the plan's order.
+        slices: its slices, in the plan's order.
         program: the slices, loaded.
-        tuned: what is delivered, where that is not the slices one by one (``joint_optimise``); judged end to end.
+        tuned: the delivered program, where slices are optimised together (``joint_optimise``); checked end to end.
         devices: by name.
         inputs: the model's inputs.
         canonical: the partitioned model as one file; None where there is none.
@@ -55,12 +55,12 @@ class Verifiable:
 
 @dataclass(frozen=True)
 class Verifier:
-    """Verify a loaded program.
+    """Verifies a loaded program.
 
     Attributes:
         tolerance: largest error relative to an output's largest value; None: by the devices' precisions.
-        progress: told after every slice.
-        budget: largest relative error of an output, end to end, whatever its reason; slices alone keep their devices'
+        progress: called after every slice.
+        budget: largest relative error of an output, end to end, for any reason; slices alone keep their devices'
             tolerances. None for no budget.
     """
 
@@ -69,7 +69,7 @@ class Verifier:
     budget: float | None = None
 
     def __call__(self, work: Verifiable) -> VerifyReport:
-        """See ``VerifyReport``; the caller turns a failed one into an error.
+        """Return the report; the caller turns a failed one into an error.
 
         Raises:
             ModelError: there is no reference for this model.
@@ -146,8 +146,8 @@ def verify_plan(
     """Load a plan's slices and verify them.
 
     Args:
-        verifier: how.
-        model: the uncut model, topologically sorted, types inferred.
+        verifier: the verifier.
+        model: the original model, topologically sorted, types inferred.
         folder: where its external data lies; None where there is none.
         plan: whose slices they are.
         slices: in the plan's order.
@@ -176,7 +176,7 @@ def verify_plan(
 def _by_optimising(
     work: Verifiable, reference: Reference, expected: Mapping[str, Array]
 ) -> Callable[[], Mapping[str, Difference]]:
-    """How far the original model, optimised, is from the reference (up to several quantisation steps)."""
+    """Return the differences of the optimised original model from the reference (up to several quantisation steps)."""
 
     @cache
     def found() -> Mapping[str, Difference]:

@@ -21,13 +21,13 @@ class Workload:
     """One row of Table I.
 
     Attributes:
-        name: what the command line calls it.
+        name: its name on the command line.
         code: the paper's short name.
-        large: among the seven large models; else one of the three smaller ones.
-        layer_count: the paper's layers.
+        large: one of the seven large models, not of the three small ones.
+        layer_count: number of the paper's layers.
         model_bytes: the paper's "model size".
         gpu_s: the paper's latency on the GPU.
-        make: builds it from weights.
+        make: the function that builds it from weights.
     """
 
     name: str
@@ -65,7 +65,7 @@ def build(name: str, seed: int = 0) -> onnx.ModelProto:
 
 
 def build_shapes(name: str) -> onnx.ModelProto:
-    """The same graph with weights that have shapes but no data: for counting, not for running.
+    """Return a workload's graph with weights that have shapes but no data: for counting, not for running.
 
     Raises:
         UsageError: no workload has this name.
@@ -74,7 +74,7 @@ def build_shapes(name: str) -> onnx.ModelProto:
 
 
 def workload(name: str) -> Workload:
-    """The row of Table I by name.
+    """Return the row of Table I by name.
 
     Raises:
         UsageError: no workload has this name.

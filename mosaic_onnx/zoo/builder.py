@@ -1,4 +1,4 @@
-"""A small builder of convolutional networks in ONNX: NCHW, f32, shapes known, batch norm folded where TF folds it.
+"""A builder of convolutional networks in ONNX: NCHW, f32, known shapes, batch norm folded where TF folds it.
 
 Every node is named ``Lnn/…`` after the paper's layer that it belongs to (from 1) and carries it as metadata
 ``mosaic.layer``.
@@ -27,14 +27,14 @@ Kernel = int | tuple[int, int]
 
 @dataclass(frozen=True)
 class Value:
-    """A tensor while the network is built: its name and concrete shape (N, C, H, W) or (N, features)."""
+    """A tensor of the network: its name and concrete shape (N, C, H, W) or (N, features)."""
 
     name: str
     shape: tuple[int, ...]
 
     @property
     def channels(self) -> int:
-        """Dimension 1."""
+        """Return dimension 1."""
         return self.shape[1]
 
 
@@ -52,12 +52,12 @@ class NetBuilder:
     _input: Value | None = None
 
     def input(self, shape: tuple[int, ...]) -> Value:
-        """The network's only input."""
+        """Return the network's only input."""
         self._input = Value("input", shape)
         return self._input
 
     def layer(self, number: int) -> None:
-        """From here on, nodes belong to the paper's layer ``number`` (from 1)."""
+        """Start the paper's layer ``number`` (from 1): later nodes belong to it."""
         self._layer = f"L{number:02d}"
 
     def conv(
@@ -73,19 +73,19 @@ class NetBuilder:
         gain: float = 1.0,
         name: str = "conv",
     ) -> Value:
-        """A convolution with bias (a folded batch norm) and its activation."""
+        """Return a convolution with bias (a folded batch norm) and its activation."""
         out = self._convolve(x, channels, _pair(kernel), stride, groups=groups, padding=padding, gain=gain, name=name)
         return self._activate(out, activation, name)
 
     def depthwise(
         self, x: Value, kernel: Kernel, stride: int = 1, *, activation: Activation = "relu", name: str = "depthwise"
     ) -> Value:
-        """A depthwise convolution (multiplier 1) with bias and its activation."""
+        """Return a depthwise convolution (multiplier 1) with bias and its activation."""
         out = self._convolve(x, x.channels, _pair(kernel), stride, groups=x.channels, name=name)
         return self._activate(out, activation, name)
 
     def batch_norm_relu(self, x: Value, name: str = "preact") -> Value:
-        """A batch norm that no convolution before it can absorb, and its ReLU."""
+        """Return a batch norm that no convolution before it can absorb, and its ReLU."""
         names = [f"{self._layer}/{name}/{part}" for part in ("scale", "shift", "mean", "variance")]
         for key, deviation, mean in zip(names, (0.05, 0.05, 0.05, 0.0), (1.0, 0.0, 0.0, 1.0), strict=True):
             self._initialisers.append(self.weights.normal(key, (x.channels,), deviation, mean))
@@ -93,26 +93,26 @@ class NetBuilder:
         return self._activate(normed, "relu", name)
 
     def max_pool(self, x: Value, kernel: int, stride: int, padding: Padding = "valid", name: str = "pool") -> Value:
-        """A max pool."""
+        """Return a max pool."""
         return self._pool("MaxPool", x, (kernel, stride), padding, name)
 
     def average_pool(self, x: Value, kernel: int, stride: int, padding: Padding = "valid", name: str = "pool") -> Value:
-        """An average pool that leaves padding out of the count, as TensorFlow does."""
+        """Return an average pool that does not count padding, as TensorFlow's."""
         return self._pool("AveragePool", x, (kernel, stride), padding, name)
 
     def global_average_pool(self, x: Value, name: str = "pool") -> Value:
-        """Mean over height and width, as a vector (N, C)."""
+        """Return the mean over height and width, as a vector (N, C)."""
         pooled = self._node("GlobalAveragePool", [x.name], (*x.shape[:2], 1, 1), name)
         return self.flatten(pooled, f"{name}/flatten")
 
     def spatial_mean(self, x: Value, name: str = "mean") -> Value:
-        """The same by ``ReduceMean``, as TF-slim's ResNet V2 writes it: (N, C)."""
+        """Return the mean over height and width by ``ReduceMean``, as TF-slim's ResNet V2 does: (N, C)."""
         axes = integers(f"{self._layer}/{name}/axes", [2, 3])
         self._initialisers.append(axes)
         return self._node("ReduceMean", [x.name, axes.name], x.shape[:2], name, keepdims=0)
 
     def pad(self, x: Value, before: int, after: int, name: str = "pad") -> Value:
-        """Zeros round height and width by an explicit ``Pad`` (TF-slim's ``conv2d_same``)."""
+        """Return the value padded with zeros by an explicit ``Pad`` (TF-slim's ``conv2d_same``)."""
         pads = integers(f"{self._layer}/{name}/pads", [0, 0, before, before, 0, 0, after, after])
         self._initialisers.append(pads)
         extra = before + after
@@ -120,21 +120,21 @@ class NetBuilder:
         return self._node("Pad", [x.name, pads.name], shape, name)
 
     def concat(self, parts: Sequence[Value], name: str = "concat") -> Value:
-        """Join along channels."""
+        """Return the concatenation along channels."""
         first = parts[0].shape
         shape = (first[0], sum(part.channels for part in parts), *first[2:])
         return self._node("Concat", [part.name for part in parts], shape, name, axis=1)
 
     def add(self, left: Value, right: Value, name: str = "add") -> Value:
-        """A residual sum."""
+        """Return the sum of two values."""
         return self._node("Add", [left.name, right.name], left.shape, name)
 
     def flatten(self, x: Value, name: str = "flatten") -> Value:
-        """(N, C, H, W) → (N, C·H·W)."""
+        """Return the value (N, C, H, W) as (N, C·H·W)."""
         return self._node("Flatten", [x.name], (x.shape[0], prod(x.shape[1:])), name, axis=1)
 
     def fully_connected(self, x: Value, features: int, activation: Activation = "none", name: str = "fc") -> Value:
-        """x·Wᵀ + b with W (features, inputs)."""
+        """Return x·Wᵀ + b with W (features, inputs)."""
         gain = 1.0 if activation == "relu" else 0.7
         weight = self._weight(f"{name}/weight", (features, x.shape[1]), he_deviation(x.shape[1], gain))
         bias = self._weight(f"{name}/bias", (features,), 0.01)
@@ -142,11 +142,11 @@ class NetBuilder:
         return self._activate(out, activation, name)
 
     def softmax(self, x: Value, name: str = "softmax") -> Value:
-        """Softmax over the last axis."""
+        """Return the softmax over the last axis."""
         return self._node("Softmax", [x.name], x.shape, name, axis=-1)
 
     def finish(self, output: Value) -> onnx.ModelProto:
-        """The model: opset 21, IR 10, every tensor's shape written down."""
+        """Return the model: opset 21, IR 10, with every tensor's shape."""
         if self._input is None:
             raise ValueError("the network has no input")
         infos = [_info(name, shape) for name, shape in self._shapes.items() if name != output.name]
@@ -177,7 +177,7 @@ class NetBuilder:
         gain: float = 1.0,
         name: str,
     ) -> Value:
-        """``Conv`` with bias; gain scales the weights."""
+        """Return ``Conv`` with bias; gain scales the weights."""
         shape = (channels, x.channels // groups, *kernel)
         weight = self._weight(f"{name}/weight", shape, he_deviation(prod(shape[1:]), gain))
         bias = self._weight(f"{name}/bias", (channels,), 0.01)
@@ -208,7 +208,7 @@ class NetBuilder:
         return self._node("Clip", [x.name, *bounds], x.shape, f"{name}/relu6")
 
     def _scalar(self, name: str, value: float) -> str:
-        """One shared scalar initialiser."""
+        """Return one shared scalar initialiser."""
         if name not in self._used:
             self._used.add(name)
             self._initialisers.append(helper.make_tensor(name, TensorProto.FLOAT, [], [value]))
@@ -242,7 +242,7 @@ def _pair(kernel: Kernel) -> tuple[int, int]:
 def _windows(
     spatial: Sequence[int], kernel: tuple[int, int], stride: int, padding: Padding
 ) -> tuple[tuple[int, ...], list[int]]:
-    """Output height and width, and ONNX pads [top, left, bottom, right]; ``same`` puts the odd zero last, like TF."""
+    """Return output height and width, and pads [top, left, bottom, right]; ``same`` puts the odd zero last, like TF."""
     if padding == "valid":
         return tuple((size - k) // stride + 1 for size, k in zip(spatial, kernel, strict=True)), [0, 0, 0, 0]
     outputs = tuple(ceil(size / stride) for size in spatial)

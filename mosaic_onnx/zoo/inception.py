@@ -11,7 +11,7 @@ CLASS_COUNT = 1001
 
 
 def inception_v4(weights: Weights) -> onnx.ModelProto:
-    """Inception V4: three stem layers, A×4, reduction A, B×7, reduction B, C×3, pool with classifier."""
+    """Return Inception V4: three stem layers, A×4, reduction A, B×7, reduction B, C×3, pool with classifier."""
     net = NetBuilder("inception_v4", weights)
     x = _mixed_3a(net, net.input((1, 3, 299, 299)))
     blocks = [_mixed_4a, _mixed_5a, *[_block_a] * 4, _reduction_a, *[_block_b] * 7, _reduction_b, *[_block_c] * 3]
@@ -24,7 +24,7 @@ def inception_v4(weights: Weights) -> onnx.ModelProto:
 
 
 def _chain(net: NetBuilder, x: Value, branch: str, *steps: tuple[int, int | tuple[int, int]]) -> Value:
-    """Stride-1 SAME convolutions one after another; each step is (channels, kernel)."""
+    """Return stride-1 SAME convolutions in a row; each step is (channels, kernel)."""
     for index, (channels, kernel) in enumerate(steps):
         x = net.conv(x, channels, kernel, name=f"{branch}/conv{index}")
     return x

@@ -1,4 +1,4 @@
-"""Networks that others measured on the HiKey 970 (Wang, Pathania, Mitra 2020), to check a description with."""
+"""Networks measured by others on the HiKey 970 (Wang, Pathania, Mitra 2020), to check its description."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ RESNET_50 = ((64, 3, 1), (128, 4, 2), (256, 6, 2), (512, 3, 2))
 
 
 def alexnet(weights: Weights) -> onnx.ModelProto:
-    """AlexNet (Krizhevsky et al. 2012) at 227 × 227, two groups; local response norms left out."""
+    """Return AlexNet (Krizhevsky et al. 2012) at 227 × 227, two groups; local response norms left out."""
     net = NetBuilder("alexnet", weights)
     x = net.max_pool(net.conv(net.input((1, 3, 227, 227)), 96, 11, 4, padding="valid"), 3, 2)
     net.layer(2)
@@ -52,7 +52,7 @@ def alexnet(weights: Weights) -> onnx.ModelProto:
 
 
 def googlenet(weights: Weights) -> onnx.ModelProto:
-    """GoogLeNet (Szegedy et al. 2015) without the auxiliary classifiers."""
+    """Return GoogLeNet (Szegedy et al. 2015) without the auxiliary classifiers."""
     net = NetBuilder("googlenet", weights)
     x = net.max_pool(net.conv(net.input((1, 3, 224, 224)), 64, 7, 2), 3, 2, "same")
     net.layer(2)
@@ -82,7 +82,7 @@ def _inception(net: NetBuilder, x: Value, channels: tuple[int, ...]) -> Value:
 
 
 def mobilenet_v1(weights: Weights) -> onnx.ModelProto:
-    """MobileNet 1.0 at 224 × 224 (Howard et al. 2017)."""
+    """Return MobileNet 1.0 at 224 × 224 (Howard et al. 2017)."""
     net = NetBuilder("mobilenet_v1", weights)
     x = net.conv(net.input((1, 3, 224, 224)), 32, 3, 2)
     for number, (channels, stride) in enumerate(MOBILENET_V1, start=2):
@@ -93,7 +93,7 @@ def mobilenet_v1(weights: Weights) -> onnx.ModelProto:
 
 
 def resnet50(weights: Weights) -> onnx.ModelProto:
-    """ResNet-50 (He et al. 2015), version 1."""
+    """Return ResNet-50 (He et al. 2015), version 1."""
     net = NetBuilder("resnet50", weights)
     x = net.max_pool(net.conv(net.input((1, 3, 224, 224)), 64, 7, 2), 3, 2, "same")
     number = 1

@@ -32,17 +32,17 @@ CLASS_COUNT = 1001
 
 
 def scaled(channels: int, width: float) -> int:
-    """Channels times width to the nearest multiple of 8, never more than 10 % below (TF-slim's ``_make_divisible``)."""
+    """Return channels × width as a multiple of 8, at most 10 % below (TF-slim's ``_make_divisible``)."""
     wanted = channels * width
     rounded = max(8, int(wanted + 4) // 8 * 8)
     return rounded + 8 if rounded < 0.9 * wanted else rounded
 
 
 def mobilenet_v2(weights: Weights, width: float) -> onnx.ModelProto:
-    """MobileNet V2: 18 layers: stem with bottleneck 0, sixteen bottlenecks, head.
+    """Return MobileNet V2: 18 layers: stem with bottleneck 0, sixteen bottlenecks, head.
 
     Args:
-        weights: where the numbers come from.
+        weights: the source of the weights.
         width: the paper's p_W.
     """
     net = NetBuilder(f"mobilenet_v2_{width}", weights)
@@ -62,10 +62,10 @@ def mobilenet_v2(weights: Weights, width: float) -> onnx.ModelProto:
 
 
 def mnasnet_b1(weights: Weights, width: float) -> onnx.ModelProto:
-    """MnasNet-B1: 20 layers: stem, separable convolution, sixteen bottlenecks, 1×1 head, pool with classifier.
+    """Return MnasNet-B1: 20 layers: stem, separable convolution, sixteen bottlenecks, 1×1 head, pool with classifier.
 
     Args:
-        weights: where the numbers come from.
+        weights: the source of the weights.
         width: the paper's p_W.
     """
     net = NetBuilder(f"mnasnet_{width}", weights)
@@ -90,7 +90,7 @@ def mnasnet_b1(weights: Weights, width: float) -> onnx.ModelProto:
 def inverted_bottleneck(
     net: NetBuilder, x: Value, channels: int, *, expansion: int, kernel: int, stride: int, activation: Activation
 ) -> Value:
-    """1×1 expansion, depthwise, linear 1×1 projection; residual where stride is 1 and the widths agree."""
+    """Return 1×1 expansion, depthwise, linear 1×1 projection; a residual where stride is 1 and widths agree."""
     inner = x
     if expansion != 1:
         inner = net.conv(x, x.channels * expansion, 1, activation=activation, name="expand")

@@ -15,7 +15,7 @@ SQUEEZENET_FIRES = ((16, 64), (16, 64), (32, 128), (32, 128), (48, 192), (48, 19
 
 
 def vgg16(weights: Weights) -> onnx.ModelProto:
-    """VGG-16: 16 layers: 13 convolutions with the pools attached, fc6, fc7, fc8."""
+    """Return VGG-16: 16 layers: 13 convolutions with the pools attached, fc6, fc7, fc8."""
     net = NetBuilder("vgg16", weights)
     x = net.input((1, 3, 224, 224))
     number = 0
@@ -34,7 +34,7 @@ def vgg16(weights: Weights) -> onnx.ModelProto:
 
 
 def squeezenet(weights: Weights) -> onnx.ModelProto:
-    """SqueezeNet 1.0: 10 layers: conv1 and its pool, fire 2 to 9 (pools after 4 and 8), conv10 and the global pool."""
+    """Return SqueezeNet 1.0: 10 layers: conv1 with pool, fire 2 to 9 (pools after 4 and 8), conv10 with global pool."""
     net = NetBuilder("squeezenet", weights)
     x = net.conv(net.input((1, 3, 224, 224)), 96, 7, 2, padding="valid", name="conv1")
     x = net.max_pool(x, 3, 2)

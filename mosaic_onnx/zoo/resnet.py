@@ -14,7 +14,7 @@ CLASS_COUNT = 1001
 
 
 def resnet_v2_152(weights: Weights) -> onnx.ModelProto:
-    """ResNet-V2-152: 53 layers: stem with its pool, 50 units, last norm with the pool, logits."""
+    """Return ResNet-V2-152: 53 layers: stem with its pool, 50 units, last norm with the pool, logits."""
     net = NetBuilder("resnet_v2_152", weights)
     x = net.pad(net.input((1, 3, 224, 224)), 3, 3)
     x = net.conv(x, 64, 7, 2, padding="valid", activation="none", name="conv1")
@@ -33,7 +33,7 @@ def resnet_v2_152(weights: Weights) -> onnx.ModelProto:
 
 
 def _unit(net: NetBuilder, x: Value, width: int, stride: int) -> Value:
-    """Norm and ReLU, then 1×1, 3×3, 1×1; the shortcut is x, a subsampled x, or a 1×1 convolution after the norm."""
+    """Return norm and ReLU, then 1×1, 3×3, 1×1; the shortcut is x, a subsampled x, or a 1×1 convolution."""
     preact = net.batch_norm_relu(x)
     if x.channels != 4 * width:
         shortcut = net.conv(preact, 4 * width, 1, activation="none", name="shortcut")

@@ -1,4 +1,4 @@
-"""Where a built network's weights come from: seeded numbers, or nothing but their shapes."""
+"""Sources of a built network's weights: seeded numbers, or only their shapes."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from onnx import TensorProto, helper, numpy_helper
 
 
 class Weights(Protocol):
-    """Makes initialisers."""
+    """Creates initialisers."""
 
     def normal(self, name: str, shape: tuple[int, ...], deviation: float, mean: float = 0.0) -> TensorProto:
-        """An f32 tensor of independent normal numbers."""
+        """Return an f32 tensor of independent normal numbers."""
 
 
 @dataclass(frozen=True)
 class SeededWeights:
-    """The same seed gives the same bytes; each network draws from one stream in building order."""
+    """Seeded weights: the same seed gives the same bytes; a network draws them from one stream, in building order."""
 
     seed: int = 0
     _stream: np.random.Generator = field(init=False, repr=False)
@@ -39,12 +39,12 @@ class SeededWeights:
 
 @dataclass(frozen=True)
 class ShapesOnly:
-    """Initialisers that name an external file which does not exist: enough for counting, not for running."""
+    """Weights that name an external file which does not exist: for counting, not for running."""
 
     location: str = "absent.data"
 
     def normal(self, name: str, shape: tuple[int, ...], deviation: float, mean: float = 0.0) -> TensorProto:
-        """An f32 tensor without data."""
+        """Return an f32 tensor without data."""
         tensor = TensorProto(name=name, data_type=TensorProto.FLOAT, dims=shape, data_location=TensorProto.EXTERNAL)
         tensor.external_data.add(key="location", value=self.location)
         tensor.external_data.add(key="length", value=str(4 * prod(shape)))
@@ -52,10 +52,10 @@ class ShapesOnly:
 
 
 def he_deviation(fan_in: int, gain: float = 1.0) -> float:
-    """He et al. 2015: keeps the variance of a ReLU network's activations."""
+    """Return the deviation that keeps the variance of a ReLU network's activations (He et al. 2015)."""
     return gain * sqrt(2.0 / fan_in)
 
 
 def integers(name: str, values: list[int]) -> onnx.TensorProto:
-    """An int64 initialiser (axes, pads)."""
+    """Return an int64 initialiser (axes, pads)."""
     return helper.make_tensor(name, TensorProto.INT64, [len(values)], values)

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import onnx
 import pytest
 
 from mosaic_onnx.backends.base import Backend
@@ -24,8 +21,8 @@ from mosaic_onnx.rewriting.rewrite import slice_models
 from mosaic_onnx.runtime.executor import open_program
 from mosaic_onnx.verification.report import VerifyReport
 from mosaic_onnx.verification.verify import Verifiable, Verifier
+from tests.corpus.own.models import write
 
-pytestmark = pytest.mark.corpus
 DEVICES = {
     "cpu": Device("cpu", backend="onnxruntime", options={"threads": 1}),
     "openvino": Device("openvino", backend="openvino"),
@@ -41,12 +38,9 @@ def backends() -> dict[str, Backend]:
 
 
 @pytest.fixture(scope="module")
-def squeezenet(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Normalised:
+def squeezenet(tmp_path_factory: pytest.TempPathFactory) -> Normalised:
     """The onnx wheel's squeezenet with seeded weights."""
-    target = tmp_path_factory.mktemp("light") / "squeezenet.onnx"
-    light = Path(onnx.__file__).parent / "backend" / "test" / "data" / "light" / "light_squeezenet.onnx"
-    subprocess.run([sys.executable, shared / "tools" / "fill_weights.py", "light", light, target], check=True)
-    return normalise(open_model(target))
+    return normalise(open_model(write("own/light_squeezenet", tmp_path_factory.mktemp("light"))))
 
 
 def forced(normalised: Normalised, devices: Sequence[str], schedule: Schedule = "sequential") -> tuple[Profile, Plan]:

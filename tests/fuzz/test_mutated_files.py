@@ -35,7 +35,7 @@ def test_a_mutated_file_is_taken_or_refused_with_a_word(name: str) -> None:
     verdicts = []
     for _ in range(30 if name == CHECKS_MODELS else 120):
         content = draw.choice(target.seeds)
-        for _ in range(draw.randrange(1, 4)):
+        for _ in range(draw.choice([1, 1, 1, 2, 3])):
             content = target.mutate(content, draw)
         verdicts.append(target.read(content))
     assert False in verdicts

@@ -1,4 +1,4 @@
-"""What a bundle says of its devices loads no code, writes nothing and takes no cores that are not there.
+"""A bundle's description of its devices loads no code, writes nothing and takes no cores that are not there.
 
 The attacks are generated from the backends' option models: an option that somebody adds is attacked the next time.
 """
@@ -108,6 +108,13 @@ def test_cores_threads_providers_and_files_that_are_not_this_machines_are_refuse
     device = Device("other", backend="onnxruntime", options=options)
     for command in COMMANDS:
         with pytest.raises(UsageError, match="device other sets"):
+            command(replace(opened, devices=(opened.devices[0], device)))
+
+
+def test_a_machine_that_a_bundle_names_is_not_called(opened: Bundle) -> None:
+    device = Device("other", backend="onnxruntime", host="ssh://evil@example.invalid")
+    for command in COMMANDS:
+        with pytest.raises(UsageError, match="belongs to another machine"):
             command(replace(opened, devices=(opened.devices[0], device)))
 
 

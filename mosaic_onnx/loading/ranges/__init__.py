@@ -1,1 +1,1 @@
-"""Trace back through a graph which values a model's inputs may take."""
+"""The ranges of a model's inputs, traced back through its graph."""

@@ -1,4 +1,4 @@
-"""Rules of the arithmetic operators: what must hold of the operands so that the result lies in its range."""
+"""Rules of the arithmetic operators: the ranges of the operands that keep the result in its range."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from mosaic_onnx.loading.ranges.value_range import INFINITY, Range, exactly, up_
 
 
 def add(context: NodeContext) -> Asked:
-    """The known operand shifts the range; of two unknown ones each gets half."""
+    """Return the known operand shifts the range; of two unknown ones each gets half."""
     asked = context.output_range()
     if asked is None or asked.domain:
         return []
@@ -21,7 +21,7 @@ def add(context: NodeContext) -> Asked:
 
 
 def sub(context: NodeContext) -> Asked:
-    """As ``add``; of two unknown integers the second is kept at zero."""
+    """Return ranges as ``add`` does; of two unknown integers the second is kept at zero."""
     asked = context.output_range()
     if asked is None or asked.domain:
         return []
@@ -33,7 +33,7 @@ def sub(context: NodeContext) -> Asked:
 
 
 def mul(context: NodeContext) -> Asked:
-    """The known factor divides the range; of two unknown ones each stays below the root."""
+    """Return the range divided by a known factor; of two unknown factors each stays below the root."""
     asked = context.output_range()
     if asked is None or asked.domain:
         return []
@@ -45,7 +45,7 @@ def mul(context: NodeContext) -> Asked:
 
 
 def div(context: NodeContext) -> Asked:
-    """No integer is divided by zero; a known divisor widens the range."""
+    """Return ranges that divide no integer by zero; a known divisor widens the dividend's."""
     asked = context.output_range()
     divisor = context.ends(1)
     pairs: Asked = [(context.input(1), Range(1, SMALL_SIZE))] if context.is_integer(1) else []
@@ -57,7 +57,7 @@ def div(context: NodeContext) -> Asked:
 
 
 def mod(context: NodeContext) -> Asked:
-    """No integer is divided by zero; a small divisor already keeps the result in its range."""
+    """Return ranges that divide no integer by zero; a small divisor already keeps the result in its range."""
     asked, divisor = context.output_range(), context.ends(1)
     pairs: Asked = [(context.input(1), Range(1, SMALL_SIZE))] if context.is_integer(1) else []
     if asked is not None and not (divisor and divisor[1] - 1 <= asked.high):
@@ -66,13 +66,13 @@ def mod(context: NodeContext) -> Asked:
 
 
 def neg(context: NodeContext) -> Asked:
-    """The range is mirrored."""
+    """Return the mirrored range."""
     asked = context.output_range()
     return [(context.input(0), Range(-asked.high, -asked.low))] if asked is not None and not asked.domain else []
 
 
 def clip(context: NodeContext) -> Asked:
-    """Nothing is asked where the clip itself keeps to the range."""
+    """Return no demand where the clip's own limits keep the range."""
     asked, low, high = context.output_range(), context.ends(1), context.ends(2)
     attributes = {each.name: each.f for each in context.node.attribute}
     least = low[0] if low else attributes.get("min", -INFINITY)
@@ -83,7 +83,7 @@ def clip(context: NodeContext) -> Asked:
 
 
 def summed(count: float, context: NodeContext) -> Asked:
-    """Every one of ``count`` summands gets its share of the range."""
+    """Return an equal share of the range for each of ``count`` summands."""
     asked = context.output_range()
     if asked is None or asked.domain or not count:
         return []
@@ -91,7 +91,7 @@ def summed(count: float, context: NodeContext) -> Asked:
 
 
 def reduce_sum(context: NodeContext) -> Asked:
-    """As ``summed``, over the reduced dimensions."""
+    """Return ranges as ``summed`` does, over the reduced dimensions."""
     shape, axes = context.shape(0), [each.ints for each in context.node.attribute if each.name == "axes"]
     known = context.known.get(context.input(1)) if context.input(1) else None
     if shape is None:
@@ -105,7 +105,7 @@ def reduce_sum(context: NodeContext) -> Asked:
 
 
 def cumsum(context: NodeContext) -> Asked:
-    """As ``summed``, over the axis: the last sum is the largest."""
+    """Return ranges as ``summed`` does, over the axis: the last sum is the largest."""
     shape, axis = context.shape(0), context.ends(1)
     rank = len(shape) if shape else 1
     count = shape[int(axis[0])] if shape and axis and -rank <= axis[0] < rank else SMALL_SIZE

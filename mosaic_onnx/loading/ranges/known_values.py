@@ -1,6 +1,6 @@
-"""Values that a graph fixes before it runs: initialisers, constants, and small integers made from shapes.
+"""Values that are known before a graph runs: initialisers, constants, and small integers computed from shapes.
 
-Asked for one name at a time and remembered, so that a graph of thousands of nodes costs only what is asked of it.
+Each is computed when it is asked for and kept: a graph of thousands of nodes costs only what is used.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from onnx import numpy_helper
 
 Values = NDArray[np.generic]
 MAX_ELEMENT_COUNT = 1024
-"""Larger tensors are data, not the sizes and offsets that are asked for here."""
+"""Larger tensors are data, not sizes or offsets."""
 _FOLDED = frozenset(
     (
         *(
@@ -34,11 +34,11 @@ _FOLDED = frozenset(
         *("Range", "ConstantOfShape", "ReduceProd", "ReduceSum", "ReduceMax", "ReduceMin", "Transpose"),
     )
 )
-"""Operators that make sizes and offsets out of sizes and offsets."""
+"""Operators that compute sizes and offsets from sizes and offsets."""
 
 
 class KnownValues:
-    """The values fixed in a graph, found when they are asked for.
+    """The values of a graph that are known before it runs, computed on demand.
 
     Args:
         graph: the graph; its own scope only.
@@ -60,9 +60,9 @@ class KnownValues:
         self._found: dict[str, Values | None] = {}
 
     def get(self, name: str) -> Values | None:
-        """The tensor's value; None where it is large or known only when the model runs."""
+        """Return the tensor's value; None where it is large or known only at run time."""
         if name not in self._found:
-            self._found[name] = None  # a cycle reads as unknown
+            self._found[name] = None  # a value on a cycle is unknown
             self._found[name] = self._find(name)
         return self._found[name]
 
@@ -93,7 +93,7 @@ class KnownValues:
 
 
 def _small(tensor: onnx.TensorProto) -> Values | None:
-    """An initialiser's value; None where it is large or lies in another file."""
+    """Return an initialiser's value; None where it is large or lies in another file."""
     if tensor.data_location == onnx.TensorProto.EXTERNAL or int(np.prod(tensor.dims)) > MAX_ELEMENT_COUNT:
         return None
     return numpy_helper.to_array(tensor)
@@ -118,6 +118,6 @@ def _evaluated(node: onnx.NodeProto, feeds: Mapping[str, Values], output: str, o
     try:
         results: list[Values] = list(ReferenceEvaluator(node, opsets={"": opset}).run(None, dict(feeds)))  # type: ignore[arg-type]
         value = np.asarray(results[list(node.output).index(output)])
-    except Exception:  # whatever a strange node does to the evaluator, its value is then simply not known
+    except Exception:  # the evaluator may raise anything on an ill-formed node; the value is then unknown
         return None
     return value if value.size <= MAX_ELEMENT_COUNT else None

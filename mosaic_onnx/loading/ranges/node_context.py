@@ -1,4 +1,4 @@
-"""A node where it stands in its graph: what a rule may ask about it."""
+"""A node with its context in the graph, as rules query it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mosaic_onnx.loading.ranges.known_values import KnownValues
 from mosaic_onnx.loading.ranges.value_range import Range, up_to
 
 Asked = list[tuple[str, Range]]
-"""Pairs of a tensor's name and the range that is asked of it."""
+"""Pairs of a tensor's name and the range demanded of it."""
 INTEGERS = frozenset(
     {
         TensorProto.INT8, TensorProto.INT16, TensorProto.INT32, TensorProto.INT64,
@@ -21,19 +21,19 @@ INTEGERS = frozenset(
     }
 )  # fmt: skip
 SMALL_SIZE = 8
-"""Largest size that an input may give to a tensor made from it (a repeat, a length, a trip count)."""
+"""Largest size that an input's value may give to a tensor (a repeat, a length, a trip count)."""
 
 
 @dataclass(frozen=True)
 class NodeContext:
-    """A node where it stands.
+    """A node with its context.
 
     Attributes:
         node: the node.
-        wanted: what is asked so far of each tensor by its later readers.
+        wanted: range demanded of each tensor by its readers so far.
         shapes: concrete shapes by name.
         types: element types by name.
-        known: values fixed before the model runs.
+        known: values that are known before the model runs.
         opset: version of the default domain.
     """
 
@@ -45,35 +45,35 @@ class NodeContext:
     opset: int
 
     def input(self, index: int) -> str:
-        """Name of an input; empty where it is left out."""
+        """Return the name of an input; empty where it is omitted."""
         return self.node.input[index] if index < len(self.node.input) else ""
 
     def output_range(self, index: int = 0) -> Range | None:
-        """What is asked of an output."""
+        """Return the range demanded of an output."""
         return self.wanted.get(self.node.output[index]) if index < len(self.node.output) else None
 
     def shape(self, index: int) -> tuple[int, ...] | None:
-        """Shape of an input; None where it is not known in full."""
+        """Return the shape of an input; None where it is not fully known."""
         return self.shapes.get(self.input(index))
 
     def integer(self, name: str, default: int) -> int:
-        """An integer attribute."""
+        """Return an integer attribute."""
         return next((int(each.i) for each in self.node.attribute if each.name == name), default)
 
     def dim(self, index: int, axis: int) -> int | None:
-        """One dimension of an input."""
+        """Return one dimension of an input."""
         shape = self.shape(index)
         return shape[axis] if shape is not None and -len(shape) <= axis < len(shape) else None
 
     def ends(self, index: int) -> tuple[float, float] | None:
-        """Smallest and largest element of an input that is known."""
+        """Return the smallest and largest element of a known input."""
         value = self.known.get(self.input(index)) if self.input(index) else None
         if value is None or not value.size or value.dtype.kind not in "iufb":
             return None
         return float(np.min(value)), float(np.max(value))
 
     def is_integer(self, index: int) -> bool:
-        """Whether an input holds integers."""
+        """Return whether an input holds integers."""
         return self.types.get(self.input(index), 0) in INTEGERS
 
 
@@ -81,7 +81,7 @@ Rule = Callable[[NodeContext], Asked]
 
 
 def careful(context: NodeContext) -> Asked:
-    """For an operator without a rule: 0 and 1 are safe where it is not of the standard or its output is an index."""
+    """Return ranges for an operator without a rule: 0 to 1 if it is not standard or its output is an index."""
     foreign = context.node.domain not in ("", "ai.onnx")
     limited = any(
         context.wanted[name].is_limited and not context.wanted[name].domain

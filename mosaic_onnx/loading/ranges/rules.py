@@ -1,7 +1,7 @@
-"""What each operator asks of its inputs' values: the rules that ``trace`` applies from a graph's end.
+"""The ranges that each operator demands of its inputs: the rules that ``trace`` applies backwards.
 
-A rule takes a :class:`Site` and returns pairs (tensor name, range). An operator without a rule passes nothing on,
-unless an index is asked of its output: then its integer inputs are kept to 0 and 1 (``context.careful``).
+A rule takes a :class:`NodeContext` and returns pairs (tensor name, range). An operator without a rule demands nothing,
+unless its output is an index: then its integer inputs are kept to 0 and 1 (``node_context.careful``).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from mosaic_onnx.loading.ranges.value_range import INFINITY, Range, exactly, up_
 
 
 def _passing(*indices: int) -> Rule:
-    """The output holds elements of these inputs, unchanged."""
+    """Return the rule of operators whose output holds elements of these inputs, unchanged."""
 
     def rule(context: NodeContext) -> Asked:
         asked = context.output_range()
@@ -33,7 +33,7 @@ def _both(*rules: Rule) -> Rule:
 
 
 def _fixed(asked: Mapping[int, Range]) -> Rule:
-    """The same range whatever stands around."""
+    """Return the rule that demands the same range in every context."""
     return lambda context: [(context.input(index), each) for index, each in asked.items()]
 
 
@@ -91,7 +91,7 @@ def _top_k(context: NodeContext) -> Asked:
 
 
 def _sequence_lengths(index: int, axis: int) -> Rule:
-    """Lengths up to a dimension of the first input; every sequence keeps at least one element."""
+    """Return the rule for sequence lengths: from 1 to a dimension of the first input."""
     return lambda context: [(context.input(index), Range(1, context.dim(0, axis) or 1))]
 
 
@@ -102,7 +102,7 @@ def _embed_layer_normalization(context: NodeContext) -> Asked:
 
 
 def _rotary(ids: int, table: int) -> Rule:
-    """Rows of the table; one offset alone needs room for the whole sequence after it."""
+    """Return the rule of rotary embeddings: positions are rows of the table, an offset leaves room for the rest."""
 
     def rule(context: NodeContext) -> Asked:
         rows = context.dim(table, 0) or 2
@@ -118,7 +118,7 @@ def _group_query_attention(context: NodeContext) -> Asked:
     new, past, given = context.dim(0, 1), context.dim(3, 2), context.ends(6)
     if new is None:
         return []
-    total = given[0] if given else new + (past or 0)  # a shared buffer holds the new tokens too: its total is given
+    total = given[0] if given else new + (past or 0)  # a shared buffer holds the new tokens too
     return [(context.input(5), exactly(total - 1)), (context.input(6), exactly(total))]
 
 
@@ -134,7 +134,7 @@ def _tensor_scatter(context: NodeContext) -> Asked:
 
 
 def _search(context: NodeContext) -> Asked:
-    """BeamSearch, GreedySearch, Sampling: a few more tokens than were given, two beams."""
+    """Return the ranges of BeamSearch, GreedySearch and Sampling: a few tokens more than given, two beams."""
     given = context.dim(0, 1) or 1
     asked = {1: Range(given + 2, given + 4), 2: exactly(1), 3: exactly(2), 4: exactly(1), 5: exactly(1), 6: exactly(1)}
     vocabulary = context.integer("vocab_size", 0)

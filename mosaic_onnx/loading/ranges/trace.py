@@ -1,4 +1,4 @@
-"""Which values a model's inputs may take: ranges traced back from the operators that index, size or divide by them.
+"""Ranges of a model's inputs, traced back from the operators that index, size or divide by them.
 
 A ``Gather`` over 100 rows allows the indices 0…99; going back through the nodes before it (casts, reshapes, sums,
 subgraphs), that becomes a range of the model's inputs. The rules of the single operators are in ``rules``.
@@ -21,7 +21,7 @@ Shapes = Mapping[str, tuple[int, ...]]
 
 @dataclass(frozen=True)
 class _Scope:
-    """One graph while it is traced, and the scope around it."""
+    """A graph that is being traced, and the scope around it."""
 
     graph: onnx.GraphProto
     known: KnownValues
@@ -31,10 +31,10 @@ class _Scope:
 
 
 def input_ranges(model: onnx.ModelProto) -> dict[str, Range]:
-    """The range of each of the model's inputs that some operator limits; the others are absent.
+    """Return the range of each of the model's inputs that some operator limits; the others are absent.
 
     Args:
-        model: topologically sorted, shapes inferred where they can be; its local functions are looked into.
+        model: topologically sorted, shapes inferred where they can be; its local functions are traced too.
     """
     model = _without_functions(model)
     opset = next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), 1)
@@ -43,7 +43,7 @@ def input_ranges(model: onnx.ModelProto) -> dict[str, Range]:
 
 
 def concrete_shapes(graph: onnx.GraphProto) -> dict[str, tuple[int, ...]]:
-    """Shapes of this graph's tensors that are known in full (its subgraphs' tensors left out)."""
+    """Return the fully known shapes of this graph's tensors (without its subgraphs')."""
     shapes = {}
     for value in (*graph.input, *graph.value_info, *graph.output):
         tensor = value.type.tensor_type
@@ -74,7 +74,7 @@ def _scope(graph: onnx.GraphProto, opset: int, outer: _Scope | None) -> _Scope:
 
 
 def _trace(scope: _Scope, wanted: dict[str, Range]) -> dict[str, Range]:
-    """Go through a graph from its end; ``wanted`` starts with what is asked of its outputs."""
+    """Trace a graph from its end; ``wanted`` starts with the ranges demanded of its outputs."""
     for node in reversed(scope.graph.node):
         context = NodeContext(node, wanted, scope.shapes, scope.types, scope.known, scope.opset)
         for name, asked in _asked_by(context, scope):
@@ -101,7 +101,7 @@ def _asked_by(context: NodeContext, scope: _Scope) -> list[tuple[str, Range]]:
 def _asked_by_body(
     node: onnx.NodeProto, attribute: str, body: onnx.GraphProto, context: NodeContext, scope: _Scope
 ) -> list[tuple[str, Range]]:
-    """What a subgraph asks of the tensors that it captures and of its node's inputs."""
+    """Return the ranges that a subgraph demands of its captured tensors and of its node's inputs."""
     inner = _scope(body, scope.opset, scope)
     outputs = _body_outputs(node, body)
     start = {
@@ -122,7 +122,7 @@ def _body_outputs(node: onnx.NodeProto, body: onnx.GraphProto) -> Sequence[str]:
 
 
 def _formal_inputs(node: onnx.NodeProto, attribute: str, body: onnx.GraphProto) -> list[tuple[str, str]]:
-    """(name inside the body, name of the node's input that it takes) for each input of a body."""
+    """Return (name inside the body, name of the node's input) for each input of a body."""
     names = [value.name for value in body.input]
     if node.op_type == "Loop":
         return list(zip(names[2:], node.input[2:], strict=False))

@@ -47,10 +47,10 @@ def bursts_of(nest: LoopNest, hardware: Hardware, tilings: Tilings, order: tuple
     is_sum = innermost == _NUMBER["C"]
     grown = last * _growth(tilings, innermost)
     before = np.where(is_sum, 0.0, np.where(innermost >= 0, grown, last if again else 0.0))
-    first_window = tilings.axes["P"].first_span * tilings.axes["Q"].first_span
+    least_window = tilings.axes["P"].least_span * tilings.axes["Q"].least_span
     burst = tilings.least("K") * tilings.least("C") * float(tap_bytes)
-    burst = burst + tilings.least("N") * tilings.least(channel) * first_window * size.activation_bytes
-    burst = burst + np.where(is_sum, 0.0, last)
+    burst = burst + tilings.least("N") * tilings.least(channel) * least_window * size.activation_bytes
+    burst = burst + last  # the store of the tile before the last has the port first
     count = np.where(innermost >= 0, visits / _block_trips(tilings, order, innermost) - 1, 0.0)
     return Bursts(np.where(visits > 1, second, np.inf), before, burst, count)
 

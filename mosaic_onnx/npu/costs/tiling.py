@@ -32,6 +32,7 @@ class Axis:
         large_count: ``[A]`` tiles of the larger size.
         span: ``[A]`` input rows (columns) of the largest tile; equals ``tile`` where the loop has no halo.
         first_span: ``[A]`` input rows of the first tile, the padding left out.
+        least_span: ``[A]`` input rows of the tile that spans fewest.
         total_span: ``[A]`` input rows of all tiles together, halos counted each time, padding left out.
     """
 
@@ -41,6 +42,7 @@ class Axis:
     large_count: Ints
     span: Ints
     first_span: Ints
+    least_span: Ints
     total_span: Ints
 
     def take(self, index: Ints) -> Axis:
@@ -94,10 +96,10 @@ def axis_of(nest: LoopNest, loop: str, trips: Ints) -> Axis:
     least, large_count = whole // trips, whole % trips
     tile = -(-whole // trips)
     if loop not in ("P", "Q"):
-        return Axis(trips, tile, least, large_count, tile, tile, np.full_like(trips, whole))
+        return Axis(trips, tile, least, large_count, tile, tile, least, np.full_like(trips, whole))
     halo = halo_of(nest, loop)
-    spans = np.array([_spans(whole, int(count), *halo) for count in trips], dtype=np.int64).reshape(-1, 3)
-    return Axis(trips, tile, least, large_count, spans[:, 0], spans[:, 1], spans[:, 2])
+    spans = np.array([_spans(whole, int(count), *halo) for count in trips], dtype=np.int64).reshape(-1, 4)
+    return Axis(trips, tile, least, large_count, *spans.T)
 
 
 def halo_of(nest: LoopNest, loop: str) -> tuple[int, int, int, int, int]:
@@ -110,10 +112,10 @@ def halo_of(nest: LoopNest, loop: str) -> tuple[int, int, int, int, int]:
 @lru_cache(maxsize=2**16)
 def _spans(
     whole: int, trips: int, taps: int, stride: int, dilation: int, padding: int, extent: int
-) -> tuple[int, int, int]:
-    """Return the input rows of the largest tile, of the first, and of all together."""
+) -> tuple[int, int, int, int]:
+    """Return the input rows of the largest tile, of the first, of the smallest, and of all together."""
     spans = tile_spans(whole, trips, taps, stride, dilation, padding, extent)
-    return max(spans), spans[0], sum(spans)
+    return max(spans), spans[0], min(spans), sum(spans)
 
 
 def tile_spans(whole: int, trips: int, taps: int, stride: int, dilation: int, padding: int, extent: int) -> list[int]:

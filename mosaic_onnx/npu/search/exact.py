@@ -17,11 +17,14 @@ from mosaic_onnx.npu.costs.evaluate import Cost, Objective, evaluate
 from mosaic_onnx.npu.costs.latency import fixed_cycles, overlapped_cycles, serial_cycles
 from mosaic_onnx.npu.costs.mapping import TILED, Mapping, Spatial, Stationary
 from mosaic_onnx.npu.costs.on_chip import Factors, Steps, buffer_bytes, factors_of, steps_of, tile_cycles, work_of
-from mosaic_onnx.npu.costs.tiling import Floats, Tilings, tilings_of
+from mosaic_onnx.npu.costs.tiling import Floats, Ints, Tilings, tilings_of
 from mosaic_onnx.npu.hardware.description import DIMENSIONS, Hardware
 from mosaic_onnx.npu.layers.nest import LoopNest
 from mosaic_onnx.npu.search.certificate import Certificate
 from mosaic_onnx.npu.search.space import Points, Restriction, Space, space_of
+
+CHUNK = 16_384
+"""Points evaluated at once: the best of them shrinks what is left of the list, which is sorted by bound."""
 
 
 @dataclass(frozen=True)
@@ -99,15 +102,21 @@ class _Search:
         self.pruned["array"] += (len(branch.bound) - len(stationary)) * size
         if not stationary:
             return
-        count = int(np.searchsorted(self.point_bound, self.best[0]))
-        open_points = self.points.take(np.arange(count))
-        work = max(branch.array_cycles, min(branch.array_bytes.values()) / self.hardware.buffer.bytes_per_cycle)
-        bound = self._bound_with(open_points, work, min(branch.array_bytes.values()))
-        index = np.flatnonzero(bound < self.best[0])
-        self.pruned["tiles"] += (size - len(index)) * len(stationary)
-        if not len(index):
-            return
-        some = open_points.take(index)
+        least_bytes = min(branch.array_bytes.values())
+        work = max(branch.array_cycles, least_bytes / self.hardware.buffer.bytes_per_cycle)
+        start = looked_at = 0
+        while start < (count := int(np.searchsorted(self.point_bound, self.best[0]))):
+            stop = min(start + CHUNK, count)
+            some = self.points.take(np.arange(start, stop))
+            index = np.flatnonzero(self._bound_with(some, work, least_bytes) < self.best[0])
+            if len(index):
+                self._evaluate_some(branch, stationary, some.take(index), start + index)
+            looked_at += len(index)
+            start = stop
+        self.pruned["tiles"] += (size - looked_at) * len(stationary)
+
+    def _evaluate_some(self, branch: _Branch, stationary: list[Stationary], some: Points, index: Ints) -> None:
+        """Compute the cost of points with each stationary operand and keep the best."""
         tilings = self.space.tilings.take(some.tiling)
         steps = steps_of(self.nest, tilings, branch.factors)
         tiles = tile_cycles(self.nest, tilings, branch.factors)
@@ -118,7 +127,7 @@ class _Search:
         self,
         branch: _Branch,
         stationary: Stationary,
-        chosen: tuple[np.ndarray[tuple[int], np.dtype[np.int64]], Points, Tilings],
+        chosen: tuple[Ints, Points, Tilings],
         steps: Steps,
         tiles: tuple[Floats, Floats],
     ) -> None:

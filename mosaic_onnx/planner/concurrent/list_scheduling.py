@@ -15,8 +15,8 @@ import numpy as np
 
 from mosaic_onnx.core.costs import CostTable, Floats
 from mosaic_onnx.planner.concurrent.tasks import INF, Tasks
+from mosaic_onnx.planner.core.lower_bounds import scratch_alone
 from mosaic_onnx.planner.core.request import PlacedSlice, Proposal
-from mosaic_onnx.planner.throughput.loads import scratch_alone
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 
 import numpy as np
@@ -21,19 +22,26 @@ from mosaic_onnx.planner.concurrent.list_scheduling import Lister, Schedule
 from mosaic_onnx.planner.concurrent.span_search import by_spans
 from mosaic_onnx.planner.concurrent.tasks import Tasks, chain_tasks, single_tasks
 from mosaic_onnx.planner.core.objective_weights import ENERGY, weigh
+from mosaic_onnx.planner.core.orders import candidate_orders
 from mosaic_onnx.planner.core.ortools import available
 from mosaic_onnx.planner.core.request import TOLERANCE, Answer, Proposal, Request
 from mosaic_onnx.planner.core.simulate import simulate
 from mosaic_onnx.planner.placement.relax import relax
 from mosaic_onnx.planner.search.merging import merge_for_gain, merge_harmless
 from mosaic_onnx.planner.search.simulated_search import polish, rank_of
+from mosaic_onnx.planner.sequential.capped_runs import capped_plans
 from mosaic_onnx.planner.sequential.method import sequential
+from mosaic_onnx.planner.throughput.method import throughput
 from mosaic_onnx.planner.throughput.pipeline import one_slice_per_device
 
 POLISHED_LAYERS = 60
 """Up to so many layers plans are polished in every way; of larger models only the best, slice by slice."""
 KEPT = 6
 """How many of the best plans are merged and offered."""
+SPREAD_PAIRS = 40_000
+"""Up to so many pairs of layer and device plans for throughput are made as seeds."""
+SPAN_LAYERS = 12_000
+"""Models of more layers are not cut at their gates."""
 MAX_CHOICES = 12_000
 """Up to so many pairs of layer and state the solver is tried."""
 
@@ -57,10 +65,12 @@ def heft(table: CostTable, request: Request) -> Answer:
         InfeasibleError: proved: no sequential plan exists, and so none at all.
     """
     began = time.monotonic()
-    seeds = sequential_seeds(table, request, 0.2 * request.time_limit_s)
+    seeds = seed_plans(table, request, (0.4 if has_caps(table) else 0.2) * request.time_limit_s)
     bound, how = lower_bound(table, request)
     plans = list(seeds)
-    joined = by_spans(table, request.seed, False, began + 0.4 * request.time_limit_s)
+    joined = None
+    if len(table.layer_names) <= SPAN_LAYERS:
+        joined = by_spans(table, request.seed, False, time.monotonic() + 0.2 * request.time_limit_s)
     if joined is not None:
         plans += [joined.proposal] if joined.proposal is not None else []
         if request.objective == "latency" and joined.bound_s > bound:
@@ -88,15 +98,40 @@ def lower_bound(table: CostTable, request: Request) -> tuple[float, str]:
     return joules * seconds, f"{relaxed.how}, times the {how}"
 
 
-def sequential_seeds(table: CostTable, request: Request, time_limit_s: float) -> list[Proposal]:
-    """Good sequential plans, without regard to limits, which a concurrent plan may keep where they do not."""
-    asked = Request(objective=request.objective, time_limit_s=time_limit_s, seed=request.seed)
-    answers = [sequential(table, asked)]
+def has_caps(table: CostTable) -> bool:
+    """Return whether any device's memory is capped."""
+    return bool(np.isfinite(np.minimum(table.memory_bytes, table.slice_memory_bytes)).any())
+
+
+def seed_plans(table: CostTable, request: Request, time_limit_s: float) -> list[Proposal]:
+    """Return good plans of the other schedule and objectives, which this search must not fall behind.
+
+    Limits are left out, since a concurrent plan may keep them where these do not.
+    """
+    until = time.monotonic() + time_limit_s
+    asked = Request(objective=request.objective, time_limit_s=0.6 * time_limit_s, seed=request.seed)
+    orders = candidate_orders(table) if has_caps(table) else ()
+    answers = [Answer(tuple(capped_plans(table, asked, orders, until))), sequential(table, asked)]
     if request.objective != "latency" and request.deadline_s is not None:
         answers.append(sequential(table, replace(asked, objective="latency")))
     if request.one_slice_per_device:
-        answers.append(one_slice_per_device(table, asked))
-    return [proposal for answer in answers for proposal in answer.proposals]
+        with suppress(InfeasibleError):
+            answers.append(one_slice_per_device(table, asked))
+    left = until - time.monotonic()
+    if left > 0 and len(table.layer_names) * len(table.device_names) <= SPREAD_PAIRS:
+        with suppress(InfeasibleError):
+            answers.append(throughput(table, replace(asked, objective="throughput", time_limit_s=left)))
+    return _ranked(table, request, dict.fromkeys(plan for answer in answers for plan in answer.proposals))
+
+
+def _ranked(table: CostTable, request: Request, plans: Iterable[Proposal]) -> list[Proposal]:
+    """Return the plans that can run, best first."""
+    rank = rank_of(request)
+    judged = []
+    for number, plan in enumerate(plans):
+        with suppress(InfeasibleError):
+            judged.append((rank(simulate(table, plan, request.schedule)), number, plan))
+    return [plan for _, _, plan in sorted(judged)]
 
 
 def listed(
@@ -107,7 +142,7 @@ def listed(
     kinds = [single_tasks(table), chain_tasks(table)]
     for number, tasks in enumerate(kinds[: 1 if len(kinds[1].layers) == len(kinds[0].layers) else 2]):
         lister = Lister(table, tasks)
-        starts = _starts(lister, tasks, seeds)
+        starts = _starts(lister, tasks, seeds, deadline)
         plans += [schedule.proposal(tasks) for schedule, _ in starts]
         if starts and starts[0][0].seconds > bound * (1 + TOLERANCE) and time.monotonic() < deadline:
             share = time.monotonic() + (deadline - time.monotonic()) / (2 - number)
@@ -116,8 +151,12 @@ def listed(
     return plans
 
 
-def _starts(lister: Lister, tasks: Tasks, seeds: Sequence[Proposal]) -> list[tuple[Schedule, list[float]]]:
-    """List schedules that found a place for every task, best first, each with its priorities."""
+def _starts(
+    lister: Lister, tasks: Tasks, seeds: Sequence[Proposal], deadline: float
+) -> list[tuple[Schedule, list[float]]]:
+    """Return list schedules that found a place for every task, best first, each with its priorities."""
+    if time.monotonic() > deadline:
+        return []
     outlook = lister.peft_outlook()
     finite = [[value for value in row if value < float("inf")] for row in outlook.tolist()]
     peft = [sum(row) / max(len(row), 1) for row in finite]
@@ -129,6 +168,8 @@ def _starts(lister: Lister, tasks: Tasks, seeds: Sequence[Proposal]) -> list[tup
         (lister.schedule(fastest), fastest),
     ]
     for seed in seeds[:KEPT]:
+        if time.monotonic() > deadline:
+            break
         state = {layer: placed.state for placed in seed for layer in placed.layers}
         found.append((lister.schedule(upward, [state[layers[0]] for layers in tasks.layers]), upward))
     return sorted((pair for pair in found if pair[0].seconds < float("inf")), key=lambda pair: pair[0].seconds)
@@ -146,6 +187,9 @@ def finished(table: CostTable, request: Request, plans: Iterable[Proposal], dead
     best = sorted(judged, key=judged.__getitem__)
     done: list[Proposal] = []
     for plan in best[:KEPT]:
+        if done and time.monotonic() > deadline:
+            done.append(plan)
+            continue
         merged = merge_harmless(table, request, plan)
         if slices_cost(table) and time.monotonic() < deadline:
             merged = merge_for_gain(table, request, merged, deadline)

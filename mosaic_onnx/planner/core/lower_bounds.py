@@ -28,7 +28,9 @@ def possible_states(table: CostTable) -> Bools:
 def useful_states(table: CostTable, criteria: Sequence[Weighed]) -> Bools:
     """[L, S] possible states less those that another level of their device is no worse than, in all criteria.
 
-    That is right where switching levels is free, and a lower bound where it is not. Of equal levels the first is kept.
+    That is right where switching levels is free, and a lower bound where it is not: the placement problem counts
+    neither switches nor what slices of several layers need at once, and segments only by the layers' lowered costs.
+    Weights on capped devices are compared too, since they add up. Of equal levels the first is kept.
     Devices that share host's memory are as levels of one device, where slices cost nothing, the better one has no caps
     and the layer is in no group.
     """
@@ -37,12 +39,16 @@ def useful_states(table: CostTable, criteria: Sequence[Weighed]) -> Bools:
     leaving = [_leaving(table, weighed) for weighed in criteria]
     made = table.producer >= 0
     alike = _alike(table, criteria)
+    counted = np.isfinite(table.memory_bytes)[table.state_device]
     useful = possible.copy()
     for a, b in permutations(range(possible.shape[1]), 2):
         levels = table.state_device[a] == table.state_device[b]
         if not levels and not alike[a, b]:
             continue
         better, equal = np.ones((2, len(possible)), dtype=np.bool_)
+        if counted[a]:  # weights add up to the device's cap
+            better &= table.parameter_bytes[:, a] <= table.parameter_bytes[:, b]
+            equal &= table.parameter_bytes[:, a] == table.parameter_bytes[:, b]
         for layer, costs in zip(layers, leaving, strict=True):
             better &= layer[:, a] <= layer[:, b]
             equal &= layer[:, a] == layer[:, b]
@@ -74,17 +80,23 @@ def _leaving(table: CostTable, weighed: Weighed) -> Floats:
 
 
 def fits_alone(table: CostTable) -> Bools:
-    """[L, S] whether a slice of that one layer keeps within the caps."""
-    tensors = np.array(
-        [
-            int(table.tensor_bytes[list({*inputs, *outputs})].sum()) if inputs or outputs else 0
-            for inputs, outputs in zip(table.layer_inputs, table.layer_outputs, strict=True)
-        ]
-    )
-    activations = np.where(table.activation_sum[table.state_device], table.activation_bytes, tensors[:, None])
-    needed = table.parameter_bytes + table.workspace_bytes + activations
+    """Return [L, S] whether a slice of that one layer keeps within the caps."""
     caps = np.minimum(table.slice_memory_bytes, table.memory_bytes)[table.state_device]
-    return np.asarray(needed <= caps, dtype=np.bool_)
+    return np.asarray(table.parameter_bytes + scratch_alone(table) <= caps, dtype=np.bool_)
+
+
+def scratch_alone(table: CostTable) -> Ints:
+    """[L, S] bytes of workspace and activations of a slice of that one layer."""
+    live = np.array(
+        [
+            sum(table.rows.tensor_bytes[tensor] for tensor in {*inputs, *outputs})
+            for inputs, outputs in zip(table.layer_inputs, table.layer_outputs, strict=True)
+        ],
+        dtype=np.int64,
+    )
+    sums = table.activation_sum[table.state_device]
+    scratch: Ints = table.workspace_bytes + np.where(sums, table.activation_bytes, live[:, None])
+    return scratch
 
 
 def segment_floor(table: CostTable, weighed: Weighed) -> Floats:

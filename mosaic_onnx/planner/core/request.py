@@ -77,6 +77,11 @@ class Request:
     )
     in_list_order: bool = False
 
+    @property
+    def needs_joules(self) -> bool:
+        """Whether the profile must have joules."""
+        return self.objective in ("energy", "edp") or self.budget_j is not None or self.pareto
+
     def __post_init__(self) -> None:
         for name in ("deadline_s", "budget_j", "max_error"):
             limit = getattr(self, name)

@@ -36,21 +36,49 @@ class Factor:
 
 
 def solve_placement(problem: Placement, table_limit: int = TABLE_LIMIT) -> tuple[float, Ints] | None:
-    """The least placement cost and [L] its states; None where the graph is too wide for tables of so many entries.
+    """Return the least placement cost and [L] its states; None where the graph is too wide for tables of that size.
 
     The value is inf where no placement exists; the states then mean nothing.
     """
     if any(len(choices) == 0 for choices in problem.choices):
         return float("inf"), np.zeros(len(problem.choices), dtype=np.int64)
+    prepared = prepare(problem, table_limit)
+    return None if prepared is None else prepared.solve(problem.unary)
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """A placement problem with its elimination order, to be solved for several costs of the layers."""
+
+    problem: Placement
+    sizes: list[int]
+    factors: list[Factor]
+    """those of the layers' own costs left out"""
+    order: list[int]
+
+    def solve(self, unary: Sequence[Floats]) -> tuple[float, Ints]:
+        """Return the least cost and [L] its states with other costs of the layers.
+
+        Args:
+            unary: [L] arrays as in the problem, of the same sizes.
+        """
+        own = [Factor((layer,), costs) for layer, costs in enumerate(unary)]
+        least, picked = minimise(self.sizes, [*own, *self.factors], self.order)
+        states = np.array(
+            [choices[picked[layer]] for layer, choices in enumerate(self.problem.choices)], dtype=np.int64
+        )
+        return least + self.problem.constant, states
+
+
+def prepare(problem: Placement, table_limit: int = TABLE_LIMIT) -> Prepared | None:
+    """Return the problem ready to be solved; None where the graph is too wide, or a layer has no state."""
+    if any(len(choices) == 0 for choices in problem.choices):
+        return None
     if any(len(hub.places) > PLACE_LIMIT for hub in problem.hubs):
         return None
     sizes, factors = factors_of(problem)
     order = elimination_order(sizes, [factor.scope for factor in factors], table_limit)
-    if order is None:
-        return None
-    least, picked = minimise(sizes, factors, order)
-    states = np.array([choices[picked[layer]] for layer, choices in enumerate(problem.choices)], dtype=np.int64)
-    return least + problem.constant, states
+    return None if order is None else Prepared(problem, sizes, factors[len(problem.choices) :], order)
 
 
 def factors_of(problem: Placement) -> tuple[list[int], list[Factor]]:

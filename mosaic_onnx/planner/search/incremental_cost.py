@@ -67,6 +67,37 @@ class _Plan:
     rank: dict[int, float] = field(default_factory=dict)
 
 
+class _DeviceMemory:
+    """Bytes that the slices of one device need."""
+
+    def __init__(self) -> None:
+        self.parameters = 0
+        self.scratch: dict[int, int] = {}
+        """slice -> workspace and activations"""
+        self._largest: tuple[int, int] | None = (0, NOWHERE)
+        """(bytes, slice) of the largest; None where it must be looked for"""
+
+    def count(self, number: int, needs: SliceMemory, sign: int) -> None:
+        """Add a slice (1), or take it away (-1)."""
+        self.parameters += sign * needs.parameters
+        if sign > 0:
+            self.scratch[number] = needs.workspace + needs.activations
+            if self._largest is not None:
+                self._largest = max(self._largest, (self.scratch[number], number))
+        else:
+            del self.scratch[number]
+            if self._largest is not None and self._largest[1] == number:
+                self._largest = None
+
+    def largest_scratch_without(self, numbers: Mapping[int, object]) -> int:
+        """Return the largest workspace and activations of any slice but some."""
+        if self._largest is None:
+            self._largest = max(((bytes_, number) for number, bytes_ in self.scratch.items()), default=(0, NOWHERE))
+        if self._largest[1] not in numbers:
+            return self._largest[0]
+        return max((bytes_ for number, bytes_ in self.scratch.items() if number not in numbers), default=0)
+
+
 class Ledger:
     """A plan that changes, and what it costs."""
 
@@ -88,6 +119,9 @@ class Ledger:
             for layer in layers:
                 self.slice_of[layer] = number
         self._copied = [self._copies(tensor) for tensor in range(len(table.tensor_names))]
+        self._device_memory = [_DeviceMemory() for _ in table.device_names]
+        for number in self._plan.order if any(self.capped) else ():
+            self._hold(number, 1)
         total = _Sum(*self._switches(self._plan.order, {}))
         for figures in (*(self._execution(placed) for placed in proposal), *self._copied):
             total.add(figures)
@@ -140,6 +174,9 @@ class Ledger:
         """Make a change that ``judge`` has judged."""
         tensors = self._tensors(change.touched)
         order = self._order_after(change)
+        for entry in change.contents if any(self.capped) else ():
+            if entry != NEW:
+                self._hold(entry, -1)
         self._set(change)
         number = max(self._plan.contents) + 1
         if change.inserted_after is not None:
@@ -149,6 +186,10 @@ class Ledger:
                     self.slice_of[layer] = number
         self._plan.order = [number if entry == NEW else entry for entry in order]
         self._plan.contents = {entry: self._plan.contents[entry] for entry in self._plan.order}
+        for entry in change.contents if any(self.capped) else ():
+            kept = number if entry == NEW else entry
+            if kept in self._plan.contents:
+                self._hold(kept, 1)
         self._renumber()
         for tensor in tensors:
             self._copied[tensor] = self._copies(tensor)
@@ -277,14 +318,24 @@ class Ledger:
         return all(self._device_holds(device, change) for device in tight)
 
     def _device_holds(self, device: int, change: Change) -> bool:
-        parameters = scratch = 0
-        after = {**self._plan.contents, **change.contents}
-        for placed in after.values():
-            if placed is not None and self.rows.state_device[placed.state] == device:
-                needs = self._needs(placed)
+        held = self._device_memory[device]
+        parameters, scratch = held.parameters, held.largest_scratch_without(change.contents)
+        for number, after in change.contents.items():
+            before = self._plan.contents.get(number)
+            if before is not None and self.rows.state_device[before.state] == device:
+                parameters -= self._needs(before).parameters
+            if after is not None and self.rows.state_device[after.state] == device:
+                needs = self._needs(after)
                 parameters += needs.parameters
                 scratch = max(scratch, needs.workspace + needs.activations)
         return parameters + scratch <= self.rows.memory_bytes[device]
+
+    def _hold(self, number: int, sign: int) -> None:
+        """Count a slice of the plan in its device's memory, or count it no more."""
+        placed = self._plan.contents[number]
+        device = self.rows.state_device[placed.state]
+        if self.capped[device]:
+            self._device_memory[device].count(number, self._needs(placed), sign)
 
     def _needs(self, placed: PlacedSlice) -> SliceMemory:
         known = self._memory.get(placed)

@@ -2,33 +2,72 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from mosaic_onnx.core.costs import Bools, CostTable, Ints
 from mosaic_onnx.planner.core.lower_bounds import possible_states
-from mosaic_onnx.planner.core.memory_windows import first_layers
+from mosaic_onnx.planner.core.memory import slice_memory
 from mosaic_onnx.planner.core.orders import file_order, implied_order
 from mosaic_onnx.planner.core.request import PlacedSlice, Proposal
 
 INF = float("inf")
 
 
-def runs(table: CostTable, order: Sequence[int], states: Ints) -> Proposal:
-    """The slices of a placement along an order: cut where the state changes, and where a cap is reached."""
-    first = first_layers(table, order)
+def runs(table: CostTable, order: Sequence[int], states: Sequence[int] | Ints) -> Proposal:
+    """Return a placement as slices along an order: cut where the state changes, and where a cap is reached.
+
+    A device's cap also holds the parameters of its other slices, so what is left for workspace and activations of any
+    one slice is the cap less all parameters of the placement.
+
+    Args:
+        table: costs.
+        order: all layers, in a topological order.
+        states: [L] state of each layer.
+    """
+    spare = _spare_bytes(table, states)
     slices: list[PlacedSlice] = []
     begin = 0
-    for place, layer in enumerate(order):
-        state = int(states[layer])
-        full = state in first and first[state][place] > begin
-        if place > begin and (state != states[order[begin]] or full):
-            slices.append(PlacedSlice(tuple(order[begin:place]), int(states[order[begin]])))
+    for place in range(1, len(order) + 1):
+        state = int(states[order[begin]])
+        if place == len(order) or int(states[order[place]]) != state:
+            slices += _cut(table, tuple(order[begin:place]), state, spare)
             begin = place
-    if order:
-        slices.append(PlacedSlice(tuple(order[begin:]), int(states[order[begin]])))
     return tuple(slices)
+
+
+def _spare_bytes(table: CostTable, states: Sequence[int] | Ints) -> list[float]:
+    """[D] what each device's cap leaves once the parameters of its layers are there."""
+    chosen = np.asarray(states, dtype=np.int64)
+    used = np.zeros(len(table.device_names))
+    np.add.at(used, table.state_device[chosen], table.parameter_bytes[np.arange(len(chosen)), chosen])
+    spare: list[float] = (table.memory_bytes - used).tolist()
+    return spare
+
+
+def _cut(table: CostTable, layers: tuple[int, ...], state: int, spare: Sequence[float]) -> Iterator[PlacedSlice]:
+    """Yield the layers as few slices within the caps; what a slice needs never shrinks when it grows."""
+    device = table.rows.state_device[state]
+    cap, left = table.rows.slice_memory_bytes[device], spare[device]
+
+    def fits(count: int) -> bool:
+        need = slice_memory(table, PlacedSlice(layers[:count], state))
+        return need.total <= cap and need.workspace + need.activations <= left
+
+    if cap == left == INF or left < 0:  # nothing binds, or no slices help
+        yield PlacedSlice(layers, state)
+        return
+    while layers:
+        low, high = 1, 2
+        while high <= len(layers) and fits(high):
+            low, high = high, 2 * high
+        high = min(high, len(layers) + 1)
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (middle, high) if fits(middle) else (low, middle)
+        yield PlacedSlice(layers[:low], state)
+        layers = layers[low:]
 
 
 def implied_plans(table: CostTable, placements: Sequence[Ints]) -> list[Proposal]:

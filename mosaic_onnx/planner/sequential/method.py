@@ -26,6 +26,7 @@ from mosaic_onnx.planner.placement.problem import is_exact
 from mosaic_onnx.planner.search.initial_solutions import filled_plans, implied_plans, one_state_plans
 from mosaic_onnx.planner.search.moves import improve
 from mosaic_onnx.planner.sequential.bounds import Bounded, bounded
+from mosaic_onnx.planner.sequential.capped_runs import capped_plans
 from mosaic_onnx.planner.sequential.order_cuts import cut_plans
 
 INF = float("inf")
@@ -81,7 +82,11 @@ def _cut(table: CostTable, request: Request, relaxed: Bounded, until: float) -> 
     """Plans from several orders cut into slices."""
     orders = candidate_orders(table, relaxed.placements[:1])[::-1]  # implied ones first
     first = relaxed.placements[0] if relaxed.placements else None
-    plans = [*filled_plans(table, orders), *cut_plans(table, request, orders, first, until)]
+    plans = [
+        *filled_plans(table, orders),
+        *capped_plans(table, request, orders, until),
+        *cut_plans(table, request, orders, first, until, relaxed.prices),
+    ]
     return _ranked(table, request, plans)
 
 

@@ -16,15 +16,23 @@ from mosaic_onnx.planner.core.objective import has_joules, single_weights
 from mosaic_onnx.planner.core.objective_weights import LATENCY, Weighed, Weights, weigh
 from mosaic_onnx.planner.core.request import PlacedSlice, Proposal, Request
 from mosaic_onnx.planner.core.simulate import simulate
+from mosaic_onnx.planner.placement.memory_prices import with_prices
 from mosaic_onnx.planner.sequential.lagrangian_hull import Asked, Hull, Supported, promise_of
 
 INF = float("inf")
+SECONDS_PER_CHOICE = 5e-5
+"""Roughly what the program along an order takes for a layer and state: it is not begun where that is too long."""
 PRICE_STEPS = 12
 """How often the price of a byte is doubled to make slices keep a device's cap."""
 
 
 def cut_plans(
-    table: CostTable, request: Request, orders: Sequence[Sequence[int]], states: Ints | None, until: float
+    table: CostTable,
+    request: Request,
+    orders: Sequence[Sequence[int]],
+    states: Ints | None,
+    until: float,
+    prices: Floats | None = None,
 ) -> list[Proposal]:
     """The best slices along each order, as long as there is time; under limits and for products along the hull.
 
@@ -34,17 +42,21 @@ def cut_plans(
         orders: topological orders, likely ones first.
         states: [L] a placement, whose devices groups are kept on; None for each group's fastest.
         until: ``time.monotonic()`` when to stop.
+        prices: [D] weighed cost of a byte at which slices are likely to keep device caps; None where none are known.
     """
     single = single_weights(request) if has_joules(table) else LATENCY
     found: list[Proposal] = []
+    longest = SECONDS_PER_CHOICE * table.layer_s.size
     for order in orders:
-        if time.monotonic() > until:
+        began = time.monotonic()
+        if began + longest > until:
             break
-        cutter = _Cutter(table, order, states, until, found)
+        cutter = _Cutter(table, order, states, until, found, prices)
         if single is not None:
             cutter.ask(single)
         else:
             Hull(cutter.ask).explore(promise_of(request), until)
+        longest = max(longest, time.monotonic() - began)
     return found
 
 
@@ -58,6 +70,7 @@ class _Cutter:
         states: [L] a placement, whose devices groups are kept on.
         until: when to stop.
         found: all proposals so far.
+        prices: [D] weighed cost of a byte on each device.
     """
 
     table: CostTable
@@ -65,6 +78,7 @@ class _Cutter:
     states: Ints | None
     until: float
     found: list[Proposal]
+    prices: Floats | None
 
     def ask(self, weights: Weights) -> Asked:
         """The best slices for these weights as a point; no bound is proved, so the point's own value stands for it."""
@@ -85,11 +99,18 @@ class _Cutter:
         """The slices; where they break a device's cap, more: spread over devices, and with bytes at a growing price."""
         weighed = _groups_placed(self.table, weigh(self.table, weights), self.states)
         loose = replace(self.table, group=np.full_like(self.table.group, -1))
+        if self.prices is not None:
+            weighed = with_prices(loose, weighed, self.prices)
+        began = time.monotonic()
         try:
             proposal = best_slices(loose, weighed, self.order).proposal
             yield proposal
+            taken = time.monotonic() - began
             if over_memory(self.table, proposal):
                 apart = replace(loose, io_host=loose.io_host | np.isfinite(loose.memory_bytes))
+                yield spread(self.table, proposal)
+                if time.monotonic() + taken > self.until:
+                    return
                 yield spread(self.table, best_slices(apart, weighed, self.order).proposal)
                 yield from _within_memory(loose, weighed, self.order, self.until)
         except InfeasibleError:

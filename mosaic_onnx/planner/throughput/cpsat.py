@@ -16,11 +16,11 @@ import numpy as np
 
 from mosaic_onnx.core.costs import CostTable, Floats
 from mosaic_onnx.core.errors import InfeasibleError
-from mosaic_onnx.planner.core.lower_bounds import possible_states, segment_floor
+from mosaic_onnx.planner.core.lower_bounds import possible_states, scratch_alone, segment_floor
 from mosaic_onnx.planner.core.objective_weights import LATENCY, weigh
 from mosaic_onnx.planner.core.ortools import available, new_solver
 from mosaic_onnx.planner.core.request import Answer, MethodUnavailable, Proposal, Request
-from mosaic_onnx.planner.throughput.loads import Loads, pieces_of, scratch_alone
+from mosaic_onnx.planner.throughput.loads import Loads, pieces_of
 from mosaic_onnx.planner.throughput.method import slices_of, throughput
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ import numpy as np
 
 from mosaic_onnx.core.costs import CostTable, Floats, Ints
 from mosaic_onnx.planner.core.device_classes import states_of
-from mosaic_onnx.planner.core.lower_bounds import possible_states
+from mosaic_onnx.planner.core.lower_bounds import possible_states, scratch_alone
 
 HOST = -1
 
@@ -47,20 +47,6 @@ def fastest_states(table: CostTable) -> Ints:
     return fastest
 
 
-def scratch_alone(table: CostTable) -> Ints:
-    """[L, S] bytes of workspace and activations of a slice of that one layer."""
-    live = np.array(
-        [
-            sum(table.rows.tensor_bytes[tensor] for tensor in {*inputs, *outputs})
-            for inputs, outputs in zip(table.layer_inputs, table.layer_outputs, strict=True)
-        ],
-        dtype=np.int64,
-    )
-    sums = table.activation_sum[table.state_device]
-    scratch: Ints = table.workspace_bytes + np.where(sums, table.activation_bytes, live[:, None])
-    return scratch
-
-
 class Loads:
     """An assignment and its loads."""
 
@@ -82,10 +68,13 @@ class Loads:
         self.room = table.memory_bytes.tolist()
         """[D] bytes that parameters may still take"""
         self.capped = [room != math.inf for room in self.room]
+        self.largest_scratch = [0] * len(self.room)
+        """[D] workspace and activations of the neediest piece that the device has ever held"""
         self.seconds = [0.0] * len(table.device_names)
         for piece, device in enumerate(self.device_of):
             self.seconds[device] += self.work[piece][device]
             self.room[device] -= self.parameters[piece][device]
+            self.largest_scratch[device] = max(self.largest_scratch[device], self.scratch[piece][device])
         for tensor in range(len(self.maker)):
             self._charge(tensor, self.seconds, 1.0)
 
@@ -114,6 +103,7 @@ class Loads:
         source = self.device_of[piece]
         self.room[source] += self.parameters[piece][source]
         self.room[device] -= self.parameters[piece][device]
+        self.largest_scratch[device] = max(self.largest_scratch[device], self.scratch[piece][device])
         self.device_of[piece] = device
         for one, seconds in loads.items():
             self.seconds[one] = seconds
@@ -153,8 +143,7 @@ class Loads:
     def _holds(self, device: int, piece: int) -> bool:
         """Whether the device's memory has room for one more piece, its slices as short as can be."""
         room = self.room[device] - self.parameters[piece][device]
-        on_device = [self.scratch[other][device] for other, one in enumerate(self.device_of) if one == device]
-        return bool(room >= max([self.scratch[piece][device], *on_device]))
+        return bool(room >= max(self.scratch[piece][device], self.largest_scratch[device]))
 
     def _tensors(self, pieces: Sequence[tuple[int, ...]]) -> None:
         """The tensors that cost something and leave their piece: maker, readers, and the way there."""

@@ -6,7 +6,6 @@ lowers the largest loads. The bound is the fractional area; ``spread_cpsat`` fin
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Iterable, Sequence
 
@@ -15,15 +14,15 @@ import numpy as np
 from mosaic_onnx.core.costs import CostTable, Floats, Ints
 from mosaic_onnx.core.errors import InfeasibleError
 from mosaic_onnx.planner.core.device_classes import device_classes
-from mosaic_onnx.planner.core.lower_bounds import possible_states, segment_floor
-from mosaic_onnx.planner.core.memory import slice_memory
+from mosaic_onnx.planner.core.lower_bounds import possible_states, scratch_alone, segment_floor
 from mosaic_onnx.planner.core.objective_weights import LATENCY, weigh
 from mosaic_onnx.planner.core.orders import implied_order
 from mosaic_onnx.planner.core.ortools import available
-from mosaic_onnx.planner.core.request import Answer, PlacedSlice, Proposal, Request
+from mosaic_onnx.planner.core.request import Answer, Proposal, Request
+from mosaic_onnx.planner.search.initial_solutions import runs
 from mosaic_onnx.planner.search.simulated_search import best_of, polish
 from mosaic_onnx.planner.throughput.area_bound import area_bound
-from mosaic_onnx.planner.throughput.loads import Loads, pieces_of
+from mosaic_onnx.planner.throughput.loads import Loads, fastest_states, pieces_of
 from mosaic_onnx.planner.throughput.pipeline import one_slice_per_device
 
 MAX_MOVES = 4_000
@@ -34,6 +33,10 @@ SHARPNESS = 12
 """The sum of loads to this power is what moves lower: nearly the largest load, but it also sees the others."""
 POLISHED_PIECES = 60
 """Up to so many pieces the best plan is polished by whole simulations."""
+PIPELINE_LAYERS = 6_000
+"""Up to so many layers pipelines of one slice a device are looked for as starts."""
+EXACT_AREA_PIECES = 20_000
+"""Up to so many pieces the area bound is a linear program's; above, that of equal prices."""
 SINGLE_STARTS = 200
 """Up to so many pieces, starting from each device alone is worth its time."""
 
@@ -108,56 +111,15 @@ def _best_move(loads: Loads, candidates: Iterable[int], scale: float) -> tuple[i
 
 
 def slices_of(table: CostTable, states: Ints) -> list[Proposal]:
-    """Plans that run each layer in its state: in few slices, and where memory is capped, also in shorter ones."""
+    """Return plans that run each layer in its state, in few slices."""
     orders = dict.fromkeys(implied_order(table, states, by_size) for by_size in (False, True))
-    plans = [cut_into_slices(table, order, states) for order in orders]
-    if np.isfinite(table.memory_bytes).any():
-        plans += [cut_into_slices(table, order, states, _spare_bytes(table, states)) for order in orders]
-    return list(dict.fromkeys(plans))
-
-
-def cut_into_slices(
-    table: CostTable, order: Sequence[int], states: Sequence[int] | Ints, spare_bytes: Sequence[float] | None = None
-) -> Proposal:
-    """Neighbours in the order that share a state form one slice, as far as memory allows.
-
-    Args:
-        table: costs.
-        order: all layers, in a topological order.
-        states: [L] state of each layer.
-        spare_bytes: [D] what workspace and activations of one slice may take; None where only ``slice_memory_bytes``
-            counts.
-    """
-    rows = table.rows
-    placed: list[PlacedSlice] = []
-    for layer in order:
-        state = int(states[layer])
-        if placed and placed[-1].state == state:
-            longer = PlacedSlice((*placed[-1].layers, layer), state)
-            device = rows.state_device[state]
-            cap = rows.slice_memory_bytes[device]
-            spare = math.inf if spare_bytes is None else spare_bytes[device]
-            if cap == spare == math.inf:
-                placed[-1] = longer
-                continue
-            need = slice_memory(table, longer)
-            if need.total <= cap and need.workspace + need.activations <= spare:
-                placed[-1] = longer
-                continue
-        placed.append(PlacedSlice((layer,), state))
-    return tuple(placed)
-
-
-def _spare_bytes(table: CostTable, states: Ints) -> list[float]:
-    """[D] what each device's cap leaves once the parameters of its layers are there."""
-    used = np.zeros(len(table.device_names))
-    np.add.at(used, table.state_device[states], table.parameter_bytes[np.arange(len(states)), states])
-    spare: list[float] = (table.memory_bytes - used).tolist()
-    return spare
+    return list(dict.fromkeys(runs(table, order, states) for order in orders))
 
 
 def _pipeline(table: CostTable, request: Request) -> Answer:
-    """The pipelines with one slice a device, none where there is no such."""
+    """Return the pipelines with one slice a device; none where there is no such, or the table is too large."""
+    if len(table.layer_names) > PIPELINE_LAYERS:
+        return Answer(())
     try:
         return one_slice_per_device(table, request)
     except InfeasibleError:
@@ -176,19 +138,28 @@ def _starts(
     for proposal in proposals[-1:]:
         device = {layer: rows.state_device[placed.state] for placed in proposal for layer in placed.layers}
         starts.append(tuple(device[layers[0]] for layers in pieces))
-    starts.append(_filled(work))
+    starts.append(_filled(work, *_weights(table, pieces)))
     if len(pieces) <= SINGLE_STARTS:
         starts += [(device,) * len(pieces) for device in range(work.shape[1])]
     return [start for start in dict.fromkeys(starts) if all(np.isfinite(work[p, d]) for p, d in enumerate(start))]
 
 
-def _filled(work: Floats) -> tuple[int, ...]:
-    """Largest pieces first, each where the load ends up least; copies are not looked at."""
-    loads = np.zeros(work.shape[1])
+def _weights(table: CostTable, pieces: Sequence[tuple[int, ...]]) -> tuple[Ints, Floats]:
+    """Return [P, D] bytes of parameters of each piece, and [D] what each device can hold beside scratch memory."""
+    fastest = fastest_states(table)
+    bytes_of = np.take_along_axis(table.parameter_bytes, fastest, axis=1)
+    scratch = np.take_along_axis(scratch_alone(table), fastest, axis=1).max(axis=0, initial=0)
+    return np.stack([bytes_of[list(layers)].sum(axis=0) for layers in pieces]), table.memory_bytes - scratch
+
+
+def _filled(work: Floats, needed: Ints, room: Floats) -> tuple[int, ...]:
+    """Largest pieces first, each where the load ends up least and there is room; transfers are not looked at."""
+    loads, room = np.zeros(work.shape[1]), room.copy()
     device_of = [0] * len(work)
     for piece in np.argsort(-np.where(np.isfinite(work), work, 0.0).max(axis=1), kind="stable").tolist():
-        device = int((loads + work[piece]).argmin())
+        device = int(np.where(needed[piece] <= room, loads + work[piece], np.inf).argmin())
         device_of[piece] = device
+        room[device] -= needed[piece, device]
         loads[device] += work[piece, device]
     return tuple(device_of)
 
@@ -199,4 +170,4 @@ def _area(table: CostTable, pieces: Sequence[tuple[int, ...]]) -> float:
     floor = segment_floor(table, weigh(table, LATENCY))
     work = np.stack([floor[:, list(one.states)].min(axis=1) for one in classes], axis=1)
     summed = np.stack([work[list(layers)].sum(axis=0) for layers in pieces]) if pieces else work
-    return area_bound(summed, [len(one.devices) for one in classes]).seconds
+    return area_bound(summed, [len(one.devices) for one in classes], quick=len(pieces) > EXACT_AREA_PIECES).seconds

@@ -77,7 +77,7 @@ class _Search:
     def along_orders(self) -> None:
         """The interval program along the list's order, then over several orders at once if there is time."""
         self._along([list(self.lattice.fixed)], math.inf)
-        orders = [_unit_order(self.units, order) for order in candidate_orders(self.table)]
+        orders = [unit_order(self.units, order) for order in candidate_orders(self.table)]
         if len(self.lattice.fixed) <= SEVERAL_ORDERS:
             self._along([list(self.lattice.fixed), *orders], (time.monotonic() + self.deadline) / 2)
 
@@ -198,7 +198,7 @@ def _classes(table: CostTable) -> tuple[DeviceClass, ...]:
     return tuple(classes)
 
 
-def _unit_order(units: Units, layer_order: Sequence[int]) -> list[int]:
+def unit_order(units: Units, layer_order: Sequence[int]) -> list[int]:
     """The fixed units in a topological order, each as early as the order of its layers asks."""
     place = {layer: step for step, layer in enumerate(layer_order)}
     first = [min(place[layer] for layer in layers) for layers in units.layers]

@@ -16,7 +16,7 @@ Points = Iterable[tuple[float, float]]
 
 @dataclass(frozen=True)
 class CopyFit:
-    """A fitted line and how far it is off.
+    """A fitted line and its errors.
 
     Attributes:
         seconds_per_byte: α; never negative.
@@ -31,12 +31,12 @@ class CopyFit:
     residuals: tuple[tuple[float, float], ...]
 
     def predict(self, byte_count: float) -> float:
-        """Seconds to copy so many bytes (Equations 1 and 2)."""
+        """Return the seconds to copy so many bytes (Equations 1 and 2)."""
         return self.seconds_per_byte * byte_count + self.seconds
 
     @property
     def worst_error(self) -> float:
-        """Largest absolute relative residual."""
+        """Return the largest absolute relative residual."""
         return max((abs(residual) for _, residual in self.residuals), default=0.0)
 
 
@@ -53,7 +53,7 @@ class PieceFit:
     pieces: tuple[CopyFit, ...]
 
     def predict(self, byte_count: float) -> float:
-        """Seconds to copy so many bytes, by the line of its range."""
+        """Return the seconds to copy so many bytes, by the line of its range."""
         index = int(np.searchsorted(self.limits_bytes, byte_count, side="left"))
         return self.pieces[index].predict(byte_count)
 
@@ -79,7 +79,7 @@ def fit_line(points: Points) -> CopyFit:
 def fit_pieces(points: Points, piece_count: int = 2, min_points: int = 3) -> PieceFit:
     """Fit lines over ascending ranges of sizes; the ranges are those with the least sum of relative squares.
 
-    Ranges are cut between measured sizes. Fewer pieces come back where the points do not suffice.
+    Ranges are cut between measured sizes. There are fewer pieces where the points do not suffice.
 
     Args:
         points: as ``fit_line``.
@@ -108,7 +108,7 @@ def fit_pieces(points: Points, piece_count: int = 2, min_points: int = 3) -> Pie
 
 
 def nonnegative_fit(design: NDArray[np.float64], target: NDArray[np.float64]) -> tuple[float, ...]:
-    """Least squares with coefficients ≥ 0.
+    """Return the least-squares solution with coefficients ≥ 0.
 
     Args:
         design: [points, coefficients]; columns may differ in scale by many orders.

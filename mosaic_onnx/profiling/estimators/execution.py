@@ -16,18 +16,18 @@ LevelPoints = Iterable[tuple[float, float]]
 
 @dataclass(frozen=True)
 class LayerTime:
-    """Equation 3 of one layer on one device.
+    """The time of one layer on one device over frequency (Equation 3).
 
     Attributes:
-        gamma: cycles (seconds × hertz) that the clock divides; never negative.
-        epsilon: seconds that the clock does not change; never negative.
+        gamma: cycles (seconds × hertz), whose time depends on the clock; never negative.
+        epsilon: seconds that do not depend on the clock; never negative.
     """
 
     gamma: float
     epsilon: float
 
     def predict(self, frequency_hz: float) -> float:
-        """Seconds at a frequency (Equation 3)."""
+        """Return the seconds at a frequency (Equation 3)."""
         return self.gamma / frequency_hz + self.epsilon
 
 
@@ -57,7 +57,7 @@ def fit_levels(points: LevelPoints) -> LayerTime:
 def execution_seconds(
     total_s: float, received: tuple[CopyFit, float] | None, sent: tuple[CopyFit, float] | None
 ) -> float:
-    """Execution = total − communication (section V-B.2), never below 0.
+    """Return execution = total − communication (section V-B.2), never below 0.
 
     Args:
         total_s: measured seconds of the layer with its inputs coming from and its outputs going to host.

@@ -1,4 +1,4 @@
-"""From a profile at the lowest and the highest level to all levels, and how wrong that is (leave levels out)."""
+"""Estimate all levels from a profile at the lowest and highest level, and the error of that (leaving levels out)."""
 
 from __future__ import annotations
 
@@ -32,20 +32,20 @@ class LevelErrors:
 
     @property
     def mean_seconds_error(self) -> float:
-        """Mean absolute relative error of the seconds."""
+        """Return the mean absolute relative error of the seconds."""
         return _mean_absolute(self.seconds)
 
     @property
     def worst_seconds_error(self) -> float:
-        """Largest absolute relative error of the seconds."""
+        """Return the largest absolute relative error of the seconds."""
         return max(map(abs, self.seconds), default=0.0)
 
 
 def fill_levels(profile: Profile, statics: Statics | None = None) -> Profile:
-    """The profile with the levels between lowest and highest estimated (Equations 3 to 5).
+    """Return the profile with the levels between lowest and highest estimated (Equations 3 to 5).
 
-    Costs that the profile has stay; what is filled in says ``source = "modelled"``. A layer that has no cost at the
-    lowest or the highest level of a device is left alone there. Energy is estimated where both ends have joules.
+    Given costs stay; estimated ones have ``source = "modelled"``. A layer without a cost at the lowest or the highest
+    level of a device gets no estimate there. Energy is estimated where both ends have joules.
 
     Args:
         profile: with costs at the lowest and highest level of each device that has levels.
@@ -56,7 +56,7 @@ def fill_levels(profile: Profile, statics: Statics | None = None) -> Profile:
 
 
 def leave_levels_out(profile: Profile, statics: Statics | None = None) -> tuple[LevelErrors, ...]:
-    """Estimate every middle level from the two ends and compare with what the profile says of it.
+    """Estimate every middle level from the two ends and compare with the profile's costs.
 
     Args:
         profile: with costs at all levels of each device that has levels.
@@ -98,7 +98,7 @@ def _filled(layer: ProfileLayer, devices: list[Device], statics: Statics) -> Pro
 
 
 def _middle_levels(layer: ProfileLayer, device: Device, static: StaticPower) -> list[tuple[Level, Cost]]:
-    """Estimated costs between the ends; nothing where an end is missing or took no time."""
+    """Return the estimated costs of the middle levels; empty where an end is missing or took no time."""
     lowest, highest = device.levels[0], device.levels[-1]
     low, high = layer.cost.get(_state(device, lowest)), layer.cost.get(_state(device, highest))
     if low is None or high is None or low.seconds <= 0 or high.seconds <= 0:

@@ -1,4 +1,4 @@
-"""Plots of what was fitted. Needs matplotlib (extra ``report``)."""
+"""Plots of fitted lines. Needs matplotlib (extra ``report``)."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from mosaic_onnx.profiling.estimators.communication import fit_line
 
 
 def draw_fits(points: Mapping[str, Sequence[tuple[float, float]]], path: Path, title: str) -> Path:
-    """Measured copies with their lines (Equations 1 and 2), and the relative residuals below.
+    """Draw measured transfers with their lines (Equations 1 and 2), and the relative residuals below.
 
     Args:
         points: by device or direction, (bytes, seconds).
         path: the image to write.
-        title: what was measured.
+        title: title of the figure.
 
     Raises:
         ImportError: matplotlib is not installed.

@@ -1,4 +1,4 @@
-"""Where a device on another machine is reached: ``ssh://user@board:port/path/of/python``."""
+"""The address of a device on another machine: ``ssh://user@board:port/path/of/python``."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def parse_host(text: str) -> BoardHost:
     """Return the machine that a device entry's ``host`` names.
 
     Raises:
-        UsageError: it is no ``ssh://`` address, or holds what ssh could take for an option.
+        UsageError: it is not an ``ssh://`` address, or ssh could read a part of it as an option.
     """
     hint = 'write it as "ssh://user@board" or "ssh://user@board:22/usr/bin/python3"'
     try:

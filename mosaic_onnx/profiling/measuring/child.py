@@ -1,23 +1,21 @@
-"""A measuring child: ``python -m mosaic_onnx.profiling.measuring.child MODULE:NAME``. Its parent is ``worker``.
+"""The actions of a measuring child; its parent is ``worker.ChildMeter``.
 
-The first line on standard input is the device. Each further line names the file of a request (a file, so that a child
-that hangs never leaves its parent writing into a full pipe) and is answered by one line on the original standard
-output. Native libraries print there too, so that descriptor is taken away from them at once.
+Each action takes the child's ``Host`` and a request, and returns its answer. On another machine this module is the
+child itself: ``python -m mosaic_onnx.profiling.measuring.child``.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import importlib
 import json
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, BinaryIO, TextIO
+from typing import Any, BinaryIO
 
-from mosaic_onnx.core.errors import failure_line
+from mosaic_onnx.isolation.child import Host, answer, set_up
 from mosaic_onnx.isolation.messages import device_from_json, read_slice, read_tensors
 from mosaic_onnx.profiling.machine import fingerprint
 from mosaic_onnx.profiling.measuring.blobs import receive
@@ -26,89 +24,68 @@ from mosaic_onnx.profiling.measuring.slices import SliceTrial
 from mosaic_onnx.profiling.measuring.timing import TimeBudget
 
 Json = Any
+Request = Mapping[str, Json]
 
 
-def answer(meter: LocalMeter, request: Mapping[str, Json]) -> Json:
-    """The answer to one request: a JSON object, with ``failure`` in place of it where something was raised."""
-    try:
-        return _ACTIONS[request["what"]](meter, request)
-    except Exception as failure:  # whatever it is, the parent must hear of it
-        return {"failure": failure_line(failure)}
+def probe(host: Host, request: Request) -> Json:
+    """Compile a slice."""
+    return dataclasses.asdict(_meter(host, request).probe(read_slice(request["slice"])))
 
 
-def _probe(meter: LocalMeter, request: Mapping[str, Json]) -> Json:
-    return dataclasses.asdict(meter.probe(read_slice(request["slice"])))
-
-
-def _measure(meter: LocalMeter, request: Mapping[str, Json]) -> Json:
+def measure(host: Host, request: Request) -> Json:
+    """Compile, run, compare and time a slice."""
     inputs, expected = read_tensors(request["inputs"]), read_tensors(request["expected"])
     trial = SliceTrial(inputs, expected, TimeBudget(**request["budget"]))
-    return dataclasses.asdict(meter.measure(read_slice(request["slice"]), trial))
+    return dataclasses.asdict(_meter(host, request).measure(read_slice(request["slice"]), trial))
 
 
-def _kernels(meter: LocalMeter, request: Mapping[str, Json]) -> Json:
+def kernels(host: Host, request: Request) -> Json:
+    """Time the kernels of a slice."""
     inputs = read_tensors(request["inputs"])
-    kernels = meter.kernels(read_slice(request["slice"]), inputs, TimeBudget(**request["budget"]))
-    return {"kernels": [dataclasses.asdict(kernel) for kernel in kernels]}
+    found = _meter(host, request).kernels(read_slice(request["slice"]), inputs, TimeBudget(**request["budget"]))
+    return {"kernels": [dataclasses.asdict(kernel) for kernel in found]}
 
 
-def _energy(meter: LocalMeter, request: Mapping[str, Json]) -> Json:
+def energy(host: Host, request: Request) -> Json:
+    """Measure the joules of one run of a slice."""
     inputs = read_tensors(request["inputs"])
-    return dataclasses.asdict(meter.energy(read_slice(request["slice"]), inputs, float(request["least_s"])))
+    found = _meter(host, request).energy(read_slice(request["slice"]), inputs, float(request["least_s"]))
+    return dataclasses.asdict(found)
 
 
-def _copies(meter: LocalMeter, request: Mapping[str, Json]) -> Json:
-    times = meter.copies(TimeBudget(**request["budget"]))
+def copies(host: Host, request: Request) -> Json:
+    """Time copies to and from the device's memory."""
+    times = _meter(host, request).copies(TimeBudget(**request["budget"]))
     return {"copies": None if times is None else dataclasses.asdict(times)}
 
 
-def _machine(meter: LocalMeter, request: Mapping[str, Json]) -> Json:
-    versions = meter.backend.find().versions
-    return {"machine": fingerprint(), "versions": dict(versions)}
+def machine(host: Host, request: Request) -> Json:
+    """Return the facts of the machine and the versions of its runtimes."""
+    device = device_from_json(request["device"])
+    return {"machine": fingerprint(), "versions": dict(host.backend(device.backend).find().versions)}
 
 
-_ACTIONS: Mapping[str, Callable[[LocalMeter, Mapping[str, Json]], Json]] = {
-    "probe": _probe,
-    "measure": _measure,
-    "kernels": _kernels,
-    "energy": _energy,
-    "copies": _copies,
-    "machine": _machine,
-}
+def _meter(host: Host, request: Request) -> LocalMeter:
+    device = device_from_json(request["device"])
+    return LocalMeter(host.backend(device.backend), device)
 
 
-def serve(address: str, requests: TextIO, answers: TextIO) -> None:
-    """Answer requests until there are no more."""
-    module, _, name = address.partition(":")
-    meter = LocalMeter(getattr(importlib.import_module(module), name), device_from_json(json.loads(next(requests))))
-    for line in requests:
-        request = json.loads(Path(line.strip()).read_text(encoding="utf-8"))
-        answers.write(json.dumps(answer(meter, request)) + "\n")
-        answers.flush()
-
-
-def serve_remote(address: str, requests: BinaryIO, answers: BinaryIO) -> None:
+def serve_remote(requests: BinaryIO, answers: BinaryIO) -> None:
     """Answer requests whose files travel with them (``blobs``), until there are no more."""
-    module, _, name = address.partition(":")
-    device = device_from_json(json.loads(requests.readline()))
-    meter = LocalMeter(getattr(importlib.import_module(module), name), device)
+    host = set_up(json.loads(requests.readline()))
     with tempfile.TemporaryDirectory(prefix="mosaic-measuring-") as folder:
         for line in requests:
             request = receive(line, requests, answers, Path(folder))
-            answers.write(json.dumps(answer(meter, request)).encode() + b"\n")
+            answers.write(json.dumps(answer(host, request)).encode() + b"\n")
             answers.flush()
 
 
 def main() -> None:
-    """Take standard output away from everyone else, then serve."""
+    """Take standard output away from everyone else, then serve another machine."""
     descriptor = os.dup(sys.stdout.fileno())
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    if "--remote" in sys.argv[2:]:
-        with os.fdopen(descriptor, "wb") as answers:
-            serve_remote(sys.argv[1], sys.stdin.buffer, answers)
-    else:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as private:
-            serve(sys.argv[1], sys.stdin, private)
+    with os.fdopen(descriptor, "wb") as answers:
+        serve_remote(sys.stdin.buffer, answers)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What copying costs between host memory and a device's own: a microbenchmark over sizes."""
+"""The transfer microbenchmark: copies between host memory and a device's own memory, over sizes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mosaic_onnx.profiling.estimators.communication import fit_line, fit_pieces
 from mosaic_onnx.profiling.measuring.timing import TimeBudget, time_call
 
 SIZES_BYTES: tuple[int, ...] = tuple(4**power for power in range(1, 13))
-"""4 bytes to 16 MiB, each four times the last: fixed costs and bandwidth both show."""
+"""4 bytes to 16 MiB, each four times the last, to show both fixed costs and bandwidth."""
 
 Points = tuple[tuple[int, float], ...]
 """(bytes, seconds) pairs, bytes ascending."""
@@ -22,25 +22,25 @@ Points = tuple[tuple[int, float], ...]
 
 @dataclass(frozen=True)
 class CopyTimes:
-    """Measured copies of a device with its own memory."""
+    """Measured transfers of a device with a memory of its own."""
 
     to_device: Points
     from_device: Points
 
 
 SHARED = CopyTimes((), ())
-"""What is known of a device that works in the host's memory: nothing is copied."""
+"""The times of a device that works in host memory: there are no transfers."""
 
 _ROUGH = 0.15
-"""A line that misses a measured point by more than this gives way to lines by size."""
+"""The relative error above which lines by size replace one line."""
 
 
 def copy_entries(device: str, times: CopyTimes, tensor_bytes: Mapping[str, int]) -> tuple[TransferCost, ...]:
-    """The profile's entries for a device with its own memory; none for a device that shares the host's.
+    """Return the profile's transfer costs for a device with its own memory; none for one that shares the host's.
 
     Args:
         device: its name.
-        times: what was measured.
+        times: the measured transfers.
         tensor_bytes: the model's tensors; where one line does not fit all sizes, each gets its own figure.
     """
     if times == SHARED:

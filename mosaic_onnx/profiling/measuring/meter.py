@@ -1,8 +1,7 @@
-"""The meter: one device being measured, in this process or in a child, behind one small contract."""
+"""The meter: measures one device, in this process or in a child, behind one protocol."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
@@ -17,6 +16,8 @@ from mosaic_onnx.backends.base import (
 )
 from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.errors import BackendError
+from mosaic_onnx.isolation.backend import IsolatedBackend, address_of
+from mosaic_onnx.isolation.process import ChildProcess
 from mosaic_onnx.profiling.energy import Energy
 from mosaic_onnx.profiling.measuring.copies import CopyTimes, measure_copies
 from mosaic_onnx.profiling.measuring.slices import (
@@ -30,16 +31,16 @@ from mosaic_onnx.profiling.measuring.timing import TimeBudget
 
 
 class Meter(Protocol):
-    """Measures on one device. One call at a time, so that nothing disturbs what is being timed."""
+    """Measures on one device, one call at a time, so that measurements do not disturb each other."""
 
     def probe(self, model: SliceModel) -> SliceMeasurement:
-        """Compile a slice and throw it away."""
+        """Compile a slice and discard it."""
 
     def measure(self, model: SliceModel, trial: SliceTrial) -> SliceMeasurement:
         """Compile, run, compare with the reference's tensors and time a slice."""
 
     def kernels(self, model: SliceModel, inputs: Mapping[str, Array], budget: TimeBudget) -> tuple[KernelTime, ...]:
-        """Each kernel's time while the whole slice runs; empty where the runtime cannot tell."""
+        """Return each kernel's time while the whole slice runs; empty where the runtime cannot tell."""
 
     def energy(self, model: SliceModel, inputs: Mapping[str, Array], least_s: float) -> Energy:
         """Measure the joules of one run of a slice, repeated for ``least_s`` seconds.
@@ -49,14 +50,14 @@ class Meter(Protocol):
         """
 
     def copies(self, budget: TimeBudget) -> CopyTimes | None:
-        """What copying to and from the device's memory costs; None where it shares host's.
+        """Return the times of transfers to and from the device's memory; None where it shares host memory.
 
         Raises:
             BackendError: the device could not be measured.
         """
 
     def close(self) -> None:
-        """End what was started; calling it twice is harmless."""
+        """Release all resources; calling it twice is harmless."""
 
 
 @dataclass(frozen=True)
@@ -93,41 +94,32 @@ class LocalMeter:
         return None if memory is None else measure_copies(memory, budget)
 
     def close(self) -> None:
-        """Nothing was started."""
+        """Do nothing: there is nothing to release."""
 
 
 def open_meter(backend: Backend, device: Device, limit_s: float) -> Meter:
-    """The meter that suits a device: a child process where its provider may crash or hang, this process elsewhere.
+    """Return the meter of a device: in a child process if its provider may crash or hang, else in this process.
 
-    A backend says by ``can_crash`` which of its devices may; one that says nothing is taken for one that may. A backend
-    object that no module holds under a name cannot be found again by a child, and is measured here.
+    ``can_crash`` of the backend tells which devices may; without it, all may. A backend object that no module holds
+    under a name cannot be imported by a child, and is measured in this process.
 
     Args:
         backend: the device's backend.
-        device: what to measure.
+        device: the device to measure.
         limit_s: how long one request to a child may take.
     """
-    address = address_of(backend)
+    from mosaic_onnx.profiling.measuring.worker import ChildMeter
+
+    if isinstance(backend, IsolatedBackend) and not device.host:
+        if not backend.isolates(device):
+            return LocalMeter(backend.inner, device)
+        return ChildMeter(backend.child(device), device, limit_s, owns_child=False)
+    address = backend.address if isinstance(backend, IsolatedBackend) else address_of(backend)
     risky = backend.can_crash(device) if isinstance(backend, CanCrash) else True
     if address is None or not (risky or device.host):
         return LocalMeter(backend, device)
     if device.host:
-        return _remote_meter(address, device, limit_s)
-    from mosaic_onnx.profiling.measuring.worker import ChildMeter
+        from mosaic_onnx.profiling.measuring.remote import RemoteMeter
 
-    return ChildMeter(address, device, limit_s)
-
-
-def _remote_meter(address: str, device: Device, limit_s: float) -> Meter:
-    from mosaic_onnx.profiling.measuring.remote import RemoteMeter
-
-    return RemoteMeter(address, device, limit_s)
-
-
-def address_of(backend: Backend) -> str | None:
-    """``module:NAME`` under which another process finds this very backend; None where no module holds it."""
-    module = sys.modules.get(type(backend).__module__)
-    if module is None or module.__name__ == "__main__":
-        return None
-    names = [name for name, value in vars(module).items() if value is backend]
-    return f"{module.__name__}:{names[0]}" if names else None
+        return RemoteMeter(address, device, limit_s)
+    return ChildMeter(ChildProcess(device.name, {device.backend: address}), device, limit_s)

@@ -1,4 +1,4 @@
-"""Check a device's claims by compiling, without running: what ``inspect`` shows, at a fraction of a profile's time."""
+"""Check a device's claims by compiling, without running, as ``inspect`` does; much faster than a profile."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ _PROBE = "probe"
 def compile_refusals(
     profiled: ProfiledModel, claims: Mapping[int, str], meter: Meter, store: MeasurementStore, ticker: Ticker
 ) -> dict[int, str]:
-    """By layer, why a device cannot run it: claimed, or found by compiling.
+    """Return {layer: why a device cannot run it}, as its backend claims or compiling shows.
 
-    A stretch that compiles whole settles all its layers at once; one that does not is compiled layer by layer, equal
-    layers once. What a profile found out before is used.
+    Consecutive layers that compile as one slice are proved at once; otherwise they are compiled one by one, equal
+    layers once. Stored measurements of earlier profiles are used.
 
     Args:
         profiled: the model.
         claims: layers that the backend refuses without compiling.
         meter: the device.
-        store: what was found before.
-        ticker: counts.
+        store: earlier measurements.
+        ticker: counts the measurements.
     """
     refused = dict(claims)
     spans = consecutive_layers(layer for layer in range(len(profiled.graph.layers)) if layer not in refused)
@@ -54,7 +54,7 @@ def compile_refusals(
 def _compiled(
     profiled: ProfiledModel, span: Span, meter: Meter, store: MeasurementStore, ticker: Ticker
 ) -> SliceMeasurement:
-    """Whether a slice compiles, from the cache or by trying."""
+    """Return whether a slice compiles, from the store or by compiling."""
     ticker.begin()
     digest = profiled.digest(span)
     known = store.measurement(digest) or store.measurement(digest, _PROBE)

@@ -1,7 +1,7 @@
 """Measure one slice in this process: compile it, run it on the reference's tensors, compare, time it.
 
-A provider's claim that it can run a node is worth little: some accept nodes and then fail to compile them, some run and
-compute something else. So a slice counts as supported only when all three went well; what went wrong is the reason.
+A provider's claim that it can run a node is not reliable: some accept nodes and then fail to compile them, some
+compute wrong results. A slice counts as supported only if it compiles, runs and gives the right result.
 """
 
 from __future__ import annotations
@@ -14,43 +14,46 @@ from functools import partial
 import numpy as np
 
 from mosaic_onnx.backends.base import Array, Backend, Memory, Place, Runner, SliceModel
+from mosaic_onnx.backends.hardware.energy_meters import find_meters
 from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.errors import BackendError, UsageError, failure_line
-from mosaic_onnx.profiling.energy import Energy, find_meters, measure_energy
+from mosaic_onnx.profiling.energy import Energy, measure_energy
 from mosaic_onnx.profiling.measuring.timing import TimeBudget, Timing, time_call, time_in_flight
 from mosaic_onnx.verification.differences import Difference, difference
 
 
 @dataclass(frozen=True)
 class SliceTrial:
-    """What a slice is run on, and what its result is held against.
+    """The inputs that a slice is run on, and the expected outputs.
 
     Attributes:
-        inputs: the reference's tensors that it reads.
-        expected: the reference's tensors that it makes; one that is absent is not compared.
-        budget: how long to time it.
+        inputs: the reference's tensors that the slice reads.
+        expected: the reference's tensors that the slice produces; absent ones are not compared.
+        budget: time for the runs.
+        known_s: what its layers take on another device; None where nobody knows.
     """
 
     inputs: Mapping[str, Array]
     expected: Mapping[str, Array]
     budget: TimeBudget
+    known_s: float | None = None
 
 
 @dataclass(frozen=True)
 class SliceMeasurement:
-    """What measuring one slice on one device gave.
+    """The measurement of one slice on one device.
 
     Attributes:
         reason: why the device cannot compile or run the slice; empty where it can.
-        wrong: why its result is not the reference's; empty where it is (``soundness.judged`` says).
-        seconds: one run, transfers left out; None where it cannot run or was only compiled.
-        median_s: the median over the runs, beside the minimum that ``seconds`` is.
-        run_count: how many runs that is the minimum of.
-        load_s: compiling it.
+        wrong: why its result is not the reference's; empty where it is (see ``tolerance.with_verdict``).
+        seconds: the minimum time of a run without transfers; None where it cannot run or was only compiled.
+        median_s: the median time of a run.
+        run_count: number of runs.
+        load_s: time to compile it.
         error: largest relative error of its outputs against the reference; None where nothing was compared.
-        is_lasting: the next try would end the same way; not so for a crash or a hang.
-        differences: of the outputs that are not the reference's bit for bit, until they are judged.
-        spell_count: times, apart from each other, that it was measured; the figures are the least spell's.
+        is_lasting: another try would end the same way, unlike after a crash or a hang.
+        differences: of the outputs that are not bit-identical to the reference's; dropped once there is a verdict.
+        spell_count: number of separate measurements; the figures are those of the fastest.
     """
 
     reason: str = ""
@@ -65,14 +68,14 @@ class SliceMeasurement:
     spell_count: int = 1
 
     def least(self, other: SliceMeasurement) -> SliceMeasurement:
-        """This and another spell taken together: what disturbed one may not have disturbed the other."""
+        """Return the faster of this and another measurement; other load may have disturbed one of them."""
         count = self.spell_count + other.spell_count
         is_better = other.seconds is not None and (self.seconds is None or other.seconds < self.seconds)
         return replace(other if is_better else self, spell_count=count)
 
 
 def probe_slice(backend: Backend, device: Device, model: SliceModel) -> SliceMeasurement:
-    """Compile a slice and throw it away: does the device take it?"""
+    """Compile a slice and discard it, to see whether the device accepts it."""
     started = time.perf_counter()
     loaded = _load(backend, device, model)
     if isinstance(loaded, SliceMeasurement):
@@ -131,7 +134,7 @@ def measure_slice_energy(
 
 
 def _reason(failure: BaseException, device: Device) -> str:
-    """The provider's own words: which slice and which device is clear from where they will stand."""
+    """Return the provider's message without the names of slice and device, which the context gives."""
     text = failure_line(failure)
     before, named, words = text.partition(f" on {device.name}: ")
     return words if named and before.startswith("slice ") else text
@@ -140,14 +143,14 @@ def _reason(failure: BaseException, device: Device) -> str:
 def _load(backend: Backend, device: Device, model: SliceModel) -> Runner | SliceMeasurement:
     try:
         return backend.load(model, device)
-    except UsageError:  # the device's options are wrong: no layer's fault
+    except UsageError:  # the device's options are wrong, not the layer
         raise
     except Exception as failure:  # a provider may raise anything
         return SliceMeasurement(f"does not compile: {_reason(failure, device)}")
 
 
 def _largest(differences: Sequence[Difference]) -> float | None:
-    """The largest relative error of floating-point outputs; None where it is not finite."""
+    """Return the largest relative error of floating-point outputs; None where it is not finite."""
     error = max((each.relative for each in differences if not each.is_discrete), default=0.0)
     return error if np.isfinite(error) else None
 
@@ -155,7 +158,7 @@ def _largest(differences: Sequence[Difference]) -> float | None:
 def _time(
     runner: Runner, memory: Memory | None, inputs: Mapping[str, Array], got: Mapping[str, Array], budget: TimeBudget
 ) -> Timing:
-    """Time the slice as the executor will run it: bound in place where that works, else handed over."""
+    """Time the slice as the executor runs it: with bound tensors where possible."""
     try:
         if memory is None:
             outputs = {name: np.empty_like(array) for name, array in got.items()}
@@ -166,13 +169,13 @@ def _time(
 
 
 def _drop(outputs: Mapping[str, Array]) -> None:
-    """Nobody reads the outputs of a timed run."""
+    """Discard the outputs of a timed run."""
 
 
 def _time_in_own_memory(
     runner: Runner, memory: Memory, inputs: Mapping[str, Array], got: Mapping[str, Array], budget: TimeBudget
 ) -> Timing:
-    """Inputs and outputs stay in the device's memory; the barrier is the download of the smallest output."""
+    """Time a slice with inputs and outputs in the device's memory; the smallest output's download is the barrier."""
     places: dict[str, Place] = {}
     for name, array in _contiguous(inputs).items():
         buffer = memory.allocate(array.dtype, array.shape)

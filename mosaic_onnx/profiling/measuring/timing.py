@@ -1,8 +1,8 @@
-"""Timing one call on a machine that is never quiet: the least of many runs within a time budget.
+"""Timing one call on a machine with other load: the least of many runs within a time budget.
 
-Where the calling thread never waits in a run, the run takes no longer than all threads of this process held cores for:
-with one thread that is exactly what it takes, however often others kept it from its core, so figures repeat on a busy
-machine, where no long run goes undisturbed. Where it waits (for a device, for other threads), the wall clock counts.
+If the calling thread never waits during a run, the run takes at most the CPU time of this process's threads. With one
+thread it takes exactly that, even if other processes interrupt it, so figures repeat on a busy machine. If the thread
+waits (for a device, for other threads), the wall clock counts.
 """
 
 from __future__ import annotations
@@ -15,23 +15,23 @@ from dataclasses import dataclass
 
 try:
     from resource import RUSAGE_THREAD, getrusage
-except ImportError:  # not Linux: the wall clock must do
+except ImportError:  # not Linux: only the wall clock
     getrusage = None  # type: ignore[assignment]
 
 _AGREEING, _AGREEMENT = 3, 0.03
-"""So many of the least runs must lie within this share of the least."""
+"""So many of the fastest runs must lie within this share of the fastest."""
 _PATIENCE = 4.0
 
 
 @dataclass(frozen=True)
 class TimeBudget:
-    """How long to measure one thing.
+    """The time for measuring one call.
 
-    Other work on the machine only ever adds time, so the minimum is the figure and more runs only bring it down. A
-    minimum that was reached once may be one that a quiet machine would go below: some runs must agree with it.
+    Other load only adds time, so the minimum is the figure, and more runs can only lower it. A minimum that was
+    reached once may still be disturbed: some runs must agree with it.
 
     Attributes:
-        seconds: stop when this is spent, ``min_runs`` are done and the least runs agree; or when four times this is.
+        seconds: stop when this is spent, ``min_runs`` are done and the fastest runs agree; or after four times this.
         min_runs: at least so many, however slow; a call slower than the whole budget is run only twice.
         max_runs: at most so many, however fast.
     """
@@ -43,7 +43,7 @@ class TimeBudget:
 
 @dataclass(frozen=True)
 class Timing:
-    """What came of it: the least is the figure, the median of the wall clock tells how noisy the machine was."""
+    """The result of timing a call: the minimum, and the median by the wall clock, which shows other load."""
 
     seconds: float
     median_s: float
@@ -52,12 +52,12 @@ class Timing:
 
 @dataclass(frozen=True)
 class Reading:
-    """A look at the clocks.
+    """A reading of the clocks.
 
     Attributes:
         wall_s: the wall clock.
-        held_s: how long threads of this process have held cores; None where the system does not tell.
-        wait_count: how often the calling thread has waited of its own accord.
+        held_s: CPU time of this process; None where the system does not tell.
+        wait_count: voluntary waits of the calling thread.
     """
 
     wall_s: float
@@ -66,7 +66,7 @@ class Reading:
 
 
 def read_before() -> Reading:
-    """The clocks, the wall clock last: what reading the others takes stays out of the run."""
+    """Return the clocks, reading the wall clock last: the time to read the others is not part of the run."""
     if getrusage is None:
         return Reading(time.perf_counter())
     waits, held_s = getrusage(RUSAGE_THREAD).ru_nvcsw, time.process_time()
@@ -74,7 +74,7 @@ def read_before() -> Reading:
 
 
 def read_after() -> Reading:
-    """The clocks, the wall clock first."""
+    """Return the clocks, reading the wall clock first."""
     wall_s = time.perf_counter()
     if getrusage is None:
         return Reading(wall_s)
@@ -83,7 +83,7 @@ def read_after() -> Reading:
 
 @dataclass(frozen=True)
 class Clocks:
-    """How the clocks are read before and after a run."""
+    """The functions that read the clocks before and after a run."""
 
     before: Callable[[], Reading] = read_before
     after: Callable[[], Reading] = read_after
@@ -93,7 +93,7 @@ REAL = Clocks()
 
 
 def undisturbed_s(before: Reading, after: Reading) -> float:
-    """What a run took, less what others kept it from its core where that can be told."""
+    """Return the time of a run, without the time in which other processes held its core, if that is known."""
     wall_s = after.wall_s - before.wall_s
     if before.held_s is None or after.held_s is None or after.wait_count != before.wait_count:
         return wall_s
@@ -119,7 +119,7 @@ def time_call(call: Callable[[], None], budget: TimeBudget, clocks: Clocks = REA
 
 
 def _is_settled(taken: Sequence[float], spent_s: float, budget: TimeBudget) -> bool:
-    """The least runs agree, or waiting for that has lasted long enough."""
+    """Return whether the fastest runs agree, or the time to wait for that is over."""
     if spent_s >= _PATIENCE * budget.seconds:
         return True
     least = heapq.nsmallest(_AGREEING, taken)
@@ -132,13 +132,13 @@ def time_in_flight(
     budget: TimeBudget,
     clocks: Clocks = REAL,
 ) -> Timing:
-    """Time a call that only enqueues work: start and wait, less what the wait costs when there is nothing to wait for.
+    """Time a call that only enqueues work: start and wait, less the time of a wait with nothing enqueued.
 
     Args:
         start: enqueues the work.
         barrier: returns when all enqueued work is done.
         budget: for the whole; a quarter of it goes to the idle wait.
-        clocks: how to tell the time.
+        clocks: how to read the clocks.
     """
     barrier()
     quarter = TimeBudget(budget.seconds / 4, min(3, budget.min_runs), budget.max_runs)

@@ -1,4 +1,4 @@
-"""Is what a device computed sound? The same verdict as verification's, on one slice under measurement."""
+"""The verdict on a measured slice's results, by the rules of verification."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ OPTIMISED = "ONNX Runtime's own optimised run is as far off"
 def with_verdict(
     measurement: SliceMeasurement, model: SliceModel, trial: SliceTrial, precision: str
 ) -> SliceMeasurement:
-    """The outcome with a verdict in ``wrong``; the figures behind it are dropped.
+    """Return the measurement with a verdict in ``wrong``, without its differences.
 
-    What lies outside the precision's tolerance is held against what rounding alone does there: ONNX Runtime's own
+    A difference outside the precision's tolerance is compared with the effect of rounding alone: ONNX Runtime's own
     optimised run of the slice, and runs of the reference that are disturbed by some units in the last place.
 
     Args:
-        measurement: of running the slice.
+        measurement: the measurement of the slice.
         model: the slice.
-        trial: what it was run on.
-        precision: what the device computes in.
+        trial: its inputs and expected outputs.
+        precision: the precision of the device.
     """
     precisions = {precision, *precisions_of(model.model)}
     relative, marks = tolerance_of(precisions), find_marks(model.model)
@@ -50,7 +50,7 @@ def with_verdict(
 
 
 def _optimised(model: SliceModel, trial: SliceTrial) -> dict[str, Difference]:
-    """How far ONNX Runtime's optimised run of the slice is from the reference; empty where it cannot run it."""
+    """Return the differences of ONNX Runtime's optimised run of the slice; empty where it cannot run it."""
     try:
         optimised = Reference(model.model, model.folder, "ONNX Runtime", optimisation="all")
     except MosaicError:

@@ -1,28 +1,19 @@
-"""Measuring in a child process, so that a provider that crashes or hangs takes only the child with it.
+"""Measuring in a child process: a provider that crashes or hangs ends only the child.
 
 One child serves all requests for a device (importing a runtime costs a quarter of a second); a request during which it
-dies or runs out of time ends as a reason, its process group is killed, and the next request gets a new child.
+dies or exceeds its time gives that as the reason, and the next request gets a new child.
 """
 
 from __future__ import annotations
 
-import contextlib
-import json
-import os
-import selectors
-import signal
-import subprocess
-import sys
-import tempfile
-import time
 from collections.abc import Mapping
-from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from mosaic_onnx.backends.base import Array, KernelTime, SliceModel
 from mosaic_onnx.core.devices import Device
-from mosaic_onnx.core.errors import BackendError, InternalError
+from mosaic_onnx.core.errors import BackendError
 from mosaic_onnx.isolation.messages import device_to_json, write_slice, write_tensors
+from mosaic_onnx.isolation.process import ChildDied, ChildProcess
 from mosaic_onnx.profiling.energy import Energy
 from mosaic_onnx.profiling.measuring.copies import CopyTimes
 from mosaic_onnx.profiling.measuring.slices import SliceMeasurement, SliceTrial
@@ -30,63 +21,74 @@ from mosaic_onnx.profiling.measuring.timing import TimeBudget
 from mosaic_onnx.verification.differences import Difference
 
 Json = Any
+START_S = 20.0
+"""A child gets so long for its start and a small slice, whatever is known: runtimes are slow to load."""
+SLOWEST = 2000.0
+"""A device that takes so many times what another takes is given up: software GPUs take some hundred times."""
+NODE_S = 0.02
+"""Compiling a node is given so long."""
 CHILD = "mosaic_onnx.profiling.measuring.child"
-_DEATHS_IN_A_ROW = 3
-"""After so many, a provider is not tried again: a hang costs the whole limit each time."""
+"""The module of the actions, and the child itself on another machine."""
+
+
+def request_limit_s(most_s: float, trial: SliceTrial | None, node_count: int) -> float:
+    """Return how long measuring a slice may take: by what it takes elsewhere where that is known, else ``most_s``."""
+    if trial is None or trial.known_s is None:
+        return most_s
+    return min(most_s, START_S + 2 * trial.budget.seconds + SLOWEST * trial.known_s + NODE_S * node_count)
 
 
 class ChildMeter:
-    """A ``Meter`` whose device is measured in a child process."""
+    """A ``Meter`` that measures in a child process."""
 
-    def __init__(self, address: str, device: Device, limit_s: float) -> None:
-        """Prepare; the child starts with the first request.
+    def __init__(self, child: ChildProcess, device: Device, limit_s: float, *, owns_child: bool = True) -> None:
+        """Prepare the meter; the child starts with the first request.
 
         Args:
-            address: ``module:NAME`` of the backend.
-            device: what to measure.
+            child: where to measure.
+            device: the device to measure.
             limit_s: how long one request may take, the child's start included.
+            owns_child: end it with the meter.
         """
-        self._address = address
+        self.child = child
         self._device = device
         self._limit_s = limit_s
-        self._deaths = 0
-        self._process: subprocess.Popen[bytes] | None = None
-        self._folder = tempfile.TemporaryDirectory(prefix="mosaic-measuring-")
-        self._files = Path(self._folder.name)
+        self._owns_child = owns_child
 
     def probe(self, model: SliceModel) -> SliceMeasurement:
         """See ``Meter``."""
-        return _outcome(self._ask({"what": "probe", "slice": self._slice(model)}))
+        return _outcome(self._ask("probe", {"slice": self._slice(model)}, self._limit_s, _words("compile", model)))
 
     def measure(self, model: SliceModel, trial: SliceTrial) -> SliceMeasurement:
         """See ``Meter``."""
         request = {
-            "what": "measure",
             "slice": self._slice(model),
-            "inputs": write_tensors(trial.inputs, self._files / "inputs"),
-            "expected": write_tensors(trial.expected, self._files / "expected"),
+            "inputs": write_tensors(trial.inputs, self.child.files / "inputs"),
+            "expected": write_tensors(trial.expected, self.child.files / "expected"),
             "budget": vars(trial.budget),
         }
-        return _outcome(self._ask(request))
+        limit_s = request_limit_s(self._limit_s, trial, len(model.model.graph.node))
+        return _outcome(self._ask("measure", request, limit_s, _words("compile and run", model)))
 
     def kernels(self, model: SliceModel, inputs: Mapping[str, Array], budget: TimeBudget) -> tuple[KernelTime, ...]:
         """See ``Meter``."""
-        tensors = write_tensors(inputs, self._files / "inputs")
-        request = {"what": "kernels", "slice": self._slice(model), "inputs": tensors, "budget": vars(budget)}
-        return tuple(KernelTime(**kernel) for kernel in self._ask(request).get("kernels", ()))
+        tensors = write_tensors(inputs, self.child.files / "inputs")
+        request = {"slice": self._slice(model), "inputs": tensors, "budget": vars(budget)}
+        answer = self._ask("kernels", request, self._limit_s, _words("time the kernels of", model))
+        return tuple(KernelTime(**kernel) for kernel in answer.get("kernels", ()))
 
     def energy(self, model: SliceModel, inputs: Mapping[str, Array], least_s: float) -> Energy:
         """See ``Meter``."""
-        tensors = write_tensors(inputs, self._files / "inputs")
-        request = {"what": "energy", "slice": self._slice(model), "inputs": tensors, "least_s": least_s}
-        answer = self._ask(request)
+        tensors = write_tensors(inputs, self.child.files / "inputs")
+        request = {"slice": self._slice(model), "inputs": tensors, "least_s": least_s}
+        answer = self._ask("energy", request, self._limit_s, _words("measure the energy of", model))
         if "failure" in answer:
             raise BackendError(f"device {self._device.name}: its energy was not measured: {answer['failure']}")
         return Energy(**answer)
 
     def copies(self, budget: TimeBudget) -> CopyTimes | None:
         """See ``Meter``."""
-        answer = self._ask({"what": "copies", "budget": vars(budget)})
+        answer = self._ask("copies", {"budget": vars(budget)}, self._limit_s, "to time its copies")
         if "failure" in answer:
             raise BackendError(f"device {self._device.name}: copies could not be measured: {answer['failure']}")
         if answer["copies"] is None:
@@ -96,89 +98,25 @@ class ChildMeter:
         )
 
     def close(self) -> None:
-        """Kill the child and remove its files; calling it twice is harmless."""
-        self._kill()
-        self._folder.cleanup()
+        """End the child where it is the meter's own; calling it twice is harmless."""
+        if self._owns_child:
+            self.child.close()
 
     def _slice(self, model: SliceModel) -> Json:
-        return write_slice(model, self._files / "slice.onnx")
+        return write_slice(model, self.child.files / "slice.onnx")
 
-    def _ask(self, request: Json) -> dict[str, Json]:
-        """The child's answer, or ``failure`` with how it died."""
-        if self._deaths >= _DEATHS_IN_A_ROW:
-            return {"failure": f"not tried: the provider crashed or hung {self._deaths} times in a row"}
-        deadline = time.monotonic() + self._limit_s
+    def _ask(self, action: str, request: Json, limit_s: float, doing: str) -> dict[str, Json]:
+        """Return the child's answer; ``failure`` holds the reason if it died."""
+        device = device_to_json(self._device)
         try:
-            line = self._send(request, deadline)
-        except BaseException:
-            self._kill()  # whatever it answers later belongs to no request
-            raise
-        answer = _parsed(line)
-        if answer is not None:
-            self._deaths = 0
-            return answer
-        self._deaths += 1
-        return {"failure": self._how_it_died(time.monotonic() >= deadline)}
-
-    def _send(self, request: Json, deadline: float) -> bytes:
-        """The child's line of answer to a request, which it reads from a file."""
-        (self._files / "request").write_text(json.dumps(request), encoding="utf-8")
-        return self._exchange(f"{self._files / 'request'}\n".encode(), deadline)
-
-    def _command(self) -> list[str]:
-        """What starts the child."""
-        return [sys.executable, "-P", "-m", CHILD, self._address]
-
-    def _exchange(self, message: bytes, deadline: float) -> bytes:
-        """Send a line, read a line; what was read so far where the child dies or time runs out."""
-        process = self._process or self._start()
-        to_child, from_child = _pipes(process)
-        with contextlib.suppress(BrokenPipeError):  # a dead child shows when it is read from
-            to_child.write(message)
-            to_child.flush()
-        return _read_line(from_child, deadline)
-
-    def _start(self) -> subprocess.Popen[bytes]:
-        with (self._files / "stderr").open("wb") as errors:
-            process = subprocess.Popen(
-                self._command(),
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=errors,
-                env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},  # what we can import, it can
-                start_new_session=True,  # a group of its own: grandchildren die with it, Ctrl-C reaches only us
-            )
-        self._process = process
-        _pipes(process)[0].write(json.dumps(device_to_json(self._device)).encode() + b"\n")
-        return process
-
-    def _how_it_died(self, too_late: bool) -> str:
-        """End what is left of the child and say what happened."""
-        process = self._process
-        code = None if process is None or too_late else _wait(process)
-        self._kill()
-        if code is None:
-            return f"did not finish within {self._limit_s:g} s"
-        last = _last_line(self._files / "stderr")
-        return f"crashed the measuring process ({_exit_text(code)}){': ' + last if last else ''}"
-
-    def _kill(self) -> None:
-        process, self._process = self._process, None
-        if process is None:
-            return
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        for pipe in _pipes(process):
-            with contextlib.suppress(OSError):
-                pipe.close()
+            return self.child.ask(f"{CHILD}:{action}", {"device": device, **request}, limit_s, doing)
+        except ChildDied as died:
+            return {"failure": died.reason}
 
 
-def _pipes(process: subprocess.Popen[bytes]) -> tuple[IO[bytes], IO[bytes]]:
-    """The child's standard input and output, which ``_start`` made pipes."""
-    if process.stdin is None or process.stdout is None:
-        raise InternalError("the measuring process was started without pipes")
-    return process.stdin, process.stdout
+def _words(what: str, model: SliceModel) -> str:
+    count = len(model.model.graph.node)
+    return f"to {what} a slice of {count} node{'s' if count != 1 else ''}"
 
 
 def _outcome(answer: dict[str, Json]) -> SliceMeasurement:
@@ -189,50 +127,3 @@ def _outcome(answer: dict[str, Json]) -> SliceMeasurement:
         return SliceMeasurement(**answer, differences=differences)
     except (TypeError, KeyError):
         return SliceMeasurement(reason="the measuring process answered nonsense", is_lasting=False)
-
-
-def _parsed(line: bytes) -> dict[str, Json] | None:
-    try:
-        value = json.loads(line)
-    except ValueError:
-        return None
-    return value if isinstance(value, dict) else None
-
-
-def _read_line(pipe: IO[bytes], deadline: float) -> bytes:
-    """Bytes up to a newline, the end of the stream or the deadline."""
-    content = bytearray()
-    with selectors.DefaultSelector() as selector:
-        selector.register(pipe, selectors.EVENT_READ)
-        while not content.endswith(b"\n"):
-            if not selector.select(max(0.0, deadline - time.monotonic())):
-                break
-            chunk = os.read(pipe.fileno(), 1 << 16)
-            if not chunk:
-                break
-            content += chunk
-    return bytes(content)
-
-
-def _wait(process: subprocess.Popen[bytes]) -> int | None:
-    try:
-        return process.wait(timeout=5.0)
-    except subprocess.TimeoutExpired:
-        return None
-
-
-def _exit_text(code: int) -> str:
-    if code >= 0:
-        return f"exit code {code}"
-    try:
-        return signal.Signals(-code).name
-    except ValueError:
-        return f"signal {-code}"
-
-
-def _last_line(path: Path) -> str:
-    try:
-        lines = path.read_bytes()[-4096:].decode(errors="replace").strip().splitlines()
-    except OSError:
-        return ""
-    return lines[-1][:200] if lines else ""

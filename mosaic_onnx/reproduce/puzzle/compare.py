@@ -1,4 +1,4 @@
-"""Every scheduler on every scenario, and what their ratios say."""
+"""Compare all schedulers on all scenarios, with ratios."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _RESAMPLES = 10_000
 
 @dataclass(frozen=True)
 class Outcome:
-    """One scenario.
+    """The result of one scenario.
 
     Attributes:
         number: of the scenario.
@@ -35,12 +35,12 @@ class Outcome:
     details: Mapping[str, float | None] = field(default_factory=dict)
 
     def ratio(self, scheduler: str) -> float:
-        """Return α* of a scheduler over ours: how many times the request frequency ours sustains."""
+        """Return the ratio of a scheduler's α* to ours: the factor by which our request frequency is higher."""
         return self.multipliers[scheduler] / self.multipliers[OURS]
 
     @property
     def gap(self) -> float:
-        """Return how far ours is above the bound, as a share."""
+        """Return the gap of ours to the bound, as a share."""
         return self.multipliers[OURS] / self.bound - 1
 
 
@@ -57,7 +57,7 @@ class Ratio:
 
 
 def outcome_of(scenario: RandomScenario, time_limit_s: float, seed: int, worker_count: int | None = None) -> Outcome:
-    """Schedule a scenario by our search, which evaluates every baseline too."""
+    """Return the result of scheduling a scenario by our search, which evaluates every baseline too."""
     options = SchedulingOptions(search=SearchOptions(seed=seed, time_limit_s=time_limit_s), worker_count=worker_count)
     scheduled = schedule_instance(scenario.instance, options)
     return Outcome(
@@ -84,13 +84,13 @@ def compare(
     seed: int,
     note: Callable[[str], None] = lambda text: None,
 ) -> tuple[Outcome, ...]:
-    """Schedule all scenarios.
+    """Return the results of scheduling all scenarios.
 
     Args:
         scenarios: in any number.
         time_limit_s: of our search, for each.
         seed: of our search.
-        note: told when a scenario is done.
+        note: called when a scenario is done.
     """
     outcomes = []
     for scenario in scenarios:

@@ -23,7 +23,7 @@ _REDUCED_SCENARIOS, _REDUCED_TIME_LIMIT_S = 2, 3.0
 
 @dataclass(frozen=True)
 class PuzzleReport:
-    """What was written.
+    """The report of a reproduction.
 
     Attributes:
         folder: where.
@@ -65,7 +65,7 @@ def reproduce_puzzle(
         output_folder: made if it is missing; files of an earlier report in it are replaced.
         reduced: two scenarios, a few seconds each, for a look.
         seed: of scenarios and search.
-        note: told when a scenario is done.
+        note: called when a scenario is done.
 
     Raises:
         UsageError: the folder cannot be made or written.

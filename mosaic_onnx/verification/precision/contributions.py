@@ -1,11 +1,11 @@
-"""What running one layer on a device, and everything else exactly, adds to the error of the model's outputs.
+"""The contribution of one layer on a device to the error of the model's outputs, all else being exact.
 
-Measured, not modelled: the layer runs alone on the device, fed with the reference's tensors; what it makes otherwise
-than the reference is put into the whole model (``disturbed``), and the outputs are compared with an undisturbed run's.
+It is measured: the layer runs alone on the device on the reference's tensors, its differences from the reference are
+added inside the whole model (``disturbed``), and the outputs are compared with an undisturbed run's.
 
-What is assumed: that contributions of several layers add up to no more than their sum (true to first order; what they
-really make together is measured on the plan, ``truth``); and that a layer inside a slice errs as it does alone, where
-its inputs are rounded as a neighbour's output would be.
+Two things are assumed. Errors of several layers are at most the sum of their contributions (true to first order; the
+plan's own error is measured: ``end_to_end_error``). A layer inside a slice has the error that it has alone, where its
+inputs are rounded as a neighbour's output would be.
 """
 
 from __future__ import annotations
@@ -33,19 +33,19 @@ MOST_SAMPLES = 2
 """Contributions are measured on the first so many samples, where time allows; the plan's own error on all of them."""
 OUT_OF_TIME = "its error was not measured: out of time"
 RUNS_SHARE = 0.4
-"""Of the time that there is, what runs of the whole model on more than one sample may take."""
+"""The share of the time that runs of the whole model on more than one sample may take."""
 
 Progress = Callable[[], None]
 
 
 @dataclass(frozen=True)
 class ErrorContributions:
-    """What was found of one device.
+    """The contributions of layers on one device.
 
     Attributes:
-        error: by layer, what it adds to the outputs: the largest over samples and outputs.
-        reasons: by layer, why that is not known; such a layer must not run there.
-        sample_count: samples that it was measured on.
+        error: by layer, its contribution: the largest over samples and outputs.
+        reasons: by layer, why it is unknown; such a layer must not run there.
+        sample_count: number of samples measured.
     """
 
     error: Mapping[int, float] = field(default_factory=dict)
@@ -57,7 +57,7 @@ class ContributionMeter:
     """Measures contributions of one model on one set of samples."""
 
     def __init__(self, normalised: Normalised, graph: LayerGraph, samples: Samples) -> None:
-        """Load the model so that any layer's outputs can be moved.
+        """Load the model so that any layer's outputs can be disturbed.
 
         Raises:
             BackendError: ONNX Runtime cannot run the model.
@@ -84,7 +84,7 @@ class ContributionMeter:
             self._run_s = time.monotonic() - began
 
     def close(self) -> None:
-        """Give the session back."""
+        """Close the session."""
         self._model.close()
 
     def measure(
@@ -95,12 +95,12 @@ class ContributionMeter:
         time_limit_s: float,
         tick: Progress | None = None,
     ) -> ErrorContributions:
-        """Contributions of layers on a device.
+        """Return the contributions of layers on a device.
 
         Args:
             device: where they run.
             backend: its backend.
-            layers: those that it can run, what is worth most first.
+            layers: those that it can run, the most valuable first.
             time_limit_s: when to stop.
             tick: called after every layer.
         """
@@ -134,7 +134,7 @@ class ContributionMeter:
     def _contribution(
         self, layer: int, device: Device, backend: Backend, tensors: Sequence[Mapping[str, Array]]
     ) -> float | str:
-        """What one layer adds, or why that is not known."""
+        """Return one layer's contribution, or why it is unknown."""
         one = self._graph.layers[layer]
         try:
             runner = backend.load(self._extractor.extract(one.nodes, one.outputs), device)
@@ -162,7 +162,7 @@ class ContributionMeter:
         still: Mapping[str, Array],
         exact: Mapping[str, Array],
     ) -> float | str:
-        """What a layer adds on one sample."""
+        """Return a layer's contribution on one sample."""
         made = runner.run({name: exact[name] for name in inputs})
         moved: dict[str, Array] = {}
         for name in outputs:

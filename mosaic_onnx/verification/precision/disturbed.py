@@ -1,7 +1,7 @@
-"""The whole model with any tensor moved as one likes: what a layer's error does to the outputs.
+"""The whole model with disturbed tensors, to find the effect of a layer's error on the outputs.
 
-Behind every chosen tensor stands an Add, whose other summand is an input of the model: zeros, except where something is
-moved. One session answers for all layers; it is optimised, since errors are differences of its own two runs.
+After every chosen tensor there is an Add, whose other summand is an input of the model: zeros, except for disturbed
+tensors. One optimised session serves all layers, since errors are differences between two of its runs.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from mosaic_onnx.core.graphs import initializer_names
 from mosaic_onnx.core.layers import TensorInfo
 
 FLOATS = frozenset({onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE, onnx.TensorProto.FLOAT16})
-"""Types of tensors that can be moved."""
+"""Types of tensors that can be disturbed."""
 
 
 def with_summands(model: onnx.ModelProto, tensors: Mapping[str, TensorInfo]) -> tuple[onnx.ModelProto, dict[str, str]]:
-    """A copy of the model that adds an input to each of some tensors, and the inputs' names by tensor.
+    """Return a copy of the model that adds an input to each of some tensors, and the inputs' names by tensor.
 
     Args:
         model: normalised.
@@ -52,7 +52,7 @@ def with_summands(model: onnx.ModelProto, tensors: Mapping[str, TensorInfo]) -> 
 
 
 class DisturbedModel:
-    """The model, loaded, ready to have tensors moved."""
+    """The loaded model, whose tensors can be disturbed."""
 
     def __init__(self, model: onnx.ModelProto, folder: str | None, tensors: Mapping[str, TensorInfo]) -> None:
         """Load it.
@@ -60,7 +60,7 @@ class DisturbedModel:
         Args:
             model: normalised.
             folder: where its external data lies.
-            tensors: what can be moved: see ``with_summands``.
+            tensors: tensors that can be disturbed; see ``with_summands``.
 
         Raises:
             BackendError: ONNX Runtime cannot run it.
@@ -75,11 +75,11 @@ class DisturbedModel:
         self._runner = BACKEND.load(SliceModel(changed, folder, inputs, outputs), device)
 
     def run(self, inputs: Mapping[str, Array], moved: Mapping[str, Array] | None = None) -> dict[str, Array]:
-        """The model's outputs with some tensors moved.
+        """Return the model's outputs with some tensors disturbed.
 
         Args:
             inputs: the model's inputs.
-            moved: what is added, by tensor.
+            moved: the summands, by tensor.
 
         Raises:
             BackendError: the run failed.
@@ -93,7 +93,7 @@ class DisturbedModel:
 
 
 def _zeros(tensors: Mapping[str, TensorInfo]) -> dict[str, Array]:
-    """Zeros of every tensor's type and shape, all in the same memory."""
+    """Return zeros of every tensor's type and shape, all in the same memory."""
     most = max((math.prod(info.shape or ()) for info in tensors.values()), default=0)
     memory = np.zeros(most * 8, np.uint8)
     found = {}

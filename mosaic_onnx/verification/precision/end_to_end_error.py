@@ -1,4 +1,4 @@
-"""How far something that runs the whole model is from the original model, over all samples."""
+"""The error of a whole run against the original model, over all samples."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ Run = Callable[[Mapping[str, Array]], Mapping[str, Array]]
 
 @dataclass(frozen=True)
 class EndToEndError:
-    """What was measured end to end.
+    """The error of whole runs.
 
     Attributes:
         error: the largest over samples and outputs of max|a − b| / max|b|; inf where a shape, a type, a NaN or an
             infinity differs.
         by_output: the same by output.
-        agreement: share of the vectors of the only output whose largest entry stands in the same place (top-1); None
-            where there is more than one output, or it is no vector.
-        sample_count: how many samples.
+        agreement: share of the vectors of the only output whose largest entry is at the same index (top-1); None
+            where there is more than one output, or it is not a vector.
+        sample_count: number of samples.
     """
 
     error: float
@@ -35,11 +35,11 @@ class EndToEndError:
 
 
 def measure_end_to_end_error(run: Run, samples: Samples, left_out: Collection[str] = ()) -> EndToEndError:
-    """Run every sample and compare.
+    """Run every sample and return the error against the original model.
 
     Args:
-        run: what is measured.
-        samples: with what should come out.
+        run: runs the model that is measured.
+        samples: inputs and expected outputs.
         left_out: outputs that cannot be compared, being random.
 
     Raises:
@@ -58,13 +58,13 @@ def measure_end_to_end_error(run: Run, samples: Samples, left_out: Collection[st
 
 
 def relative_error(made: Array | None, expected: Array) -> float:
-    """max|a − b| / max|b|; inf where the two cannot be compared so."""
+    """Return max|a − b| / max|b|; inf where the two cannot be compared so."""
     found = difference("", made, expected)
     return math.inf if found.problem or found.non_finite_count else found.relative
 
 
 def _same_top(made: Mapping[str, Array], expected: Mapping[str, Array]) -> list[bool]:
-    """Whether each vector's largest entry stands in the same place; empty where the output is no vector."""
+    """Return, for each vector, whether its largest entry is at the same index; empty if the output is no vector."""
     if len(expected) != 1:
         return []
     [(name, array)] = expected.items()
@@ -75,7 +75,7 @@ def _same_top(made: Mapping[str, Array], expected: Mapping[str, Array]) -> list[
 
 
 def _vectors(array: Array) -> Array | None:
-    """[N, C] with C > 1, trailing ones left out; None where the array has another form or type."""
+    """Return [N, C] with C > 1, trailing ones left out; None where the array has another form or type."""
     shape = list(array.shape)
     while len(shape) > 1 and shape[-1] == 1:
         shape.pop()

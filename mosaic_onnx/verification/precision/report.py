@@ -1,4 +1,4 @@
-"""What is said of a compilation's precision: budget, samples, estimate, measurement, agreement."""
+"""The report on a compilation's precision: budget, samples, estimate, measurement, agreement."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from mosaic_onnx.verification.precision.end_to_end_error import EndToEndError
 
 @dataclass(frozen=True)
 class Precision:
-    """What came of a budget of errors.
+    """The result of compiling under an error budget.
 
     Attributes:
         budget: largest relative error of any output on any sample.
         samples: where the samples come from, in words.
-        error_sum: what the errors of the delivered plan's layers add up to, each measured alone.
-        share: of such a sum, what shows in the whole, as learned from plans that were run.
+        error_sum: sum of the contributions of the delivered plan's layers, each measured alone.
+        share: ratio of a plan's measured error to such a sum, from the plans that were run.
         measured: by candidate (the plan and every single device), its error end to end.
-        delivered: which of them is delivered.
+        delivered: the candidate that is delivered.
         trials: plans that were tried, in words.
-        assumed: what was not measured.
+        assumed: the assumptions that were not measured.
     """
 
     budget: float
@@ -36,12 +36,12 @@ class Precision:
 
     @property
     def estimated(self) -> float:
-        """The delivered plan's error as the errors of its layers tell it."""
+        """Return the delivered plan's error as estimated from its layers."""
         return self.error_sum * self.share
 
     @property
     def truth(self) -> EndToEndError:
-        """The delivered plan's error as it was measured."""
+        """Return the delivered plan's measured error."""
         return self.measured[self.delivered]
 
     def __str__(self) -> str:
@@ -55,7 +55,7 @@ class Precision:
         return "; ".join(words)
 
     def as_fields(self) -> dict[str, Any]:
-        """For JSON."""
+        """Return the report as JSON values."""
         return {
             "budget": self.budget,
             "samples": {"origin": self.samples, "count": self.truth.sample_count},
@@ -76,5 +76,5 @@ def _truth_fields(truth: EndToEndError) -> dict[str, Any]:
 
 
 def _finite(error: float) -> float | str:
-    """JSON knows no infinity."""
+    """Return the number, or None for infinity, which JSON cannot hold."""
     return error if math.isfinite(error) else "not comparable"

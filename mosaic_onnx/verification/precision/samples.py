@@ -1,7 +1,7 @@
-"""Sample inputs, and what the original model makes of them: what errors are measured on.
+"""Sample inputs and the original model's outputs for them, on which errors are measured.
 
-A file of samples is a ``.npz`` (or a ``.npy`` for a model of one input) with an array for each input, in which whole
-inputs lie along the first axis: ``[N, *shape]`` for an input of ``shape``, or ``[N * shape[0], *shape[1:]]``.
+A file of samples is a ``.npz`` (or a ``.npy`` for a model of one input) with an array for each input, which holds the
+samples along the first axis: ``[N, *shape]`` for an input of ``shape``, or ``[N * shape[0], *shape[1:]]``.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ class Sample:
 
 @dataclass(frozen=True)
 class Samples:
-    """What errors are measured on; there is at least one.
+    """The samples on which errors are measured; there is at least one.
 
     Attributes:
         runs: the samples.
-        origin: where they come from, in words.
+        origin: their source, in words.
     """
 
     runs: tuple[Sample, ...]
@@ -46,7 +46,7 @@ class Samples:
 
 
 def read_samples(path: Path, model: onnx.ModelProto) -> list[dict[str, Array]]:
-    """The inputs of every sample in a file.
+    """Return the inputs of every sample in a file.
 
     Raises:
         ModelError: the file cannot be read, or its arrays are not samples of the model's inputs.
@@ -69,14 +69,14 @@ def read_samples(path: Path, model: onnx.ModelProto) -> list[dict[str, Array]]:
 
 
 def _cut(array: Array, shape: tuple[int, ...], name: str, path: Path) -> list[Array]:
-    """The samples of one input: [N, *shape], or [N · shape[0], *shape[1:]]."""
+    """Return the samples of one input: [N, *shape], or [N · shape[0], *shape[1:]]."""
     if array.ndim == len(shape) + 1 and array.shape[1:] == shape:
         return list(array)
     has_batches = shape and array.ndim == len(shape) and array.shape[1:] == shape[1:] and shape[0] > 0
     if has_batches and array.shape[0] % shape[0] == 0:
         return np.split(array, array.shape[0] // shape[0]) if array.shape[0] else []
     raise ModelError(
-        f"{path}: input {name} has shape {list(array.shape)}, which is no row of samples of shape {list(shape)}",
+        f"{path}: input {name} has shape {list(array.shape)}, which is not a row of samples of shape {list(shape)}",
         f"stack whole inputs along the first axis: [N, {', '.join(map(str, shape))}]",
     )
 
@@ -90,15 +90,15 @@ def gather_samples(
     inputs_file: Path | None = None,
     seed: int = 0,
 ) -> Samples:
-    """What errors are measured on: the samples of a file, else the given inputs, else samples drawn from a seed.
+    """Return the samples of a file, else the given inputs, else samples drawn from a seed.
 
     Args:
         model: normalised.
         folder: where its external data lies.
-        inputs: what the model is compiled with; always the first sample unless ``file`` alone is given.
+        inputs: the inputs that the model is compiled with; always the first sample unless ``file`` alone is given.
         file: samples; None for none.
-        inputs_file: where ``inputs`` come from; None where they were drawn.
-        seed: of what is drawn.
+        inputs_file: the file of ``inputs``; None where they were drawn.
+        seed: for drawing samples.
 
     Raises:
         ModelError: the file is wrong, or there is no reference for this model.
@@ -123,7 +123,7 @@ def gather_samples(
 
 
 def _drawn(model: onnx.ModelProto, reference: Reference, inputs: Mapping[str, Array], seed: int) -> Samples:
-    """The inputs drawn from the seed, and from the next seeds while there is time."""
+    """Return the inputs drawn from the seed, and from the next seeds while there is time."""
     began = time.monotonic()
     runs = [Sample(inputs, reference.run(inputs))]
     while len(runs) < DRAWN_COUNT and inputs and time.monotonic() - began < DRAWN_S:

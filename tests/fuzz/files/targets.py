@@ -1,11 +1,10 @@
-"""What reads files that nobody vouches for: each takes any bytes, and raises nothing but our own errors.
+"""Readers of untrusted files: each takes any bytes, and raises only our own errors.
 
 A target holds sound contents to start from, changes them, and reads what came of it as a command would.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import random
 import shutil
@@ -29,6 +28,7 @@ from mosaic_onnx.files.bundle import read_bundle, write_bundle
 from mosaic_onnx.files.device_file import devices_from_toml, devices_to_toml
 from mosaic_onnx.files.plan_file import plan_from_json, plan_to_json
 from mosaic_onnx.files.profile_file import profile_from_json, profile_to_json
+from mosaic_onnx.files.seal import file_digest, sealed
 from mosaic_onnx.importers import import_profile
 from mosaic_onnx.loading.checks import Limits, check_parsed
 from mosaic_onnx.loading.files import parse_model
@@ -155,15 +155,17 @@ def _model_seeds() -> list[bytes]:
 
 
 @cache
-def _sound_bundle() -> Path:
-    folder = Path(tempfile.mkdtemp(prefix="fuzz-bundle-"))
+def _bundle_folder() -> tempfile.TemporaryDirectory[str]:
+    """Holds a sound bundle; removed when the process ends."""
+    holder = tempfile.TemporaryDirectory(prefix="fuzz-bundle-")
+    folder = Path(holder.name)
     (folder / "made").mkdir()
     write_bundle(small_contents(folder / "made"), folder / "sound")
-    return folder / "sound"
+    return holder
 
 
 def _bundle_seed() -> bytes:
-    folder = _sound_bundle()
+    folder = Path(_bundle_folder().name, "sound")
     files = {name: json.loads((folder / name).read_text()) for name in ("manifest.json", "plan.json", "profile.json")}
     return json.dumps(files | {"devices.toml": tomllib.loads((folder / "devices.toml").read_text())}).encode()
 
@@ -178,7 +180,7 @@ def _read_bundle(content: bytes) -> bool:
     def read() -> None:
         with tempfile.TemporaryDirectory() as folder:
             place = Path(folder) / "bundle"
-            shutil.copytree(_sound_bundle(), place)
+            shutil.copytree(Path(_bundle_folder().name, "sound"), place)
             _write(place, texts, files.get("manifest.json"))
             bundle = read_bundle(place)
             api.plan(bundle.profile, Request(time_limit_s=0.2))
@@ -191,14 +193,15 @@ def _file_text(name: str, tree: Any) -> str:
 
 
 def _write(place: Path, texts: Mapping[str, str], manifest: Any) -> None:
-    """Write the files of a bundle that are known to it, and set their digests in the manifest right."""
+    """Write the files of a bundle that are known to it, with the right digests and the right seal."""
     for name in ("plan.json", "profile.json", "devices.toml"):
         if name in texts:
             (place / name).write_text(texts[name], "utf-8", "replace")
     if isinstance(manifest, dict) and isinstance(manifest.get("files"), dict):
         for name in manifest["files"]:
             if name in texts:
-                manifest["files"][name] = hashlib.sha256((place / name).read_bytes()).hexdigest()
+                manifest["files"][name] = file_digest(place / name)
+        manifest = sealed(manifest)
     (place / "manifest.json").write_text(json.dumps(manifest), "utf-8", "replace")
 
 

@@ -9,7 +9,7 @@ from mosaic_onnx.core.plans import Plan, Predicted, Slice
 from mosaic_onnx.core.profiles import Cost, Profile, ProfileLayer
 from mosaic_onnx.files.bundle import BundleContents
 from mosaic_onnx.rewriting.rewrite import partition, slice_models
-from tests.unit.passes.models import from_text, normalised
+from tests.unit.small_models import from_text, normalised
 
 DEVICES = (Device("cpu", backend="onnxruntime"), Device("other", backend="onnxruntime"))
 

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from mosaic_onnx.backends.hardware.energy_meters import RaplMeter, find_meters
 from mosaic_onnx.core.errors import BackendError
-from mosaic_onnx.profiling.energy import PowerModel, RaplMeter, find_meters, measure_energy
+from mosaic_onnx.profiling.energy import PowerModel, measure_energy
 
 
 def zone(powercap: Path, name: str, label: str, microjoules: int, largest: int = 1_000_000) -> Path:

@@ -13,7 +13,7 @@ from onnx import TensorProto, numpy_helper
 
 from mosaic_onnx.core.errors import ModelError
 from mosaic_onnx.rewriting.rewrite import Extractor, extract
-from tests.unit.passes.models import from_text, normalised
+from tests.unit.small_models import from_text, normalised
 
 CHAIN = "g (float[2] x) => (float[2] y) <float[2] w = {1, 2}> { [a] h = Relu(x)  [b] i = Add(h, w)  [c] y = Neg(i) }"
 

@@ -121,7 +121,7 @@ def test_a_board_without_the_package_is_blamed_with_a_command_to_try(
     monkeypatch.delenv("SENT")
     meter = RemoteMeter("mosaic_onnx.backends.onnxruntime.backend:BACKEND", board("ssh://board/usr/bin/false"), 60.0)
     try:
-        with pytest.raises(BackendError, match="device board on board: crashed the measuring process"):
+        with pytest.raises(BackendError, match="device board on board: crashed its process"):
             meter.machine()
     finally:
         meter.close()

@@ -10,7 +10,8 @@ import pytest
 
 from mosaic_onnx.backends.base import KernelTime
 from mosaic_onnx.core.devices import Device
-from mosaic_onnx.profiling.measuring.meter import LocalMeter, Meter, address_of, open_meter
+from mosaic_onnx.isolation.backend import address_of
+from mosaic_onnx.profiling.measuring.meter import LocalMeter, Meter, open_meter
 from mosaic_onnx.profiling.measuring.slices import SliceMeasurement, SliceTrial
 from mosaic_onnx.profiling.measuring.timing import TimeBudget
 from mosaic_onnx.profiling.measuring.worker import ChildMeter
@@ -56,7 +57,7 @@ def test_copies_of_a_device_with_its_own_memory_come_from_the_child() -> None:
 def test_a_crash_is_a_reason_and_the_next_request_gets_a_new_child() -> None:
     with child(fake_backends.CRASHING) as meter:
         for _ in range(2):
-            assert "crashed the measuring process (SIGSEGV)" in measure(meter).reason
+            assert "crashed its process (SIGSEGV)" in measure(meter).reason
 
 
 def test_a_provider_that_keeps_crashing_is_not_tried_for_ever() -> None:
@@ -96,7 +97,7 @@ def test_closing_ends_the_child_and_removes_its_files() -> None:
     with child(fake_backends.WORKING) as meter:
         measure(meter)
         assert isinstance(meter, ChildMeter)
-        process, files = meter._process, meter._files
+        process, files = meter.child._process, meter.child.files
         assert process is not None
     assert process.poll() is not None
     assert not files.exists()
@@ -107,8 +108,8 @@ def test_a_child_is_in_a_group_of_its_own_so_that_ctrl_c_does_not_reach_it() -> 
     with child(fake_backends.WORKING) as meter:
         measure(meter)
         assert isinstance(meter, ChildMeter)
-        assert meter._process is not None
-        assert os.getpgid(meter._process.pid) == meter._process.pid != os.getpgid(0)
+        assert meter.child._process is not None
+        assert os.getpgid(meter.child._process.pid) == meter.child._process.pid != os.getpgid(0)
 
 
 def test_a_backend_that_no_module_holds_is_measured_here() -> None:

@@ -12,7 +12,7 @@ from onnx import helper, numpy_helper
 from mosaic_onnx.core.errors import ModelError, UsageError
 from mosaic_onnx.loading.checks import Limits
 from mosaic_onnx.loading.normalise import normalise
-from tests.unit.passes.models import from_text, normalised, opened
+from tests.unit.small_models import from_text, normalised, opened
 
 DYNAMIC = (
     "g (float[batch, 3, height, width] x) => (float[batch, n] y) <int64[2] flat = {0, -1}> "
@@ -123,7 +123,7 @@ def test_a_tensor_larger_than_any_machine_is_refused_by_name(tmp_path: Path) -> 
 
 
 def test_a_shape_for_no_input_is_a_usage_error(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="'z', which is no input"):
+    with pytest.raises(UsageError, match="'z', which is not an input"):
         normalised(DYNAMIC, tmp_path, {"z": (1,)})
 
 

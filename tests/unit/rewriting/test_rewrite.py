@@ -21,7 +21,7 @@ from mosaic_onnx.core.errors import ModelError
 from mosaic_onnx.core.plans import Plan, Predicted, Slice, Transfer
 from mosaic_onnx.core.profiles import Profile, ProfileLayer, TransferCost
 from mosaic_onnx.rewriting.rewrite import extract, layer_assignment_settings, partition, slice_models
-from tests.unit.passes.models import from_text, normalised
+from tests.unit.small_models import from_text, normalised
 
 CHAIN = "g (float[2] x) => (float[2] y) <float[2] w = {1, 2}> { [a] h = Relu(x)  [b] i = Add(h, w)  [c] y = Neg(i) }"
 DEVICES = (Device("cpu", backend="onnxruntime"), Device("gpu0", backend="onnxruntime"), Device("npu", io="host"))
@@ -102,8 +102,8 @@ def test_partitioning_leaves_the_model_untouched_and_gives_the_same_twice() -> N
 
 SEVERAL_OUTPUTS = """
 import hashlib
-from tests.unit.passes.models import from_text
-from tests.unit.passes.test_rewrite import OWN_MEMORY, partition, plan_for
+from tests.unit.small_models import from_text
+from tests.unit.rewriting.test_rewrite import OWN_MEMORY, partition, plan_for
 names = "pqrstuvw"
 nodes = " ".join(f"[n{name}] {name} = Relu(x)" for name in names)
 outputs = ", ".join(f"float[2] {name}" for name in names)

@@ -16,8 +16,8 @@ from mosaic_onnx.files.cache import Cache
 from mosaic_onnx.layering.layerize import layerize
 from mosaic_onnx.profiling.annotation import annotate
 from mosaic_onnx.profiling.setup import ProfileOptions
-from tests.unit.passes.test_profile import Wrapped
 from tests.unit.profiling.helpers import normalised
+from tests.unit.profiling.test_profile_model import Wrapped
 
 HEAD = '<ir_version: 10, opset_import: ["": 21, "local": 1]>'
 CPU, NPU = Device("cpu", backend="onnxruntime"), Device("npu", backend="picky")

@@ -9,7 +9,7 @@ from onnx import helper
 
 from mosaic_onnx.core.layers import LayerGraph
 from mosaic_onnx.layering.layerize import Granularity, layerize
-from tests.unit.passes.models import from_text, normalised
+from tests.unit.small_models import from_text, normalised
 
 VALUES = (
     "float[4, 4, 1, 1] w = {"

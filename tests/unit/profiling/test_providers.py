@@ -12,7 +12,7 @@ from mosaic_onnx.discovery.registry import backends, find_all
 from mosaic_onnx.profiling.measuring.meter import open_meter
 from mosaic_onnx.profiling.measuring.worker import ChildMeter
 from mosaic_onnx.profiling.profile_model import ProfileOptions, profile_model
-from tests.unit.passes.test_profile import GRAPH, NET, QUICK
+from tests.unit.profiling.test_profile_model import GRAPH, NET, QUICK
 
 
 def measured(*names: str) -> Profile:

@@ -1,0 +1,30 @@
+"""``mosaic-onnx doctor``: what this machine offers, and what stands in the way."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import typer
+
+from mosaic_onnx.cli import options as opt
+from mosaic_onnx.cli.console import Reporter
+from mosaic_onnx.cli.parse import split_words
+
+MARKS = {"ok": "+", "note": "!", "absent": "-"}
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command of this room."""
+    app.command()(doctor)
+
+
+def doctor(device_words: opt.Devices = None, as_json: opt.Json = False, quiet: opt.Quiet = False) -> None:
+    """Say what this machine offers: devices, frequencies, energy meters, huge pages, load, versions."""
+    from mosaic_onnx import api
+
+    reporter = Reporter(json=as_json, quiet=quiet)
+    findings = api.examine_machine(split_words(device_words or ()))
+    width = max(len(one.topic) for one in findings)
+    for one in findings:
+        reporter.result(f"{MARKS[one.verdict]} {one.topic:<{width}}  {one.text}")
+    reporter.emit("mosaic-onnx/doctor/1", {"findings": [dataclasses.asdict(one) for one in findings]})

@@ -1,0 +1,48 @@
+"""The command that writes a bundle's model for other runtimes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mosaic_onnx.cli import options as opt
+from mosaic_onnx.cli.console import Reporter
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this room."""
+    app.command("export")(export)
+
+
+def export(
+    bundle: opt.BundleFolder,
+    output: Annotated[
+        Path, typer.Option("-o", "--output", metavar="MODEL.onnx", help="The file, or with --slices the folder.")
+    ],
+    slices: Annotated[
+        bool, typer.Option("--slices", help="A file a slice, with runners in Python and C++ of 50 lines.")
+    ] = False,
+    keep_tags: Annotated[
+        bool, typer.Option("--keep-tags", help="Keep what says where slices run; needs IR version 11.")
+    ] = False,
+    force: opt.Force = False,
+    as_json: opt.Json = False,
+    quiet: opt.Quiet = False,
+) -> None:
+    """Write the partitioned model as one file that ONNX Runtime alone runs."""
+    from mosaic_onnx import api
+
+    reporter = Reporter(json=as_json, quiet=quiet)
+    done = api.export(bundle, output, slices=slices, keep_tags=keep_tags, force=force)
+    reporter.result(str(output))
+    reporter.note(f"IR version {done.ir_version}, runs in ONNX Runtime {done.least_runtime} and later")
+    reporter.emit(
+        "mosaic-onnx/exported/1",
+        {
+            "files": [str(path) for path in done.files],
+            "ir_version": done.ir_version,
+            "least_onnxruntime": done.least_runtime,
+        },
+    )

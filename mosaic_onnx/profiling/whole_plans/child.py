@@ -1,0 +1,155 @@
+"""Whole plans in a child process: loaded there slice by slice on all their devices, run and timed there.
+
+Whose fault a crash is, is read from what the child was doing.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from mosaic_onnx.backends.base import Array, Backend, SliceModel
+from mosaic_onnx.core.devices import Device, device_of
+from mosaic_onnx.core.errors import DeviceError
+from mosaic_onnx.core.plans import Plan
+from mosaic_onnx.files.plan_file import plan_to_json
+from mosaic_onnx.isolation.backend import IsolatedBackend, address_of
+from mosaic_onnx.isolation.messages import device_to_json, write_slice, write_tensors
+from mosaic_onnx.isolation.process import ChildDied, ChildProcess
+from mosaic_onnx.profiling.interleaved import InterleavedTimings
+from mosaic_onnx.runtime.trace import Span, Trace
+
+Json = Any
+_ACTIONS = "mosaic_onnx.profiling.whole_plans.actions"
+LIMIT_S = 120.0
+"""Loading a plan, and its first run, may each take so long."""
+SLOWEST_RUN = 10.0
+"""A run may take so many times what the first one took."""
+
+
+@dataclass(frozen=True)
+class PlanToRun:
+    """A plan and its slices; ``overrides`` are devices that it runs on with other options, by name."""
+
+    plan: Plan
+    slices: Sequence[SliceModel]
+    overrides: Mapping[str, Device] = field(default_factory=dict)
+
+    @property
+    def devices(self) -> set[str]:
+        """Names of the devices that it uses."""
+        return {device_of(one.state) for one in self.plan.slices}
+
+
+@dataclass(frozen=True)
+class Machine:
+    """The devices and backends, by name, that run plans."""
+
+    devices: Mapping[str, Device]
+    backends: Mapping[str, Backend]
+
+    def isolates(self, plans: Sequence[PlanToRun]) -> bool:
+        """Tell whether a device of the plans must not run in this process."""
+        return any(self._is_isolated(self.devices[name]) for plan in plans for name in plan.devices)
+
+    def _is_isolated(self, device: Device) -> bool:
+        backend = self.backends.get(device.backend)
+        return isinstance(backend, IsolatedBackend) and backend.isolates(device)
+
+    def addresses(self) -> dict[str, str]:
+        """Return the address of each backend, by which a child imports it."""
+        found = {}
+        for name, backend in self.backends.items():
+            address = backend.address if isinstance(backend, IsolatedBackend) else address_of(backend)
+            if address is not None:
+                found[name] = address
+        return found
+
+
+class DeviceDied(DeviceError):
+    """A device took its process with it, and every plan that was loaded there."""
+
+
+class ProgramChild:
+    """A child that holds loaded plans; the context ends it."""
+
+    def __init__(self, machine: Machine, inputs: Mapping[str, Array], outputs: Sequence[str]) -> None:
+        """Prepare.
+
+        Args:
+            machine: where the plans run.
+            inputs: the model's inputs.
+            outputs: names of the model's outputs.
+        """
+        self._machine = machine
+        self._child = ChildProcess("the plan's devices", machine.addresses())
+        self._inputs = write_tensors(inputs, self._child.files / "inputs")
+        self._names = {"inputs": list(inputs), "outputs": list(outputs)}
+        self._files = itertools.count()
+        self._run_s: dict[int, float] = {}
+
+    def open(self, one: PlanToRun) -> int:
+        """Load a plan and run it once; its number.
+
+        Raises:
+            DeviceError: it cannot be loaded or run.
+            DeviceDied: a device took the child with it.
+        """
+        devices = {**self._machine.devices, **one.overrides}
+        used = [device_to_json(devices[name]) for name in sorted(one.devices)]
+        slices = [write_slice(each, self._child.files / f"{next(self._files)}.onnx") for each in one.slices]
+        request = {"plan": plan_to_json(one.plan), "slices": slices, "devices": used, **self._names}
+        number = int(
+            self._ask("open", request, LIMIT_S, f"to load a plan on {', '.join(sorted(one.devices))}")["number"]
+        )
+        first = {"number": number, "tensors": self._inputs}
+        self._run_s[number] = float(
+            self._ask("first_run", first, LIMIT_S, "to run a plan for the first time")["seconds"]
+        )
+        return number
+
+    def time(self, numbers: Mapping[str, int], round_count: int, budget_s: float) -> InterleavedTimings:
+        """Time loaded plans in turn, by name; errors as for ``open``."""
+        request = {"numbers": dict(numbers), "round_count": round_count, "budget_s": budget_s, "tensors": self._inputs}
+        answer = self._ask("time", request, LIMIT_S + 10 * budget_s, "to time plans", 2 * budget_s)
+        seconds = {name: tuple(map(float, values)) for name, values in answer["seconds"].items()}
+        return InterleavedTimings(seconds, int(answer["repeat_count"]))
+
+    def repeat(self, number: int, warmup_count: int, count: int) -> tuple[float, ...]:
+        """Time runs of a loaded plan; errors as for ``open``."""
+        request = {"number": number, "warmup_count": warmup_count, "count": count, "tensors": self._inputs}
+        usual_s = self._run_s[number] * (warmup_count + count)
+        answer = self._ask("repeat", request, LIMIT_S + SLOWEST_RUN * usual_s, "to run a plan", 2 * usual_s)
+        return tuple(map(float, answer["seconds"]))
+
+    def traces(self, number: int, seconds: float, min_runs: int, max_runs: int) -> list[Trace]:
+        """Run a loaded plan and watch its slices; errors as for ``open``."""
+        request = {"number": number, "seconds": seconds, "min_runs": min_runs, "max_runs": max_runs}
+        answer = self._ask("traces", {**request, "tensors": self._inputs}, LIMIT_S + 10 * seconds, "to run a plan")
+        return [Trace(tuple(Span(**span) for span in one["spans"]), one["seconds"]) for one in answer["traces"]]
+
+    def _ask(
+        self, action: str, request: Mapping[str, Json], limit_s: float, doing: str, usual_s: float = 0.0
+    ) -> dict[str, Json]:
+        try:
+            answer = self._child.ask(f"{_ACTIONS}:{action}", request, limit_s, doing, usual_s)
+        except ChildDied as died:
+            device = "" if died.mark is None else died.mark.device
+            words = f"device {device} {died.reason}" if device else f"the process of the plan {died.reason}"
+            raise DeviceDied(words, device=device) from died
+        if "failure" in answer:
+            device = str(answer.get("device", ""))
+            raise DeviceError(str(answer["failure"]), str(answer.get("hint", "")), device=device)
+        return answer
+
+    def close(self) -> None:
+        """End the child; calling it twice is harmless."""
+        self._child.close()
+
+    def __enter__(self) -> ProgramChild:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

@@ -1,0 +1,112 @@
+"""Small tables: the plan is the optimum of all plans, and proved; no plan is refused that exists.
+
+The seeds here are a part; ``MOSAIC_PLANNER_INSTANCES=10000 pytest -m slow`` looks at so many requests a mode.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from mosaic_onnx.core.cost_table import cost_table
+from mosaic_onnx.core.costs import CostTable
+from mosaic_onnx.core.errors import InfeasibleError, NoPlanFoundError
+from mosaic_onnx.planner import registry
+from mosaic_onnx.planner.core.request import Request
+from mosaic_onnx.planner.core.simulate import value
+from mosaic_onnx.planner.sequential import method as sequential_method
+from mosaic_onnx.planner.solve import solve
+from tests.unit.planner.enumeration import Mode, Truth, random_request, truth
+from tests.unit.planner.random_graphs import Kind, random_chain, random_profile
+
+MODES: tuple[Mode, ...] = ("sequential", "concurrent", "throughput")
+FEATURES = ("caps", "segments", "switches", "overheads", "io_host", "direct", "state_copies", "groups", "energy")
+INSTANCES = int(os.environ.get("MOSAIC_PLANNER_INSTANCES", "0"))
+
+
+def random_table(rng: np.random.Generator, most_layers: int) -> CostTable:
+    """A table of 2 to ``most_layers`` layers and 1 to 3 states, each feature of the format in it or not by chance."""
+    device_count = int(rng.integers(1, 4))
+    kind = Kind(
+        layers=int(rng.integers(2, most_layers + 1)),
+        devices=device_count,
+        levels=2 if device_count == 1 and rng.random() < 0.5 else 1,
+        reach=int(rng.integers(1, 4)),
+        **{feature: bool(rng.random() < 0.4) for feature in FEATURES},
+    )
+    table = cost_table((random_chain if rng.random() < 0.3 else random_profile)(rng, kind))
+    if rng.random() < 0.2:
+        table = replace(table, copies_occupy_device=True)
+    if rng.random() < 0.3:
+        errors = rng.integers(0, 10, table.layer_s.shape) / 10
+        table = replace(table, layer_error=np.where(np.isfinite(table.layer_s), errors, 0.0))
+    return table
+
+
+def check(table: CostTable, known: Truth, request: Request) -> None:
+    """The answer to a request is the enumerated optimum with a bound that says so, or a proof that there is none."""
+    best = known.least(request)
+    if best == float("inf"):
+        with pytest.raises(InfeasibleError) as caught:
+            solve(table, request)
+        assert not isinstance(caught.value, NoPlanFoundError)
+        return
+    solution = solve(table, request)
+    figure = value(solution.timeline, request.objective)
+    assert figure == pytest.approx(best, rel=1e-9), request
+    assert solution.plan.bound is not None
+    assert solution.plan.bound.value == pytest.approx(best, rel=1e-9), request
+
+
+def check_many(mode: Mode, count: int, most_layers: int, first_seed: int) -> None:
+    """Look at so many requests."""
+    checked, seed = 0, first_seed
+    while checked < count:
+        rng = np.random.default_rng(seed)
+        seed += 1
+        table = random_table(rng, most_layers)
+        known = truth(table, 40_000)
+        for _ in range(4 if known is not None else 0):
+            assert known is not None
+            check(table, known, random_request(rng, table, known, mode))
+            checked += 1
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_small_tables_get_the_enumerated_optimum(mode: Mode) -> None:
+    check_many(mode, 160, 4, 0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", MODES)
+def test_tables_of_seven_layers_get_the_enumerated_optimum(mode: Mode) -> None:
+    check_many(mode, max(INSTANCES, 400), 7, 100_000)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_without_the_whole_search_no_bound_and_no_refusal_is_false(mode: Mode, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The methods for larger tables, on tables small enough to be enumerated: their proofs hold with every feature."""
+    never = replace(registry.METHODS["exhaustive"], automatic=registry.never)
+    monkeypatch.setitem(registry.METHODS, "exhaustive", never)  # type: ignore[arg-type]
+    monkeypatch.setattr(sequential_method, "optimum_within", lambda *_: None)
+    for seed in range(12):
+        rng = np.random.default_rng(seed + 500)
+        table = random_table(rng, 4)
+        known = truth(table, 20_000)
+        assert known is not None
+        request = replace(random_request(rng, table, known, mode), time_limit_s=0.2)
+        best = known.least(request)
+        try:
+            solution = solve(table, request)
+        except NoPlanFoundError:
+            continue
+        except InfeasibleError as error:
+            if best < float("inf"):
+                pytest.fail(f"{request} is refused ({error.message}), a plan of {best} exists")
+            continue
+        assert not any("dropped a bound" in note for note in solution.notes)
+        if solution.plan.bound is not None:
+            assert solution.plan.bound.value <= best * (1 + 1e-9)

@@ -1,0 +1,60 @@
+"""What a small table without a plan is told: which limit, demand or cap binds, and what would be enough."""
+
+from __future__ import annotations
+
+import pytest
+
+from mosaic_onnx.core.cost_table import cost_table
+from mosaic_onnx.core.devices import Device
+from mosaic_onnx.core.errors import InfeasibleError, NoPlanFoundError
+from mosaic_onnx.core.profiles import Cost, Profile, ProfileLayer
+from mosaic_onnx.planner.core.request import Request
+from mosaic_onnx.planner.solve import solve
+
+
+def chain(*devices: Device, seconds: float = 1.0) -> Profile:
+    """Three layers of 100 bytes of parameters, one second each on every device."""
+    tensors = {f"t{n}": 0 for n in range(4)}
+    cost = {device.name: Cost(seconds, 2.0) for device in devices}
+    layers = tuple(ProfileLayer(f"l{n}", (f"t{n}",), (f"t{n + 1}",), cost, parameter_bytes=100) for n in range(3))
+    return Profile("chain", devices, tensors, ("t0",), ("t3",), layers)
+
+
+def test_a_deadline_names_the_fastest_plan() -> None:
+    with pytest.raises(InfeasibleError, match=r"deadline of 2 s: the fastest takes at least 3 s"):
+        solve(cost_table(chain(Device("a"))), Request(deadline_s=2.0))
+
+
+def test_a_budget_names_the_least_joules() -> None:
+    with pytest.raises(InfeasibleError, match=r"budget of 5 J: .* at least 6 J"):
+        solve(cost_table(chain(Device("a"))), Request(budget_j=5.0))
+
+
+def test_a_cap_names_the_device_and_the_least_that_is_enough() -> None:
+    with pytest.raises(InfeasibleError, match="a's memory_bytes of 250: the least that is enough is 300") as caught:
+        solve(cost_table(chain(Device("a", memory_bytes=250))), Request())
+    assert caught.value.hint == "raise the cap by 50 bytes, or add a device"
+
+
+def test_a_demand_that_alone_is_in_the_way_is_named() -> None:
+    devices = Device("a", slice_memory_bytes=200), Device("b", slice_memory_bytes=50)
+    with pytest.raises(InfeasibleError, match="one slice a device; without that demand there is one"):
+        solve(cost_table(chain(*devices)), Request(one_slice_per_device=True))
+
+
+def test_an_error_budget_names_the_least_error() -> None:
+    profile = chain(Device("a"))
+    layers = tuple(
+        ProfileLayer(one.name, one.inputs, one.outputs, {"a": Cost(1.0, error=0.1)}) for one in profile.layers
+    )
+    table = cost_table(Profile("chain", profile.devices, profile.tensor_bytes, ("t0",), ("t3",), layers))
+    with pytest.raises(InfeasibleError, match=r"error budget of 0\.2: the least is 0\.3"):
+        solve(table, Request(max_error=0.2))
+
+
+def test_a_search_that_ends_without_plan_or_proof_says_so() -> None:
+    """The named method looks at one plan only, which the deadline rules out."""
+    with pytest.raises(NoPlanFoundError, match="no plan was found") as caught:
+        solve(cost_table(chain(Device("a"))), Request(method="preferred:a", deadline_s=2.0))
+    assert caught.value.exit_code == 6
+    assert "not proved" in caught.value.hint
