@@ -51,6 +51,7 @@ from mosaic_onnx.pipeline.site.device_loop import schedule_measured
 from mosaic_onnx.pipeline.site.folder import read_site, write_site
 from mosaic_onnx.pipeline.site.profiled import profile_scenario
 from mosaic_onnx.pipeline.site.served import Served, Watch, serve_site
+from mosaic_onnx.pipeline.site.situations import write_situations
 from mosaic_onnx.pipeline.site.slowdowns import measure_slowdowns
 from mosaic_onnx.planner.core.request import Request
 from mosaic_onnx.planning.candidates import single_device_plan
@@ -322,6 +323,7 @@ def schedule_site(
     *,
     devices: Sequence[str] = (),
     options: SchedulingOptions | None = None,
+    situations: bool = False,
     cache: bool = True,
     force: bool = False,
     progress: Progress | None = None,
@@ -334,6 +336,7 @@ def schedule_site(
         output: the site's folder.
         devices: names, devices files or shipped descriptions; none for the default set.
         options: by which scheduler, how long.
+        situations: schedule for the loss of each device too (``pipeline.site.live``).
         cache: keep measurements, and use kept ones.
         force: replace a site that is there.
         progress: told how far the measuring has come.
@@ -347,7 +350,12 @@ def schedule_site(
     profiled = profile_scenario(read_scenario(scenario), select(devices), kept, note, progress)
     profiled = replace(profiled, slowdowns=measure_slowdowns(profiled.state(0)))
     profiled, instance, scheduled = schedule_measured(profiled, options or SchedulingOptions(), note)
-    write_site(profiled, instance, scheduled, Path(output), force=force)
+
+    def write_more(folder: Path) -> None:
+        if situations:
+            write_situations(profiled, options or SchedulingOptions(), folder, note)
+
+    write_site(profiled, instance, scheduled, Path(output), force=force, more=write_more)
     return instance, scheduled
 
 
