@@ -16,9 +16,9 @@ import numpy as np
 from bench.bench_planner_graphs import OVERHEAD_S, Case, profile_of
 from bench.peak import peak_bytes
 from bench.report import Row
+from mosaic_onnx.core.cost_table import cost_table
 from mosaic_onnx.core.costs import CostTable
 from mosaic_onnx.core.errors import MosaicError
-from mosaic_onnx.passes.estimate import cost_table
 from mosaic_onnx.planner.core.request import Request
 from mosaic_onnx.planner.core.simulate import value
 from mosaic_onnx.planner.solve import solve

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from mosaic_onnx.backends.base import Backend
-from mosaic_onnx.core.errors import MosaicError, UsageError, failure_line
+from mosaic_onnx.core.errors import DeviceError, MosaicError, UsageError, failure_line
 from mosaic_onnx.isolation.limits import die_with_parent, limit_memory
 from mosaic_onnx.isolation.marks import Marks
 
@@ -73,7 +73,9 @@ def answer(host: Host, request: Mapping[str, Json]) -> Json:
     except UsageError as failure:  # the device's options are wrong: no layer's fault
         return {"failure": failure_line(failure), "hint": failure.hint, "is_usage": True}
     except Exception as failure:  # whatever it is, the parent must hear of it
-        return {"failure": failure_line(failure), "hint": failure.hint if isinstance(failure, MosaicError) else ""}
+        hint = failure.hint if isinstance(failure, MosaicError) else ""
+        device = failure.device if isinstance(failure, DeviceError) else ""
+        return {"failure": failure_line(failure), "hint": hint, "device": device}
     finally:
         host.marks.set(0)
 
