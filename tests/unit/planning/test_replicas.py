@@ -6,7 +6,7 @@ import pytest
 
 from mosaic_onnx.core.cost_table import cost_table
 from mosaic_onnx.core.devices import Device
-from mosaic_onnx.core.profiles import Copy, Cost, Profile, ProfileLayer
+from mosaic_onnx.core.profiles import Cost, Profile, ProfileLayer
 from mosaic_onnx.files.plan_file import plan_from_json, plan_to_json
 from mosaic_onnx.pipeline.load_session import slots_needed
 from mosaic_onnx.planner.core.request import Request
@@ -17,13 +17,13 @@ THROUGHPUT = Request(objective="throughput")
 CORES = tuple(Device(f"core{at}", backend="onnxruntime", options={"threads": 1, "cores": str(at)}) for at in (0, 1))
 
 
-def chain(*seconds: float, devices: tuple[Device, ...] = CORES, copies: tuple[Copy, ...] = ()) -> Profile:
+def chain(*seconds: float, devices: tuple[Device, ...] = CORES) -> Profile:
     layers = tuple(
         ProfileLayer(f"l{at}", (f"t{at}",), (f"t{at + 1}",), {one.name: Cost(s) for one in devices})
         for at, s in enumerate(seconds)
     )
     sizes = {f"t{at}": 4 for at in range(len(seconds) + 1)}
-    return Profile("m", devices, sizes, ("t0",), (f"t{len(seconds)}",), layers, copies=copies)
+    return Profile("m", devices, sizes, ("t0",), (f"t{len(seconds)}",), layers)
 
 
 def test_a_chain_that_cannot_be_cut_evenly_is_better_replicated() -> None:
