@@ -13,6 +13,8 @@ from typing import Any, Unpack
 import numpy as np
 import onnx
 
+from mosaic_onnx.analysis.explain import explain_layer, explain_plan
+from mosaic_onnx.analysis.plan_diff import diff_plans
 from mosaic_onnx.backends.base import Array
 from mosaic_onnx.backends.hardware.energy_meters import find_meters
 from mosaic_onnx.core.constraints import Constraints, constrain
@@ -28,8 +30,10 @@ from mosaic_onnx.discovery.selection import Selection, participation, select
 from mosaic_onnx.files.atomic import refuse_to_replace, write_atomically
 from mosaic_onnx.files.bundle import Bundle, read_bundle, refuse_target
 from mosaic_onnx.files.cache import Cache
-from mosaic_onnx.files.plan_file import read_plan
-from mosaic_onnx.files.profile_file import read_profile
+from mosaic_onnx.files.device_file import write_devices
+from mosaic_onnx.files.plan_file import read_plan, write_front, write_plan
+from mosaic_onnx.files.profile_file import read_profile, write_profile
+from mosaic_onnx.importers import import_profile
 from mosaic_onnx.loading.inputs import make_inputs, read_inputs
 from mosaic_onnx.loading.shape_choices import ShapeChoices, only_combination
 from mosaic_onnx.passes.base import run_passes
@@ -85,9 +89,13 @@ __all__ = [
     "bench_throughput",
     "compile",
     "compile_unwritten",
+    "diff_plans",
     "examine_machine",
+    "explain_layer",
+    "explain_plan",
     "export",
     "find_devices",
+    "import_profile",
     "inspect",
     "load",
     "load_plan",
@@ -104,6 +112,10 @@ __all__ = [
     "single_devices",
     "verify",
     "write",
+    "write_devices",
+    "write_front",
+    "write_plan",
+    "write_profile",
 ]
 
 
