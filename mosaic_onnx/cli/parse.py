@@ -25,7 +25,7 @@ def parse_bytes(text: str) -> int:
     """Return the bytes of a text such as ``4GiB``; MB is 10⁶, MiB is 2²⁰."""
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", text)
     if match is None or match[2].upper() not in _UNITS:
-        raise UsageError(f"'{text}' is no amount of memory", "write it as 100MB, 4GiB or a number of bytes")
+        raise UsageError(f"'{text}' is not an amount of memory", "write it as 100MB, 4GiB or a number of bytes")
     return int(float(match[1]) * _UNITS[match[2].upper()])
 
 
@@ -48,7 +48,7 @@ def parse_shapes(words: Iterable[str]) -> dict[str, tuple[int, ...]]:
     for word in words:
         name, sign, dims = word.rpartition(":")
         if not sign or not name or not re.fullmatch(r"(\d+(,\d+)*)?", dims):
-            raise UsageError(f"--input-shape '{word}' is no shape", "write --input-shape NAME:1,3,224,224")
+            raise UsageError(f"--input-shape '{word}' is not a shape", "write --input-shape NAME:1,3,224,224")
         if name in shapes:
             raise UsageError(f"--input-shape names {name} twice", "give each input one shape")
         shapes[name] = tuple(int(dim) for dim in dims.split(",") if dim)
@@ -61,11 +61,11 @@ def parse_rules(words: Iterable[str], flag: str) -> tuple[tuple[str, str], ...]:
     for word in words:
         pattern, sign, device = word.rpartition("=")
         if not sign or not pattern or not device:
-            raise UsageError(f"{flag} '{word}' is no rule", f"write {flag} 'REGEX=device'")
+            raise UsageError(f"{flag} '{word}' is not a rule", f"write {flag} 'REGEX=device'")
         try:
             re.compile(pattern)
         except re.error as error:
-            raise UsageError(f"{flag} '{word}': '{pattern}' is no regular expression: {error}") from error
+            raise UsageError(f"{flag} '{word}': '{pattern}' is not a regular expression: {error}") from error
         rules.append((pattern, device))
     return tuple(rules)
 

@@ -212,7 +212,7 @@ def _named(error: OSError, folder: Path, temporary: Path | None) -> MosaicError:
     named = None if error.filename is None else Path(os.fsdecode(error.filename))
     if named is not None and temporary is not None and temporary not in (named, *named.parents) and named != folder:
         return ModelError(f"cannot read {named}: {error.strerror}")
-    return UsageError(f"cannot write {folder}: {error.strerror}", "make room, or name another output with -o")
+    return UsageError(f"cannot write {folder}: {error.strerror}", "free some space, or name another output with -o")
 
 
 def _write_files(contents: BundleContents, folder: Path) -> None:

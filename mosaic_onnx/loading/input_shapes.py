@@ -150,11 +150,11 @@ def symbols_of_shapes(graph: onnx.GraphProto, shapes: Shapes) -> dict[str, int]:
     for name, shape in shapes.items():
         if name not in inputs:
             raise UsageError(
-                f"--input-shape names {name!r}, which is no input of the model", f"inputs: {', '.join(inputs)}"
+                f"--input-shape names {name!r}, which is not an input of the model", f"inputs: {', '.join(inputs)}"
             )
         tensor_type = inputs[name].type.tensor_type
         if not inputs[name].type.HasField("tensor_type"):
-            raise UsageError(f"--input-shape names {name!r}, which is no tensor")
+            raise UsageError(f"--input-shape names {name!r}, which is not a tensor")
         if any(size < 0 for size in shape):
             raise UsageError(f"--input-shape {name}: negative size in {shape}")
         if not tensor_type.HasField("shape"):

@@ -12,7 +12,7 @@ from mosaic_onnx.backends.base import Array
 from mosaic_onnx.runtime.session import Session
 
 WARM_UP_COUNT = 5
-"""The first runs of a session allocate, and find caches cold: they are no measure of the others."""
+"""The first runs of a session allocate, and find caches cold: they do not represent the others."""
 WARM_UP_S = 1.0
 """No warm-up run starts after so long, but one always runs."""
 

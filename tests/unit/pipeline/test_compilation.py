@@ -1,4 +1,4 @@
-"""What a compilation delivers."""
+"""The results that a compilation delivers."""
 
 from __future__ import annotations
 
