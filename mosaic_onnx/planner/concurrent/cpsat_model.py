@@ -33,7 +33,7 @@ LayerSet = tuple[int, ...]
 
 
 def convex_sets(table: CostTable) -> list[LayerSet]:
-    """All sets of layers such that no path leaves one and comes back."""
+    """Return all sets of layers such that no path leaves one and comes back."""
     count = len(table.layer_names)
     above = [0] * count
     for layer, makers in enumerate(predecessors(table)):
@@ -64,7 +64,7 @@ class ConcurrentModel:
     """The model of one table with some sets of layers."""
 
     def __init__(self, table: CostTable, sets: Sequence[LayerSet], beat_s: float, bound_s: float) -> None:
-        """Builds it.
+        """Build it.
 
         Args:
             table: costs.
@@ -108,7 +108,7 @@ class ConcurrentModel:
                 self.model.add_hint(candidate.start, int(slice_times[k][0] / self.unit_s))
 
     def proposal(self, solver: cp_model.CpSolver) -> Proposal:
-        """The solver's plan, slices in an order in which none stands before what it reads."""
+        """Return the solver's plan, slices in an order in which none stands before what it reads."""
         chosen = [
             (solver.value(c.start), solver.value(c.end), c.layers, state)
             for c in self.candidates
@@ -164,7 +164,7 @@ class ConcurrentModel:
         self.candidates.append(_Candidate(layers, start, end, on))
 
     def _finish(self, layer: int) -> cp_model.IntVar:
-        """The end of the slice that holds the layer."""
+        """Return the end of the slice that holds the layer."""
         holding = self.holding[layer]
         if len(holding) == 1:
             return self.candidates[holding[0]].end
@@ -188,7 +188,7 @@ class ConcurrentModel:
         return {device: self._any(literals) for device, literals in by_device.items()}
 
     def _any(self, literals: list[cp_model.IntVar]) -> cp_model.IntVar:
-        """Whether one of some literals, at most one of which holds, does."""
+        """Return whether one of some literals, at most one of which holds, does."""
         if len(literals) == 1:
             return literals[0]
         held = self.model.new_bool_var("")
@@ -250,7 +250,7 @@ class ConcurrentModel:
         self.model.add(candidate.start >= moment + units).only_enforce_if(literals)
 
     def _at_host(self, tensor: int) -> cp_model.IntVar:
-        """When host has the tensor."""
+        """Return when host has the tensor."""
         if tensor not in self.host_time:
             maker = self.rows.producer[tensor]
             moment = self.model.new_int_var(0, 2 * self.horizon, "")
@@ -261,13 +261,13 @@ class ConcurrentModel:
         return self.host_time[tensor]
 
     def _from_host(self, tensor: int, state: int) -> int:
-        """Units from host to the state's device, at its cheapest level."""
+        """Return units from host to the state's device, at its cheapest level."""
         device = self.rows.state_device[state]
         levels = [s for s, one in enumerate(self.rows.state_device) if one == device]
         return self._units(min(self.rows.from_host_s[tensor][level] for level in levels))
 
     def _direct(self, source: int, device: int, tensor: int) -> int | None:
-        """Units of the cheapest way by a direct entry to the device; None where no level of it has one.
+        """Return units of the cheapest way by a direct entry to the device; None where no level of it has one.
 
         Where only some levels have one, the way by host may be cheaper; then nothing is charged.
         """

@@ -19,7 +19,7 @@ INF = float("inf")
 
 
 def worthwhile_states(table: CostTable) -> Bools:
-    """[L, S] states that can run each layer, less those that another level of the device beats.
+    """Return [L, S] states that can run each layer, less those that another level of the device beats.
 
     It does where it runs the layer and sends off what the layer makes no more slowly, and needs no more memory.
     """
@@ -66,12 +66,12 @@ class Tasks:
 
 
 def single_tasks(table: CostTable) -> Tasks:
-    """Every layer a task."""
+    """Return every layer a task."""
     return tasks_of(table, [(layer,) for layer in range(len(table.layer_names))])
 
 
 def chain_tasks(table: CostTable) -> Tasks:
-    """Layers in a row, each the only reader of the one before and reading only that, form a task."""
+    """Return layers in a row, each the only reader of the one before and reading only that, form a task."""
     before, after = predecessors(table), successors(table)
     chains: list[list[int]] = []
     chain_of: dict[int, int] = {}
@@ -87,7 +87,7 @@ def chain_tasks(table: CostTable) -> Tasks:
 
 
 def tasks_of(table: CostTable, parts: Sequence[tuple[int, ...]]) -> Tasks:
-    """The tasks with their costs and tensors.
+    """Return the tasks with their costs and tensors.
 
     Args:
         table: costs.
@@ -132,7 +132,7 @@ def _needed_elsewhere(table: CostTable, layers: Iterable[int], task_of: dict[int
 
 
 def _seconds(table: CostTable, parts: Sequence[tuple[int, ...]]) -> list[list[float]]:
-    """[N][S] what each task takes as a slice; inf where a layer cannot run or a cap does not hold it."""
+    """Return [N][S] what each task takes as a slice; inf where a layer cannot run or a cap does not hold it."""
     possible = possible_states(table)
     rows = table.rows
     caps = [min(rows.slice_memory_bytes[d], rows.memory_bytes[d]) for d in rows.state_device]
@@ -149,7 +149,7 @@ def _seconds(table: CostTable, parts: Sequence[tuple[int, ...]]) -> list[list[fl
 
 
 def _fastest(state_device: Sequence[int], seconds: Sequence[float]) -> list[int]:
-    """The fastest state of each device that can run a task."""
+    """Return the fastest state of each device that can run a task."""
     best: dict[int, int] = {}
     for state, device in enumerate(state_device):
         if seconds[state] < INF and (device not in best or seconds[state] < seconds[best[device]]):

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from mosaic_onnx.core.costs import CostTable
 from mosaic_onnx.planner.core.request import Proposal
 from mosaic_onnx.planner.core.simulate import check, slice_cost
-from mosaic_onnx.planner.core.transfers import HOST_MEMORY, Movements, movements
+from mosaic_onnx.planner.core.transfers import HOST_MEMORY, PaidTransfers, paid_transfers
 from mosaic_onnx.scenarios.feasibility import check_joint_memory
 from mosaic_onnx.scenarios.instance import Instance
 from mosaic_onnx.scenarios.schedule import Schedule
@@ -102,9 +102,9 @@ def slice_graph(
     if late_binding:
         wiring = _dependences(table, proposal, slice_of)
     elif table.copies_occupy_device:
-        wiring = _occupying(table, movements(table, proposal, slice_of), unit_of_state)
+        wiring = _occupying(table, paid_transfers(table, proposal, slice_of), unit_of_state)
     else:
-        wiring = _delays(movements(table, proposal, slice_of))
+        wiring = _delays(paid_transfers(table, proposal, slice_of))
     states = tuple(placed.state for placed in proposal)
     seconds = tuple(slice_cost(table, placed).seconds for placed in proposal)
     counts = [0] * len(proposal)
@@ -156,7 +156,7 @@ def _dependences(table: CostTable, proposal: Proposal, slice_of: list[int]) -> _
     return wiring
 
 
-def _delays(moved: Movements) -> _Wiring:
+def _delays(moved: PaidTransfers) -> _Wiring:
     """Copies as delays: of several between the same two slices the longest counts."""
     slice_count = len(moved.waits)
     since_maker: list[float] = []
@@ -176,7 +176,7 @@ def _delays(moved: Movements) -> _Wiring:
     return wiring
 
 
-def _occupying(table: CostTable, moved: Movements, unit_of_state: tuple[int, ...]) -> _Wiring:
+def _occupying(table: CostTable, moved: PaidTransfers, unit_of_state: tuple[int, ...]) -> _Wiring:
     """Copies as tasks of their own; copies within host's memory need no unit."""
     slice_count = len(moved.waits)
     unit_of_device = dict(zip(table.rows.state_device, unit_of_state, strict=True))
