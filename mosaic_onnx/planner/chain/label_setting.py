@@ -53,6 +53,14 @@ def labels(table: CostTable, request: Request) -> Answer:
     return Answer((proposal,) if proposal is not None else (), bound if proves else None, how)
 
 
+def best_by_labels(table: CostTable, weights: Weights, request: Request) -> Proposal | None:
+    """Return the best slices of a chain for weights of seconds and joules; None where none are found in time."""
+    try:
+        return _Program(table, weights, request).solve()[0]
+    except InfeasibleError:
+        return None
+
+
 def labels_apply(table: CostTable, request: Request) -> bool:
     """Return whether the table is a chain, not too long, on which slices far apart depend on one another."""
     if len(table.layer_names) > MOST_LAYERS or not is_chain(table, range(len(table.layer_names))):

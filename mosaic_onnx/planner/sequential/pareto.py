@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 from mosaic_onnx.core.costs import CostTable
 from mosaic_onnx.core.errors import InfeasibleError, UsageError
+from mosaic_onnx.planner.chain.label_setting import best_by_labels, labels_apply
 from mosaic_onnx.planner.chain.pareto import chain_front
 from mosaic_onnx.planner.core.infeasibility import check_possible
 from mosaic_onnx.planner.core.objective import Rank, has_joules, rank_of
@@ -118,8 +119,13 @@ def _searched(table: CostTable, request: Request, known: Sequence[Proposal]) -> 
     hull.explore(everywhere, until)
     found = _judged(table, [*known, *one_state_plans(table)])
     answers = [answer for answer in hull.answers if answer.point is not None]
+    coupled_chain = labels_apply(table, request)
     for index, answer in enumerate(answers):
         starts = [*_plan_of(answer), *implied_plans(table, [answer.point.states])] if answer.point else []
+        if coupled_chain:
+            share = max(until - time.monotonic(), 0.05) / (len(answers) - index)
+            exact = best_by_labels(table, answer.weights, replace(request, time_limit_s=share))
+            starts += [exact] if exact is not None else []
         found += _judged(table, starts)
         if found:
             rank = _sum_rank(answer.weights)
