@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mosaic_onnx.core.costs import CostTable
-from mosaic_onnx.planner.concurrent.tasks import worthwhile_states
+from mosaic_onnx.planner.concurrent.tasks import Levels
+from mosaic_onnx.planner.core.lower_bounds import possible_states
 from mosaic_onnx.planner.core.memory import slice_memory
 from mosaic_onnx.planner.core.orders import predecessors
 from mosaic_onnx.planner.core.request import PlacedSlice, Proposal
@@ -134,13 +135,14 @@ class ConcurrentModel:
 
     def _add_sets(self, sets: Sequence[LayerSet]) -> None:
         """Candidates with their intervals; in every layer exactly one of those that hold it is a slice."""
-        useful = worthwhile_states(self.table)
+        levels = Levels(self.table)
+        possible = possible_states(self.table)
         self.intervals: list[list[cp_model.IntervalVar]] = [[] for _ in self.table.device_names]
         for layers in sets:
-            states = np.flatnonzero(useful[list(layers)].all(axis=0)).tolist()
+            states = np.flatnonzero(possible[list(layers)].all(axis=0)).tolist()
             states = [state for state in states if self._fits(PlacedSlice(layers, state))]
             if states:
-                self._add_set(layers, states)
+                self._add_set(layers, levels.worthwhile(layers, states))
         for holding in self.holding:
             self.model.add_exactly_one(literal for number in holding for literal in self.candidates[number].on.values())
 
