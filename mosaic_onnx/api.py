@@ -508,6 +508,7 @@ def run(
     devices: Sequence[str] = (),
     input_shapes: Mapping[str, tuple[int, ...]] | None = None,
     trust: bool = False,
+    options: SessionOptions | None = None,
 ) -> RunResult:
     """Load and run a bundle, or a plain model on one device; ``load`` keeps it for further runs.
 
@@ -522,6 +523,7 @@ def run(
             or shipped descriptions); of a plain model: the device that runs it, none for the first of the default set.
         input_shapes: shapes of a plain model's dynamic inputs.
         trust: take what the bundle says of its devices, though it may name libraries to load and folders to write.
+        options: what is isolated, limited, validated, and falls back.
 
     Raises:
         ModelError: the bundle, model or inputs are wrong.
@@ -531,11 +533,11 @@ def run(
     if iterations < 1:
         raise UsageError(f"{iterations} iterations: there is nothing to run", "give at least one")
     if not isinstance(source, Bundle) and Path(source).is_file():
-        session, model = load_model(Path(source), _one_device(devices), input_shapes)
+        session, model = load_model(Path(source), _one_device(devices), input_shapes, options)
         fed = _inputs_of(model, inputs, seed)
     else:
         bundle = _opened(source, devices, trust=trust)
-        session = load(bundle, input_shapes=input_shapes)
+        session = load(bundle, input_shapes=input_shapes, options=options)
         fed = bundle_inputs(bundle, inputs, seed)
     with session:
         return run_repeatedly(session, fed, iterations, warmup)
