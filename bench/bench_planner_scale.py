@@ -16,9 +16,9 @@ import numpy as np
 from bench.bench_planner_graphs import OVERHEAD_S, Case, profile_of
 from bench.peak import peak_bytes
 from bench.report import Row
+from mosaic_onnx.core.cost_table import cost_table
 from mosaic_onnx.core.costs import CostTable
 from mosaic_onnx.core.errors import MosaicError
-from mosaic_onnx.passes.estimate import cost_table
 from mosaic_onnx.planner.core.request import Request
 from mosaic_onnx.planner.core.simulate import value
 from mosaic_onnx.planner.solve import solve
@@ -38,7 +38,7 @@ GAP_BARS = {(1_000, "sequential", True): 10.0, (10_000, "sequential", True): 25.
 
 @dataclass(frozen=True)
 class Measured:
-    """What planning one case took and gave; ``figure`` is inf where no plan was found."""
+    """The time and the result of planning one case; ``figure`` is inf where no plan was found."""
 
     wall_s: float
     cpu_s: float

@@ -13,6 +13,8 @@ from typing import Any, Unpack
 import numpy as np
 import onnx
 
+from mosaic_onnx.analysis.explain import explain_layer, explain_plan
+from mosaic_onnx.analysis.plan_diff import diff_plans
 from mosaic_onnx.backends.base import Array
 from mosaic_onnx.backends.hardware.energy_meters import find_meters
 from mosaic_onnx.core.constraints import Constraints, constrain
@@ -28,9 +30,12 @@ from mosaic_onnx.discovery.selection import Selection, participation, select
 from mosaic_onnx.files.atomic import refuse_to_replace, write_atomically
 from mosaic_onnx.files.bundle import Bundle, read_bundle, refuse_target
 from mosaic_onnx.files.cache import Cache
-from mosaic_onnx.files.plan_file import read_plan
-from mosaic_onnx.files.profile_file import read_profile
+from mosaic_onnx.files.device_file import write_devices
+from mosaic_onnx.files.plan_file import read_plan, write_front, write_plan
+from mosaic_onnx.files.profile_file import read_profile, write_profile
+from mosaic_onnx.importers import import_profile
 from mosaic_onnx.loading.inputs import make_inputs, read_inputs
+from mosaic_onnx.loading.shape_choices import ShapeChoices, only_combination
 from mosaic_onnx.passes.base import run_passes
 from mosaic_onnx.passes.editing import configured
 from mosaic_onnx.passes.state import State, say_nothing
@@ -55,11 +60,12 @@ from mosaic_onnx.rewriting.rewrite import partition
 from mosaic_onnx.runtime.arguments import as_feeds
 from mosaic_onnx.runtime.repeated_runs import RunResult, run_repeatedly
 from mosaic_onnx.runtime.session import Session
+from mosaic_onnx.runtime.shaped_session import ShapedSession
 from mosaic_onnx.scenarios.file import read_scenario
 from mosaic_onnx.scenarios.instance import Instance, build_instance
 from mosaic_onnx.scenarios.loading import load_profiles
 from mosaic_onnx.scenarios.solve import Scheduled, SchedulingOptions, schedule_instance
-from mosaic_onnx.verification.report import VerifyReport
+from mosaic_onnx.verification.report import VerifyReport, merged_reports
 from mosaic_onnx.verification.verify import Progress as VerifyProgress
 
 Note = Callable[[str], None]
@@ -81,9 +87,13 @@ __all__ = [
     "bench",
     "compile",
     "compile_unwritten",
+    "diff_plans",
     "examine_machine",
+    "explain_layer",
+    "explain_plan",
     "export",
     "find_devices",
+    "import_profile",
     "inspect",
     "load",
     "load_plan",
@@ -100,6 +110,10 @@ __all__ = [
     "single_devices",
     "verify",
     "write",
+    "write_devices",
+    "write_front",
+    "write_plan",
+    "write_profile",
 ]
 
 
@@ -426,12 +440,12 @@ def compile_unwritten(
     selection = _select_aloud(devices, note, lower=request is not None and request.max_error is not None)
     kept = Cache() if cache else None
     compilation = compile_model(Path(model), selection, kept, note, progress, **options)
-    proof = compilation.state.proof
-    if not proof.passed:
-        words = "; ".join(proof.failures[:3])
-        raise OutputsDifferError(
-            f"{Path(model).name}: the partitioned model is not right: {words}", "nothing was written"
-        )
+    for one in (compilation, *compilation.shapes):
+        if not one.state.proof.passed:
+            words = "; ".join(one.state.proof.failures[:3])
+            raise OutputsDifferError(
+                f"{Path(model).name}: the partitioned model is not right: {words}", "nothing was written"
+            )
     return compilation
 
 
@@ -454,10 +468,10 @@ def load(
     source: Bundle | PathLike,
     *,
     devices: Sequence[str] = (),
-    input_shapes: Mapping[str, tuple[int, ...]] | None = None,
+    input_shapes: ShapeChoices | None = None,
     options: SessionOptions | None = None,
     trust: bool = False,
-) -> Session:
+) -> Session | ShapedSession:
     """Load a bundle once, to be run many times; or a plain model, uncut, on one device.
 
     The session takes ``run(feeds)`` or ONNX Runtime's ``run(output_names, feeds)``, and ``run_async`` for a future. Any
@@ -479,7 +493,7 @@ def load(
     """
     if not isinstance(source, Bundle) and Path(source).is_file():
         selection = _one_device(devices)
-        return load_model(Path(source), selection, input_shapes, options)[0]
+        return load_model(Path(source), selection, only_combination(input_shapes or {}), options)[0]
     if input_shapes:
         raise UsageError("a bundle's input shapes were settled when it was compiled", "leave them out")
     return load_session(_opened(source, devices, trust=trust), options)
@@ -506,7 +520,7 @@ def run(
     iterations: int = 1,
     warmup: int | None = None,
     devices: Sequence[str] = (),
-    input_shapes: Mapping[str, tuple[int, ...]] | None = None,
+    input_shapes: ShapeChoices | None = None,
     trust: bool = False,
     options: SessionOptions | None = None,
 ) -> RunResult:
@@ -533,13 +547,12 @@ def run(
     if iterations < 1:
         raise UsageError(f"{iterations} iterations: there is nothing to run", "give at least one")
     if not isinstance(source, Bundle) and Path(source).is_file():
-        session, model = load_model(Path(source), _one_device(devices), input_shapes, options)
-        fed = _inputs_of(model, inputs, seed)
-    else:
-        bundle = _opened(source, devices, trust=trust)
-        session = load(bundle, input_shapes=input_shapes, options=options)
-        fed = bundle_inputs(bundle, inputs, seed)
-    with session:
+        plain, model = load_model(Path(source), _one_device(devices), only_combination(input_shapes or {}), options)
+        with plain:
+            return run_repeatedly(plain, _inputs_of(model, inputs, seed), iterations, warmup)
+    bundle = _opened(source, devices, trust=trust)
+    fed = bundle_inputs(bundle, inputs, seed)
+    with load(bundle, input_shapes=input_shapes, options=options) as session:
         return run_repeatedly(session, fed, iterations, warmup)
 
 
@@ -592,7 +605,24 @@ def bundle_inputs(
     """
     if isinstance(inputs, Mapping | np.ndarray):
         return as_feeds(inputs, bundle.input_specs)
-    return _inputs_of(bundle.original(), inputs, seed)
+    return _shape_of_inputs(bundle, inputs, seed)[1]
+
+
+def _shape_of_inputs(
+    bundle: Bundle, inputs: Mapping[str, Array] | Array | PathLike | None, seed: int
+) -> tuple[Bundle, Mapping[str, Array]]:
+    """The bundle as it is for the shapes of its inputs, and the inputs.
+
+    Raises:
+        ModelError: they are the inputs of none of its shapes; said of the first.
+    """
+    refusal: ModelError | None = None
+    for one in (replace(bundle, shapes=()), *bundle.shapes):
+        try:
+            return one, _inputs_of(one.original(), inputs, seed)
+        except ModelError as error:
+            refusal = refusal or error
+    raise refusal or ModelError(f"{bundle.folder} holds no model")
 
 
 def _inputs_of(
@@ -630,7 +660,10 @@ def verify(
         BackendError: the reference cannot run.
     """
     opened = _opened(bundle, devices, trust=trust)
-    return verify_bundle(opened, bundle_inputs(opened, inputs, seed), progress)
+    if not opened.shapes or inputs is not None:
+        return verify_bundle(*_shape_of_inputs(opened, inputs, seed), progress)
+    every = (replace(opened, shapes=()), *opened.shapes)
+    return merged_reports([verify_bundle(one, bundle_inputs(one, None, seed), progress) for one in every])
 
 
 def export(

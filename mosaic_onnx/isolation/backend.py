@@ -94,7 +94,7 @@ class IsolatedBackend:
                 answer["versions"],
             )
         except (KeyError, TypeError) as error:
-            return self._none_found(f"it answered nonsense: {error}")
+            return self._none_found(f"it gave an invalid answer: {error}")
 
     def _none_found(self, reason: str) -> FoundDevices:
         return FoundDevices(absent=(AbsentDevice(self.name, self.name, f"asked for its devices, it {reason}"),))
@@ -264,7 +264,7 @@ class IsolatedRunner:
         try:
             return self._outputs.read(answer["tensors"])
         except (KeyError, TypeError, ValueError, OSError) as error:
-            raise BackendError(f"{self._label}: its process answered nonsense: {error}") from error
+            raise BackendError(f"{self._label}: its process gave an invalid answer: {error}") from error
 
     def _ask_loaded(self, action: str, request: Mapping[str, Json]) -> dict[str, Json]:
         if self._number is None:

@@ -66,7 +66,7 @@ def answer(host: Host, request: Mapping[str, Json]) -> Json:
     try:
         module, _, name = str(request["action"]).partition(":")
         if not module.startswith(_PACKAGE):
-            return {"failure": f"{module} is no module of this package"}
+            return {"failure": f"{module} is not a module of this package"}
         return getattr(importlib.import_module(module), name)(host, request)
     except MemoryError:
         return {"failure": "it takes more memory than its process may have"}

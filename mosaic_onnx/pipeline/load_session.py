@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import onnx
@@ -25,6 +25,7 @@ from mosaic_onnx.pipeline.delivery import bind_bundle, tuned_slices
 from mosaic_onnx.runtime.guards import Guards, guarded
 from mosaic_onnx.runtime.opening import held_cores, load_plan
 from mosaic_onnx.runtime.session import WAITING_LIMIT, Route, Session
+from mosaic_onnx.runtime.shaped_session import ShapedSession
 from mosaic_onnx.runtime.workers import Workers
 
 MOST_SLOTS = 16
@@ -65,20 +66,41 @@ class SessionOptions:
             raise UsageError(f"waiting_limit is {self.waiting_limit}: at least one request must be able to wait")
 
 
-def load_session(bundle: Bundle, options: SessionOptions | None = None) -> Session:
+def load_session(bundle: Bundle, options: SessionOptions | None = None) -> Session | ShapedSession:
     """Load a bundle's slices on their devices, as they run best on this machine, and keep them.
+
+    A bundle for several shapes makes a session that picks among them.
 
     Raises:
         UsageError: a device or backend of the bundle is not here.
         ModelError: the bundle is damaged.
         BackendError: a slice cannot be loaded.
     """
-    bundle = bind_bundle(bundle)
-    devices = {device.name: device for device in bundle.devices}
-    options, candidates = options or SessionOptions(), backends()
-    slices = tuned_slices(bundle, devices, candidates)
+    bundle, options = bind_bundle(bundle), options or SessionOptions()
+    if not bundle.shapes:
+        return _load_shapes(bundle, options)
+    workers = options.workers or Workers([one.name for one in bundle.devices], held_cores(_by_name(bundle)))
+    sessions: list[Session] = []
+    try:
+        for one in (bundle, *bundle.shapes):
+            sessions.append(_load_shapes(one, replace(options, workers=workers)))
+    except BaseException:
+        for session in sessions:
+            session.close()
+        raise
+    return ShapedSession(sessions, workers, owns_workers=options.workers is None)
+
+
+def _by_name(bundle: Bundle) -> dict[str, Device]:
+    return {device.name: device for device in bundle.devices}
+
+
+def _load_shapes(bundle: Bundle, options: SessionOptions) -> Session:
+    """The session of one set of shapes."""
+    devices = _by_name(bundle)
+    slices = tuned_slices(bundle, devices, backends())
     specs = bundle.input_specs, bundle.output_specs
-    candidates = _isolated_if_asked(candidates, options)
+    candidates = _isolated_if_asked(backends(), options)
     guards = Guards(
         options.validate,
         _sample_ranges(bundle),

@@ -127,5 +127,5 @@ def _complain_of_names(inputs: Mapping[str, Array], wiring: Wiring) -> None:
     missing = [name for name in wiring.inputs if name not in inputs]
     unknown = [name for name in inputs if name not in wiring.inputs]
     if missing or unknown:
-        faults = [f"{name} is missing" for name in missing] + [f"{name} is no input" for name in unknown]
+        faults = [f"{name} is missing" for name in missing] + [f"{name} is not an input" for name in unknown]
         raise ModelError("; ".join(faults), f"the model takes {', '.join(wiring.inputs) or 'no inputs'}")

@@ -1,4 +1,4 @@
-"""What becomes of a node test: in plain ONNX Runtime, and compiled on the CPU and run from the bundle."""
+"""The verdict on a node test: in plain ONNX Runtime, and compiled on the CPU and run from the bundle."""
 
 from __future__ import annotations
 

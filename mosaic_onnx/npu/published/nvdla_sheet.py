@@ -123,7 +123,7 @@ def read_sheet(path: str | os.PathLike[str]) -> tuple[SheetRow, ...]:
         where = f"{what}: line {line}"
         kind = row["kind"].lower()
         if kind not in ("conv", "conv + elwise", "fc"):
-            raise ModelError(f"{where}: kind: {row['kind']!r} is no kind of the sheet", "conv, conv + elwise or fc")
+            raise ModelError(f"{where}: kind: {row['kind']!r} is not a kind of the sheet", "conv, conv + elwise or fc")
         count = {each: whole(row[each], each, where) for each in ("C", "H", "W", "K", "R", "S", "stride", "A", "B")}
         found.append(SheetRow(row["layer"], cast(SheetKind, kind), **count))
     return tuple(found)

@@ -33,15 +33,6 @@ def file_order(table: CostTable) -> tuple[int, ...]:
     return tuple(range(len(table.layer_names)))
 
 
-def is_topological(table: CostTable, order: Sequence[int]) -> bool:
-    """Whether the order holds every layer once, none before what it reads."""
-    place = {layer: index for index, layer in enumerate(order)}
-    if len(order) != len(table.layer_names) or len(place) != len(order):
-        return False
-    before = predecessors(table)
-    return all(place[maker] < place[layer] for layer in order for maker in before[layer])
-
-
 def depth_first_order(table: CostTable) -> tuple[int, ...]:
     """Follow each branch to its end before the next is begun: after a layer, the reader it has just made ready."""
     stack: list[int] = []

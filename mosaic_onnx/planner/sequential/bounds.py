@@ -14,9 +14,9 @@ from mosaic_onnx.core.costs import CostTable, Floats, Ints
 from mosaic_onnx.core.errors import InfeasibleError
 from mosaic_onnx.planner.chain.method import best_slices
 from mosaic_onnx.planner.core.infeasibility import check_limits
-from mosaic_onnx.planner.core.lower_bounds import possible_states
+from mosaic_onnx.planner.core.lower_bounds import possible_states, segment_floor
 from mosaic_onnx.planner.core.objective import has_joules, objective_of, rank_of, single_weights
-from mosaic_onnx.planner.core.objective_weights import ENERGY, LATENCY, Weights, weigh
+from mosaic_onnx.planner.core.objective_weights import ENERGY, LATENCY, Weighed, Weights, weigh
 from mosaic_onnx.planner.core.request import Proposal, Request
 from mosaic_onnx.planner.core.simulate import simulate
 from mosaic_onnx.planner.placement.memory_prices import Priced, price_memory
@@ -36,6 +36,8 @@ from mosaic_onnx.planner.sequential.lagrangian_hull import Asked, Hull, Supporte
 INF = float("inf")
 PROGRAM_CHOICES = 2_000
 """Up to so many pairs of layer and state an integer program looks at memory caps that prices have looked at."""
+PLACEMENT_CHOICES = 120_000
+"""Up to so many pairs of layer and state placements are solved; that takes seconds at the end of the range."""
 SOLVER_SHARE = 0.5
 """Of the time that is left, what an integer program may take."""
 
@@ -119,6 +121,8 @@ def _ask_chain(table: CostTable, weights: Weights) -> Asked:
 def _single(table: CostTable, weights: Weights, request: Request, until: float) -> tuple[list[Relaxed], Priced | None]:
     """The best placement; and under memory caps, where that breaks one, what prices and a program say."""
     weighed = weigh(table, weights)
+    if table.layer_s.size > PLACEMENT_CHOICES:
+        return [_cheapest_layers(table, weighed)], None
     relaxed = relax(table, weighed, _share(until), seed=request.seed)
     if relaxed.states is None or not over_memory(table, relaxed.states):
         return [relaxed], None
@@ -127,6 +131,13 @@ def _single(table: CostTable, weights: Weights, request: Request, until: float) 
     if priced is None or table.layer_s.size <= PROGRAM_CHOICES:
         found.append(relax_within(table, [weighed], [], time_limit_s=_share(until), seed=request.seed))
     return found, priced
+
+
+def _cheapest_layers(table: CostTable, weighed: Weighed) -> Relaxed:
+    """Return every layer where it is cheapest, transfers left out: what is left for very large tables."""
+    floor = np.where(possible_states(table), segment_floor(table, weighed), INF)
+    bound = float(floor.min(axis=1, initial=INF).sum()) * (1 - 1e-12)
+    return Relaxed(bound, floor.argmin(axis=1), "cheapest states", False, ("transfers", "slice overheads", "caps"))
 
 
 def _both(table: CostTable, request: Request, until: float) -> Bounded:

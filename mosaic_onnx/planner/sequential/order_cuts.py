@@ -20,6 +20,8 @@ from mosaic_onnx.planner.placement.memory_prices import with_prices
 from mosaic_onnx.planner.sequential.lagrangian_hull import Asked, Hull, Supported, promise_of
 
 INF = float("inf")
+SECONDS_PER_CHOICE = 5e-5
+"""Roughly what the program along an order takes for a layer and state: it is not begun where that is too long."""
 PRICE_STEPS = 12
 """How often the price of a byte is doubled to make slices keep a device's cap."""
 
@@ -44,7 +46,7 @@ def cut_plans(
     """
     single = single_weights(request) if has_joules(table) else LATENCY
     found: list[Proposal] = []
-    longest = 0.0
+    longest = SECONDS_PER_CHOICE * table.layer_s.size
     for order in orders:
         began = time.monotonic()
         if began + longest > until:

@@ -33,6 +33,10 @@ SHARPNESS = 12
 """The sum of loads to this power is what moves lower: nearly the largest load, but it also sees the others."""
 POLISHED_PIECES = 60
 """Up to so many pieces the best plan is polished by whole simulations."""
+PIPELINE_LAYERS = 6_000
+"""Up to so many layers pipelines of one slice a device are looked for as starts."""
+EXACT_AREA_PIECES = 20_000
+"""Up to so many pieces the area bound is a linear program's; above, that of equal prices."""
 SINGLE_STARTS = 200
 """Up to so many pieces, starting from each device alone is worth its time."""
 
@@ -113,7 +117,9 @@ def slices_of(table: CostTable, states: Ints) -> list[Proposal]:
 
 
 def _pipeline(table: CostTable, request: Request) -> Answer:
-    """The pipelines with one slice a device, none where there is no such."""
+    """Return the pipelines with one slice a device; none where there is no such, or the table is too large."""
+    if len(table.layer_names) > PIPELINE_LAYERS:
+        return Answer(())
     try:
         return one_slice_per_device(table, request)
     except InfeasibleError:
@@ -164,4 +170,4 @@ def _area(table: CostTable, pieces: Sequence[tuple[int, ...]]) -> float:
     floor = segment_floor(table, weigh(table, LATENCY))
     work = np.stack([floor[:, list(one.states)].min(axis=1) for one in classes], axis=1)
     summed = np.stack([work[list(layers)].sum(axis=0) for layers in pieces]) if pieces else work
-    return area_bound(summed, [len(one.devices) for one in classes]).seconds
+    return area_bound(summed, [len(one.devices) for one in classes], quick=len(pieces) > EXACT_AREA_PIECES).seconds

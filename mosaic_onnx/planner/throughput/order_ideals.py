@@ -98,10 +98,6 @@ class Lattice:
                     queue.append(near)
         return queue[:limit]
 
-    def is_ideal(self, ideal: int) -> bool:
-        """All that its members need is in it."""
-        return all(not ideal >> unit & 1 or self._needs[unit] & ~ideal == 0 for unit in self.fixed)
-
     def family(self, ideals: Iterable[int], *, complete: bool) -> Family:
         """The ideals (with the empty and the full one) as a matrix, floating units filled in."""
         masks = list(dict.fromkeys([0, *ideals, self.full]))

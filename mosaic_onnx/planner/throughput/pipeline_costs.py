@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.sparse import csr_array
 
 from mosaic_onnx.core.costs import Bools, CostTable, Floats
 from mosaic_onnx.planner.core.device_classes import DeviceClass
@@ -98,12 +99,12 @@ def _crossing_costs(table: CostTable) -> tuple[Floats, Floats]:
     return into, out
 
 
-def _unit_matrix(units: Units, layer_count: int) -> Floats:
-    """[V, L] 1 where the layer belongs to the unit."""
-    member = np.zeros((len(units.layers), layer_count))
-    for unit, layers in enumerate(units.layers):
-        member[unit, list(layers)] = 1.0
-    return member
+def _unit_matrix(units: Units, layer_count: int) -> csr_array:
+    """Return [V, L] 1 where the layer belongs to the unit."""
+    pairs = [(unit, layer) for unit, layers in enumerate(units.layers) for layer in layers]
+    places = np.array(pairs, dtype=np.int64).reshape(-1, 2)
+    ones = np.ones(len(places))
+    return csr_array((ones, (places[:, 0], places[:, 1])), shape=(len(units.layers), layer_count))
 
 
 def unit_of(units: Units) -> dict[int, int]:
@@ -135,7 +136,7 @@ def caps_can_bind(table: CostTable) -> bool:
 class _Memory:
     """Memory of the units in each state: what surely adds up, and what may at most."""
 
-    def __init__(self, table: CostTable, member: Floats, states: Sequence[int]) -> None:
+    def __init__(self, table: CostTable, member: csr_array, states: Sequence[int]) -> None:
         sums = table.activation_sum[table.state_device[list(states)]]
         touched = _touched_bytes(table)
         parameters = table.parameter_bytes[:, states].astype(np.float64)

@@ -21,7 +21,7 @@ from mosaic_onnx.runtime.trace import Trace
 
 @dataclass(frozen=True)
 class TimedPlans:
-    """What timing some plans gave.
+    """The result of timing some plans.
 
     Attributes:
         timings: interleaved figures of those that ran; None where none did.
@@ -34,7 +34,7 @@ class TimedPlans:
 
 @dataclass(frozen=True)
 class WatchEffort:
-    """How often to run a plan: first untimed, then timed, then watched slice by slice."""
+    """The numbers of runs of a plan: first untimed, then timed, then watched slice by slice."""
 
     warmup_count: int
     timed_count: int
@@ -101,7 +101,8 @@ def _time_here(
         for name, one in plans.items():
             try:
                 names = {"inputs": tuple(inputs), "outputs": tuple(outputs)}
-                program = open_program(one.slices, one.plan, machine.devices, machine.backends, **names)
+                devices = {**machine.devices, **one.overrides}
+                program = open_program(one.slices, one.plan, devices, machine.backends, **names)
                 stack.callback(program.close)
                 program.run(inputs)
                 running[name] = program

@@ -11,9 +11,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from mosaic_onnx.core.cost_table import cost_table
 from mosaic_onnx.core.costs import CostTable
 from mosaic_onnx.core.errors import InfeasibleError, NoPlanFoundError
-from mosaic_onnx.passes.estimate import cost_table
 from mosaic_onnx.planner import registry
 from mosaic_onnx.planner.core.request import Request
 from mosaic_onnx.planner.core.simulate import value

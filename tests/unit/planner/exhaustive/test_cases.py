@@ -10,8 +10,8 @@ import pytest
 
 from mosaic_onnx.core.constraints import Constraints
 from mosaic_onnx.files.profile_file import read_profile
-from mosaic_onnx.passes.plan import plan_profile
 from mosaic_onnx.planner.core.request import Request
+from mosaic_onnx.planning.profile_plan import plan_profile
 
 SHARED = Path(os.environ.get("MOSAIC_SHARED", Path(__file__).parents[5] / "shared"))
 CASES = SHARED / "benchmarks" / "planner-cases"

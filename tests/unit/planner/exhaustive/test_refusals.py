@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from mosaic_onnx.core.cost_table import cost_table
 from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.errors import InfeasibleError, NoPlanFoundError
 from mosaic_onnx.core.profiles import Cost, Profile, ProfileLayer
-from mosaic_onnx.passes.estimate import cost_table
 from mosaic_onnx.planner.core.request import Request
 from mosaic_onnx.planner.solve import solve
 
