@@ -106,7 +106,11 @@ def verify(
     reporter.show(*proof_tables(report))
     reporter.emit("mosaic-onnx/proof/1", proof_fields(report))
     if not report.passed:
-        raise OutputsDifferError(f"{bundle}: {'; '.join(report.failures[:3])}", "compile it again, or report it")
+        error = OutputsDifferError(f"{bundle}: {'; '.join(report.failures[:3])}", "compile it again, or report it")
+        if not as_json:
+            raise error
+        reporter.complain(error.message, error.hint)  # the proof is the one object on stdout
+        raise typer.Exit(error.exit_code)
     for text in report.explained:
         reporter.note(f"note: {text}")
     reporter.result(f"{bundle}: {len(report.slices)} slices and {len(report.outputs)} outputs are right")

@@ -125,6 +125,16 @@ def test_verify_names_the_device_that_breaks(
     assert "flaky" in done.stderr
 
 
+def test_a_failed_verification_prints_one_json_object(
+    mosaic: Mosaic, bundle: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    strike(monkeypatch, "run", "value")
+    done = mosaic("verify", bundle, "--json")
+    assert done.exit_code == 4, done.stderr
+    assert json.loads(done.stdout)["passed"] is False
+    assert "flaky" in done.stderr
+
+
 @pytest.mark.parametrize(("place", "how"), cells(RUNNING))
 def test_bench_names_the_device_that_breaks(
     mosaic: Mosaic, bundle: str, monkeypatch: pytest.MonkeyPatch, place: str, how: str
