@@ -75,7 +75,7 @@ def agreement(preset: str, names: list[str]) -> list[Row]:
 
 
 def genetic_distance(seeds: int) -> list[Row]:
-    """How far the published genetic search ends above the optimum (median and worst of the seeds)."""
+    """Return rows of the published genetic search's gap to the optimum (median and worst of the seeds)."""
     hardware = load_hardware("flowoptimizer-168")
     rows = []
     for layer in (convolution("3×3 64→64 @56", 64, 56, 64, 3), convolution("1×1 256→128 @28", 256, 28, 128, 1)):

@@ -38,7 +38,7 @@ GAP_BARS = {(1_000, "sequential", True): 10.0, (10_000, "sequential", True): 25.
 
 @dataclass(frozen=True)
 class Measured:
-    """What planning one case took and gave; ``figure`` is inf where no plan was found."""
+    """The time and the result of planning one case; ``figure`` is inf where no plan was found."""
 
     wall_s: float
     cpu_s: float

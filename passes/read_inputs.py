@@ -31,7 +31,7 @@ class ReadInputs:
         """Add the inputs.
 
         Raises:
-            InfeasibleError: the model takes or returns what is no tensor.
+            InfeasibleError: the model takes or returns something else than a tensor.
             ModelError: a file is wrong, or its arrays are not the model's inputs.
         """
         from mosaic_onnx.loading.inputs import make_inputs, read_inputs, refuse_other_than_tensors

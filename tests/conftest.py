@@ -11,11 +11,11 @@ from _pytest.terminal import TerminalReporter
 
 SHARED = Path(os.environ.get("MOSAIC_SHARED", Path(__file__).parents[2] / "shared"))
 OUTSIDE_ABSENT = "outside data absent"
-"""What a test says that is skipped because it needs the shared data."""
+"""The reason of tests that are skipped because they need the shared data."""
 REQUIRED = os.environ.get("MOSAIC_REQUIRE_PROVIDERS", "").split(",")
 """Set by ``make test-providers``: one of these that is absent fails its tests instead of skipping them."""
 TARGETS = {"cuda": "test-cuda"}
-"""Which target of make brings a provider; the others: ``test-providers``."""
+"""{provider: the target of make that installs it}; others: ``test-providers``."""
 
 
 def skip_without_shared_data() -> None:
@@ -33,7 +33,7 @@ def shared() -> Path:
 
 @cache
 def absence(name: str) -> str:
-    """Why a device is not here; empty where it is."""
+    """Return why a device is not available; empty where it is."""
     from mosaic_onnx.discovery.registry import find_all
 
     found = find_all()

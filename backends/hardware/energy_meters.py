@@ -19,7 +19,7 @@ class EnergyMeter(Protocol):
 
     @property
     def name(self) -> str:
-        """What it measures: ``rapl:package-0``, ``nvml:0``."""
+        """Return the meter's name: ``rapl:package-0``, ``nvml:0``."""
 
     def read_joules(self) -> float:
         """Joules so far; never falls.
@@ -39,7 +39,7 @@ class AbsentMeter:
 
 @dataclass(frozen=True)
 class Meters:
-    """What was found."""
+    """The energy meters of this machine."""
 
     meters: tuple[EnergyMeter, ...] = ()
     absent: tuple[AbsentMeter, ...] = ()

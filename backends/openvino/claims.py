@@ -77,7 +77,7 @@ def _unsupported_here(
     if wrong:
         return f"{node.op_type}: OpenVINO gets {wrong[0]!r} wrong"
     if node.op_type == "Tile" and node.input[1] not in fixed:
-        return "Tile: OpenVINO makes garbage of some repeats that are computed at run time"
+        return "Tile: OpenVINO computes some repeats wrong that are known only at run time"
     if node.op_type == "QLinearConv":
         scale = weights.get(node.input[4])
         if scale is None or any(extent > 1 for extent in scale.dims):

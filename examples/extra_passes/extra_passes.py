@@ -24,7 +24,7 @@ from mosaic_onnx.pipeline.outside import After, Before, Instead
 
 @dataclass(frozen=True)
 class DropIdentities:
-    """Remove ``Identity`` nodes of the main graph whose output is no output of the model."""
+    """Remove ``Identity`` nodes of the main graph whose output is not an output of the model."""
 
     name: ClassVar[str] = "drop_identities"
     requires: ClassVar[tuple[str, ...]] = ("opened",)

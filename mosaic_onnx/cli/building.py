@@ -35,12 +35,11 @@ def devices(
     """List the devices that are here, and why others are not."""
     from mosaic_onnx import api
     from mosaic_onnx.cli.tables import absent_table, device_table
-    from mosaic_onnx.files.device_file import write_devices
 
     reporter = Reporter(json=as_json, quiet=quiet)
     found = api.find_devices(split_words(device_words or ()))
     if write is not None:
-        write_devices(found.devices, write, force=force)
+        api.write_devices(found.devices, write, force=force)
         reporter.note(f"wrote {write}")
     reporter.show(device_table(found))
     if found.absent:
@@ -95,7 +94,7 @@ def profile(
     from mosaic_onnx import api
     from mosaic_onnx.cli.tables import profile_table
     from mosaic_onnx.files.atomic import refuse_to_replace
-    from mosaic_onnx.files.profile_file import profile_to_fields, write_profile
+    from mosaic_onnx.files.profile_file import profile_to_fields
 
     reporter = Reporter(json=as_json, quiet=quiet, verbose=verbose)
     target = output or model.with_suffix(".profile.json")
@@ -112,7 +111,7 @@ def profile(
         )
     reporter.show(profile_table(measured))
     if not dry_run:
-        write_profile(measured, target)
+        api.write_profile(measured, target)
         reporter.result(str(target))
     reporter.emit("mosaic-onnx/profiled/1", {"file": None if dry_run else str(target), **profile_to_fields(measured)})
 
@@ -132,8 +131,7 @@ def plan(
     from mosaic_onnx.cli.scheduling import plan_jointly
     from mosaic_onnx.cli.tables import pareto_table, plan_line, plan_table, singles_table
     from mosaic_onnx.files.atomic import refuse_to_replace
-    from mosaic_onnx.files.plan_file import plan_to_fields, write_front, write_plan
-    from mosaic_onnx.files.profile_file import read_profile
+    from mosaic_onnx.files.plan_file import plan_to_fields
 
     reporter = Reporter(json=as_json, quiet=quiet)
     request, constraints = options["request"], options["constraints"]
@@ -145,14 +143,14 @@ def plan(
     if len(profile_files) > 1 or sum_latency:
         plan_jointly(reporter, profile_files, request, constraints, output, sum_latency=sum_latency, pareto=pareto)
         return
-    measured = read_profile(profile_files[0])
+    measured = api.load_profile(profile_files[0])
     if pareto:
         front = api.plan_front(measured, request, constraints)
         reporter.show(pareto_table(front))
         for one in front:
             reporter.result(plan_line(one))
         if output is not None:
-            write_front(front, output)
+            api.write_front(front, output)
         reporter.emit("mosaic-onnx/front/1", {"plans": [plan_to_fields(one) for one in front]})
         return
     planned = api.plan(measured, request, constraints)
@@ -161,7 +159,7 @@ def plan(
     if singles:
         reporter.show(singles_table(planned, singles))
     if output is not None:
-        write_plan(planned, output)
+        api.write_plan(planned, output)
     reporter.result(plan_line(planned))
     fields = plan_to_fields(planned)
     reporter.emit(str(fields.pop("schema")), fields)
@@ -210,7 +208,8 @@ def compile_model(
             given_plan=plan_file,
             **options,
         )
-    reporter.show(*compiled_tables(done))
+    for one in (done, *done.shapes):
+        reporter.show(*compiled_tables(one))
     if dry_run:
         reporter.note(f"dry run: {folder} was not written")
     else:

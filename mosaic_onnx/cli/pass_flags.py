@@ -116,7 +116,7 @@ def takes(
 
 
 Made = Flag | type
-"""What fills a field: a flag, or a dataclass whose fields have flags (``Request``, ``Constraints``)."""
+"""The source of a field's value: a flag, or a dataclass whose fields have flags (``Request``, ``Constraints``)."""
 
 
 def _slots(passes: Passes, but: Collection[str]) -> Iterator[tuple[str, Made]]:

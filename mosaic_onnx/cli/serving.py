@@ -1,4 +1,4 @@
-"""What a served scenario comes to, as tables: at the end, and while it runs."""
+"""Tables of a served scenario, at the end and while it runs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Watch = Callable[[], "AbstractContextManager[Show | None]"]
 
 
 def statistics_tables(statistics: ScenarioStatistics) -> list[Table]:
-    """The models' rates, latencies and misses, and the devices' utilisation."""
+    """Return the models' rates, latencies and misses, and the devices' utilisation."""
     models = [
         (
             one.name,
@@ -45,7 +45,7 @@ def statistics_tables(statistics: ScenarioStatistics) -> list[Table]:
 
 
 def live(reporter: Reporter) -> Watch:
-    """A table on a terminal that is shown anew while a scenario is served; None elsewhere."""
+    """Return a table on a terminal that is shown anew while a scenario is served; None elsewhere."""
 
     @contextmanager
     def watch() -> Iterator[Show | None]:

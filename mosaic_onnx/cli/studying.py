@@ -33,20 +33,18 @@ def explain(
     quiet: opt.Quiet = False,
 ) -> None:
     """Say why a plan is as it is: boundaries, missing operators, or one layer's costs and moves."""
-    from mosaic_onnx.analysis.explain import explain_layer, explain_plan
+    from mosaic_onnx import api
     from mosaic_onnx.cli.explanations import layer_tables, plan_tables
-    from mosaic_onnx.files.plan_file import read_plan
-    from mosaic_onnx.files.profile_file import read_profile
 
     reporter = Reporter(json=as_json, quiet=quiet)
-    profile, plan = read_profile(profile_file), read_plan(plan_file)
+    profile, plan = api.load_profile(profile_file), api.load_plan(plan_file)
     if layer is not None:
-        one = explain_layer(profile, plan, layer)
+        one = api.explain_layer(profile, plan, layer)
         reporter.show(*layer_tables(one))
         reporter.result(f"{one.name} runs on {one.state}, in slice {one.slice_number}")
         reporter.emit("mosaic-onnx/explanation/1", {"layer": dataclasses.asdict(one)})
         return
-    whole = explain_plan(profile, plan, time_limit)
+    whole = api.explain_plan(profile, plan, time_limit)
     reporter.show(*plan_tables(whole))
     for lift in whole.lifts:
         reporter.result(f"if {lift.device} ran {lift.operator}: {lift.seconds * 1e3:+.4g} ms")
@@ -63,15 +61,13 @@ def diff(
     quiet: opt.Quiet = False,
 ) -> None:
     """Say what one plan does otherwise than another of the same layers."""
-    from mosaic_onnx.analysis.plan_diff import diff_plans
+    from mosaic_onnx import api
     from mosaic_onnx.cli.explanations import diff_tables
     from mosaic_onnx.cli.tables import milliseconds
-    from mosaic_onnx.files.plan_file import read_plan
-    from mosaic_onnx.files.profile_file import read_profile
 
     reporter = Reporter(json=as_json, quiet=quiet)
-    profile = None if profile_file is None else read_profile(profile_file)
-    found = diff_plans(read_plan(before), read_plan(after), profile)
+    profile = None if profile_file is None else api.load_profile(profile_file)
+    found = api.diff_plans(api.load_plan(before), api.load_plan(after), profile)
     reporter.show(*diff_tables(found))
     reporter.result(f"{len(found.moved)} layers moved, {milliseconds(found.seconds)} ({found.bytes:+d} bytes moved)")
     reporter.emit("mosaic-onnx/diff/1", dataclasses.asdict(found))
@@ -89,16 +85,16 @@ def import_profile(
     quiet: opt.Quiet = False,
 ) -> None:
     """Turn a profile that another tool wrote into profile.json."""
+    from mosaic_onnx import api
     from mosaic_onnx.cli.tables import profile_table
     from mosaic_onnx.files.atomic import refuse_to_replace
-    from mosaic_onnx.files.profile_file import profile_to_fields, write_profile
-    from mosaic_onnx.importers import import_profile as read_foreign
+    from mosaic_onnx.files.profile_file import profile_to_fields
 
     reporter = Reporter(json=as_json, quiet=quiet)
     target = output or file.with_suffix(".profile.json")
     refuse_to_replace(target, force=force)
-    imported = read_foreign(kind, file, **_options(option or []))
-    write_profile(imported, target)
+    imported = api.import_profile(kind, file, **_options(option or []))
+    api.write_profile(imported, target)
     reporter.show(profile_table(imported))
     reporter.result(str(target))
     reporter.emit("mosaic-onnx/imported/1", {"file": str(target), "profile": profile_to_fields(imported)})

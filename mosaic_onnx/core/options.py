@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 _KEY = "mosaic_onnx.option"
 Words = Literal["", "rules", "caps", "shapes", "watts"]
-"""How repeated words of a flag are read, in this order: one word, ``REGEX=DEVICE``, ``DEVICE=AMOUNT``,
+"""The forms of a flag's repeated words, in this order: one word, ``REGEX=DEVICE``, ``DEVICE=AMOUNT``,
 ``NAME:1,3,224,224``, ``DEVICE=IDLE,BUSY``."""
 
 

@@ -1,4 +1,4 @@
-"""What this machine offers a compilation, and what stands in its way: devices, meters, frequencies, load, versions."""
+"""The state of this machine for compiling: devices, meters, frequencies, load, versions."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def _load() -> Finding:
     load, core_count = os.getloadavg()[0], len(usable_cores())
     text = f"{load:.1f} on {core_count} cores in the last minute"
     if load > BUSY_SHARE * core_count:
-        return Finding("load", "note", f"{text}: measurements will be disturbed, let the machine come to rest")
+        return Finding("load", "note", f"{text}: measurements will be disturbed, stop other programs first")
     return Finding("load", "ok", text)
 
 

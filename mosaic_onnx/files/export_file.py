@@ -15,7 +15,7 @@ from mosaic_onnx.core.errors import ModelError, UsageError
 from mosaic_onnx.files.weights_file import WeightsFile
 
 MOST_BYTES = 2**31 - 2**20
-"""What a protobuf message holds (2 GiB), with room for all but the weights."""
+"""The most that a protobuf message holds (2 GiB), less space for all but the weights."""
 DATA_SUFFIX = ".data"
 
 

@@ -16,7 +16,7 @@ from mosaic_onnx.core.errors import ModelError
 SEAL = "seal"
 _HINT = "compile the model again"
 _LEFTOVER = ".mosaic-"
-"""How names of a runtime's temporary files begin; a killed process leaves them behind."""
+"""The start of the names of a runtime's temporary files, which a killed process leaves behind."""
 
 
 def file_digest(path: Path) -> str:

@@ -97,7 +97,7 @@ def import_profile(kind: str, path: Path | str, **options: Any) -> Profile:
     for option in options:
         if option not in IMPORT_FORMATS[kind].options:
             known = ", ".join(IMPORT_FORMATS[kind].options) or "none"
-            raise UsageError(f"'{option}' is no option of {kind}", f"Its options: {known}.")
+            raise UsageError(f"'{option}' is not an option of {kind}", f"Its options: {known}.")
     for option in options.keys() & NUMBERS.keys():
         kinds = NUMBERS[option]
         if isinstance(options[option], bool) or not isinstance(options[option], kinds):

@@ -123,7 +123,7 @@ def _parse(path: Path) -> tuple[dict[str, _Node], dict[str, list[str]]]:
             continue
         node = _node(parts, where)
         if node.name in nodes:
-            raise ModelError(f"{where}: node '{node.name}' stands there twice", "Node names must be unique.")
+            raise ModelError(f"{where}: node '{node.name}' occurs twice", "Node names must be unique.")
         nodes[node.name] = node
         readers[node.name] = []
     if not nodes:

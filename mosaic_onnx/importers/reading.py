@@ -44,7 +44,7 @@ def read_json(path: Path, form: str) -> object:
     text = read_text(path, form)
 
     def refuse(word: str) -> float:
-        raise ModelError(f"{path}: holds {word}, which is no JSON number", "Export the profile again.")
+        raise ModelError(f"{path}: holds {word}, which is not a JSON number", "Export the profile again.")
 
     try:
         value: object = json.loads(text, parse_constant=refuse)

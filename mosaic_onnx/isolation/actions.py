@@ -1,4 +1,4 @@
-"""What a child does for its parent with a backend: find devices, hear claims, load slices and run them.
+"""The actions of a child with a backend: find devices, get claims, load slices and run them.
 
 Each action takes the child's ``Host`` and a request, and returns its answer; who asks is ``backend.IsolatedBackend``.
 """
@@ -67,7 +67,7 @@ def supports(host: Host, request: Request) -> Json:
 
 
 def has_own_memory(host: Host, request: Request) -> Json:
-    """Whether a device has memory of its own."""
+    """Return whether a device has its own memory."""
     device = device_from_json(request["device"])
     return {"has_own_memory": host.backend(device.backend).memory(device) is not None}
 

@@ -37,23 +37,25 @@ _LOG = logging.getLogger(__name__)
 FIND_LIMIT_S = 60.0
 CLAIM_LIMIT_S = 30.0
 CLOSE_LIMIT_S = 10.0
+SLICE_LIMIT_S = 120.0
+"""Loading a slice, or running it, may take so long."""
 _ACTIONS = "mosaic_onnx.isolation.actions"
 
 
 class IsolatedBackend:
     """A backend as its devices are seen from outside of their processes; what it does not isolate it hands on."""
 
-    def __init__(self, inner: Backend, address: str, limit_s: float = 120.0) -> None:
+    def __init__(self, inner: Backend, address: str, limit_s: float | None = None) -> None:
         """Wrap a backend.
 
         Args:
             inner: the backend, as this process imported it.
             address: ``module:NAME`` under which a child finds it.
-            limit_s: how long loading or running one slice may take.
+            limit_s: how long loading or running one slice may take; None for the usual.
         """
         self.inner = inner
         self.address = address
-        self.limit_s = limit_s
+        self.limit_s = SLICE_LIMIT_S if limit_s is None else limit_s
         self._children: dict[str, ChildProcess] = {}
         self._spare: ChildProcess | None = None
         # Optional parts of the contract describe devices, or are asked of those of this process, or of a meter.
@@ -88,7 +90,7 @@ class IsolatedBackend:
                 answer["versions"],
             )
         except (KeyError, TypeError) as error:
-            return self._none_found(f"it answered nonsense: {error}")
+            return self._none_found(f"it gave an invalid answer: {error}")
 
     def _none_found(self, reason: str) -> FoundDevices:
         return FoundDevices(absent=(AbsentDevice(self.name, self.name, f"asked for its devices, it {reason}"),))
@@ -258,7 +260,7 @@ class IsolatedRunner:
         try:
             return self._outputs.read(answer["tensors"])
         except (KeyError, TypeError, ValueError, OSError) as error:
-            raise BackendError(f"{self._label}: its process answered nonsense: {error}") from error
+            raise BackendError(f"{self._label}: its process gave an invalid answer: {error}") from error
 
     def _ask_loaded(self, action: str, request: Mapping[str, Json]) -> dict[str, Json]:
         if self._number is None:

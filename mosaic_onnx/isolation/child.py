@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from mosaic_onnx.backends.base import Backend
-from mosaic_onnx.core.errors import MosaicError, UsageError, failure_line
+from mosaic_onnx.core.errors import DeviceError, MosaicError, UsageError, failure_line
 from mosaic_onnx.isolation.limits import die_with_parent, limit_memory
 from mosaic_onnx.isolation.marks import Marks
 
@@ -66,14 +66,16 @@ def answer(host: Host, request: Mapping[str, Json]) -> Json:
     try:
         module, _, name = str(request["action"]).partition(":")
         if not module.startswith(_PACKAGE):
-            return {"failure": f"{module} is no module of this package"}
+            return {"failure": f"{module} is not a module of this package"}
         return getattr(importlib.import_module(module), name)(host, request)
     except MemoryError:
         return {"failure": "it takes more memory than its process may have"}
     except UsageError as failure:  # the device's options are wrong: no layer's fault
         return {"failure": failure_line(failure), "hint": failure.hint, "is_usage": True}
     except Exception as failure:  # whatever it is, the parent must hear of it
-        return {"failure": failure_line(failure), "hint": failure.hint if isinstance(failure, MosaicError) else ""}
+        hint = failure.hint if isinstance(failure, MosaicError) else ""
+        device = failure.device if isinstance(failure, DeviceError) else ""
+        return {"failure": failure_line(failure), "hint": hint, "device": device}
     finally:
         host.marks.set(0)
 

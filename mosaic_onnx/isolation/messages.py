@@ -1,4 +1,4 @@
-"""What a child is told and answers: JSON lines, and tensors in files beside them.
+"""The messages between a child and its parent: JSON lines, and tensors in files.
 
 There is no pickle: a child that a provider corrupted may write anything, which its parent must not execute.
 """
@@ -78,7 +78,7 @@ def _tensor(content: bytes, entry: Json) -> Array:
 
 
 def dtype_of(name: str) -> np.dtype[np.generic]:
-    """A type by its name; bfloat16, float8 and the 4-bit types come from ml_dtypes."""
+    """Return a type by its name; bfloat16, float8 and the 4-bit types come from ml_dtypes."""
     try:
         return np.dtype(name)
     except TypeError:

@@ -34,7 +34,7 @@ _LOG = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Wait:
-    """How long to wait for an answer.
+    """The time to wait for an answer.
 
     Attributes:
         deadline: of the monotonic clock.
@@ -50,7 +50,7 @@ class Wait:
 
 
 class ChildDied(Exception):
-    """A child crashed, ran out of time, or answered nonsense.
+    """A child crashed, ran out of time, or gave an invalid answer.
 
     Attributes:
         reason: how it ended, in words that follow a device's name.
@@ -139,11 +139,11 @@ class ChildProcess:
         return self._exchange(self._message(request), wait)
 
     def _command(self) -> list[str]:
-        """What starts the child."""
+        """Return what starts the child."""
         return [sys.executable, "-P", "-m", "mosaic_onnx.isolation.child"]
 
     def _setup(self) -> dict[str, Json]:
-        """What the child is told first."""
+        """Return what the child is told first."""
         return {
             "backends": self._addresses,
             "marks": str(self.files / "marks"),

@@ -1,7 +1,7 @@
 """Group nodes into layers, the smallest units that are never split.
 
 Every node but ``Constant`` is in exactly one layer (a constant that is a model output is, too); layers are convex and
-stand in a topological order; values that are no tensors never cross from one to another. A node with subgraphs (If,
+stand in a topological order; values that are not tensors never cross from one to another. A node with subgraphs (If,
 Loop, Scan) is one layer with its bodies, and what they capture are its inputs.
 """
 

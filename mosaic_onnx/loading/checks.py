@@ -228,7 +228,7 @@ def _check_graph(walk: _Walk, graph: onnx.GraphProto, where: str, depth: int) ->
     for value in graph.output:
         outer_may_give = len(walk.defined) > 1
         if value.name not in own and not (outer_may_give and _is_defined(walk, value.name)):
-            raise ModelError(f"{where} has the output {value.name!r}, which nothing makes")
+            raise ModelError(f"{where} has the output {value.name!r}, which no node makes")
     walk.defined.pop()
     return own
 
@@ -284,7 +284,7 @@ def _check_node(walk: _Walk, node: onnx.NodeProto, where: str, depth: int) -> No
         raise ModelError(f"node {word} of {where} is of domain {name!r}, which is not imported")
     for name in node.input:
         if name and not _is_defined(walk, name):
-            raise ModelError(f"node {word} of {where} reads {name!r}, which nothing makes")
+            raise ModelError(f"node {word} of {where} reads {name!r}, which no node makes")
     key = call_key(node)
     if key in walk.functions:
         walk.body.calls.append((key, depth))
@@ -345,7 +345,7 @@ def _check_function(walk: _Walk, function: onnx.FunctionProto) -> _Body:
     _check_nodes(inner, function.node, where, 1, inputs)
     for name in function.output:
         if name not in inputs:
-            raise ModelError(f"{where} has the output {name!r}, which nothing makes")
+            raise ModelError(f"{where} has the output {name!r}, which no node makes")
     return inner.body
 
 
@@ -356,7 +356,7 @@ def _check_calls(bodies: dict[FunctionKey | None, _Body], limits: Limits) -> Non
     sources = [{index_of[key] for key, _ in bodies[caller].calls} for caller in keys]
     order = order_by_sources(sources, lambda index: "::".join(keys[index] or ("the graph",)).strip(":"))
     if order.cycle:
-        raise ModelError(f"functions call each other in a circle: {' → '.join((*order.cycle[:8], order.cycle[0]))}")
+        raise ModelError(f"functions call each other in a cycle: {' → '.join((*order.cycle[:8], order.cycle[0]))}")
     size: dict[FunctionKey | None, int] = {}
     depth: dict[FunctionKey | None, int] = {}
     for index in order.positions:

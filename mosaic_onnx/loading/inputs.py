@@ -195,7 +195,7 @@ def read_arrays(path: Path) -> dict[str, Array]:
         with loaded:
             arrays = {name: loaded[name] for name in loaded.files}
             if strange := [name for name, array in arrays.items() if not isinstance(array, np.ndarray)]:
-                raise ValueError(f"its member {strange[0]} is no array")
+                raise ValueError(f"its member {strange[0]} is not an array")
             return arrays
     except FileNotFoundError:
         raise ModelError(f"no such inputs file: {path}") from None
@@ -213,7 +213,7 @@ def check_inputs(arrays: Mapping[str, Array], model: onnx.ModelProto, source: st
     """
     expected = {value.name: value for value in model_inputs(model)}
     faults = [f"{name} is missing" for name in expected if name not in arrays]
-    faults += [f"{name} is no input of the model" for name in arrays if name not in expected]
+    faults += [f"{name} is not an input of the model" for name in arrays if name not in expected]
     checked = {}
     for name, value in expected.items():
         if name in arrays:

@@ -54,8 +54,8 @@ class OpenedModel:
         path: the file, absolute.
         folder: where its external data lies, absolute.
         sha256: digest of the model file (external data not included).
-        is_orderly: whether its nodes stand in topological order everywhere, with no constant given twice.
-        external_bytes: bytes of external data that its tensors name.
+        is_orderly: all its nodes are in topological order, and no constant is defined twice.
+        external_bytes: bytes of its external data.
         is_rewritten: ``model`` is no longer what the file holds.
     """
 

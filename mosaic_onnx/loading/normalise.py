@@ -87,7 +87,7 @@ class _Found:
 
 
 def _find_types(opened: OpenedModel, shapes: Shapes, symbols: Mapping[str, int], limits: Limits) -> _Found:
-    """Ask the child process; where a trial run kills it, once more without running anything."""
+    """Ask the child process; where a trial run kills it, ask again without trial runs."""
     external = opened.external_bytes
     failures: list[str] = []
     for may_run in (True, False):

@@ -118,11 +118,11 @@ class TensorChecker:
         odd = odd or (os.name == "nt" and ":" in location)
         if odd or ".." in parts or len(location) > 4096:
             raise ModelError(
-                f"{what} has its external data at {location[:200]!r}, which is no path inside the folder", hint
+                f"{what} has its external data at {location[:200]!r}, which is not a path inside the folder", hint
             )
         path = self._folder.joinpath(*parts)
         if Path(os.path.realpath(path)) != path:
-            raise ModelError(f"{what} has its external data behind a symbolic link: {location!r}", hint)
+            raise ModelError(f"{what} has its external data through a symbolic link: {location!r}", hint)
         try:
             found = os.lstat(path)
         except OSError as error:

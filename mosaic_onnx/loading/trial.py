@@ -255,7 +255,7 @@ def _feed_by(model: onnx.ModelProto, skeleton: onnx.ModelProto) -> dict[str, Any
 
 
 def _observe(model: onnx.ModelProto, folder: str, names: Sequence[str], notes: list[str]) -> dict[str, _Seen]:
-    """Types and shapes of these values in trial runs with different inputs; empty where the model does not run."""
+    """Return the types and shapes of values in trial runs with different inputs; empty if the model does not run."""
     given = {value.name for value in model.graph.output}
     model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names if name not in given)
     try:

@@ -89,7 +89,7 @@ def installed(word: str) -> Sequence[Change]:
     """Return the changes that an installed package offers under a name.
 
     Raises:
-        UsageError: none does, or what it offers cannot be loaded or is no change.
+        UsageError: none does, or what it offers cannot be loaded or is not a change.
     """
     points: dict[str, EntryPoint] = {point.name: point for point in entry_points(group=GROUP)}
     if word not in points:

@@ -87,7 +87,7 @@ class FeedbackLoop:
     def __call__(self, profile: Profile) -> Refined:
         """Plan and measure until the plan's slices are all measured, or the rounds are used up.
 
-        A plan whose slices are no neighbours in the list of layers cannot be measured slice by slice: the first such
+        A plan whose slices are not neighbours in the list of layers cannot be measured slice by slice: the first such
         plan is run, and from then on plans in list order are sought; the better of the two is the answer.
 
         Raises:

@@ -126,7 +126,7 @@ def refusals(normalised: Normalised, graph: LayerGraph, device: Device, backend:
 
 
 def _claims(backend: Backend, nodes: Sequence[onnx.NodeProto], device: Device) -> list[str | None]:
-    """What a backend says of each node.
+    """Return a backend's claims on each node.
 
     Raises:
         BackendError: it raised something, or its process crashed or hung; the message names the device.

@@ -1,4 +1,4 @@
-"""Where a profile's joules come from: descriptions, meters, or declared power; told before anything is measured."""
+"""The source of a profile's joules: descriptions, meters, or declared power; it is known before measuring."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ def with_modelled_energy(profile: Profile, declared: Mapping[str, Watts]) -> Pro
         declared: by device name.
 
     Raises:
-        UsageError: a device of the profile has no declared power, or a name is no device of the profile.
+        UsageError: a device of the profile has no declared power, or a name is not a device of the profile.
     """
     if any(cost.joules is not None for layer in profile.layers for cost in layer.cost.values() if cost):
         return profile

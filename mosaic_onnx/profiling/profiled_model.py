@@ -51,8 +51,8 @@ class ProfiledModel:
         extract: extracts slices.
         reference: runs the original model.
         identity: digest of model and inputs, where a cost depends on values.
-        held: the reference's tensors that are in memory now.
-        known: digests of slices that were asked for.
+        held: the reference's tensors that are in memory.
+        known: digests of slices computed so far.
         layer_s: by layer, the least that it takes on a device measured before.
     """
 
@@ -129,7 +129,7 @@ class ProfiledModel:
             self.layer_s[layer] = min(seconds, self.layer_s.get(layer, seconds))
 
     def _known_s(self, span: Span) -> float | None:
-        """What a slice takes elsewhere; None where that of one of its layers is not known."""
+        """Return what a slice takes elsewhere; None where that of one of its layers is not known."""
         layers = range(span[0], span[1] + 1)
         return sum(self.layer_s[layer] for layer in layers) if all(layer in self.layer_s for layer in layers) else None
 

@@ -152,7 +152,7 @@ def _seeds(found: Findings) -> str:
         "How much hangs on the priors",
         "Each seed starts the calibration from other priors and hits the fitted figures alike. Small models against "
         "big / little / GPU / NPU preferred; layers on Table III's device, with ResNet V2 and without it (what the NPU "
-        "lacks was read off its plan, so it is no prediction).\n\n"
+        "lacks was read off its plan, so it is not a prediction).\n\n"
         + _table(("seed", "latency, small", "energy, small", "Table III", "without ResNet"), rows),
     )
 

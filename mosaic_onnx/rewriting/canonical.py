@@ -132,12 +132,12 @@ def _parts(index: ModelIndex, profile: Profile, plan: Plan) -> list[_Part]:
         parts.append(_part(index, number, positions))
     missing = [at for at in range(len(index.nodes)) if at not in owner and at not in index.constants]
     if missing:
-        hint = "profile and plan must be of this very model"
+        hint = "profile and plan must be of this model"
         raise ModelError(f"node {_key(index, missing[0])!r} is in no slice of the plan", hint)
     sources = [{owner[index.maker[name]] for name in part.tensors if name in index.maker} for part in parts]
     order = order_by_sources(sources, str)
     if order.cycle:
-        raise ModelError(f"the plan's slices wait for each other: {' → '.join((*order.cycle, order.cycle[0]))}")
+        raise ModelError(f"the plan's slices depend on each other: {' → '.join((*order.cycle, order.cycle[0]))}")
     return [parts[number] for number in order.positions]
 
 

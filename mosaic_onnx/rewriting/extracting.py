@@ -45,7 +45,7 @@ class Extractor:
         names = list(outputs) if outputs is not None else index.needed_outside(positions) or index.unread(positions)
         strange = [name for name in names if name not in made and not index.is_parameter(name)]
         if strange:
-            raise ModelError(f"value {strange[0]!r} is not made by the nodes that are to give it")
+            raise ModelError(f"value {strange[0]!r} is not made by the nodes that should produce it")
         graph = onnx.GraphProto(name=index.model.graph.name or "slice")
         graph.node.extend(index.nodes[position] for position in positions)
         read = [*index.external_reads(positions), *(name for name in names if name not in made)]

@@ -69,7 +69,7 @@ class ModelIndex:
         found = set()
         for key in keys:
             if key not in self.position:
-                raise ModelError(f"the model has no node {key!r}", "profile and plan must be of this very model")
+                raise ModelError(f"the model has no node {key!r}", "profile and plan must be of this model")
             found.add(self.position[key])
         return sorted(found - self.constants)
 

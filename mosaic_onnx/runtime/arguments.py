@@ -33,7 +33,7 @@ def read_arguments(
         outputs: names of what it gives.
 
     Raises:
-        UsageError: the arguments do not fit, or a name is no output.
+        UsageError: the arguments do not fit, or a name is not an output.
     """
     if feeds is None and isinstance(first, Mapping):
         return None, first
@@ -70,7 +70,7 @@ def checked_names(names: OutputNames, outputs: Sequence[str]) -> Sequence[str]:
     """The outputs that are asked for; all of them for None, and for an empty list as ONNX Runtime has it.
 
     Raises:
-        UsageError: a name is no output.
+        UsageError: a name is not an output.
     """
     if not names:
         return outputs
@@ -78,5 +78,5 @@ def checked_names(names: OutputNames, outputs: Sequence[str]) -> Sequence[str]:
         raise UsageError(f"names of outputs are one text, {names!r}", f"give a list: [{names!r}]")
     unknown = [name for name in names if name not in outputs]
     if unknown:
-        raise UsageError(f"{unknown[0]!r} is no output", f"the model gives {', '.join(outputs)}")
+        raise UsageError(f"{unknown[0]!r} is not an output", f"the model gives {', '.join(outputs)}")
     return names

@@ -12,7 +12,7 @@ from mosaic_onnx.backends.base import Array, Backend, Runner, SliceModel
 from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.plans import Plan
 from mosaic_onnx.runtime.dependencies import Tensor, Wiring
-from mosaic_onnx.runtime.opening import LoadedPlan, held_cores, load_plan
+from mosaic_onnx.runtime.opening import LoadedPlan, close_quietly, held_cores, load_plan
 from mosaic_onnx.runtime.request_run import RequestRun, SliceOrder, Timed, slice_order
 from mosaic_onnx.runtime.slot import Slot, checked_inputs
 from mosaic_onnx.runtime.trace import Span, Trace
@@ -38,7 +38,7 @@ class Executor:
             self._workers = Workers(self.device_names, held_cores(devices))
             self._stack.callback(weakref.finalize(self, self._workers.close))
         for each in self._loaded:
-            self._stack.callback(each.runner.close)
+            self._stack.callback(close_quietly, each.runner, each.device)
 
     # ---- running -----------------------------------------------------------------------------------------------------
 

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 
-from mosaic_onnx.backends.base import Backend, Memory, SliceModel
+from mosaic_onnx.backends.base import Backend, Memory, Runner, SliceModel
+from mosaic_onnx.backends.sharing import exclusive_pairs
 from mosaic_onnx.core.cpu_cores import parse_cores
 from mosaic_onnx.core.devices import Device, device_of
-from mosaic_onnx.core.errors import UsageError
+from mosaic_onnx.core.errors import BackendError, DeviceError, MosaicError, UsageError, failure_line
 from mosaic_onnx.core.plans import Plan
 from mosaic_onnx.runtime.dependencies import Wiring, wire
 from mosaic_onnx.runtime.levels import LevelControls
 from mosaic_onnx.runtime.steps import Loaded
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -35,7 +39,7 @@ class LoadedPlan:
     def close(self) -> None:
         """Give the runners back; calling it twice is harmless."""
         for each in self.slices:
-            each.runner.close()
+            close_quietly(each.runner, each.device)
         self.levels.close()
 
 
@@ -65,7 +69,8 @@ def load_plan(
     """
     places = [_at_level(devices, one.state) for one in plan.slices]
     is_concurrent = plan.schedule == "concurrent"
-    wiring = wire(slices, inputs, outputs, [device.name for device in places], is_concurrent)
+    pairs = exclusive_pairs(devices.values(), backends) if is_concurrent else ()
+    wiring = wire(slices, inputs, outputs, [device.name for device in places], is_concurrent, pairs)
     memories: dict[str, Memory | None] = {}
     levels = LevelControls()
     with ExitStack() as undo:
@@ -73,14 +78,39 @@ def load_plan(
         loaded = []
         for model, device in zip(slices, places, strict=True):
             backend = _backend(backends, device)
-            if device.name not in memories:
-                memories[device.name] = backend.memory(device)
-            runner = backend.load(model, device)
-            undo.callback(runner.close)
+            with _named_failure(model, device):
+                if device.name not in memories:
+                    memories[device.name] = backend.memory(device)
+                runner = backend.load(model, device)
+            undo.callback(close_quietly, runner, device.name)
             held = levels.levelled(runner, backend, device)
             loaded.append(Loaded(model, held, device.name, memories[device.name]))
         undo.pop_all()
     return LoadedPlan(tuple(loaded), wiring, is_concurrent, levels)
+
+
+@contextmanager
+def _named_failure(model: SliceModel, device: Device) -> Iterator[None]:
+    """Name slice and device in whatever loading raises: a foreign backend may raise anything."""
+    try:
+        yield
+    except DeviceError:
+        raise
+    except BackendError as error:
+        raise DeviceError(error.message, error.hint, device=device.name) from error
+    except MosaicError:
+        raise
+    except Exception as failure:
+        name = model.model.graph.name or ", ".join(model.outputs)
+        raise DeviceError(f"slice {name!r} on {device.name}: {failure_line(failure)}", device=device.name) from failure
+
+
+def close_quietly(runner: Runner, device: str) -> None:
+    """Close a runner; one that fails at that is told of, and the results before it stand."""
+    try:
+        runner.close()
+    except Exception as failure:  # a foreign backend may raise anything
+        _LOG.warning("device %s: a slice could not be closed: %s", device, failure_line(failure))
 
 
 def _at_level(devices: Mapping[str, Device], state: str) -> Device:

@@ -10,9 +10,10 @@ import numpy as np
 
 from mosaic_onnx.backends.base import Array
 from mosaic_onnx.runtime.session import Session
+from mosaic_onnx.runtime.shaped_session import ShapedSession
 
 WARM_UP_COUNT = 5
-"""The first runs of a session allocate, and find caches cold: they are no measure of the others."""
+"""The first runs of a session allocate, and find caches cold: they do not represent the others."""
 WARM_UP_S = 1.0
 """No warm-up run starts after so long, but one always runs."""
 
@@ -31,7 +32,7 @@ class RunResult:
 
 
 def run_repeatedly(
-    session: Session, inputs: Mapping[str, Array], iterations: int, warmup: int | None = None
+    session: Session | ShapedSession, inputs: Mapping[str, Array], iterations: int, warmup: int | None = None
 ) -> RunResult:
     """Run and time.
 

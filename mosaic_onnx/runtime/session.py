@@ -133,7 +133,7 @@ class Session:
 
         Raises:
             ModelError: an input is missing, unknown, or not of the model's type and shape.
-            UsageError: the arguments do not fit, or a name is no output.
+            UsageError: the arguments do not fit, or a name is not an output.
             BackendError: a device failed, or the session was closed.
         """
         names, fed = read_arguments(first, feeds, run_options, self._inputs, self._names)

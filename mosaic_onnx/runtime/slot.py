@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
 from mosaic_onnx.backends.base import Array
-from mosaic_onnx.core.errors import ModelError
+from mosaic_onnx.core.errors import DeviceError, ModelError
 from mosaic_onnx.runtime.dependencies import Tensor, Wiring
-from mosaic_onnx.runtime.steps import Loaded, Program, build
+from mosaic_onnx.runtime.steps import Loaded, Program, build, placed_error
 
 
 class Slot:
@@ -26,15 +26,37 @@ class Slot:
         self._wiring = wiring
         self._calls = tuple(step.call for steps in self.program.steps for step in steps)
         self._whole = loaded[0].runner.run if _is_whole(loaded, wiring, self.program) else None
+        self._device = loaded[0].device if loaded else ""
+        declared = ((name, wiring.tensors[name]) for name in wiring.outputs if name in wiring.tensors)
+        self._shapes = [(name, tensor.shape) for name, tensor in declared if tensor.shape is not None]
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """Run one step after the other on the calling thread; the inputs are checked already."""
         if self._whole is not None:
-            return self._whole(inputs)
+            return self._run_whole(self._whole, inputs)
         self.take(inputs)
         for call in self._calls:
             call()
         return self.give()
+
+    def _run_whole(
+        self, run: Callable[[Mapping[str, Array]], dict[str, Array]], inputs: Mapping[str, Array]
+    ) -> dict[str, Array]:
+        """Run the only slice on the caller's arrays.
+
+        Raises:
+            DeviceError: it failed, or made something else than the model says.
+        """
+        try:
+            made = run(inputs)
+        except Exception as failure:
+            raise placed_error(failure, "slice 0", self._device) from failure
+        for name, shape in self._shapes:
+            if name not in made or made[name].shape != shape:
+                found = f"of shape {list(made[name].shape)}" if name in made else "not at all"
+                words = f"slice 0 on {self._device}: it made tensor {name} {found}; the model says {list(shape)}"
+                raise DeviceError(words, device=self._device)
+        return made
 
     def take(self, inputs: Mapping[str, Array]) -> None:
         """Copy inputs in, or keep them where they are handed over; they are checked already."""
@@ -105,5 +127,5 @@ def _complain_of_names(inputs: Mapping[str, Array], wiring: Wiring) -> None:
     missing = [name for name in wiring.inputs if name not in inputs]
     unknown = [name for name in inputs if name not in wiring.inputs]
     if missing or unknown:
-        faults = [f"{name} is missing" for name in missing] + [f"{name} is no input" for name in unknown]
+        faults = [f"{name} is missing" for name in missing] + [f"{name} is not an input" for name in unknown]
         raise ModelError("; ".join(faults), f"the model takes {', '.join(wiring.inputs) or 'no inputs'}")

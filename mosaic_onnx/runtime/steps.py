@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 from mosaic_onnx.backends.base import Array, Memory, Runner, SliceModel
-from mosaic_onnx.core.errors import BackendError
+from mosaic_onnx.core.errors import BackendError, DeviceError, MosaicError, failure_line
 from mosaic_onnx.runtime.allocation import Places, Site, allocate
 from mosaic_onnx.runtime.dependencies import Wiring
 
@@ -124,7 +124,7 @@ def _program(
         name = f"slice {index}"
         if call is None:
             run = _hand_over(each, places.host, values, dying.get(index, ()))
-            steps.append((Step(run, "slice", name),))
+            steps.append((Step(_named(run, name, each.device), "slice", name),))
             continue
         uploads = [
             Step(_upload(each.device, tensor, places), "transfer", tensor, wiring.tensors[tensor].bytes)
@@ -137,8 +137,33 @@ def _program(
             if (each.device, tensor) in places.device and tensor in places.host
         ]
         resident |= {(each.device, tensor) for tensor in _touched(each.model)}
-        steps.append((*uploads, Step(call, "slice", name), *downloads))
+        steps.append((*uploads, Step(_named(call, name, each.device), "slice", name), *downloads))
     return Program(tuple(steps), places, values, dict(reasons))
+
+
+def _named(call: Call, name: str, device: str) -> Call:
+    """The call, whose every failure names slice and device."""
+
+    def named() -> None:
+        try:
+            call()
+        except Exception as failure:
+            raise placed_error(failure, name, device) from failure
+
+    return named
+
+
+def placed_error(failure: Exception, name: str, device: str) -> MosaicError:
+    """Return an error that names slice and device, whatever a device raised: a foreign backend may raise anything."""
+    if isinstance(failure, DeviceError) or (isinstance(failure, MosaicError) and not isinstance(failure, BackendError)):
+        return failure
+    if isinstance(failure, BackendError):
+        return DeviceError(_with_place(failure.message, name, device), failure.hint, device=device)
+    return DeviceError(f"{name} on {device}: {failure_line(failure)}", device=device)
+
+
+def _with_place(message: str, name: str, device: str) -> str:
+    return message if device in message else f"{name} on {device}: {message}"
 
 
 def _upload(device: str, tensor: str, places: Places) -> Call:

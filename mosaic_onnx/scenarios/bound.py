@@ -43,14 +43,14 @@ class MultiplierBound:
 
 
 def multiplier_bound(instance: Instance) -> MultiplierBound:
-    """The larger of the bound by loads and the bound by critical paths."""
+    """Return the larger of the bound by loads and the bound by critical paths."""
     loads = _load_bound(instance)
     paths = _path_bound(instance)
     return MultiplierBound(loads, "device loads") if loads >= paths else MultiplierBound(paths, "critical path")
 
 
 def floor_seconds(table: CostTable) -> Floats:
-    """[L, S] seconds that a layer certainly adds to any slice; inf where the state cannot run it.
+    """Return [L, S] seconds that a layer certainly adds to any slice; inf where the state cannot run it.
 
     Its own, or, where a measured slice is faster than the sum of its layers, that share of it.
     """
@@ -65,7 +65,7 @@ def floor_seconds(table: CostTable) -> Floats:
 
 
 def unit_seconds(instance: Instance, model: int) -> Floats:
-    """[L, U] least seconds of each layer on each unit; inf where none of its states can run it."""
+    """Return [L, U] least seconds of each layer on each unit; inf where none of its states can run it."""
     floor = floor_seconds(instance.models[model].table)
     best = np.full((len(floor), len(instance.unit_names)), np.inf)
     for state, unit in enumerate(instance.unit_of_state):
@@ -74,14 +74,14 @@ def unit_seconds(instance: Instance, model: int) -> Floats:
 
 
 def needed_scores(instance: Instance) -> list[float]:
-    """[M] the least score of each model in a satisfied run: what is lacking if all others have 1."""
+    """Return [M] the least score of each model in a satisfied run: what is lacking if all others have 1."""
     weights = np.array([instance.groups[model.group].weight for model in instance.models])
     shares = weights / weights.sum()
     return [max(0.0, 1.0 - (1.0 - SATISFIED_SCORE / 100.0) / share) for share in shares.tolist()]
 
 
 def _path_bound(instance: Instance) -> float:
-    """Each frame that counts takes its model's fastest way through its layers."""
+    """Return each frame that counts takes its model's fastest way through its layers."""
     best = 0.0
     for m, (model, needed) in enumerate(zip(instance.models, needed_scores(instance), strict=True)):
         if needed <= 0:
@@ -93,7 +93,7 @@ def _path_bound(instance: Instance) -> float:
 
 
 def _critical_path(table: CostTable, seconds: list[float]) -> float:
-    """The longest way through the layers."""
+    """Return the longest way through the layers."""
     end = [0.0] * len(seconds)
     for layer, inputs in enumerate(table.layer_inputs):
         makers = (table.rows.producer[tensor] for tensor in inputs)
@@ -102,7 +102,7 @@ def _critical_path(table: CostTable, seconds: list[float]) -> float:
 
 
 def _load_bound(instance: Instance) -> float:
-    """The linear program; its variables: x[m, l, u] where finite, e[m], α."""
+    """Return the linear program; its variables: x[m, l, u] where finite, e[m], α."""
     counts = request_counts(instance.scenario)
     costs = [unit_seconds(instance, m) for m in range(len(instance.models))]
     sizes = [int(np.isfinite(cost).sum()) for cost in costs]
@@ -140,7 +140,7 @@ def _load_bound(instance: Instance) -> float:
 
 
 def _window(instance: Instance, counts: tuple[int, ...]) -> tuple[float, float]:
-    """Seconds from the first arrival to when frames stop counting: (those that do not scale, per multiplier)."""
+    """Return seconds from the first arrival to when frames stop counting: (those that do not scale, per multiplier)."""
     per_alpha_s = max(
         (count - 1) * group.period_s + group.deadline_s for group, count in zip(instance.groups, counts, strict=True)
     )
@@ -178,11 +178,11 @@ class _Rows:
         self._equal.append((rows, columns, values))
 
     def upper(self, row_count: int) -> coo_array:
-        """The inequalities' matrix."""
+        """Return the inequalities' matrix."""
         return self._matrix(self._upper, row_count)
 
     def equal(self, row_count: int) -> coo_array:
-        """The equations' matrix."""
+        """Return the equations' matrix."""
         return self._matrix(self._equal, row_count)
 
     def _matrix(self, pieces: list[tuple[np.ndarray, np.ndarray, np.ndarray]], row_count: int) -> coo_array:

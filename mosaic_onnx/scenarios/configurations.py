@@ -26,7 +26,7 @@ class Option(NamedTuple):
 
 
 def device_options(table: CostTable, layers: tuple[int, ...], unit_of_state: Sequence[int]) -> tuple[Option, ...]:
-    """The fastest state of each device that can run a slice and hold it, in the order of the devices.
+    """Return the fastest state of each device that can run a slice and hold it, in the order of the devices.
 
     Args:
         table: the model's costs.
@@ -50,7 +50,7 @@ def device_options(table: CostTable, layers: tuple[int, ...], unit_of_state: Seq
 
 
 def unit_options(table: CostTable, layers: tuple[int, ...], unit_of_state: Sequence[int]) -> tuple[Option, ...]:
-    """The fastest way to run a slice on each unit, in the order of the units; arguments as ``device_options``."""
+    """Return the fastest way to run a slice on each unit, by unit; arguments as ``device_options``."""
     best: dict[int, Option] = {}
     for option in device_options(table, layers, unit_of_state):
         if option.unit not in best or option.seconds < best[option.unit].seconds:

@@ -13,7 +13,7 @@ INF = float("inf")
 
 
 def device_bytes(instance: Instance, proposals: Sequence[Proposal]) -> list[int]:
-    """[D] bytes that a device needs: the parameters of all its slices and the largest rest of any of them.
+    """Return [D] bytes that a device needs: the parameters of all its slices and the largest rest of any of them.
 
     Zero for devices without a cap, whose slices are not counted.
     """

@@ -59,7 +59,7 @@ def read_scenario(path: str | os.PathLike[str]) -> Scenario:
 
 
 def scenario_from_toml(text: str, what: str = "scenario", folder: Path = Path()) -> Scenario:
-    """The scenario in a TOML text.
+    """Return the scenario in a TOML text.
 
     Args:
         text: the TOML text.
@@ -104,7 +104,7 @@ def _entry(model: str | _Model, path: str, folder: Path) -> ModelEntry:
 
 
 def _stem(file: str) -> str:
-    """The file's name without what says its kind."""
+    """Return the file's name without what says its kind."""
     name = Path(file).name
     return next((name.removesuffix(suffix) for suffix in _MODEL_SUFFIXES if name.endswith(suffix)), name)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from mosaic_onnx.core.cost_table import cost_table
 from mosaic_onnx.core.costs import CostTable
@@ -12,6 +13,9 @@ from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.errors import ModelError, UsageError
 from mosaic_onnx.core.profiles import Profile
 from mosaic_onnx.scenarios.scenario import Group, Scenario
+
+if TYPE_CHECKING:
+    from mosaic_onnx.scenarios.simulation.slice_graph import SliceGraph
 
 UNIT_KEY = "unit"
 """Key of a device's ``meta``: devices that name the same unit are configurations of one piece of hardware."""
@@ -58,12 +62,12 @@ class Instance:
 
     @property
     def groups(self) -> tuple[Group, ...]:
-        """The scenario's groups."""
+        """Return the scenario's groups."""
         return self.scenario.groups
 
     @cached_property
     def models_of_group(self) -> tuple[tuple[int, ...], ...]:
-        """[group] its models' indices."""
+        """Return [group] its models' indices."""
         return tuple(
             tuple(m for m, model in enumerate(self.models) if model.group == g) for g in range(len(self.groups))
         )
@@ -73,9 +77,18 @@ class Instance:
         """Return whether any pair of units slows each other."""
         return any(factor != 1.0 for row in self.slowdown for factor in row)
 
+    @cached_property
+    def slice_graphs(self) -> dict[object, SliceGraph]:
+        """Return the slice graphs that were made for this instance (``simulation.slice_graph``)."""
+        return {}
+
+    def __getstate__(self) -> dict[str, object]:
+        """Leave what is only kept out of what is sent to other processes."""
+        return {key: value for key, value in vars(self).items() if key != "slice_graphs"}
+
     @property
     def table(self) -> CostTable:
-        """The first model's table, for what all tables share: states and devices."""
+        """Return the first model's table, for what all tables share: states and devices."""
         return self.models[0].table
 
 
@@ -94,7 +107,7 @@ def build_instance(scenario: Scenario, profiles: Sequence[Profile]) -> Instance:
             raise ModelError(f"model {name} has no layers", "leave it out of the scenario")
     if scenario.accelerator is not None and scenario.accelerator not in [device.name for device in devices]:
         listed = ", ".join(device.name for device in devices)
-        raise UsageError(f"accelerator {scenario.accelerator!r} is no device", f"the devices are {listed}")
+        raise UsageError(f"accelerator {scenario.accelerator!r} is not a device", f"the devices are {listed}")
     group_of = [g for g, group in enumerate(scenario.groups) for _ in group.models]
     models = tuple(
         ScenarioModel(name, group, cost_table(profile))
@@ -123,12 +136,12 @@ def _check_devices(first_name: str, first: Profile, name: str, profile: Profile)
 
 
 def unit_of(device: Device) -> str:
-    """The name of the unit that a device occupies."""
+    """Return the name of the unit that a device occupies."""
     return str(device.meta.get(UNIT_KEY, device.name))
 
 
 def _units(devices: Sequence[Device]) -> tuple[tuple[str, ...], tuple[int, ...]]:
-    """The units' names, and the unit of each state."""
+    """Return the units' names, and the unit of each state."""
     names = tuple(dict.fromkeys(unit_of(device) for device in devices))
     return names, tuple(names.index(unit_of(device)) for device in devices for _ in device.states)
 
@@ -136,7 +149,7 @@ def _units(devices: Sequence[Device]) -> tuple[tuple[str, ...], tuple[int, ...]]
 def _slowdowns(
     devices: Sequence[Device], unit_names: Sequence[str], profiles: Sequence[Profile]
 ) -> tuple[tuple[float, ...], ...]:
-    """[U][U] the slow-downs that the profiles name; of two that name the same pair the larger."""
+    """Return [U][U] the slow-downs that the profiles name; of two that name the same pair the larger."""
     unit_index = {device.name: unit_names.index(unit_of(device)) for device in devices}
     factors = [[1.0] * len(unit_names) for _ in unit_names]
     for profile in profiles:
@@ -145,7 +158,7 @@ def _slowdowns(
                 if device not in unit_index or other not in unit_index:
                     raise ModelError(f"meta.{SLOWDOWN_KEY}.{device}.{other} names no device of the profile")
                 if not isinstance(factor, int | float) or not factor >= 1:
-                    raise ModelError(f"meta.{SLOWDOWN_KEY}.{device}.{other}: {factor!r} is no factor from 1 on")
+                    raise ModelError(f"meta.{SLOWDOWN_KEY}.{device}.{other}: {factor!r} is not a factor from 1 on")
                 one, two = unit_index[device], unit_index[other]
                 if one != two:
                     factors[one][two] = max(factors[one][two], float(factor))
@@ -153,11 +166,11 @@ def _slowdowns(
 
 
 def _rows(value: object) -> list[tuple[str, object]]:
-    """The items of an object in ``meta``.
+    """Return the items of an object in ``meta``.
 
     Raises:
-        ModelError: it is no object.
+        ModelError: it is not an object.
     """
     if not isinstance(value, Mapping):
-        raise ModelError(f"meta.{SLOWDOWN_KEY}: {value!r} is no object", 'write {"gpu": {"npu": 1.2}}')
+        raise ModelError(f"meta.{SLOWDOWN_KEY}: {value!r} is not an object", 'write {"gpu": {"npu": 1.2}}')
     return [(str(key), item) for key, item in value.items()]

@@ -62,5 +62,5 @@ class Scenario:
 
     @property
     def model_names(self) -> tuple[str, ...]:
-        """``group/model`` of every model, in the order of the file."""
+        """Return ``group/model`` of every model, in the order of the file."""
         return tuple(f"{group.name}/{entry.name}" for group in self.groups for entry in group.models)

@@ -11,7 +11,7 @@ SCHEMA = "mosaic-onnx/schedule/1"
 
 
 def schedule_to_fields(instance: Instance, scheduled: Scheduled) -> dict[str, object]:
-    """The JSON object of a schedule (``reference: several models on one machine``, section 4).
+    """Return the JSON object of a schedule (``reference: several models on one machine``, section 4).
 
     ``meta`` tells what the form has no key for: the policy by which devices pick among ready slices, whether devices
     are chosen while it runs, and what the baselines reach.

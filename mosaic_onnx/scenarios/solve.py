@@ -126,7 +126,7 @@ def _with_figures(
     bound: MultiplierBound,
     multiplier: float | None = None,
 ) -> Scheduled:
-    """The schedule with its figures at its least multiplier."""
+    """Return the schedule with its figures at its least multiplier."""
     evaluator = ScheduleEvaluator(instance, schedule, seed)
     least = evaluator.least_multiplier(bound.value) if multiplier is None else multiplier
     run = evaluator.run(least)

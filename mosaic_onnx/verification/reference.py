@@ -87,7 +87,7 @@ class Reference:
         wanted = self.outputs if names is None else tuple(dict.fromkeys(names))
         strange = [name for name in wanted if not (name in self._made or name in inputs or name in self._declared)]
         if strange:
-            raise ModelError(f"{strange[0]} is no tensor that the model makes")
+            raise ModelError(f"{strange[0]} is not a tensor that the model makes")
         exposed = tuple(name for name in wanted if name not in inputs)
         found = self._load(exposed).run(inputs) if exposed else {}
         return {name: found[name] if name in found else inputs[name] for name in wanted}

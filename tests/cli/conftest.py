@@ -18,7 +18,7 @@ from mosaic_onnx import cli
 
 @dataclass(frozen=True)
 class Done:
-    """What one command line did."""
+    """The result of one command line."""
 
     exit_code: int
     stdout: str

@@ -1,4 +1,4 @@
-"""What is shipped: every tracked module is in the wheel, and the wheel's names are the ones imported."""
+"""The shipped package: every tracked module is in the wheel, under the names that are imported."""
 
 from __future__ import annotations
 

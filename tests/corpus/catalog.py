@@ -19,7 +19,7 @@ MODELS = SHARED / "models"
 _CATALOG = MODELS / "catalog.json"
 _ENTRIES = json.loads(_CATALOG.read_text()) if _CATALOG.is_file() else []
 REAL = [entry["name"] for entry in _ENTRIES if entry["role"] == "run"]
-NEGATIVE = [entry["name"] for entry in _ENTRIES if entry["role"] == "negative"]
+NEGATIVE = [entry["name"] for entry in _ENTRIES if entry["role"] == "negative"] or ["negative"]
 GENERATED = [f"fuzz/{path.stem}" for path in sorted((MODELS / "fuzz").glob("*.onnx"), key=lambda path: int(path.stem))]
 OWN = list(own.SMALL)
 OWN_FEW = ["own/attention", "own/dynamic", "own/loop", "own/quantised"]
@@ -32,14 +32,15 @@ def outside(names: Iterable[str]) -> list[Any]:
     return [pytest.param(name, marks=pytest.mark.corpus) for name in found]
 
 
-def every_model(quick: Sequence[str], own_quick: Sequence[str] = OWN) -> list[Any]:
+def every_model(quick: Sequence[str], own_quick: Sequence[str] = OWN, *, large: bool = True) -> list[Any]:
     """Return all models as test parameters, with the mark that says where each is tested.
 
     Args:
         quick: models of the shared corpus for `make test`; the rest of it is for `make test-corpus`.
         own_quick: models of the own corpus for `make test`; the rest of it is for `make test-all`.
+        large: with the own corpus's large networks.
     """
-    own_rest = [name for name in own.BUILDERS if name not in own_quick]
+    own_rest = [name for name in (own.BUILDERS if large else own.SMALL) if name not in own_quick]
     slow = [pytest.param(name, marks=pytest.mark.slow) for name in own_rest]
     rest = [name for name in [*REAL, *GENERATED] if name not in quick]
     whole = [pytest.param(name, marks=[pytest.mark.corpus, pytest.mark.whole_corpus]) for name in rest]

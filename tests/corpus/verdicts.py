@@ -18,7 +18,7 @@ _OUTCOMES = ("passed", "failed", "skipped")
 
 @dataclass
 class Verdicts:
-    """What is known of this code; one line of JSON a verdict, the last one counts.
+    """The verdicts on this code: one line of JSON each, of which the last counts.
 
     Attributes:
         file: where verdicts of this code are kept.

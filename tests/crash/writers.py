@@ -36,7 +36,7 @@ SHIM.fault_site.restype = ctypes.c_char_p
 
 @dataclass(frozen=True)
 class Outcome:
-    """What was there after one fault.
+    """The state after one fault.
 
     Attributes:
         writer: what wrote.
@@ -148,7 +148,7 @@ def try_one(writer: Writer, name: str, fault: str, call: int, place: Path, start
 
 
 def _summary(value: object) -> int:
-    """What a cache entry holds: 1, a list by its length, or 0 for no entry."""
+    """Return a summary of a cache entry: 1, a list's length, or 0 for no entry."""
     return len(value) if isinstance(value, list) else value if isinstance(value, int) else 0
 
 

@@ -1,4 +1,4 @@
-"""What ``mosaic-onnx --help`` and the help of every command say."""
+"""The help texts of ``mosaic-onnx`` and of every command."""
 
 from __future__ import annotations
 

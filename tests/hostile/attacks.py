@@ -1,4 +1,4 @@
-"""What the hostile files are built from, and how they must be refused."""
+"""Building blocks of hostile files, and the checks of their refusal."""
 
 from __future__ import annotations
 

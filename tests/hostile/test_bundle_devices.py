@@ -1,4 +1,4 @@
-"""What a bundle says of its devices loads no code, writes nothing and takes no cores that are not there.
+"""A bundle's description of its devices loads no code, writes nothing and takes no cores that are not there.
 
 The attacks are generated from the backends' option models: an option that somebody adds is attacked the next time.
 """

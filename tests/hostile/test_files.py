@@ -54,7 +54,7 @@ def test_a_loop_of_links_is_refused(tmp_path: Path) -> None:
     ("content", "words"),
     [
         (b"", "is empty"),
-        (b"# this is no model\n" * 9, "not an ONNX model"),
+        (b"# this is not a model\n" * 9, "not an ONNX model"),
         (b"PK\x03\x04" + bytes(60), "not an ONNX model"),
         (b"\x08\x0a", "no graph"),
         (b"\xff" * 100, "not an ONNX model"),

@@ -26,8 +26,8 @@ HEADER = '<ir_version: 10, opset_import: ["" : 21]> '
         ("g (float[2] x) => (float[2] y) { y = Add(x, y) }", "cycle: 'y' → 'y'"),
         ("g (float[2] x) => (float[2] y) { y = Relu(x)  y = Abs(x) }", "makes the value 'y' twice"),
         ("g (float[2] x) => (float[2] y) { x = Abs(y)  y = Relu(x) }", "makes the value 'x' twice"),
-        ("g (float[2] x) => (float[2] y) { y = Add(x, ghost) }", "reads 'ghost', which nothing makes"),
-        ("g (float[2] x) => (float[2] ghost) { y = Relu(x) }", "output 'ghost', which nothing makes"),
+        ("g (float[2] x) => (float[2] y) { y = Add(x, ghost) }", "reads 'ghost', which no node makes"),
+        ("g (float[2] x) => (float[2] ghost) { y = Relu(x) }", "output 'ghost', which no node makes"),
         ("g (float[2] x, float[2] x) => (float[2] y) { y = Relu(x) }", "defines input 'x' twice"),
         ("g (float[2] x) => (float[2] y) { y = Nonsense(x) }", "Nonsense"),
         ("g (float[2] x) => (float[2] y) { y = strange.Op(x) }", "domain 'strange', which is not imported"),
@@ -41,7 +41,7 @@ HEADER = '<ir_version: 10, opset_import: ["" : 21]> '
         (
             "g (bool c, float[2] x) => (float[2] y) { y = If(c) <then_branch = t () => (float[2] a) { a = Relu(no) }, "
             "else_branch = e () => (float[2] b) { b = Relu(x) }> }",
-            "reads 'no', which nothing makes",
+            "reads 'no', which no node makes",
         ),
     ],
 )
@@ -124,7 +124,7 @@ def test_a_long_chain_of_calls_does_not_exhaust_the_stack(tmp_path: Path) -> Non
             lambda function: function.node[0].attribute.add(name="k", ref_attr_name="no", type=1),
             "refers to 'no', which the function does not have",
         ),
-        (lambda function: function.node[0].input.__setitem__(0, "x"), "reads 'x', which nothing makes"),
+        (lambda function: function.node[0].input.__setitem__(0, "x"), "reads 'x', which no node makes"),
         (lambda function: function.opset_import.pop(), "not imported"),
     ],
 )

@@ -1,4 +1,4 @@
-"""What a soak does, round after round: compile, run, verify, meet faults, be killed."""
+"""The activities of a soak test: compile, run, verify, meet faults, be killed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What must stay flat in a process that lives long: memory, descriptors, threads, temporary files. Linux only."""
+"""Levels that must not grow in a long-lived process: memory, descriptors, threads, temporary files. Linux only."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 MEMORY_SHARE = 0.05
-"""How much of its memory a process may gain between the first and the last third of a soak."""
+"""The share of its memory that a process may gain between the first and the last third of a soak."""
 MEMORY_BYTES = 32 * 2**20
 """The least gain that counts: allocators keep and give back in steps."""
 

@@ -84,7 +84,7 @@ def whole(text: str, column: str, where: str, least: int = 1) -> int:
 def _nest(row: dict[str, str], where: str) -> LoopNest:
     kind = row["kind"]
     if kind not in ("conv", "depthwise", "gemm"):
-        raise ModelError(f"{where}: kind: {kind!r} is no kind of layer", "conv, depthwise or gemm")
+        raise ModelError(f"{where}: kind: {kind!r} is not a kind of layer", "conv, depthwise or gemm")
     if not row["name"]:
         raise ModelError(f"{where}: name: a layer must have one")
     count = {column: whole(row[column], column, where) for column in ("C", "H", "W", "K", "groups", "batch")}

@@ -58,8 +58,9 @@ def layers_of_model(model: onnx.ModelProto, hardware: Hardware) -> ModelLayers:
     if not graph.value_info and graph.node:
         graph = onnx.shape_inference.infer_shapes(model).graph
     view = _View(known_shapes(graph), element_types(graph), frozenset(initializer_names(graph)))
-    layers, refused = layers_of_nodes(list(zip(node_keys(graph), graph.node, strict=True)), view, graph, hardware)
-    return ModelLayers(model.graph.name, layers, refused)
+    nodes = list(zip(node_keys(graph), graph.node, strict=True))
+    layers, refused = layers_of_nodes(nodes, view, graph, hardware)
+    return ModelLayers(model.graph.name, layers, refused, _followers(layers, dict(nodes), _reader_counts(nodes, graph)))
 
 
 @dataclass(frozen=True)
@@ -97,6 +98,19 @@ def layers_of_nodes(
         if isinstance(made, LoopNest):
             tail[node.output[0]] = len(layers) - 1
     return tuple(layers), tuple(refused)
+
+
+def _followers(
+    layers: Sequence[NpuLayer], nodes: Mapping[str, onnx.NodeProto], readers: Mapping[str, int]
+) -> tuple[int | None, ...]:
+    """Return for each layer the nest that alone reads its result, through no other node."""
+    reading = {
+        nodes[layer.nodes[0]].input[0]: at
+        for at, layer in enumerate(layers)
+        if isinstance(layer, LoopNest) and layer.nodes
+    }
+    made = [nodes[layer.nodes[-1]].output[0] if layer.nodes else "" for layer in layers]
+    return tuple(reading.get(name) if readers.get(name) == 1 else None for name in made)
 
 
 def _layer(key: str, node: onnx.NodeProto, view: _View, hardware: Hardware) -> NpuLayer | Refused:

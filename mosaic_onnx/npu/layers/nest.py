@@ -156,3 +156,5 @@ class ModelLayers:
     name: str
     layers: tuple[NpuLayer, ...]
     refused: tuple[Refused, ...] = ()
+    followers: tuple[int | None, ...] = ()
+    """For each layer, the only layer that reads its result, as that layer's data input; None where there is none."""

@@ -108,7 +108,7 @@ def block_of(kind: str, specification: str, where: str = "block") -> Block:
         ModelError: the kind is unknown, or a field is missing or impossible.
     """
     if kind not in BLOCKS:
-        raise ModelError(f"{where}: block: {kind!r} is no block of MIDAP's table", f"one of {', '.join(BLOCKS)}")
+        raise ModelError(f"{where}: block: {kind!r} is not a block of MIDAP's table", f"one of {', '.join(BLOCKS)}")
     fields = {name: tuple(int(n) for n in text.split(",") if n) for name, text in _FIELDS.findall(specification)}
     is_block = kind.endswith("Block")
     needed = {"Dense": ("i", "o"), "Conv2D": ("k", "s", "i", "o", "imgsize")}.get(

@@ -6,7 +6,10 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from itertools import combinations
 
+import numpy as np
+
 from mosaic_onnx.npu.costs.mapping import Spatial
+from mosaic_onnx.npu.costs.tiling import Ints
 from mosaic_onnx.npu.hardware.description import DIMENSIONS, Array
 from mosaic_onnx.npu.layers.nest import LoopNest
 
@@ -63,6 +66,17 @@ def spatial_choices(nest: LoopNest, array: Array) -> tuple[Spatial, ...]:
     """Return the unrollings of a nest worth looking at: combinations of both axes, equal products once."""
     trips = tuple(nest.trip(loop) for loop in DIMENSIONS)
     return _combined(trips, array)
+
+
+def factor_arrays(nest: LoopNest, array: Array) -> Mapping[str, Ints]:
+    """Return the factors of all ``spatial_choices``: loop → ``[B]`` iterations that run at once."""
+    return _factors(tuple(nest.trip(loop) for loop in DIMENSIONS), array)
+
+
+@lru_cache(maxsize=256)
+def _factors(trips: tuple[int, ...], array: Array) -> Mapping[str, Ints]:
+    every = _combined(trips, array)
+    return {loop: np.array([each.factor(loop) for each in every], dtype=np.int64) for loop in DIMENSIONS}
 
 
 @lru_cache(maxsize=256)

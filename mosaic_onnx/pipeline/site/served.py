@@ -115,7 +115,7 @@ def _serve_simulated(site: Site, seconds: float, multiplier: float, seed: int) -
 
 
 def _model_score(frames: Sequence[Frame]) -> float:
-    """The mean of the real-time term over a model's frames, times the share that was not dropped."""
+    """Return the mean of the real-time term over a model's frames, times the share that was not dropped."""
     if not frames:
         return 0.0
     late = [frame.completion_s - frame.due_s for frame in frames if frame.completion_s is not None]

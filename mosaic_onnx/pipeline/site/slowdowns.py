@@ -49,7 +49,7 @@ def measure_slowdowns(state: State) -> dict[str, dict[str, float]]:
 
 
 def _whole(state: State, device: str, stack: ExitStack) -> Executor | None:
-    """The whole model on one device; None where it cannot run there."""
+    """Return the whole model on one device; None where it cannot run there."""
     table = cost_table(state.profile)
     plan = single_device_plan(state.profile, device, plan_profile(state.profile, table=table), table)
     if plan is None:
@@ -72,7 +72,7 @@ def _whole(state: State, device: str, stack: ExitStack) -> Executor | None:
 
 
 def _factor(work: Callable[[], object], disturb: Callable[[], object]) -> float:
-    """The median of runs beside the disturbance over the median of runs alone, taken in turn."""
+    """Return the median of runs beside the disturbance over the median of runs alone, taken in turn."""
     alone, beside = [], []
     for _ in range(_ROUNDS):
         alone.append(_seconds(work))

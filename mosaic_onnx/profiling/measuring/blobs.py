@@ -42,7 +42,7 @@ def receive(line: bytes, stream: BinaryIO, answers: BinaryIO, folder: Path) -> d
         folder: where they are kept.
 
     Raises:
-        ValueError: the line is no request, or a blob is not what its name says.
+        ValueError: the line is not a request, or a blob is not what its name says.
         EOFError: the stream ended inside a blob.
     """
     message = json.loads(line)

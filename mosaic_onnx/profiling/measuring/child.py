@@ -1,4 +1,4 @@
-"""What a child does for its parent when it measures: see ``worker.ChildMeter`` for who asks.
+"""The actions of a measuring child; its parent is ``worker.ChildMeter``.
 
 Each action takes the child's ``Host`` and a request, and returns its answer. On another machine this module is the
 child itself: ``python -m mosaic_onnx.profiling.measuring.child``.

@@ -32,7 +32,7 @@ SHARED = CopyTimes((), ())
 """The times of a device that works in host memory: there are no transfers."""
 
 _ROUGH = 0.15
-"""Where one line misses a measured point by more than this, lines by size replace it."""
+"""The relative error above which lines by size replace one line."""
 
 
 def copy_entries(device: str, times: CopyTimes, tensor_bytes: Mapping[str, int]) -> tuple[TransferCost, ...]:

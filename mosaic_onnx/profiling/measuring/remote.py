@@ -52,7 +52,7 @@ class RemoteProcess(ChildProcess):
         try:
             missing = json.loads(asked)["missing"]
         except (ValueError, TypeError, KeyError):
-            return asked  # it died, and said so
+            return asked  # the child reported that it died
         last = replace(wait, deadline=max(wait.deadline, time.monotonic() + 1.0))
         return self._exchange(b"".join(blobs[name] for name in missing), last)
 
@@ -69,7 +69,7 @@ class RemoteMeter(ChildMeter):
             limit_s: how long one request may take, the connection's start included.
 
         Raises:
-            UsageError: the device's host is no ssh address.
+            UsageError: the device's host is not an ssh address.
         """
         self._host = parse_host(device.host)
         child = RemoteProcess(self._host, device.name, {device.backend: address})

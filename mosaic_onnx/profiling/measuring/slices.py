@@ -27,9 +27,9 @@ class SliceTrial:
     """The inputs that a slice is run on, and the expected outputs.
 
     Attributes:
-        inputs: the reference's tensors that it reads.
-        expected: the reference's tensors that it makes; one that is absent is not compared.
-        budget: how long to time it.
+        inputs: the reference's tensors that the slice reads.
+        expected: the reference's tensors that the slice produces; absent ones are not compared.
+        budget: time for the runs.
         known_s: what its layers take on another device; None where nobody knows.
     """
 

@@ -1,7 +1,7 @@
 """Measuring in a child process: a provider that crashes or hangs ends only the child.
 
 One child serves all requests for a device (importing a runtime costs a quarter of a second); a request during which it
-dies or runs out of time ends as a reason, and the next request gets a new child.
+dies or exceeds its time gives that as the reason, and the next request gets a new child.
 """
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ class ChildMeter:
     """A ``Meter`` that measures in a child process."""
 
     def __init__(self, child: ChildProcess, device: Device, limit_s: float, *, owns_child: bool = True) -> None:
-        """Prepare; the child starts with the first request.
+        """Prepare the meter; the child starts with the first request.
 
         Args:
             child: where to measure.
-            device: what to measure.
+            device: the device to measure.
             limit_s: how long one request may take, the child's start included.
             owns_child: end it with the meter.
         """
@@ -106,7 +106,7 @@ class ChildMeter:
         return write_slice(model, self.child.files / "slice.onnx")
 
     def _ask(self, action: str, request: Json, limit_s: float, doing: str) -> dict[str, Json]:
-        """The child's answer, or ``failure`` with how it died."""
+        """Return the child's answer; ``failure`` holds the reason if it died."""
         device = device_to_json(self._device)
         try:
             return self.child.ask(f"{CHILD}:{action}", {"device": device, **request}, limit_s, doing)

@@ -1,4 +1,4 @@
-"""What a child does for its parent with whole plans: see ``programs.ProgramChild`` for who asks."""
+"""The actions of a child with whole plans; its parent is ``programs.ProgramChild``."""
 
 from __future__ import annotations
 

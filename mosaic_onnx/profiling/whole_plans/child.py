@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from mosaic_onnx.backends.base import Array, Backend, SliceModel
 from mosaic_onnx.core.devices import Device, device_of
-from mosaic_onnx.core.errors import BackendError, DeviceError
+from mosaic_onnx.core.errors import DeviceError
 from mosaic_onnx.core.plans import Plan
 from mosaic_onnx.files.plan_file import plan_to_json
 from mosaic_onnx.isolation.backend import IsolatedBackend, address_of
@@ -31,10 +31,11 @@ SLOWEST_RUN = 10.0
 
 @dataclass(frozen=True)
 class PlanToRun:
-    """A plan and its slices."""
+    """A plan and its slices; ``overrides`` are devices that it runs on with other options, by name."""
 
     plan: Plan
     slices: Sequence[SliceModel]
+    overrides: Mapping[str, Device] = field(default_factory=dict)
 
     @property
     def devices(self) -> set[str]:
@@ -44,7 +45,7 @@ class PlanToRun:
 
 @dataclass(frozen=True)
 class Machine:
-    """Where plans run: devices and backends by name."""
+    """The devices and backends, by name, that run plans."""
 
     devices: Mapping[str, Device]
     backends: Mapping[str, Backend]
@@ -58,13 +59,17 @@ class Machine:
         return isinstance(backend, IsolatedBackend) and backend.isolates(device)
 
     def addresses(self) -> dict[str, str]:
-        """Where a child finds each backend."""
+        """Return the address of each backend, by which a child imports it."""
         found = {}
         for name, backend in self.backends.items():
             address = backend.address if isinstance(backend, IsolatedBackend) else address_of(backend)
             if address is not None:
                 found[name] = address
         return found
+
+
+class DeviceDied(DeviceError):
+    """A device took its process with it, and every plan that was loaded there."""
 
 
 class ProgramChild:
@@ -89,10 +94,11 @@ class ProgramChild:
         """Load a plan and run it once; its number.
 
         Raises:
-            BackendError: it cannot be loaded or run.
-            DeviceError: a device took the child with it.
+            DeviceError: it cannot be loaded or run.
+            DeviceDied: a device took the child with it.
         """
-        used = [device_to_json(self._machine.devices[name]) for name in sorted(one.devices)]
+        devices = {**self._machine.devices, **one.overrides}
+        used = [device_to_json(devices[name]) for name in sorted(one.devices)]
         slices = [write_slice(each, self._child.files / f"{next(self._files)}.onnx") for each in one.slices]
         request = {"plan": plan_to_json(one.plan), "slices": slices, "devices": used, **self._names}
         number = int(
@@ -132,9 +138,10 @@ class ProgramChild:
         except ChildDied as died:
             device = "" if died.mark is None else died.mark.device
             words = f"device {device} {died.reason}" if device else f"the process of the plan {died.reason}"
-            raise DeviceError(words, device=device) from died
+            raise DeviceDied(words, device=device) from died
         if "failure" in answer:
-            raise BackendError(str(answer["failure"]), str(answer.get("hint", "")))
+            device = str(answer.get("device", ""))
+            raise DeviceError(str(answer["failure"]), str(answer.get("hint", "")), device=device)
         return answer
 
     def close(self) -> None:

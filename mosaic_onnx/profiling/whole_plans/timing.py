@@ -14,14 +14,14 @@ from mosaic_onnx.backends.base import Array
 from mosaic_onnx.core.errors import BackendError, DeviceError
 from mosaic_onnx.profiling.interleaved import InterleavedTimings, measure_interleaved
 from mosaic_onnx.profiling.whole_plans.actions import run_repeatedly, watch
-from mosaic_onnx.profiling.whole_plans.child import Machine, PlanToRun, ProgramChild
+from mosaic_onnx.profiling.whole_plans.child import DeviceDied, Machine, PlanToRun, ProgramChild
 from mosaic_onnx.runtime.executor import Executor, open_program
 from mosaic_onnx.runtime.trace import Trace
 
 
 @dataclass(frozen=True)
 class TimedPlans:
-    """What timing some plans gave.
+    """The result of timing some plans.
 
     Attributes:
         timings: interleaved figures of those that ran; None where none did.
@@ -34,7 +34,7 @@ class TimedPlans:
 
 @dataclass(frozen=True)
 class WatchEffort:
-    """How often to run a plan: first untimed, then timed, then watched slice by slice."""
+    """The numbers of runs of a plan: first untimed, then timed, then watched slice by slice."""
 
     warmup_count: int
     timed_count: int
@@ -71,19 +71,16 @@ def time_plans(
                 for name, one in left.items():
                     try:
                         numbers[name] = child.open(one)
-                    except DeviceError:
+                    except DeviceDied:
                         raise
-                    except BackendError as error:
+                    except DeviceError as error:
                         failed[name] = error.message
                 left = {each: one for each, one in left.items() if each in numbers}
                 name = ""
                 return TimedPlans(child.time(numbers, round_count, budget_s) if numbers else None, failed)
-        except DeviceError as died:
-            words = died.message
-            guilty = [each for each, one in left.items() if each == name or died.device in one.devices]
-        except BackendError as error:  # a plan ran once, and does not any more: whose fault it is stands in the message
+        except DeviceError as error:  # one of those that ran once may have failed now
             words = error.message
-            guilty = [each for each, one in left.items() if any(device in words for device in one.devices)]
+            guilty = [each for each, one in left.items() if each == name or error.device in one.devices]
         for each in guilty or list(left):
             failed[each] = words
             del left[each]
@@ -104,7 +101,8 @@ def _time_here(
         for name, one in plans.items():
             try:
                 names = {"inputs": tuple(inputs), "outputs": tuple(outputs)}
-                program = open_program(one.slices, one.plan, machine.devices, machine.backends, **names)
+                devices = {**machine.devices, **one.overrides}
+                program = open_program(one.slices, one.plan, devices, machine.backends, **names)
                 stack.callback(program.close)
                 program.run(inputs)
                 running[name] = program

@@ -21,7 +21,7 @@ def band(instance: Instance) -> Schedule:
 
 
 def supported_slices(table: CostTable, unit_of_state: tuple[int, ...]) -> Proposal:
-    """Runs of the list of layers whose layers the same devices support, each in its fastest state alone.
+    """Return runs of the list of layers that the same devices support, each in its fastest state alone.
 
     Layers of one group stay in one run, since their device is chosen for all of them.
 
@@ -44,7 +44,7 @@ def supported_slices(table: CostTable, unit_of_state: tuple[int, ...]) -> Propos
 
 
 def _held(table: CostTable, layers: tuple[int, ...], unit_of_state: tuple[int, ...]) -> list[PlacedSlice]:
-    """The layers as one slice, or as halves where no device can hold them together."""
+    """Return the layers as one slice, or as halves where no device can hold them together."""
     ways = unit_options(table, layers, unit_of_state)
     if ways:
         return [PlacedSlice(layers, min(ways, key=lambda way: way.seconds).state)]

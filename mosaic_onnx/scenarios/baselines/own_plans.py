@@ -32,7 +32,7 @@ def edf(instance: Instance) -> Schedule:
 
 
 def own_plans(instance: Instance) -> tuple[Proposal, ...]:
-    """[M] each model's plan of least latency, one thing at a time; a table that stands twice is planned once.
+    """Return [M] each model's plan of least latency, one thing at a time; a table that stands twice is planned once.
 
     Raises:
         InfeasibleError: some model cannot run.

@@ -37,7 +37,7 @@ def best_mapping(instance: Instance) -> Schedule:
 
 
 def accelerator(instance: Instance) -> int:
-    """The scenario's accelerator, or the device with the least total time over all layers that it runs.
+    """Return the scenario's accelerator, or the device with the least total time over all layers that it runs.
 
     A device that runs no layer is none. Of a device's levels the fastest counts.
     """
@@ -54,7 +54,7 @@ def accelerator(instance: Instance) -> int:
 
 
 def best_single_device(table: CostTable) -> tuple[Proposal, float]:
-    """The slices of a model on the device that runs it fastest, and its latency alone in seconds.
+    """Return the slices of a model on the device that runs it fastest, and its latency alone in seconds.
 
     Raises:
         InfeasibleError: the model cannot run.
@@ -76,7 +76,7 @@ def best_single_device(table: CostTable) -> tuple[Proposal, float]:
 
 
 def preferred_slices(table: CostTable, device: int) -> Proposal:
-    """All that a device can hold on it, the rest on the others, those that run the whole model fastest first.
+    """Return all that a device can hold on it, the rest on the others, those that run the whole model fastest first.
 
     Raises:
         InfeasibleError: no device can hold some layer.

@@ -107,7 +107,7 @@ def _renamed(name: str, layer: ProfileLayer) -> ProfileLayer:
 
 
 def _joined_copy(copy: TransferCost, pairs: Sequence[tuple[str, Profile]]) -> TransferCost:
-    """The first profile's line for its tensors; of profiles with another line, each tensor's own cost."""
+    """Return the first profile's line for its tensors; of profiles with another line, each tensor's own cost."""
     tensors: dict[str, TensorTransferCost] = {}
     for name, profile in pairs:
         own = next(one for one in profile.copies if (one.source, one.destination) == (copy.source, copy.destination))
@@ -124,7 +124,7 @@ def _line(copy: TransferCost) -> tuple[float, float, float, float]:
 
 
 def _own_cost(copy: TransferCost, tensor: str, tensor_bytes: Mapping[str, int]) -> TensorTransferCost:
-    """What one tensor costs over an entry, in full."""
+    """Return what one tensor costs over an entry, in full."""
     given = copy.tensors.get(tensor, TensorTransferCost())
     byte_count = tensor_bytes[tensor]
     return TensorTransferCost(

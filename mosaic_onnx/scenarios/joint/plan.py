@@ -74,7 +74,7 @@ def plan_jointly(
 
 
 def joint_plan_to_fields(joint: JointPlan) -> dict[str, object]:
-    """The JSON object of a joint plan: plan.json with ``models``."""
+    """Return the JSON object of a joint plan: plan.json with ``models``."""
     models = [
         {"name": name, "first_layer": first, "meta": {"latency_s": latency_s}}
         for name, first, latency_s in zip(joint.merged.names, joint.merged.first_layers, joint.latencies_s, strict=True)
@@ -97,7 +97,7 @@ def _least_sum(merged: MergedProfile, table: CostTable, profiles: Sequence[Profi
 
 
 def _part(merged: MergedProfile, model: int) -> CostTable:
-    """The costs of one model of a merged profile, its constraints among them."""
+    """Return the costs of one model of a merged profile, its constraints among them."""
     profile, ends = merged.profile, (*merged.first_layers[1:], len(merged.profile.layers))
     first, end = merged.first_layers[model], ends[model]
     prefix = f"{merged.names[model]}/"

@@ -45,7 +45,7 @@ class SumLatency:
 
     @property
     def seconds(self) -> float:
-        """The sum of the models' latencies."""
+        """Return the sum of the models' latencies."""
         return sum(self.latencies_s)
 
 
@@ -86,7 +86,7 @@ def least_sum_latency(
 def model_latencies(
     table: CostTable, proposal: Proposal, timeline: Timeline, first_layers: Sequence[int]
 ) -> tuple[float, ...]:
-    """[M] when each model's last slice has ended and its last output is at host."""
+    """Return [M] when each model's last slice has ended and its last output is at host."""
     latest = [0.0] * len(first_layers)
 
     def model_of(layer: int) -> int:
@@ -114,7 +114,7 @@ def split_by_model(proposal: Proposal, first_layers: Sequence[int]) -> Proposal:
 
 
 def _combinations(alone: Sequence[CostTable], own: Sequence[Proposal], first_layers: Sequence[int]) -> list[Proposal]:
-    """Each model's own plan or whole on one device, in every combination and every order of the models."""
+    """Return each model's own plan or whole on one device, in every combination and every order of the models."""
     choices: list[list[Proposal]] = []
     for table, plan in zip(alone, own, strict=True):
         layers = tuple(range(len(table.layer_names)))
@@ -135,7 +135,7 @@ def _combinations(alone: Sequence[CostTable], own: Sequence[Proposal], first_lay
 def _best(
     table: CostTable, first_layers: Sequence[int], candidates: Sequence[Proposal]
 ) -> tuple[Proposal, tuple[float, ...]] | None:
-    """The candidate with the least sum, and its models' latencies; None where none can run."""
+    """Return the candidate with the least sum, and its models' latencies; None where none can run."""
     best: tuple[Proposal, tuple[float, ...]] | None = None
     for candidate in candidates:
         split = split_by_model(candidate, first_layers)
@@ -178,7 +178,7 @@ def _by_cpsat(
     bound_s: float,
     request: Request,
 ) -> tuple[list[Proposal], float]:
-    """The solver's plans, and the bound that it proves (0 where the sets offered may not be enough)."""
+    """Return the solver's plans, and the bound that it proves (0 where the sets offered may not be enough)."""
     from ortools.sat.python import cp_model
 
     sets, complete = offer_sets(table, [best[0]])

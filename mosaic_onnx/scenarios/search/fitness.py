@@ -67,7 +67,7 @@ def evaluate(instance: Instance, request: EvaluationRequest) -> Evaluation:
 
 
 def _fitness(instance: Instance, evaluator: ScheduleEvaluator, request: EvaluationRequest) -> Evaluation:
-    """The score less what frames are late by: it tells hopeless schedules apart too, which all score 0.
+    """Return the score less what frames are late by: it tells hopeless schedules apart too, which all score 0.
 
     A schedule whose busiest unit cannot do its work in time is not simulated: its overload alone counts.
     """
@@ -81,7 +81,7 @@ def _fitness(instance: Instance, evaluator: ScheduleEvaluator, request: Evaluati
 
 
 def _overload(instance: Instance, evaluator: ScheduleEvaluator, multiplier: float) -> float:
-    """By what share the busiest unit's work exceeds the time until the last deadline; at most 0 where it fits.
+    """Return by what share the busiest unit's work exceeds the time until the last deadline; at most 0 where it fits.
 
     Counted are the fewest frames with which the scenario can be satisfied.
     """
@@ -99,7 +99,7 @@ def _overload(instance: Instance, evaluator: ScheduleEvaluator, multiplier: floa
 
 
 def _mean_lateness(run: Run, instance: Instance) -> float:
-    """The mean over models of how late frames are, in deadlines, at most 1; a dropped frame counts 1."""
+    """Return the mean over models of how late frames are, in deadlines, at most 1; a dropped frame counts 1."""
     lateness = [
         np.clip(group_latencies(run, instance, g) / run.arrivals.deadline_s[g] - 1.0, 0.0, 1.0).mean(axis=1)
         for g in range(len(instance.groups))

@@ -79,7 +79,7 @@ class SearchState:
 
     @property
     def best(self) -> Candidate:
-        """The schedule with the least multiplier; of several one by fixed priorities."""
+        """Return the schedule with the least multiplier; of several one by fixed priorities."""
         return self.elite[0]
 
 
@@ -151,7 +151,7 @@ class Search:
         return _with_history(SearchState(elite_of(found), baselines=figures))
 
     def _least(self, schedules: list[Schedule]) -> list[Candidate]:
-        """The least multipliers of those that can run."""
+        """Return the least multipliers of those that can run."""
         return evaluated(self.pool, schedules, self.bound.value, self.options.seed)
 
     def _round(self, repair: Repair, state: SearchState, go_on: Callable[[], bool]) -> SearchState:
@@ -173,7 +173,7 @@ class Search:
     def _evolved(
         self, repair: Repair, state: SearchState, rng: np.random.Generator, go_on: Callable[[], bool]
     ) -> list[Candidate]:
-        """The front that NSGA makes of the groups' makespans just below the best multiplier."""
+        """Return the front that NSGA makes of the groups' makespans just below the best multiplier."""
         genome, multiplier, seed = repair.genome, target(state.best), self.options.seed
 
         def decode(genes: Ints) -> list[Schedule]:

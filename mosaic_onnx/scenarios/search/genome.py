@@ -26,7 +26,7 @@ class LayerEdges:
 
     @cached_property
     def makers(self) -> tuple[tuple[int, ...], ...]:
-        """[L] layers whose tensors each layer reads."""
+        """Return [L] layers whose tensors each layer reads."""
         makers: list[list[int]] = [[] for _ in self.table.layer_names]
         for maker, reader in zip(self.first.tolist(), self.second.tolist(), strict=True):
             makers[reader].append(maker)
@@ -34,12 +34,12 @@ class LayerEdges:
 
     @cached_property
     def work_s(self) -> tuple[float, ...]:
-        """[L] least seconds of each layer in any state: its weight in votes."""
+        """Return [L] least seconds of each layer in any state: its weight in votes."""
         return tuple(self.table.layer_s.min(axis=1).tolist())
 
 
 def layer_edges(table: CostTable) -> LayerEdges:
-    """The graph of a model's layers."""
+    """Return the graph of a model's layers."""
     producer = table.rows.producer
     pairs = [
         (maker, reader)
@@ -62,34 +62,34 @@ class Genome:
 
     @cached_property
     def cut_count(self) -> int:
-        """Bits of the partition chromosome."""
+        """Return how many bits the partition chromosome has."""
         return sum(len(graph.first) for graph in self.graphs)
 
     @cached_property
     def layer_count(self) -> int:
-        """Genes of the mapping chromosome."""
+        """Return how many genes the mapping chromosome has."""
         return sum(len(graph.table.layer_names) for graph in self.graphs)
 
     @property
     def length(self) -> int:
-        """Genes in all."""
+        """Return how many genes there are in all."""
         return self.cut_count + self.layer_count + len(self.graphs)
 
     def cuts(self, genes: Ints) -> list[Bools]:
-        """[M][E] whether each edge is cut."""
+        """Return [M][E] whether each edge is cut."""
         return _parts(genes[: self.cut_count] != 0, [len(graph.first) for graph in self.graphs])
 
     def devices(self, genes: Ints) -> list[Ints]:
-        """[M][L] the device that each layer votes for."""
+        """Return [M][L] the device that each layer votes for."""
         mapping = genes[self.cut_count : self.cut_count + self.layer_count]
         return _parts(mapping, [len(graph.table.layer_names) for graph in self.graphs])
 
     def priority(self, genes: Ints) -> tuple[int, ...]:
-        """The models, the most urgent first."""
+        """Return the models, the most urgent first."""
         return tuple(genes[self.cut_count + self.layer_count :].tolist())
 
     def encode(self, schedule: Schedule) -> Ints:
-        """The chromosome whose slices are a schedule's, as far as edges join the layers of each slice."""
+        """Return the chromosome whose slices are a schedule's, as far as edges join the layers of each slice."""
         genes = [
             np.concatenate([_cut_bits(graph, p) for graph, p in zip(self.graphs, schedule.proposals, strict=True)]),
             np.concatenate([_votes(graph, p) for graph, p in zip(self.graphs, schedule.proposals, strict=True)]),
@@ -106,7 +106,7 @@ class Genome:
 
 
 def genome_of(instance: Instance) -> Genome:
-    """The form of an instance's chromosomes; models with the same table share their graph."""
+    """Return the form of an instance's chromosomes; models with the same table share their graph."""
     known: dict[int, LayerEdges] = {}
     for model in instance.models:
         known.setdefault(id(model.table), layer_edges(model.table))
@@ -114,12 +114,12 @@ def genome_of(instance: Instance) -> Genome:
 
 
 def _parts(values: np.ndarray, counts: Sequence[int]) -> list[np.ndarray]:
-    """A vector cut into pieces of these lengths."""
+    """Return a vector cut into pieces of these lengths."""
     return np.split(values, np.cumsum(counts)[:-1])
 
 
 def _cut_bits(graph: LayerEdges, proposal: Proposal) -> Ints:
-    """[E] 1 where an edge joins two slices."""
+    """Return [E] 1 where an edge joins two slices."""
     slice_of = np.empty(len(graph.table.layer_names), dtype=np.int64)
     for k, placed in enumerate(proposal):
         slice_of[list(placed.layers)] = k
@@ -128,7 +128,7 @@ def _cut_bits(graph: LayerEdges, proposal: Proposal) -> Ints:
 
 
 def _votes(graph: LayerEdges, proposal: Proposal) -> Ints:
-    """[L] the device of each layer's slice."""
+    """Return [L] the device of each layer's slice."""
     device = np.empty(len(graph.table.layer_names), dtype=np.int64)
     for placed in proposal:
         device[list(placed.layers)] = graph.table.rows.state_device[placed.state]
@@ -136,7 +136,7 @@ def _votes(graph: LayerEdges, proposal: Proposal) -> Ints:
 
 
 def _runs(rng: np.random.Generator, count: int, device_count: int) -> Ints:
-    """[count] devices, changing at few places."""
+    """Return [count] devices, changing at few places."""
     change = rng.random(count) < rng.choice([0.0, 0.05, 0.3])
     run = np.cumsum(change)
     devices: Ints = rng.integers(device_count, size=int(run[-1]) + 1 if count else 0)[run]

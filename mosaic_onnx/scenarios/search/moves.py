@@ -161,7 +161,7 @@ def _joined_pair(
 
 
 def _moved(priority: tuple[int, ...], rng: np.random.Generator) -> tuple[int, ...]:
-    """An order with one model taken out and put in elsewhere."""
+    """Return an order with one model taken out and put in elsewhere."""
     order = list(priority)
     model = order.pop(int(rng.integers(len(order))))
     order.insert(int(rng.integers(len(order) + 1)), model)

@@ -69,7 +69,7 @@ def evolve(
 
 
 def _set_up(start: Ints, objective_count: int, cross: Cross, mutate: Mutate) -> tuple[Any, Any]:
-    """The problem as pymoo knows it, and the algorithm."""
+    """Return the problem as pymoo knows it, and the algorithm."""
     try:
         from pymoo.algorithms.moo.nsga2 import NSGA2
         from pymoo.algorithms.moo.nsga3 import NSGA3

@@ -13,7 +13,7 @@ _MODEL_MUTATES = 0.5
 
 
 def exchange(one: Ints, other: Ints, rng: np.random.Generator) -> tuple[Ints, Ints]:
-    """Two children of a two-point crossover."""
+    """Return two children of a two-point crossover."""
     first, second = one.copy(), other.copy()
     if len(one) > 1:
         begin, end = np.sort(rng.integers(0, len(one) + 1, size=2))
@@ -22,7 +22,7 @@ def exchange(one: Ints, other: Ints, rng: np.random.Generator) -> tuple[Ints, In
 
 
 def order_crossover(one: Ints, other: Ints, rng: np.random.Generator) -> Ints:
-    """A permutation that keeps a stretch of the first in place, the rest in the order of the second."""
+    """Return a permutation that keeps a stretch of the first in place, the rest in the order of the second."""
     begin, end = np.sort(rng.integers(0, len(one) + 1, size=2))
     kept = set(one[begin:end].tolist())
     rest = np.array([item for item in other.tolist() if item not in kept], dtype=one.dtype)
@@ -30,14 +30,14 @@ def order_crossover(one: Ints, other: Ints, rng: np.random.Generator) -> Ints:
 
 
 def flip_bits(bits: Ints, rng: np.random.Generator, share: float | None = None) -> Ints:
-    """Each bit flipped with probability ``share``, by default so that one is on average."""
+    """Return each bit flipped with probability ``share``, by default so that one is on average."""
     if not len(bits):
         return bits
     return np.where(rng.random(len(bits)) < (share if share is not None else 1.0 / len(bits)), 1 - bits, bits)
 
 
 def redraw_run(devices: Ints, device_count: int, rng: np.random.Generator) -> Ints:
-    """A run of neighbouring layers given another device; its length is drawn evenly on a logarithmic scale."""
+    """Return a run of neighbouring layers given another device; its length is drawn evenly on a logarithmic scale."""
     length = max(1, round(float(len(devices)) ** rng.random()))
     begin = int(rng.integers(0, len(devices) - length + 1))
     drawn = devices.copy()
@@ -46,7 +46,7 @@ def redraw_run(devices: Ints, device_count: int, rng: np.random.Generator) -> In
 
 
 def swap_two(order: Ints, rng: np.random.Generator) -> Ints:
-    """Two items of a permutation in each other's place."""
+    """Return two items of a permutation in each other's place."""
     if len(order) < 2:
         return order
     swapped = order.copy()
@@ -56,7 +56,7 @@ def swap_two(order: Ints, rng: np.random.Generator) -> Ints:
 
 
 def cross(genome: Genome, one: Ints, other: Ints, rng: np.random.Generator) -> tuple[Ints, Ints]:
-    """Two children: each model whole from one parent, or mixed; orders crossed."""
+    """Return two children: each model whole from one parent, or mixed; orders crossed."""
     pairs: list[list[tuple[Ints, Ints]]] = [[], []]
     parts = zip(_model_parts(genome, one), _model_parts(genome, other), strict=True)
     for (cuts_1, devices_1), (cuts_2, devices_2) in parts:
@@ -78,7 +78,7 @@ def cross(genome: Genome, one: Ints, other: Ints, rng: np.random.Generator) -> t
 
 
 def mutate(genome: Genome, genes: Ints, rng: np.random.Generator) -> Ints:
-    """A chromosome with some models' cuts and devices changed, and now and then two priorities swapped."""
+    """Return a chromosome with some models' cuts and devices changed, and now and then two priorities swapped."""
     device_count = len(genome.instance.table.device_names)
     all_cuts, all_devices = [], []
     for cuts, devices in _model_parts(genome, genes):
@@ -90,7 +90,7 @@ def mutate(genome: Genome, genes: Ints, rng: np.random.Generator) -> Ints:
 
 
 def _model_parts(genome: Genome, genes: Ints) -> list[tuple[Ints, Ints]]:
-    """[M] (cut bits, devices)."""
+    """Return [M] (cut bits, devices)."""
     cuts = [part.astype(np.int64) for part in genome.cuts(genes)]
     return list(zip(cuts, genome.devices(genes), strict=True))
 

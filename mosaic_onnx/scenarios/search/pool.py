@@ -144,7 +144,7 @@ class RayPool:
         if self._is_mine:
             try:
                 ray.init(address=address, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
-            except (ConnectionError, ValueError, RuntimeError) as error:
+            except Exception as error:  # Ray raises plain ones too
                 raise BackendError(
                     f"no Ray cluster answers at {address}: {error}", "--ray local starts one on this machine"
                 ) from error
@@ -169,11 +169,11 @@ class RayPool:
 
 
 def _evaluate_there(instance: Instance, requests: Sequence[EvaluationRequest]) -> list[Evaluation]:
-    """What runs on the cluster."""
+    """Evaluate a part of a batch on the cluster."""
     return [evaluate(instance, request) for request in requests]
 
 
 def chunks(requests: Sequence[EvaluationRequest], count: int) -> list[Sequence[EvaluationRequest]]:
-    """The requests in at most ``count`` parts of nearly equal length, none empty."""
+    """Return the requests in at most ``count`` parts of nearly equal length, none empty."""
     length = -(-len(requests) // count) if requests else 1
     return [requests[begin : begin + length] for begin in range(0, len(requests), length)]

@@ -45,7 +45,7 @@ class Repair:
         self._known: dict[tuple[int, bytes, bytes], Proposal] = {}
 
     def __call__(self, genes: Ints) -> Schedule:
-        """The schedule of a chromosome.
+        """Return the schedule of a chromosome.
 
         Raises:
             InfeasibleError: memory does not hold all models' slices, wherever they are moved.
@@ -65,7 +65,7 @@ class Repair:
         return Schedule(fitted, self.genome.priority(genes))
 
     def options(self, model: int, layers: Layers) -> tuple[Option, ...]:
-        """The fastest state of each device that can run and hold a slice of a model."""
+        """Return the fastest state of each device that can run and hold a slice of a model."""
         key = id(self.genome.graphs[model]), layers
         if key not in self._options:
             table = self.instance.models[model].table
@@ -79,7 +79,7 @@ class Repair:
         return in_order(graph, placed)
 
     def _held(self, model: int, layers: Layers) -> list[Layers]:
-        """The layers, halved until some device can run and hold each part."""
+        """Return the layers, halved until some device can run and hold each part."""
         if self.options(model, layers):
             return [layers]
         if len(layers) == 1:
@@ -89,7 +89,7 @@ class Repair:
         return [*self._held(model, layers[:middle]), *self._held(model, layers[middle:])]
 
     def _vote(self, model: int, slices: list[Layers], devices: Sequence[int]) -> list[PlacedSlice]:
-        """Each slice where its layers vote; slices that share a group together, or layer by layer if they cannot."""
+        """Place slices where their layers vote; those that share a group together, or layer by layer if they cannot."""
         graph = self.genome.graphs[model]
         placed: list[PlacedSlice] = []
         for together in _tied(graph, slices):
@@ -127,7 +127,7 @@ class Repair:
 
 
 def acyclic_slices(graph: LayerEdges, cuts: Sequence[bool]) -> list[Layers]:
-    """The layers joined by edges that are not cut, cut further where they would wait for each other in a circle.
+    """Return the layers joined by edges that are not cut, cut further where they would wait for each other in a circle.
 
     Args:
         graph: the model's layers.
@@ -164,7 +164,7 @@ def acyclic_slices(graph: LayerEdges, cuts: Sequence[bool]) -> list[Layers]:
 
 
 def _components(layer_count: int, graph: LayerEdges, cuts: Sequence[bool]) -> list[int]:
-    """[L] a number shared by layers that edges that are not cut join."""
+    """Return [L] a number shared by layers that edges that are not cut join."""
     root = list(range(layer_count))
 
     def find(layer: int) -> int:
@@ -180,7 +180,7 @@ def _components(layer_count: int, graph: LayerEdges, cuts: Sequence[bool]) -> li
 
 
 def _tied(graph: LayerEdges, slices: Sequence[Layers]) -> list[list[Layers]]:
-    """The slices, those that share a group of layers together."""
+    """Return the slices, those that share a group of layers together."""
     groups = graph.table.rows.group
     root = list(range(len(slices)))
     first: dict[int, int] = {}
@@ -200,7 +200,7 @@ def _tied(graph: LayerEdges, slices: Sequence[Layers]) -> list[list[Layers]]:
 
 
 def in_order(graph: LayerEdges, placed: Iterable[PlacedSlice]) -> Proposal:
-    """The slices in a topological order: of those that wait for none that is left, the one with the earliest layer.
+    """Return the slices in a topological order; of those that could be next, the one with the earliest layer.
 
     Raises:
         InfeasibleError: some wait for each other in a circle.
@@ -233,7 +233,7 @@ def in_order(graph: LayerEdges, placed: Iterable[PlacedSlice]) -> Proposal:
 
 
 def fit_memory(instance: Instance, proposals: Sequence[Proposal], options: OptionsOf) -> tuple[Proposal, ...]:
-    """The slices, those with the most parameters moved off devices that cannot hold them together.
+    """Return the slices, those with the most parameters moved off devices that cannot hold them together.
 
     Raises:
         InfeasibleError: no way was found that holds all of them.

@@ -25,7 +25,7 @@ _KEPT_MAPPINGS = 12
 
 
 def baseline_seeds(instance: Instance) -> dict[str, Schedule]:
-    """The schedule of every baseline that can run, by name."""
+    """Return the schedule of every baseline that can run, by name."""
     seeds = {}
     for name, make in BASELINES.items():
         try:
@@ -36,7 +36,7 @@ def baseline_seeds(instance: Instance) -> dict[str, Schedule]:
 
 
 def with_orders(instance: Instance, proposals: Sequence[Proposal]) -> list[Schedule]:
-    """The slices under fixed priorities: the earliest deadline first, the most work first, the least work first."""
+    """Return the slices under fixed priorities: by earliest deadline, by most work, by least work."""
     deadline = [instance.groups[model.group].deadline_s for model in instance.models]
     work = [
         sum(slice_cost(model.table, placed).seconds for placed in proposal)
@@ -52,7 +52,7 @@ def with_orders(instance: Instance, proposals: Sequence[Proposal]) -> list[Sched
 
 
 def residual_plans(repair: Repair, start: Sequence[Proposal]) -> list[tuple[Proposal, ...]]:
-    """Plans of least latency of one model after another, where each unit is slowed by the load of the others.
+    """Return plans of least latency of one model after another, where each unit is slowed by the load of the others.
 
     A unit that the others keep busy for a share ρ of the time runs a model's slices about 1 / (1 − ρ) times as slowly.
     """
@@ -76,13 +76,13 @@ def residual_plans(repair: Repair, start: Sequence[Proposal]) -> list[tuple[Prop
 
 
 def _plan_under(table: CostTable, share: Floats) -> Proposal:
-    """The plan of least latency where each state's device is busy for a share of the time."""
+    """Return the plan of least latency where each state's device is busy for a share of the time."""
     slowed = replace(table, layer_s=table.layer_s / (1.0 - share), segments={})
     return solve(slowed, Request(method="interval")).proposal
 
 
 def _loads(instance: Instance, proposals: Sequence[Proposal]) -> Floats:
-    """[U] seconds of work in each second, at the periods of the scenario's file."""
+    """Return [U] seconds of work in each second, at the periods of the scenario's file."""
     load = np.zeros(len(instance.unit_names))
     for model, proposal in zip(instance.models, proposals, strict=True):
         for placed in proposal:
@@ -92,9 +92,10 @@ def _loads(instance: Instance, proposals: Sequence[Proposal]) -> Floats:
 
 
 def whole_model_mappings(repair: Repair) -> list[tuple[Proposal, ...]]:
-    """Each model whole on one device, the ways with the smallest largest load first; none where a model has to be cut.
+    """Return ways to place each model whole on a device, those with the smallest largest load first.
 
-    All ways where they are few, else the first ones with each model's faster devices first.
+    There are none where a model has to be cut. All ways are tried where they are few, else the first ones with each
+    model's faster devices first.
     """
     instance = repair.instance
     options = []

@@ -32,7 +32,7 @@ class _Room:
             self.steps[k] = self._marking(self.steps[k])
 
     def _marking(self, steps: Sequence[Step]) -> Sequence[Step]:
-        """The steps of a first slice; the first of them marks that the frame begins."""
+        """Return the steps of a first slice; the first of them marks that the frame begins."""
         call = steps[0].call
 
         def begin() -> None:
@@ -170,7 +170,7 @@ class ModelRunner:
             self._condition.notify_all()
 
     def _spans(self, run: RequestRun, started_s: float) -> tuple[SliceSpan, ...]:
-        """Each slice from its first step's start to its last step's end."""
+        """Return each slice from its first step's start to its last step's end."""
         bounds: dict[int, tuple[float, float]] = {}
         for k, _, began_s, ended_s in run.timed:
             before = bounds.get(k, (began_s, ended_s))

@@ -27,7 +27,7 @@ def serve_virtually(instance: Instance, schedule: Schedule, seconds: float, seed
 
 
 def frames_of(instance: Instance, run: Run, arrivals: Arrivals) -> tuple[Frame, ...]:
-    """The frames of a traced simulation, in the order of their arrivals."""
+    """Return the frames of a traced simulation, in the order of their arrivals."""
     spans: dict[tuple[int, int], list[SliceSpan]] = {}
     for span in run.spans:
         name = instance.unit_names[span.unit]

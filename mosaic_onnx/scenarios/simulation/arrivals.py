@@ -28,7 +28,7 @@ class Arrivals:
 
 
 def request_counts(scenario: Scenario) -> tuple[int, ...]:
-    """[G] requests of each group: those of the time in which the slowest group makes ``FEWEST_REQUESTS``."""
+    """Return [G] requests of each group: those of the time in which the slowest group makes ``FEWEST_REQUESTS``."""
     span_s = FEWEST_REQUESTS * max(group.period_s for group in scenario.groups)
     return tuple(
         max(FEWEST_REQUESTS, min(MOST_REQUESTS, math.ceil(span_s / group.period_s - 1e-9))) for group in scenario.groups
@@ -36,7 +36,7 @@ def request_counts(scenario: Scenario) -> tuple[int, ...]:
 
 
 def periodic_arrivals(scenario: Scenario, multiplier: float, seed: int = 0) -> Arrivals:
-    """Frames at multiples of each group's period, each late by its jitter.
+    """Return frames at multiples of each group's period, each late by its jitter.
 
     The draws depend on the seed, the group and the frame alone, so every scheduler sees the same arrivals. Jitter is
     not scaled; a frame never arrives before its predecessor.
@@ -63,7 +63,7 @@ def _group_arrivals(group: Group, count: int, multiplier: float, seed: tuple[int
 
 
 def arrivals_within(scenario: Scenario, seconds: float, seed: int = 0) -> Arrivals:
-    """Frames that arrive in a stretch of time, at the scenario's own periods; at least one of each group."""
+    """Return frames that arrive in a stretch of time, at the scenario's own periods; at least one of each group."""
     counts = [max(1, math.ceil(seconds / group.period_s - 1e-9)) for group in scenario.groups]
     arrivals = tuple(
         _group_arrivals(group, count, 1.0, (seed, g))

@@ -111,6 +111,9 @@ class _Simulation:
         self.waiting_copies: list[tuple[int, int]] = []
         """(frame, copy) in the order in which they got ready"""
         self.copying = [False] * unit_count
+        self.has_copies = any(graph.copies for graph in graphs)
+        self.changed: set[int] = set()
+        """units that got free, or got something to do, since they were looked at last"""
         self.contention = Contention(instance.slowdown) if instance.has_slowdown else None
         self.switch_s = [model.table.rows.switch_s for model in instance.models]
         self._make_frames(graphs)
@@ -223,12 +226,16 @@ class _Simulation:
             key = self.due_s[frame] - self.graph[frame].rest_s[k]
         unit = self.graph[frame].units[k] if self.binder is None else self.binder.unit(frame, k)
         heappush(self.ready[unit], (key, arrival_s, self.rank[frame], frame, k))
+        self.changed.add(unit)
 
     def _dispatch(self, now: float) -> None:
         """Start copies, then slices, on whatever is free."""
-        blocked = self._dispatch_copies(now) if self.waiting_copies else ()
-        for unit, queue in enumerate(self.ready):
-            if not queue or self.running[unit] is not None or self.copying[unit] or unit in blocked:
+        if self.has_copies:
+            blocked = self._dispatch_copies(now)
+            self.changed = set(range(len(self.ready))) - blocked
+        for unit in sorted(self.changed) if len(self.changed) > 1 else self.changed:
+            queue = self.ready[unit]
+            if not queue or self.running[unit] is not None or self.copying[unit]:
                 continue
             while queue:
                 _, _, _, frame, k = heappop(queue)
@@ -237,6 +244,7 @@ class _Simulation:
                     break
                 if self.binder is not None:
                     self.binder.forget(frame, k)
+        self.changed.clear()
         if self.contention is not None:
             for end, unit, version in self.contention.new_ends(now):
                 self._push(end, SLICE_END, unit, version)
@@ -264,6 +272,7 @@ class _Simulation:
             return
         frame, k, start_s = running
         self.running[unit] = None
+        self.changed.add(unit)
         self.busy_s[unit] += now - start_s
         if self.traced:
             model = self.model[frame]

@@ -31,14 +31,14 @@ class GroupFigures:
 
 
 def group_latencies(run: Run, instance: Instance, group: int) -> np.ndarray:
-    """[models of the group, F] seconds from arrival to completion; inf for dropped frames."""
+    """Return [models of the group, F] seconds from arrival to completion; inf for dropped frames."""
     arrival = np.array(run.arrivals.arrival_s[group])
     latency: np.ndarray = np.array([run.completion_s[model] for model in instance.models_of_group[group]]) - arrival
     return latency
 
 
 def group_figures(run: Run, instance: Instance) -> tuple[GroupFigures, ...]:
-    """The figures of every group."""
+    """Return the figures of every group."""
     figures = []
     for g, group in enumerate(instance.groups):
         latency = group_latencies(run, instance, g)
@@ -58,7 +58,7 @@ def group_figures(run: Run, instance: Instance) -> tuple[GroupFigures, ...]:
 
 
 def penalised_makespans(run: Run, instance: Instance) -> tuple[float, ...]:
-    """(mean, 90th percentile) of each group in turn, for search: a dropped frame counts as two deadlines."""
+    """Return (mean, 90th percentile) of each group in turn, for search: a dropped frame counts as two deadlines."""
     values: list[float] = []
     for g in range(len(instance.groups)):
         latency = group_latencies(run, instance, g)

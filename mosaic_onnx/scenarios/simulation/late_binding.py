@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def copy_seconds(table: CostTable, tensor: int, source: int, destination: int) -> float:
-    """Seconds to bring a tensor from the state that made it to the first reader's (``reference: profile format``).
+    """Return the seconds that a tensor takes from its maker's state to its first reader's.
 
     Args:
         table: costs.
@@ -112,7 +112,7 @@ class Binder:
         self._queued_s[option.unit] = max(0.0, self._queued_s[option.unit] - option.seconds)
 
     def tail_s(self, frame: int, model: int, k: int) -> float:
-        """Seconds from a slice's end until the model's outputs that it makes are at host."""
+        """Return seconds from a slice's end until the model's outputs that it makes are at host."""
         known, state = self._models[model], self._chosen[frame, k].state
         return max((copy_seconds(known.table, tensor, state, -1) for tensor in known.outputs[k]), default=0.0)
 

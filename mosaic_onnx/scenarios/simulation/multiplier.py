@@ -40,7 +40,7 @@ class ScheduleEvaluator:
         return is_satisfied(self.run(multiplier), self._instance)
 
     def least_multiplier(self, bound: float) -> float:
-        """The least satisfied multiplier, within ``PRECISION``.
+        """Return the least satisfied multiplier, within ``PRECISION``.
 
         All schedulers search the same grid, which starts at the bound: doubled until satisfied, then bisected. More
         time does not always help a non-preemptive schedule; what is returned is satisfied, and the next point of the

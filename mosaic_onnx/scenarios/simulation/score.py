@@ -13,13 +13,13 @@ SATISFIED_SCORE = 95.0
 
 
 def real_time_term(late_s: float | np.ndarray) -> np.ndarray:
-    """1 / (1 + exp(15 · lateness in ms)); lateness is negative for frames before their deadline."""
+    """Return 1 / (1 + exp(15 · lateness in ms)); lateness is negative for frames before their deadline."""
     exponent = np.clip(np.asarray(late_s, dtype=np.float64) * 1e3 * STEEPNESS_PER_MS, -700.0, 700.0)
     return 1.0 / (1.0 + np.exp(exponent))
 
 
 def model_score(run: Run, instance: Instance, model: int) -> float:
-    """The mean of the real-time term over all frames of a model, times the share of frames that were not dropped."""
+    """Return the mean of the real-time term over a model's frames, times the share that was not dropped."""
     group = instance.models[model].group
     completion = np.array(run.completion_s[model])
     due = np.array(run.arrivals.arrival_s[group]) + run.arrivals.deadline_s[group]
@@ -29,7 +29,7 @@ def model_score(run: Run, instance: Instance, model: int) -> float:
 
 
 def score(run: Run, instance: Instance) -> float:
-    """100 times the mean over the models, each weighted by its group's weight (1 by default)."""
+    """Return 100 times the mean over the models, each weighted by its group's weight (1 by default)."""
     weights = [instance.groups[model.group].weight for model in instance.models]
     scores = [model_score(run, instance, m) for m in range(len(instance.models))]
     return 100.0 * float(np.average(scores, weights=weights))

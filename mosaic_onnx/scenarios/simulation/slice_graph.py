@@ -1,6 +1,6 @@
 """What one frame of a model has to do under a schedule: its slices, what each waits for, and how long copies take.
 
-Which copies are paid is the planner's word (``planner.movements``): the same as for a plan of this model alone. Where
+Which copies are paid is the planner's word (``planner.paid_transfers``): the same as for a plan of this model alone. Where
 copies occupy no device a chain of copies is only a delay between the end of one slice and the start of another; where
 they do (``copies_occupy_device``) each is a task that needs its devices.
 """
@@ -17,6 +17,8 @@ from mosaic_onnx.scenarios.feasibility import check_joint_memory
 from mosaic_onnx.scenarios.instance import Instance
 from mosaic_onnx.scenarios.schedule import Schedule
 
+MOST_KEPT = 20_000
+"""Graphs that an instance keeps: a search changes one model at a time."""
 ARRIVAL = -1
 """As the maker of a copy: the frame's arrival."""
 
@@ -72,22 +74,27 @@ class SliceGraph:
 
 
 def slice_graphs(instance: Instance, schedule: Schedule) -> tuple[SliceGraph, ...]:
-    """[M] what a frame of each model has to do.
+    """Return [M] what a frame of each model has to do.
 
     Raises:
         InfeasibleError: some model's slices cannot run (see ``planner.simulate``), or memory does not hold all.
     """
     check_joint_memory(instance, schedule.proposals)
-    return tuple(
-        slice_graph(model.table, proposal, instance.unit_of_state, late_binding=schedule.late_binding)
-        for model, proposal in zip(instance.models, schedule.proposals, strict=True)
-    )
+    known, graphs = instance.slice_graphs, []
+    if len(known) > MOST_KEPT:
+        known.clear()
+    for model, proposal in zip(instance.models, schedule.proposals, strict=True):
+        key = id(model.table), proposal, schedule.late_binding
+        if key not in known:
+            known[key] = slice_graph(model.table, proposal, instance.unit_of_state, late_binding=schedule.late_binding)
+        graphs.append(known[key])
+    return tuple(graphs)
 
 
 def slice_graph(
     table: CostTable, proposal: Proposal, unit_of_state: tuple[int, ...], *, late_binding: bool = False
 ) -> SliceGraph:
-    """What a frame of one model has to do.
+    """Return what a frame of one model has to do.
 
     Args:
         table: the model's costs.
@@ -157,7 +164,7 @@ def _dependences(table: CostTable, proposal: Proposal, slice_of: list[int]) -> _
 
 
 def _delays(moved: PaidTransfers) -> _Wiring:
-    """Copies as delays: of several between the same two slices the longest counts."""
+    """Wire copies as delays: of several between the same two slices the longest counts."""
     slice_count = len(moved.waits)
     since_maker: list[float] = []
     for copy in moved.copies:
@@ -177,7 +184,7 @@ def _delays(moved: PaidTransfers) -> _Wiring:
 
 
 def _occupying(table: CostTable, moved: PaidTransfers, unit_of_state: tuple[int, ...]) -> _Wiring:
-    """Copies as tasks of their own; copies within host's memory need no unit."""
+    """Wire copies as tasks of their own; copies within host's memory need no unit."""
     slice_count = len(moved.waits)
     unit_of_device = dict(zip(table.rows.state_device, unit_of_state, strict=True))
     wiring = _Wiring([], [[] for _ in range(slice_count)], [0.0] * slice_count)
@@ -206,7 +213,7 @@ def _occupying(table: CostTable, moved: PaidTransfers, unit_of_state: tuple[int,
 def _rest(
     seconds: tuple[float, ...], after: tuple[tuple[tuple[int, float], ...], ...], tail_s: list[float]
 ) -> tuple[float, ...]:
-    """[K] the longest way from the start of each slice to the frame's end, without waiting."""
+    """Return [K] the longest way from the start of each slice to the frame's end, without waiting."""
     rest = [0.0] * len(seconds)
     for k in reversed(range(len(seconds))):
         ways = [tail_s[k], *(delay + rest[reader] for reader, delay in after[k])]

@@ -76,7 +76,7 @@ def _cut(array: Array, shape: tuple[int, ...], name: str, path: Path) -> list[Ar
     if has_batches and array.shape[0] % shape[0] == 0:
         return np.split(array, array.shape[0] // shape[0]) if array.shape[0] else []
     raise ModelError(
-        f"{path}: input {name} has shape {list(array.shape)}, which is no row of samples of shape {list(shape)}",
+        f"{path}: input {name} has shape {list(array.shape)}, which is not a row of samples of shape {list(shape)}",
         f"stack whole inputs along the first axis: [N, {', '.join(map(str, shape))}]",
     )
 

@@ -13,7 +13,7 @@ _ODD: tuple[Tree, ...] = (
     None, True, False, 0, 1, -1, 2, 2**31, 2**63, 2**70, -(2**63), 0.0, -0.5, 1e-300, 1e308, "", "x", "cpu", "cpu@9",
     "../x", "/etc/passwd", "a\0b", "\ud800", "n" * 3000, [], [0], [[0]], {}, {"x": 1}, {"schema": "x"},
 )  # fmt: skip
-"""What a value may be replaced by."""
+"""Replacements of a value."""
 
 
 def mutated_bytes(content: bytes, draw: random.Random) -> bytes:

@@ -1,4 +1,4 @@
-"""What reads files that nobody vouches for: each takes any bytes, and raises nothing but our own errors.
+"""Readers of untrusted files: each takes any bytes, and raises only our own errors.
 
 A target holds sound contents to start from, changes them, and reads what came of it as a command would.
 """

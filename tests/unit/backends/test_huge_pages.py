@@ -1,4 +1,4 @@
-"""Which memory is put on huge pages: what a load added, whole blocks of it, as far as they are filled."""
+"""The memory that is put on huge pages: whole blocks that a load added, as far as they are filled."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ def test_an_amount_of_memory_is_read_in_its_unit(text: str, expected: int) -> No
 
 @pytest.mark.parametrize("text", ["", "4XB", "-1MB", "GiB", "1e3"])
 def test_what_is_no_amount_of_memory_is_refused_by_name(text: str) -> None:
-    with pytest.raises(UsageError, match="is no amount of memory"):
+    with pytest.raises(UsageError, match="is not an amount of memory"):
         parse_bytes(text)
 
 
@@ -33,15 +33,15 @@ def test_caps_name_a_device_each() -> None:
 def test_a_shape_belongs_to_the_name_before_the_last_colon() -> None:
     assert parse_shapes(["serving:0:1,3", "s:"]) == {"serving:0": (1, 3), "s": ()}
     for wrong in ("x", "x:1,-3", ":1", "x:1,,2"):
-        with pytest.raises(UsageError, match="is no shape"):
+        with pytest.raises(UsageError, match="is not a shape"):
             parse_shapes([wrong])
 
 
 def test_a_rule_is_a_pattern_and_a_device_after_the_last_equals_sign() -> None:
     assert parse_rules(["a=b=gpu"], "--pin") == (("a=b", "gpu"),)
-    with pytest.raises(UsageError, match="no regular expression"):
+    with pytest.raises(UsageError, match="not a regular expression"):
         parse_rules(["(=gpu"], "--pin")
-    with pytest.raises(UsageError, match="is no rule"):
+    with pytest.raises(UsageError, match="is not a rule"):
         parse_rules(["gpu"], "--pin")
 
 

@@ -125,7 +125,7 @@ def test_a_group_without_a_common_device_is_named() -> None:
         (Constraints(memory_bytes={"gpu": 1}), "a memory cap names device 'gpu'"),
         (Constraints(slice_memory_bytes={"gpu": 1}), "a slice memory cap names device 'gpu'"),
         (Constraints(pins=(("conv9", "npu"),)), "'conv9=npu' matches no layer"),
-        (Constraints(pins=(("(", "npu"),)), "is no regular expression"),
+        (Constraints(pins=(("(", "npu"),)), "is not a regular expression"),
     ],
 )
 def test_a_constraint_that_does_not_fit_the_profile_is_a_usage_error(constraints: Constraints, said: str) -> None:

@@ -31,7 +31,7 @@ NVIDIA_SMI = "NVIDIA A100-SXM4-40GB, 550.54.15, 40960\nNVIDIA A100-SXM4-40GB, 55
 
 @dataclass(frozen=True)
 class Machine:
-    """What a machine's system and runtimes answer.
+    """The answers of a machine's system and runtimes.
 
     Attributes:
         files: of the system.

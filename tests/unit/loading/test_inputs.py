@@ -186,7 +186,8 @@ def test_every_fault_of_a_file_is_named_at_once(tmp_path: Path) -> None:
     path = saved(tmp_path / "in.npz", x=np.ones((2, 4)), stray=np.ones(1))
     with pytest.raises(ModelError) as raised:
         read_inputs(path, model_of(TWO))
-    for part in ("i is missing", "stray is no input", "x is float64, not float32", "x has shape [2, 4], not [2, 3]"):
+    parts = ("i is missing", "stray is not an input", "x is float64, not float32", "x has shape [2, 4], not [2, 3]")
+    for part in parts:
         assert part in raised.value.message
     assert raised.value.hint == "the model takes x float32 [2, 3], i int64 [4]"
 
@@ -222,7 +223,7 @@ def test_a_damaged_member_of_an_archive_is_refused(tmp_path: Path) -> None:
 def test_an_archive_member_that_is_no_array_is_refused(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "in.npz", "w") as archive:
         archive.writestr("x", "text")
-    with pytest.raises(ModelError, match="member x is no array"):
+    with pytest.raises(ModelError, match="member x is not an array"):
         read_inputs(tmp_path / "in.npz", model_of(TWO))
 
 

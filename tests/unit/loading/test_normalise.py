@@ -123,7 +123,7 @@ def test_a_tensor_larger_than_any_machine_is_refused_by_name(tmp_path: Path) -> 
 
 
 def test_a_shape_for_no_input_is_a_usage_error(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="'z', which is no input"):
+    with pytest.raises(UsageError, match="'z', which is not an input"):
         normalised(DYNAMIC, tmp_path, {"z": (1,)})
 
 

@@ -72,7 +72,7 @@ def test_valid_taps_leave_out_the_padding() -> None:
 @pytest.mark.parametrize(
     ("kind", "specification", "complaint"),
     [
-        ("Inception", "r1_k3_s11_e2_i8_o8_imgsize7", "is no block"),
+        ("Inception", "r1_k3_s11_e2_i8_o8_imgsize7", "is not a block"),
         ("MBConvBlock", "r1_k3_s11_i8_o8_imgsize7", "has no e"),
         ("MixConvBlock", "r1_k3,5_s11_e2,2,2_i8_o8_imgsize7", "one expansion a kernel"),
     ],

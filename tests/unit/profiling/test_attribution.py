@@ -140,7 +140,7 @@ def test_a_kernel_of_onnx_runtime_tells_its_scratch_memory() -> None:
 
 
 def running_means(*runs: float) -> list[dict[str, float]]:
-    """What OpenVINO tells after each run: the mean so far."""
+    """Return OpenVINO's figures after each run: the means so far."""
     return [{"conv": sum(runs[: count + 1]) / (count + 1)} for count in range(len(runs))]
 
 

@@ -1,4 +1,4 @@
-"""How far a slice is optimised is chosen by measurement."""
+"""The optimisation level of a slice is chosen by measurement."""
 
 from __future__ import annotations
 

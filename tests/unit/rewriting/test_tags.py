@@ -1,4 +1,4 @@
-"""How the partitioned file says where its parts run."""
+"""The device tags of the partitioned file."""
 
 from __future__ import annotations
 

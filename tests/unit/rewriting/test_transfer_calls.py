@@ -1,4 +1,4 @@
-"""Which value each slice reads, and which transfers make it."""
+"""The value that each slice reads, and the transfers that produce it."""
 
 from __future__ import annotations
 

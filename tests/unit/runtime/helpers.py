@@ -100,7 +100,7 @@ def _array(place: Place) -> Array:
 
 @dataclass
 class FakeBackend:
-    """What it does on each device, by the device's name."""
+    """A backend with a given behaviour on each device, by the device's name."""
 
     own_memory: set[str] = field(default_factory=set)
     unbindable: set[str] = field(default_factory=set)

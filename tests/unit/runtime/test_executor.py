@@ -146,9 +146,9 @@ def test_an_input_that_no_slice_reads_is_still_asked_for() -> None:
 
 def test_inputs_are_checked_by_name_type_and_shape() -> None:
     with open_fake(diamond(), ["cpu"] * 4) as program:
-        with pytest.raises(ModelError, match="x is missing; z is no input"):
+        with pytest.raises(ModelError, match="x is missing; z is not an input"):
             program.run({"z": X})
-        with pytest.raises(ModelError, match="z is no input"):
+        with pytest.raises(ModelError, match="z is not an input"):
             program.run({"x": X, "z": X})
         with pytest.raises(ModelError, match=r"input x is float64 \[4\]; the model was compiled for float32 \[4\]"):
             program.run({"x": X.astype(np.float64)})

@@ -63,7 +63,7 @@ def test_it_runs_in_both_forms_and_with_the_array_alone() -> None:
 
 def test_wrong_arguments_are_named() -> None:
     with open_session() as session:
-        with pytest.raises(UsageError, match="'z' is no output"):
+        with pytest.raises(UsageError, match="'z' is not an output"):
             session.run(["z"], {"x": X})
         with pytest.raises(UsageError, match="names of outputs come before"):
             session.run({"x": X}, {"x": X})

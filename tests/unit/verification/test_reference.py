@@ -41,7 +41,7 @@ def test_nothing_is_fused_or_folded() -> None:
 
 
 def test_a_name_that_is_no_tensor_is_refused() -> None:
-    with pytest.raises(ModelError, match="q is no tensor"):
+    with pytest.raises(ModelError, match="q is not a tensor"):
         Reference(model_of(CHAIN), None).run({"x": X}, ["q"])
 
 

@@ -30,7 +30,7 @@ print(sorted(set(reached)), "openvino_telemetry" in sys.modules)
 
 
 def said_by(program: str, home: Path) -> str:
-    """What a program prints that is no build machine's: those report nothing anyway."""
+    """Return a program's output, outside of a build machine's environment, which would report nothing anyway."""
     machines = ("CI", "TF_BUILD", "JENKINS_URL")
     environment = {key: value for key, value in os.environ.items() if key not in machines}
     done = subprocess.run(

@@ -1,0 +1,137 @@
+"""Wherever and however a device breaks: it is named, the exit code is right, the other device's plan is delivered."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from mosaic_onnx.files.bundle import read_bundle
+from tests.faults.conftest import Mosaic
+
+CRASHES = ("raise", "exit", "segv", "hang", "memory")
+WRONG = ("nan", "shape", "value")
+PLACES = ("find", "supports", "load", "run", "close")
+WAYS = [(place, how) for place in PLACES for how in (*CRASHES, *(WRONG if place == "run" else ()))]
+QUICK = {
+    ("find", "segv"),
+    ("supports", "exit"),
+    ("load", "raise"),
+    ("run", "value"),
+    ("close", "segv"),
+    ("load", "hang"),
+}
+
+
+def cells(ways: list[tuple[str, str]]) -> list[object]:
+    """Cells of the table; those that are not quick run in ``make test-all``."""
+    return [pytest.param(*way, marks=() if way in QUICK else pytest.mark.slow) for way in ways]
+
+
+def strike(monkeypatch: pytest.MonkeyPatch, *words: str) -> None:
+    monkeypatch.setenv("FAULT", ":".join(words))
+
+
+@pytest.mark.parametrize("how", [pytest.param(how, marks=() if how == "segv" else pytest.mark.slow) for how in CRASHES])
+def test_devices_names_the_backend_that_breaks_and_lists_the_others(
+    mosaic: Mosaic, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    strike(monkeypatch, "find", how)
+    done = mosaic("devices")
+    assert done.exit_code == 0, done.stderr
+    assert done.stdout.split() == ["cpu"]
+    assert "asked for its" in " ".join(done.stderr.split())
+
+
+@pytest.mark.parametrize(("place", "how"), cells(WAYS))
+def test_profile_goes_on_without_what_the_device_cannot_do(
+    mosaic: Mosaic, model: Path, monkeypatch: pytest.MonkeyPatch, place: str, how: str
+) -> None:
+    strike(monkeypatch, place, how)
+    done = mosaic("profile", str(model), "--json")
+    assert done.exit_code == 0, done.stderr
+    named = "flaky" in done.stdout or "flaky" in done.stderr
+    assert named or place == "find"  # found nowhere, it has no part in the profile
+    cpu = [layer["cost"]["cpu"] for layer in json.loads(done.stdout)["layers"]]
+    assert all(cost["seconds"] > 0 for cost in cpu)
+
+
+@pytest.mark.parametrize(("place", "how"), cells(WAYS))
+def test_compile_delivers_the_plan_of_the_other_device(
+    mosaic: Mosaic, model: Path, monkeypatch: pytest.MonkeyPatch, place: str, how: str
+) -> None:
+    strike(monkeypatch, place, how)
+    done = mosaic("compile", str(model), "-o", "out.mosaic")
+    assert done.exit_code == 0, done.stderr
+    plan = read_bundle("out.mosaic").plan
+    if place != "close":
+        assert {one.state for one in plan.slices} == {"cpu"}
+
+
+PHASES = ("profile", "rehearsal", "contest", "timing", "proof")
+LATE = [
+    (phase, place, how)
+    for phase in PHASES
+    for place, how in WAYS
+    if place in ("load", "run", "close") and not (phase == "rehearsal" and place == "load")
+]
+QUICK_LATE = {("timing", "run", "raise"), ("proof", "load", "exit")}
+
+
+@pytest.mark.parametrize(
+    ("phase", "place", "how"),
+    [pytest.param(*cell, marks=() if cell in QUICK_LATE else pytest.mark.slow) for cell in LATE],
+)
+def test_a_device_that_breaks_in_one_phase_of_compile_alone_loses_the_plan_to_the_other(
+    mosaic: Mosaic, model: Path, monkeypatch: pytest.MonkeyPatch, phase: str, place: str, how: str
+) -> None:
+    strike(monkeypatch, place, how, phase)
+    done = mosaic("compile", str(model), "-d", "flaky,slow", "-o", "out.mosaic")
+    assert done.exit_code == 0, done.stderr
+    used = {one.state for one in read_bundle("out.mosaic").plan.slices}
+    if place == "close" or (how in WRONG and phase in ("rehearsal", "contest", "timing")):
+        assert used <= {"flaky", "slow"}  # what it computes there is not looked at, and it may still be delivered
+        return
+    if phase == "rehearsal":  # a plan that cannot be rehearsed is still judged in the contest
+        return
+    assert used == {"slow"}
+    assert "flaky" in done.stderr + done.stdout
+
+
+@pytest.fixture
+def bundle(mosaic: Mosaic, model: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A bundle of one slice on the device that will break."""
+    monkeypatch.delenv("FAULT", raising=False)
+    done = mosaic("compile", str(model), "-d", "flaky", "-o", "flaky.mosaic")
+    assert done.exit_code == 0, done.stderr
+    return "flaky.mosaic"
+
+
+RUNNING = [way for way in WAYS if way[0] in ("load", "run", "close")]
+
+
+@pytest.mark.parametrize(("place", "how"), cells(RUNNING))
+def test_verify_names_the_device_that_breaks(
+    mosaic: Mosaic, bundle: str, monkeypatch: pytest.MonkeyPatch, place: str, how: str
+) -> None:
+    strike(monkeypatch, place, how)
+    done = mosaic("verify", bundle)
+    if place == "close":
+        assert done.exit_code == 0, done.stderr
+        return
+    assert done.exit_code in ((4,) if how in WRONG else (4, 5)), done.stderr
+    assert "flaky" in done.stderr
+
+
+@pytest.mark.parametrize(("place", "how"), cells(RUNNING))
+def test_bench_names_the_device_that_breaks(
+    mosaic: Mosaic, bundle: str, monkeypatch: pytest.MonkeyPatch, place: str, how: str
+) -> None:
+    strike(monkeypatch, place, how)
+    done = mosaic("bench", bundle, "--iterations", "3", "--warmup", "1")
+    if place == "close" or how in WRONG:  # nobody looks at what is computed while it is timed
+        assert done.exit_code in (0, 5), done.stderr
+        return
+    assert done.exit_code == 5, done.stderr
+    assert "flaky" in done.stderr
