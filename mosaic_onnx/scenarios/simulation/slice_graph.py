@@ -1,6 +1,6 @@
 """What one frame of a model has to do under a schedule: its slices, what each waits for, and how long copies take.
 
-Which copies are paid is the planner's word (``planner.paid_transfers``): the same as for a plan of this model alone. Where
+Which copies are paid is the word of ``planner.core.transfers``: the same as for a plan of this model alone. Where
 copies occupy no device a chain of copies is only a delay between the end of one slice and the start of another; where
 they do (``copies_occupy_device``) each is a task that needs its devices.
 """
