@@ -37,7 +37,7 @@ from mosaic_onnx.planner.throughput.pipeline import one_slice_per_device
 POLISHED_LAYERS = 60
 """Up to so many layers plans are polished in every way; of larger models only the best, slice by slice."""
 KEPT = 6
-"""How many of the best plans are merged and offered."""
+"""Number of of the best plans are merged and offered."""
 SPREAD_PAIRS = 40_000
 """Up to so many pairs of layer and device plans for throughput are made as seeds."""
 SPAN_LAYERS = 12_000

@@ -100,7 +100,7 @@ class _Joiner:
         return True
 
     def _connect(self, moved: PaidTransfers) -> None:
-        """Who reads what of whom, and how long the way takes."""
+        """Note which slices read from which, and how long the transfers take."""
         for k in range(len(self.proposal)):
             for maker in moved.after[k]:
                 self._add(maker, k, 0.0)
