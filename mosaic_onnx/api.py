@@ -51,7 +51,9 @@ from mosaic_onnx.pipeline.site.device_loop import schedule_measured
 from mosaic_onnx.pipeline.site.folder import read_site, write_site
 from mosaic_onnx.pipeline.site.profiled import profile_scenario
 from mosaic_onnx.pipeline.site.served import Served, Watch, serve_site
+from mosaic_onnx.pipeline.site.situations import write_situations
 from mosaic_onnx.pipeline.site.slowdowns import measure_slowdowns
+from mosaic_onnx.pipeline.throughput_benchmark import ThroughputBenchmark, throughput_benchmark
 from mosaic_onnx.planner.core.request import Request
 from mosaic_onnx.planning.candidates import single_device_plan
 from mosaic_onnx.planning.profile_plan import plan_front
@@ -85,6 +87,7 @@ __all__ = [
     "Session",
     "SessionOptions",
     "bench",
+    "bench_throughput",
     "compile",
     "compile_unwritten",
     "diff_plans",
@@ -322,6 +325,7 @@ def schedule_site(
     *,
     devices: Sequence[str] = (),
     options: SchedulingOptions | None = None,
+    situations: bool = False,
     cache: bool = True,
     force: bool = False,
     progress: Progress | None = None,
@@ -334,6 +338,7 @@ def schedule_site(
         output: the site's folder.
         devices: names, devices files or shipped descriptions; none for the default set.
         options: by which scheduler, how long.
+        situations: schedule for the loss of each device too (``pipeline.site.live``).
         cache: keep measurements, and use kept ones.
         force: replace a site that is there.
         progress: told how far the measuring has come.
@@ -347,7 +352,12 @@ def schedule_site(
     profiled = profile_scenario(read_scenario(scenario), select(devices), kept, note, progress)
     profiled = replace(profiled, slowdowns=measure_slowdowns(profiled.state(0)))
     profiled, instance, scheduled = schedule_measured(profiled, options or SchedulingOptions(), note)
-    write_site(profiled, instance, scheduled, Path(output), force=force)
+
+    def write_more(folder: Path) -> None:
+        if situations:
+            write_situations(profiled, options or SchedulingOptions(), folder, note)
+
+    write_site(profiled, instance, scheduled, Path(output), force=force, more=write_more)
     return instance, scheduled
 
 
@@ -522,6 +532,7 @@ def run(
     devices: Sequence[str] = (),
     input_shapes: ShapeChoices | None = None,
     trust: bool = False,
+    options: SessionOptions | None = None,
 ) -> RunResult:
     """Load and run a bundle, or a plain model on one device; ``load`` keeps it for further runs.
 
@@ -536,6 +547,7 @@ def run(
             or shipped descriptions); of a plain model: the device that runs it, none for the first of the default set.
         input_shapes: shapes of a plain model's dynamic inputs.
         trust: take what the bundle says of its devices, though it may name libraries to load and folders to write.
+        options: what is isolated, limited, validated, and falls back.
 
     Raises:
         ModelError: the bundle, model or inputs are wrong.
@@ -545,12 +557,12 @@ def run(
     if iterations < 1:
         raise UsageError(f"{iterations} iterations: there is nothing to run", "give at least one")
     if not isinstance(source, Bundle) and Path(source).is_file():
-        plain, model = load_model(Path(source), _one_device(devices), only_combination(input_shapes or {}))
+        plain, model = load_model(Path(source), _one_device(devices), only_combination(input_shapes or {}), options)
         with plain:
             return run_repeatedly(plain, _inputs_of(model, inputs, seed), iterations, warmup)
     bundle = _opened(source, devices, trust=trust)
     fed = bundle_inputs(bundle, inputs, seed)
-    with load(bundle, input_shapes=input_shapes) as session:
+    with load(bundle, input_shapes=input_shapes, options=options) as session:
         return run_repeatedly(session, fed, iterations, warmup)
 
 
@@ -585,6 +597,34 @@ def bench(
         raise UsageError(f"{iterations} iterations: there is nothing to time", "give at least one")
     opened = _opened(bundle, devices, trust=trust)
     return benchmark(opened, bundle_inputs(opened, inputs, seed), iterations, warmup)
+
+
+def bench_throughput(
+    bundle: Bundle | PathLike,
+    inputs: Mapping[str, Array] | PathLike | None = None,
+    *,
+    seed: int = 0,
+    seconds: float = 3.0,
+    devices: Sequence[str] = (),
+    trust: bool = False,
+) -> ThroughputBenchmark:
+    """Measure requests a second at rising load, beside the prediction, one session, and OpenVINO's throughput hint.
+
+    Args:
+        bundle: the bundle or its folder.
+        inputs: of every request: arrays by name, or a .npz or .npy file; None makes them up from ``seed``.
+        seed: of made-up inputs.
+        seconds: how long each figure is measured.
+        devices: devices of this machine that take the place of the bundle's by name.
+        trust: take what the bundle says of its devices, though it may name libraries to load and folders to write.
+
+    Raises:
+        ModelError: the bundle or the inputs are wrong.
+        UsageError: a device of the bundle is not here.
+        BackendError: a device failed.
+    """
+    opened = replace(_opened(bundle, devices, trust=trust), shapes=())
+    return throughput_benchmark(opened, bundle_inputs(opened, inputs, seed), seconds)
 
 
 def _opened(bundle: Bundle | PathLike, devices: Sequence[str], *, trust: bool) -> Bundle:
