@@ -1,4 +1,4 @@
-"""Which devices share the processor's cores, and so never run at once."""
+"""Devices that share the processor's cores, and so never run at the same time."""
 
 from __future__ import annotations
 

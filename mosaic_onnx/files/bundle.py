@@ -264,7 +264,7 @@ def _write_models(contents: BundleContents, folder: Path, weights: WeightsFile, 
 
 
 def _entry(contents: BundleContents, prefix: str) -> dict[str, Any]:
-    """What the manifest says of the model for one set of shapes."""
+    """Return the manifest's entry on the model for one set of shapes."""
     return {
         "inputs": [asdict(one) for one in tensor_specs(given_inputs(contents.original.graph))],
         "outputs": [asdict(one) for one in tensor_specs(contents.original.graph.output)],

@@ -72,7 +72,7 @@ class ShapeEntry(FileModel):
 
 
 def shape_prefix(number: int) -> str:
-    """What names of files begin with that hold the model for its ``number``-th shapes; nothing for the first, 0."""
+    """Return the prefix of the files that hold the model for its ``number``-th shapes; empty for the first, 0."""
     return f"shape{number}-" if number else ""
 
 

@@ -33,7 +33,7 @@ MOMENTS = {
 
 
 def strikes(where: str, device: str) -> str:
-    """How the fault strikes here and now; empty where it does not."""
+    """Return the fault that happens now; empty where there is none."""
     place, _, rest = os.environ.get("FAULT", "").partition(":")
     how, _, when = rest.partition(":")
     if place != where or device == SLOW.name:
