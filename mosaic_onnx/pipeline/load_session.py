@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import onnx
@@ -23,6 +23,7 @@ from mosaic_onnx.loading.normalise import normalise
 from mosaic_onnx.pipeline.delivery import bind_bundle, tuned_slices
 from mosaic_onnx.runtime.opening import held_cores, load_plan
 from mosaic_onnx.runtime.session import WAITING_LIMIT, Route, Session
+from mosaic_onnx.runtime.shaped_session import ShapedSession
 from mosaic_onnx.runtime.workers import Workers
 
 MOST_SLOTS = 16
@@ -50,20 +51,42 @@ class SessionOptions:
             raise UsageError(f"waiting_limit is {self.waiting_limit}: at least one request must be able to wait")
 
 
-def load_session(bundle: Bundle, options: SessionOptions | None = None) -> Session:
+def load_session(bundle: Bundle, options: SessionOptions | None = None) -> Session | ShapedSession:
     """Load a bundle's slices on their devices, as they run best on this machine, and keep them.
+
+    A bundle for several shapes makes a session that picks among them.
 
     Raises:
         UsageError: a device or backend of the bundle is not here.
         ModelError: the bundle is damaged.
         BackendError: a slice cannot be loaded.
     """
-    bundle = bind_bundle(bundle)
-    devices = {device.name: device for device in bundle.devices}
+    bundle, options = bind_bundle(bundle), options or SessionOptions()
+    if not bundle.shapes:
+        return _load_shapes(bundle, options)
+    workers = options.workers or Workers([one.name for one in bundle.devices], held_cores(_by_name(bundle)))
+    sessions: list[Session] = []
+    try:
+        for one in (bundle, *bundle.shapes):
+            sessions.append(_load_shapes(one, replace(options, workers=workers)))
+    except BaseException:
+        for session in sessions:
+            session.close()
+        raise
+    return ShapedSession(sessions, workers, owns_workers=options.workers is None)
+
+
+def _by_name(bundle: Bundle) -> dict[str, Device]:
+    return {device.name: device for device in bundle.devices}
+
+
+def _load_shapes(bundle: Bundle, options: SessionOptions) -> Session:
+    """The session of one set of shapes."""
+    devices = _by_name(bundle)
     candidates = backends()
     slices = tuned_slices(bundle, devices, candidates)
     specs = bundle.input_specs, bundle.output_specs
-    return _session(slices, bundle.plan, devices, candidates, *specs, options or SessionOptions())
+    return _session(slices, bundle.plan, devices, candidates, *specs, options)
 
 
 def load_model(
@@ -92,10 +115,24 @@ def load_model(
     whole = SliceModel(normalised.model, normalised.folder, *names)
     if not selection.chosen:
         raise UsageError("no device is chosen", "see `mosaic-onnx devices`")
-    device = selection.chosen[0]
+    return load_whole(whole, selection.chosen[0], *specs, options or SessionOptions()), normalised.model
+
+
+def load_whole(
+    whole: SliceModel,
+    device: Device,
+    inputs: tuple[TensorSpec, ...],
+    outputs: tuple[TensorSpec, ...],
+    options: SessionOptions,
+) -> Session:
+    """Load a whole model on one device.
+
+    Raises:
+        UsageError: its backend is not installed.
+        BackendError: the device cannot load it.
+    """
     plan = Plan("latency", "sequential", "whole", (Slice((), device.states[-1]),), (), Predicted(0.0, None, 0.0))
-    arguments = (whole,), plan, {device.name: device}, selection.backends
-    return _session(*arguments, *specs, options or SessionOptions()), normalised.model
+    return _session((whole,), plan, {device.name: device}, backends(), inputs, outputs, options)
 
 
 def _session(
@@ -108,12 +145,14 @@ def _session(
     options: SessionOptions,
 ) -> Session:
     names = {"inputs": tuple(one.name for one in inputs), "outputs": tuple(one.name for one in outputs)}
-    loaded = load_plan(slices, plan, devices, candidates, **names)
-    workers = options.workers or Workers(devices, held_cores(devices))
+    routes: list[Route] = []
     slot_count = slots_needed(plan) if options.in_flight is None else options.in_flight
+    workers = options.workers or Workers(devices, held_cores(devices))
     try:
+        for one in (plan, *(_on(plan, state) for state in plan.replicas)):
+            routes.append(Route(load_plan(slices, one, devices, candidates, **names), slot_count))
         return Session(
-            [Route(loaded, slot_count)],
+            routes,
             inputs,
             outputs,
             workers,
@@ -121,16 +160,24 @@ def _session(
             waiting_limit=options.waiting_limit,
         )
     except BaseException:
-        loaded.close()
+        for route in routes:
+            route.loaded.close()
         raise
+
+
+def _on(plan: Plan, state: str) -> Plan:
+    """The plan with all its slices in one state."""
+    return replace(plan, slices=tuple(replace(one, state=state) for one in plan.slices))
 
 
 def slots_needed(plan: Plan) -> int:
     """Requests that must be under way at once so that the busiest device never waits for one.
 
-    By Little's law those are latency over interval; one more covers what the runtime adds between slices.
+    By Little's law those are latency over interval, on each of the plan's replicas; one more covers what the runtime
+    adds between slices.
     """
     predicted = plan.predicted
     if predicted.interval_seconds <= 0:
         return 2
-    return min(MOST_SLOTS, math.ceil(predicted.seconds / predicted.interval_seconds - 1e-9) + 1)
+    in_flight = predicted.seconds / predicted.interval_seconds / (1 + len(plan.replicas))
+    return min(MOST_SLOTS, math.ceil(in_flight - 1e-9) + 1)

@@ -10,6 +10,7 @@ import numpy as np
 
 from mosaic_onnx.backends.base import Array
 from mosaic_onnx.runtime.session import Session
+from mosaic_onnx.runtime.shaped_session import ShapedSession
 
 WARM_UP_COUNT = 5
 """The first runs of a session allocate, and find caches cold: they do not represent the others."""
@@ -31,7 +32,7 @@ class RunResult:
 
 
 def run_repeatedly(
-    session: Session, inputs: Mapping[str, Array], iterations: int, warmup: int | None = None
+    session: Session | ShapedSession, inputs: Mapping[str, Array], iterations: int, warmup: int | None = None
 ) -> RunResult:
     """Run and time.
 

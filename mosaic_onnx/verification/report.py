@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -128,3 +128,14 @@ class VerifyReport:
         """Return the output with the largest error; None where none can be compared."""
         comparable = [check for check in self.outputs if check.verdict != "random"]
         return max(comparable, key=lambda check: (not check.is_good, check.difference.relative), default=None)
+
+
+def merged_reports(reports: Sequence[VerifyReport]) -> VerifyReport:
+    """Return one report of several: of one model for several shapes of its inputs."""
+    return VerifyReport(
+        reference=reports[0].reference,
+        slices=tuple(check for one in reports for check in one.slices),
+        outputs=tuple(check for one in reports for check in one.outputs),
+        notes=tuple(dict.fromkeys(text for one in reports for text in one.notes)),
+        canonical=tuple(check for one in reports for check in one.canonical),
+    )

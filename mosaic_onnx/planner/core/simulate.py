@@ -7,6 +7,7 @@ to host at the end. Concurrent: see ``concurrent``.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from mosaic_onnx.core.costs import CostTable
@@ -71,7 +72,8 @@ def simulate(table: CostTable, proposal: Proposal, schedule: Schedule = "sequent
             + sum([joules for _, joules in switches])
             + table.rows.idle_w * times.seconds
         )
-    return Timeline(times.seconds, joules, max(load, default=0.0), load, moved.copies, times.slices, times.copies)
+    interval_s = max(together(table, load), default=0.0)
+    return Timeline(times.seconds, joules, interval_s, load, moved.copies, times.slices, times.copies)
 
 
 def value(timeline: Timeline, objective: Objective) -> float:
@@ -181,6 +183,11 @@ def _sequential_times(moved: Movements, spent: list[_Spent], switches: list[tupl
         copy_times.append((now, now + copy.seconds))
         now = copy_times[-1][1]
     return Times(now, slice_times, copy_times)
+
+
+def together(table: CostTable, load: Sequence[float]) -> list[float]:
+    """Return the loads of what works one at a time: each device, and each group of devices that exclude each other."""
+    return [*load, *(sum(load[device] for device in group) for group in table.exclusive_groups)]
 
 
 def _loads(

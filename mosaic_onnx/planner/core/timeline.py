@@ -1,6 +1,7 @@
 """When everything happens where devices work side by side.
 
-A device runs one slice at a time, in the proposal's order. A tensor is ready at the end of its slice; a copy starts
+A device runs one slice at a time, in the proposal's order; devices that exclude each other (``CostTable.exclusive``)
+take turns like one. A tensor is ready at the end of its slice; a copy starts
 when its source is ready. A slice starts when its device is free and its level switched and all its inputs are there.
 
 With ``copies_occupy_device`` copies and slices wait in one line for the devices that they need. A copy is ready when
@@ -62,6 +63,8 @@ def _free_copies(
             number += 1
         device = state_device[state]
         start = device_free[device] + switch_s[k]
+        if table.exclusive:
+            start = max(start, *(device_free[other] for other in table.exclusive[device]), 0.0)
         for copy in moved.waits[k]:
             start = max(start, copies[copy][1])
         for maker in moved.after[k]:
@@ -93,6 +96,7 @@ class _Line:
         self.moved, self.slice_s, self.switch_s = moved, slice_s, switch_s
         self.device = [table.rows.state_device[state] for _, state in proposal]
         self.free = [0.0] * len(table.device_names)
+        self.exclusive = table.exclusive
         self.slices = [(0.0, 0.0)] * len(proposal)
         self.copies = [(0.0, 0.0)] * len(moved.copies)
         self.line: list[tuple[float, int, int]] = []
@@ -161,6 +165,8 @@ class _Line:
     def _serve_slice(self, ready: float, k: int) -> None:
         device = self.device[k]
         start = max(ready, self.free[device] + self.switch_s[k])
+        if self.exclusive:
+            start = max(start, *(self.free[other] for other in self.exclusive[device]), 0.0)
         end = start + self.slice_s[k]
         self.free[device] = end
         self.slices[k] = start, end
