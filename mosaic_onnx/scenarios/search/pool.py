@@ -13,9 +13,11 @@ from typing import Any, Protocol, Self
 from mosaic_onnx.core.errors import BackendError, UsageError
 from mosaic_onnx.scenarios.instance import Instance
 from mosaic_onnx.scenarios.search.fitness import Evaluation, EvaluationRequest, evaluate
+from mosaic_onnx.scenarios.simulation.arrivals import request_counts
 
 _CHUNKS_PER_WORKER = 2
 _MOST_REMEMBERED = 100_000
+_RUNS_OF_A_BISECTION = 10
 
 
 class Pool(Protocol):
@@ -67,6 +69,33 @@ class CachingPool:
             new = list(dict.fromkeys(requests))
         self._known.update(zip(new, self._pool.evaluate(new), strict=True))
         return [self._known[request] for request in requests]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        return None
+
+
+class MeteredPool:
+    """Counts the work that another pool is given, in simulated slices: the same for the same requests everywhere."""
+
+    def __init__(self, pool: Pool, instance: Instance) -> None:
+        self._pool = pool
+        counts = request_counts(instance.scenario)
+        self._frame_counts = [counts[model.group] for model in instance.models]
+        self.work = 0
+        """Slices that the requests so far simulate, about."""
+
+    def evaluate(self, requests: Sequence[EvaluationRequest]) -> list[Evaluation]:
+        """Return the evaluations, in the order of the requests."""
+        for request in requests:
+            slices = zip(self._frame_counts, request.schedule.proposals, strict=True)
+            once = sum(frame_count * len(proposal) for frame_count, proposal in slices)
+            self.work += once * (_RUNS_OF_A_BISECTION if request.kind == "least-multiplier" else 1)
+        return self._pool.evaluate(requests)
 
     def __enter__(self) -> Self:
         return self
