@@ -53,6 +53,7 @@ from mosaic_onnx.pipeline.site.profiled import profile_scenario
 from mosaic_onnx.pipeline.site.served import Served, Watch, serve_site
 from mosaic_onnx.pipeline.site.situations import write_situations
 from mosaic_onnx.pipeline.site.slowdowns import measure_slowdowns
+from mosaic_onnx.pipeline.throughput_benchmark import ThroughputBenchmark, throughput_benchmark
 from mosaic_onnx.planner.core.request import Request
 from mosaic_onnx.planning.candidates import single_device_plan
 from mosaic_onnx.planning.profile_plan import plan_front
@@ -86,6 +87,7 @@ __all__ = [
     "Session",
     "SessionOptions",
     "bench",
+    "bench_throughput",
     "compile",
     "compile_unwritten",
     "diff_plans",
@@ -593,6 +595,34 @@ def bench(
         raise UsageError(f"{iterations} iterations: there is nothing to time", "give at least one")
     opened = _opened(bundle, devices, trust=trust)
     return benchmark(opened, bundle_inputs(opened, inputs, seed), iterations, warmup)
+
+
+def bench_throughput(
+    bundle: Bundle | PathLike,
+    inputs: Mapping[str, Array] | PathLike | None = None,
+    *,
+    seed: int = 0,
+    seconds: float = 3.0,
+    devices: Sequence[str] = (),
+    trust: bool = False,
+) -> ThroughputBenchmark:
+    """Measure requests a second at rising load, beside the prediction, one session, and OpenVINO's throughput hint.
+
+    Args:
+        bundle: the bundle or its folder.
+        inputs: of every request: arrays by name, or a .npz or .npy file; None makes them up from ``seed``.
+        seed: of made-up inputs.
+        seconds: how long each figure is measured.
+        devices: devices of this machine that take the place of the bundle's by name.
+        trust: take what the bundle says of its devices, though it may name libraries to load and folders to write.
+
+    Raises:
+        ModelError: the bundle or the inputs are wrong.
+        UsageError: a device of the bundle is not here.
+        BackendError: a device failed.
+    """
+    opened = replace(_opened(bundle, devices, trust=trust), shapes=())
+    return throughput_benchmark(opened, bundle_inputs(opened, inputs, seed), seconds)
 
 
 def _opened(bundle: Bundle | PathLike, devices: Sequence[str], *, trust: bool) -> Bundle:

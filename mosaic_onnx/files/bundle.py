@@ -331,7 +331,8 @@ def _read_shape(place: Path, prefix: str, entry: ShapeEntry, devices: tuple[Devi
     slices = _slices(place, SLICES, entry.slices)
     if len(slices) != len(plan.slices):
         raise ModelError(f"bundle {place}: {len(plan.slices)} slices are planned, {len(slices)} are here")
-    strange = {device_of(each.state) for each in plan.slices} - {device.name for device in devices}
+    states = (*(each.state for each in plan.slices), *plan.replicas)
+    strange = {device_of(state) for state in states} - {device.name for device in devices}
     if strange:
         raise ModelError(f"bundle {place}: {DEVICES} does not describe {', '.join(sorted(strange))}")
     optimised = _slices(place, TUNED, entry.tuned, is_optimised=True)

@@ -54,7 +54,7 @@ def deliver(compilation: Compilation, folder: Path, *, force: bool = False) -> N
 def _contents(compilation: Compilation) -> BundleContents:
     """What a compilation puts into a bundle."""
     state, plan = compilation.state, compilation.plan
-    used = {device_of(one.state) for one in plan.slices}
+    used = {device_of(state) for state in (*(one.state for one in plan.slices), *plan.replicas)}
     canonical = state.delivered.canonical
     if canonical is None:
         raise InternalError("there is no partitioned model to write")

@@ -115,10 +115,24 @@ def load_model(
     whole = SliceModel(normalised.model, normalised.folder, *names)
     if not selection.chosen:
         raise UsageError("no device is chosen", "see `mosaic-onnx devices`")
-    device = selection.chosen[0]
+    return load_whole(whole, selection.chosen[0], *specs, options or SessionOptions()), normalised.model
+
+
+def load_whole(
+    whole: SliceModel,
+    device: Device,
+    inputs: tuple[TensorSpec, ...],
+    outputs: tuple[TensorSpec, ...],
+    options: SessionOptions,
+) -> Session:
+    """Load a whole model on one device.
+
+    Raises:
+        UsageError: its backend is not installed.
+        BackendError: the device cannot load it.
+    """
     plan = Plan("latency", "sequential", "whole", (Slice((), device.states[-1]),), (), Predicted(0.0, None, 0.0))
-    arguments = (whole,), plan, {device.name: device}, selection.backends
-    return _session(*arguments, *specs, options or SessionOptions()), normalised.model
+    return _session((whole,), plan, {device.name: device}, backends(), inputs, outputs, options)
 
 
 def _session(
@@ -131,12 +145,14 @@ def _session(
     options: SessionOptions,
 ) -> Session:
     names = {"inputs": tuple(one.name for one in inputs), "outputs": tuple(one.name for one in outputs)}
-    loaded = load_plan(slices, plan, devices, candidates, **names)
-    workers = options.workers or Workers(devices, held_cores(devices))
+    routes: list[Route] = []
     slot_count = slots_needed(plan) if options.in_flight is None else options.in_flight
+    workers = options.workers or Workers(devices, held_cores(devices))
     try:
+        for one in (plan, *(_on(plan, state) for state in plan.replicas)):
+            routes.append(Route(load_plan(slices, one, devices, candidates, **names), slot_count))
         return Session(
-            [Route(loaded, slot_count)],
+            routes,
             inputs,
             outputs,
             workers,
@@ -144,16 +160,24 @@ def _session(
             waiting_limit=options.waiting_limit,
         )
     except BaseException:
-        loaded.close()
+        for route in routes:
+            route.loaded.close()
         raise
+
+
+def _on(plan: Plan, state: str) -> Plan:
+    """The plan with all its slices in one state."""
+    return replace(plan, slices=tuple(replace(one, state=state) for one in plan.slices))
 
 
 def slots_needed(plan: Plan) -> int:
     """Requests that must be under way at once so that the busiest device never waits for one.
 
-    By Little's law those are latency over interval; one more covers what the runtime adds between slices.
+    By Little's law those are latency over interval, on each of the plan's replicas; one more covers what the runtime
+    adds between slices.
     """
     predicted = plan.predicted
     if predicted.interval_seconds <= 0:
         return 2
-    return min(MOST_SLOTS, math.ceil(predicted.seconds / predicted.interval_seconds - 1e-9) + 1)
+    in_flight = predicted.seconds / predicted.interval_seconds / (1 + len(plan.replicas))
+    return min(MOST_SLOTS, math.ceil(in_flight - 1e-9) + 1)

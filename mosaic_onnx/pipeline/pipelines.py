@@ -43,7 +43,7 @@ COMPILE: Passes = (
     Constrain(),  # pins, forbids, memory caps               -> profile
     Feedback(  # round and round, until every slice of the plan is measured:
         Estimate(),  # the profile as arrays                 -> table
-        Plan(join_idle_cuts=True),  # slices, their states   -> plan
+        Plan(join_idle_cuts=True, replicate=True),  # slices, their states   -> plan
         MeasureSlices(),  # each slice whole                 -> profile
         TimePlan(),  # each slice while the plan runs        -> profile
     ),
