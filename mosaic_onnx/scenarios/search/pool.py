@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 from types import TracebackType
 from typing import Any, Protocol, Self
@@ -136,6 +137,15 @@ class ProcessPool(SerialPool):
         """Return the evaluations, in the order of the requests."""
         if self._worker_count < 2 or len(requests) < 2:
             return super().evaluate(requests)
+        try:
+            return self._evaluate_in_processes(requests)
+        except BrokenProcessPool:
+            # A script that does not guard its main module cannot start processes; evaluation goes on here, and the
+            # results are the same.
+            self._worker_count = 1
+            return super().evaluate(requests)
+
+    def _evaluate_in_processes(self, requests: Sequence[EvaluationRequest]) -> list[Evaluation]:
         if self._executor is None:
             self._executor = ProcessPoolExecutor(
                 self._worker_count, get_context("spawn"), _start_worker, (self._instance,)

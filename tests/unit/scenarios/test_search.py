@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from unittest import mock
 
@@ -119,4 +120,11 @@ def test_a_ray_cluster_gives_the_same_schedule() -> None:
 
     instance = small_instance(4)
     with RayPool(instance, "local") as pool:
+        assert Search(instance, multiplier_bound(instance), pool, SHORT).run() == search(instance, SHORT)
+
+
+def test_where_processes_cannot_start_the_search_goes_on_here() -> None:
+    instance = small_instance(4)
+    broken = mock.patch.object(ProcessPool, "_evaluate_in_processes", side_effect=BrokenProcessPool("no main module"))
+    with broken, ProcessPool(instance, worker_count=2) as pool:
         assert Search(instance, multiplier_bound(instance), pool, SHORT).run() == search(instance, SHORT)
