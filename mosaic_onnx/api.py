@@ -532,6 +532,7 @@ def run(
     devices: Sequence[str] = (),
     input_shapes: ShapeChoices | None = None,
     trust: bool = False,
+    options: SessionOptions | None = None,
 ) -> RunResult:
     """Load and run a bundle, or a plain model on one device; ``load`` keeps it for further runs.
 
@@ -546,6 +547,7 @@ def run(
             or shipped descriptions); of a plain model: the device that runs it, none for the first of the default set.
         input_shapes: shapes of a plain model's dynamic inputs.
         trust: take what the bundle says of its devices, though it may name libraries to load and folders to write.
+        options: what is isolated, limited, validated, and falls back.
 
     Raises:
         ModelError: the bundle, model or inputs are wrong.
@@ -555,12 +557,12 @@ def run(
     if iterations < 1:
         raise UsageError(f"{iterations} iterations: there is nothing to run", "give at least one")
     if not isinstance(source, Bundle) and Path(source).is_file():
-        plain, model = load_model(Path(source), _one_device(devices), only_combination(input_shapes or {}))
+        plain, model = load_model(Path(source), _one_device(devices), only_combination(input_shapes or {}), options)
         with plain:
             return run_repeatedly(plain, _inputs_of(model, inputs, seed), iterations, warmup)
     bundle = _opened(source, devices, trust=trust)
     fed = bundle_inputs(bundle, inputs, seed)
-    with load(bundle, input_shapes=input_shapes) as session:
+    with load(bundle, input_shapes=input_shapes, options=options) as session:
         return run_repeatedly(session, fed, iterations, warmup)
 
 
