@@ -51,6 +51,7 @@ from mosaic_onnx.pipeline.site.device_loop import schedule_measured
 from mosaic_onnx.pipeline.site.folder import read_site, write_site
 from mosaic_onnx.pipeline.site.profiled import profile_scenario
 from mosaic_onnx.pipeline.site.served import Served, Watch, serve_site
+from mosaic_onnx.pipeline.site.situations import write_situations
 from mosaic_onnx.pipeline.site.slowdowns import measure_slowdowns
 from mosaic_onnx.pipeline.throughput_benchmark import ThroughputBenchmark, throughput_benchmark
 from mosaic_onnx.planner.core.request import Request
@@ -324,6 +325,7 @@ def schedule_site(
     *,
     devices: Sequence[str] = (),
     options: SchedulingOptions | None = None,
+    situations: bool = False,
     cache: bool = True,
     force: bool = False,
     progress: Progress | None = None,
@@ -336,6 +338,7 @@ def schedule_site(
         output: the site's folder.
         devices: names, devices files or shipped descriptions; none for the default set.
         options: by which scheduler, how long.
+        situations: schedule for the loss of each device too (``pipeline.site.live``).
         cache: keep measurements, and use kept ones.
         force: replace a site that is there.
         progress: told how far the measuring has come.
@@ -349,7 +352,12 @@ def schedule_site(
     profiled = profile_scenario(read_scenario(scenario), select(devices), kept, note, progress)
     profiled = replace(profiled, slowdowns=measure_slowdowns(profiled.state(0)))
     profiled, instance, scheduled = schedule_measured(profiled, options or SchedulingOptions(), note)
-    write_site(profiled, instance, scheduled, Path(output), force=force)
+
+    def write_more(folder: Path) -> None:
+        if situations:
+            write_situations(profiled, options or SchedulingOptions(), folder, note)
+
+    write_site(profiled, instance, scheduled, Path(output), force=force, more=write_more)
     return instance, scheduled
 
 
@@ -524,6 +532,7 @@ def run(
     devices: Sequence[str] = (),
     input_shapes: ShapeChoices | None = None,
     trust: bool = False,
+    options: SessionOptions | None = None,
 ) -> RunResult:
     """Load and run a bundle, or a plain model on one device; ``load`` keeps it for further runs.
 
@@ -538,6 +547,7 @@ def run(
             or shipped descriptions); of a plain model: the device that runs it, none for the first of the default set.
         input_shapes: shapes of a plain model's dynamic inputs.
         trust: take what the bundle says of its devices, though it may name libraries to load and folders to write.
+        options: what is isolated, limited, validated, and falls back.
 
     Raises:
         ModelError: the bundle, model or inputs are wrong.
@@ -547,12 +557,12 @@ def run(
     if iterations < 1:
         raise UsageError(f"{iterations} iterations: there is nothing to run", "give at least one")
     if not isinstance(source, Bundle) and Path(source).is_file():
-        plain, model = load_model(Path(source), _one_device(devices), only_combination(input_shapes or {}))
+        plain, model = load_model(Path(source), _one_device(devices), only_combination(input_shapes or {}), options)
         with plain:
             return run_repeatedly(plain, _inputs_of(model, inputs, seed), iterations, warmup)
     bundle = _opened(source, devices, trust=trust)
     fed = bundle_inputs(bundle, inputs, seed)
-    with load(bundle, input_shapes=input_shapes) as session:
+    with load(bundle, input_shapes=input_shapes, options=options) as session:
         return run_repeatedly(session, fed, iterations, warmup)
 
 

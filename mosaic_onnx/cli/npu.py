@@ -108,6 +108,7 @@ def map_layers(
         CostModelWord, typer.Option("--cost-model", help="Ours (analytical, cycle), or a published rule.")
     ] = CostModelWord.analytical,
     compare: Annotated[bool, typer.Option("--compare", help="Beside every fixed dataflow, layer by layer.")] = False,
+    fusion: Annotated[bool, typer.Option("--fuse", help="Also run chains depth-first where it pays.")] = False,
     roofline: Annotated[
         Path | None, typer.Option("--roofline", metavar="FILE.svg|png|pdf", help="Draw every layer under the roof.")
     ] = None,
@@ -145,6 +146,14 @@ def map_layers(
         reporter.show(refused_table(found))
     if compare:
         reporter.show(comparison_table(layers, found, objective.value, cache))
+    fields = found.as_fields()
+    if fusion:
+        from mosaic_onnx.npu.report.tables import fusion_fields, fusion_table
+        from mosaic_onnx.npu.search.fusion import fuse
+
+        fused = fuse(layers, npu, objective.value, cache)
+        reporter.show(fusion_table(layers, fused, objective.value))
+        fields["fusion"] = fusion_fields(layers, fused)
     if roofline is not None:
         from mosaic_onnx.npu.report.pictures import draw_roofline
 
@@ -159,7 +168,7 @@ def map_layers(
     reporter.result(
         f"{found.cycles} cycles, {seconds * 1e3:.4g} ms, {found.joules * 1e3:.4g} mJ on {npu.name} (emulated)"
     )
-    reporter.emit(SCHEMA, found.as_fields())
+    reporter.emit(SCHEMA, fields)
 
 
 def _tell_published(reporter: Reporter, hardware: Hardware, layers: list[dict[str, Any]]) -> None:

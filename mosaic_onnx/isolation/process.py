@@ -128,6 +128,10 @@ class ChildProcess:
             self._deaths += 1
             raise ChildDied(self._how_it_died(time.monotonic() >= deadline, limit_s), self._marks.read())
 
+    def __del__(self) -> None:
+        with contextlib.suppress(Exception):  # at the interpreter's end anything may be gone already
+            self._kill()
+
     def close(self) -> None:
         """Kill the child and remove its files; calling it twice is harmless."""
         self._kill()

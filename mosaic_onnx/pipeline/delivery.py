@@ -170,6 +170,7 @@ def proof_fields(report: VerifyReport) -> dict[str, Any]:
                 "computed": _verdicts(check.computed),
                 "worst": None if check.worst is None else str(check.worst),
                 "providers": None if check.providers is None else dict(check.providers),
+                "ranges": {name: list(limits) for name, limits in check.ranges.items()},
             }
             for check in report.slices
         ],

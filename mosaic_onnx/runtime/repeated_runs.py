@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -20,10 +20,11 @@ WARM_UP_S = 1.0
 
 @dataclass(frozen=True)
 class RunResult:
-    """Outputs of the last run, and how long each timed run took."""
+    """Outputs of the last run, how long each timed run took, and by what is said of it, how often a slice fell back."""
 
     outputs: Mapping[str, Array]
     seconds: tuple[float, ...]
+    fallbacks: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def median_s(self) -> float:
@@ -58,4 +59,4 @@ def run_repeatedly(
         began_s = clock()
         outputs = session.run(inputs)
         seconds.append(clock() - began_s)
-    return RunResult(outputs, tuple(seconds))
+    return RunResult(outputs, tuple(seconds), dict(session.incidents.fallbacks))

@@ -13,6 +13,7 @@ from mosaic_onnx.core.errors import ModelError
 from mosaic_onnx.core.signature import TensorSpec
 from mosaic_onnx.runtime.admission import Outputs
 from mosaic_onnx.runtime.arguments import Feeds, OutputNames, read_arguments
+from mosaic_onnx.runtime.guards import Incidents
 from mosaic_onnx.runtime.session import Session
 from mosaic_onnx.runtime.workers import Workers
 
@@ -41,6 +42,15 @@ class ShapedSession:
         self._output_names = tuple(one.name for one in self._outputs)
         self._workers = workers
         self._owns_workers = owns_workers
+
+    @property
+    def incidents(self) -> Incidents:
+        """What went wrong and was survived, in all sessions together."""
+        counted = Incidents()
+        for session in self._sessions.values():
+            for words, count in session.incidents.fallbacks.items():
+                counted.fallbacks[words] = counted.fallbacks.get(words, 0) + count
+        return counted
 
     @overload
     def run(self, first: Feeds, feeds: None = None, run_options: None = None) -> Outputs: ...

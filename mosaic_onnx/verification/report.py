@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from mosaic_onnx.verification.differences import Difference
@@ -49,6 +49,7 @@ class SliceCheck:
         providers: by execution provider, the number of nodes that it runs; None where the runtime cannot tell.
         misplaced: nodes that another provider than the device's runs.
         error: why it could not be checked; empty where it was.
+        ranges: by output of floats, its least and its largest value, as the original model makes it.
     """
 
     slice: int
@@ -58,6 +59,7 @@ class SliceCheck:
     providers: Mapping[str, int] | None = None
     misplaced: tuple[str, ...] = ()
     error: str = ""
+    ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
     @property
     def is_good(self) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from math import ceil
-from typing import Literal, cast
+from typing import Literal
 
 from mosaic_onnx.core.errors import ModelError
 from mosaic_onnx.files.atomic import read_text
@@ -15,6 +15,8 @@ from mosaic_onnx.npu.layers.nest import LoopNest
 
 SheetKind = Literal["conv", "conv + elwise", "fc"]
 COLUMNS = ("layer", "kind", "C", "H", "W", "K", "R", "S", "padded", "stride", "P", "Q", "pooled", "A", "B")
+OPTIONAL = {"padded": "", "pooled": "", **dict.fromkeys(("P", "Q", "H", "W", "R", "S", "stride", "A", "B"), "1")}
+"""Columns that may be empty: a fully connected layer has no extent."""
 FULLY_CONNECTED_BATCH = 16
 WINOGRAD_WEIGHTS, WINOGRAD_MACS = 16 / 9, 2.25
 """A 3×3 filter becomes 4×4 values, and needs 2.25 times fewer multiplications."""
@@ -119,14 +121,25 @@ def read_sheet(path: str | os.PathLike[str]) -> tuple[SheetRow, ...]:
     """
     what = os.fspath(path)
     found = []
-    for line, row in rows_of(read_text(path), what, COLUMNS, {"padded": "", "pooled": "", "P": "", "Q": ""}):
+    for line, row in rows_of(read_text(path), what, COLUMNS, OPTIONAL):
         where = f"{what}: line {line}"
-        kind = row["kind"].lower()
-        if kind not in ("conv", "conv + elwise", "fc"):
-            raise ModelError(f"{where}: kind: {row['kind']!r} is not a kind of the sheet", "conv, conv + elwise or fc")
+        kind = _kind(row["kind"].lower(), where)
         count = {each: whole(row[each], each, where) for each in ("C", "H", "W", "K", "R", "S", "stride", "A", "B")}
-        found.append(SheetRow(row["layer"], cast(SheetKind, kind), **count))
+        found.append(SheetRow(row["layer"], kind, **count))
     return tuple(found)
+
+
+def _kind(word: str, where: str) -> SheetKind:
+    """Return the kind that a row's word means.
+
+    Raises:
+        ModelError: it means none.
+    """
+    if word.startswith(("fc", "fully", "inner")):
+        return "fc"
+    if word.startswith("conv"):
+        return "conv + elwise" if "elwise" in word else "conv"
+    raise ModelError(f"{where}: kind: {word!r} is no kind of the sheet", "conv, conv + elwise or fc")
 
 
 def sheet_row_of(nest: LoopNest) -> SheetRow:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from mosaic_onnx.npu.costs.evaluate import Objective
     from mosaic_onnx.npu.layers.nest import ModelLayers, NpuLayer
     from mosaic_onnx.npu.model_map import ModelMap
+    from mosaic_onnx.npu.search.fusion import Fusion
 
 UNITS = {"latency": "cycles", "energy": "J", "edp": "J·cycles"}
 
@@ -69,6 +70,42 @@ def _ratio(layer: NpuLayer, found: ModelMap, name: str, objective: Objective, ow
     except (UsageError, InfeasibleError):
         return "–"
     return f"{fixed.cost.value(objective) / own:.3f}"
+
+
+def fusion_table(layers: ModelLayers, fused: Fusion, objective: Objective) -> Table:
+    """Return the groups that run depth-first, and what fusion changes of the sum."""
+    made = _table(f"layers run depth-first, {objective}", ("layers", "tiles", "weights", "cycles", "mJ", "DRAM bytes"))
+    for group in fused.groups:
+        if group.tiling is None:
+            continue
+        names = " + ".join(layers.layers[at].name for at in group.layers)
+        weights = "stay" if group.tiling.weights_stay else "each tile"
+        cost = group.cost
+        figures = f"{cost.cycles:,.0f}", f"{cost.joules * 1e3:.4g}", f"{cost.dram_bytes:,.0f}"
+        made.add_row(escape(names), str(group.tiling.tile_count), weights, *figures)
+    change = fused.fused / fused.alone - 1 if fused.alone else 0.0
+    made.caption = f"{UNITS[objective]}: {fused.alone:.6g} alone, {fused.fused:.6g} fused ({change:+.1%})"
+    return made
+
+
+def fusion_fields(layers: ModelLayers, fused: Fusion) -> dict[str, object]:
+    """Return the groups as JSON."""
+    groups = [
+        {
+            "layers": [layers.layers[at].name for at in group.layers],
+            "tile_count": group.tiling.tile_count,
+            "weights_stay": group.tiling.weights_stay,
+            **vars(group.cost),
+        }
+        for group in fused.groups
+        if group.tiling is not None
+    ]
+    return {
+        "groups": groups,
+        "alone": fused.alone,
+        "fused": fused.fused,
+        "certificate": fused.certificate.as_fields(),
+    }
 
 
 def refused_table(found: ModelMap) -> Table:

@@ -47,19 +47,19 @@ MAX_CHOICES = 12_000
 
 
 def for_concurrent(table: CostTable, request: Request) -> bool:
-    """Whether ``auto`` runs it: for concurrent schedules, unless the solver takes this on as well."""
+    """Return whether ``auto`` runs it: for concurrent schedules, unless the solver takes this on as well."""
     wanted = request.schedule == "concurrent" and request.objective != "throughput"
     return wanted and not (solver_applies(table, request) and available())
 
 
 def solver_applies(table: CostTable, request: Request) -> bool:
-    """Whether ``auto`` runs the solver: for the makespan of a concurrent schedule that is not too large."""
+    """Return whether ``auto`` runs the solver: for the makespan of a concurrent schedule that is not too large."""
     wanted = request.schedule == "concurrent" and request.objective == "latency"
     return wanted and len(table.layer_names) * len(table.state_names) <= MAX_CHOICES
 
 
 def heft(table: CostTable, request: Request) -> Answer:
-    """Concurrent plans, and a lower bound.
+    """Return concurrent plans, and a lower bound.
 
     Raises:
         InfeasibleError: proved: no sequential plan exists, and so none at all.
@@ -81,7 +81,7 @@ def heft(table: CostTable, request: Request) -> Answer:
 
 
 def lower_bound(table: CostTable, request: Request) -> tuple[float, str]:
-    """A lower bound of the objective over all concurrent plans, and how it was proved.
+    """Return a lower bound of the objective over all concurrent plans, and how it was proved.
 
     Joules: execution and copies are those of a sequential plan, so its bound without idle power holds, and idle power
     is drawn for the makespan's bound at least.
@@ -137,7 +137,7 @@ def _ranked(table: CostTable, request: Request, plans: Iterable[Proposal]) -> li
 def listed(
     table: CostTable, request: Request, seeds: Sequence[Proposal], bound: float, deadline: float
 ) -> list[Proposal]:
-    """Plans by list scheduling; no time is spent on improving one that meets the bound."""
+    """Return plans by list scheduling; no time is spent on improving one that meets the bound."""
     plans: list[Proposal] = []
     kinds = [single_tasks(table), chain_tasks(table)]
     for number, tasks in enumerate(kinds[: 1 if len(kinds[1].layers) == len(kinds[0].layers) else 2]):
@@ -201,7 +201,7 @@ def finished(table: CostTable, request: Request, plans: Iterable[Proposal], dead
 
 
 def slices_cost(table: CostTable) -> bool:
-    """Whether cutting a slice in two may cost more than the copies between the parts."""
+    """Return whether cutting a slice in two may cost more than the copies between the parts."""
     return bool(
         table.slice_s.any() or table.slice_j.any() or table.segments or (table.io_host & table.own_memory).any()
     )

@@ -79,7 +79,7 @@ class Request:
 
     @property
     def needs_joules(self) -> bool:
-        """Whether the profile must have joules."""
+        """Return whether the profile must have joules."""
         return self.objective in ("energy", "edp") or self.budget_j is not None or self.pareto
 
     def __post_init__(self) -> None:
@@ -110,5 +110,5 @@ class Answer:
 
 
 def within(value: float, limit: float | None) -> bool:
-    """Whether ``value`` keeps ``limit``, up to rounding; None is no limit."""
+    """Return whether ``value`` keeps ``limit``, up to rounding; None is no limit."""
     return limit is None or value <= limit * (1 + TOLERANCE)

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from mosaic_onnx.core.costs import CostTable
 from mosaic_onnx.planner.core.request import Proposal
-from mosaic_onnx.planner.core.transfers import HOST_MEMORY, Movement, Movements
+from mosaic_onnx.planner.core.transfers import HOST_MEMORY, PaidTransfer, PaidTransfers
 
 
 class Times(NamedTuple):
@@ -29,9 +29,9 @@ class Times(NamedTuple):
 
 
 def concurrent_times(
-    table: CostTable, proposal: Proposal, moved: Movements, slice_s: list[float], switch_s: list[float]
+    table: CostTable, proposal: Proposal, moved: PaidTransfers, slice_s: list[float], switch_s: list[float]
 ) -> Times:
-    """Start and end of every slice and copy of a proposal.
+    """Return start and end of every slice and copy of a proposal.
 
     Args:
         table: the costs.
@@ -49,9 +49,9 @@ def concurrent_times(
 
 
 def _free_copies(
-    table: CostTable, proposal: Proposal, moved: Movements, slice_s: list[float], switch_s: list[float]
+    table: CostTable, proposal: Proposal, moved: PaidTransfers, slice_s: list[float], switch_s: list[float]
 ) -> tuple[list[tuple[float, float]], list[tuple[float, float]]]:
-    """Copies never wait for one another: everything follows in the proposal's order."""
+    """Return copies never wait for one another: everything follows in the proposal's order."""
     state_device = table.rows.state_device
     device_free = [0.0] * len(table.device_names)
     slices: list[tuple[float, float]] = []
@@ -80,9 +80,9 @@ def _free_copies(
 
 
 def _at_once(
-    copy: Movement, slices: list[tuple[float, float]], copies: list[tuple[float, float]]
+    copy: PaidTransfer, slices: list[tuple[float, float]], copies: list[tuple[float, float]]
 ) -> tuple[float, float]:
-    """Start and end of a copy that starts as soon as its source is ready."""
+    """Return start and end of a copy that starts as soon as its source is ready."""
     ready = copies[copy.hop][1] if copy.hop >= 0 else slices[copy.maker][1] if copy.maker >= 0 else 0.0
     return ready, ready + copy.seconds
 
@@ -91,7 +91,7 @@ class _Line:
     """The line in which copies and slices wait for devices."""
 
     def __init__(
-        self, table: CostTable, proposal: Proposal, moved: Movements, slice_s: list[float], switch_s: list[float]
+        self, table: CostTable, proposal: Proposal, moved: PaidTransfers, slice_s: list[float], switch_s: list[float]
     ) -> None:
         self.moved, self.slice_s, self.switch_s = moved, slice_s, switch_s
         self.device = [table.rows.state_device[state] for _, state in proposal]

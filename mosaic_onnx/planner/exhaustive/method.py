@@ -101,6 +101,6 @@ def _optimum(
 
 
 def _starts(table: CostTable) -> list[Proposal]:
-    """Plans that are made in a moment: one state for all, and every layer where it is fastest."""
+    """Return plans that are made in a moment: one state for all, and every layer where it is fastest."""
     fastest = np.where(np.isfinite(table.layer_s), table.layer_s, np.inf).argmin(axis=1)
     return [*one_state_plans(table), runs(table, range(len(fastest)), fastest)]

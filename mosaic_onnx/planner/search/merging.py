@@ -9,14 +9,14 @@ from mosaic_onnx.core.costs import CostTable
 from mosaic_onnx.core.errors import InfeasibleError
 from mosaic_onnx.planner.core.request import TOLERANCE, PlacedSlice, Proposal, Request
 from mosaic_onnx.planner.core.simulate import Timeline, simulate
-from mosaic_onnx.planner.core.transfers import Movements, movements
+from mosaic_onnx.planner.core.transfers import PaidTransfers, paid_transfers
 from mosaic_onnx.planner.search.simulated_search import rank_of
 
 INF = float("inf")
 
 
 def neighbours_joined(proposal: Proposal, may_join: Callable[[PlacedSlice], bool] = lambda _: True) -> Proposal:
-    """The proposal with slices of one state that follow one another made one, where the result may be."""
+    """Return the proposal with slices of one state that follow one another made one, where the result may be."""
     slices: list[PlacedSlice] = []
     for placed in proposal:
         grown = PlacedSlice((*slices[-1].layers, *placed.layers), placed.state) if slices else placed
@@ -96,11 +96,11 @@ class _Joiner:
         """[slice] (slice that makes an input, or -1; seconds that the way takes)"""
         self.readers: list[list[tuple[int, float]]] = [[] for _ in proposal]
         """[slice] (slice that reads what it makes, or -1 for the end of the plan; seconds that the way takes)"""
-        self._connect(movements(table, proposal, slice_of))
+        self._connect(paid_transfers(table, proposal, slice_of))
         self.tolerance = 1e-12 * timeline.seconds
 
     def joined(self) -> Proposal:
-        """The proposal with all such joins made."""
+        """Return the proposal with all such joins made."""
         groups: list[list[int]] = []
         open_group: dict[int, list[int]] = {}
         for k, placed in enumerate(self.proposal):
@@ -135,7 +135,7 @@ class _Joiner:
                     return False
         return True
 
-    def _connect(self, moved: Movements) -> None:
+    def _connect(self, moved: PaidTransfers) -> None:
         """Who reads what of whom, and how long the way takes."""
         for k in range(len(self.proposal)):
             for maker in moved.after[k]:
@@ -151,7 +151,7 @@ class _Joiner:
         if reader >= 0:
             self.reads[reader].append((maker, way))
 
-    def _way(self, moved: Movements, copy: int) -> float:
-        """Seconds of a copy and of the one that must come first."""
+    def _way(self, moved: PaidTransfers, copy: int) -> float:
+        """Return seconds of a copy and of the one that must come first."""
         movement = moved.copies[copy]
         return movement.seconds + (moved.copies[movement.hop].seconds if movement.hop >= 0 else 0.0)

@@ -91,7 +91,7 @@ class _Program:
         self.before = [self._fewer(one) for one in self.class_of]
 
     def _fewer(self, one: DeviceClass) -> Ints:
-        """[U] the use before one device of the class was added; -1 where there is none, itself without caps."""
+        """Return [U] the use before one device of the class was added; -1 where there is none, itself without caps."""
         if one not in self.capped:
             return np.arange(len(self.uses))
         at = list(self.capped).index(one)

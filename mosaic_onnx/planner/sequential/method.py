@@ -44,7 +44,7 @@ Ranked = tuple[Proposal, tuple[float, float]]
 
 
 def sequential(table: CostTable, request: Request) -> Answer:
-    """Plans and a lower bound for latency, energy or their product, with or without limits.
+    """Return plans and a lower bound for latency, energy or their product, with or without limits.
 
     Raises:
         InfeasibleError: proved: no plan runs every layer, or none keeps the limits.
@@ -79,7 +79,7 @@ def _whole(
 
 
 def _cut(table: CostTable, request: Request, relaxed: Bounded, until: float) -> list[Ranked]:
-    """Plans from several orders cut into slices."""
+    """Return plans from several orders cut into slices."""
     orders = candidate_orders(table, relaxed.placements[:1])[::-1]  # implied ones first
     first = relaxed.placements[0] if relaxed.placements else None
     plans = [
@@ -93,7 +93,7 @@ def _cut(table: CostTable, request: Request, relaxed: Bounded, until: float) -> 
 def _improved(
     table: CostTable, request: Request, starts: Sequence[Ranked], goal: tuple[float, float], until: float
 ) -> list[Ranked]:
-    """The best few starts after moves; none where the best start reaches the goal."""
+    """Return the best few starts after moves; none where the best start reaches the goal."""
     rank = rank_of(request)
     improved = []
     for index, (proposal, figure) in enumerate(starts[:IMPROVED]):
@@ -111,7 +111,7 @@ def sequential_fits(table: CostTable, request: Request) -> bool:
 
 
 def _ranked(table: CostTable, request: Request, proposals: Iterable[Proposal]) -> list[Ranked]:
-    """The different proposals that can run, best first."""
+    """Return the different proposals that can run, best first."""
     rank = rank_of(request)
     judged: dict[Proposal, tuple[float, float]] = {}
     for proposal in proposals:

@@ -94,7 +94,7 @@ class ChainProgram:
         self.largest = self._largest_members()
 
     def run(self, limit_s: float, deadline: float) -> Chain:
-        """The chain with the smallest largest load, if that is below the limit.
+        """Return the chain with the smallest largest load, if that is below the limit.
 
         Args:
             limit_s: a load known to be reachable; only better ones are looked for.
@@ -233,11 +233,11 @@ class ChainProgram:
         return _lists_by_ideal(units, where, self.member.shape[1])
 
     def _only(self, number: int) -> int:
-        """The one column of a class with one state."""
+        """Return the one column of a class with one state."""
         return self.costs.column_class.index(number)
 
     def _trace(self, use: int, came_from: Indices, came_by: Indices) -> tuple[ChainSlice, ...]:
-        """The slices that led to the full ideal."""
+        """Return the slices that led to the full ideal."""
         ideal = self.member.shape[1] - 1
         slices: list[ChainSlice] = []
         while ideal > 0:
@@ -275,7 +275,7 @@ class _Uses:
         """[use] uses of fewer devices"""
 
     def back(self, use: int, number: int) -> int:
-        """The use before one device of the class was added."""
+        """Return the use before one device of the class was added."""
         return self._number[_changed(self.all[use], number, -1)]
 
 
@@ -284,12 +284,12 @@ def _changed(used: tuple[int, ...], number: int, step: int) -> tuple[int, ...]:
 
 
 def use_count(classes: Sequence[DeviceClass]) -> int:
-    """How many combinations of used devices there are."""
+    """Return how many combinations of used devices there are."""
     return math.prod(len(one.devices) + 1 for one in classes)
 
 
 def _fastest(columns: list[tuple[int, Floats]]) -> tuple[Floats, Ints | None]:
-    """The least of some columns, and which it is; None where there is but one."""
+    """Return the least of some columns, and which it is; None where there is but one."""
     if len(columns) == 1:
         return columns[0][1], None
     stacked = np.stack([seconds for _, seconds in columns])

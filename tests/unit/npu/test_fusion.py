@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 from itertools import product
 
 import pytest
@@ -58,6 +59,7 @@ def test_the_program_is_the_best_of_all_ways_to_cut_a_chain(objective) -> None:
     model = ModelLayers("chain", CHAIN, (), (1, 2, 3, None))
     found = fuse(model, EYERISS, objective)
 
+    @cache
     def value(members: tuple[int, ...]) -> float:
         if len(members) == 1:
             return best_dataflow(CHAIN[members[0]], EYERISS, objective).cost.value(objective)
