@@ -1,9 +1,9 @@
 """Our exact search against ZigZag's (LOMA) on its own TPU-like description: time, and both judged by ZigZag's model.
 
-ZigZag runs in an environment of its own (``zigzag-dse`` 3.9.1 and ``six``), named by ``MOSAIC_ZIGZAG_PYTHON``; without
-it this benchmark says so and measures nothing. Our optima (latency, energy, their product) are handed to ZigZag as orders
-of loops: within a tile our model leaves open which of the loops that do not index the stationary operand comes first, so
-a few orders are tried.
+ZigZag runs in an environment of its own (``zigzag-dse`` 3.9.1 and ``six``), named by ``MOSAIC_ZIGZAG_PYTHON``;
+without it this benchmark says so and measures nothing. Our optima (latency, energy, their product) are handed to
+ZigZag as orders of loops: within a tile our model leaves open which of the loops that do not index the stationary
+operand comes first, so a few orders are tried.
 """
 
 from __future__ import annotations
