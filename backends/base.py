@@ -263,6 +263,14 @@ class OffersOptimisations(Protocol):
 
 
 @runtime_checkable
+class HasDefault(Protocol):
+    """A backend whose runtime runs a whole model in a way of its own when it is told nothing."""
+
+    def runtime_default(self, device: Device) -> Device | None:
+        """Return the device as the runtime runs it by default; None where the user said how."""
+
+
+@runtime_checkable
 class CostSource(Protocol):
     """A backend whose devices are described, not measured: it states the cost of each layer."""
 

@@ -1,4 +1,4 @@
-"""What a user does without a scheduler: each model its own ONNX Runtime session, the operating system decides."""
+"""Rivals without a scheduler: each model has its own ONNX Runtime session, and the operating system decides."""
 
 from __future__ import annotations
 

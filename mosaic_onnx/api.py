@@ -35,6 +35,7 @@ from mosaic_onnx.files.plan_file import read_plan, write_front, write_plan
 from mosaic_onnx.files.profile_file import read_profile, write_profile
 from mosaic_onnx.importers import import_profile
 from mosaic_onnx.loading.inputs import make_inputs, read_inputs
+from mosaic_onnx.loading.shape_choices import ShapeChoices, only_combination
 from mosaic_onnx.passes.base import run_passes
 from mosaic_onnx.passes.editing import configured
 from mosaic_onnx.passes.state import State, say_nothing
@@ -50,7 +51,9 @@ from mosaic_onnx.pipeline.site.device_loop import schedule_measured
 from mosaic_onnx.pipeline.site.folder import read_site, write_site
 from mosaic_onnx.pipeline.site.profiled import profile_scenario
 from mosaic_onnx.pipeline.site.served import Served, Watch, serve_site
+from mosaic_onnx.pipeline.site.situations import write_situations
 from mosaic_onnx.pipeline.site.slowdowns import measure_slowdowns
+from mosaic_onnx.pipeline.throughput_benchmark import ThroughputBenchmark, throughput_benchmark
 from mosaic_onnx.planner.core.request import Request
 from mosaic_onnx.planning.candidates import single_device_plan
 from mosaic_onnx.planning.profile_plan import plan_front
@@ -59,11 +62,12 @@ from mosaic_onnx.rewriting.rewrite import partition
 from mosaic_onnx.runtime.arguments import as_feeds
 from mosaic_onnx.runtime.repeated_runs import RunResult, run_repeatedly
 from mosaic_onnx.runtime.session import Session
+from mosaic_onnx.runtime.shaped_session import ShapedSession
 from mosaic_onnx.scenarios.file import read_scenario
 from mosaic_onnx.scenarios.instance import Instance, build_instance
 from mosaic_onnx.scenarios.loading import load_profiles
 from mosaic_onnx.scenarios.solve import Scheduled, SchedulingOptions, schedule_instance
-from mosaic_onnx.verification.report import VerifyReport
+from mosaic_onnx.verification.report import VerifyReport, merged_reports
 from mosaic_onnx.verification.verify import Progress as VerifyProgress
 
 Note = Callable[[str], None]
@@ -83,6 +87,7 @@ __all__ = [
     "Session",
     "SessionOptions",
     "bench",
+    "bench_throughput",
     "compile",
     "compile_unwritten",
     "diff_plans",
@@ -320,6 +325,7 @@ def schedule_site(
     *,
     devices: Sequence[str] = (),
     options: SchedulingOptions | None = None,
+    situations: bool = False,
     cache: bool = True,
     force: bool = False,
     progress: Progress | None = None,
@@ -332,6 +338,7 @@ def schedule_site(
         output: the site's folder.
         devices: names, devices files or shipped descriptions; none for the default set.
         options: by which scheduler, how long.
+        situations: schedule for the loss of each device too (``pipeline.site.live``).
         cache: keep measurements, and use kept ones.
         force: replace a site that is there.
         progress: told how far the measuring has come.
@@ -345,7 +352,12 @@ def schedule_site(
     profiled = profile_scenario(read_scenario(scenario), select(devices), kept, note, progress)
     profiled = replace(profiled, slowdowns=measure_slowdowns(profiled.state(0)))
     profiled, instance, scheduled = schedule_measured(profiled, options or SchedulingOptions(), note)
-    write_site(profiled, instance, scheduled, Path(output), force=force)
+
+    def write_more(folder: Path) -> None:
+        if situations:
+            write_situations(profiled, options or SchedulingOptions(), folder, note)
+
+    write_site(profiled, instance, scheduled, Path(output), force=force, more=write_more)
     return instance, scheduled
 
 
@@ -438,12 +450,12 @@ def compile_unwritten(
     selection = _select_aloud(devices, note, lower=request is not None and request.max_error is not None)
     kept = Cache() if cache else None
     compilation = compile_model(Path(model), selection, kept, note, progress, **options)
-    proof = compilation.state.proof
-    if not proof.passed:
-        words = "; ".join(proof.failures[:3])
-        raise OutputsDifferError(
-            f"{Path(model).name}: the partitioned model is not right: {words}", "nothing was written"
-        )
+    for one in (compilation, *compilation.shapes):
+        if not one.state.proof.passed:
+            words = "; ".join(one.state.proof.failures[:3])
+            raise OutputsDifferError(
+                f"{Path(model).name}: the partitioned model is not right: {words}", "nothing was written"
+            )
     return compilation
 
 
@@ -466,10 +478,10 @@ def load(
     source: Bundle | PathLike,
     *,
     devices: Sequence[str] = (),
-    input_shapes: Mapping[str, tuple[int, ...]] | None = None,
+    input_shapes: ShapeChoices | None = None,
     options: SessionOptions | None = None,
     trust: bool = False,
-) -> Session:
+) -> Session | ShapedSession:
     """Load a bundle once, to be run many times; or a plain model, uncut, on one device.
 
     The session takes ``run(feeds)`` or ONNX Runtime's ``run(output_names, feeds)``, and ``run_async`` for a future. Any
@@ -491,7 +503,7 @@ def load(
     """
     if not isinstance(source, Bundle) and Path(source).is_file():
         selection = _one_device(devices)
-        return load_model(Path(source), selection, input_shapes, options)[0]
+        return load_model(Path(source), selection, only_combination(input_shapes or {}), options)[0]
     if input_shapes:
         raise UsageError("a bundle's input shapes were settled when it was compiled", "leave them out")
     return load_session(_opened(source, devices, trust=trust), options)
@@ -518,8 +530,9 @@ def run(
     iterations: int = 1,
     warmup: int | None = None,
     devices: Sequence[str] = (),
-    input_shapes: Mapping[str, tuple[int, ...]] | None = None,
+    input_shapes: ShapeChoices | None = None,
     trust: bool = False,
+    options: SessionOptions | None = None,
 ) -> RunResult:
     """Load and run a bundle, or a plain model on one device; ``load`` keeps it for further runs.
 
@@ -534,6 +547,7 @@ def run(
             or shipped descriptions); of a plain model: the device that runs it, none for the first of the default set.
         input_shapes: shapes of a plain model's dynamic inputs.
         trust: take what the bundle says of its devices, though it may name libraries to load and folders to write.
+        options: what is isolated, limited, validated, and falls back.
 
     Raises:
         ModelError: the bundle, model or inputs are wrong.
@@ -543,13 +557,12 @@ def run(
     if iterations < 1:
         raise UsageError(f"{iterations} iterations: there is nothing to run", "give at least one")
     if not isinstance(source, Bundle) and Path(source).is_file():
-        session, model = load_model(Path(source), _one_device(devices), input_shapes)
-        fed = _inputs_of(model, inputs, seed)
-    else:
-        bundle = _opened(source, devices, trust=trust)
-        session = load(bundle, input_shapes=input_shapes)
-        fed = bundle_inputs(bundle, inputs, seed)
-    with session:
+        plain, model = load_model(Path(source), _one_device(devices), only_combination(input_shapes or {}), options)
+        with plain:
+            return run_repeatedly(plain, _inputs_of(model, inputs, seed), iterations, warmup)
+    bundle = _opened(source, devices, trust=trust)
+    fed = bundle_inputs(bundle, inputs, seed)
+    with load(bundle, input_shapes=input_shapes, options=options) as session:
         return run_repeatedly(session, fed, iterations, warmup)
 
 
@@ -586,6 +599,34 @@ def bench(
     return benchmark(opened, bundle_inputs(opened, inputs, seed), iterations, warmup)
 
 
+def bench_throughput(
+    bundle: Bundle | PathLike,
+    inputs: Mapping[str, Array] | PathLike | None = None,
+    *,
+    seed: int = 0,
+    seconds: float = 3.0,
+    devices: Sequence[str] = (),
+    trust: bool = False,
+) -> ThroughputBenchmark:
+    """Measure requests a second at rising load, beside the prediction, one session, and OpenVINO's throughput hint.
+
+    Args:
+        bundle: the bundle or its folder.
+        inputs: of every request: arrays by name, or a .npz or .npy file; None makes them up from ``seed``.
+        seed: of made-up inputs.
+        seconds: how long each figure is measured.
+        devices: devices of this machine that take the place of the bundle's by name.
+        trust: take what the bundle says of its devices, though it may name libraries to load and folders to write.
+
+    Raises:
+        ModelError: the bundle or the inputs are wrong.
+        UsageError: a device of the bundle is not here.
+        BackendError: a device failed.
+    """
+    opened = replace(_opened(bundle, devices, trust=trust), shapes=())
+    return throughput_benchmark(opened, bundle_inputs(opened, inputs, seed), seconds)
+
+
 def _opened(bundle: Bundle | PathLike, devices: Sequence[str], *, trust: bool) -> Bundle:
     """The bundle, read and bound to this machine's devices."""
     return bind_bundle(bundle if isinstance(bundle, Bundle) else read_bundle(bundle), devices, trust=trust)
@@ -602,7 +643,24 @@ def bundle_inputs(
     """
     if isinstance(inputs, Mapping | np.ndarray):
         return as_feeds(inputs, bundle.input_specs)
-    return _inputs_of(bundle.original(), inputs, seed)
+    return _shape_of_inputs(bundle, inputs, seed)[1]
+
+
+def _shape_of_inputs(
+    bundle: Bundle, inputs: Mapping[str, Array] | Array | PathLike | None, seed: int
+) -> tuple[Bundle, Mapping[str, Array]]:
+    """The bundle as it is for the shapes of its inputs, and the inputs.
+
+    Raises:
+        ModelError: they are the inputs of none of its shapes; said of the first.
+    """
+    refusal: ModelError | None = None
+    for one in (replace(bundle, shapes=()), *bundle.shapes):
+        try:
+            return one, _inputs_of(one.original(), inputs, seed)
+        except ModelError as error:
+            refusal = refusal or error
+    raise refusal or ModelError(f"{bundle.folder} holds no model")
 
 
 def _inputs_of(
@@ -640,7 +698,10 @@ def verify(
         BackendError: the reference cannot run.
     """
     opened = _opened(bundle, devices, trust=trust)
-    return verify_bundle(opened, bundle_inputs(opened, inputs, seed), progress)
+    if not opened.shapes or inputs is not None:
+        return verify_bundle(*_shape_of_inputs(opened, inputs, seed), progress)
+    every = (replace(opened, shapes=()), *opened.shapes)
+    return merged_reports([verify_bundle(one, bundle_inputs(one, None, seed), progress) for one in every])
 
 
 def export(

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from mosaic_onnx.core.options import option
+from mosaic_onnx.loading.shape_choices import ShapeChoices, only_combination
 from mosaic_onnx.passes.state import State
 
 
@@ -18,8 +18,12 @@ class Normalise:
     requires: ClassVar[tuple[str, ...]] = ("opened",)
     ensures: ClassVar[tuple[str, ...]] = ("normalised",)
 
-    input_shapes: Mapping[str, tuple[int, ...]] = option(
-        dict, "Shape of a dynamic input.", "--input-shape", metavar="NAME:1,3,224,224", words="shapes"
+    input_shapes: ShapeChoices = option(
+        dict,
+        "Shape of a dynamic input; compile takes several sizes of a dimension: {1,4,8} or {32..128..32}.",
+        "--input-shape",
+        metavar="NAME:1,3,224,224",
+        words="shapes",
     )
 
     def __call__(self, state: State) -> State:
@@ -31,7 +35,7 @@ class Normalise:
         """
         from mosaic_onnx.loading.normalise import normalise
 
-        normalised = normalise(state.opened, self.input_shapes)
+        normalised = normalise(state.opened, only_combination(self.input_shapes))
         for text in (*normalised.defaults, *normalised.notes):
             state.note(text)
         return replace(state, normalised=normalised)

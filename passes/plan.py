@@ -15,6 +15,7 @@ class Plan:
 
     Attributes:
         request: what the plan is best at, and by which method.
+        replicate: for throughput, run the whole model on each of several equal devices where that is better.
         join_idle_cuts: make one slice of neighbouring slices in one state, where the constraints allow that.
     """
 
@@ -24,6 +25,7 @@ class Plan:
 
     request: Request = field(default_factory=Request)
     join_idle_cuts: bool = False
+    replicate: bool = False
 
     def __call__(self, state: State) -> State:
         """Add the plan.
@@ -37,4 +39,8 @@ class Plan:
         plan = plan_profile(state.profile, self.request, table=state.table)
         if self.join_idle_cuts:
             plan = without_idle_cuts(state.profile, self.request, plan, state.table)
+        if self.replicate:
+            from mosaic_onnx.planning.replicas import with_replicas
+
+            plan = with_replicas(state.profile, plan, self.request, state.table)
         return replace(state, plan=replace(plan, constraints=state.constraints.as_fields()))

@@ -39,7 +39,7 @@ class Rewrite:
 
     def __call__(self, state: State) -> State:
         """Add the candidates."""
-        from mosaic_onnx.planning.candidates import PLAN, Candidate, single_device_plans
+        from mosaic_onnx.planning.candidates import PLAN, Candidate, single_device_plans, yardsticks
         from mosaic_onnx.rewriting.rewrite import canonical_model
 
         state = state.with_cutter()
@@ -60,4 +60,6 @@ class Rewrite:
             )
             for name, plan in {PLAN: state.plan, **singles}.items()
         )
+        if state.plan.objective == "latency" and self.with_singles:
+            candidates = (*candidates, *yardsticks(candidates[1:], state.selection))
         return replace(state, candidates=candidates)

@@ -46,7 +46,7 @@ class Verify:
             delivered.plan,
             delivered.slices,
             delivered.tuned if delivered.is_tuned else None,
-            state.selection.by_name,
+            {**state.selection.by_name, **delivered.devices},
             state.selection.backends,
             state.inputs,
             delivered.canonical,

@@ -45,6 +45,7 @@ from mosaic_onnx.backends.onnxruntime.runner import OrtRunner
 from mosaic_onnx.backends.onnxruntime.session import MEMORY_SUFFIX, caller_cores, idle_providers, make_session
 from mosaic_onnx.backends.option_model import OptionRule
 from mosaic_onnx.backends.probe import ProbeResult, probe
+from mosaic_onnx.backends.sharing import CoreUse
 from mosaic_onnx.core.cpu_cores import can_pin, core_words, usable_cores
 from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.errors import BackendError, MosaicError
@@ -130,6 +131,11 @@ class OnnxRuntime:
             return "no NVIDIA GPU with a driver (nvidia-smi finds none): "
         return ""
 
+    def core_use(self, device: Device) -> CoreUse | None:
+        """Return the cores that the device works on; None for a device that is not the processor."""
+        options = read_options(device)
+        return CoreUse(options.threads, options.cores) if options.is_cpu else None
+
     def offered_levels(self, device: Device) -> LevelOffer:
         """Return the frequencies at which the device can be held, or why there are none."""
         try:
@@ -174,6 +180,12 @@ class OnnxRuntime:
             return {}
         levels = ("extended", "basic", "disabled")
         return {each: replace(device, options={**device.options, "optimisation": each}) for each in levels}
+
+    def runtime_default(self, device: Device) -> Device | None:
+        """The CPU device with the threads and the spinning of a plain session; None where the user chose them."""
+        if not read_options(device).is_cpu or {"threads", "cores", "spinning", "runtime_default"} & set(device.options):
+            return None
+        return replace(device, options={**device.options, "runtime_default": True})
 
     def kernel_times(
         self, model: SliceModel, device: Device, inputs: Mapping[str, Array], budget_s: float

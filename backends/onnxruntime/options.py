@@ -38,6 +38,7 @@ class OrtOptions:
         frequency_domain: name of the domain whose frequencies are the device's levels (``card0``, a devfreq device);
             empty for the CPU's own.
         legalise: rewrite operators that the provider lacks into ones that it has.
+        runtime_default: leave threads, their cores and spinning to ONNX Runtime, as a plain session does.
     """
 
     provider: str = CPU_PROVIDER
@@ -54,6 +55,7 @@ class OrtOptions:
     own_memory: str = ""
     frequency_domain: str = ""
     legalise: bool = harmless(default=True)
+    runtime_default: bool = harmless(default=False)
 
     @property
     def is_cpu(self) -> bool:
@@ -139,6 +141,10 @@ def _cores(device: Device) -> tuple[int, ...]:
 def _check(device: str, options: OrtOptions) -> None:
     if options.threads < 1:
         raise UsageError(f"device {device}: threads = {options.threads} is not a positive number")
+    if options.runtime_default and (options.cores or options.spinning):
+        raise UsageError(
+            f"device {device}: runtime_default leaves cores and spinning to ONNX Runtime", "leave them out"
+        )
     if options.cores and options.threads > len(options.cores):
         raise UsageError(
             f"device {device}: {options.threads} threads on {len(options.cores)} cores",

@@ -47,8 +47,9 @@ def session_options(options: OrtOptions, folder: str | None) -> Any:
     }
     session = ort.SessionOptions()
     session.log_severity_level = _FATAL_ONLY  # failures are raised with the reason
-    session.intra_op_num_threads = options.threads
-    session.inter_op_num_threads = 1
+    if not options.runtime_default:
+        session.intra_op_num_threads = options.threads
+        session.inter_op_num_threads = 1
     session.graph_optimization_level = levels[options.optimisation]
     for key, value in _entries(options, folder).items():
         session.add_session_config_entry(key, value)
@@ -56,11 +57,10 @@ def session_options(options: OrtOptions, folder: str | None) -> Any:
 
 
 def _entries(options: OrtOptions, folder: str | None) -> dict[str, str]:
-    entries = {
-        "session.intra_op.allow_spinning": str(int(options.spinning)),
-        "session.inter_op.allow_spinning": "0",
-        "session.record_ep_graph_assignment_info": "1",
-    }
+    entries = {"session.record_ep_graph_assignment_info": "1"}
+    if not options.runtime_default:
+        entries["session.intra_op.allow_spinning"] = str(int(options.spinning))
+        entries["session.inter_op.allow_spinning"] = "0"
     if options.threads > 1 and options.cores:
         entries["session.intra_op_thread_affinities"] = thread_affinities(options.cores, options.threads)
     if not options.is_cpu and not options.cpu_fallback:

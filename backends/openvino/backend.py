@@ -14,12 +14,13 @@ from mosaic_onnx.backends.openvino.claims import unsupported_node
 from mosaic_onnx.backends.openvino.compile import compile_slice, core, named_failure
 from mosaic_onnx.backends.openvino.kernels import kernels_of
 from mosaic_onnx.backends.openvino.maps import too_many_maps
-from mosaic_onnx.backends.openvino.offers import NAME, PluginAnswer, ask_plugins, offered
+from mosaic_onnx.backends.openvino.offers import CPU, NAME, PluginAnswer, ask_plugins, offered
 from mosaic_onnx.backends.openvino.options import option_rules, read_options
 from mosaic_onnx.backends.openvino.quiet import openvino_module
 from mosaic_onnx.backends.openvino.runner import OpenvinoRunner
 from mosaic_onnx.backends.option_model import OptionRule
 from mosaic_onnx.backends.probe import ProbeResult, probe
+from mosaic_onnx.backends.sharing import CoreUse
 from mosaic_onnx.core.cpu_cores import pinned
 from mosaic_onnx.core.devices import Device
 
@@ -66,9 +67,20 @@ class Openvino:
         compiled = compile_slice(model, label, options)
         return OpenvinoRunner(compiled.model, compiled.inputs, compiled.outputs, label, options.cores)
 
+    def runtime_default(self, device: Device) -> Device | None:
+        """The CPU as OpenVINO compiles for it when told the precision alone; None where the user chose more."""
+        if read_options(device).plugin != "CPU" or {"threads", "cores", "runtime_default"} & set(device.options):
+            return None
+        return replace(device, options={**device.options, "runtime_default": True})
+
     def memory(self, device: Device) -> Memory | None:
         """Return None: OpenVINO's tensors use the memory of host arrays."""
         return None
+
+    def core_use(self, device: Device) -> CoreUse | None:
+        """Return the cores that the device works on; None for a device that is not the processor."""
+        options = read_options(device)
+        return CoreUse(options.threads, tuple(sorted(options.cores or ()))) if options.plugin == CPU else None
 
     def can_crash(self, device: Device) -> bool:
         """Return True: some graphs take more than quadratic time to compile, which only a time limit ends.

@@ -24,6 +24,7 @@ class OpenvinoOptions:
         threads: inference threads, the calling one included.
         cores: the core to which a single-threaded device is pinned; None for no pinning.
         properties: OpenVINO's own properties (``properties.KEY``).
+        runtime_default: compile with OpenVINO's own defaults, the precision excepted.
     """
 
     precision: str
@@ -31,9 +32,12 @@ class OpenvinoOptions:
     threads: int = harmless(check=why_not_threads)
     cores: frozenset[int] | None = harmless(check=why_not_cores)
     properties: Mapping[str, str]
+    runtime_default: bool = harmless(default=False)
 
     def configuration(self) -> dict[str, object]:
         """Return OpenVINO's configuration: low latency, in the device's precision (its default may be bf16)."""
+        if self.runtime_default:
+            return {"INFERENCE_PRECISION_HINT": self.precision, **self.properties}
         configuration: dict[str, object] = {
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_PRECISION_HINT": self.precision,
@@ -70,6 +74,8 @@ def read_options(device: Device) -> OpenvinoOptions:
         if key not in _KNOWN and not key.startswith(_PROPERTY):
             known = ", ".join([*_KNOWN, f"{_PROPERTY}*"])
             raise UsageError(f"device {device.name}: option {key!r} is unknown", f"known: {known}")
+        if key == "runtime_default" and type(value) is not bool:
+            raise UsageError(f"device {device.name}: runtime_default = {value!r} is not true or false")
         if key == "threads" and (type(value) is not int or value < 1):
             raise UsageError(f"device {device.name}: threads = {value!r} is not a positive number")
     if device.precision not in _PRECISIONS:
@@ -82,6 +88,7 @@ def read_options(device: Device) -> OpenvinoOptions:
         plugin=str(device.options.get("plugin", OpenvinoOptions.plugin)),
         threads=int(device.options.get("threads", 1 if cores else default_thread_count())),
         cores=cores,
+        runtime_default=bool(device.options.get("runtime_default", False)),
         properties={
             key.removeprefix(_PROPERTY): str(value)
             for key, value in device.options.items()

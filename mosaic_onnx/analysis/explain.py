@@ -16,7 +16,7 @@ from mosaic_onnx.core.plans import Plan, Transfer
 from mosaic_onnx.core.profiles import HOST, Profile
 from mosaic_onnx.planner.core.request import TOLERANCE, PlacedSlice, Proposal
 from mosaic_onnx.planner.core.simulate import Timeline, simulate, value
-from mosaic_onnx.planner.core.transfers import HOST_MEMORY, Movement, movements
+from mosaic_onnx.planner.core.transfers import HOST_MEMORY, PaidTransfer, paid_transfers
 
 __all__ = [
     "Boundary",
@@ -315,15 +315,15 @@ def _boundaries(table: CostTable, plan: Plan, proposal: Proposal, timeline: Time
     """Return the boundaries between slices, the most expensive first."""
     slice_of = {layer: k for k, placed in enumerate(proposal) for layer in placed.layers}
     held = [slice_of[layer] for layer in range(len(table.layer_names))]
-    ends: dict[tuple[int, int], list[Movement]] = {}
-    for copy in movements(table, proposal, held).copies:
+    ends: dict[tuple[int, int], list[PaidTransfer]] = {}
+    for copy in paid_transfers(table, proposal, held).copies:
         if copy.seconds > 0 or copy.joules > 0:
             ends.setdefault((copy.maker, _reader(table, held, copy, len(proposal))), []).append(copy)
     found = [_boundary(table, plan, proposal, timeline, pair, copies) for pair, copies in ends.items()]
     return tuple(sorted(found, key=lambda boundary: (-boundary.seconds, -boundary.joules)))
 
 
-def _reader(table: CostTable, held: Sequence[int], copy: Movement, slice_count: int) -> int:
+def _reader(table: CostTable, held: Sequence[int], copy: PaidTransfer, slice_count: int) -> int:
     """Return the slice that a transfer is for; ``slice_count`` for the model's outputs."""
     if copy.slice != copy.maker or copy.maker < 0:
         return copy.slice
@@ -337,7 +337,7 @@ def _boundary(
     proposal: Proposal,
     timeline: Timeline,
     pair: tuple[int, int],
-    copies: Sequence[Movement],
+    copies: Sequence[PaidTransfer],
 ) -> Boundary:
     source, destination = pair
     tensors = dict.fromkeys(copy.tensor for copy in copies)

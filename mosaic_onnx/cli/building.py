@@ -208,7 +208,8 @@ def compile_model(
             given_plan=plan_file,
             **options,
         )
-    reporter.show(*compiled_tables(done))
+    for one in (done, *done.shapes):
+        reporter.show(*compiled_tables(one))
     if dry_run:
         reporter.note(f"dry run: {folder} was not written")
     else:

@@ -43,6 +43,12 @@ class Reporter:
         if not self.quiet and not self.json:
             print(text, file=sys.stderr)
 
+    def complain(self, message: str, hint: str = "") -> None:
+        """Write an error and its hint, on stderr."""
+        print(f"error: {message}", file=sys.stderr)
+        if hint:
+            print(f"  hint: {hint}", file=sys.stderr)
+
     def result(self, text: str) -> None:
         """Print a result line to stdout."""
         if not self.json:

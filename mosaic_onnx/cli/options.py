@@ -40,6 +40,20 @@ Trust = Annotated[
         "--trust", help="Let the bundle name libraries to load and folders to write: only if you know its maker."
     ),
 ]
+Isolated = Annotated[
+    bool, typer.Option("--isolated", help="Each device in a process of its own: one that crashes fails its slice only.")
+]
+RunLimit = Annotated[
+    float | None,
+    typer.Option("--time-limit", metavar="SECONDS", help="A slice that runs longer has failed; isolates the devices."),
+]
+Validate = Annotated[
+    bool,
+    typer.Option("--validate", help="A slice that makes NaN, infinities, or values far outside the sample's, failed."),
+]
+Fallback = Annotated[
+    bool, typer.Option("--fallback", help="Another device of the bundle takes over a slice that failed; counted.")
+]
 Output = Annotated[Path | None, typer.Option("-o", "--output", metavar="PATH", help="Where the result goes.")]
 TimeLimit = Annotated[float, typer.Option("--time-limit", metavar="SECONDS", min=0, help="For solvers.")]
 OutsidePasses = Annotated[

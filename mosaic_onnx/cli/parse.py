@@ -42,17 +42,39 @@ def parse_caps(words: Iterable[str], flag: str) -> dict[str, int]:
     return caps
 
 
-def parse_shapes(words: Iterable[str]) -> dict[str, tuple[int, ...]]:
-    """Return {input: shape} of texts such as ``x:1,3,224,224``; the name ends at the last colon, ``x:`` is a scalar."""
-    shapes: dict[str, tuple[int, ...]] = {}
+_SIZES = r"\d+|\{\d+(?:,\d+)*\}|\{\d+\.\.\d+(?:\.\.\d+)?\}"
+"""One dimension: a size, sizes in braces, or a range with its step."""
+
+
+def parse_shapes(words: Iterable[str]) -> dict[str, tuple[int | tuple[int, ...], ...]]:
+    """Return {input: shape} of texts such as ``x:1,3,224,224``; the name ends at the last colon, ``x:`` is a scalar.
+
+    A dimension may offer several sizes: ``{1,4,8}``, or ``{32..128..32}`` for 32, 64, 96 and 128.
+    """
+    shapes: dict[str, tuple[int | tuple[int, ...], ...]] = {}
     for word in words:
         name, sign, dims = word.rpartition(":")
-        if not sign or not name or not re.fullmatch(r"(\d+(,\d+)*)?", dims):
-            raise UsageError(f"--input-shape '{word}' is not a shape", "write --input-shape NAME:1,3,224,224")
+        if not sign or not name or not re.fullmatch(rf"((?:{_SIZES})(?:,(?:{_SIZES}))*)?", dims):
+            raise UsageError(
+                f"--input-shape '{word}' is not a shape",
+                "write --input-shape NAME:1,3,224,224; several sizes: {1,4,8}, a range with its step: {32..128..32}",
+            )
         if name in shapes:
             raise UsageError(f"--input-shape names {name} twice", "give each input one shape")
-        shapes[name] = tuple(int(dim) for dim in dims.split(",") if dim)
+        shapes[name] = tuple(_sizes(dim, word) for dim in re.findall(_SIZES, dims))
     return shapes
+
+
+def _sizes(text: str, word: str) -> int | tuple[int, ...]:
+    """The sizes of one dimension."""
+    if not text.startswith("{"):
+        return int(text)
+    if ".." not in text:
+        return tuple(map(int, text[1:-1].split(",")))
+    low, high, step = map(int, [*text[1:-1].split(".."), "1"][:3])
+    if step < 1 or high < low:
+        raise UsageError(f"--input-shape '{word}': {text} is no range", "write {LOW..HIGH..STEP}")
+    return tuple(range(low, high + 1, step))
 
 
 def parse_rules(words: Iterable[str], flag: str) -> tuple[tuple[str, str], ...]:

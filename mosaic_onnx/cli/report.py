@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from mosaic_onnx.cli.tables import MANY, megabytes, milliseconds, plan_line, table
 from mosaic_onnx.files.plan_file import plan_to_fields
+from mosaic_onnx.passes.editing import option_of
+from mosaic_onnx.pipeline.compilation import shapes_text
 from mosaic_onnx.pipeline.delivery import contest_fields, proof_fields
 
 if TYPE_CHECKING:
@@ -59,7 +61,15 @@ def _slices(done: Compilation) -> Table:
             )
         )
     columns = ("slice", "device", "layers", "from … to", "predicted", "tensors out", "weights")
-    return table(f"delivered: {plan_line(plan)}", columns, rows, most=MANY)
+    return table(f"delivered{_shapes(done)}: {plan_line(plan)}", columns, rows, most=MANY)
+
+
+def _shapes(done: Compilation) -> str:
+    """For which shapes, where the model leaves any open: those that were asked for, and what was assumed."""
+    asked = option_of(done.passes, "input_shapes")
+    words = [f" for {shapes_text(asked)}"] if asked else []
+    assumed = done.state.normalised.defaults
+    return "".join([*words, f" (assumed: {'; '.join(assumed)})" if assumed else ""])
 
 
 def _contest(done: Compilation) -> Table:
@@ -93,6 +103,9 @@ def compiled_fields(done: Compilation) -> dict[str, Any]:
         "proof": proof_fields(done.state.proof),
         "precision": None if done.state.precision is None else done.state.precision.as_fields(),
         "left_out": {absent.name: absent.reason for absent in done.state.selection.left_out},
+        "input_shapes": {name: list(shape) for name, shape in option_of(done.passes, "input_shapes").items()},
+        "assumed": list(done.state.normalised.defaults),
+        "shapes": [compiled_fields(one) for one in done.shapes],
     }
 
 

@@ -32,6 +32,10 @@ def run(
     force: opt.Force = False,
     device_words: opt.OwnDevices = None,
     trust: opt.Trust = False,
+    isolated: opt.Isolated = False,
+    time_limit: opt.RunLimit = None,
+    validate: opt.Validate = False,
+    fallback: opt.Fallback = False,
     as_json: opt.Json = False,
     quiet: opt.Quiet = False,
 ) -> None:
@@ -55,7 +59,10 @@ def run(
         devices=split_words(device_words or ()),
         input_shapes=parse_shapes(input_shape or ()),
         trust=trust,
+        options=api.SessionOptions(is_isolated=isolated, time_limit_s=time_limit, validate=validate, fallback=fallback),
     )
+    for words, count in done.fallbacks.items():
+        reporter.note(f"{count} times: {words}")
     shapes = [
         (name, str(array.dtype), "×".join(map(str, array.shape)) or "scalar") for name, array in done.outputs.items()
     ]
@@ -73,6 +80,7 @@ def run(
             "outputs": {name: {"type": str(a.dtype), "shape": list(a.shape)} for name, a in done.outputs.items()},
             "file": None if output is None else str(output),
             "seconds": list(done.seconds),
+            "fallbacks": dict(done.fallbacks),
             "median_s": done.median_s,
         },
     )
@@ -98,7 +106,11 @@ def verify(
     reporter.show(*proof_tables(report))
     reporter.emit("mosaic-onnx/proof/1", proof_fields(report))
     if not report.passed:
-        raise OutputsDifferError(f"{bundle}: {'; '.join(report.failures[:3])}", "compile it again, or report it")
+        error = OutputsDifferError(f"{bundle}: {'; '.join(report.failures[:3])}", "compile it again, or report it")
+        if not as_json:
+            raise error
+        reporter.complain(error.message, error.hint)  # the proof is the one object on stdout
+        raise typer.Exit(error.exit_code)
     for text in report.explained:
         reporter.note(f"note: {text}")
     reporter.result(f"{bundle}: {len(report.slices)} slices and {len(report.outputs)} outputs are right")

@@ -64,6 +64,9 @@ def schedule(
     workers: Workers = None,
     ray: Ray = None,
     checkpoint: Checkpoint = None,
+    situations: Annotated[
+        bool, typer.Option("--situations", help="With -o: schedules for the loss of each device too.")
+    ] = False,
     no_cache: opt.NoCache = False,
     force: opt.Force = False,
     as_json: opt.Json = False,
@@ -94,6 +97,7 @@ def schedule(
                 output,
                 devices=words,
                 options=options,
+                situations=situations,
                 cache=cache,
                 force=force,
                 progress=bar,

@@ -128,6 +128,8 @@ def plan_line(planned: Plan) -> str:
         words.append(f"one every {milliseconds(predicted.interval_seconds)}")
     moved = sum(transfer.bytes for transfer in planned.transfers)
     words.append(f"{len(planned.slices)} slices")
+    if planned.replicas:
+        words.append(f"again on {', '.join(planned.replicas)}")
     words.append(f"{len(planned.transfers)} transfers ({megabytes(moved)})")
     if planned.bound is not None:
         gap = "" if planned.gap is None else f", gap {planned.gap:.2%}"

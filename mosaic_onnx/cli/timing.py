@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from mosaic_onnx.pipeline.benchmarking import Benchmark
+    from mosaic_onnx.pipeline.throughput_benchmark import ThroughputBenchmark
 
 
 def register(app: typer.Typer) -> None:
@@ -32,6 +33,10 @@ def bench(
         Path | None,
         typer.Option("--trace", metavar="FILE.json", help="Write runs for ui.perfetto.dev, a lane a device."),
     ] = None,
+    throughput: Annotated[
+        bool,
+        typer.Option("--throughput", help="Requests a second at rising load, and what could run instead."),
+    ] = False,
     force: opt.Force = False,
     device_words: opt.OwnDevices = None,
     trust: opt.Trust = False,
@@ -43,6 +48,10 @@ def bench(
     from mosaic_onnx.files.atomic import refuse_to_replace
 
     reporter = Reporter(json=as_json, quiet=quiet)
+    if throughput:
+        words = split_words(device_words or ())
+        _show_rates(reporter, api.bench_throughput(bundle, inputs=inputs, seed=seed, devices=words, trust=trust))
+        return
     if trace is not None:
         refuse_to_replace(trace, force=force)
     done = api.bench(
@@ -62,6 +71,29 @@ def bench(
         reporter.note(f"simulated: {', '.join(done.simulated)} (they wait for as long as they are described to take)")
     reporter.result(_summary(done))
     reporter.emit("mosaic-onnx/bench/1", {"trace": None if trace is None else str(trace), **done.as_fields()})
+
+
+def _show_rates(reporter: Reporter, done: ThroughputBenchmark) -> None:
+    from mosaic_onnx.cli.tables import milliseconds, table
+
+    rows = [
+        (
+            str(one.outstanding_count),
+            f"{one.requests_per_second:.4g}",
+            f"{one.requests_per_second / done.predicted_per_second:.3f}",
+            milliseconds(one.latency_percentile_s(50)),
+            milliseconds(one.latency_percentile_s(99)),
+        )
+        for one in done.rates
+    ]
+    best = done.best.requests_per_second
+    others = [(name, f"{rate:.4g}", f"{best / rate:.3f}") for name, rate in done.others.items()]
+    others += [(name, "–", reason) for name, reason in done.missing.items()]
+    columns = ("outstanding", "requests/s", "measured / predicted", "p50", "p99")
+    reporter.show(table("requests a second at rising load", columns, rows))
+    reporter.show(table("instead", ("what", "requests/s", "bundle's best / its"), others))
+    reporter.result(f"throughput: {best:.4g} requests/s, predicted {done.predicted_per_second:.4g}")
+    reporter.emit("mosaic-onnx/throughput/1", done.as_fields())
 
 
 def _summary(done: Benchmark) -> str:

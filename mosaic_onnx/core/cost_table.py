@@ -63,7 +63,20 @@ def cost_table(profile: Profile) -> CostTable:
         segments=_segments(profile),
         copies_occupy_device=profile.copies_occupy_device,
         layer_error=_layer_errors(profile),
+        exclusive=_exclusive(profile),
     )
+
+
+def _exclusive(profile: Profile) -> tuple[tuple[int, ...], ...]:
+    """Return [D] the devices that exclude each device; empty where none do."""
+    if not profile.exclusive:
+        return ()
+    index = {device.name: number for number, device in enumerate(profile.devices)}
+    found: list[set[int]] = [set() for _ in profile.devices]
+    for one, other in profile.exclusive:
+        found[index[one]].add(index[other])
+        found[index[other]].add(index[one])
+    return tuple(tuple(sorted(each)) for each in found)
 
 
 def _floats(values: Iterable[float | None]) -> Floats:

@@ -6,7 +6,7 @@ it is a model input, a layer's group when it has none).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -96,10 +96,33 @@ class CostTable:
     """[L, S] relative error that a layer adds to the model's outputs; 0 where the profile gives none for a layer and
     state; None where it gives none at all."""
 
+    exclusive: tuple[tuple[int, ...], ...] = ()
+    """[D] devices that never run while this one does; empty where none exclude each other."""
+
+    @cached_property
+    def exclusive_groups(self) -> tuple[tuple[int, ...], ...]:
+        """Return the largest sets of devices of which any two exclude each other."""
+        return tuple(_maximal_groups(self.exclusive))
+
     @cached_property
     def rows(self) -> TableRows:
         """Return the arrays as plain lists, made once: reading single elements of lists is several times faster."""
         return TableRows(self)
+
+
+def _maximal_groups(exclusive: tuple[tuple[int, ...], ...]) -> Iterator[tuple[int, ...]]:
+    """Yield the maximal sets of devices of which any two exclude each other (Bron and Kerbosch, 1973)."""
+
+    def grow(group: set[int], open_: set[int], closed: set[int]) -> Iterator[tuple[int, ...]]:
+        if not open_ and not closed and len(group) > 1:
+            yield tuple(sorted(group))
+        for device in sorted(open_):
+            others = set(exclusive[device])
+            yield from grow(group | {device}, open_ & others, closed & others)
+            open_ = open_ - {device}
+            closed = closed | {device}
+
+    return grow(set(), {device for device, others in enumerate(exclusive) if others}, set())
 
 
 class TableRows:

@@ -77,3 +77,5 @@ class Plan:
     gap: float | None = None
     constraints: Mapping[str, object] = field(default_factory=dict)
     meta: Mapping[str, object] = field(default_factory=dict)
+    replicas: tuple[str, ...] = ()
+    """States that each run all slices besides, for throughput; requests go to whichever is free."""

@@ -129,6 +129,8 @@ class Profile:
     switches: tuple[SwitchCost, ...] = ()
     segments: tuple[MeasuredSlice, ...] = ()
     copies_occupy_device: bool = False
+    exclusive: tuple[tuple[str, str], ...] = ()
+    """Pairs of devices that share hardware and never run at once."""
     model_sha256: str | None = None
     meta: Mapping[str, object] = field(default_factory=dict)
     model_meta: Mapping[str, object] = field(default_factory=dict)

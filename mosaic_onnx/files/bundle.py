@@ -21,7 +21,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -48,9 +48,11 @@ from mosaic_onnx.files.manifest import (
     SLICES,
     TUNED,
     WEIGHTS,
+    ShapeEntry,
     SliceEntry,
     TunedEntry,
     read_manifest,
+    shape_prefix,
 )
 from mosaic_onnx.files.plan_file import plan_to_json, read_plan
 from mosaic_onnx.files.profile_file import profile_to_json, read_profile
@@ -74,6 +76,7 @@ class BundleContents:
         tuned: the slices as they run best on this machine; those that are optimised are kept.
         fingerprint: of the machine and runtimes that they fit.
         facts: the manifest's other keys (versions, machine, command, measurements), as JSON values.
+        shapes: the same model for further shapes of its inputs; what is equal is written once.
     """
 
     model: onnx.ModelProto
@@ -86,6 +89,7 @@ class BundleContents:
     tuned: Sequence[SliceModel] = ()
     fingerprint: str = ""
     facts: Mapping[str, Any] = field(default_factory=dict)
+    shapes: Sequence[BundleContents] = ()
 
 
 @dataclass(frozen=True)
@@ -103,6 +107,8 @@ class Bundle:
         fingerprint: of the machine and runtimes that ``tuned`` fits.
         manifest: all of ``manifest.json``.
         is_bound: ``devices`` are this machine's own (``discovery.binding``), no longer the bundle's descriptions.
+        shapes: the same model for further shapes of its inputs.
+        prefix: what the names of this one's files begin with.
     """
 
     folder: Path
@@ -115,6 +121,8 @@ class Bundle:
     fingerprint: str
     manifest: Mapping[str, Any]
     is_bound: bool = False
+    shapes: tuple[Bundle, ...] = ()
+    prefix: str = ""
 
     @cached_property
     def profile(self) -> Profile:
@@ -123,7 +131,7 @@ class Bundle:
         Raises:
             ModelError: the file is wrong.
         """
-        return read_profile(self.folder / PROFILE)
+        return read_profile(self.folder / f"{self.prefix}{PROFILE}")
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -138,7 +146,7 @@ class Bundle:
     @property
     def model_path(self) -> Path:
         """Return the path of the canonical partitioned model."""
-        return self.folder / MODEL
+        return self.folder / f"{self.prefix}{MODEL}"
 
     def original(self) -> onnx.ModelProto:
         """Return the model before it was cut; its external data lies in ``slices/``.
@@ -146,7 +154,7 @@ class Bundle:
         Raises:
             ModelError: the file is damaged.
         """
-        return open_model(self.folder / SLICES / ORIGINAL).model
+        return open_model(self.folder / SLICES / f"{self.prefix}{ORIGINAL}").model
 
 
 def refuse_target(folder: Path, *, force: bool) -> None:
@@ -216,50 +224,76 @@ def _named(error: OSError, folder: Path, temporary: Path | None) -> MosaicError:
 
 
 def _write_files(contents: BundleContents, folder: Path) -> None:
-    slices = folder / SLICES
-    slices.mkdir()
-    with (slices / WEIGHTS).open("wb") as file:
+    every = (contents, *contents.shapes)
+    (folder / SLICES).mkdir()
+    with (folder / SLICES / WEIGHTS).open("wb") as file:
         weights = WeightsFile(file)
-        _write_model(contents.original, contents.folder, weights, slices / ORIGINAL, WEIGHTS)
-        _write_model(contents.model, contents.folder, weights, folder / MODEL, f"{SLICES}/{WEIGHTS}")
-        for number, one in enumerate(contents.slices):
-            _write_model(one.model, one.folder, weights, slices / f"{number:03}.onnx", WEIGHTS)
-    tuned = _write_tuned(contents, folder)
-    (folder / PLAN).write_text(plan_to_json(contents.plan), encoding="utf-8")
-    (folder / DEVICES).write_text(devices_to_toml(contents.devices), encoding="utf-8")
-    (folder / PROFILE).write_text(profile_to_json(contents.profile), encoding="utf-8")
+        for number, one in enumerate(every):
+            _write_models(one, folder, weights, shape_prefix(number))
+    tuned = _write_tuned(every, folder)
+    devices = tuple({device.name: device for one in every for device in one.devices}.values())
+    (folder / DEVICES).write_text(devices_to_toml(devices), encoding="utf-8")
     manifest = {
         "schema": SCHEMA,
         "mosaic_onnx": __version__,
         "files": file_digests(folder),
-        "devices": [device.name for device in contents.devices],
-        "inputs": [asdict(one) for one in tensor_specs(given_inputs(contents.original.graph))],
-        "outputs": [asdict(one) for one in tensor_specs(contents.original.graph.output)],
-        "slices": [
-            {"file": f"{SLICES}/{number:03}.onnx", "inputs": list(one.inputs), "outputs": list(one.outputs)}
-            | {"state": placed.state}
-            for number, (one, placed) in enumerate(zip(contents.slices, contents.plan.slices, strict=True))
-        ],
-        "tuned": {"fingerprint": contents.fingerprint, "slices": tuned},
+        "devices": [device.name for device in devices],
+        **_entry(contents, ""),
+        "tuned": {"fingerprint": contents.fingerprint, "slices": tuned[0]},
         **contents.facts,
     }
+    further = [
+        {**_entry(one, shape_prefix(number)), "tuned": tuned[number], **one.facts}
+        for number, one in enumerate(contents.shapes, 1)
+    ]
+    if further:
+        manifest["shapes"] = further
     text = json.dumps(sealed(manifest), indent=1, ensure_ascii=False, allow_nan=False)
     (folder / MANIFEST).write_text(text + "\n", encoding="utf-8")
 
 
-def _write_tuned(contents: BundleContents, folder: Path) -> list[dict[str, Any]]:
-    """Write the optimised slices and return their entries in the manifest."""
-    kept = [(number, one) for number, one in enumerate(contents.tuned) if one.is_optimised]
-    if not kept:
-        return []
-    (folder / TUNED).mkdir()
-    with (folder / TUNED / WEIGHTS).open("wb") as file:
-        weights = WeightsFile(file)
-        for number, one in kept:
-            _write_model(one.model, one.folder, weights, folder / TUNED / f"{number:03}.onnx", WEIGHTS)
+def _write_models(contents: BundleContents, folder: Path, weights: WeightsFile, prefix: str) -> None:
+    """Write the model for one set of shapes: whole, partitioned and in slices, with its plan and profile."""
+    slices = folder / SLICES
+    _write_model(contents.original, contents.folder, weights, slices / f"{prefix}{ORIGINAL}", WEIGHTS)
+    _write_model(contents.model, contents.folder, weights, folder / f"{prefix}{MODEL}", f"{SLICES}/{WEIGHTS}")
+    for number, one in enumerate(contents.slices):
+        _write_model(one.model, one.folder, weights, slices / f"{prefix}{number:03}.onnx", WEIGHTS)
+    (folder / f"{prefix}{PLAN}").write_text(plan_to_json(contents.plan), encoding="utf-8")
+    (folder / f"{prefix}{PROFILE}").write_text(profile_to_json(contents.profile), encoding="utf-8")
+
+
+def _entry(contents: BundleContents, prefix: str) -> dict[str, Any]:
+    """Return the manifest's entry on the model for one set of shapes."""
+    return {
+        "inputs": [asdict(one) for one in tensor_specs(given_inputs(contents.original.graph))],
+        "outputs": [asdict(one) for one in tensor_specs(contents.original.graph.output)],
+        "slices": [
+            {"file": f"{SLICES}/{prefix}{number:03}.onnx", "inputs": list(one.inputs), "outputs": list(one.outputs)}
+            | {"state": placed.state}
+            for number, (one, placed) in enumerate(zip(contents.slices, contents.plan.slices, strict=True))
+        ],
+    }
+
+
+def _write_tuned(every: Sequence[BundleContents], folder: Path) -> list[list[dict[str, Any]]]:
+    """Write the optimised slices; return what the manifest says of them, for each set of shapes."""
+    kept = [[(number, one) for number, one in enumerate(each.tuned) if one.is_optimised] for each in every]
+    if any(kept):
+        (folder / TUNED).mkdir()
+        with (folder / TUNED / WEIGHTS).open("wb") as file:
+            weights = WeightsFile(file)
+            for at, found in enumerate(kept):
+                for number, one in found:
+                    path = folder / TUNED / f"{shape_prefix(at)}{number:03}.onnx"
+                    _write_model(one.model, one.folder, weights, path, WEIGHTS)
     return [
-        {"file": f"{TUNED}/{number:03}.onnx", "inputs": list(one.inputs), "outputs": list(one.outputs), "slice": number}
-        for number, one in kept
+        [
+            {"file": f"{TUNED}/{shape_prefix(at)}{number:03}.onnx", "slice": number}
+            | {"inputs": list(one.inputs), "outputs": list(one.outputs)}
+            for number, one in found
+        ]
+        for at, found in enumerate(kept)
     ]
 
 
@@ -278,25 +312,41 @@ def read_bundle(folder: str | os.PathLike[str]) -> Bundle:
     """
     place = Path(folder)
     manifest, facts = read_manifest(place)
-    plan = read_plan(place / PLAN)
-    slices = _slices(place, SLICES, manifest.slices)
+    devices = read_devices(place / DEVICES)
+    first = ShapeEntry(
+        inputs=manifest.inputs, outputs=manifest.outputs, slices=manifest.slices, tuned=manifest.tuned.slices
+    )
+    every = [
+        _read_shape(place, shape_prefix(number), entry, devices, manifest.tuned.fingerprint)
+        for number, entry in enumerate((first, *manifest.shapes))
+    ]
+    further = zip(every[1:], facts.get("shapes", ()), strict=True)
+    shapes = tuple(replace(one, manifest=said) for one, said in further)
+    return replace(every[0], manifest=facts, shapes=shapes)
+
+
+def _read_shape(place: Path, prefix: str, entry: ShapeEntry, devices: tuple[Device, ...], fingerprint: str) -> Bundle:
+    """The model for one set of shapes, without what the manifest says besides."""
+    plan = read_plan(place / f"{prefix}{PLAN}")
+    slices = _slices(place, SLICES, entry.slices)
     if len(slices) != len(plan.slices):
         raise ModelError(f"bundle {place}: {len(plan.slices)} slices are planned, {len(slices)} are here")
-    devices = read_devices(place / DEVICES)
-    strange = {device_of(each.state) for each in plan.slices} - {device.name for device in devices}
+    states = (*(each.state for each in plan.slices), *plan.replicas)
+    strange = {device_of(state) for state in states} - {device.name for device in devices}
     if strange:
         raise ModelError(f"bundle {place}: {DEVICES} does not describe {', '.join(sorted(strange))}")
-    optimised = _slices(place, TUNED, manifest.tuned.slices, is_optimised=True)
+    optimised = _slices(place, TUNED, entry.tuned, is_optimised=True)
     return Bundle(
         folder=place,
         plan=plan,
         devices=devices,
         slices=slices,
-        input_specs=tuple(one.to_spec() for one in manifest.inputs),
-        output_specs=tuple(one.to_spec() for one in manifest.outputs),
-        tuned={entry.slice: one for entry, one in zip(manifest.tuned.slices, optimised, strict=True)},
-        fingerprint=manifest.tuned.fingerprint,
-        manifest=facts,
+        input_specs=tuple(one.to_spec() for one in entry.inputs),
+        output_specs=tuple(one.to_spec() for one in entry.outputs),
+        tuned={each.slice: one for each, one in zip(entry.tuned, optimised, strict=True)},
+        fingerprint=fingerprint,
+        manifest={},
+        prefix=prefix,
     )
 
 

@@ -61,6 +61,21 @@ class TunedSlices(FileModel):
     slices: list[TunedEntry] = []
 
 
+class ShapeEntry(FileModel):
+    """The model for further shapes of its inputs: its files bear the names of the first ones after ``shape_prefix``."""
+
+    model_config = ConfigDict(extra="allow")
+    inputs: list[SpecEntry]
+    outputs: list[SpecEntry]
+    slices: list[SliceEntry]
+    tuned: list[TunedEntry] = []
+
+
+def shape_prefix(number: int) -> str:
+    """Return the prefix of the files that hold the model for its ``number``-th shapes; empty for the first, 0."""
+    return f"shape{number}-" if number else ""
+
+
 class Manifest(FileModel):
     """The keys that reading a bundle relies on; ``files`` gives each file's SHA-256. Other keys are allowed."""
 
@@ -72,11 +87,24 @@ class Manifest(FileModel):
     slices: list[SliceEntry]
     tuned: TunedSlices
     seal: str
+    shapes: list[ShapeEntry] = []
 
     def entries(self) -> Iterator[tuple[str, SliceEntry | TunedEntry]]:
         """Yield each entry of a slice with its key's path."""
         yield from ((f"slices[{number}]", entry) for number, entry in enumerate(self.slices))
         yield from ((f"tuned.slices[{number}]", entry) for number, entry in enumerate(self.tuned.slices))
+        for at, shape in enumerate(self.shapes):
+            yield from ((f"shapes[{at}].slices[{number}]", entry) for number, entry in enumerate(shape.slices))
+            yield from ((f"shapes[{at}].tuned[{number}]", entry) for number, entry in enumerate(shape.tuned))
+
+    def required(self) -> list[str]:
+        """Return the files that must be listed besides the slices."""
+        has_tuned = self.tuned.slices or any(shape.tuned for shape in self.shapes)
+        names = [*REQUIRED, *([f"{TUNED}/{WEIGHTS}"] if has_tuned else [])]
+        for number in range(1, len(self.shapes) + 1):
+            prefix = shape_prefix(number)
+            names += [f"{prefix}{name}" for name in (MODEL, PLAN, PROFILE)] + [f"{SLICES}/{prefix}{ORIGINAL}"]
+        return names
 
 
 def read_manifest(folder: Path) -> tuple[Manifest, Mapping[str, Any]]:
@@ -99,8 +127,7 @@ def read_manifest(folder: Path) -> tuple[Manifest, Mapping[str, Any]]:
     for key, entry in manifest.entries():
         if entry.file not in manifest.files:
             raise ModelError(f"{path}: {key}.file: {entry.file!r} is not listed in files", _HINT)
-    required = (*REQUIRED, f"{TUNED}/{WEIGHTS}") if manifest.tuned.slices else REQUIRED
-    missing = [name for name in required if name not in manifest.files]
+    missing = [name for name in manifest.required() if name not in manifest.files]
     if missing:
         raise ModelError(f"{path}: files: {', '.join(missing)} is not listed", _HINT)
     check_files(manifest.files, folder, ("", SLICES, TUNED), MANIFEST)

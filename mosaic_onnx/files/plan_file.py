@@ -60,6 +60,7 @@ class _File(FileModel):
     predicted: _Predicted
     bound: Annotated[_Bound | None, ALWAYS] = None
     gap: Annotated[NonNegative | None, ALWAYS] = None
+    replicas: list[Name] = []
 
 
 def read_plan(path: str | os.PathLike[str]) -> Plan:

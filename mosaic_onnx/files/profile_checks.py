@@ -39,6 +39,13 @@ def _devices(profile: Profile) -> Iterator[Complaint]:
         yield from _repeated(f"devices[{d}].levels", ".name", (level.name for level in device.levels))
         for number, level in enumerate(device.levels):
             yield from _bad_name(f"devices[{d}].levels[{number}].name", level.name)
+    names = {device.name for device in profile.devices}
+    for number, (one, other) in enumerate(profile.exclusive):
+        unknown = next((name for name in (one, other) if name not in names), None)
+        if unknown is not None:
+            yield f"exclusive[{number}]", f"no device is called {unknown!r}"
+        if one == other:
+            yield f"exclusive[{number}]", f"{one!r} stands twice"
 
 
 def _flow(profile: Profile) -> Iterator[Complaint]:

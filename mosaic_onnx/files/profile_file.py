@@ -105,6 +105,7 @@ class _File(FileModel):
     switches: list[_Switch] = []
     segments: list[_Segment] = []
     copies_occupy_device: bool = False
+    exclusive: list[Annotated[list[Name], Field(min_length=2, max_length=2)]] = []
 
 
 def read_profile(path: str | os.PathLike[str]) -> Profile:
@@ -149,6 +150,7 @@ def profile_from_json(text: str, what: str = "profile") -> Profile:
         switches=tuple(to_record(switch, SwitchCost) for switch in file.switches),
         segments=tuple(to_record(segment, MeasuredSlice) for segment in file.segments),
         copies_occupy_device=file.copies_occupy_device,
+        exclusive=tuple((one, other) for one, other in file.exclusive),
         meta=file.meta,
     )
     return check_profile(profile, what)
@@ -193,7 +195,8 @@ def _fields(profile: Profile) -> dict[str, object]:
         "segments": [to_entry(segment, _Segment) for segment in profile.segments],
         "copies_occupy_device": profile.copies_occupy_device,
     }
-    return content | _given(meta=dict(profile.meta))
+    pairs = [list(pair) for pair in profile.exclusive]
+    return content | _given(exclusive=pairs, meta=dict(profile.meta))
 
 
 def _given(**optional: object) -> dict[str, object]:

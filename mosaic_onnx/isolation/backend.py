@@ -45,17 +45,21 @@ _ACTIONS = "mosaic_onnx.isolation.actions"
 class IsolatedBackend:
     """A backend as its devices are seen from outside of their processes; what it does not isolate it hands on."""
 
-    def __init__(self, inner: Backend, address: str, limit_s: float | None = None) -> None:
+    def __init__(
+        self, inner: Backend, address: str, limit_s: float | None = None, *, isolates_all: bool = False
+    ) -> None:
         """Wrap a backend.
 
         Args:
             inner: the backend, as this process imported it.
             address: ``module:NAME`` under which a child finds it.
-            limit_s: how long loading or running one slice may take; None for the usual.
+            limit_s: how long running one slice may take; None for the usual.
+            isolates_all: no device stays in this process.
         """
         self.inner = inner
         self.address = address
         self.limit_s = SLICE_LIMIT_S if limit_s is None else limit_s
+        self.isolates_all = isolates_all
         self._children: dict[str, ChildProcess] = {}
         self._spare: ChildProcess | None = None
         # Optional parts of the contract describe devices, or are asked of those of this process, or of a meter.
@@ -70,7 +74,7 @@ class IsolatedBackend:
 
     def isolates(self, device: Device) -> bool:
         """Tell whether a device runs in a child; one of a backend that does not say that it cannot crash does."""
-        return self.inner.can_crash(device) if isinstance(self.inner, CanCrash) else True
+        return self.isolates_all or (self.inner.can_crash(device) if isinstance(self.inner, CanCrash) else True)
 
     def find(self) -> FoundDevices:
         """Devices here; never raises. Asked in a child unless the backend's plain device cannot crash."""
@@ -200,7 +204,7 @@ class IsolatedRunner:
             "inputs": str(names["inputs"]),
             "outputs": str(names["outputs"]),
         }
-        answer = self._ask("load", request, f"loading {self._label}")
+        answer = self._ask("load", request, f"loading {self._label}", SLICE_LIMIT_S)
         names["slice"].unlink(missing_ok=True)
         self._number: int | None = answer["number"]
         self._generation = child.generation
@@ -293,14 +297,29 @@ def address_of(backend: Backend) -> str | None:
     return f"{module.__name__}:{names[0]}" if names else None
 
 
-def isolated(backends: Mapping[str, Backend]) -> dict[str, Backend]:
+def isolated(
+    backends: Mapping[str, Backend], limit_s: float | None = None, *, isolates_all: bool = False
+) -> dict[str, Backend]:
     """Return the backends with those that can crash this process wrapped.
 
     A backend that states costs describes devices and loads nothing of a vendor's; one that no module holds under a name
     cannot be found again by a child.
+
+    Args:
+        backends: by name.
+        limit_s: how long running one slice may take; None for the usual.
+        isolates_all: every device runs in a process of its own, whatever its backend says and states.
     """
     wrapped: dict[str, Backend] = {}
     for name, backend in backends.items():
-        address = None if isinstance(backend, CostSource | IsolatedBackend) else address_of(backend)
-        wrapped[name] = backend if address is None else IsolatedBackend(backend, address)
+        stays = isinstance(backend, IsolatedBackend) or (isinstance(backend, CostSource) and not isolates_all)
+        address = None if stays else address_of(backend)
+        wrapped[name] = (
+            backend if address is None else IsolatedBackend(backend, address, limit_s, isolates_all=isolates_all)
+        )
     return wrapped
+
+
+def in_process(backends: Mapping[str, Backend]) -> dict[str, Backend]:
+    """Return the backends as they are without isolation: a session that is not asked to isolate calls no child."""
+    return {name: one.inner if isinstance(one, IsolatedBackend) else one for name, one in backends.items()}

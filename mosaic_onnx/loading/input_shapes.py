@@ -155,8 +155,11 @@ def symbols_of_shapes(graph: onnx.GraphProto, shapes: Shapes) -> dict[str, int]:
         tensor_type = inputs[name].type.tensor_type
         if not inputs[name].type.HasField("tensor_type"):
             raise UsageError(f"--input-shape names {name!r}, which is not a tensor")
-        if any(size < 0 for size in shape):
-            raise UsageError(f"--input-shape {name}: negative size in {shape}")
+        if any(size < 1 for size in shape):
+            raise UsageError(
+                f"--input-shape {name}: a size in {','.join(map(str, shape))} is not positive",
+                "nothing can be measured of a tensor without elements: give every dimension at least 1",
+            )
         if not tensor_type.HasField("shape"):
             continue
         dims = tensor_type.shape.dim

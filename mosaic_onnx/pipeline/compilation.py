@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Unpack
 
 from mosaic_onnx.backends.base import SliceModel
-from mosaic_onnx.core.errors import DeviceError, MosaicError
+from mosaic_onnx.core.errors import DeviceError, MosaicError, UsageError
 from mosaic_onnx.core.plans import Plan
 from mosaic_onnx.discovery.selection import Selection, without_devices
 from mosaic_onnx.files.cache import Cache
+from mosaic_onnx.loading.shape_choices import combinations
 from mosaic_onnx.passes.base import Passes, run_passes
 from mosaic_onnx.passes.state import State, say_nothing
 from mosaic_onnx.pipeline.options import CompileOptions, compile_passes
@@ -29,11 +30,13 @@ class Compilation:
         state: after the last pass.
         passes: those that ran, with their options.
         outside: names under which installed packages offered some of them.
+        shapes: the same model for further shapes of its inputs.
     """
 
     state: State
     passes: Passes
     outside: tuple[str, ...] = ()
+    shapes: tuple[Compilation, ...] = ()
 
     @property
     def plan(self) -> Plan:
@@ -64,7 +67,7 @@ def compile_model(
     progress: Progress | None = None,
     **options: Unpack[CompileOptions],
 ) -> Compilation:
-    """Plan, measure and prove a model; write nothing.
+    """Plan, measure and prove a model, for each of the shapes asked for; write nothing.
 
     A device that fails when plans run, or computes something else in the proof than it did while it was measured, is
     left out, and the others go on without it: what was measured is kept, so that only planning is done again.
@@ -82,6 +85,43 @@ def compile_model(
         InfeasibleError: no plan satisfies the constraints.
         BackendError: a device failed.
     """
+    asked = combinations(options.get("input_shapes", {}))
+    if len(asked) > 1:
+        _refuse_for_many_shapes(options)
+    made = []
+    for shapes in asked:
+        if len(asked) > 1:
+            note(f"compiling for {shapes_text(shapes)}")
+        one: CompileOptions = {**options, "input_shapes": shapes}
+        made.append(_compile_for_shapes(path, selection, cache, note, progress, one))
+    return replace(made[0], shapes=tuple(made[1:]))
+
+
+def shapes_text(shapes: Mapping[str, tuple[int, ...]]) -> str:
+    """Return shapes as the command line takes them."""
+    return " ".join(f"{name}:{','.join(map(str, shape))}" for name, shape in shapes.items())
+
+
+def _refuse_for_many_shapes(options: Mapping[str, object]) -> None:
+    """Refuse options that fit one set of shapes only.
+
+    Raises:
+        UsageError: one is given.
+    """
+    for name in ("inputs", "samples", "given_profile", "given_plan"):
+        if options.get(name) is not None:
+            raise UsageError(f"{name} fits one set of input shapes, and --input-shape asks for several", "leave it out")
+
+
+def _compile_for_shapes(
+    path: Path,
+    selection: Selection,
+    cache: Cache | None,
+    note: Note,
+    progress: Progress | None,
+    options: CompileOptions,
+) -> Compilation:
+    """Compile for one set of shapes."""
     passes = compile_passes(options)
     outside = tuple(one for one in options.get("passes", ()) if isinstance(one, str))
     first: MosaicError | None = None

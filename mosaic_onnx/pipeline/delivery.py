@@ -42,29 +42,36 @@ _PACKAGES = ("onnx", "onnxruntime", "openvino", "numpy", "onnxruntime-qnn", "onn
 
 
 def deliver(compilation: Compilation, folder: Path, *, force: bool = False) -> None:
-    """Write the bundle of a compilation.
+    """Write the bundle of a compilation, with those for further shapes.
 
     Raises:
         UsageError: the folder cannot be written.
     """
+    further = tuple(_contents(one) for one in compilation.shapes)
+    write_bundle(replace(_contents(compilation), shapes=further), folder, force=force)
+
+
+def _contents(compilation: Compilation) -> BundleContents:
+    """What a compilation puts into a bundle."""
     state, plan = compilation.state, compilation.plan
-    used = {device_of(one.state) for one in plan.slices}
+    used = {device_of(state) for state in (*(one.state for one in plan.slices), *plan.replicas)}
     canonical = state.delivered.canonical
     if canonical is None:
         raise InternalError("there is no partitioned model to write")
-    contents = BundleContents(
+    return BundleContents(
         model=canonical.model,
         folder=canonical.folder,
         original=state.normalised.model,
         slices=compilation.slices,
         profile=state.profile,
         plan=plan,
-        devices=[device for device in state.profile.devices if device.name in used],
+        devices=[
+            state.delivered.devices.get(device.name, device) for device in state.profile.devices if device.name in used
+        ],
         tuned=compilation.tuned,
         fingerprint=machine_fingerprint(state.selection.versions),
         facts=_facts(compilation) | {"rewritten": list(canonical.notes)},
     )
-    write_bundle(contents, folder, force=force)
 
 
 def machine_fingerprint(versions: Mapping[str, str]) -> str:
@@ -163,6 +170,7 @@ def proof_fields(report: VerifyReport) -> dict[str, Any]:
                 "computed": _verdicts(check.computed),
                 "worst": None if check.worst is None else str(check.worst),
                 "providers": None if check.providers is None else dict(check.providers),
+                "ranges": {name: list(limits) for name, limits in check.ranges.items()},
             }
             for check in report.slices
         ],
@@ -194,7 +202,8 @@ def bind_bundle(bundle: Bundle, words: Sequence[str] = (), *, trust: bool = Fals
     if bundle.is_bound and not words:
         return bundle
     devices = bind_devices(bundle.devices, backends(), words, trust=trust, what=str(bundle.folder))
-    return replace(bundle, devices=devices, is_bound=True)
+    shapes = tuple(replace(one, devices=devices, is_bound=True) for one in bundle.shapes)
+    return replace(bundle, devices=devices, is_bound=True, shapes=shapes)
 
 
 def open_bundle(bundle: Bundle, *, portable: bool = False) -> Executor:

@@ -14,6 +14,7 @@ from mosaic_onnx.core.constraints import Constraints
 from mosaic_onnx.core.errors import UsageError
 from mosaic_onnx.core.plans import Plan
 from mosaic_onnx.core.profiles import Profile
+from mosaic_onnx.loading.shape_choices import ShapeChoices
 from mosaic_onnx.passes.base import Passes
 from mosaic_onnx.passes.editing import configured
 from mosaic_onnx.pipeline.outside import Change, changed
@@ -28,11 +29,11 @@ class InspectOptions(TypedDict, total=False):
     """Options up to the layers.
 
     Attributes:
-        input_shapes: shapes of dynamic inputs, by name.
+        input_shapes: shapes of dynamic inputs, by name; for ``compile`` a dimension may offer several sizes.
         granularity: what one layer is.
     """
 
-    input_shapes: Mapping[str, tuple[int, ...]]
+    input_shapes: ShapeChoices
     granularity: Literal["fused", "node", "block"]
 
 

@@ -13,6 +13,7 @@ from mosaic_onnx.passes.accuracy_budget import JudgeErrors, KeepBudget, ReportPr
 from mosaic_onnx.passes.annotate import Annotate
 from mosaic_onnx.passes.base import Passes
 from mosaic_onnx.passes.constrain import Constrain
+from mosaic_onnx.passes.correct import Correct
 from mosaic_onnx.passes.editing import after, find, instead, since, until, without
 from mosaic_onnx.passes.estimate import Estimate
 from mosaic_onnx.passes.feedback import Feedback
@@ -42,12 +43,13 @@ COMPILE: Passes = (
     Constrain(),  # pins, forbids, memory caps               -> profile
     Feedback(  # round and round, until every slice of the plan is measured:
         Estimate(),  # the profile as arrays                 -> table
-        Plan(join_idle_cuts=True),  # slices, their states   -> plan
+        Plan(join_idle_cuts=True, replicate=True),  # slices, their states   -> plan
         MeasureSlices(),  # each slice whole                 -> profile
         TimePlan(),  # each slice while the plan runs        -> profile
     ),
     Rewrite(),  # slices, and one file of slice functions    -> candidates
-    Select(),  # the plan against every single device        -> delivered
+    Select(),  # the plan against all single devices         -> delivered
+    Correct(),  # predict what was measured                  -> profile
     Verify(),  # do both compute what the model computes?    -> proof
 )
 """From a model file to slices that are planned, measured and proved."""

@@ -31,15 +31,15 @@ from mosaic_onnx.planner.throughput.method import throughput
 
 INF = float("inf")
 STEPS, SLOW_STEPS = 24, 6
-"""How many prices are tried, with a fast method and with one that takes seconds."""
+"""Number of prices are tried, with a fast method and with one that takes seconds."""
 GROWTH = 8.0
-"""What the price of an error grows by until a plan keeps the budget."""
+"""Factor by which the price of an error grows until a plan keeps the budget."""
 
 Find = Callable[[CostTable, Request], Answer]
 
 
 def error_budget(table: CostTable, request: Request) -> Answer:
-    """The method: plans that keep ``max_error``, and a bound where the objective is the latency of one at a time.
+    """Return plans that keep ``max_error``, and a bound where the objective is the latency of one at a time.
 
     Raises:
         InfeasibleError: proved: no plan keeps the budget, or none exists at all.
@@ -63,12 +63,12 @@ def error_budget(table: CostTable, request: Request) -> Answer:
 
 
 def has_error_budget(table: CostTable, request: Request) -> bool:
-    """Whether ``auto`` runs it."""
+    """Return whether ``auto`` runs it."""
     return request.max_error is not None and table.layer_error is not None
 
 
 def _check_least(table: CostTable, budget: float) -> None:
-    """Whether the exactest states of all layers keep the budget.
+    """Check whether the exactest states of all layers keep the budget.
 
     Raises:
         InfeasibleError: they do not.
@@ -82,7 +82,7 @@ def _check_least(table: CostTable, budget: float) -> None:
 
 
 def _without_breakers(table: CostTable, budget: float) -> CostTable:
-    """The table without the states that break the budget by one layer alone."""
+    """Return the table without the states that break the budget by one layer alone."""
     breaks = _errors(table) > budget * (1 + 1e-9)
     if not breaks.any():
         return table
@@ -91,7 +91,7 @@ def _without_breakers(table: CostTable, budget: float) -> CostTable:
 
 
 def _errors(table: CostTable) -> Floats:
-    """[L, S] errors."""
+    """Return [L, S] errors."""
     return np.zeros_like(table.layer_s) if table.layer_error is None else table.layer_error
 
 
@@ -100,7 +100,7 @@ def _is_sum_of_seconds(request: Request) -> bool:
 
 
 def _unlimited(table: CostTable, request: Request) -> Answer:
-    """The best plans whatever their error; their bound holds for plans within a budget too."""
+    """Return the best plans whatever their error; their bound holds for plans within a budget too."""
     if not sequential_fits(table, request):
         return (throughput if request.objective == "throughput" else heft)(table, request)
     found = sequential(table, request)
@@ -109,7 +109,7 @@ def _unlimited(table: CostTable, request: Request) -> Answer:
 
 
 def _fast(table: CostTable, request: Request) -> Answer:
-    """Slices along a chain or one order, in a moment; none where there are none."""
+    """Return slices along a chain or one order, in a moment; none where there are none."""
     try:
         return (labels if labels_apply(table, request) else interval)(table, request)
     except InfeasibleError:
@@ -117,7 +117,7 @@ def _fast(table: CostTable, request: Request) -> Answer:
 
 
 def _holds_best(table: CostTable, request: Request, answer: Answer, budget: float) -> bool:
-    """Whether the best plan of all keeps the budget."""
+    """Return whether the best plan of all keeps the budget."""
     figures = []
     for proposal in answer.proposals:
         try:
@@ -129,7 +129,7 @@ def _holds_best(table: CostTable, request: Request, answer: Answer, budget: floa
 
 
 def _priced(table: CostTable, request: Request, budget: float) -> tuple[Proposal, ...]:
-    """The best plans at several prices of an error, the least price among them that keeps the budget."""
+    """Return the best plans at several prices of an error, the least price among them that keeps the budget."""
     find, steps = _finder(table, request)
     finite = np.where(np.isfinite(table.layer_s), table.layer_s, 0.0)
     errors = _errors(table)
@@ -154,7 +154,7 @@ def _priced(table: CostTable, request: Request, budget: float) -> tuple[Proposal
 
 
 def _exactest(table: CostTable, request: Request, find: Find) -> tuple[Proposal, ...]:
-    """The best plans of the exactest states of every layer."""
+    """Return the best plans of the exactest states of every layer."""
     errors = np.where(np.isfinite(table.layer_s), _errors(table), INF)
     exact = errors <= errors.min(axis=1, keepdims=True)
     joules = None if table.layer_j is None else np.where(exact, table.layer_j, INF)
@@ -166,7 +166,7 @@ def _exactest(table: CostTable, request: Request, find: Find) -> tuple[Proposal,
 
 
 def _finder(table: CostTable, request: Request) -> tuple[Find, int]:
-    """What plans at one price, and how many prices there is time for."""
+    """Return what plans at one price, and how many prices there is time for."""
     if sequential_fits(table, request):
         return _fast, STEPS
     find = throughput if request.objective == "throughput" else heft
@@ -175,7 +175,7 @@ def _finder(table: CostTable, request: Request) -> tuple[Find, int]:
 
 
 def _dearer(table: CostTable, request: Request, price: float) -> CostTable:
-    """The table with errors paid for, in joules where joules are what is made small."""
+    """Return the table with errors paid for, in joules where joules are what is made small."""
     errors = price * _errors(table)
     in_joules = request.objective == "energy" and table.layer_j is not None
     layer_s = table.layer_s if in_joules else table.layer_s + errors
@@ -190,7 +190,7 @@ def _dearer(table: CostTable, request: Request, price: float) -> CostTable:
 
 
 def _as_joules(table: CostTable, request: Request, budget: float, starts: tuple[Proposal, ...]) -> Answer:
-    """What the methods for a budget of joules say, and the best start after moves within the budget."""
+    """Return what the methods for a budget of joules say, and the best start after moves within the budget."""
     swapped, limited = errors_as_joules(table), replace(request, budget_j=budget)
     until = time.monotonic() + request.time_limit_s / 2
     try:

@@ -24,7 +24,6 @@ from mosaic_onnx.planner.concurrent.method import solver_applies as concurrent_s
 from mosaic_onnx.planner.core.request import Answer, Request
 from mosaic_onnx.planner.error_budget import error_budget, has_error_budget
 from mosaic_onnx.planner.exhaustive.method import exhaustive, exhaustive_fits
-from mosaic_onnx.planner.placement.method import exact_placement
 from mosaic_onnx.planner.sequential.method import sequential, sequential_fits
 from mosaic_onnx.planner.sequential.pareto import pareto, pareto_fits
 from mosaic_onnx.planner.throughput.cpsat import throughput_cpsat
@@ -48,7 +47,7 @@ def interval_fits(table: CostTable, request: Request) -> bool:
 
 
 def never(table: CostTable, request: Request) -> bool:
-    """It runs only when named."""
+    """Return False: it runs only when named."""
     return False
 
 
@@ -91,10 +90,6 @@ METHODS: Mapping[str, Method] = {
         "the best plan whose layers' errors keep a budget: errors as joules, errors at a price",
         has_error_budget,
     ),
-    "mincut": Method(exact_placement("mincut"), "two states: the best placement by a minimum cut"),
-    "elimination": Method(exact_placement("elimination"), "the best placement by variable elimination, narrow graphs"),
-    "milp": Method(exact_placement("milp"), "the best placement by an integer program (HiGHS)"),
-    "cpsat": Method(exact_placement("cpsat"), "the best placement by OR-tools' CP-SAT"),
     "algorithm1": Method(algorithm1, "the paper's own Algorithm 1 in O(L²·S)"),
     "preferred": Method(
         preferred,
@@ -130,7 +125,7 @@ METHODS: Mapping[str, Method] = {
 
 
 def method_named(word: str) -> Method:
-    """The method that a request names: ``preferred:npu`` is ``preferred``, which reads the rest itself.
+    """Return the method that a request names: ``preferred:npu`` is ``preferred``, which reads the rest itself.
 
     Raises:
         UsageError: there is no such method, or it takes no words.

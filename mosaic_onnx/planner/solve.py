@@ -128,7 +128,7 @@ class _Search:
         )
 
     def _is_proved(self, answer: Answer) -> bool:
-        """Whether the best plan reaches the answer's bound; a bound that it beats is wrong and proves nothing."""
+        """Return whether the best plan is at the answer's bound; a bound that it beats proves nothing."""
         figure = self.best.figure if self.best is not None else float("inf")
         return answer.bound is not None and abs(figure - answer.bound) <= TOLERANCE * abs(figure)
 
@@ -161,14 +161,14 @@ def is_listed(proposal: Proposal) -> bool:
 
 
 def _is_better(one: _Judged, other: _Judged) -> bool:
-    """Smaller, or as small with fewer slices."""
+    """Return whether a figure is smaller, or as small with fewer slices."""
     if abs(one.figure - other.figure) <= TOLERANCE * abs(other.figure):
         return len(one.proposal) < len(other.proposal)
     return one.figure < other.figure
 
 
 def solve_front(table: CostTable, request: Request) -> tuple[Plan, ...]:
-    """Plans that none beats in both seconds and joules, fastest first; which of them are found is the methods' work.
+    """Return plans that none beats in both seconds and joules, fastest first, as far as the methods found them.
 
     Raises:
         InfeasibleError: no proposal satisfies the constraints.
@@ -195,7 +195,7 @@ def plan_of(
     *,
     bound: Bound | None = None,
 ) -> Plan:
-    """The plan that says of a proposal what the simulator says; slices in start order, free transfers left out."""
+    """Return a proposal as a plan with the simulator's figures; slices in start order, free transfers left out."""
     figure = value(timeline, request.objective)
     order = sorted(range(len(proposal)), key=lambda k: timeline.slice_times[k][0])
     slices = tuple(
@@ -233,7 +233,7 @@ def _check_request(table: CostTable, request: Request) -> None:
 
 
 def _judge(table: CostTable, request: Request, method: str, proposal: Proposal) -> _Judged:
-    """The figure of one proposal, cut into more slices first where too few are asked for."""
+    """Return the figure of one proposal, cut into more slices first where too few are asked for."""
     proposal = at_least(proposal, min(request.min_slice_count, len(table.layer_names)))
     timeline = simulate(table, proposal, request.schedule)
     meets(table, request, proposal, timeline)
@@ -243,7 +243,7 @@ def _judge(table: CostTable, request: Request, method: str, proposal: Proposal) 
 def _best_bound(
     answers: list[tuple[str, Answer]], figure: float, objective: Objective
 ) -> tuple[Bound | None, list[str]]:
-    """The largest bound that the best figure does not contradict, and notes on those that it does."""
+    """Return the largest bound that the best figure does not contradict, and notes on those that it does."""
     bounds = sorted(
         ((answer.bound, answer.bound_method or name) for name, answer in answers if answer.bound is not None),
         reverse=True,

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 
+from mosaic_onnx.backends.base import HasDefault
 from mosaic_onnx.core.costs import CostTable
-from mosaic_onnx.core.devices import device_of
+from mosaic_onnx.core.devices import Device, device_of
 from mosaic_onnx.core.errors import InfeasibleError
 from mosaic_onnx.core.plans import Plan
 from mosaic_onnx.core.profiles import Profile
+from mosaic_onnx.discovery.selection import Selection
 from mosaic_onnx.planner.core.request import PlacedSlice, Request
 from mosaic_onnx.planning.feedback import unmeasured
 from mosaic_onnx.planning.profile_plan import plan_of_slices
@@ -31,12 +33,16 @@ class Candidate:
         plan: its plan.
         cut: gives the plan's slices, portable and tuned; asked once, and only for what runs: it copies the model.
         partition: gives the plan's partitioned model; asked once, and only for what is delivered.
+        devices: by name, devices that are configured otherwise than the selection has them.
+        is_yardstick: it is what a user runs today: the runtime's own default on the whole model.
     """
 
     name: str
     plan: Plan
     cut: Callable[[Plan], tuple[Slices, Slices]]
     partition: Callable[[Plan], Canonical] | None = None
+    devices: Mapping[str, Device] = field(default_factory=dict)
+    is_yardstick: bool = False
 
     @cached_property
     def _cut(self) -> Cut:
@@ -61,6 +67,31 @@ class Candidate:
     def canonical(self) -> Canonical | None:
         """The partitioned model as one file; None where there is nothing to make it from."""
         return None if self.partition is None else self.partition(self.plan)
+
+
+def yardsticks(singles: Sequence[Candidate], selection: Selection) -> tuple[Candidate, ...]:
+    """Return what users run today beside the single devices: their runtimes' defaults.
+
+    A device whose threads or cores the user chose has none: its default would take cores that it may not have.
+    """
+    found: list[Candidate] = []
+    for one in singles:
+        name = device_of(one.plan.slices[0].state)
+        device = selection.by_name[name]
+        backend = selection.backends.get(device.backend)
+        default = backend.runtime_default(device) if isinstance(backend, HasDefault) else None
+        if default is not None:
+            found.append(
+                Candidate(
+                    f"{name}, runtime's default",
+                    one.plan,
+                    cut=lambda plan, one=one: (one.slices, one.slices),
+                    partition=one.partition,
+                    devices={name: default},
+                    is_yardstick=True,
+                )
+            )
+    return tuple(found)
 
 
 def single_device_plan(profile: Profile, device: str, like: Plan, table: CostTable | None = None) -> Plan | None:

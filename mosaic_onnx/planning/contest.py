@@ -19,6 +19,9 @@ from mosaic_onnx.profiling.interleaved import InterleavedTimings, Ratio
 from mosaic_onnx.profiling.whole_plans.child import Machine, PlanToRun
 from mosaic_onnx.profiling.whole_plans.timing import time_plans
 
+NO_HARM = 1.01
+"""What is delivered may take so much of what users run today, interval included."""
+
 
 @dataclass(frozen=True)
 class Contest:
@@ -78,7 +81,7 @@ def choose(
     plan = next((one.plan for one in candidates if one.name == PLAN), candidates[0].plan)
     stated = any(isinstance(selection.backends.get(one.backend), CostSource) for one in selection.chosen)
     if plan.objective != "latency" or stated:
-        found = contest_by_prediction(candidates, refused)
+        found = contest_by_prediction([one for one in candidates if not one.is_yardstick], refused)
     else:
         found = contest(candidates, selection.by_name, selection.backends, inputs, outputs, effort, refused)
     if plan_wanted and PLAN not in found.failed:
@@ -115,7 +118,9 @@ def contest(
     effort = effort or Effort()
     failed: dict[str, str] = dict(refused or {})
     twin = _twin(candidates)
-    running = {one.name: PlanToRun(one.plan, one.tuned) for one in candidates if not (twin and one.name == PLAN)}
+    running = {
+        one.name: PlanToRun(one.plan, one.tuned, one.devices) for one in candidates if not (twin and one.name == PLAN)
+    }
     machine = Machine(devices, backends)
     timed = time_plans(running, machine, inputs, outputs, round_count=effort.round_count, budget_s=effort.budget_s)
     failed |= timed.failed
@@ -126,18 +131,46 @@ def contest(
         failed[PLAN] = failed[twin]
     elif twin:
         timings = replace(timings, seconds={PLAN: timings.seconds[twin], **timings.seconds})
-    return judged(timings, failed, twin)
+    return judged(timings, failed, twin, [one.name for one in candidates if one.is_yardstick])
 
 
 def _twin(candidates: Sequence[Candidate]) -> str:
     """The single device that the plan is nothing else than: it runs once for both; empty where there is none."""
-    places = {one.name: [(each.layers, each.state) for each in one.plan.slices] for one in candidates}
+    places = {
+        one.name: [(each.layers, each.state) for each in one.plan.slices] for one in candidates if not one.is_yardstick
+    }
     plan = places.pop(PLAN, None)
     return next((name for name, single in places.items() if single == plan), "")
 
 
-def judged(timings: InterleavedTimings, failed: Mapping[str, str], twin: str = "") -> Contest:
-    """Who wins; ``twin`` names the single device that the plan is, where it is one."""
+def judged(
+    timings: InterleavedTimings, failed: Mapping[str, str], twin: str = "", yardsticks: Sequence[str] = ()
+) -> Contest:
+    """Return who wins.
+
+    What wins against the single devices is delivered only if it is surely no slower than what users run today: the
+    interval of its ratio to the fastest yardstick must end at ``NO_HARM`` or below. Otherwise that is delivered.
+
+    Args:
+        timings: interleaved figures.
+        failed: candidates that could not run, with the reason.
+        twin: the single device that the plan is, where it is one.
+        yardsticks: candidates that are what users run today.
+    """
+    found = _best(timings, failed, twin)
+    here = [name for name in yardsticks if name in timings.seconds]
+    if not here or found.winner in here:
+        return found
+    usual = min(here, key=timings.median_s)
+    ratio = timings.ratio(found.winner, usual)
+    if ratio.high <= NO_HARM:
+        return found
+    reason = f"{found.winner} is not surely as fast as {usual} ({ratio.low:.3f}–{ratio.high:.3f}): what users run today"
+    return replace(found, winner=usual, reason=reason)
+
+
+def _best(timings: InterleavedTimings, failed: Mapping[str, str], twin: str) -> Contest:
+    """Return who is fastest, the plan only where that is sure."""
     singles = [name for name in timings.seconds if name != PLAN]
     if PLAN not in timings.seconds:
         best = min(singles, key=timings.median_s)

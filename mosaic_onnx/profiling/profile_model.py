@@ -20,6 +20,7 @@ from mosaic_onnx.backends.base import (
     SwitchCostSource,
 )
 from mosaic_onnx.backends.hardware.energy_meters import find_meters
+from mosaic_onnx.backends.sharing import exclusive_pairs
 from mosaic_onnx.core.devices import Device, Level
 from mosaic_onnx.core.errors import BackendError, ModelError
 from mosaic_onnx.core.layer_facts import LayerFacts, layer_facts
@@ -288,7 +289,8 @@ class _Profiling:
             ]
         identity = ModelIdentity(self.options.model_name or self.normalised.model.graph.name, self.options.model_sha256)
         profile = compose_profile(identity, self.graph, devices, results, self.copies, meta)
-        return dataclasses.replace(profile, switches=tuple(self.switches))
+        pairs = exclusive_pairs(devices, self.backends)
+        return dataclasses.replace(profile, switches=tuple(self.switches), exclusive=pairs)
 
     def _energy_facts(self) -> dict[str, object]:
         """Return the meter, the difference of its readings, and the idle power that was subtracted."""

@@ -76,6 +76,7 @@ def wire(
     outputs: Sequence[str],
     device_names: Sequence[str],
     concurrent: bool,
+    exclusive: Sequence[tuple[str, str]] = (),
 ) -> Wiring:
     """Connect slices by tensor names.
 
@@ -85,6 +86,7 @@ def wire(
         outputs: the model's outputs.
         device_names: [slice] the device that runs it.
         concurrent: devices run beside each other; else one slice at a time, in order.
+        exclusive: pairs of devices that take turns, in the plan's order.
 
     Raises:
         ModelError: a slice reads a tensor that nothing makes before it, two slices make one, or an output is not made.
@@ -100,6 +102,8 @@ def wire(
         maker = makers.get(name, HOST_MAKER)
         tensors[name] = Tensor(name, dtype, shape, maker, readers.get(name, ()), name in outputs)
     needs = tuple(tuple(sorted({makers[name] for name in one.inputs if name in makers})) for one in slices)
+    if concurrent and exclusive:
+        needs = _taking_turns(needs, device_names, exclusive)
     before = _before(needs, device_names, concurrent)
     return Wiring(tensors, tuple(inputs), tuple(outputs), needs, before)
 
@@ -124,6 +128,23 @@ def _readers(
                 raise ModelError(f"slice {index} reads tensor {name}, which no slice before it makes")
             readers.setdefault(name, []).append(index)
     return {name: tuple(each) for name, each in readers.items()}
+
+
+def _taking_turns(
+    needs: Sequence[Sequence[int]], device_names: Sequence[str], exclusive: Sequence[tuple[str, str]]
+) -> tuple[tuple[int, ...], ...]:
+    """Return the needs with the last slice before each on every device that excludes its own."""
+    others: dict[str, set[str]] = {}
+    for one, other in exclusive:
+        others.setdefault(one, set()).add(other)
+        others.setdefault(other, set()).add(one)
+    last: dict[str, int] = {}
+    waits = []
+    for index, device in enumerate(device_names):
+        turns = {last[other] for other in others.get(device, ()) if other in last}
+        waits.append(tuple(sorted({*needs[index], *turns})))
+        last[device] = index
+    return tuple(waits)
 
 
 def _before(needs: Sequence[Sequence[int]], device_names: Sequence[str], concurrent: bool) -> tuple[int, ...]:

@@ -8,6 +8,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 
 from mosaic_onnx.backends.base import Backend, Memory, Runner, SliceModel
+from mosaic_onnx.backends.sharing import exclusive_pairs
 from mosaic_onnx.core.cpu_cores import parse_cores
 from mosaic_onnx.core.devices import Device, device_of
 from mosaic_onnx.core.errors import BackendError, DeviceError, MosaicError, UsageError, failure_line
@@ -68,7 +69,8 @@ def load_plan(
     """
     places = [_at_level(devices, one.state) for one in plan.slices]
     is_concurrent = plan.schedule == "concurrent"
-    wiring = wire(slices, inputs, outputs, [device.name for device in places], is_concurrent)
+    pairs = exclusive_pairs(devices.values(), backends) if is_concurrent else ()
+    wiring = wire(slices, inputs, outputs, [device.name for device in places], is_concurrent, pairs)
     memories: dict[str, Memory | None] = {}
     levels = LevelControls()
     with ExitStack() as undo:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from mosaic_onnx.backends.base import Array
 from mosaic_onnx.runtime.session import Session
+from mosaic_onnx.runtime.shaped_session import ShapedSession
 
 WARM_UP_COUNT = 5
 """The first runs of a session allocate, and find caches cold: they do not represent the others."""
@@ -19,10 +20,11 @@ WARM_UP_S = 1.0
 
 @dataclass(frozen=True)
 class RunResult:
-    """Outputs of the last run, and how long each timed run took."""
+    """Outputs of the last run, how long each timed run took, and by what is said of it, how often a slice fell back."""
 
     outputs: Mapping[str, Array]
     seconds: tuple[float, ...]
+    fallbacks: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def median_s(self) -> float:
@@ -31,7 +33,7 @@ class RunResult:
 
 
 def run_repeatedly(
-    session: Session, inputs: Mapping[str, Array], iterations: int, warmup: int | None = None
+    session: Session | ShapedSession, inputs: Mapping[str, Array], iterations: int, warmup: int | None = None
 ) -> RunResult:
     """Run and time.
 
@@ -57,4 +59,4 @@ def run_repeatedly(
         began_s = clock()
         outputs = session.run(inputs)
         seconds.append(clock() - began_s)
-    return RunResult(outputs, tuple(seconds))
+    return RunResult(outputs, tuple(seconds), dict(session.incidents.fallbacks))

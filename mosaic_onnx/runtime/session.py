@@ -15,6 +15,7 @@ from mosaic_onnx.core.errors import BackendError
 from mosaic_onnx.core.signature import TensorSpec
 from mosaic_onnx.runtime.admission import Admission, InOrder, Outputs, Ticket
 from mosaic_onnx.runtime.arguments import Feeds, OutputNames, read_arguments
+from mosaic_onnx.runtime.guards import Incidents
 from mosaic_onnx.runtime.opening import LoadedPlan
 from mosaic_onnx.runtime.request_run import RequestRun, SliceOrder, slice_order
 from mosaic_onnx.runtime.slot import Slot, checked_inputs
@@ -83,6 +84,8 @@ class Session:
         *,
         owns_workers: bool = True,
         waiting_limit: int = WAITING_LIMIT,
+        incidents: Incidents | None = None,
+        on_close: Sequence[Callable[[], None]] = (),
     ) -> None:
         """Make the slots of every route; ``mosaic_onnx.load`` is the usual way here.
 
@@ -93,7 +96,10 @@ class Session:
             workers: of all devices of the routes; sessions that share devices share these.
             owns_workers: end them with the session.
             waiting_limit: requests that wait for a slot, at most.
+            incidents: where failures that were survived are counted.
+            on_close: called when the session is closed, the routes' runners being closed already.
         """
+        self.incidents = incidents or Incidents()
         self._inputs, self._outputs = tuple(inputs), tuple(outputs)
         self._names = tuple(one.name for one in outputs)
         self._wiring = routes[0].loaded.wiring
@@ -104,6 +110,8 @@ class Session:
         self._lock = threading.Lock()
         self._closing = threading.Lock()
         self._stack = ExitStack()
+        for give_back in on_close:
+            self._stack.callback(give_back)
         for route in routes:
             self._stack.callback(route.loaded.close)
         if owns_workers:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal
 
 from mosaic_onnx.verification.differences import Difference
@@ -49,6 +49,7 @@ class SliceCheck:
         providers: by execution provider, the number of nodes that it runs; None where the runtime cannot tell.
         misplaced: nodes that another provider than the device's runs.
         error: why it could not be checked; empty where it was.
+        ranges: by output of floats, its least and its largest value, as the original model makes it.
     """
 
     slice: int
@@ -58,6 +59,7 @@ class SliceCheck:
     providers: Mapping[str, int] | None = None
     misplaced: tuple[str, ...] = ()
     error: str = ""
+    ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
     @property
     def is_good(self) -> bool:
@@ -128,3 +130,14 @@ class VerifyReport:
         """Return the output with the largest error; None where none can be compared."""
         comparable = [check for check in self.outputs if check.verdict != "random"]
         return max(comparable, key=lambda check: (not check.is_good, check.difference.relative), default=None)
+
+
+def merged_reports(reports: Sequence[VerifyReport]) -> VerifyReport:
+    """Return one report of several: of one model for several shapes of its inputs."""
+    return VerifyReport(
+        reference=reports[0].reference,
+        slices=tuple(check for one in reports for check in one.slices),
+        outputs=tuple(check for one in reports for check in one.outputs),
+        notes=tuple(dict.fromkeys(text for one in reports for text in one.notes)),
+        canonical=tuple(check for one in reports for check in one.canonical),
+    )

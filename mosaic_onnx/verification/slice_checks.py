@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
 import onnx
 
 from mosaic_onnx.backends.base import Array, Runner, SliceModel
@@ -95,7 +96,17 @@ def _check(
             alone.close()
     except MosaicError as error:
         return SliceCheck(index, device.name, providers=providers, misplaced=misplaced, error=error.message)
-    return SliceCheck(index, device.name, tuple(cut), tuple(computed), providers, misplaced)
+    ranges = _ranges({name: tensors[name] for name in one.outputs})
+    return SliceCheck(index, device.name, tuple(cut), tuple(computed), providers, misplaced, ranges=ranges)
+
+
+def _ranges(tensors: Mapping[str, Array]) -> dict[str, tuple[float, float]]:
+    """By tensor of floats, its least and its largest value; one that holds others than finite ones is left out."""
+    found = {}
+    for name, array in tensors.items():
+        if np.issubdtype(array.dtype, np.floating) and array.size and bool(np.isfinite(array).all()):
+            found[name] = (float(array.min()), float(array.max()))
+    return found
 
 
 def _judged(

@@ -26,7 +26,7 @@ MEMORY_BYTES = 1 << 30
 
 @dataclass(frozen=True)
 class Done:
-    """What one command line did."""
+    """The result of one command line."""
 
     exit_code: int
     stdout: str

@@ -33,7 +33,7 @@ MOMENTS = {
 
 
 def strikes(where: str, device: str) -> str:
-    """How the fault strikes here and now; empty where it does not."""
+    """Return the fault that happens now; empty where there is none."""
     place, _, rest = os.environ.get("FAULT", "").partition(":")
     how, _, when = rest.partition(":")
     if place != where or device == SLOW.name:
@@ -78,6 +78,8 @@ class FlakyRunner:
             time.sleep(0.02)
         if how == "nan":
             return {name: np.full_like(array, np.nan) for name, array in made.items()}
+        if how == "huge":
+            return {name: array * 1e6 for name, array in made.items()}
         if how == "value":
             return {name: array + 1 for name, array in made.items()}
         if how == "shape":
@@ -95,6 +97,8 @@ class FlakyRunner:
             for array in outputs.values():
                 if how in ("nan", "shape"):
                     array[...] = np.nan  # type: ignore[index]
+                if how == "huge":
+                    np.multiply(array, 1e6, out=array)  # type: ignore[call-overload]
                 if how == "value":
                     np.add(array, 1, out=array)  # type: ignore[call-overload]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from mosaic_onnx.files.bundle import read_bundle
@@ -124,6 +125,16 @@ def test_verify_names_the_device_that_breaks(
     assert "flaky" in done.stderr
 
 
+def test_a_failed_verification_prints_one_json_object(
+    mosaic: Mosaic, bundle: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    strike(monkeypatch, "run", "value")
+    done = mosaic("verify", bundle, "--json")
+    assert done.exit_code == 4, done.stderr
+    assert json.loads(done.stdout)["passed"] is False
+    assert "flaky" in done.stderr
+
+
 @pytest.mark.parametrize(("place", "how"), cells(RUNNING))
 def test_bench_names_the_device_that_breaks(
     mosaic: Mosaic, bundle: str, monkeypatch: pytest.MonkeyPatch, place: str, how: str
@@ -135,3 +146,65 @@ def test_bench_names_the_device_that_breaks(
         return
     assert done.exit_code == 5, done.stderr
     assert "flaky" in done.stderr
+
+
+# ---- production runs -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def bundle_of_two(mosaic: Mosaic, model: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A bundle of two slices, the second on the device that will break."""
+    monkeypatch.delenv("FAULT", raising=False)
+    words = ("-d", "cpu,flaky", "--pin", "a=cpu", "--pin", "b=flaky", "--granularity", "node", "-o", "two.mosaic")
+    done = mosaic("compile", str(model), *words)
+    assert done.exit_code == 0, done.stderr
+    assert {one.state for one in read_bundle("two.mosaic").plan.slices} == {"cpu", "flaky"}
+    return "two.mosaic"
+
+
+def test_a_run_names_slice_and_device_that_raise(mosaic: Mosaic, bundle: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    strike(monkeypatch, "run", "raise")
+    done = mosaic("run", bundle)
+    assert done.exit_code == 5
+    assert "slice 0 on flaky: RuntimeError: the driver says no" in done.stderr
+
+
+def test_a_run_refuses_a_result_of_the_wrong_shape(
+    mosaic: Mosaic, bundle: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    strike(monkeypatch, "run", "shape")
+    done = mosaic("run", bundle)
+    assert done.exit_code == 5
+    assert "slice 0 on flaky: it made tensor y of shape [64, 2]" in done.stderr
+
+
+@pytest.mark.parametrize("how", ["segv", "exit", pytest.param("hang", marks=pytest.mark.slow)])
+def test_an_isolated_run_survives_the_device_and_falls_back(
+    mosaic: Mosaic, bundle_of_two: str, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    sound = mosaic("run", bundle_of_two, "-o", "sound.npz")
+    assert sound.exit_code == 0, sound.stderr
+    strike(monkeypatch, "run", how)
+    alone = mosaic("run", bundle_of_two, "--isolated", "--time-limit", "10")
+    assert alone.exit_code == 5
+    assert "flaky" in alone.stderr
+    done = mosaic("run", bundle_of_two, "--isolated", "--time-limit", "10", "--fallback", "-o", "out.npz")
+    assert done.exit_code == 0, done.stderr
+    assert "cpu takes it over" in done.stderr
+    with np.load("out.npz") as out, np.load("sound.npz") as expected:
+        assert np.allclose(out["y"], expected["y"])
+
+
+@pytest.mark.parametrize("how", ["nan", "huge"])
+def test_validation_finds_what_no_sound_slice_makes_and_falls_back(
+    mosaic: Mosaic, bundle_of_two: str, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    strike(monkeypatch, "run", how)
+    assert mosaic("run", bundle_of_two).exit_code == 0
+    done = mosaic("run", bundle_of_two, "--validate")
+    assert done.exit_code == 5
+    assert "flaky" in done.stderr
+    assert ("not finite" if how == "nan" else "beyond") in done.stderr
+    again = mosaic("run", bundle_of_two, "--validate", "--fallback")
+    assert again.exit_code == 0, again.stderr
+    assert "cpu takes it over" in again.stderr

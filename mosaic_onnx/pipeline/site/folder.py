@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -93,9 +93,23 @@ class Site:
 
 
 def write_site(
-    profiled: ProfiledScenario, instance: Instance, scheduled: Scheduled, folder: Path, *, force: bool = False
+    profiled: ProfiledScenario,
+    instance: Instance,
+    scheduled: Scheduled,
+    folder: Path,
+    *,
+    force: bool = False,
+    more: Callable[[Path], None] = lambda folder: None,
 ) -> None:
     """Cut, prove and write every model, and the schedule, whole or not at all.
+
+    Args:
+        profiled: the scenario, with what was measured.
+        instance: its costs.
+        scheduled: the schedule.
+        folder: of the site.
+        force: replace a site that is there.
+        more: writes what else belongs into the folder, before it is moved into place.
 
     Raises:
         UsageError: the folder exists and ``force`` is off, or it cannot be written.
@@ -109,6 +123,7 @@ def write_site(
         raise UsageError(f"cannot write {folder}: {error.strerror}", "name a folder that you can write") from error
     try:
         _write_into(profiled, instance, scheduled, temporary)
+        more(temporary)
         os.chmod(temporary, 0o755)
         if folder.exists():
             shutil.rmtree(folder)

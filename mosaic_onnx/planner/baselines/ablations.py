@@ -21,12 +21,12 @@ def hca(table: CostTable, request: Request) -> Answer:
 
 
 def hcca(table: CostTable, request: Request) -> Answer:
-    """The same aware of communication, blind to levels: every device at its highest."""
+    """Return the same aware of communication, blind to levels: every device at its highest."""
     return Answer(interval(without_levels(table), request).proposals)
 
 
 def joined(table: CostTable, proposal: Proposal) -> Proposal:
-    """The same with neighbouring slices of one state made one, as far as the cap allows.
+    """Return the same with neighbouring slices of one state made one, as far as the cap allows.
 
     A plan that thinks copies free is indifferent to such cuts; it would be unfair to charge it for them.
     """
@@ -34,7 +34,7 @@ def joined(table: CostTable, proposal: Proposal) -> Proposal:
 
 
 def without_copies(table: CostTable) -> CostTable:
-    """The table as it would be if moving tensors cost nothing."""
+    """Return the table as it would be if moving tensors cost nothing."""
     nothing = np.zeros_like(table.to_host_s)
     return replace(
         table,
@@ -48,7 +48,7 @@ def without_copies(table: CostTable) -> CostTable:
 
 
 def without_levels(table: CostTable) -> CostTable:
-    """The table as it would be if every device had its highest level only (equation 6's D)."""
+    """Return the table as it would be if every device had its highest level only (equation 6's D)."""
     lower = np.ones(len(table.state_names), dtype=np.bool_)
     lower[highest_states(table)] = False
     joules = None if table.layer_j is None else np.where(lower, np.inf, table.layer_j)

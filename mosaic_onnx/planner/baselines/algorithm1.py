@@ -25,7 +25,7 @@ Accounting = Literal["paper", "tensors"]
 
 
 def algorithm1(table: CostTable, request: Request) -> Answer:
-    """The method: Algorithm 1 with costs counted per tensor, for latency or energy."""
+    """Return the method: Algorithm 1 with costs counted per tensor, for latency or energy."""
     weights = ENERGY if request.objective == "energy" else LATENCY
     return Answer((find_efficient_slicing_and_execution_plan(table, weights).slices,))
 
@@ -92,12 +92,12 @@ class CostEstimator:
         return execution + received + sent
 
     def _entering(self, layers: tuple[int, ...]) -> tuple[int, ...]:
-        """Tensors that the slice reads and does not make, each once."""
+        """Return tensors that the slice reads and does not make, each once."""
         read = dict.fromkeys(tensor for layer in layers for tensor in self.table.layer_inputs[layer])
         return tuple(tensor for tensor in read if self.table.rows.producer[tensor] not in layers)
 
     def _leaving(self, layers: tuple[int, ...]) -> tuple[int, ...]:
-        """Tensors that the slice makes and something outside it, or the model's outputs, needs."""
+        """Return tensors that the slice makes and something outside it, or the model's outputs, needs."""
         made = (tensor for layer in layers for tensor in self.table.layer_outputs[layer])
         return tuple(
             tensor

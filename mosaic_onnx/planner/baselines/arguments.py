@@ -10,13 +10,13 @@ from mosaic_onnx.planner.core.request import Request
 
 
 def words(request: Request) -> tuple[str, ...]:
-    """The words after the first colon of the request's method; empty where there are none."""
+    """Return the words after the first colon of the request's method; empty where there are none."""
     _, _, text = request.method.partition(":")
     return tuple(word.strip() for word in text.split(",") if word.strip())
 
 
 def count(request: Request, default: int) -> int:
-    """One whole number from 1 on.
+    """Return one whole number from 1 on.
 
     Raises:
         UsageError: it is something else.
@@ -61,7 +61,7 @@ def by_speed(table: CostTable) -> list[int]:
 
 
 def highest_states(table: CostTable) -> list[int]:
-    """[D] the state of each device's highest level; levels stand lowest first."""
+    """Return [D] the state of each device's highest level; levels stand lowest first."""
     states: dict[int, int] = {}
     for state, device in enumerate(table.rows.state_device):
         states[device] = state
@@ -69,7 +69,7 @@ def highest_states(table: CostTable) -> list[int]:
 
 
 def lowest_states(table: CostTable) -> list[int]:
-    """[D] the state of each device's lowest level."""
+    """Return [D] the state of each device's lowest level."""
     states: dict[int, int] = {}
     for state, device in enumerate(table.rows.state_device):
         states.setdefault(device, state)

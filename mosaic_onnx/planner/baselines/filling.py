@@ -12,7 +12,7 @@ from mosaic_onnx.planner.core.request import PlacedSlice, Proposal
 
 
 def filled_slices(table: CostTable, order: Sequence[int]) -> Proposal:
-    """Every layer on the first device of ``order`` that can hold it; runs of layers on one device share slices.
+    """Return every layer on the first device of ``order`` that can hold it; runs of layers on one device share slices.
 
     A slice is closed where the next layer prefers another device or would break the slice's cap. A device whose
     ``memory_bytes`` is spent takes no more layers. All slices are at their device's highest level.
@@ -59,7 +59,7 @@ class _Filler:
         self._charge(device, layer)
 
     def _can_hold(self, layer: int, device: int) -> bool:
-        """The device runs the layer (and all of its group), and a slice with this layer keeps the caps."""
+        """Return the device runs the layer (and all of its group), and a slice with this layer keeps the caps."""
         rows, state = self.table.rows, self.states[device]
         group = rows.group[layer]
         members = [layer] if group < 0 else [each for each, other in enumerate(rows.group) if other == group]
@@ -71,7 +71,7 @@ class _Filler:
         return self._keeps_caps(alone, device)
 
     def _grown(self, layer: int, device: int) -> PlacedSlice | None:
-        """The last slice with the layer, where it is on this device and stays within the caps."""
+        """Return the last slice with the layer, where it is on this device and stays within the caps."""
         if not self.slices or self.slices[-1].state != self.states[device]:
             return None
         grown = PlacedSlice((*self.slices[-1].layers, layer), self.slices[-1].state)

@@ -19,7 +19,7 @@ SAMPLING_S = 0.010
 
 
 def on_demand(table: CostTable, proposal: Proposal, sampling_s: float = SAMPLING_S) -> Proposal:
-    """The same slices at the levels that the on-demand governor would give them, one after another.
+    """Return the same slices at the levels that the on-demand governor would give them, one after another.
 
     A slice on a device that shares host's memory is cut where its level rises (a cut there costs nothing). On a device
     with its own memory a cut would cost copies that the governor does not cause, so a slice has one level: the highest

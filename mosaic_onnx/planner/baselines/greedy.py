@@ -1,4 +1,4 @@
-"""What ONNX Runtime does with a list of providers: each takes all that it can, in the order of the list."""
+"""ONNX Runtime's way with a list of providers: each takes all that it can, in the order of the list."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def _layers(table: CostTable) -> range:
 
 
 def _first(table: CostTable, layer: int, states: list[int]) -> int:
-    """The first state that runs the layer and all of its group."""
+    """Return the first state that runs the layer and all of its group."""
     rows = table.rows
     group = rows.group[layer]
     members = [layer] if group < 0 else [each for each in _layers(table) if rows.group[each] == group]
@@ -47,7 +47,7 @@ def _first(table: CostTable, layer: int, states: list[int]) -> int:
 
 
 def _gathered(table: CostTable, states: np.ndarray[tuple[int], np.dtype[np.int64]]) -> Proposal:
-    """Consecutive layers of one state, in an order that changes state seldom."""
+    """Return consecutive layers of one state, in an order that changes state seldom."""
     slices: list[PlacedSlice] = []
     for layer in implied_order(table, states):
         state = int(states[layer])

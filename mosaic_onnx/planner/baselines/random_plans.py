@@ -58,7 +58,7 @@ class _Drawing:
         self.able: dict[tuple[int, int], list[int]] = {}
 
     def plan(self) -> Proposal:
-        """One plan that keeps the slice caps.
+        """Return one plan that keeps the slice caps.
 
         Raises:
             NoPlanFoundError: a layer runs nowhere.
@@ -72,7 +72,7 @@ class _Drawing:
         return tuple(slices)
 
     def _place(self, first: int, end: int) -> tuple[PlacedSlice, ...]:
-        """The layers from ``first`` to before ``end`` as one slice in a random state, or as two halves."""
+        """Return the layers from ``first`` to before ``end`` as one slice in a random state, or as two halves."""
         if first == end:
             return ()
         able = self._able(first, end)
@@ -84,7 +84,7 @@ class _Drawing:
         return (*self._place(first, half), *self._place(half, end))
 
     def _able(self, first: int, end: int) -> list[int]:
-        """States that support these layers and hold them."""
+        """Return states that support these layers and hold them."""
         if (first, end) not in self.able:
             supported = np.asarray(np.isfinite(self.table.layer_s[first:end]).all(axis=0))
             layers = tuple(range(first, end))
@@ -95,6 +95,6 @@ class _Drawing:
 
 
 def fits(table: CostTable, placed: PlacedSlice) -> bool:
-    """The slice keeps its device's ``slice_memory_bytes``."""
+    """Return the slice keeps its device's ``slice_memory_bytes``."""
     cap = table.rows.slice_memory_bytes[table.rows.state_device[placed.state]]
     return cap == float("inf") or slice_memory(table, placed).total <= cap

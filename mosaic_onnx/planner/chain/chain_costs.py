@@ -56,7 +56,7 @@ class ChainCosts:
     """(state, last place) -> the segments that end there."""
 
     def cuts_into(self, j: int, state: int) -> list[float]:
-        """[S] what beginning a slice at place ``j`` in one state costs, by the state that comes before."""
+        """Return [S] what beginning a slice at place ``j`` in one state costs, by the state that comes before."""
         into = self.entering[j][state]
         costs = [out + into for out in self.leaving[j - 1]]
         for other, direct in self.direct.get(state, {}).items():
@@ -68,12 +68,12 @@ class ChainCosts:
 
     @property
     def queued(self) -> list[int]:
-        """States whose best slice start depends on where the slice ends."""
+        """Return states whose best slice start depends on where the slice ends."""
         return sorted(set(self.windows) | {state for state, _ in self.measured})
 
 
 def is_chain(table: CostTable, order: Sequence[int]) -> bool:
-    """Whether the layers form a chain along this order."""
+    """Return whether the layers form a chain along this order."""
     rows = table.rows
     place = {layer: at for at, layer in enumerate(order)}
     for tensor, readers in enumerate(table.consumers):
@@ -84,7 +84,7 @@ def is_chain(table: CostTable, order: Sequence[int]) -> bool:
 
 
 def is_tight(table: CostTable) -> bool:
-    """Whether every layer reads something of the one before it, so that the list's order is the only one."""
+    """Return whether every layer reads something of the one before it, so that the list's order is the only one."""
     rows = table.rows
     return all(
         any(rows.producer[tensor] == layer - 1 for tensor in inputs)
@@ -94,7 +94,7 @@ def is_tight(table: CostTable) -> bool:
 
 
 def chain_costs(table: CostTable, weighed: Weighed, order: Sequence[int]) -> ChainCosts:
-    """The costs of a chain along ``order`` (see ``is_chain``)."""
+    """Return the costs of a chain along ``order`` (see ``is_chain``)."""
     rows = table.rows
     places = list(order)
     place = {layer: at for at, layer in enumerate(places)}
@@ -148,7 +148,7 @@ def _keeps(table: CostTable) -> list[tuple[int, int]]:
 def _measured(
     weighed: Weighed, places: list[int], place: dict[int, int], copies: Floats
 ) -> dict[tuple[int, int], list[MeasuredSlice]]:
-    """The segments whose layers stand side by side, in list order, along the chain's order."""
+    """Return the segments whose layers stand side by side, in list order, along the chain's order."""
     found: dict[tuple[int, int], list[MeasuredSlice]] = {}
     for (first, last, state), cost in weighed.segments.items():
         start, end = place[first], place[first] + last - first

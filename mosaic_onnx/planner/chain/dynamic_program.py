@@ -25,7 +25,7 @@ from mosaic_onnx.planner.core.request import PlacedSlice, Proposal
 
 
 def best_on_chain(chain: ChainCosts, min_slice_count: int = 0) -> tuple[float, Proposal]:
-    """The cheapest slices of a chain with at least so many slices (or as many as layers), and their cost.
+    """Return the cheapest slices of a chain with at least so many slices (or as many as layers), and their cost.
 
     Raises:
         NoPlanFoundError: no slices cover all layers.
@@ -34,9 +34,9 @@ def best_on_chain(chain: ChainCosts, min_slice_count: int = 0) -> tuple[float, P
         windows = single_layers(chain.windows, len(chain.per_slice), len(chain.order))
         chain, min_slice_count = replace(chain, windows=windows), 0
     count = max(1, min_slice_count)
-    runs: list[_Run] = []
+    runs: list[_Pass] = []
     for number in range(count):
-        runs.append(_Run(chain, runs[-1].closed if runs else None, again=number == count - 1))
+        runs.append(_Pass(chain, runs[-1].closed if runs else None, again=number == count - 1))
     final = runs[-1].closed[-1]
     cost = min(final)
     if cost == INF:
@@ -44,8 +44,8 @@ def best_on_chain(chain: ChainCosts, min_slice_count: int = 0) -> tuple[float, P
     return cost, _trace_back(chain, runs, final.index(cost))
 
 
-def _trace_back(chain: ChainCosts, runs: list[_Run], state: int) -> Proposal:
-    """The slices that end in ``state`` at the last place of the last run, found from the last to the first."""
+def _trace_back(chain: ChainCosts, runs: list[_Pass], state: int) -> Proposal:
+    """Return the slices that end in ``state`` at the last place of the last run, found from the last to the first."""
     slices: list[PlacedSlice] = []
     number, last = len(runs) - 1, len(chain.order) - 1
     while last >= 0:
@@ -59,7 +59,7 @@ def _trace_back(chain: ChainCosts, runs: list[_Run], state: int) -> Proposal:
     return tuple(reversed(slices))
 
 
-class _Run:
+class _Pass:
     """One pass along the chain.
 
     Attributes:
@@ -98,7 +98,7 @@ class _Run:
             closed.append(row)
 
     def _sources(self, j: int) -> list[float]:
-        """[S] least cost with a slice just ended before place ``j``, whatever run it belongs to."""
+        """Return [S] least cost with a slice just ended before place ``j``, whatever run it belongs to."""
         if self.earlier is None:
             return self.closed[j - 1] if self.again else [INF] * len(self.closed[0])
         if not self.again:
@@ -106,7 +106,7 @@ class _Run:
         return [a if a <= b else b for a, b in zip(self.closed[j - 1], self.earlier[j - 1], strict=True)]
 
     def _entry(self, j: int, source: list[float]) -> list[float]:
-        """[S] least cost of beginning a slice at place ``j``, by way of host or by staying on the device."""
+        """Return [S] least cost of beginning a slice at place ``j``, by way of host or by staying on the device."""
         chain, per_slice = self.chain, self.chain.per_slice
         out = min(map(add, source, chain.leaving[j - 1]))
         entry = [out + into for into in chain.entering[j]]
@@ -123,7 +123,7 @@ class _Run:
         return [min(map(add, source, self.chain.cuts_into(j, state))) for state in range(len(source))]
 
     def start_of(self, last: int, state: int) -> int:
-        """The first place of the best slice that ends at ``last`` in ``state``."""
+        """Return the first place of the best slice that ends at ``last`` in ``state``."""
         queue = self.queue_of.get(state)
         if queue is not None:
             return queue.starts[last]
@@ -133,7 +133,7 @@ class _Run:
         return first
 
     def before(self, first: int, state: int) -> tuple[int, bool]:
-        """The state of the slice before the one that begins at ``first``, and whether it belongs to this run."""
+        """Return the state of the slice before the one that begins at ``first``, and whether it belongs to this run."""
         source = self._sources(first)
         costs = list(map(add, source, self.chain.cuts_into(first, state)))
         previous = costs.index(min(costs))
@@ -160,7 +160,7 @@ class _Queue:
         """one after the last layer that the state cannot run"""
 
     def step(self, j: int, entry: float, node: float) -> float:
-        """The least cost with a slice in this state ended at place ``j``."""
+        """Return the least cost with a slice in this state ended at place ``j``."""
         self.prefixes.append(self.prefix)
         if node == INF:
             self.waiting.clear()
@@ -192,7 +192,7 @@ class _Queue:
         return best
 
     def _best_other(self, j: int, oldest: int, measured: dict[int, float]) -> tuple[float, int]:
-        """The best slice that ends at ``j`` and was not measured as a whole, among all starts."""
+        """Return the best slice that ends at ``j`` and was not measured as a whole, among all starts."""
         costs = [
             (self.entries[first][self.state] - self.prefixes[first] + self.prefix, first)
             for first in range(oldest, j + 1)

@@ -51,7 +51,7 @@ def best_along(
 
 
 class _Graph:
-    """What every pass along the order needs."""
+    """The data that every pass along the order needs."""
 
     def __init__(self, table: CostTable, weighed: Weighed, order: tuple[int, ...], *, alone: bool) -> None:
         """Look at the table along the order; ``alone``: every layer is a slice of its own."""
@@ -106,7 +106,7 @@ class _Graph:
         return found
 
     def slices(self, node: int) -> Proposal:
-        """The slices that end with ``node``."""
+        """Return the slices that end with ``node``."""
         slices: list[PlacedSlice] = []
         end = len(self.order)
         while node >= 0:
@@ -129,21 +129,21 @@ class _Rows:
 
     @property
     def cost(self) -> Floats:
-        """[C, S] so far, without what is still to be brought to host."""
+        """Return [C, S] so far, without what is still to be brought to host."""
         return self.room[0][0, : self.count]
 
     @property
     def out(self) -> Floats:
-        """[C, S] to bring to host what the run made and others may still want, if it ended now."""
+        """Return [C, S] to bring to host what the run made and others may still want, if it ended now."""
         return self.room[0][1, : self.count]
 
     @property
     def node(self) -> Ints:
-        """[C, S] the last slice of the run."""
+        """Return [C, S] the last slice of the run."""
         return self.room[1][: self.count]
 
     def after(self, place: int) -> int:
-        """The first row of runs that began after ``place``, which is a bound (or lies before all)."""
+        """Return the first row of runs that began after ``place``, which is a bound (or lies before all)."""
         return bisect_right(self.bounds, place)
 
     def append(self, place: int, cost: Floats, node: Ints) -> None:
@@ -295,7 +295,7 @@ class _Pass:
                 self.wanted.mark(j)
 
     def _close(self, j: int) -> tuple[Floats, Ints]:
-        """[S] least cost with a slice ended at ``j``, and that slice."""
+        """Return [S] least cost with a slice ended at ``j``, and that slice."""
         total = self.rows.cost + self.rows.out
         row = total.argmin(axis=0)
         columns = np.arange(len(row))

@@ -23,7 +23,7 @@ class Nodes:
         self.count = 0
 
     def add(self, place: int, states: Sequence[int], parents: Sequence[int]) -> int:
-        """Slices that begin at one place; the number of the first, the others follow."""
+        """Return slices that begin at one place; the number of the first, the others follow."""
         self.bases.append(self.count)
         self.blocks.append((place, states, parents))
         self.count += len(states)
@@ -50,29 +50,29 @@ class OpenTensors:
         self.mark(place)
 
     def is_open(self, tensor: int) -> bool:
-        """Whether it is one of them."""
+        """Return whether it is one of them."""
         return tensor in self.made_at
 
     def close(self, tensor: int) -> None:
-        """Nobody wants it any more."""
+        """Forget the tensor: no layer to come reads it."""
         self.unmark(self.made_at.pop(tensor))
 
     def mark(self, place: int) -> None:
-        """Runs that began by this place differ from later ones."""
+        """Mark a place: runs that began by it differ from later ones."""
         self.marks[place] += 1
 
     def unmark(self, place: int) -> None:
-        """One reason less for that."""
+        """Take back one mark."""
         self.marks[place] -= 1
         if not self.marks[place]:
             del self.marks[place]
 
     def is_bound(self, place: int) -> bool:
-        """Whether runs that began by this place differ from later ones."""
+        """Return whether runs that began by this place differ from later ones."""
         return place in self.marks
 
     def out(self, run: int, state: int) -> float:
-        """What a run that began at ``run`` has to bring to host if it ends now."""
+        """Return what a run that began at ``run`` has to bring to host if it ends now."""
         return sum([float(self.to_host[tensor, state]) for tensor, place in self.made_at.items() if place >= run])
 
 
@@ -149,7 +149,7 @@ class Starts:
                 self.head += 1
 
     def close(self, segments: Mapping[int, float], per_slice: float) -> tuple[float, int]:
-        """The least cost if a slice ends now, and that slice; ``segments``: measured cost by first place."""
+        """Return the least cost if a slice ends now, and that slice; ``segments``: measured cost by first place."""
         part = slice(self.head, self.tail)
         self.closed = self.cost[part].copy()
         if self.head == self.tail:
@@ -162,7 +162,7 @@ class Starts:
         return float(total[at]), int(self.node[self.head + at])
 
     def cheapest(self) -> list[Start]:
-        """The slices just closed with the least cost, without and with what would leave if the run ended too."""
+        """Return the slices just closed with the least cost, without and with what would leave if the run ended too."""
         if not len(self.closed):
             return []
         owed = self.out[self.tail - len(self.closed) : self.tail]

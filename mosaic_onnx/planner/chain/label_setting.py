@@ -19,7 +19,7 @@ from mosaic_onnx.core.costs import CostTable
 from mosaic_onnx.core.errors import InfeasibleError, NoPlanFoundError
 from mosaic_onnx.planner.chain.chain_costs import INF, ChainCosts, chain_costs, is_chain, is_tight
 from mosaic_onnx.planner.chain.dynamic_program import best_on_chain
-from mosaic_onnx.planner.chain.label_state import Carried, Carrier
+from mosaic_onnx.planner.chain.label_state import LabelRules, LabelState
 from mosaic_onnx.planner.core.memory_windows import LiveWindow
 from mosaic_onnx.planner.core.objective_weights import ENERGY, LATENCY, Weights, weigh
 from mosaic_onnx.planner.core.request import Answer, PlacedSlice, Proposal, Request
@@ -31,11 +31,11 @@ MOST_LAYERS = 400
 NARROW = 30
 """So many labels go on at each place in the search for a first plan."""
 PRICE_STEPS = 40
-"""How often the prices of capped memory are improved."""
+"""Number of times that the prices of capped memory are improved."""
 
 
 def labels(table: CostTable, request: Request) -> Answer:
-    """The method: exact on chains for an objective that is a sum (latency, energy); for others it only proposes.
+    """Return the method: exact on chains for an objective that is a sum (latency, energy); for others it only proposes.
 
     Raises:
         InfeasibleError: the layers are no chain, or, proved: no slices of consecutive layers satisfy the constraints.
@@ -53,8 +53,16 @@ def labels(table: CostTable, request: Request) -> Answer:
     return Answer((proposal,) if proposal is not None else (), bound if proves else None, how)
 
 
+def best_by_labels(table: CostTable, weights: Weights, request: Request) -> Proposal | None:
+    """Return the best slices of a chain for weights of seconds and joules; None where none are found in time."""
+    try:
+        return _Program(table, weights, request).solve()[0]
+    except InfeasibleError:
+        return None
+
+
 def labels_apply(table: CostTable, request: Request) -> bool:
-    """Whether the table is a chain, not too long, on which slices far apart depend on one another."""
+    """Return whether the table is a chain, not too long, on which slices far apart depend on one another."""
     if len(table.layer_names) > MOST_LAYERS or not is_chain(table, range(len(table.layer_names))):
         return False
     switches = table.switch_s.any() or table.switch_j.any()
@@ -67,13 +75,13 @@ class Label(NamedTuple):
 
     cost: float
     state: int
-    carried: Carried
+    carried: LabelState
     start: int
     """first place of its last slice"""
     before: Label | None
 
 
-class _Piece(NamedTuple):
+class NextSlice(NamedTuple):
     """One slice that may follow a label."""
 
     end: int
@@ -97,7 +105,7 @@ class _Program:
         self.count = len(table.layer_names)
         weighed = weigh(table, weights)
         self.chain = chain_costs(table, weighed, range(self.count))
-        self.carrier = Carrier(table, weighed.switch, request)
+        self.carrier = LabelRules(table, weighed.switch, request)
         self.states = range(len(table.state_names))
         self.live = LiveWindow(table, list(range(self.count)))
         self.until = time.monotonic() + request.time_limit_s
@@ -107,7 +115,7 @@ class _Program:
         self.floors = [self._floor([0.0] * len(self.carrier.capped))]
 
     def solve(self) -> tuple[Proposal | None, float]:
-        """The best plan and a lower bound of all plans' costs; no plan where time ended before one was found.
+        """Return the best plan and a lower bound of all plans' costs; no plan where time ended before one was found.
 
         First a narrow search, for a good plan to prune with; then the whole one.
         """
@@ -187,8 +195,8 @@ class _Program:
         bucket[:] = [old for old in bucket if not no_worse(new.cost, new.carried, old.cost, old.carried)]
         bucket.append(new)
 
-    def _pieces(self, first: int, state: int) -> Iterator[_Piece]:
-        """The slices in one state from a place on that keep its cap, shortest first."""
+    def _pieces(self, first: int, state: int) -> Iterator[NextSlice]:
+        """Yield the slices in one state from a place on that keep its cap, shortest first."""
         chain, rows = self.chain, self.table.rows
         device = rows.state_device[state]
         counted, summed = device in self.carrier.capped, rows.activation_sum[device]
@@ -209,7 +217,7 @@ class _Program:
                     activations = self.live.largest(first, last)
             whole = [one.cost for one in chain.measured.get((state, last), ()) if one.first == first]
             without_entry = whole[0] - chain.per_slice[state] if whole else cost
-            yield _Piece(last + 1, without_entry, parameters, workspace + activations)
+            yield NextSlice(last + 1, without_entry, parameters, workspace + activations)
 
     def _floor(self, prices: list[float]) -> Floor:
         """The costs of going on with the couplings left out and a price on each capped device's parameter bytes."""
@@ -284,14 +292,14 @@ class Floor(NamedTuple):
         """No plan costs less."""
         return self.onward[0][0] - self.refund
 
-    def under(self, cost: float, carried: Carried, place: int, state: int) -> float:
+    def under(self, cost: float, carried: LabelState, place: int, state: int) -> float:
         """No plan that goes on from such a label costs less."""
         paid = sum([price * total for price, total in zip(self.prices, carried.parameters, strict=True)])
         return cost + paid + self.onward[place][state] - self.refund
 
 
 def _priced(chain: ChainCosts, table: CostTable, prices: dict[int, float]) -> ChainCosts:
-    """The chain with a price on every byte of parameters on some devices."""
+    """Return the chain with a price on every byte of parameters on some devices."""
     price = np.array([prices.get(device, 0.0) for device in table.rows.state_device])
     if not price.any():
         return chain
@@ -306,7 +314,7 @@ def _priced(chain: ChainCosts, table: CostTable, prices: dict[int, float]) -> Ch
 
 
 def _slices(label: Label, count: int) -> Proposal:
-    """The slices of a plan."""
+    """Return the slices of a plan."""
     slices: list[PlacedSlice] = []
     end, step = count, label
     while step.before is not None:

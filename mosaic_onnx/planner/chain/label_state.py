@@ -1,4 +1,4 @@
-"""What a label carries beside its cost, and when one label is no worse than another."""
+"""The state that a label carries beside its cost, and the rule by which one label is no worse than another."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ NOT_YET, DONE = -1, -2
 """A device that has run nothing, a group that has not begun; a group of which no layer is left."""
 
 
-class Carried(NamedTuple):
-    """What the rest of a plan may depend on."""
+class LabelState(NamedTuple):
+    """The facts that the rest of a plan may depend on."""
 
     levels: tuple[int, ...]
     """per switching device: the state of its last slice, or ``NOT_YET``"""
@@ -30,8 +30,8 @@ class Carried(NamedTuple):
     """slices so far, up to the least number asked for"""
 
 
-class Carrier:
-    """Which couplings matter on this table for this request, and the rules to carry them along."""
+class LabelRules:
+    """The couplings that matter on this table for this request, and the rules to carry them along."""
 
     def __init__(self, table: CostTable, switch: Floats, request: Request) -> None:
         rows = table.rows
@@ -47,7 +47,7 @@ class Carrier:
         self.group = rows.group
         self.last_of_group = {group: layer for layer, group in enumerate(rows.group) if group >= 0}
         group_count = max(self.last_of_group, default=-1) + 1
-        self.nothing = Carried(
+        self.nothing = LabelState(
             (NOT_YET,) * len(self.switching),
             (0,) * len(self.capped),
             (0,) * len(self.capped),
@@ -65,16 +65,16 @@ class Carrier:
             penalties.append({(a, b): max(0.0, float((costs[a] - costs[b]).max())) for a in costs for b in costs})
         return penalties
 
-    def switch(self, carried: Carried, state: int) -> float:
-        """What it costs to bring the state's device to its level."""
+    def switch(self, carried: LabelState, state: int) -> float:
+        """Return what it costs to bring the state's device to its level."""
         device = self.state_device[state]
         if device not in self.switching:
             return 0.0
         last = carried.levels[self.switching.index(device)]
         return 0.0 if last == NOT_YET else self.switch_cost[last][state]
 
-    def after(self, carried: Carried, state: int, layers: range, parameters: int, rest: int) -> Carried | None:
-        """What is carried after one more slice; None where it breaks a rule."""
+    def after(self, carried: LabelState, state: int, layers: range, parameters: int, rest: int) -> LabelState | None:
+        """Return what is carried after one more slice; None where it breaks a rule."""
         device = self.state_device[state]
         used, groups = carried.used, carried.groups
         if self.one_slice:
@@ -97,10 +97,10 @@ class Carrier:
             if totals[at] + largest[at] > self.caps[at]:
                 return None
         count = min(carried.slice_count + 1, self.min_slice_count)
-        return Carried(levels, totals, largest, groups, used, count)
+        return LabelState(levels, totals, largest, groups, used, count)
 
     def _groups_after(self, groups: tuple[int, ...], device: int, layers: range) -> tuple[int, ...] | None:
-        """The groups' devices after a slice; None where a group would be parted."""
+        """Return the groups' devices after a slice; None where a group would be parted."""
         found = list(groups)
         for layer in layers:
             group = self.group[layer]
@@ -110,12 +110,12 @@ class Carrier:
                 found[group] = DONE if layer == self.last_of_group[group] else device
         return tuple(found)
 
-    def key(self, carried: Carried) -> object:
+    def key(self, carried: LabelState) -> object:
         """Labels are compared only where this is equal."""
         return carried.used, carried.groups
 
-    def no_worse(self, cost: float, one: Carried, other_cost: float, other: Carried) -> bool:
-        """Whether whatever may follow ``other`` may follow ``one`` at no more cost in total."""
+    def no_worse(self, cost: float, one: LabelState, other_cost: float, other: LabelState) -> bool:
+        """Return whether whatever may follow ``other`` may follow ``one`` at no more cost in total."""
         if cost > other_cost or one.slice_count < other.slice_count:
             return False
         for penalty, a, b in zip(self.penalty, one.levels, other.levels, strict=True):
@@ -128,7 +128,7 @@ class Carrier:
 
 
 def _may_bind(table: CostTable, device: int) -> bool:
-    """Whether a plan may break the device's cap although each of its slices keeps it."""
+    """Return whether a plan may break the device's cap although each of its slices keeps it."""
     cap = table.rows.memory_bytes[device]
     states = table.state_device == device
     if cap == float("inf") or not states.any() or not table.layer_names:

@@ -32,7 +32,7 @@ MOST_PASSES = 32
 """Up to so many slices are demanded exactly, one pass for each; for more, slices are rewarded."""
 REWARD_STEPS = 16
 HULL_CORNERS = 64
-"""How many mixtures of seconds and joules are tried for their product."""
+"""Number of mixtures of seconds and joules are tried for their product."""
 
 
 class Found(NamedTuple):
@@ -52,7 +52,7 @@ class Found(NamedTuple):
 
 
 def interval(table: CostTable, request: Request) -> Answer:
-    """The method: slices of consecutive layers in list order, with a bound where that is the only order."""
+    """Return the method: slices of consecutive layers in list order, with a bound where that is the only order."""
     if not table.layer_names:
         return Answer(((),), 0.0, "nothing to do")
     order = range(len(table.layer_names))
@@ -71,7 +71,7 @@ def interval(table: CostTable, request: Request) -> Answer:
 
 
 def _bound_method(table: CostTable, proposals: tuple[Proposal, ...], bound: float | None, objective: Objective) -> str:
-    """How the bound was proved: exact where a proposal reaches it."""
+    """Return how the bound was proved: exact where a proposal reaches it."""
     for proposal in proposals if bound is not None else ():
         try:
             if within(value(simulate(table, proposal), objective), bound):
@@ -84,7 +84,7 @@ def _bound_method(table: CostTable, proposals: tuple[Proposal, ...], bound: floa
 def best_slices(
     table: CostTable, weighed: Weighed, order: Sequence[int] | None = None, min_slice_count: int = 0
 ) -> Found:
-    """The best slices of consecutive layers along a topological order.
+    """Return the best slices of consecutive layers along a topological order.
 
     Args:
         table: the costs.
@@ -124,7 +124,7 @@ def best_slices(
 
 
 def _fastest(table: CostTable, proposals: Sequence[Proposal], slice_count: int) -> Proposal:
-    """The fastest of those that can run and have so many slices; else the last."""
+    """Return the fastest of those that can run and have so many slices; else the last."""
 
     def seconds(proposal: Proposal) -> float:
         try:
@@ -138,7 +138,7 @@ def _fastest(table: CostTable, proposals: Sequence[Proposal], slice_count: int) 
 def _many_slices(
     find: Callable[[Weighed, int], tuple[float, Proposal]], weighed: Weighed, slice_count: int, fallback: Proposal
 ) -> Proposal:
-    """Slices that are many because each is rewarded; the reward is the least that makes enough of them."""
+    """Return slices that are many because each is rewarded; the reward is the least that makes enough of them."""
     low, high = 0.0, 2.0 * float(weighed.layer[np.isfinite(weighed.layer)].max(initial=0.0)) + 1e-9
     best = fallback
     for _ in range(REWARD_STEPS):
@@ -155,12 +155,12 @@ def _many_slices(
 
 
 def _counts_all(table: CostTable) -> bool:
-    """Whether the program counts everything that the simulator does on a chain."""
+    """Return whether the program counts everything that the simulator does on a chain."""
     return bool(np.isinf(table.memory_bytes).all() and not table.switch_s.any() and not table.switch_j.any())
 
 
 def _group_devices(table: CostTable, weighed: Weighed) -> dict[int, list[int]]:
-    """Per group the devices that can run all of its layers, likely ones first.
+    """Return per group the devices that can run all of its layers, likely ones first.
 
     Raises:
         InfeasibleError: a group that no device can run.
@@ -205,7 +205,7 @@ def _best_choice(
 
 
 def _choices(devices: list[list[int]], attempt: Callable[[tuple[int, ...]], float]) -> Iterator[tuple[int, ...]]:
-    """Devices for the groups to try."""
+    """Yield devices for the groups to try."""
     if prod(map(len, devices)) <= GROUP_CHOICES:
         yield from product(*devices)
         return
@@ -220,7 +220,7 @@ def _choices(devices: list[list[int]], attempt: Callable[[tuple[int, ...]], floa
 
 
 def _with_groups_on(table: CostTable, weighed: Weighed, device_of: dict[int, int]) -> Weighed:
-    """The costs with every group's layers only on its device."""
+    """Return the costs with every group's layers only on its device."""
     layer = weighed.layer.copy()
     for group, device in device_of.items():
         layer[np.ix_(table.group == group, table.state_device != device)] = INF
@@ -228,7 +228,7 @@ def _with_groups_on(table: CostTable, weighed: Weighed, device_of: dict[int, int
 
 
 def _least_product(table: CostTable, find: Callable[[Weights], Found]) -> tuple[tuple[Proposal, ...], float | None]:
-    """Proposals for the least product of seconds and joules, and a lower bound of it.
+    """Return proposals for the least product of seconds and joules, and a lower bound of it.
 
     All plans lie above the lower hull of their points (seconds, joules), and over such a region a product of two
     positive numbers is least in a corner: so the corners are all that is needed. They are found by weighing seconds
@@ -265,12 +265,12 @@ class _Corner(NamedTuple):
     proposal: Proposal
 
     def weighed(self, weights: Weights) -> float:
-        """Seconds and joules as one number."""
+        """Return seconds and joules as one number."""
         return weights.seconds * self.seconds + weights.joules * self.joules
 
 
 def _corner(table: CostTable, found: Found) -> _Corner | None:
-    """The point of what was found; None where it breaks a constraint that the program leaves out."""
+    """Return the point of what was found; None where it breaks a constraint that the program leaves out."""
     try:
         timeline = simulate(table, found.proposal)
     except InfeasibleError:

@@ -56,7 +56,7 @@ class TooManyError(Exception):
 def chain_front(
     table: CostTable, wanted: Sequence[HalfPlane] = (), label_limit: int = 3_000_000, width_s: float = 0.0
 ) -> list[ChainPoint] | None:
-    """The front of all slices of a chain's layers in list order; None where it is too large.
+    """Return the front of all slices of a chain's layers in list order; None where it is too large.
 
     The layers must form a chain along the list (``chain_costs.is_chain``), and the table must have joules.
 
@@ -102,7 +102,7 @@ class _Program:
         return np.asarray(np.moveaxis(np.array(costs), 0, -1))
 
     def _ways_on(self, plane: HalfPlane) -> Floats:
-        """[L, S] the least that the layers after each place cost, with the slice in each state open there."""
+        """Return [L, S] the least that the layers after each place cost, with the slice in each state open there."""
         weights = np.array([plane.seconds, plane.joules])
         node = np.where(np.isfinite(self.node).all(axis=-1), np.nan_to_num(self.node, posinf=0.0) @ weights, np.inf)
         on = np.zeros_like(node)
@@ -112,7 +112,7 @@ class _Program:
         return on
 
     def run(self) -> list[ChainPoint]:
-        """The front, by rising seconds."""
+        """Return the front, by rising seconds."""
         length, state_count = self.node.shape[:2]
         if not length:
             return [ChainPoint(0.0, 0.0, ())]
@@ -135,7 +135,7 @@ class _Program:
         return _union(list(zip(closed, self.cuts[place][state], strict=True)))
 
     def _closed(self, place: int, state: int, entries: list[list[_Labels]], earlier: list[_Labels]) -> _Labels:
-        """Plans of the layers up to ``place`` whose last slice is in ``state``."""
+        """Return plans of the layers up to ``place`` whose last slice is in ``state``."""
         if not np.isfinite(self.node[place, state]).all():
             return _Labels(np.zeros((0, 2)), np.zeros(0, dtype=np.int64))
         if state not in self.queued:
@@ -167,7 +167,7 @@ class _Program:
         return self._kept(grown, place, state)
 
     def _kept(self, labels: _Labels, place: int, state: int) -> _Labels:
-        """The labels that a wanted plan may still come of."""
+        """Return the labels that a wanted plan may still come of."""
         keep = np.ones(len(labels.points), dtype=np.bool_)
         for plane, on in self.wanted:
             least = labels.points @ np.array([plane.seconds, plane.joules]) + on[place, state]
@@ -178,7 +178,7 @@ class _Program:
         return labels if keep.all() else _Labels(labels.points[keep], labels.names[keep])
 
     def _named(self, parts: list[tuple[_Labels, Floats]], starts: list[int], place: int, state: int) -> _Labels:
-        """The front of all parts, as new labels that know where they came from."""
+        """Return the front of all parts, as new labels that know where they came from."""
         sizes = [len(labels.points) for labels, _ in parts]
         self.left -= sum(sizes)
         if self.left < 0:

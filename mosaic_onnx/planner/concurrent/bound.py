@@ -13,7 +13,7 @@ from mosaic_onnx.planner.throughput.loads import pieces_of
 
 
 def concurrent_bound(table: CostTable, *, quick: bool = False) -> tuple[float, str]:
-    """Seconds below which no concurrent plan's makespan can be, and how they were proved; inf where no plan exists.
+    """Return a lower bound of every concurrent plan's makespan, and how it was proved; inf where no plan exists.
 
     Args:
         table: costs.
@@ -28,7 +28,7 @@ def concurrent_bound(table: CostTable, *, quick: bool = False) -> tuple[float, s
 
 
 def critical_path_s(table: CostTable, weighed: Weighed) -> float:
-    """The longest path, each layer in the state that lets it end first; copies count where the device changes.
+    """Return the longest path, each layer in the state that lets it end first; copies count where the device changes.
 
     The end of a layer in state s is at least its own time in s after the latest of its inputs, each at the least over
     the states of its maker. Where layers share a slice, its tensors are only ready later.
@@ -43,7 +43,7 @@ def critical_path_s(table: CostTable, weighed: Weighed) -> float:
 
 
 def earliest_ends(table: CostTable, weighed: Weighed) -> Floats:
-    """[L, S] seconds before which the layer cannot end in that state; inf where it cannot run there."""
+    """Return [L, S] seconds before which the layer cannot end in that state; inf where it cannot run there."""
     device = table.state_device
     ways = _Ways(table)
     opened = _certain_slice_s(table)
@@ -93,7 +93,7 @@ class _Ways:
         self.direct = self._direct()
 
     def between(self, tensor: int) -> Floats:
-        """[S, S] from the end of its maker in one state to where a reader in another can start."""
+        """Return [S, S] from the end of its maker in one state to where a reader in another can start."""
         by_host = self.table.to_host_s[tensor][:, None] + self.from_host[tensor][None, :]
         way: Floats = np.where(self.shared[:, None] & self.shared[None, :], 0.0, by_host)
         for (source, device), (seconds, always) in self.direct.items():
@@ -103,7 +103,7 @@ class _Ways:
         return way
 
     def _direct(self) -> dict[tuple[int, int], tuple[Floats, bool]]:
-        """(state, device) -> [T] least seconds of a direct copy there, and whether every level of it has one."""
+        """Return (state, device) -> [T] least seconds of a direct copy there, and whether every level of it has one."""
         found: dict[tuple[int, int], list[Floats]] = {}
         for (source, target), seconds in self.table.direct_s.items():
             found.setdefault((source, int(self.table.state_device[target])), []).append(seconds)
@@ -114,7 +114,7 @@ class _Ways:
 
 
 def fractional_area_s(table: CostTable, weighed: Weighed, *, quick: bool = False) -> float:
-    """The work of all layers, freely divided among the devices."""
+    """Return the work of all layers, freely divided among the devices."""
     classes = device_classes(table)
     floor = np.where(possible_states(table), segment_floor(table, weighed), np.inf)
     work = np.stack([floor[:, list(one.states)].min(axis=1) for one in classes], axis=1)

@@ -18,7 +18,7 @@ from mosaic_onnx.planner.core.simulate import simulate
 
 
 def concurrent_cpsat(table: CostTable, request: Request) -> Answer:
-    """The concurrent plan with the smallest makespan that the solver finds in time, and a bound.
+    """Return the concurrent plan with the smallest makespan that the solver finds in time, and a bound.
 
     Raises:
         MethodUnavailable: OR-tools is not installed.
@@ -62,7 +62,7 @@ def concurrent_cpsat(table: CostTable, request: Request) -> Answer:
 
 
 def offer_sets(table: CostTable, plans: Sequence[Proposal]) -> tuple[list[LayerSet], bool]:
-    """Sets of layers that may be slices, and whether no other set could make a better plan.
+    """Return sets of layers that may be slices, and whether no other set could make a better plan.
 
     Where slices cost nothing, single layers are enough: a slice cut into its layers starts no later and its tensors are
     ready no later. Else all convex sets of a small graph, or single layers and the slices of known plans, also joined
@@ -86,7 +86,7 @@ def offer_sets(table: CostTable, plans: Sequence[Proposal]) -> tuple[list[LayerS
 
 
 def _alone(proposal: Proposal) -> Proposal:
-    """Every layer a slice of its own."""
+    """Return every layer a slice of its own."""
     return tuple(PlacedSlice((layer,), placed.state) for placed in proposal for layer in placed.layers)
 
 

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mosaic_onnx.core.costs import CostTable
-from mosaic_onnx.planner.concurrent.tasks import worthwhile_states
+from mosaic_onnx.planner.concurrent.tasks import Levels
+from mosaic_onnx.planner.core.lower_bounds import possible_states
 from mosaic_onnx.planner.core.memory import slice_memory
 from mosaic_onnx.planner.core.orders import predecessors
 from mosaic_onnx.planner.core.request import PlacedSlice, Proposal
@@ -33,7 +34,7 @@ LayerSet = tuple[int, ...]
 
 
 def convex_sets(table: CostTable) -> list[LayerSet]:
-    """All sets of layers such that no path leaves one and comes back."""
+    """Return all sets of layers such that no path leaves one and comes back."""
     count = len(table.layer_names)
     above = [0] * count
     for layer, makers in enumerate(predecessors(table)):
@@ -64,7 +65,7 @@ class ConcurrentModel:
     """The model of one table with some sets of layers."""
 
     def __init__(self, table: CostTable, sets: Sequence[LayerSet], beat_s: float, bound_s: float) -> None:
-        """Builds it.
+        """Build it.
 
         Args:
             table: costs.
@@ -108,7 +109,7 @@ class ConcurrentModel:
                 self.model.add_hint(candidate.start, int(slice_times[k][0] / self.unit_s))
 
     def proposal(self, solver: cp_model.CpSolver) -> Proposal:
-        """The solver's plan, slices in an order in which none stands before what it reads."""
+        """Return the solver's plan, slices in an order in which none stands before what it reads."""
         chosen = [
             (solver.value(c.start), solver.value(c.end), c.layers, state)
             for c in self.candidates
@@ -134,13 +135,14 @@ class ConcurrentModel:
 
     def _add_sets(self, sets: Sequence[LayerSet]) -> None:
         """Candidates with their intervals; in every layer exactly one of those that hold it is a slice."""
-        useful = worthwhile_states(self.table)
+        levels = Levels(self.table)
+        possible = possible_states(self.table)
         self.intervals: list[list[cp_model.IntervalVar]] = [[] for _ in self.table.device_names]
         for layers in sets:
-            states = np.flatnonzero(useful[list(layers)].all(axis=0)).tolist()
+            states = np.flatnonzero(possible[list(layers)].all(axis=0)).tolist()
             states = [state for state in states if self._fits(PlacedSlice(layers, state))]
             if states:
-                self._add_set(layers, states)
+                self._add_set(layers, levels.worthwhile(layers, states))
         for holding in self.holding:
             self.model.add_exactly_one(literal for number in holding for literal in self.candidates[number].on.values())
 
@@ -164,7 +166,7 @@ class ConcurrentModel:
         self.candidates.append(_Candidate(layers, start, end, on))
 
     def _finish(self, layer: int) -> cp_model.IntVar:
-        """The end of the slice that holds the layer."""
+        """Return the end of the slice that holds the layer."""
         holding = self.holding[layer]
         if len(holding) == 1:
             return self.candidates[holding[0]].end
@@ -188,7 +190,7 @@ class ConcurrentModel:
         return {device: self._any(literals) for device, literals in by_device.items()}
 
     def _any(self, literals: list[cp_model.IntVar]) -> cp_model.IntVar:
-        """Whether one of some literals, at most one of which holds, does."""
+        """Return whether one of some literals, at most one of which holds, does."""
         if len(literals) == 1:
             return literals[0]
         held = self.model.new_bool_var("")
@@ -250,7 +252,7 @@ class ConcurrentModel:
         self.model.add(candidate.start >= moment + units).only_enforce_if(literals)
 
     def _at_host(self, tensor: int) -> cp_model.IntVar:
-        """When host has the tensor."""
+        """Return when host has the tensor."""
         if tensor not in self.host_time:
             maker = self.rows.producer[tensor]
             moment = self.model.new_int_var(0, 2 * self.horizon, "")
@@ -261,13 +263,13 @@ class ConcurrentModel:
         return self.host_time[tensor]
 
     def _from_host(self, tensor: int, state: int) -> int:
-        """Units from host to the state's device, at its cheapest level."""
+        """Return units from host to the state's device, at its cheapest level."""
         device = self.rows.state_device[state]
         levels = [s for s, one in enumerate(self.rows.state_device) if one == device]
         return self._units(min(self.rows.from_host_s[tensor][level] for level in levels))
 
     def _direct(self, source: int, device: int, tensor: int) -> int | None:
-        """Units of the cheapest way by a direct entry to the device; None where no level of it has one.
+        """Return units of the cheapest way by a direct entry to the device; None where no level of it has one.
 
         Where only some levels have one, the way by host may be cheaper; then nothing is charged.
         """

@@ -10,13 +10,13 @@ from mosaic_onnx.planner.concurrent.list_scheduling import Lister, Schedule
 from mosaic_onnx.planner.core.request import TOLERANCE
 
 RESTARTS = 60
-"""How often a search that has come to rest is shaken."""
+"""Number of times that a search that has come to rest is shaken."""
 SHAKEN = 0.08
 """Part of the tasks that one shake moves."""
 
 
 def improve(lister: Lister, start: Schedule, priority: Sequence[float], seed: int, deadline: float) -> Schedule:
-    """The best schedule found from a start.
+    """Return the best schedule found from a start.
 
     Runs of critical tasks on one device move to another, whole or in part; then a few tasks are moved by chance and
     the search goes on from there.
@@ -60,7 +60,7 @@ def descend(lister: Lister, start: Schedule, priority: Sequence[float], deadline
 
 
 def _moves(lister: Lister, schedule: Schedule) -> Iterator[list[int]]:
-    """Placements in which a run of critical tasks, or a part of one, is in another state."""
+    """Yield placements in which a run of critical tasks, or a part of one, is in another state."""
     for run in _critical_runs(lister, schedule):
         for part in _parts(run):
             for state in _common_states(lister, part):
@@ -72,7 +72,7 @@ def _moves(lister: Lister, schedule: Schedule) -> Iterator[list[int]]:
 
 
 def _critical_runs(lister: Lister, schedule: Schedule) -> list[list[int]]:
-    """The tasks that make the makespan, last first, in runs on one device."""
+    """Return the tasks that make the makespan, last first, in runs on one device."""
     device = lister.rows.state_device
     task = max(range(len(schedule.end)), key=lambda one: schedule.end[one] + _way_home(lister, schedule, one))
     runs: list[list[int]] = []
@@ -86,14 +86,14 @@ def _critical_runs(lister: Lister, schedule: Schedule) -> list[list[int]]:
 
 
 def _way_home(lister: Lister, schedule: Schedule, task: int) -> float:
-    """Seconds until the last of its outputs of the model is at host."""
+    """Return seconds until the last of its outputs of the model is at host."""
     rows = lister.rows
     home = [rows.to_host_s[t][schedule.state[task]] for t in lister.tasks.makes[task] if rows.is_output[t]]
     return max(home, default=0.0)
 
 
 def _parts(run: Sequence[int]) -> Iterator[Sequence[int]]:
-    """The whole run, its halves, quarters … and its single tasks."""
+    """Yield the whole run, its halves, quarters … and its single tasks."""
     width = len(run)
     while width >= 1:
         for begin in range(0, len(run), width):
@@ -104,7 +104,7 @@ def _parts(run: Sequence[int]) -> Iterator[Sequence[int]]:
 
 
 def _common_states(lister: Lister, part: Sequence[int]) -> list[int]:
-    """States worth trying that can run all of these tasks."""
+    """Return states worth trying that can run all of these tasks."""
     states = lister.tasks.states[part[0]]
     return [state for state in states if all(lister.tasks.seconds[task][state] < float("inf") for task in part)]
 

@@ -21,7 +21,7 @@ from mosaic_onnx.planner.core.request import PlacedSlice, Proposal
 
 @dataclass(frozen=True, eq=False)
 class Schedule:
-    """What list scheduling decided.
+    """The result of list scheduling.
 
     Attributes:
         seconds: the makespan as it was reckoned; inf where some task found no device.
@@ -40,7 +40,7 @@ class Schedule:
     turn: list[int]
 
     def proposal(self, tasks: Tasks) -> Proposal:
-        """The tasks as slices in start order."""
+        """Return the tasks as slices in start order."""
         order = sorted(range(len(self.start)), key=lambda task: (self.start[task], self.turn[task]))
         return tuple(PlacedSlice(tasks.layers[task], self.state[task]) for task in order)
 
@@ -49,7 +49,7 @@ class Lister:
     """List scheduling of one set of tasks."""
 
     def __init__(self, table: CostTable, tasks: Tasks) -> None:
-        """Takes costs and tasks."""
+        """Prepare for a table and its tasks."""
         self.table, self.tasks = table, tasks
         self.rows = table.rows
         self.switching = bool(table.switch_s.any())
@@ -66,14 +66,14 @@ class Lister:
             fixed: [N] the state of each task; None leaves the choice.
             outlook: [N, S] what is added to a task's end to compare states; None compares ends alone.
         """
-        return _Run(self, priority, fixed, outlook).go()
+        return _Pass(self, priority, fixed, outlook).go()
 
     def heft_priority(self) -> list[float]:
-        """[N] the longest way to the end, at mean times."""
+        """Return [N] the longest way to the end, at mean times."""
         return self._upward(self._mean_seconds())
 
     def fastest_priority(self) -> list[float]:
-        """[N] the longest way to the end, each task in its fastest state."""
+        """Return [N] the longest way to the end, each task in its fastest state."""
         return self._upward([min((row[s] for s in states), default=0.0) for row, states in self._rows_and_states()])
 
     def peft_outlook(self) -> Floats:
@@ -94,7 +94,7 @@ class Lister:
         return [sum(row[s] for s in states) / max(len(states), 1) for row, states in self._rows_and_states()]
 
     def _upward(self, seconds: Sequence[float]) -> list[float]:
-        """[N] its seconds and the longest way after it, half of the mean copies counted."""
+        """Return [N] its seconds and the longest way after it, half of the mean copies counted."""
         rank = [0.0] * len(self.tasks.layers)
         for task in range(len(rank) - 1, -1, -1):
             ahead = 0.0
@@ -107,7 +107,7 @@ class Lister:
         return [tensor for tensor in self.tasks.reads[reader] if self.tasks.maker[tensor] == task]
 
     def _mean_way(self, task: int, reader: int) -> float:
-        """What the copies between two tasks take at the mean over pairs of their fastest states."""
+        """Return what the copies between two tasks take at the mean over pairs of their fastest states."""
         pairs = [(a, b) for a in self.tasks.states[task] for b in self.tasks.states[reader]]
         if not pairs:
             return 0.0
@@ -127,7 +127,7 @@ class Lister:
         return ways
 
     def _way(self, tensor: int, a: int, b: int) -> float:
-        """Seconds to bring a tensor from state ``a`` to state ``b``."""
+        """Return seconds to bring a tensor from state ``a`` to state ``b``."""
         rows = self.rows
         source, target = rows.state_device[a], rows.state_device[b]
         if source == target:
@@ -138,7 +138,7 @@ class Lister:
         return rows.to_host_s[tensor][a] + rows.from_host_s[tensor][b]
 
 
-class _Run:
+class _Pass:
     """One pass of list scheduling."""
 
     def __init__(
@@ -218,7 +218,7 @@ class _Run:
         return weights, sum(self.lister.scratch[layer][state] for layer in layers)
 
     def _arrival(self, task: int, state: int, device: int) -> tuple[float, int]:
-        """When the last input is there, and whose it is."""
+        """Return when the last input is there, and whose it is."""
         latest, cause = 0.0, -1
         for tensor in self.tasks.reads[task]:
             time = self._tensor_at(tensor, state, device)
@@ -244,7 +244,7 @@ class _Run:
         return self._host_time(tensor, maker) + rows.from_host_s[tensor][state]
 
     def _host_time(self, tensor: int, maker: int) -> float:
-        """When host has the tensor."""
+        """Return when host has the tensor."""
         if maker < 0:
             return 0.0
         known = self.at_host.get(tensor)
@@ -253,7 +253,7 @@ class _Run:
         return known
 
     def _slot(self, device: int, state: int, arrived: float, seconds: float) -> tuple[float, int]:
-        """The earliest time at which the device is free for so long, and the task that it waits for."""
+        """Return the earliest time at which the device is free for so long, and the task that it waits for."""
         busy = self.busy[device]
         if not busy:
             return arrived, -1
@@ -292,7 +292,7 @@ class _Run:
                 self.group_device[self.rows.group[layer]] = device
 
     def _makespan(self) -> float:
-        """The last end, or the last output's arrival at host."""
+        """Return the last end, or the last output's arrival at host."""
         latest = max(self.end, default=0.0)
         for task, tensors in enumerate(self.tasks.makes):
             for tensor in tensors:

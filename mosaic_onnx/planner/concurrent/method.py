@@ -27,7 +27,7 @@ from mosaic_onnx.planner.core.ortools import available
 from mosaic_onnx.planner.core.request import TOLERANCE, Answer, Proposal, Request
 from mosaic_onnx.planner.core.simulate import simulate
 from mosaic_onnx.planner.placement.relax import relax
-from mosaic_onnx.planner.search.merging import merge_for_gain, merge_harmless
+from mosaic_onnx.planner.search.merging import merge_harmless
 from mosaic_onnx.planner.search.simulated_search import polish, rank_of
 from mosaic_onnx.planner.sequential.capped_runs import capped_plans
 from mosaic_onnx.planner.sequential.method import sequential
@@ -37,7 +37,7 @@ from mosaic_onnx.planner.throughput.pipeline import one_slice_per_device
 POLISHED_LAYERS = 60
 """Up to so many layers plans are polished in every way; of larger models only the best, slice by slice."""
 KEPT = 6
-"""How many of the best plans are merged and offered."""
+"""Number of of the best plans are merged and offered."""
 SPREAD_PAIRS = 40_000
 """Up to so many pairs of layer and device plans for throughput are made as seeds."""
 SPAN_LAYERS = 12_000
@@ -47,19 +47,19 @@ MAX_CHOICES = 12_000
 
 
 def for_concurrent(table: CostTable, request: Request) -> bool:
-    """Whether ``auto`` runs it: for concurrent schedules, unless the solver takes this on as well."""
+    """Return whether ``auto`` runs it: for concurrent schedules, unless the solver takes this on as well."""
     wanted = request.schedule == "concurrent" and request.objective != "throughput"
     return wanted and not (solver_applies(table, request) and available())
 
 
 def solver_applies(table: CostTable, request: Request) -> bool:
-    """Whether ``auto`` runs the solver: for the makespan of a concurrent schedule that is not too large."""
+    """Return whether ``auto`` runs the solver: for the makespan of a concurrent schedule that is not too large."""
     wanted = request.schedule == "concurrent" and request.objective == "latency"
     return wanted and len(table.layer_names) * len(table.state_names) <= MAX_CHOICES
 
 
 def heft(table: CostTable, request: Request) -> Answer:
-    """Concurrent plans, and a lower bound.
+    """Return concurrent plans, and a lower bound.
 
     Raises:
         InfeasibleError: proved: no sequential plan exists, and so none at all.
@@ -81,7 +81,7 @@ def heft(table: CostTable, request: Request) -> Answer:
 
 
 def lower_bound(table: CostTable, request: Request) -> tuple[float, str]:
-    """A lower bound of the objective over all concurrent plans, and how it was proved.
+    """Return a lower bound of the objective over all concurrent plans, and how it was proved.
 
     Joules: execution and copies are those of a sequential plan, so its bound without idle power holds, and idle power
     is drawn for the makespan's bound at least.
@@ -137,7 +137,7 @@ def _ranked(table: CostTable, request: Request, plans: Iterable[Proposal]) -> li
 def listed(
     table: CostTable, request: Request, seeds: Sequence[Proposal], bound: float, deadline: float
 ) -> list[Proposal]:
-    """Plans by list scheduling; no time is spent on improving one that meets the bound."""
+    """Return plans by list scheduling; no time is spent on improving one that meets the bound."""
     plans: list[Proposal] = []
     kinds = [single_tasks(table), chain_tasks(table)]
     for number, tasks in enumerate(kinds[: 1 if len(kinds[1].layers) == len(kinds[0].layers) else 2]):
@@ -191,8 +191,6 @@ def finished(table: CostTable, request: Request, plans: Iterable[Proposal], dead
             done.append(plan)
             continue
         merged = merge_harmless(table, request, plan)
-        if slices_cost(table) and time.monotonic() < deadline:
-            merged = merge_for_gain(table, request, merged, deadline)
         large = len(table.layer_names) > POLISHED_LAYERS
         if time.monotonic() < deadline and not (large and done):
             merged = merge_harmless(table, request, polish(table, request, merged, deadline, whole_slices=large))
@@ -201,7 +199,7 @@ def finished(table: CostTable, request: Request, plans: Iterable[Proposal], dead
 
 
 def slices_cost(table: CostTable) -> bool:
-    """Whether cutting a slice in two may cost more than the copies between the parts."""
+    """Return whether cutting a slice in two may cost more than the copies between the parts."""
     return bool(
         table.slice_s.any() or table.slice_j.any() or table.segments or (table.io_host & table.own_memory).any()
     )

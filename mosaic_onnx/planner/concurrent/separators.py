@@ -42,7 +42,7 @@ class Span:
 
 @dataclass(frozen=True)
 class Known:
-    """What is known of a span between two states.
+    """Bound and plan of a span between two states.
 
     Attributes:
         bound_s: a lower bound of its length.
@@ -56,7 +56,7 @@ class Known:
 
 
 def gates(table: CostTable) -> list[int]:
-    """Layers that every other layer is before or after, ascending."""
+    """Return layers that every other layer is before or after, ascending."""
     count = len(table.layer_names)
     above = [0] * count
     below = [0] * count
@@ -71,7 +71,7 @@ def gates(table: CostTable) -> list[int]:
 
 
 def spans(table: CostTable) -> list[Span]:
-    """The model cut at its gates."""
+    """Return the model cut at its gates."""
     found: list[Span] = []
     begin: int | None = None
     above = _ancestors(table)
@@ -100,7 +100,7 @@ def relaxed(table: CostTable) -> CostTable:
 
 
 def span_table(table: CostTable, span: Span, begin_state: int, end_state: int) -> CostTable:
-    """The span as a table; where it begins at a gate, layer 0 is that gate, which takes no time.
+    """Return the span as a table; where it begins at a gate, layer 0 is that gate, which takes no time.
 
     Args:
         table: the whole model's costs.
@@ -150,7 +150,7 @@ def span_table(table: CostTable, span: Span, begin_state: int, end_state: int) -
 
 
 def _layer_s(table: CostTable, span: Span, layers: Sequence[int], begin_state: int, end_state: int) -> Floats:
-    """[L, S] seconds of a span's layers: its gates only in their states, the one before it in no time."""
+    """Return [L, S] seconds of a span's layers: its gates only in their states, the one before it in no time."""
     layer_s: Floats = table.layer_s[list(layers)].copy()
     states = np.arange(layer_s.shape[1])
     if span.begin is not None:
@@ -185,7 +185,7 @@ class Joined:
 
 
 def join(states: Sequence[Sequence[int]], parts: Sequence[Span], known: Callable[[Case], Known]) -> Joined:
-    """The least sum of bounds, and the least sum of plans, over the states of the gates.
+    """Return the least sum of bounds, and the least sum of plans, over the states of the gates.
 
     Args:
         states: [L] states that matter.
@@ -201,7 +201,7 @@ def join(states: Sequence[Sequence[int]], parts: Sequence[Span], known: Callable
 
 
 def case_count(states: Sequence[Sequence[int]], parts: Sequence[Span]) -> int:
-    """How many cases there are of spans of several layers."""
+    """Return how many cases there are of spans of several layers."""
     total = 0
     for span in parts:
         if len(span.layers) > 1:
@@ -212,7 +212,7 @@ def case_count(states: Sequence[Sequence[int]], parts: Sequence[Span]) -> int:
 
 
 def single(table: CostTable, span: Span, case: Case) -> Known:
-    """All that there is to know of a span of one layer."""
+    """Return all that there is to know of a span of one layer."""
     rows, (layer,), (_, begin, end) = table.rows, span.layers, case
     state = end if span.end is not None else int(table.layer_s[layer].argmin())
     levels = [level for level, device in enumerate(rows.state_device) if device == rows.state_device[state]]
@@ -228,7 +228,7 @@ def single(table: CostTable, span: Span, case: Case) -> Known:
 
 
 def _arrived_s(table: CostTable, span: Span, begin: int, layer: int, levels: Sequence[int]) -> float:
-    """Seconds until the layer's inputs are there, at the cheapest of some levels of its device."""
+    """Return seconds until the layer's inputs are there, at the cheapest of some levels of its device."""
     rows, arrived_s = table.rows, 0.0
     for tensor in table.layer_inputs[layer]:
         if span.begin is None:
@@ -239,7 +239,7 @@ def _arrived_s(table: CostTable, span: Span, begin: int, layer: int, levels: Seq
 
 
 def _way_s(table: CostTable, tensor: int, source: int, destination: int) -> float:
-    """Seconds from a state of one device to a state of another, directly where there is an entry."""
+    """Return seconds from a state of one device to a state of another, directly where there is an entry."""
     direct = table.direct_s.get((source, destination))
     if direct is not None:
         return float(direct[tensor])
@@ -265,7 +265,7 @@ def _least(
 
 
 def _outside(span: Span, proposal: Proposal) -> Proposal:
-    """A span's slices in the whole model's layers, the gate before it left out."""
+    """Return a span's slices in the whole model's layers, the gate before it left out."""
     layers = span.layers if span.begin is None else (span.begin, *span.layers)
     placed = (
         PlacedSlice(tuple(layers[number] for number in part.layers if layers[number] != span.begin), part.state)

@@ -42,7 +42,7 @@ SOLVED_LAYERS = 120
 
 @dataclass(frozen=True)
 class _Looked:
-    """What is known of a span, the means to know more, and how often more was found out."""
+    """Bound and plan of a span, the means to improve them, and how often that was done."""
 
     known: Known
     lister: Lister | None
@@ -109,7 +109,7 @@ class _Search:
                     self.looked[key] = self._more(self.looked[key])
 
     def _keys(self, joined: Joined) -> list[bytes]:
-        """The spans that the result hangs on."""
+        """Return the spans that the result hangs on."""
         cases = (*joined.bound_cases, *joined.plan_cases)
         return list(dict.fromkeys(self.keys[case] for case in cases if case in self.keys))
 
@@ -166,7 +166,7 @@ class _Search:
         return replace(looked, known=known, schedule=schedule, effort=looked.effort + 1)
 
     def _solved(self, table: CostTable, known: Known, limit_s: float) -> Known:
-        """The same, better by what the solver finds and proves."""
+        """Return the same, better by what the solver finds and proves."""
         from ortools.sat.python import cp_model
 
         single = [(layer,) for layer in range(len(table.layer_names))]
@@ -185,7 +185,7 @@ class _Search:
 
 
 def _raised(known: Known, bound_s: float) -> Known:
-    """The same with a better bound, if it is one."""
+    """Return the same with a better bound, if it is one."""
     return replace(known, bound_s=min(max(known.bound_s, bound_s), known.seconds))
 
 

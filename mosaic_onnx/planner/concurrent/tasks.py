@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import permutations
 
@@ -18,29 +18,56 @@ from mosaic_onnx.planner.core.simulate import slice_cost
 INF = float("inf")
 
 
-def worthwhile_states(table: CostTable) -> Bools:
-    """[L, S] states that can run each layer, less those that another level of the device beats.
+class Levels:
+    """The levels of a device that are worth trying for a set of layers as one slice.
 
-    It does where it runs the layer and sends off what the layer makes no more slowly, and needs no more memory.
+    A level goes where another one runs that very slice and sends off what its layers make no more slowly, and needs no
+    more memory. That holds where switches are not counted and a tensor comes in at its device's cheapest level, as in
+    the solver's model; measured slices count, since the slice's own seconds are compared.
     """
-    worthwhile = possible_states(table)
-    device = table.state_device.tolist()
-    ways: dict[int, dict[int, Floats]] = {state: {} for state in range(len(device))}
-    for (source, target), seconds in table.direct_s.items():
-        ways[source][target] = seconds
-    for a, b in permutations(range(len(device)), 2):
-        if device[a] != device[b] or ways[a].keys() != ways[b].keys():
-            continue
-        sends = table.to_host_s[:, a] <= table.to_host_s[:, b]
-        for target, seconds in ways[a].items():
-            sends &= seconds <= ways[b][target]
-        beats = table.layer_s[:, a] <= table.layer_s[:, b]
-        for layer, tensors in enumerate(table.layer_outputs):
-            beats[layer] &= sends[list(tensors)].all()
-        for need in (table.parameter_bytes, table.workspace_bytes, table.activation_bytes):
-            beats &= need[:, a] <= need[:, b]
-        worthwhile[:, b] &= ~(beats & worthwhile[:, a])
-    return worthwhile
+
+    def __init__(self, table: CostTable) -> None:
+        """Compare what the levels of each device send."""
+        self.table = table
+        device = table.state_device.tolist()
+        ways: dict[int, dict[int, Floats]] = {state: {} for state in range(len(device))}
+        for (source, target), seconds in table.direct_s.items():
+            ways[source][target] = seconds
+        self.sends: dict[tuple[int, int], Bools] = {}
+        """(level, other level of its device) -> [T] the first sends the tensor no more slowly"""
+        for a, b in permutations(range(len(device)), 2):
+            if device[a] != device[b] or ways[a].keys() != ways[b].keys():
+                continue
+            sends = table.to_host_s[:, a] <= table.to_host_s[:, b]
+            for target, seconds in ways[a].items():
+                sends &= seconds <= ways[b][target]
+            self.sends[a, b] = sends
+
+    def worthwhile(self, layers: tuple[int, ...], states: Sequence[int]) -> list[int]:
+        """Return those of the states, all of which can run the slice, that no other of them beats."""
+        seconds = {state: slice_cost(self.table, PlacedSlice(layers, state)).seconds for state in states}
+        kept = list(states)
+        for b in states:
+            if any((a, b) in self.sends and self._beats(a, b, layers, seconds) for a in kept):
+                kept.remove(b)
+        return kept
+
+    def _beats(self, a: int, b: int, layers: tuple[int, ...], seconds: Mapping[int, float]) -> bool:
+        table, rows = self.table, list(layers)
+        made = [tensor for layer in layers for tensor in table.layer_outputs[layer]]
+        needs = (table.parameter_bytes, table.workspace_bytes, table.activation_bytes)
+        no_slower = seconds[a] <= seconds[b] and bool(self.sends[a, b][made].all())
+        return no_slower and all(bool((need[rows, a] <= need[rows, b]).all()) for need in needs)
+
+
+def worthwhile_states(table: CostTable) -> Bools:
+    """Return [L, S] the states that are worth trying for each layer as a slice of its own."""
+    levels, found = Levels(table), possible_states(table)
+    for layer, row in enumerate(found):
+        kept = levels.worthwhile((layer,), np.flatnonzero(row).tolist())
+        row[:] = False
+        row[kept] = True
+    return found
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,12 +93,12 @@ class Tasks:
 
 
 def single_tasks(table: CostTable) -> Tasks:
-    """Every layer a task."""
+    """Return every layer a task."""
     return tasks_of(table, [(layer,) for layer in range(len(table.layer_names))])
 
 
 def chain_tasks(table: CostTable) -> Tasks:
-    """Layers in a row, each the only reader of the one before and reading only that, form a task."""
+    """Return layers in a row, each the only reader of the one before and reading only that, form a task."""
     before, after = predecessors(table), successors(table)
     chains: list[list[int]] = []
     chain_of: dict[int, int] = {}
@@ -87,7 +114,7 @@ def chain_tasks(table: CostTable) -> Tasks:
 
 
 def tasks_of(table: CostTable, parts: Sequence[tuple[int, ...]]) -> Tasks:
-    """The tasks with their costs and tensors.
+    """Return the tasks with their costs and tensors.
 
     Args:
         table: costs.
@@ -132,7 +159,7 @@ def _needed_elsewhere(table: CostTable, layers: Iterable[int], task_of: dict[int
 
 
 def _seconds(table: CostTable, parts: Sequence[tuple[int, ...]]) -> list[list[float]]:
-    """[N][S] what each task takes as a slice; inf where a layer cannot run or a cap does not hold it."""
+    """Return [N][S] what each task takes as a slice; inf where a layer cannot run or a cap does not hold it."""
     possible = possible_states(table)
     rows = table.rows
     caps = [min(rows.slice_memory_bytes[d], rows.memory_bytes[d]) for d in rows.state_device]
@@ -149,7 +176,7 @@ def _seconds(table: CostTable, parts: Sequence[tuple[int, ...]]) -> list[list[fl
 
 
 def _fastest(state_device: Sequence[int], seconds: Sequence[float]) -> list[int]:
-    """The fastest state of each device that can run a task."""
+    """Return the fastest state of each device that can run a task."""
     best: dict[int, int] = {}
     for state, device in enumerate(state_device):
         if seconds[state] < INF and (device not in best or seconds[state] < seconds[best[device]]):

@@ -22,17 +22,17 @@ class DeviceClass:
     states: tuple[int, ...]
 
     def state_on(self, table: CostTable, state: int, device: int) -> int:
-        """The state of another device of the class that is like ``state`` of the first one."""
+        """Return the state of another device of the class that is like ``state`` of the first one."""
         return states_of(table, device)[self.states.index(state)]
 
 
 def states_of(table: CostTable, device: int) -> tuple[int, ...]:
-    """The device's states, ascending."""
+    """Return the device's states, ascending."""
     return tuple(np.flatnonzero(table.state_device == device).tolist())
 
 
 def device_classes(table: CostTable) -> tuple[DeviceClass, ...]:
-    """The devices, sorted into classes of alike ones, in order of their first members."""
+    """Return the devices, sorted into classes of alike ones, in order of their first members."""
     classes: list[list[int]] = []
     for device in range(len(table.device_names)):
         for members in classes:
@@ -45,7 +45,7 @@ def device_classes(table: CostTable) -> tuple[DeviceClass, ...]:
 
 
 def _alike(table: CostTable, one: int, other: int) -> bool:
-    """Whether swapping the two devices changes nothing that takes time or memory."""
+    """Return whether swapping the two devices changes nothing that takes time or memory."""
     mine, theirs = states_of(table, one), states_of(table, other)
     if len(mine) != len(theirs):
         return False

@@ -1,4 +1,4 @@
-"""Where only time counts, the levels of a device that another of its levels never loses to need not be looked at.
+"""Dominated levels: where only time counts, a level that is nowhere better than another one is left out.
 
 Usually the highest level is left alone, and a table of 29 states becomes one of four. Nothing is lost: in any plan the
 device's slices move to the level that is left, which takes no longer, needs no more memory, and switches no more.
@@ -15,7 +15,7 @@ from mosaic_onnx.planner.core.request import Request
 
 
 def top_levels(table: CostTable, request: Request) -> tuple[CostTable, tuple[int, ...]]:
-    """The table with the states that matter, and their indices in the given one.
+    """Return the table with the states that matter, and their indices in the given one.
 
     Energy wanted, direct copies between states and measured slices are left to the whole table; so are methods asked
     for by name, since a governor picks levels that no planner would.
@@ -32,7 +32,7 @@ def top_levels(table: CostTable, request: Request) -> tuple[CostTable, tuple[int
 
 
 def _left(table: CostTable, device: int) -> list[int]:
-    """The states of one device that are needed: one that beats all others if there is one, else all."""
+    """Return the states of one device that are needed: one that beats all others if there is one, else all."""
     states = np.flatnonzero(table.state_device == device)
     kinds: list[Floats | Ints] = [table.layer_s, table.parameter_bytes, table.workspace_bytes, table.activation_bytes]
     kinds += [table.to_host_s, table.from_host_s, *([] if table.layer_error is None else [table.layer_error])]
@@ -43,7 +43,7 @@ def _left(table: CostTable, device: int) -> list[int]:
 
 
 def _never_more(costs: Floats | Ints, top: int, states: Ints) -> bool:
-    """Whether a column is nowhere above those of the states."""
+    """Return whether a column is nowhere above those of the states."""
     return bool((costs[:, [top]] <= costs[:, states]).all())
 
 

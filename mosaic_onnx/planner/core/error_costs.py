@@ -12,7 +12,7 @@ INF = float("inf")
 
 
 def errors_as_joules(table: CostTable) -> CostTable:
-    """The table with errors in the place of joules: then a budget of joules is one of errors."""
+    """Return the table with errors in the place of joules: then a budget of joules is one of errors."""
     errors = np.zeros_like(table.layer_s) if table.layer_error is None else table.layer_error
     return replace(
         table,

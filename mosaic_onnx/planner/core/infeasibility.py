@@ -1,4 +1,4 @@
-"""Why no plan exists: the smallest set of things in conflict that can be named."""
+"""Proofs that no plan exists: the smallest set of things in conflict that can be named."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mosaic_onnx.planner.core.request import Request, within
 
 
 def check_possible(table: CostTable) -> None:
-    """Whether each layer has a state and each group a device.
+    """Check whether each layer has a state and each group a device.
 
     Raises:
         InfeasibleError: naming the layer, or the fewest layers of a group found that share no device.
@@ -37,7 +37,7 @@ def check_possible(table: CostTable) -> None:
 def check_limits(
     request: Request, least_s: float | None, least_j: float | None, least_s_in_budget: float | None = None
 ) -> None:
-    """Whether the proved bounds leave room for a plan within the request's limits.
+    """Check whether the proved bounds leave room for a plan within the request's limits.
 
     Args:
         request: with its deadline and budget.
@@ -64,7 +64,7 @@ def check_limits(
 
 
 def _fewest(on_device: Bools, members: list[int]) -> list[int]:
-    """A smallest part of the group (none of it can be left out) that shares no device."""
+    """Return a smallest part of the group (none of it can be left out) that shares no device."""
     kept = list(members)
     for layer in members:
         rest = [other for other in kept if other != layer]

@@ -1,4 +1,4 @@
-"""What a sequential plan certainly pays, whatever its order and slices: the parts of lower bounds."""
+"""Costs that a sequential plan certainly pays, whatever its order and slices: the parts of lower bounds."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ HOST_PLACE = 0
 
 
 def places_of_states(table: CostTable) -> Ints:
-    """[S] the memory in which each state's device works: 0 for host's."""
+    """Return [S] the memory in which each state's device works: 0 for host's."""
     device = table.state_device
     return np.where(table.own_memory[device], device + 1, HOST_PLACE)
 
 
 def possible_states(table: CostTable) -> Bools:
-    """[L, S] states that can run the layer and whose caps hold it."""
+    """Return [L, S] states that can run the layer and whose caps hold it."""
     return np.isfinite(table.layer_s) & fits_alone(table)
 
 
 def useful_states(table: CostTable, criteria: Sequence[Weighed]) -> Bools:
-    """[L, S] possible states less those that another level of their device is no worse than, in all criteria.
+    """Return [L, S] possible states less those that another level of their device is no worse than, in all criteria.
 
     That is right where switching levels is free, and a lower bound where it is not: the placement problem counts
     neither switches nor what slices of several layers need at once, and segments only by the layers' lowered costs.
@@ -63,7 +63,7 @@ def useful_states(table: CostTable, criteria: Sequence[Weighed]) -> Bools:
 
 
 def _alike(table: CostTable, criteria: Sequence[Weighed]) -> Bools:
-    """[S, S] the first state may stand in for the second although its device is another."""
+    """Return [S, S] the first state may stand in for the second although its device is another."""
     in_host = places_of_states(table) == HOST_PLACE
     uncapped = np.isinf(np.minimum(table.memory_bytes, table.slice_memory_bytes))[table.state_device]
     if any(weighed.slice.any() or weighed.segments for weighed in criteria):
@@ -86,7 +86,7 @@ def fits_alone(table: CostTable) -> Bools:
 
 
 def scratch_alone(table: CostTable) -> Ints:
-    """[L, S] bytes of workspace and activations of a slice of that one layer."""
+    """Return [L, S] bytes of workspace and activations of a slice of that one layer."""
     live = np.array(
         [
             sum(table.rows.tensor_bytes[tensor] for tensor in {*inputs, *outputs})
@@ -100,7 +100,7 @@ def scratch_alone(table: CostTable) -> Ints:
 
 
 def segment_floor(table: CostTable, weighed: Weighed) -> Floats:
-    """[L, S] layer costs lowered until no measured segment costs less than its layers' sum.
+    """Return [L, S] layer costs lowered until no measured segment costs less than its layers' sum.
 
     Each layer is scaled by the smallest ratio segment/sum of the segments that hold it; so a segment's layers sum to
     at most (smallest ratio) x (sum) <= the segment's cost.
@@ -115,7 +115,7 @@ def segment_floor(table: CostTable, weighed: Weighed) -> Floats:
 
 
 def longest_path(table: CostTable) -> tuple[int, ...]:
-    """The path of the graph with the most layers."""
+    """Return the path of the graph with the most layers."""
     length = [1] * len(table.layer_names)
     came_from = [-1] * len(length)
     for layer, inputs in enumerate(table.layer_inputs):
@@ -132,7 +132,7 @@ def longest_path(table: CostTable) -> tuple[int, ...]:
 
 
 def arrivals(table: CostTable, weighed: Weighed) -> tuple[Floats, Floats | None, bool]:
-    """The cheapest arrivals of each tensor at each place.
+    """Return the cheapest arrivals of each tensor at each place.
 
     Returns:
         [T, places] from host; [T, S, places] directly, inf where the way is by host (None without direct entries);
@@ -179,7 +179,7 @@ def certain_overhead(table: CostTable, weighed: Weighed, by_device: bool) -> Flo
 
 
 def cheapest_switches(table: CostTable, weighed: Weighed) -> Floats:
-    """[S, S] the least that a device pays from one level to another, through others where that is cheaper."""
+    """Return [S, S] the least that a device pays from one level to another, through others where that is cheaper."""
     cheapest = weighed.switch.copy()
     for middle in range(len(cheapest)):
         mates = np.flatnonzero(table.state_device == table.state_device[middle])

@@ -18,12 +18,12 @@ class SliceMemory(NamedTuple):
 
     @property
     def total(self) -> int:
-        """All of it, which ``slice_memory_bytes`` caps."""
+        """Return all of it, which ``slice_memory_bytes`` caps."""
         return self.parameters + self.workspace + self.activations
 
 
 def slice_memory(table: CostTable, placed: PlacedSlice) -> SliceMemory:
-    """Bytes of one slice: parameters summed, the largest workspace, activations as its device counts them."""
+    """Return bytes of one slice: parameters summed, the largest workspace, activations as its device counts them."""
     rows, (layers, state) = table.rows, placed
     parameters = sum([rows.parameter_bytes[layer][state] for layer in layers])
     workspace = max([rows.workspace_bytes[layer][state] for layer in layers])
@@ -35,7 +35,7 @@ def slice_memory(table: CostTable, placed: PlacedSlice) -> SliceMemory:
 
 
 def live_bytes(table: CostTable, layers: tuple[int, ...]) -> int:
-    """The largest sum of tensors live at once while a slice runs its layers in this order.
+    """Return the largest sum of tensors live at once while a slice runs its layers in this order.
 
     External inputs live from the start of the slice until their last use inside; tensors made inside from their layer
     until their last use, or to the end of the slice where anything outside needs them.
@@ -61,7 +61,7 @@ def live_bytes(table: CostTable, layers: tuple[int, ...]) -> int:
 
 
 def check_memory(table: CostTable, proposal: Proposal) -> None:
-    """Whether every slice and every device keeps its caps.
+    """Check whether every slice and every device keeps its caps.
 
     Raises:
         InfeasibleError: naming the slice or the device, the bytes and the cap.

@@ -1,4 +1,4 @@
-"""How far back a slice may reach before it breaks its device's cap.
+"""The longest slices that keep a device's cap, for every last layer.
 
 A slice's memory never shrinks when a layer is added at either end, so for every last layer there is one first layer
 from which on slices fit, and it never moves back: two pointers find all of them in one walk.
@@ -16,7 +16,7 @@ INF = float("inf")
 
 
 def slice_caps(table: CostTable) -> list[float]:
-    """[S] bytes that one slice may take: the slice cap, and the device's cap, which holds for one slice too."""
+    """Return [S] bytes that one slice may take: the slice cap, and the device's cap, which holds for one slice too."""
     caps = np.minimum(table.slice_memory_bytes, table.memory_bytes)
     return [float(cap) for cap in caps[table.state_device]]
 
@@ -58,7 +58,7 @@ def single_layers(windows: Mapping[int, list[int]], state_count: int, layer_coun
 
 
 def _walk(added: Ints, workspace: Ints, live: LiveWindow | None, cap: float) -> list[int]:
-    """[L] first places, by two pointers.
+    """Return [L] first places, by two pointers.
 
     Args:
         added: [L] bytes that add up over a slice.
@@ -129,5 +129,5 @@ class LiveWindow:
             self.live[start : end + 1] -= self.bytes[tensor]
 
     def largest(self, first: int, last: int) -> int:
-        """The largest sum of bytes live at once in the window."""
+        """Return the largest sum of bytes live at once in the window."""
         return int(self.live[first : last + 1].max())

@@ -1,4 +1,4 @@
-"""What a request makes small, as a figure that search can compare: limits first, then the objective."""
+"""The figure that a request minimises, as search compares it: limits first, then the objective."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Rank = Callable[[float, float], tuple[float, float]]
 
 
 def rank_of(request: Request) -> Rank:
-    """The rank of a sequential plan's figures under a request for latency, energy or their product."""
+    """Return the rank of a sequential plan's figures under a request for latency, energy or their product."""
 
     def rank(seconds: float, joules: float) -> tuple[float, float]:
         broken = _over(seconds, request.deadline_s) + _over(joules, request.budget_j)
@@ -25,21 +25,21 @@ def rank_of(request: Request) -> Rank:
 
 
 def objective_of(objective: Objective, seconds: float, joules: float) -> float:
-    """Seconds, joules or their product."""
+    """Return seconds, joules or their product."""
     if objective == "energy":
         return joules
     return seconds * joules if objective == "edp" else seconds
 
 
 def single_weights(request: Request) -> Weights | None:
-    """The weights whose sum is the objective; None where no single sum is, or limits hold besides."""
+    """Return the weights whose sum is the objective; None where no single sum is, or limits hold besides."""
     if request.pareto or request.deadline_s is not None or request.budget_j is not None:
         return None
     return {"latency": LATENCY, "energy": ENERGY}.get(request.objective)
 
 
 def has_joules(table: CostTable) -> bool:
-    """Whether the table knows energy."""
+    """Return whether the table knows energy."""
     return table.layer_j is not None
 
 

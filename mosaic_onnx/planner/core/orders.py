@@ -10,7 +10,7 @@ import numpy as np
 from mosaic_onnx.core.costs import CostTable, Ints
 
 READY_LOOKED_AT = 64
-"""How many ready layers the min-frontier order compares, so that very wide graphs stay linear."""
+"""Number of ready layers the min-frontier order compares, so that very wide graphs stay linear."""
 
 
 def predecessors(table: CostTable) -> list[tuple[int, ...]]:
@@ -29,7 +29,7 @@ def successors(table: CostTable) -> list[tuple[int, ...]]:
 
 
 def file_order(table: CostTable) -> tuple[int, ...]:
-    """The order of the profile."""
+    """Return the order of the profile."""
     return tuple(range(len(table.layer_names)))
 
 
@@ -68,7 +68,7 @@ def min_frontier_order(table: CostTable) -> tuple[int, ...]:
 
 
 def implied_order(table: CostTable, states: Ints, by_size: bool = False) -> tuple[int, ...]:
-    """An order with few changes of state under a placement: stay in a state until nothing of it is ready.
+    """Return an order with few changes of state under a placement: stay in a state until nothing of it is ready.
 
     Args:
         table: costs.
@@ -100,7 +100,7 @@ def _next_state(table: CostTable, waiting: dict[int, list[int]], current: int, b
 
 
 def candidate_orders(table: CostTable, placements: Sequence[Ints] = ()) -> tuple[tuple[int, ...], ...]:
-    """All different orders worth cutting: file, depth-first, min-frontier, and those that placements imply."""
+    """Return all different orders worth cutting: file, depth-first, min-frontier, and those that placements imply."""
     orders = [file_order(table), depth_first_order(table), min_frontier_order(table)]
     for states in placements:
         orders += [implied_order(table, states), implied_order(table, states, by_size=True)]

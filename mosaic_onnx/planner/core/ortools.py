@@ -14,12 +14,12 @@ MAX_WORKERS = 8
 
 
 def available() -> bool:
-    """Whether OR-tools is installed."""
+    """Return whether OR-tools is installed."""
     return find_spec("ortools") is not None
 
 
 def new_solver(time_limit_s: float, seed: int) -> cp_model.CpSolver:
-    """A solver with a time limit; as many threads as this process may use, so what it finds in time may vary."""
+    """Return a solver with a time limit; as many threads as this process may use, so what it finds in time may vary."""
     from ortools.sat.python import cp_model
 
     solver = cp_model.CpSolver()

@@ -11,7 +11,7 @@ ROUNDING = 1e-12
 
 
 def front_indices(points: Floats) -> Ints:
-    """Indices of the points [N, 2] that no other beats in both, by rising first cost; equal ones once."""
+    """Return indices of the points [N, 2] that no other beats in both, by rising first cost; equal ones once."""
     order = np.lexsort((points[:, 1], points[:, 0]))
     second = points[order, 1]
     least = np.minimum.accumulate(second)

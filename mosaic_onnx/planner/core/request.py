@@ -1,4 +1,4 @@
-"""What is asked of the planner, and what a method answers."""
+"""The request to the planner, and the answer of a method."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Proposal = tuple[PlacedSlice, ...]
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked.
+    """A request to the planner.
 
     Attributes:
         objective: what to make smallest; ``throughput`` means the smallest largest device load.
@@ -79,7 +79,7 @@ class Request:
 
     @property
     def needs_joules(self) -> bool:
-        """Whether the profile must have joules."""
+        """Return whether the profile must have joules."""
         return self.objective in ("energy", "edp") or self.budget_j is not None or self.pareto
 
     def __post_init__(self) -> None:
@@ -95,7 +95,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a method answers.
+    """The answer of a method.
 
     Attributes:
         proposals: candidates; the simulator picks. One that breaks a constraint is passed over.
@@ -110,5 +110,5 @@ class Answer:
 
 
 def within(value: float, limit: float | None) -> bool:
-    """Whether ``value`` keeps ``limit``, up to rounding; None is no limit."""
+    """Return whether ``value`` keeps ``limit``, up to rounding; None is no limit."""
     return limit is None or value <= limit * (1 + TOLERANCE)

@@ -1,4 +1,4 @@
-"""What a request demands of a plan beyond what the table itself does."""
+"""Demands of a request on a plan beyond those of the table."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from mosaic_onnx.planner.core.simulate import Timeline
 
 
 def meets(table: CostTable, request: Request, proposal: Proposal, timeline: Timeline) -> None:
-    """Whether a judged proposal keeps what the request asks beyond the table's own constraints.
+    """Check whether a judged proposal keeps what the request asks beyond the table's own constraints.
 
     Raises:
         InfeasibleError: naming what it breaks.
@@ -29,14 +29,14 @@ def meets(table: CostTable, request: Request, proposal: Proposal, timeline: Time
 
 
 def error_sum(table: CostTable, proposal: Proposal) -> float:
-    """What the errors of a proposal's layers add up to; 0 where the table knows none."""
+    """Return what the errors of a proposal's layers add up to; 0 where the table knows none."""
     if table.layer_error is None:
         return 0.0
     return float(sum(table.layer_error[list(placed.layers), placed.state].sum() for placed in proposal))
 
 
 def at_least(proposal: Proposal, slice_count: int) -> Proposal:
-    """The proposal itself, or cut further (the longest slice in its middle) until it has so many slices."""
+    """Return the proposal itself, or cut further (the longest slice in its middle) until it has so many slices."""
     slices = list(proposal)
     while len(slices) < slice_count:
         k = max(range(len(slices)), key=lambda k: len(slices[k].layers))

@@ -1,12 +1,13 @@
 """The one judge: what a proposal costs and when everything in it happens (``reference: profile format``, version 1).
 
-Both schedules pay for the same copies (``movements``). Sequential: before a slice its copies, then the switch of its
-device's level, then its execution; an ``io: host`` slice sends its tensors out right after it; the model's outputs come
-to host at the end. Concurrent: see ``concurrent``.
+Both schedules pay for the same transfers (``paid_transfers``). Sequential: before a slice its transfers, then the
+switch of its device's level, then its execution; an ``io: host`` slice sends its tensors out right after it; the
+model's outputs come to host at the end. Concurrent: see ``timeline``.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from mosaic_onnx.core.costs import CostTable
@@ -15,11 +16,11 @@ from mosaic_onnx.core.plans import Objective, Schedule
 from mosaic_onnx.planner.core.memory import check_memory
 from mosaic_onnx.planner.core.request import PlacedSlice, Proposal
 from mosaic_onnx.planner.core.timeline import Times, concurrent_times
-from mosaic_onnx.planner.core.transfers import HOST_MEMORY, Movement, Movements, movements
+from mosaic_onnx.planner.core.transfers import HOST_MEMORY, PaidTransfer, PaidTransfers, paid_transfers
 
 
 class Timeline(NamedTuple):
-    """What the simulator says of one proposal.
+    """Figures and times of one proposal, by the simulator.
 
     Attributes:
         seconds: when all is done (the makespan; for a sequential schedule the sum of everything).
@@ -35,7 +36,7 @@ class Timeline(NamedTuple):
     joules: float | None
     interval_seconds: float
     load_s: list[float]
-    copies: list[Movement]
+    copies: list[PaidTransfer]
     slice_times: list[tuple[float, float]]
     copy_times: list[tuple[float, float]]
 
@@ -48,14 +49,14 @@ class _Spent(NamedTuple):
 
 
 def simulate(table: CostTable, proposal: Proposal, schedule: Schedule = "sequential") -> Timeline:
-    """What a proposal costs, and when everything in it happens.
+    """Return what a proposal costs, and when everything in it happens.
 
     Raises:
         InfeasibleError: it does not hold every layer once, is in no topological order, puts a layer where it cannot
             run, parts a group, or breaks a memory cap.
     """
     slice_of = check(table, proposal)
-    moved = movements(table, proposal, slice_of)
+    moved = paid_transfers(table, proposal, slice_of)
     spent = [slice_cost(table, placed) for placed in proposal]
     switches = _switches(table, proposal)
     if schedule == "sequential":
@@ -71,7 +72,8 @@ def simulate(table: CostTable, proposal: Proposal, schedule: Schedule = "sequent
             + sum([joules for _, joules in switches])
             + table.rows.idle_w * times.seconds
         )
-    return Timeline(times.seconds, joules, max(load, default=0.0), load, moved.copies, times.slices, times.copies)
+    interval_s = max(together(table, load), default=0.0)
+    return Timeline(times.seconds, joules, interval_s, load, moved.copies, times.slices, times.copies)
 
 
 def value(timeline: Timeline, objective: Objective) -> float:
@@ -86,7 +88,7 @@ def value(timeline: Timeline, objective: Objective) -> float:
 
 
 def check(table: CostTable, proposal: Proposal) -> list[int]:
-    """[L] the slice that holds each layer, where the proposal is one that can run.
+    """Return [L] the slice that holds each layer, where the proposal is one that can run.
 
     Raises:
         InfeasibleError: as ``simulate``.
@@ -124,7 +126,7 @@ def check(table: CostTable, proposal: Proposal) -> list[int]:
 
 
 def _check_layer(table: CostTable, layer: int, state: int, slice_of: list[int]) -> None:
-    """Whether this layer exists, stands for the first time, and the state can run it."""
+    """Check whether this layer exists, stands for the first time, and the state can run it."""
     if not 0 <= layer < len(slice_of):
         raise InfeasibleError(f"there is no layer {layer}")
     if slice_of[layer] >= 0:
@@ -161,8 +163,8 @@ def _switches(table: CostTable, proposal: Proposal) -> list[tuple[float, float]]
     return costs
 
 
-def _sequential_times(moved: Movements, spent: list[_Spent], switches: list[tuple[float, float]]) -> Times:
-    """One thing at a time: the copies before a slice, its switch, its execution, what it sends out."""
+def _sequential_times(moved: PaidTransfers, spent: list[_Spent], switches: list[tuple[float, float]]) -> Times:
+    """Return one thing at a time: the copies before a slice, its switch, its execution, what it sends out."""
     now, number = 0.0, 0
     copy_times: list[tuple[float, float]] = []
     slice_times: list[tuple[float, float]] = []
@@ -183,14 +185,19 @@ def _sequential_times(moved: Movements, spent: list[_Spent], switches: list[tupl
     return Times(now, slice_times, copy_times)
 
 
+def together(table: CostTable, load: Sequence[float]) -> list[float]:
+    """Return the loads of what works one at a time: each device, and each group of devices that exclude each other."""
+    return [*load, *(sum(load[device] for device in group) for group in table.exclusive_groups)]
+
+
 def _loads(
     table: CostTable,
     proposal: Proposal,
-    copies: list[Movement],
+    copies: list[PaidTransfer],
     spent: list[_Spent],
     switches: list[tuple[float, float]],
 ) -> list[float]:
-    """[D] execution, every copy that names the device, switches."""
+    """Return [D] execution, every copy that names the device, switches."""
     load = [0.0] * len(table.device_names)
     for (_, state), item, (switch, _) in zip(proposal, spent, switches, strict=True):
         load[table.rows.state_device[state]] += item.seconds + switch

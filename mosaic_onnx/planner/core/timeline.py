@@ -1,6 +1,7 @@
-"""When everything happens where devices work side by side.
+"""The concurrent timeline: start and end of everything where devices work side by side.
 
-A device runs one slice at a time, in the proposal's order. A tensor is ready at the end of its slice; a copy starts
+A device runs one slice at a time, in the proposal's order; devices that exclude each other (``CostTable.exclusive``)
+take turns like one. A tensor is ready at the end of its slice; a copy starts
 when its source is ready. A slice starts when its device is free and its level switched and all its inputs are there.
 
 With ``copies_occupy_device`` copies and slices wait in one line for the devices that they need. A copy is ready when
@@ -16,7 +17,7 @@ from typing import NamedTuple
 
 from mosaic_onnx.core.costs import CostTable
 from mosaic_onnx.planner.core.request import Proposal
-from mosaic_onnx.planner.core.transfers import HOST_MEMORY, Movement, Movements
+from mosaic_onnx.planner.core.transfers import HOST_MEMORY, PaidTransfer, PaidTransfers
 
 
 class Times(NamedTuple):
@@ -28,9 +29,9 @@ class Times(NamedTuple):
 
 
 def concurrent_times(
-    table: CostTable, proposal: Proposal, moved: Movements, slice_s: list[float], switch_s: list[float]
+    table: CostTable, proposal: Proposal, moved: PaidTransfers, slice_s: list[float], switch_s: list[float]
 ) -> Times:
-    """Start and end of every slice and copy of a proposal.
+    """Return start and end of every slice and copy of a proposal.
 
     Args:
         table: the costs.
@@ -48,9 +49,9 @@ def concurrent_times(
 
 
 def _free_copies(
-    table: CostTable, proposal: Proposal, moved: Movements, slice_s: list[float], switch_s: list[float]
+    table: CostTable, proposal: Proposal, moved: PaidTransfers, slice_s: list[float], switch_s: list[float]
 ) -> tuple[list[tuple[float, float]], list[tuple[float, float]]]:
-    """Copies never wait for one another: everything follows in the proposal's order."""
+    """Return copies never wait for one another: everything follows in the proposal's order."""
     state_device = table.rows.state_device
     device_free = [0.0] * len(table.device_names)
     slices: list[tuple[float, float]] = []
@@ -62,6 +63,8 @@ def _free_copies(
             number += 1
         device = state_device[state]
         start = device_free[device] + switch_s[k]
+        if table.exclusive:
+            start = max(start, *(device_free[other] for other in table.exclusive[device]), 0.0)
         for copy in moved.waits[k]:
             start = max(start, copies[copy][1])
         for maker in moved.after[k]:
@@ -77,9 +80,9 @@ def _free_copies(
 
 
 def _at_once(
-    copy: Movement, slices: list[tuple[float, float]], copies: list[tuple[float, float]]
+    copy: PaidTransfer, slices: list[tuple[float, float]], copies: list[tuple[float, float]]
 ) -> tuple[float, float]:
-    """Start and end of a copy that starts as soon as its source is ready."""
+    """Return start and end of a copy that starts as soon as its source is ready."""
     ready = copies[copy.hop][1] if copy.hop >= 0 else slices[copy.maker][1] if copy.maker >= 0 else 0.0
     return ready, ready + copy.seconds
 
@@ -88,11 +91,12 @@ class _Line:
     """The line in which copies and slices wait for devices."""
 
     def __init__(
-        self, table: CostTable, proposal: Proposal, moved: Movements, slice_s: list[float], switch_s: list[float]
+        self, table: CostTable, proposal: Proposal, moved: PaidTransfers, slice_s: list[float], switch_s: list[float]
     ) -> None:
         self.moved, self.slice_s, self.switch_s = moved, slice_s, switch_s
         self.device = [table.rows.state_device[state] for _, state in proposal]
         self.free = [0.0] * len(table.device_names)
+        self.exclusive = table.exclusive
         self.slices = [(0.0, 0.0)] * len(proposal)
         self.copies = [(0.0, 0.0)] * len(moved.copies)
         self.line: list[tuple[float, int, int]] = []
@@ -111,7 +115,7 @@ class _Line:
         self._join()
 
     def _join(self) -> None:
-        """Who waits for whom."""
+        """Note which slices and transfers wait for one another."""
         for k, (waits, after) in enumerate(zip(self.moved.waits, self.moved.after, strict=True)):
             for copy in waits:
                 self.after_copy.setdefault(copy, []).append(k)
@@ -161,6 +165,8 @@ class _Line:
     def _serve_slice(self, ready: float, k: int) -> None:
         device = self.device[k]
         start = max(ready, self.free[device] + self.switch_s[k])
+        if self.exclusive:
+            start = max(start, *(self.free[other] for other in self.exclusive[device]), 0.0)
         end = start + self.slice_s[k]
         self.free[device] = end
         self.slices[k] = start, end

@@ -1,4 +1,4 @@
-"""Which copies a proposal pays for: the same ones whatever the schedule.
+"""The transfers that a proposal pays for: the same ones whatever the schedule.
 
 A tensor lives where it was made. ``io: resident`` devices keep what they have once had; ``io: host`` devices keep
 nothing between slices; devices without own memory see host's. See ``simulate`` for when copies happen.
@@ -15,7 +15,7 @@ HOST_MEMORY = -1
 """As a place: host. Other places are device indices."""
 
 
-class Movement(NamedTuple):
+class PaidTransfer(NamedTuple):
     """One copy that a proposal pays for.
 
     Attributes:
@@ -40,18 +40,16 @@ class Movement(NamedTuple):
     slice: int
 
 
-class Movements(NamedTuple):
+class PaidTransfers(NamedTuple):
     """All copies of a proposal, in the order in which a sequential run does them, and what each slice waits for."""
 
-    copies: list[Movement]
+    copies: list[PaidTransfer]
     waits: list[list[int]]
     """[slice] copies that must have arrived before it starts."""
     after: list[set[int]]
     """[slice] slices that must have ended before it starts, since it reads what they left where it is."""
     last: list[int]
     """Copies that bring the model's outputs to host."""
-    outputs_in_place: list[int]
-    """Slices that make outputs of the model in host's own memory."""
 
 
 class _Mover:
@@ -69,7 +67,7 @@ class _Mover:
         """tensor -> the copy that brought it to host"""
         self.on_device: dict[tuple[int, int], int] = {}
         """(tensor, device) -> the copy that brought it there"""
-        self.copies: list[Movement] = []
+        self.copies: list[PaidTransfer] = []
 
     def bring(self, k: int, tensor: int, waits: list[int], after: set[int]) -> None:
         """Make an external tensor of slice ``k`` readable there."""
@@ -104,14 +102,14 @@ class _Mover:
         waits.append(copy)
 
     def _from_host(self, k: int, tensor: int, maker: int, state: int) -> int:
-        """The copy of a tensor from host to the state of slice ``k``, after the one to host."""
+        """Return the copy of a tensor from host to the state of slice ``k``, after the one to host."""
         rows = self.rows
         hop = self.to_host(tensor, maker, k)
         costs = rows.from_host_s[tensor][state], rows.from_host_j[tensor][state]
-        return self._add(Movement(tensor, HOST_MEMORY, rows.state_device[state], *costs, maker, hop, k))
+        return self._add(PaidTransfer(tensor, HOST_MEMORY, rows.state_device[state], *costs, maker, hop, k))
 
     def to_host(self, tensor: int, maker: int, k: int) -> int:
-        """The copy that brings a tensor to host; -1 where host has it by itself."""
+        """Return the copy that brings a tensor to host; -1 where host has it by itself."""
         if maker < 0:
             return -1
         rows, state = self.rows, self.proposal[maker].state
@@ -121,7 +119,7 @@ class _Mover:
         known = self.at_host.get(tensor)
         if known is None:
             seconds, joules = rows.to_host_s[tensor][state], rows.to_host_j[tensor][state]
-            known = self._add(Movement(tensor, device, HOST_MEMORY, seconds, joules, maker, -1, k))
+            known = self._add(PaidTransfer(tensor, device, HOST_MEMORY, seconds, joules, maker, -1, k))
             self.at_host[tensor] = known
         return known
 
@@ -136,17 +134,17 @@ class _Mover:
         devices = self.rows.state_device[source_state], self.rows.state_device[state]
         seconds = float(self.direct_s[source_state, state][tensor])
         joules = float(self.direct_j[source_state, state][tensor])
-        copy = self._add(Movement(tensor, *devices, seconds, joules, maker, -1, k))
+        copy = self._add(PaidTransfer(tensor, *devices, seconds, joules, maker, -1, k))
         self.on_device[tensor, devices[1]] = copy
         return copy
 
-    def _add(self, movement: Movement) -> int:
+    def _add(self, movement: PaidTransfer) -> int:
         self.copies.append(movement)
         return len(self.copies) - 1
 
 
-def movements(table: CostTable, proposal: Proposal, slice_of: list[int]) -> Movements:
-    """The copies of a proposal whose slices stand in a topological order.
+def paid_transfers(table: CostTable, proposal: Proposal, slice_of: list[int]) -> PaidTransfers:
+    """Return the copies of a proposal whose slices stand in a topological order.
 
     Args:
         table: the costs.
@@ -171,13 +169,11 @@ def movements(table: CostTable, proposal: Proposal, slice_of: list[int]) -> Move
         device = rows.state_device[state]
         if rows.io_host[device] and rows.own_memory[device]:
             mover.send_out(k, layers)
-    last, in_place = [], []
+    last = []
     for tensor in rows.output_tensors:
         layer = rows.producer[tensor]
         if layer >= 0:
             copy = mover.to_host(tensor, slice_of[layer], len(proposal))
             if copy >= 0:
                 last.append(copy)
-            else:
-                in_place.append(slice_of[layer])
-    return Movements(mover.copies, waits, after, last, in_place)
+    return PaidTransfers(mover.copies, waits, after, last)

@@ -1,4 +1,4 @@
-"""What a label carries beside its key: everything that the rest of a plan's cost depends on, as numbers.
+"""The numbers that a label carries beside its key: all that the rest of a plan's cost depends on.
 
 All of it only grows, and growing any of it never makes a plan better, so a label that is nowhere above another one with
 the same key makes that one needless. (The exception is ``copies_occupy_device`` in a concurrent schedule: transfers are
@@ -36,7 +36,7 @@ class Criterion(NamedTuple):
 
 
 class Figures(NamedTuple):
-    """What a plan comes to, or at least comes to; 0 for what the request does not ask about."""
+    """Figures of a plan, or lower bounds of them; 0 for those that the request does not ask about."""
 
     seconds: float
     joules: float
@@ -46,7 +46,7 @@ class Figures(NamedTuple):
 
 @dataclass(frozen=True)
 class Asked:
-    """Which figures a request depends on."""
+    """The figures that a request depends on."""
 
     seconds: bool
     joules: bool
@@ -91,7 +91,7 @@ class Measures:
         self._rest: dict[int, tuple[Vector, float]] = {}
 
     def _criteria(self) -> list[Criterion]:
-        """The sums that labels carry: as few as the request allows."""
+        """Return the sums that labels carry: as few as the request allows."""
         asked, found = self.asked, []
         if asked.seconds and not asked.timeline:
             found.append(Criterion(1.0, 0.0, 0.0))
@@ -203,7 +203,7 @@ class Measures:
         )
 
     def _rest_after(self, done: int) -> tuple[Vector, float]:
-        """The least that the layers not yet done add to each sum, and their least seconds of execution."""
+        """Return the least that the layers not yet done add to each sum, and their least seconds of execution."""
         if done not in self._rest:
             left = [layer for layer in range(len(self.table.layer_names)) if not done >> layer & 1]
             sums = tuple(sum(least[layer] for layer in left) for least in self._least)
@@ -225,7 +225,7 @@ class Measures:
         return found
 
     def _tails(self) -> list[float]:
-        """[L] seconds from the start of a layer to the end of the plan at least."""
+        """Return [L] seconds from the start of a layer to the end of the plan at least."""
         tail = [0.0] * len(self.table.layer_names)
         after = successors(self.table)
         for layer in range(len(tail) - 1, -1, -1):
@@ -234,7 +234,7 @@ class Measures:
 
 
 def _floor_without_idle(table: CostTable, weights: Weights) -> Floats:
-    """[L, S] least weighed cost of each layer in any slice; idle power is in the weights already."""
+    """Return [L, S] least weighed cost of each layer in any slice; idle power is in the weights already."""
     awake = replace(table, idle_w=np.zeros_like(table.idle_w))
     return np.where(np.isfinite(table.layer_s), segment_floor(awake, weigh(awake, weights)), INF)
 

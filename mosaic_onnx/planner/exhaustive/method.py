@@ -20,7 +20,7 @@ LAYERS = 7
 STATES = 12
 """Up to so many states."""
 TRANSITIONS = 20_000_000
-"""How much is tried in such a table; time is the limit before that."""
+"""Number of slices appended to partial plans in such a table; time is the limit before that."""
 BEAMS = (8, 60)
 """Widths of the searches that come first, for a good plan to prune with."""
 
@@ -101,6 +101,6 @@ def _optimum(
 
 
 def _starts(table: CostTable) -> list[Proposal]:
-    """Plans that are made in a moment: one state for all, and every layer where it is fastest."""
+    """Return plans that are made in a moment: one state for all, and every layer where it is fastest."""
     fastest = np.where(np.isfinite(table.layer_s), table.layer_s, np.inf).argmin(axis=1)
     return [*one_state_plans(table), runs(table, range(len(fastest)), fastest)]

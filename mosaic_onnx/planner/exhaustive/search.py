@@ -30,7 +30,7 @@ NO_DEVICE = -1
 
 
 class Key(NamedTuple):
-    """What the rules of the rest of a plan depend on."""
+    """The facts that the rules of the rest of a plan depend on."""
 
     done: int
     tensors: tuple[LiveTensor, ...]
@@ -53,7 +53,7 @@ class Label(NamedTuple):
 
     @property
     def proposal(self) -> Proposal:
-        """The slices in start order."""
+        """Return the slices in start order."""
         slices = []
         at: Label | None = self
         while at is not None and at.slice is not None:
@@ -63,7 +63,7 @@ class Label(NamedTuple):
 
 
 class Effort:
-    """How much a search may still try."""
+    """The effort that a search may still spend."""
 
     def __init__(self, transition_limit: int, until: float = INF) -> None:
         """Allow so many transitions, until ``time.monotonic()`` is past ``until``."""
@@ -158,7 +158,7 @@ class Search:
                 yield from labels
 
     def _narrowed(self, here: dict[Key, list[Label]], beam: int) -> list[tuple[Key, list[Label]]]:
-        """The most promising labels."""
+        """Return the most promising labels."""
         measures = self.measures
         ranked = sorted(
             (measures.value(measures.at_least(label.vector, key.done, key.tensors)), number, key, label)
@@ -209,7 +209,7 @@ class Search:
         )
 
     def _next_sets(self, done: int) -> list[int]:
-        """All sets of layers that may run next as one slice."""
+        """Return all sets of layers that may run next as one slice."""
         if done not in self._next:
             before, found, stack = self.options.before, set[int](), [0]
             while stack:
@@ -225,11 +225,11 @@ class Search:
         return self._next[done]
 
     def _is_neighbour(self, held: int, layer: int) -> bool:
-        """Whether the layer may join the set where slices hold neighbours of the list."""
+        """Return whether the layer may join the set where slices hold neighbours of the list."""
         return not self.request.in_list_order or not held or held.bit_length() == layer
 
     def _members(self) -> list[int]:
-        """Per group its layers, as bits."""
+        """Return per group its layers, as bits."""
         members: dict[int, int] = {}
         for layer, group in enumerate(self.rows.group):
             if group >= 0:
@@ -237,7 +237,7 @@ class Search:
         return [members[group] for group in sorted(members)]
 
     def _groups(self, groups: tuple[int, ...], layers: int, done: int, device: int) -> tuple[int, ...] | None:
-        """The groups' devices after a slice; None where it would part a group."""
+        """Return the groups' devices after a slice; None where it would part a group."""
         after = list(groups)
         for number, members in enumerate(self.members):
             if members & layers:

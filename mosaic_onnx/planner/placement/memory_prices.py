@@ -33,7 +33,7 @@ NO_GAIN = 5
 
 @dataclass(frozen=True, eq=False)
 class Priced:
-    """What prices came to.
+    """The result of pricing memory.
 
     Attributes:
         relaxed: the best bound, with the cheapest repaired placement (None where none keeps the caps).
@@ -107,7 +107,7 @@ class _Search:
             self.prices = np.maximum(self.prices + length * gain / norm * over, 0.0)
 
     def _priced_costs(self) -> list[Floats]:
-        """[L] the layers' costs with their bytes paid for."""
+        """Return [L] the layers' costs with their bytes paid for."""
         table, price = self.table, self.prices[self.table.state_device]
         return [
             costs + price[choices] * table.parameter_bytes[layer, choices]
@@ -115,7 +115,7 @@ class _Search:
         ]
 
     def _used(self, states: Ints) -> Floats:
-        """[D] bytes of parameters."""
+        """Return [D] bytes of parameters."""
         bytes_used = self.table.parameter_bytes[self.layers, states]
         used = np.zeros(len(self.caps))
         np.add.at(used, self.table.state_device[states], bytes_used)
@@ -193,7 +193,7 @@ class Repair:
         return best
 
     def _costs(self, layer: int) -> Floats:
-        """[choices] cost of each choice of the layer, all others where they are."""
+        """Return [choices] cost of each choice of the layer, all others where they are."""
         costs = self.problem.unary[layer].copy()
         for other, pair in self.links[layer]:
             costs += pair[:, self.at[other]]

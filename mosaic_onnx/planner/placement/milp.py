@@ -19,7 +19,7 @@ from mosaic_onnx.core.costs import Floats, Ints
 from mosaic_onnx.planner.placement.problem import Hub, Placement
 
 RELATIVE_TOLERANCE = 1e-6
-"""How far the solver's bound may be off; proved bounds are lowered by it."""
+"""Tolerance of the solver's bound; proved bounds are lowered by it."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class LinearModel:
     constant: float
 
     def states(self, problem: Placement, solution: Floats) -> Ints:
-        """[L] the state with the largest share of each layer."""
+        """Return [L] the state with the largest share of each layer."""
         ends = [*self.layer_columns[1:], self.whole_count]
         return np.array(
             [
@@ -66,7 +66,7 @@ class LinearModel:
 
 @dataclass(frozen=True)
 class Solved:
-    """What a solver says: a proved lower bound, and the states of the best placement found (None where none was)."""
+    """Answer of a solver: a proved lower bound, and the states of the best placement found (None where none was)."""
 
     bound: float
     states: Ints | None
@@ -92,7 +92,7 @@ class _Rows:
 
 
 def linear_model(problem: Placement, sides: Sequence[SideConstraint] = ()) -> LinearModel:
-    """The problem's linear program; every layer must have a choice."""
+    """Return the problem's linear program; every layer must have a choice."""
     counts = [len(choices) for choices in problem.choices]
     first = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
     rows = _Rows()
@@ -185,7 +185,7 @@ def _add_groups(rows: _Rows, problem: Placement, first: Ints) -> None:
 
 
 def _costs(problem: Placement) -> Floats:
-    """[columns] in the order of ``linear_model``."""
+    """Return [columns] in the order of ``linear_model``."""
     parts = [*problem.unary, *(table.ravel() for table in problem.links.values())]
     for hub in problem.hubs:
         parts += [hub.arrival.ravel(), hub.to_host]

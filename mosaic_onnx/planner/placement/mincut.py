@@ -24,7 +24,7 @@ ROUNDS = 6
 
 @dataclass(frozen=True)
 class _Labels:
-    """Which choice index of each layer bears label 0 and 1 (-1 for none), and each label's memory."""
+    """The choice index of each layer that bears label 0 and 1 (-1 for none), and each label's memory."""
 
     choice: Ints
     """[L, 2]"""
@@ -32,7 +32,7 @@ class _Labels:
 
 
 def solve_placement(problem: Placement) -> tuple[float, float, Ints] | None:
-    """A proved lower bound, the placement's cost and [L] its states; None where layers have more than two states.
+    """Return a proved lower bound, the placement's cost and [L] its states; None for more than two states.
 
     The two figures agree to the precision of floating point. The cost is inf where no placement exists.
     """
@@ -49,7 +49,7 @@ def solve_placement(problem: Placement) -> tuple[float, float, Ints] | None:
 
 
 def _labels(problem: Placement) -> _Labels | None:
-    """Two labels that all layers share: two states, or two devices where each layer has one choice on each."""
+    """Return two labels that all layers share: two states, or two devices where each layer has one choice on each."""
     states = np.unique(np.concatenate(problem.choices)) if problem.choices else np.zeros(0, dtype=np.int64)
     devices = np.unique(problem.state_device[states])
     if len(states) <= 2:
@@ -106,7 +106,7 @@ class _Cut:
         return total + flow, float("inf") if impossible else total + cut, sink_side
 
     def _matrix(self, unary: Floats, forbidden: float) -> scipy.sparse.csr_array:
-        """[nodes + 2, nodes + 2] capacities; the last two nodes are source and sink."""
+        """Return [nodes + 2, nodes + 2] capacities; the last two nodes are source and sink."""
         layers = np.arange(len(unary))
         source, sink = self.node_count, self.node_count + 1
         rows = np.concatenate([np.full(len(unary), source), layers, [arc[0] for arc in self.arcs]])
@@ -192,7 +192,7 @@ def _minimum_cut(capacities: scipy.sparse.csr_array) -> tuple[float, float, Floa
 
 
 def _unreached(capacities: scipy.sparse.csr_array, source: int) -> Floats:
-    """[nodes] 1 for those that no path of positive capacities joins to the source."""
+    """Return [nodes] 1 for those that no path of positive capacities joins to the source."""
     positive = scipy.sparse.csr_array(capacities)
     positive.data = (positive.data > 0).astype(np.int8)
     positive.eliminate_zeros()

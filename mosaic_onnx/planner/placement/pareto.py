@@ -53,7 +53,7 @@ class _Message:
 
 
 def placement_front(seconds: Placement, joules: Placement, label_limit: int = 1_000_000) -> list[FrontPoint] | None:
-    """The front, by rising seconds; None where the graph is too wide or the fronts grow too large.
+    """Return the front, by rising seconds; None where the graph is too wide or the fronts grow too large.
 
     Args:
         seconds: the problem in seconds.
@@ -88,7 +88,7 @@ def placement_front(seconds: Placement, joules: Placement, label_limit: int = 1_
 def _eliminate(
     sizes: Sequence[int], factors: Sequence[Factor], twins: Sequence[Factor], order: Sequence[int], limit: int
 ) -> list[_Message] | None:
-    """The messages that are left when all variables are gone: one per connected part of the graph."""
+    """Return the messages that are left when all variables are gone: one per connected part of the graph."""
     turn = {variable: index for index, variable in enumerate(order)}
     plain: list[list[tuple[Factor, Factor]]] = [[] for _ in sizes]
     for factor, twin in zip(factors, twins, strict=True):
@@ -148,7 +148,7 @@ def _message(
 
 
 def _span(message: _Message, value: dict[int, int], sizes: Sequence[int]) -> tuple[int, int]:
-    """The labels of a message for one assignment."""
+    """Return the labels of a message for one assignment."""
     at = 0
     for other in message.scope:
         at = at * sizes[other] + value[other]
@@ -156,7 +156,7 @@ def _span(message: _Message, value: dict[int, int], sizes: Sequence[int]) -> tup
 
 
 def _combine(fronts: Sequence[Floats]) -> tuple[Floats, Ints]:
-    """[sums, 2] the front of all sums of one point of each front, and [sums, fronts] of which points."""
+    """Return [sums, 2] the front of all sums of one point of each front, and [sums, fronts] of which points."""
     total, parts = np.zeros((1, 2)), np.zeros((1, 0), dtype=np.int64)
     for points in fronts:
         sums = (total[:, None, :] + points[None, :, :]).reshape(-1, 2)

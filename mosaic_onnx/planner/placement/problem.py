@@ -56,12 +56,12 @@ class Hub:
 
     @cached_property
     def cost(self) -> Floats:
-        """[C, 2^K] cost of reaching each set of places; bit k of the column stands for ``places[k]``."""
+        """Return [C, 2^K] cost of reaching each set of places; bit k of the column stands for ``places[k]``."""
         members = _members(len(self.places))
         return np.asarray(self.arrival @ members.T + self.to_host[:, None] * (self.by_host @ members.T > 0))
 
     def cost_of(self, choice: int, reached: Iterable[int]) -> float:
-        """The cost of reaching these places from one choice of the producer."""
+        """Return the cost of reaching these places from one choice of the producer."""
         bits = [self.places.index(place) for place in reached]
         passing = self.to_host[choice] if self.by_host[choice, bits].any() else 0.0
         return float(self.arrival[choice, bits].sum() + passing)
@@ -118,7 +118,7 @@ def is_exact(table: CostTable) -> bool:
 
 
 def value(problem: Placement, states: Sequence[int] | Ints) -> float:
-    """The cost of one placement; inf where a layer may not have its state or a group is torn."""
+    """Return the cost of one placement; inf where a layer may not have its state or a group is torn."""
     at = []
     for layer, state in enumerate(states):
         found = np.flatnonzero(problem.choices[layer] == state)
@@ -136,7 +136,7 @@ def value(problem: Placement, states: Sequence[int] | Ints) -> float:
 
 @cache
 def _members(count: int) -> Floats:
-    """[2^count, count] which bits each column has."""
+    """Return [2^count, count] which bits each column has."""
     return ((np.arange(1 << count)[:, None] >> np.arange(count)) & 1).astype(np.float64)
 
 
@@ -214,7 +214,7 @@ class _Builder:
         )
 
     def _hub(self, t: int, producer: int, readers: tuple[int, ...], places: tuple[int, ...]) -> Hub:
-        """What bringing tensor ``t`` to each place costs; its way to host is free where it ends there anyway."""
+        """Return what bringing tensor ``t`` to each place costs; its way to host is free where it ends there anyway."""
         targets = np.array(places, dtype=np.int64)
         if producer < 0:
             arrival = self.arrival[t, targets][None, :]

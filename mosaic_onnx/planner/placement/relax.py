@@ -11,9 +11,7 @@ import numpy as np
 from mosaic_onnx.core.costs import CostTable, Ints
 from mosaic_onnx.planner.core.lower_bounds import possible_states, useful_states
 from mosaic_onnx.planner.core.objective_weights import Weighed
-from mosaic_onnx.planner.core.ortools import available
 from mosaic_onnx.planner.core.request import MethodUnavailable
-from mosaic_onnx.planner.placement import cpsat as cpsat_placement
 from mosaic_onnx.planner.placement import elimination, mincut
 from mosaic_onnx.planner.placement import milp as linear
 from mosaic_onnx.planner.placement.milp import SideConstraint
@@ -43,27 +41,26 @@ class Relaxed:
 
     @property
     def said(self) -> str:
-        """How the bound was proved, and what it does not count in full."""
+        """Return how the bound was proved, and what it does not count in full."""
         return said(self.how, self.uncovered)
 
 
 def said(how: str, uncovered: Sequence[str]) -> str:
-    """How a bound was proved, and what it does not count in full."""
+    """Return how a bound was proved, and what it does not count in full."""
     return f"{how}; not counted in full: {', '.join(uncovered)}" if uncovered else how
 
 
-def relax(table: CostTable, weighed: Weighed, time_limit_s: float, solver: str = "", seed: int = 0) -> Relaxed:
-    """The best placement and the lower bound.
+def relax(table: CostTable, weighed: Weighed, time_limit_s: float, solver: str = "") -> Relaxed:
+    """Return the best placement and the lower bound.
 
     Args:
         table: costs.
         weighed: the same costs, each as one number.
         time_limit_s: for integer programs; cuts and elimination take what they take (seconds at 10,000 layers).
-        solver: ``mincut``, ``elimination``, ``milp`` or ``cpsat``; empty picks what fits.
-        seed: of solvers that draw by chance.
+        solver: ``mincut``, ``elimination`` or ``milp``; empty picks what fits.
 
     Raises:
-        MethodUnavailable: the named solver does not fit the graph, or OR-tools is not installed.
+        MethodUnavailable: the named solver does not fit the graph.
     """
     problem = placement(table, weighed)
     full = _all_levels(table, weighed, problem) if solver in ("", "elimination") else None
@@ -81,7 +78,7 @@ def relax(table: CostTable, weighed: Weighed, time_limit_s: float, solver: str =
             return Relaxed(*eliminated, "variable elimination", True, problem.uncovered)
         if solver:
             raise MethodUnavailable("the graph is too wide for elimination")
-    return _integer_program(problem, [], time_limit_s, solver, seed)
+    return _integer_program(problem, [], time_limit_s)
 
 
 def relax_within(
@@ -90,28 +87,24 @@ def relax_within(
     limits: Sequence[float],
     *,
     time_limit_s: float,
-    solver: str = "",
-    seed: int = 0,
 ) -> Relaxed:
-    """The best placement under memory caps and limits, as an integer program.
+    """Return the best placement under memory caps and limits, as an integer program.
 
     Args:
         table: costs.
         criteria: the costs to minimise, then those that are limited.
         limits: one per further criterion.
         time_limit_s: of the solver.
-        solver: ``milp`` or ``cpsat``; empty picks what fits.
-        seed: of the solver.
     """
     keep = useful_states(table, criteria)
     problems = [placement(table, weighed, keep) for weighed in criteria]
     sides = [SideConstraint(problem, limit) for problem, limit in zip(problems[1:], limits, strict=True)]
     sides += memory_sides(table, problems[0])
-    return _integer_program(problems[0], sides, time_limit_s, solver, seed)
+    return _integer_program(problems[0], sides, time_limit_s)
 
 
 def memory_sides(table: CostTable, problem: Placement) -> list[SideConstraint]:
-    """Each device's cap on the parameters of all its layers (its scratch memory is left out)."""
+    """Return each device's cap on the parameters of all its layers (its scratch memory is left out)."""
     sides = []
     for device in np.flatnonzero(np.isfinite(table.memory_bytes)):
         weights = np.where(table.state_device == device, table.parameter_bytes, 0).astype(np.float64)
@@ -124,7 +117,7 @@ def memory_sides(table: CostTable, problem: Placement) -> list[SideConstraint]:
 
 
 def over_memory(table: CostTable, states: Ints) -> bool:
-    """Whether the parameters of a placement alone break a device's cap."""
+    """Return whether the parameters of a placement alone break a device's cap."""
     layers = np.arange(len(states))
     used = np.bincount(
         table.state_device[states], table.parameter_bytes[layers, states], minlength=len(table.device_names)
@@ -146,23 +139,15 @@ def _all_levels(table: CostTable, weighed: Weighed, collapsed: Placement) -> Rel
     return Relaxed(*eliminated, "variable elimination over all levels", True, problem.uncovered)
 
 
-def _integer_program(
-    problem: Placement, sides: Sequence[SideConstraint], time_limit_s: float, solver: str, seed: int
-) -> Relaxed:
-    """HiGHS, or CP-SAT where it is named; the relaxation's bound stands in where time runs out before one is proved."""
+def _integer_program(problem: Placement, sides: Sequence[SideConstraint], time_limit_s: float) -> Relaxed:
+    """HiGHS; the relaxation's bound stands in where time runs out before one is proved."""
     if any(len(choices) == 0 for choices in problem.choices):
         return Relaxed(float("inf"), None, "a layer that no device can hold", True, problem.uncovered)
     if not problem.choices:
         return Relaxed(problem.constant, np.zeros(0, dtype=np.int64), "nothing to place", True, problem.uncovered)
     begun = time.monotonic()
     model = linear.linear_model(problem, sides)
-    if solver == "cpsat":
-        if not available():
-            raise MethodUnavailable("OR-tools is not installed", "pip install 'mosaic-onnx[solver]'")
-        solved = cpsat_placement.solve_cpsat(model, problem, time_limit_s, seed)
-    else:
-        solved = linear.solve_mixed(model, problem, time_limit_s - (time.monotonic() - begun))
-    name = "CP-SAT" if solver == "cpsat" else "HiGHS"
-    how = f"integer program, {name}" + ("" if solved.optimal else ", stopped by the time limit")
+    solved = linear.solve_mixed(model, problem, time_limit_s - (time.monotonic() - begun))
+    how = "integer program, HiGHS" + ("" if solved.optimal else ", stopped by the time limit")
     bound = min(solved.bound, value(problem, solved.states)) if solved.states is not None else solved.bound
     return Relaxed(bound, solved.states, how, solved.optimal, problem.uncovered)

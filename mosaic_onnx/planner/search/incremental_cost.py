@@ -98,7 +98,7 @@ class _DeviceMemory:
         return max((bytes_ for number, bytes_ in self.scratch.items() if number not in numbers), default=0)
 
 
-class Ledger:
+class IncrementalCost:
     """A plan that changes, and what it costs."""
 
     def __init__(self, table: CostTable, proposal: Proposal) -> None:
@@ -129,29 +129,29 @@ class Ledger:
 
     @property
     def proposal(self) -> Proposal:
-        """The plan as it stands."""
+        """Return the plan as it stands."""
         return tuple(self._plan.contents[number] for number in self._plan.order)
 
     @property
     def order(self) -> list[int]:
-        """The slices' numbers in start order; not to be changed."""
+        """Return the slices' numbers in start order; not to be changed."""
         return self._plan.order
 
     @property
     def alive(self) -> Mapping[int, PlacedSlice]:
-        """The slices that the plan has, by number."""
+        """Return the slices that the plan has, by number."""
         return self._plan.contents
 
     def placed(self, number: int) -> PlacedSlice:
-        """A slice's layers and state."""
+        """Return a slice's layers and state."""
         return self._plan.contents[number]
 
     def rank(self, number: int) -> float:
-        """A figure that grows with the slice's place in start order."""
+        """Return a figure that grows with the slice's place in start order."""
         return self._plan.rank[number]
 
     def judge(self, change: Change) -> Figures | None:
-        """What the plan would cost after a change that keeps a topological order; None where it could not run."""
+        """Return the plan's costs after a change that keeps a topological order; None where it could not run."""
         if not self._runs(change):
             return None
         plan, total = self._plan, _Sum(self.figures.seconds, self.figures.joules)
@@ -241,7 +241,7 @@ class Ledger:
         return known
 
     def _copies(self, tensor: int) -> tuple[float, float]:
-        """Seconds and joules of all copies of one tensor."""
+        """Return seconds and joules of all copies of one tensor."""
         rows, contents = self.rows, self._plan.contents
         maker = rows.producer[tensor]
         home = NOWHERE if maker < 0 else self.slice_of[maker]
@@ -273,7 +273,7 @@ class Ledger:
         return total.seconds, total.joules
 
     def _switches(self, order: Iterable[int], contents: Mapping[int, PlacedSlice | None]) -> tuple[float, float]:
-        """Seconds and joules of all level switches, with these slices in place of those of the plan."""
+        """Return seconds and joules of all level switches, with these slices in place of those of the plan."""
         if not self.switching:
             return 0.0, 0.0
         rows, total = self.rows, _Sum()
@@ -286,7 +286,7 @@ class Ledger:
         return total.seconds, total.joules
 
     def _runs(self, change: Change) -> bool:
-        """Whether states can run their new layers, groups hold together and caps are kept."""
+        """Return whether states can run their new layers, groups hold together and caps are kept."""
         rows = self.rows
         for placed in change.contents.values():
             if placed is not None and any(rows.layer_s[layer][placed.state] == INF for layer in placed.layers):

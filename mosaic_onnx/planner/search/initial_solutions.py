@@ -38,7 +38,7 @@ def runs(table: CostTable, order: Sequence[int], states: Sequence[int] | Ints) -
 
 
 def _spare_bytes(table: CostTable, states: Sequence[int] | Ints) -> list[float]:
-    """[D] what each device's cap leaves once the parameters of its layers are there."""
+    """Return [D] what each device's cap leaves once the parameters of its layers are there."""
     chosen = np.asarray(states, dtype=np.int64)
     used = np.zeros(len(table.device_names))
     np.add.at(used, table.state_device[chosen], table.parameter_bytes[np.arange(len(chosen)), chosen])
@@ -71,7 +71,7 @@ def _cut(table: CostTable, layers: tuple[int, ...], state: int, spare: Sequence[
 
 
 def implied_plans(table: CostTable, placements: Sequence[Ints]) -> list[Proposal]:
-    """Each placement along the orders that it implies, and along the file's."""
+    """Return each placement along the orders that it implies, and along the file's."""
     plans = []
     for states in placements:
         orders = [implied_order(table, states), implied_order(table, states, by_size=True), file_order(table)]
@@ -80,7 +80,7 @@ def implied_plans(table: CostTable, placements: Sequence[Ints]) -> list[Proposal
 
 
 def filled_plans(table: CostTable, orders: Sequence[Sequence[int]]) -> list[Proposal]:
-    """Layers along each order to the fastest device until its memory is full, then to the next.
+    """Return layers along each order to the fastest device until its memory is full, then to the next.
 
     A layer that the device of the moment cannot run goes to the fastest one without a cap that can.
     """
@@ -98,7 +98,7 @@ def filled_plans(table: CostTable, orders: Sequence[Sequence[int]]) -> list[Prop
 
 
 def _fill(table: CostTable, order: Sequence[int], liked: list[int], able: Bools) -> Ints | None:
-    """[L] states; None where a layer finds no room."""
+    """Return [L] states; None where a layer finds no room."""
     rows = table.rows
     scratch = (table.workspace_bytes + table.activation_bytes).max(axis=0, initial=0)
     room = {d: cap - (0.0 if cap == INF else float(scratch.max(initial=0))) for d, cap in enumerate(rows.memory_bytes)}
@@ -127,7 +127,7 @@ def _fill(table: CostTable, order: Sequence[int], liked: list[int], able: Bools)
 
 
 def one_state_plans(table: CostTable) -> list[Proposal]:
-    """All layers in one state, for each state that can run them all."""
+    """Return all layers in one state, for each state that can run them all."""
     able = np.flatnonzero(possible_states(table).all(axis=0))
     order = file_order(table)
     return [runs(table, order, np.full(len(order), state)) for state in able] if order else []

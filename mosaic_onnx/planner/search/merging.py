@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 from mosaic_onnx.core.costs import CostTable
 from mosaic_onnx.core.errors import InfeasibleError
 from mosaic_onnx.planner.core.request import TOLERANCE, PlacedSlice, Proposal, Request
 from mosaic_onnx.planner.core.simulate import Timeline, simulate
-from mosaic_onnx.planner.core.transfers import Movements, movements
+from mosaic_onnx.planner.core.transfers import PaidTransfers, paid_transfers
 from mosaic_onnx.planner.search.simulated_search import rank_of
 
 INF = float("inf")
 
 
 def neighbours_joined(proposal: Proposal, may_join: Callable[[PlacedSlice], bool] = lambda _: True) -> Proposal:
-    """The proposal with slices of one state that follow one another made one, where the result may be."""
+    """Return the proposal with slices of one state that follow one another made one, where the result may be."""
     slices: list[PlacedSlice] = []
     for placed in proposal:
         grown = PlacedSlice((*slices[-1].layers, *placed.layers), placed.state) if slices else placed
@@ -44,41 +43,6 @@ def merge_harmless(table: CostTable, request: Request, proposal: Proposal) -> Pr
     return merged if rank(after) <= rank(timeline) * (1 + TOLERANCE) else proposal
 
 
-def merge_for_gain(table: CostTable, request: Request, proposal: Proposal, deadline: float) -> Proposal:
-    """Join neighbours on a device, one pair after the other, wherever the objective gains; for slices that cost."""
-    rank = rank_of(request)
-    best = rank(simulate(table, proposal, request.schedule))
-    improved = True
-    while improved:
-        improved = False
-        for tried in _pairs_joined(table, proposal):
-            if time.monotonic() > deadline:
-                return proposal
-            try:
-                figure = rank(simulate(table, tried, request.schedule))
-            except InfeasibleError:
-                continue
-            if figure < best * (1 - TOLERANCE):
-                proposal, best, improved = tried, figure, True
-                break
-    return proposal
-
-
-def _pairs_joined(table: CostTable, proposal: Proposal) -> Iterator[Proposal]:
-    """The proposal with two slices joined that follow one another on their device in one state, at either's place."""
-    last: dict[int, int] = {}
-    for second, placed in enumerate(proposal):
-        device = table.rows.state_device[placed.state]
-        first = last.get(device)
-        last[device] = second
-        if first is not None and proposal[first].state == placed.state:
-            joined = PlacedSlice(proposal[first].layers + placed.layers, placed.state)
-            between = proposal[first + 1 : second]
-            yield (*proposal[:first], *between, joined, *proposal[second + 1 :])
-            if between:
-                yield (*proposal[:first], joined, *between, *proposal[second + 1 :])
-
-
 class _Joiner:
     """Finds joins after which every other slice still starts when it did, given the joins made before."""
 
@@ -96,11 +60,11 @@ class _Joiner:
         """[slice] (slice that makes an input, or -1; seconds that the way takes)"""
         self.readers: list[list[tuple[int, float]]] = [[] for _ in proposal]
         """[slice] (slice that reads what it makes, or -1 for the end of the plan; seconds that the way takes)"""
-        self._connect(movements(table, proposal, slice_of))
+        self._connect(paid_transfers(table, proposal, slice_of))
         self.tolerance = 1e-12 * timeline.seconds
 
     def joined(self) -> Proposal:
-        """The proposal with all such joins made."""
+        """Return the proposal with all such joins made."""
         groups: list[list[int]] = []
         open_group: dict[int, list[int]] = {}
         for k, placed in enumerate(self.proposal):
@@ -135,8 +99,8 @@ class _Joiner:
                     return False
         return True
 
-    def _connect(self, moved: Movements) -> None:
-        """Who reads what of whom, and how long the way takes."""
+    def _connect(self, moved: PaidTransfers) -> None:
+        """Note which slices read from which, and how long the transfers take."""
         for k in range(len(self.proposal)):
             for maker in moved.after[k]:
                 self._add(maker, k, 0.0)
@@ -151,7 +115,7 @@ class _Joiner:
         if reader >= 0:
             self.reads[reader].append((maker, way))
 
-    def _way(self, moved: Movements, copy: int) -> float:
-        """Seconds of a copy and of the one that must come first."""
+    def _way(self, moved: PaidTransfers, copy: int) -> float:
+        """Return seconds of a copy and of the one that must come first."""
         movement = moved.copies[copy]
         return movement.seconds + (moved.copies[movement.hop].seconds if movement.hop >= 0 else 0.0)

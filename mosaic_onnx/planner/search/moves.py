@@ -16,7 +16,7 @@ from mosaic_onnx.planner.core.lower_bounds import possible_states
 from mosaic_onnx.planner.core.objective import Rank
 from mosaic_onnx.planner.core.orders import predecessors, successors
 from mosaic_onnx.planner.core.request import TOLERANCE, PlacedSlice, Proposal
-from mosaic_onnx.planner.search.incremental_cost import NEW, Change, Figures, Ledger
+from mosaic_onnx.planner.search.incremental_cost import NEW, Change, Figures, IncrementalCost
 
 TARGETS = 6
 """Slices on either side of its own that a layer is tried in, nearest first."""
@@ -43,7 +43,7 @@ class _Walk:
     """Sweeps over all moves of a plan, taking each that helps."""
 
     def __init__(self, table: CostTable, proposal: Proposal, rank: Rank, until: float) -> None:
-        self.ledger = Ledger(table, proposal)
+        self.ledger = IncrementalCost(table, proposal)
         self.rank = rank
         self.until = until
         self.best = self._rank(self.ledger.figures)
@@ -87,7 +87,7 @@ class _Walk:
         return rank[1] < than[1] - TOLERANCE * abs(than[1])
 
     def _numbers(self) -> Iterator[int]:
-        """The slices, those left out that a move has made disappear meanwhile."""
+        """Yield the slices, those left out that a move has made disappear meanwhile."""
         for number in list(self.ledger.order):
             if number in self.ledger.alive:
                 yield number
@@ -161,7 +161,7 @@ class _Walk:
                 yield Change({own: left, target: joined}, {layer: target}, (layer,))
 
     def _targets(self, layer: int, own: int) -> Iterator[int]:
-        """Slices that the layer may run in without breaking the order, nearest first on either side."""
+        """Yield slices that the layer may run in without breaking the order, nearest first on either side."""
         ledger = self.ledger
         low = max((ledger.rank(ledger.slice_of[maker]) for maker in self.before[layer]), default=0.0)
         high = min(
@@ -174,7 +174,7 @@ class _Walk:
                     yield ledger.order[other]
 
     def _with(self, layers: Sequence[int], layer: int) -> tuple[int, ...]:
-        """The layers with one more, right after the last of them that it reads; ascending where they were."""
+        """Return the layers with one more, right after the last of them that it reads; ascending where they were."""
         if all(a < b for a, b in pairwise(layers)):
             return tuple(sorted((*layers, layer)))
         makers = set(self.before[layer])

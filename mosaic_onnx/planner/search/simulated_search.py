@@ -22,13 +22,13 @@ from mosaic_onnx.planner.core.simulate import Timeline, simulate, value
 ROUNDING = 1e-12
 """Values that are this close are equal."""
 Rank = Callable[[Timeline], float]
-"""What is to be small."""
+"""The figure to be minimised."""
 REACH = 4
-"""How many slices before and after its own a layer is tried in, and how far a slice is moved."""
+"""Number of slices before and after its own a layer is tried in, and how far a slice is moved."""
 
 
 def rank_of(request: Request) -> Rank:
-    """The request's objective, with a little of the loads so that equal makespans still tell plans apart."""
+    """Return the request's objective, with a little of the loads so that equal makespans still tell plans apart."""
 
     def rank(timeline: Timeline) -> float:
         return value(timeline, request.objective) * (1 + 1e-6) + 1e-9 * sum(timeline.load_s)
@@ -38,13 +38,13 @@ def rank_of(request: Request) -> Rank:
 
 @dataclass(frozen=True)
 class Figure:
-    """What is to be small, and, among plans that are equal in that, how long all devices are busy together."""
+    """The figure to be minimised and, to tell equal plans apart, the busy time of all devices together."""
 
     value: float
     busy_s: float
 
     def better_than(self, other: Figure) -> bool:
-        """Smaller, or equal and less busy."""
+        """Return whether it is smaller, or equal and less busy."""
         if self.value < other.value * (1 - TOLERANCE):
             return True
         return self.value <= other.value * (1 + ROUNDING) and self.busy_s < other.busy_s * (1 - TOLERANCE)
@@ -53,7 +53,7 @@ class Figure:
 def polish(
     table: CostTable, request: Request, proposal: Proposal, deadline: float, *, whole_slices: bool = False
 ) -> Proposal:
-    """The best plan found by small changes; the proposal itself where it cannot run or nothing helps.
+    """Return the best plan found by small changes; the proposal itself where it cannot run or nothing helps.
 
     Args:
         table: costs.
@@ -79,7 +79,7 @@ def polish(
 
 
 def best_of(table: CostTable, request: Request, proposals: Sequence[Proposal]) -> Proposal:
-    """The proposal that the simulator likes best; the first where none can run."""
+    """Return the proposal that the simulator likes best; the first where none can run."""
     search = _Polish(table, request, math.inf)
     best, chosen = None, proposals[0]
     for proposal in proposals:
@@ -100,7 +100,7 @@ class _Polish:
             self.kinds += [self._moved_layers, self._split, self._moved_slices]
 
     def figure(self, proposal: Proposal) -> Figure | None:
-        """How bad it is; None where it cannot run or breaks what is asked."""
+        """Return how bad it is; None where it cannot run or breaks what is asked."""
         try:
             timeline = simulate(self.table, proposal, self.request.schedule)
         except InfeasibleError:
@@ -112,7 +112,7 @@ class _Polish:
         return Figure(value(timeline, self.request.objective), sum(timeline.load_s))
 
     def first_better(self, proposals: Iterator[Proposal], best: Figure) -> tuple[Proposal, Figure] | None:
-        """The first of some proposals that is better; None where none is, or the time is up."""
+        """Return the first of some proposals that is better; None where none is, or the time is up."""
         for proposal in proposals:
             if time.monotonic() > self.deadline:
                 return None
@@ -122,14 +122,14 @@ class _Polish:
         return None
 
     def _other_states(self, proposal: Proposal) -> Iterator[Proposal]:
-        """A slice in another state."""
+        """Yield a slice in another state."""
         for k, (layers, state) in enumerate(proposal):
             allowed = set(self.states[layers[0]]).intersection(*(self.states[layer] for layer in layers[1:]))
             for other in sorted(allowed - {state}):
                 yield (*proposal[:k], PlacedSlice(layers, other), *proposal[k + 1 :])
 
     def _merged(self, proposal: Proposal) -> Iterator[Proposal]:
-        """Two neighbours as one slice, in the state of either."""
+        """Yield two neighbours as one slice, in the state of either."""
         for k in range(len(proposal) - 1):
             one, two = proposal[k], proposal[k + 1]
             for state in dict.fromkeys((one.state, two.state)):
@@ -137,7 +137,7 @@ class _Polish:
                     yield (*proposal[:k], PlacedSlice(layers, state), *proposal[k + 2 :])
 
     def _moved_layers(self, proposal: Proposal) -> Iterator[Proposal]:
-        """One layer in another slice."""
+        """Yield one layer in another slice."""
         for k, (layers, state) in enumerate(proposal):
             for layer in layers:
                 rest = tuple(other for other in layers if other != layer)
@@ -151,7 +151,7 @@ class _Polish:
                     yield tuple(placed for part in changed for placed in part)
 
     def _split(self, proposal: Proposal) -> Iterator[Proposal]:
-        """A slice cut in two, either part perhaps in another state."""
+        """Yield a slice cut in two, either part perhaps in another state."""
         for k, (layers, state) in enumerate(proposal):
             for place in range(1, len(layers)):
                 head, tail = layers[:place], layers[place:]
@@ -162,7 +162,7 @@ class _Polish:
                     yield (*proposal[:k], PlacedSlice(head, first), PlacedSlice(tail, second), *proposal[k + 1 :])
 
     def _moved_slices(self, proposal: Proposal) -> Iterator[Proposal]:
-        """A slice earlier or later in the order."""
+        """Yield a slice earlier or later in the order."""
         for k in range(len(proposal)):
             rest = proposal[:k] + proposal[k + 1 :]
             for place in range(max(0, k - REACH), min(len(rest), k + REACH) + 1):

@@ -44,7 +44,7 @@ SOLVER_SHARE = 0.5
 
 @dataclass(frozen=True, eq=False)
 class Bounded:
-    """What is proved, and what came of proving it.
+    """A proved bound, and the placements and plans found with it.
 
     Attributes:
         bound: lower bound of the objective over all sequential plans within the limits; 0 where none is known.
@@ -62,7 +62,7 @@ class Bounded:
 
 
 def bounded(table: CostTable, request: Request, until: float) -> Bounded:
-    """The best lower bound that fits the time.
+    """Return the best lower bound that fits the time.
 
     Args:
         table: costs.
@@ -88,7 +88,7 @@ def bounded(table: CostTable, request: Request, until: float) -> Bounded:
 
 
 def hull_of(table: CostTable, until: float, seed: int = 0) -> Hull:
-    """A hull whose questions are answered by the best slices of a chain, or else by the best placements."""
+    """Return a hull whose questions are answered by the best slices of a chain, or else by the best placements."""
     if on_one_order(table):
         return Hull(lambda weights: _ask_chain(table, weights))
     possible = possible_states(table)
@@ -96,7 +96,7 @@ def hull_of(table: CostTable, until: float, seed: int = 0) -> Hull:
 
     def ask(weights: Weights) -> Asked:
         limit = max(until - time.monotonic(), 0.1) * SOLVER_SHARE / 4
-        relaxed = relax(table, weigh(table, weights), limit, seed=seed)
+        relaxed = relax(table, weigh(table, weights), limit)
         point = None
         if relaxed.states is not None:
             point = Supported(value(seconds, relaxed.states), value(joules, relaxed.states), relaxed.states)
@@ -119,17 +119,17 @@ def _ask_chain(table: CostTable, weights: Weights) -> Asked:
 
 
 def _single(table: CostTable, weights: Weights, request: Request, until: float) -> tuple[list[Relaxed], Priced | None]:
-    """The best placement; and under memory caps, where that breaks one, what prices and a program say."""
+    """Return the best placement; and under memory caps, where that breaks one, what prices and a program say."""
     weighed = weigh(table, weights)
     if table.layer_s.size > PLACEMENT_CHOICES:
         return [_cheapest_layers(table, weighed)], None
-    relaxed = relax(table, weighed, _share(until), seed=request.seed)
+    relaxed = relax(table, weighed, _share(until))
     if relaxed.states is None or not over_memory(table, relaxed.states):
         return [relaxed], None
     priced = price_memory(table, weighed, time.monotonic() + _share(until))
     found = [relaxed] if priced is None else [relaxed, priced.relaxed]
     if priced is None or table.layer_s.size <= PROGRAM_CHOICES:
-        found.append(relax_within(table, [weighed], [], time_limit_s=_share(until), seed=request.seed))
+        found.append(relax_within(table, [weighed], [], time_limit_s=_share(until)))
     return found, priced
 
 
@@ -141,7 +141,7 @@ def _cheapest_layers(table: CostTable, weighed: Weighed) -> Relaxed:
 
 
 def _both(table: CostTable, request: Request, until: float) -> Bounded:
-    """Limits, a product or a front: seconds and joules together."""
+    """Bound seconds and joules together, for limits, a product or a front."""
     hull = hull_of(table, until, request.seed)
     deadline = INF if request.deadline_s is None else request.deadline_s
     budget = INF if request.budget_j is None else request.budget_j
@@ -172,7 +172,7 @@ def _how(table: CostTable) -> str:
 
 
 def _closer(table: CostTable, request: Request, hull: Hull, bound: float, until: float) -> Closed:
-    """What closes the gap that weighed sums leave; nothing where there is none."""
+    """Return what closes the gap that weighed sums leave; nothing where there is none."""
     nothing = Closed(0.0, "")
     limited = request.deadline_s is not None or request.budget_j is not None
     if not limited or len(hull.points) < 2:
@@ -185,7 +185,7 @@ def _closer(table: CostTable, request: Request, hull: Hull, bound: float, until:
 
 
 def _incumbent(request: Request, hull: Hull) -> float:
-    """The objective of the best plan known within the limits."""
+    """Return the objective of the best plan known within the limits."""
     rank = rank_of(request)
     points = [(point.seconds, point.joules) for point in hull.points if point.proposal]
     kept = [point for point in points if rank(*point)[0] == 0.0]

@@ -25,7 +25,7 @@ from mosaic_onnx.planner.throughput.units import units
 MAX_USES = 64
 """Up to so many combinations of used devices."""
 FREE_LAYERS = 400
-"""How long slices on devices without caps may be."""
+"""Longest slice on a device without caps, in layers."""
 
 
 def capped_plans(table: CostTable, request: Request, orders: Sequence[Sequence[int]], until: float) -> list[Proposal]:
@@ -91,7 +91,7 @@ class _Program:
         self.before = [self._fewer(one) for one in self.class_of]
 
     def _fewer(self, one: DeviceClass) -> Ints:
-        """[U] the use before one device of the class was added; -1 where there is none, itself without caps."""
+        """Return [U] the use before one device of the class was added; -1 where there is none, itself without caps."""
         if one not in self.capped:
             return np.arange(len(self.uses))
         at = list(self.capped).index(one)

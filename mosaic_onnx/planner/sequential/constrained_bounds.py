@@ -1,4 +1,4 @@
-"""What closes the gap that weighed sums leave under limits: fronts, or an integer program with the limits in it."""
+"""Closing the gap that weighed sums leave under limits: fronts, or an integer program with the limits in it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ FRONT_LABELS = 400_000
 THIN_SPANS = 500
 """Into how many spans of seconds a chain's front is thinned where it is too large."""
 PLACEMENTS = 4
-"""How many placements or plans are handed on as starts."""
+"""Number of placements or plans are handed on as starts."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +39,7 @@ class Closed:
 
 
 def close_chain(table: CostTable, request: Request, hull: Hull, incumbent: float) -> Closed:
-    """The front of a chain between the limits and the best plan known so far, exact where it is not too large.
+    """Return the front of a chain between the limits and the best plan known so far, exact where it is not too large.
 
     Args:
         table: costs of a chain.
@@ -59,7 +59,7 @@ def close_chain(table: CostTable, request: Request, hull: Hull, incumbent: float
 
 
 def close_placements(table: CostTable, request: Request) -> Closed | None:
-    """The front of all placements, below which no plan lies; None where it is too large."""
+    """Return the front of all placements, below which no plan lies; None where it is too large."""
     points, uncovered = front_of_placements(table)
     if not points:
         return None
@@ -73,7 +73,7 @@ def close_placements(table: CostTable, request: Request) -> Closed | None:
 
 
 def close_program(table: CostTable, request: Request, time_limit_s: float) -> Closed | None:
-    """The integer program with the limits as constraints; None for a product, which is no sum."""
+    """Return the integer program with the limits as constraints; None for a product, which is no sum."""
     if request.objective == "edp":
         return None
     weights = {"latency": LATENCY, "energy": ENERGY}[request.objective]
@@ -84,7 +84,6 @@ def close_program(table: CostTable, request: Request, time_limit_s: float) -> Cl
         [weigh(table, weights), *(weighed for weighed, _ in held)],
         [limit for _, limit in held],
         time_limit_s=time_limit_s,
-        seed=request.seed,
     )
     return Closed(relaxed.bound, relaxed.said, () if relaxed.states is None else (relaxed.states,))
 
@@ -101,7 +100,7 @@ def front_of_placements(
 
 
 def on_one_order(table: CostTable) -> bool:
-    """Whether the layers are a chain that can run in no other order."""
+    """Return whether the layers are a chain that can run in no other order."""
     return is_chain(table, range(len(table.layer_names))) and is_tight(table)
 
 
@@ -116,7 +115,7 @@ def chain_uncovered(table: CostTable) -> tuple[str, ...]:
 
 
 def thinned_front(table: CostTable, least_s: float, most_s: float) -> list[ChainPoint]:
-    """Plans of a chain close to its front, at most one per span of seconds."""
+    """Return plans of a chain close to its front, at most one per span of seconds."""
     width = (most_s - least_s) / THIN_SPANS
     return chain_front(table, width_s=width, label_limit=1 << 60) or []
 

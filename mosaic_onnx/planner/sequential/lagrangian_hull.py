@@ -1,4 +1,4 @@
-"""What weighed sums prove about seconds and joules together: the lower hull, and Lagrangian bounds read off it.
+"""Bounds by weighed sums on seconds and joules together: the lower hull, and Lagrangian bounds read off it.
 
 Every answer "a · seconds + b · joules >= v for all plans" is a half-plane; their intersection holds all plans. The
 least joules at a deadline, the least seconds at a budget and the least product are read off it. (The product is
@@ -23,12 +23,12 @@ ROUNDING = 1e-14
 """Relative, of sums of costs."""
 MOST_ANSWERS = 40
 TIE_BREAK = 1e-6
-"""How much the other figure counts, relative to its size, where one is made small and the other only breaks ties."""
+"""Weight of the other figure, relative to its size, where one is made small and the other only breaks ties."""
 
 
 @dataclass(frozen=True, eq=False)
 class Supported:
-    """What is best for some weights: a placement with its relaxed figures, on chains with its slices."""
+    """The best for some weights: a placement with its relaxed figures, on chains with its slices."""
 
     seconds: float
     joules: float
@@ -46,7 +46,7 @@ class Asked:
 
 
 Promise = Callable[["Hull", Supported, Supported], float]
-"""How promising the gap between two neighbouring points is, the smaller the more; inf where it is not."""
+"""Rank of the gap between two neighbouring points, the smaller the more promising; inf where it is not."""
 
 
 @dataclass
@@ -63,7 +63,7 @@ class Hull:
 
     @property
     def points(self) -> list[Supported]:
-        """The different supported points, by rising seconds."""
+        """Return the different supported points, by rising seconds."""
         found = {(a.point.seconds, a.point.joules): a.point for a in self.answers if a.point is not None}
         return [found[key] for key in sorted(found)]
 
@@ -85,13 +85,13 @@ class Hull:
             self._put(Weights(left.joules - right.joules, right.seconds - left.seconds))
 
     def joules_within(self, deadline_s: float) -> float:
-        """A lower bound of the joules of every plan that keeps the deadline; inf where none does."""
+        """Return a lower bound of the joules of every plan that keeps the deadline; inf where none does."""
         if deadline_s < self.seconds_within(INF) * (1 - TOLERANCE):
             return INF
         return self._joules_above(deadline_s)
 
     def seconds_within(self, budget_j: float) -> float:
-        """A lower bound of the seconds of every plan that keeps the budget; inf where none does."""
+        """Return a lower bound of the seconds of every plan that keeps the budget; inf where none does."""
         bound = 0.0
         for answer in self.answers:
             a, b = answer.weights.seconds, answer.weights.joules
@@ -102,23 +102,23 @@ class Hull:
         return bound
 
     def product_within(self, deadline_s: float = INF, budget_j: float = INF) -> float:
-        """A lower bound of seconds · joules of every plan that keeps both limits; inf where none does."""
+        """Return a lower bound of seconds · joules of every plan that keeps both limits; inf where none does."""
         low = self.seconds_within(budget_j)
         return INF if deadline_s < low * (1 - 1e-12) else self.product_between(low, deadline_s)
 
     def product_between(self, low_s: float, high_s: float) -> float:
-        """A lower bound of seconds · joules of every plan whose seconds lie between the two."""
+        """Return a lower bound of seconds · joules of every plan whose seconds lie between the two."""
         corners = {low_s, *(s for s in self._crossings() if low_s < s < high_s)}
         if np.isfinite(high_s):
             corners.add(high_s)
         return min(s * self._joules_above(s) for s in corners)
 
     def _joules_above(self, seconds: float) -> float:
-        """The half-planes' joules at so many seconds."""
+        """Return the half-planes' joules at so many seconds."""
         return max((self._joules_at(one, seconds) for one in self.answers if one.weights.joules), default=0.0)
 
     def _crossings(self) -> list[float]:
-        """Seconds at which two half-planes' edges meet."""
+        """Return seconds at which two half-planes' edges meet."""
         lines = [(a.weights.seconds, a.weights.joules, a.bound) for a in self.answers if a.weights.joules]
         found = []
         for index, (a1, b1, v1) in enumerate(lines):
@@ -137,7 +137,7 @@ class Hull:
         self.answers.append(self.ask(weights))
 
     def _next_gap(self, promise: Promise, settled: set[tuple[float, float]]) -> tuple[Supported, Supported] | None:
-        """The gap between two neighbouring points that promises most; None where none promises anything."""
+        """Return the gap between two neighbouring points that promises most; None where none promises anything."""
         gaps = [gap for gap in pairwise(_undominated(self.points)) if (gap[0].seconds, gap[1].seconds) not in settled]
         promised = [(promise(self, *gap), index) for index, gap in enumerate(gaps)]
         best = min(promised, default=(INF, 0))
@@ -145,7 +145,7 @@ class Hull:
 
 
 def _left(bound: float, spent: float) -> float:
-    """What is left of a weighed bound, less what rounding may have added."""
+    """Return what is left of a weighed bound, less what rounding may have added."""
     return bound - spent - ROUNDING * (abs(bound) + abs(spent))
 
 
@@ -158,7 +158,7 @@ def _undominated(points: list[Supported]) -> list[Supported]:
 
 
 def promise_of(request: Request) -> Promise:
-    """Where the optimum of a request lies on the hull."""
+    """Return where the optimum of a request lies on the hull."""
     deadline = INF if request.deadline_s is None else request.deadline_s
     budget = INF if request.budget_j is None else request.budget_j
     if request.pareto or (request.objective == "edp" and min(deadline, budget) < INF):
@@ -184,7 +184,7 @@ def products(hull: Hull, left: Supported, right: Supported) -> float:
 
 
 def everywhere(_: Hull, left: Supported, right: Supported) -> float:
-    """The whole hull, wide gaps first."""
+    """Return the whole hull, wide gaps first."""
     return -(right.seconds - left.seconds) * (left.joules - right.joules)
 
 

@@ -31,20 +31,20 @@ from mosaic_onnx.planner.sequential.order_cuts import cut_plans
 
 INF = float("inf")
 QUICK_TRANSITIONS = 5_000
-"""How long small graphs are searched whole before anything else."""
+"""Effort of the whole search of small graphs before anything else."""
 TRANSITIONS = 200_000
-"""How long they are once a good plan is known, to prune with."""
+"""Effort of the whole search once a good plan is known, to prune with."""
 SMALL_LAYERS = 40
 """Graphs of more layers are not searched whole."""
 IMPROVED = 3
-"""How many of the best plans are improved by moves."""
+"""Number of of the best plans are improved by moves."""
 
 Ranked = tuple[Proposal, tuple[float, float]]
 """A plan that can run, and its rank."""
 
 
 def sequential(table: CostTable, request: Request) -> Answer:
-    """Plans and a lower bound for latency, energy or their product, with or without limits.
+    """Return plans and a lower bound for latency, energy or their product, with or without limits.
 
     Raises:
         InfeasibleError: proved: no plan runs every layer, or none keeps the limits.
@@ -79,7 +79,7 @@ def _whole(
 
 
 def _cut(table: CostTable, request: Request, relaxed: Bounded, until: float) -> list[Ranked]:
-    """Plans from several orders cut into slices."""
+    """Return plans from several orders cut into slices."""
     orders = candidate_orders(table, relaxed.placements[:1])[::-1]  # implied ones first
     first = relaxed.placements[0] if relaxed.placements else None
     plans = [
@@ -93,7 +93,7 @@ def _cut(table: CostTable, request: Request, relaxed: Bounded, until: float) -> 
 def _improved(
     table: CostTable, request: Request, starts: Sequence[Ranked], goal: tuple[float, float], until: float
 ) -> list[Ranked]:
-    """The best few starts after moves; none where the best start reaches the goal."""
+    """Return the best few starts after moves; none where the best start reaches the goal."""
     rank = rank_of(request)
     improved = []
     for index, (proposal, figure) in enumerate(starts[:IMPROVED]):
@@ -105,13 +105,13 @@ def _improved(
 
 
 def sequential_fits(table: CostTable, request: Request) -> bool:
-    """Whether the request is one that this method answers; ``error_budget`` asks it where errors have a budget."""
+    """Return whether this method answers the request; ``error_budget`` asks it where errors have a budget."""
     fits = request.schedule == "sequential" and request.objective != "throughput"
     return fits and not request.pareto and request.max_error is None
 
 
 def _ranked(table: CostTable, request: Request, proposals: Iterable[Proposal]) -> list[Ranked]:
-    """The different proposals that can run, best first."""
+    """Return the different proposals that can run, best first."""
     rank = rank_of(request)
     judged: dict[Proposal, tuple[float, float]] = {}
     for proposal in proposals:

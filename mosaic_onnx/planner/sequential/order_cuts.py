@@ -23,7 +23,7 @@ INF = float("inf")
 SECONDS_PER_CHOICE = 5e-5
 """Roughly what the program along an order takes for a layer and state: it is not begun where that is too long."""
 PRICE_STEPS = 12
-"""How often the price of a byte is doubled to make slices keep a device's cap."""
+"""Number of times that the price of a byte is doubled to make slices keep a device's cap."""
 
 
 def cut_plans(
@@ -34,7 +34,7 @@ def cut_plans(
     until: float,
     prices: Floats | None = None,
 ) -> list[Proposal]:
-    """The best slices along each order, as long as there is time; under limits and for products along the hull.
+    """Return the best slices along each order, as long as there is time; under limits and for products along the hull.
 
     Args:
         table: costs.
@@ -146,7 +146,7 @@ def spread(table: CostTable, proposal: Proposal) -> Proposal:
 
 
 def _within_memory(table: CostTable, weighed: Weighed, order: Sequence[int], until: float) -> Iterator[Proposal]:
-    """Slices along an order under growing prices per byte of the devices that hold too much."""
+    """Yield slices along an order under growing prices per byte of the devices that hold too much."""
     capped = np.isfinite(table.memory_bytes)[table.state_device]
     finite = np.where(np.isfinite(weighed.layer), weighed.layer, 0.0)
     price = float(finite.max(initial=0.0)) / max(float(table.parameter_bytes.max(initial=0)), 1.0) / PRICE_STEPS
@@ -168,7 +168,7 @@ def _within_memory(table: CostTable, weighed: Weighed, order: Sequence[int], unt
 
 
 def parameters_used(table: CostTable, proposal: Proposal) -> Floats:
-    """[D] bytes of parameters on each device."""
+    """Return [D] bytes of parameters on each device."""
     used = np.zeros(len(table.device_names))
     for layers, state in proposal:
         used[table.state_device[state]] += table.parameter_bytes[list(layers), state].sum()
@@ -176,5 +176,5 @@ def parameters_used(table: CostTable, proposal: Proposal) -> Floats:
 
 
 def over_memory(table: CostTable, proposal: Proposal) -> bool:
-    """Whether the parameters alone break a device's cap."""
+    """Return whether the parameters alone break a device's cap."""
     return bool((parameters_used(table, proposal) > table.memory_bytes).any())

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 from mosaic_onnx.core.costs import CostTable
 from mosaic_onnx.core.errors import InfeasibleError, UsageError
+from mosaic_onnx.planner.chain.label_setting import best_by_labels, labels_apply
 from mosaic_onnx.planner.chain.pareto import chain_front
 from mosaic_onnx.planner.core.infeasibility import check_possible
 from mosaic_onnx.planner.core.objective import Rank, has_joules, rank_of
@@ -56,19 +57,19 @@ class Front:
 
 
 def pareto(table: CostTable, request: Request) -> Answer:
-    """The method: the front's plans as proposals; the bound is the objective's alone."""
+    """Return the method: the front's plans as proposals; the bound is the objective's alone."""
     found = front(table, request)
     bound = bounded(table, replace(request, pareto=False), time.monotonic() + request.time_limit_s / 2)
     return Answer(tuple(plan.proposal for plan in found.plans), bound.bound, bound.how)
 
 
 def pareto_fits(table: CostTable, request: Request) -> bool:
-    """Whether the front of sequential plans is asked for."""
+    """Return whether the front of sequential plans is asked for."""
     return request.pareto and request.schedule == "sequential" and has_joules(table)
 
 
 def front(table: CostTable, request: Request) -> Front:
-    """The front of all sequential plans within the request's limits.
+    """Return the front of all sequential plans within the request's limits.
 
     Raises:
         UsageError: the table has no joules.
@@ -94,7 +95,7 @@ def front(table: CostTable, request: Request) -> Front:
 
 
 def _along_chain(table: CostTable, request: Request) -> Front:
-    """The front of a chain: exact where it is not too large and nothing couples slices far apart."""
+    """Return the front of a chain: exact where it is not too large and nothing couples slices far apart."""
     points = chain_front(table)
     if points is not None and not chain_uncovered(table):
         return _front(
@@ -118,8 +119,13 @@ def _searched(table: CostTable, request: Request, known: Sequence[Proposal]) -> 
     hull.explore(everywhere, until)
     found = _judged(table, [*known, *one_state_plans(table)])
     answers = [answer for answer in hull.answers if answer.point is not None]
+    coupled_chain = labels_apply(table, request)
     for index, answer in enumerate(answers):
         starts = [*_plan_of(answer), *implied_plans(table, [answer.point.states])] if answer.point else []
+        if coupled_chain:
+            share = max(until - time.monotonic(), 0.05) / (len(answers) - index)
+            exact = best_by_labels(table, answer.weights, replace(request, time_limit_s=share))
+            starts += [exact] if exact is not None else []
         found += _judged(table, starts)
         if found:
             rank = _sum_rank(answer.weights)
@@ -139,7 +145,7 @@ def _sum_rank(weights: Weights) -> Rank:
 
 
 def _judged(table: CostTable, proposals: Sequence[Proposal]) -> list[FrontPlan]:
-    """The different proposals that can run, with the simulator's word."""
+    """Return the different proposals that can run, with the simulator's word."""
     judged = []
     for proposal in dict.fromkeys(proposals):
         try:
@@ -150,7 +156,7 @@ def _judged(table: CostTable, proposals: Sequence[Proposal]) -> list[FrontPlan]:
 
 
 def _front(request: Request, judged: Sequence[FrontPlan], *, exact: bool, how: str) -> Front:
-    """Of judged plans within the limits those that none beats; equal ones (up to rounding) once."""
+    """Return of judged plans within the limits those that none beats; equal ones (up to rounding) once."""
     rank = rank_of(request)
     plans = [(plan.timeline.seconds, plan.timeline.joules or 0.0, plan) for plan in judged]
     plans = sorted((plan for plan in plans if rank(plan[0], plan[1])[0] == 0.0), key=lambda plan: plan[:2])

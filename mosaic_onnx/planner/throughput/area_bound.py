@@ -20,7 +20,7 @@ class Area:
 
 
 def area_bound(work_s: Floats, class_counts: Sequence[int], *, quick: bool = False) -> Area:
-    """The least T so that the work fits into T seconds of every device, each piece of it freely divided.
+    """Return the least T so that the work fits into T seconds of every device, each piece of it freely divided.
 
     The linear program only finds the prices; the bound is computed from them afresh, so it holds whatever the solver's
     tolerances did.
@@ -45,7 +45,7 @@ def area_bound(work_s: Floats, class_counts: Sequence[int], *, quick: bool = Fal
 
 
 def priced_work(work_s: Floats, price: Floats) -> Floats:
-    """[V] the cheapest that each piece can be at these prices; inf where no class with a price can run it."""
+    """Return [V] the cheapest that each piece can be at these prices; inf where no class with a price can run it."""
     runnable = np.isfinite(work_s)
     with np.errstate(invalid="ignore"):
         priced: Floats = np.where(runnable, np.where(runnable, work_s, 0.0) * price, np.inf).min(axis=1)
@@ -53,7 +53,7 @@ def priced_work(work_s: Floats, price: Floats) -> Floats:
 
 
 def _prices(work_s: Floats, counts: Floats) -> list[Floats]:
-    """Prices worth trying: the dual solution of the linear program over classes."""
+    """Return prices worth trying: the dual solution of the linear program over classes."""
     if len(counts) == 1:
         return []
     if len(counts) == 2:
@@ -81,7 +81,7 @@ def _prices(work_s: Floats, counts: Floats) -> list[Floats]:
 
 
 def _prices_of_two(work_s: Floats, counts: Floats) -> list[Floats]:
-    """The best prices of two classes: the bound is largest where some piece costs the same on either."""
+    """Return the best prices of two classes: the bound is largest where some piece costs the same on either."""
     both = np.isfinite(work_s).all(axis=1) & (work_s > 0).all(axis=1)
     ratios = np.sort(work_s[both, 1] / work_s[both, 0])
     if not len(ratios):
@@ -97,7 +97,7 @@ def _prices_of_two(work_s: Floats, counts: Floats) -> list[Floats]:
 
 
 def cumulated(weights: Floats, member: np.ndarray[tuple[int, int], np.dtype[np.bool_]]) -> Floats:
-    """[K, N] the sum of each row of weights over the members of each set, a block of sets at a time.
+    """Return [K, N] the sum of each row of weights over the members of each set, a block of sets at a time.
 
     Args:
         weights: [K, V]
@@ -111,7 +111,7 @@ def cumulated(weights: Floats, member: np.ndarray[tuple[int, int], np.dtype[np.b
 
 
 def whole_numbers(weights: Floats, limit: float = 2.0**50) -> tuple[Ints, float]:
-    """Weights rounded down to whole multiples of a step, so small that their sums are exact, and the step.
+    """Return weights rounded down to whole multiples of a step, so small that their sums are exact, and the step.
 
     Sums of them are the same in any order of adding, which floating-point sums are not.
     """

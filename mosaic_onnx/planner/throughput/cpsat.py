@@ -34,7 +34,7 @@ With 2^36 and more, CP-SAT 9.15 was seen to prove optima that were too high; 2^3
 
 
 def throughput_cpsat(table: CostTable, request: Request) -> Answer:
-    """The plan with the smallest largest device load that the solver finds in time, and its bound.
+    """Return the plan with the smallest largest device load that the solver finds in time, and its bound.
 
     Raises:
         MethodUnavailable: OR-tools is not installed.
@@ -67,7 +67,7 @@ def throughput_cpsat(table: CostTable, request: Request) -> Answer:
 
 
 def _best_start(table: CostTable, pieces: Sequence[tuple[int, ...]], proposals: Sequence[Proposal]) -> list[int] | None:
-    """[P] devices of the proposal with the smallest largest load; None where there is no proposal."""
+    """Return [P] devices of the proposal with the smallest largest load; None where there is no proposal."""
     best: tuple[float, list[int]] | None = None
     for proposal in proposals:
         device = {layer: table.rows.state_device[placed.state] for placed in proposal for layer in placed.layers}
@@ -109,14 +109,14 @@ class _Model:
                 self.model.add_hint(column, int(other == device))
 
     def devices(self, solver: cp_model.CpSolver) -> list[int]:
-        """[P] device of each piece in the solver's solution."""
+        """Return [P] device of each piece in the solver's solution."""
         return [next(device for device, column in enumerate(row) if solver.value(column)) for row in self.on]
 
     def _load(self, device: int, column: cp_model.IntVar, seconds: float) -> None:
         self.terms[device].append((column, int(seconds / self.unit_s)))
 
     def _work(self) -> Floats:
-        """[P, D] least execution, with the way to host of the model's outputs."""
+        """Return [P, D] least execution, with the way to host of the model's outputs."""
         table = self.table
         layer_s = np.where(possible_states(table), segment_floor(table, weigh(table, LATENCY)), np.inf)
         for tensor in np.flatnonzero(table.is_output & (table.producer >= 0)):
@@ -167,7 +167,7 @@ class _Model:
                 self._send(tensor, device, maker, readers)
 
     def _send(self, tensor: int, device: int, maker: int, readers: Sequence[int]) -> None:
-        """What the maker's device pays for readers elsewhere."""
+        """Check what the maker's device pays for readers elsewhere."""
         out = self._least(self.table.to_host_s, tensor, device)
         straight_to = [target for source, target in self.direct if source == device]
         if out > 0 and not self.table.rows.is_output[tensor]:
@@ -197,7 +197,7 @@ class _Model:
             self._load(device, paid, seconds)
 
     def _least(self, seconds: Floats, tensor: int, device: int) -> float:
-        """The least over the device's states of seconds [T, S]."""
+        """Return the least over the device's states of seconds [T, S]."""
         return float(seconds[tensor, self.table.state_device == device].min())
 
     def _minimise_largest(self) -> None:
@@ -209,7 +209,7 @@ class _Model:
 
 
 def _direct(table: CostTable) -> dict[tuple[int, int], Floats]:
-    """(device, device) -> [T] the least seconds of a direct copy between their states.
+    """Return (device, device) -> [T] the least seconds of a direct copy between their states.
 
     Where only some levels have an entry, going by way of host might be cheaper, so there it costs nothing.
     """

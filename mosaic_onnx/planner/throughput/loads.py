@@ -21,7 +21,7 @@ HOST = -1
 
 
 def pieces_of(table: CostTable) -> tuple[tuple[int, ...], ...]:
-    """The pieces: groups and single layers, by their first layer."""
+    """Return the pieces: groups and single layers, by their first layer."""
     members: dict[int, list[int]] = {}
     for layer, group in enumerate(table.rows.group):
         members.setdefault(layer if group < 0 else -1 - group, []).append(layer)
@@ -29,7 +29,7 @@ def pieces_of(table: CostTable) -> tuple[tuple[int, ...], ...]:
 
 
 def fastest_states(table: CostTable) -> Ints:
-    """[L, D] the state in which each device runs each layer fastest.
+    """Return [L, D] the state in which each device runs each layer fastest.
 
     Where switching levels costs something, a device keeps to the level that is fastest for all, wherever that can run
     the layer. A state whose memory caps do not hold the layer alone cannot run it.
@@ -51,7 +51,7 @@ class Loads:
     """An assignment and its loads."""
 
     def __init__(self, table: CostTable, pieces: Sequence[tuple[int, ...]], device_of: Sequence[int]) -> None:
-        """Takes an assignment.
+        """Count the loads of an assignment.
 
         Args:
             table: costs.
@@ -79,7 +79,7 @@ class Loads:
             self._charge(tensor, self.seconds, 1.0)
 
     def changed(self, piece: int, device: int) -> dict[int, float]:
-        """What each device's load becomes were the piece on that device; devices that do not change are left out.
+        """Return what each device's load becomes were the piece on that device; unchanged devices are left out.
 
         Empty where the device cannot take it.
         """
@@ -120,7 +120,7 @@ class Loads:
         return list(near)
 
     def layer_states(self) -> Ints:
-        """[L] state of each layer."""
+        """Return [L] state of each layer."""
         states = np.zeros(len(self.table.layer_names), dtype=np.int64)
         for piece, device in enumerate(self.device_of):
             for layer in self.pieces[piece]:
@@ -133,7 +133,7 @@ class Loads:
         return np.stack([layer_s[list(layers)].sum(axis=0) for layers in self.pieces])
 
     def _memory(self) -> tuple[list[list[int]], list[list[int]]]:
-        """[P][D] bytes of weights, and the workspace and activations of the neediest layer when it is alone."""
+        """Return [P][D] bytes of weights, and the workspace and activations of the neediest layer when it is alone."""
         weights = np.take_along_axis(self.table.parameter_bytes, self.states, axis=1)
         scratch = np.take_along_axis(scratch_alone(self.table), self.states, axis=1)
         summed: list[list[int]] = [weights[list(layers)].sum(axis=0).tolist() for layers in self.pieces]
@@ -141,7 +141,7 @@ class Loads:
         return summed, largest
 
     def _holds(self, device: int, piece: int) -> bool:
-        """Whether the device's memory has room for one more piece, its slices as short as can be."""
+        """Return whether the device's memory has room for one more piece, its slices as short as can be."""
         room = self.room[device] - self.parameters[piece][device]
         return bool(room >= max(self.scratch[piece][device], self.largest_scratch[device]))
 

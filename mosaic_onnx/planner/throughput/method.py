@@ -26,7 +26,7 @@ from mosaic_onnx.planner.throughput.loads import Loads, fastest_states, pieces_o
 from mosaic_onnx.planner.throughput.pipeline import one_slice_per_device
 
 MAX_MOVES = 4_000
-"""How many moves one improvement may make."""
+"""Number of moves one improvement may make."""
 MAX_ASSIGNMENTS = 20_000
 """Up to so many pairs of piece and device the solver is tried."""
 SHARPNESS = 12
@@ -42,7 +42,7 @@ SINGLE_STARTS = 200
 
 
 def throughput(table: CostTable, request: Request) -> Answer:
-    """The plan with the smallest largest device load, and a bound.
+    """Return the plan with the smallest largest device load, and a bound.
 
     Raises:
         InfeasibleError: with one slice per device asked for, none such exists.
@@ -69,12 +69,12 @@ def throughput(table: CostTable, request: Request) -> Answer:
 
 
 def for_throughput(table: CostTable, request: Request) -> bool:
-    """Whether ``auto`` runs it: where throughput is the objective, unless the solver takes this on as well."""
+    """Return whether ``auto`` runs it: where throughput is the objective, unless the solver takes this on as well."""
     return request.objective == "throughput" and not (solver_applies(table, request) and available())
 
 
 def solver_applies(table: CostTable, request: Request) -> bool:
-    """Whether ``auto`` runs the solver: throughput, several slices a device, not too large."""
+    """Return whether ``auto`` runs the solver: throughput, several slices a device, not too large."""
     pairs = len(table.layer_names) * len(table.device_names)
     return request.objective == "throughput" and not request.one_slice_per_device and pairs <= MAX_ASSIGNMENTS
 
@@ -94,7 +94,7 @@ def improve(loads: Loads, scale_s: float, deadline: float) -> None:
 
 
 def _best_move(loads: Loads, candidates: Iterable[int], scale: float) -> tuple[int, int] | None:
-    """(piece, device) of the move that lowers the sharpened sum most; None where none lowers it."""
+    """Return (piece, device) of the move that lowers the sharpened sum most; None where none lowers it."""
     sharp = [(seconds * scale) ** SHARPNESS for seconds in loads.seconds]
     best, move = -1e-9 * sum(sharp), None
     for piece in candidates:
@@ -129,7 +129,7 @@ def _pipeline(table: CostTable, request: Request) -> Answer:
 def _starts(
     table: CostTable, pieces: Sequence[tuple[int, ...]], proposals: Sequence[Proposal]
 ) -> list[tuple[int, ...]]:
-    """[P] devices: the last (best) pipeline's, every single device's, and a greedy filling."""
+    """Return [P] devices: the last (best) pipeline's, every single device's, and a greedy filling."""
     rows = table.rows
     possible = np.where(possible_states(table), table.layer_s, np.inf)
     layer_s = np.stack([possible[:, table.state_device == d].min(axis=1) for d in range(len(table.device_names))])
@@ -153,7 +153,7 @@ def _weights(table: CostTable, pieces: Sequence[tuple[int, ...]]) -> tuple[Ints,
 
 
 def _filled(work: Floats, needed: Ints, room: Floats) -> tuple[int, ...]:
-    """Largest pieces first, each where the load ends up least and there is room; transfers are not looked at."""
+    """Return largest pieces first, each where the load ends up least and there is room; transfers are not looked at."""
     loads, room = np.zeros(work.shape[1]), room.copy()
     device_of = [0] * len(work)
     for piece in np.argsort(-np.where(np.isfinite(work), work, 0.0).max(axis=1), kind="stable").tolist():
@@ -165,7 +165,7 @@ def _filled(work: Floats, needed: Ints, room: Floats) -> tuple[int, ...]:
 
 
 def _area(table: CostTable, pieces: Sequence[tuple[int, ...]]) -> float:
-    """The fractional area bound over pieces."""
+    """Return the fractional area bound over pieces."""
     classes = device_classes(table)
     floor = segment_floor(table, weigh(table, LATENCY))
     work = np.stack([floor[:, list(one.states)].min(axis=1) for one in classes], axis=1)

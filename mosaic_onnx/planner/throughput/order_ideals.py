@@ -18,7 +18,7 @@ from mosaic_onnx.core.costs import Bools
 from mosaic_onnx.planner.throughput.units import Units
 
 MEMBERSHIP_BYTES = 300_000_000
-"""How large the membership matrix of a family may become."""
+"""Largest size of the membership matrix of a family."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +35,7 @@ class Lattice:
     """Ideals as integers whose bit ``v`` says that unit ``v`` is in; floating units follow from the others."""
 
     def __init__(self, units: Units) -> None:
-        """Takes the units."""
+        """Prepare for the units."""
         self.units = units
         count = len(units.layers)
         self.fixed = [unit for unit in range(count) if unit not in units.floating]
@@ -49,7 +49,7 @@ class Lattice:
         self._readers = [tuple(reader for reader in units.after[unit]) for unit in range(count)]
 
     def all_ideals(self, limit: int, deadline: float = math.inf) -> list[int] | None:
-        """Every ideal, or None where there are more than ``limit``, or listing them takes too long.
+        """Return every ideal, or None where there are more than ``limit``, or listing them takes too long.
 
         Args:
             limit: so many at most.
@@ -76,7 +76,7 @@ class Lattice:
         return found
 
     def prefixes(self, orders: Iterable[Sequence[int]]) -> list[int]:
-        """The ideals along the given orders of fixed units, each once."""
+        """Return the ideals along the given orders of fixed units, each once."""
         found = {0: None}
         for order in orders:
             ideal = 0
@@ -99,7 +99,7 @@ class Lattice:
         return queue[:limit]
 
     def family(self, ideals: Iterable[int], *, complete: bool) -> Family:
-        """The ideals (with the empty and the full one) as a matrix, floating units filled in."""
+        """Return the ideals (with the empty and the full one) as a matrix, floating units filled in."""
         masks = list(dict.fromkeys([0, *ideals, self.full]))
         count = len(self.units.layers)
         byte_count = (count + 7) // 8
@@ -111,7 +111,7 @@ class Lattice:
         return Family(member=member, complete=complete)
 
     def most(self, limit: int) -> int:
-        """How many ideals a family may have at most, and no more than the limit."""
+        """Return how many ideals a family may have at most, and no more than the limit."""
         return min(limit, MEMBERSHIP_BYTES // max(len(self.units.layers), 1))
 
     def _ready_at_start(self) -> list[int]:
@@ -140,7 +140,7 @@ class Lattice:
         return tuple(reached)
 
     def _neighbours(self, ideal: int) -> list[int]:
-        """The ideal with one unit more, and with one unit less."""
+        """Return the ideal with one unit more, and with one unit less."""
         near = []
         for unit in self.fixed:
             bit = 1 << unit

@@ -29,13 +29,13 @@ MAX_IDEALS = 120_000
 SEVERAL_ORDERS = 2_000
 """Up to so many units, prefixes of several orders are looked at together."""
 NEAR_IDEALS = 3_000
-"""How many sets around the cuts of the best plan one round of improvement looks at."""
+"""Number of sets around the cuts of the best plan one round of improvement looks at."""
 STRICTLY = 1 - 1e-9
 """A load must be below this part of the best one to count as better."""
 
 
 def one_slice_per_device(table: CostTable, request: Request) -> Answer:
-    """The best pipeline with at most one slice on each device, and a bound.
+    """Return the best pipeline with at most one slice on each device, and a bound.
 
     Raises:
         InfeasibleError: groups, caps and what devices can run leave no such plan.
@@ -97,7 +97,7 @@ class _Search:
                 return
 
     def through_all_ideals(self) -> bool:
-        """The program over all ideals, where they are few; whether it looked at all of them."""
+        """Return the program over all ideals, where they are few; whether it looked at all of them."""
         limit = self.lattice.most(MAX_IDEALS)
         share = time.monotonic() + (self.deadline - time.monotonic()) / 3
         self.ideals = self.lattice.all_ideals(limit, share)
@@ -138,7 +138,7 @@ class _Search:
             self._keep(chain)
 
     def bound(self) -> tuple[float | None, str]:
-        """The best lower bound proved, and how."""
+        """Return the best lower bound proved, and how."""
         if self.proved is not None and math.isfinite(self.proved) and self.all_devices:
             exact = self.exact_costs and self.best.seconds <= self.proved
             return self.proved, "all downward-closed sets, exact" if exact else "all downward-closed sets"
@@ -148,7 +148,7 @@ class _Search:
         return (self.area_s if area is None else area.seconds), "fractional area"
 
     def proposal(self, chain: Chain) -> Proposal:
-        """The chain as slices on devices; the devices of a class are taken in their order."""
+        """Return the chain as slices on devices; the devices of a class are taken in their order."""
         left = {number: list(one.devices) for number, one in enumerate(self.classes)}
         placed = []
         for part in chain.slices or ():
@@ -168,7 +168,7 @@ class _Search:
             self.found.append(chain)
 
     def _keep_what_fits(self, optimist: Chain) -> None:
-        """Where memory does not simply add up: offer the optimist's chain for judging, and one that surely fits."""
+        """Offer the optimist's chain for judging, and one that surely fits, where memory does not simply add up."""
         if optimist.slices is not None:
             self.found.append(optimist)
         if self.ideals is not None:
@@ -176,7 +176,7 @@ class _Search:
             self._keep(program.run(self.best.seconds * STRICTLY, self.deadline))
 
     def _cuts(self, slices: Sequence[ChainSlice]) -> list[int]:
-        """The ideals between the slices of a chain."""
+        """Return the ideals between the slices of a chain."""
         cuts, ideal = [], 0
         fixed = set(self.lattice.fixed)
         for part in slices:
@@ -188,7 +188,7 @@ class _Search:
 
 
 def _classes(table: CostTable) -> tuple[DeviceClass, ...]:
-    """Classes of alike devices; where they are too many to tell apart, those with the fastest devices."""
+    """Return classes of alike devices; where they are too many to tell apart, those with the fastest devices."""
     classes = list(device_classes(table))
     finite = np.isfinite(table.layer_s)
     speed = (finite / np.maximum(np.where(finite, table.layer_s, np.inf), 1e-12)).sum(axis=0)
@@ -199,7 +199,7 @@ def _classes(table: CostTable) -> tuple[DeviceClass, ...]:
 
 
 def unit_order(units: Units, layer_order: Sequence[int]) -> list[int]:
-    """The fixed units in a topological order, each as early as the order of its layers asks."""
+    """Return the fixed units in a topological order, each as early as the order of its layers asks."""
     place = {layer: step for step, layer in enumerate(layer_order)}
     first = [min(place[layer] for layer in layers) for layers in units.layers]
     waiting = [len(before) for before in units.before]

@@ -1,4 +1,4 @@
-"""What units cost in a pipeline in which each device runs one slice over and over."""
+"""Costs of units in a pipeline in which each device runs one slice over and over."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from mosaic_onnx.planner.throughput.units import Units
 
 @dataclass(frozen=True, eq=False)
 class PipelineCosts:
-    """What units cost in the states that matter: axis ``K``, the states of one device of each class.
+    """Costs of units in the states that matter: axis ``K``, the states of one device of each class.
 
     Where direct copies exist, each crossing counts the cheapest way, so loads are lower bounds.
     """
@@ -52,7 +52,7 @@ class PipelineCosts:
 def pipeline_costs(
     table: CostTable, units: Units, classes: tuple[DeviceClass, ...], *, floor: bool = False
 ) -> PipelineCosts:
-    """The costs of the units in one representative device of each class.
+    """Return the costs of the units in one representative device of each class.
 
     Args:
         table: costs of the layers.
@@ -91,7 +91,7 @@ def pipeline_costs(
 
 
 def _crossing_costs(table: CostTable) -> tuple[Floats, Floats]:
-    """[T, S] seconds of reading a tensor made elsewhere, and of handing one on: the cheapest way there is."""
+    """Return [T, S] seconds of reading a tensor made elsewhere, and of handing one on: the cheapest way there is."""
     into, out = table.from_host_s.copy(), table.to_host_s.copy()
     for (source, destination), seconds in table.direct_s.items():
         into[:, destination] = np.minimum(into[:, destination], seconds)
@@ -113,7 +113,7 @@ def unit_of(units: Units) -> dict[int, int]:
 
 
 def _touched_bytes(table: CostTable) -> Floats:
-    """[L] bytes of the tensors that each layer reads or makes; summed, no fewer than are live at once."""
+    """Return [L] bytes of the tensors that each layer reads or makes; summed, no fewer than are live at once."""
     return np.array(
         [
             sum(table.rows.tensor_bytes[tensor] for tensor in {*inputs, *outputs})
@@ -124,7 +124,7 @@ def _touched_bytes(table: CostTable) -> Floats:
 
 
 def caps_can_bind(table: CostTable) -> bool:
-    """Whether a device could be too small for the whole model."""
+    """Return whether a device could be too small for the whole model."""
     caps = np.minimum(table.memory_bytes, table.slice_memory_bytes)[table.state_device]
     if np.isinf(caps).all():
         return False
@@ -149,7 +149,7 @@ class _Memory:
 
 
 def piece_work(costs: PipelineCosts) -> Floats:
-    """[V, C] the fastest that a device of each class runs each unit."""
+    """Return [V, C] the fastest that a device of each class runs each unit."""
     work = np.where(costs.runs, costs.work_s, np.inf)
     return np.stack(
         [

@@ -25,7 +25,7 @@ from mosaic_onnx.planner.throughput.pipeline_costs import PipelineCosts, piece_w
 from mosaic_onnx.planner.throughput.units import Units
 
 MAX_USES = 512
-"""How many combinations of used devices the program keeps apart."""
+"""Number of combinations of used devices the program keeps apart."""
 UNRUNNABLE_S = 1e30
 """Stands for a piece of work that no remaining device can do."""
 
@@ -45,7 +45,7 @@ class ChainSlice:
 
 @dataclass(frozen=True)
 class Chain:
-    """What the program found.
+    """The result of the program.
 
     Attributes:
         slices: in order; None where no chain has a load below the limit.
@@ -94,7 +94,7 @@ class ChainProgram:
         self.largest = self._largest_members()
 
     def run(self, limit_s: float, deadline: float) -> Chain:
-        """The chain with the smallest largest load, if that is below the limit.
+        """Return the chain with the smallest largest load, if that is below the limit.
 
         Args:
             limit_s: a load known to be reachable; only better ones are looked for.
@@ -233,11 +233,11 @@ class ChainProgram:
         return _lists_by_ideal(units, where, self.member.shape[1])
 
     def _only(self, number: int) -> int:
-        """The one column of a class with one state."""
+        """Return the one column of a class with one state."""
         return self.costs.column_class.index(number)
 
     def _trace(self, use: int, came_from: Indices, came_by: Indices) -> tuple[ChainSlice, ...]:
-        """The slices that led to the full ideal."""
+        """Return the slices that led to the full ideal."""
         ideal = self.member.shape[1] - 1
         slices: list[ChainSlice] = []
         while ideal > 0:
@@ -250,7 +250,7 @@ class ChainProgram:
 
 
 class _Uses:
-    """How many devices of each class are used: all combinations, numbered, and the steps between them."""
+    """Number of devices of each class are used: all combinations, numbered, and the steps between them."""
 
     def __init__(self, counts: Sequence[int]) -> None:
         self.all = list(itertools.product(*(range(count + 1) for count in counts)))
@@ -275,7 +275,7 @@ class _Uses:
         """[use] uses of fewer devices"""
 
     def back(self, use: int, number: int) -> int:
-        """The use before one device of the class was added."""
+        """Return the use before one device of the class was added."""
         return self._number[_changed(self.all[use], number, -1)]
 
 
@@ -284,12 +284,12 @@ def _changed(used: tuple[int, ...], number: int, step: int) -> tuple[int, ...]:
 
 
 def use_count(classes: Sequence[DeviceClass]) -> int:
-    """How many combinations of used devices there are."""
+    """Return how many combinations of used devices there are."""
     return math.prod(len(one.devices) + 1 for one in classes)
 
 
 def _fastest(columns: list[tuple[int, Floats]]) -> tuple[Floats, Ints | None]:
-    """The least of some columns, and which it is; None where there is but one."""
+    """Return the least of some columns, and which it is; None where there is but one."""
     if len(columns) == 1:
         return columns[0][1], None
     stacked = np.stack([seconds for _, seconds in columns])

@@ -47,7 +47,7 @@ class _Ends:
 
 
 def units(table: CostTable, *, join_idle: bool) -> Units:
-    """The units of the table's layers.
+    """Return the units of the table's layers.
 
     Args:
         table: costs.
@@ -79,7 +79,7 @@ def _members(unit_of: Ints, count: int) -> tuple[tuple[int, ...], ...]:
 
 
 def _group_units(table: CostTable) -> Ints:
-    """[L] unit of each layer: the strong components of the graph in which the members of a group form a ring."""
+    """Return [L] unit of each layer: the strong components of the graph in which the members of a group form a ring."""
     edges = [(maker, layer) for layer, makers in enumerate(predecessors(table)) for maker in makers]
     rings: dict[int, list[int]] = {}
     for layer, group in enumerate(table.group.tolist()):
@@ -91,7 +91,7 @@ def _group_units(table: CostTable) -> Ints:
 
 
 def _components(edges: Iterable[tuple[int, int]], node_count: int) -> Ints:
-    """[node] its strong component, numbered in a topological order."""
+    """Return [node] its strong component, numbered in a topological order."""
     ends = np.array(list(edges), dtype=np.int64).reshape(-1, 2)
     graph = coo_array((np.ones(len(ends), np.int8), (ends[:, 0], ends[:, 1])), shape=(node_count, node_count))
     count, label = connected_components(graph, connection="strong")
@@ -102,7 +102,7 @@ def _components(edges: Iterable[tuple[int, int]], node_count: int) -> Ints:
 
 
 def _topological_rank(edges: Ints, label: Ints, count: int) -> Ints:
-    """[component] its place in a topological order that keeps to the layers' order where it can."""
+    """Return [component] its place in a topological order that keeps to the layers' order where it can."""
     import heapq
 
     first = np.full(count, len(label), dtype=np.int64)
@@ -128,7 +128,7 @@ def _topological_rank(edges: Ints, label: Ints, count: int) -> Ints:
 
 
 def _neighbours(table: CostTable, unit_of: Ints, count: int) -> tuple[list[set[int]], list[set[int]]]:
-    """[V] units before and after each."""
+    """Return [V] units before and after each."""
     before: list[set[int]] = [set() for _ in range(count)]
     after: list[set[int]] = [set() for _ in range(count)]
     for layer, makers in enumerate(predecessors(table)):
@@ -141,7 +141,7 @@ def _neighbours(table: CostTable, unit_of: Ints, count: int) -> tuple[list[set[i
 
 
 def _ends(table: CostTable, unit_of: Ints, count: int) -> _Ends:
-    """The tensors between units."""
+    """Return the tensors between units."""
     ends = _Ends({}, {}, [[] for _ in range(count)], [[] for _ in range(count)])
     for tensor, producer in enumerate(table.producer.tolist()):
         maker = int(unit_of[producer]) if producer >= 0 else -1
@@ -158,14 +158,14 @@ def _ends(table: CostTable, unit_of: Ints, count: int) -> _Ends:
 
 
 def _free_tensors(table: CostTable) -> list[bool]:
-    """[T] moving it costs nothing anywhere."""
+    """Return [T] moving it costs nothing anywhere."""
     costs = np.concatenate([table.to_host_s, table.from_host_s], axis=1)
     free: list[bool] = (costs == 0).all(axis=1).tolist()
     return free
 
 
 def _idle_units(table: CostTable, unit_of: Ints, count: int) -> list[bool]:
-    """[V] no state that can run it needs any time for it."""
+    """Return [V] no state that can run it needs any time for it."""
     finite = np.isfinite(table.layer_s)
     takes_time = ((table.layer_s > 0) & finite).any(axis=1)
     idle = np.ones(count, dtype=bool)
@@ -174,14 +174,14 @@ def _idle_units(table: CostTable, unit_of: Ints, count: int) -> list[bool]:
 
 
 def _runs_on(table: CostTable, unit_of: Ints, count: int) -> list[frozenset[int]]:
-    """[V] states that can run all of its layers."""
+    """Return [V] states that can run all of its layers."""
     possible = np.ones((count, len(table.state_names)), dtype=bool)
     np.logical_and.at(possible, unit_of, np.isfinite(table.layer_s))
     return [frozenset(np.flatnonzero(row).tolist()) for row in possible]
 
 
 def _join_idle(table: CostTable, unit_of: Ints) -> Ints | None:
-    """[L] unit of each layer after one round of joining, or None where there is nothing left to join."""
+    """Return [L] unit of each layer after one round of joining, or None where there is nothing left to join."""
     count = int(unit_of.max()) + 1
     ends = _ends(table, unit_of, count)
     free = _free_tensors(table)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from mosaic_onnx.backends.base import Array, Backend, SliceModel
@@ -31,10 +31,11 @@ SLOWEST_RUN = 10.0
 
 @dataclass(frozen=True)
 class PlanToRun:
-    """A plan and its slices."""
+    """A plan and its slices; ``overrides`` are devices that it runs on with other options, by name."""
 
     plan: Plan
     slices: Sequence[SliceModel]
+    overrides: Mapping[str, Device] = field(default_factory=dict)
 
     @property
     def devices(self) -> set[str]:
@@ -96,7 +97,8 @@ class ProgramChild:
             DeviceError: it cannot be loaded or run.
             DeviceDied: a device took the child with it.
         """
-        used = [device_to_json(self._machine.devices[name]) for name in sorted(one.devices)]
+        devices = {**self._machine.devices, **one.overrides}
+        used = [device_to_json(devices[name]) for name in sorted(one.devices)]
         slices = [write_slice(each, self._child.files / f"{next(self._files)}.onnx") for each in one.slices]
         request = {"plan": plan_to_json(one.plan), "slices": slices, "devices": used, **self._names}
         number = int(

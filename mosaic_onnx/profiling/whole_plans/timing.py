@@ -101,7 +101,8 @@ def _time_here(
         for name, one in plans.items():
             try:
                 names = {"inputs": tuple(inputs), "outputs": tuple(outputs)}
-                program = open_program(one.slices, one.plan, machine.devices, machine.backends, **names)
+                devices = {**machine.devices, **one.overrides}
+                program = open_program(one.slices, one.plan, devices, machine.backends, **names)
                 stack.callback(program.close)
                 program.run(inputs)
                 running[name] = program

@@ -94,8 +94,8 @@ def _loads(instance: Instance, proposals: Sequence[Proposal]) -> Floats:
 def whole_model_mappings(repair: Repair) -> list[tuple[Proposal, ...]]:
     """Return ways to place each model whole on a device, those with the smallest largest load first.
 
-    There are none where a model has to be cut; all where they are few; else the first ones, each model's faster devices
-    first.
+    There are none where a model has to be cut. All ways are tried where they are few, else the first ones with each
+    model's faster devices first.
     """
     instance = repair.instance
     options = []

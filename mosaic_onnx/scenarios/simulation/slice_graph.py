@@ -1,6 +1,6 @@
 """What one frame of a model has to do under a schedule: its slices, what each waits for, and how long copies take.
 
-Which copies are paid is the planner's word (``planner.movements``): the same as for a plan of this model alone. Where
+Which copies are paid is the word of ``planner.core.transfers``: the same as for a plan of this model alone. Where
 copies occupy no device a chain of copies is only a delay between the end of one slice and the start of another; where
 they do (``copies_occupy_device``) each is a task that needs its devices.
 """
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from mosaic_onnx.core.costs import CostTable
 from mosaic_onnx.planner.core.request import Proposal
 from mosaic_onnx.planner.core.simulate import check, slice_cost
-from mosaic_onnx.planner.core.transfers import HOST_MEMORY, Movements, movements
+from mosaic_onnx.planner.core.transfers import HOST_MEMORY, PaidTransfers, paid_transfers
 from mosaic_onnx.scenarios.feasibility import check_joint_memory
 from mosaic_onnx.scenarios.instance import Instance
 from mosaic_onnx.scenarios.schedule import Schedule
@@ -109,9 +109,9 @@ def slice_graph(
     if late_binding:
         wiring = _dependences(table, proposal, slice_of)
     elif table.copies_occupy_device:
-        wiring = _occupying(table, movements(table, proposal, slice_of), unit_of_state)
+        wiring = _occupying(table, paid_transfers(table, proposal, slice_of), unit_of_state)
     else:
-        wiring = _delays(movements(table, proposal, slice_of))
+        wiring = _delays(paid_transfers(table, proposal, slice_of))
     states = tuple(placed.state for placed in proposal)
     seconds = tuple(slice_cost(table, placed).seconds for placed in proposal)
     counts = [0] * len(proposal)
@@ -163,7 +163,7 @@ def _dependences(table: CostTable, proposal: Proposal, slice_of: list[int]) -> _
     return wiring
 
 
-def _delays(moved: Movements) -> _Wiring:
+def _delays(moved: PaidTransfers) -> _Wiring:
     """Wire copies as delays: of several between the same two slices the longest counts."""
     slice_count = len(moved.waits)
     since_maker: list[float] = []
@@ -183,7 +183,7 @@ def _delays(moved: Movements) -> _Wiring:
     return wiring
 
 
-def _occupying(table: CostTable, moved: Movements, unit_of_state: tuple[int, ...]) -> _Wiring:
+def _occupying(table: CostTable, moved: PaidTransfers, unit_of_state: tuple[int, ...]) -> _Wiring:
     """Wire copies as tasks of their own; copies within host's memory need no unit."""
     slice_count = len(moved.waits)
     unit_of_device = dict(zip(table.rows.state_device, unit_of_state, strict=True))

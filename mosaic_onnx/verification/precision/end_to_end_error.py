@@ -64,7 +64,7 @@ def relative_error(made: Array | None, expected: Array) -> float:
 
 
 def _same_top(made: Mapping[str, Array], expected: Mapping[str, Array]) -> list[bool]:
-    """Return, for each vector, whether its largest entry is at the same index; empty if the output is no vector."""
+    """Return, for each vector, whether its largest entry is at the same index; empty for other outputs."""
     if len(expected) != 1:
         return []
     [(name, array)] = expected.items()

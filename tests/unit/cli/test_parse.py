@@ -39,7 +39,7 @@ def test_a_shape_belongs_to_the_name_before_the_last_colon() -> None:
 
 def test_a_rule_is_a_pattern_and_a_device_after_the_last_equals_sign() -> None:
     assert parse_rules(["a=b=gpu"], "--pin") == (("a=b", "gpu"),)
-    with pytest.raises(UsageError, match="no regular expression"):
+    with pytest.raises(UsageError, match="not a regular expression"):
         parse_rules(["(=gpu"], "--pin")
     with pytest.raises(UsageError, match="is not a rule"):
         parse_rules(["gpu"], "--pin")

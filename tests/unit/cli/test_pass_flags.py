@@ -43,7 +43,7 @@ class Paint:
 
 
 def given(*words: str, passes: tuple[Pass, ...] = (Paint(),), **more: Any) -> dict[str, Any]:
-    """What a command gets when it is called with these words."""
+    """Return the options that a command receives for these words."""
     seen: dict[str, Any] = {}
 
     @takes(passes, **more)

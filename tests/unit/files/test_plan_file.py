@@ -80,7 +80,7 @@ def test_nodes_and_meta_are_kept() -> None:
         (("slices", 0, "start_s"), -1.0, "slices[0].start_s"),
         (("slices", 0, "end_s"), 0.0, "slices[0].end_s: 0.0 is before start_s"),
         (("slices", 0, "layers"), [], "slices[0].layers"),
-        (("slices", 1, "layers"), [0], "slices[1].layers[0]: layer 0 is at slices[0].layers[0]"),
+        (("slices", 1, "layers"), [0], "slices[1].layers[0]: layer 0 is already at slices[0].layers[0]"),
         (("slices", 1, "layers"), [2], "slices: no slice runs layer 1"),
         (("transfers", 0, "bytes"), -5, "transfers[0].bytes"),
         (("predicted", "seconds"), math.nan, "predicted.seconds: NaN"),

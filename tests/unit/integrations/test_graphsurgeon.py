@@ -6,10 +6,10 @@ import numpy as np
 import onnx
 import onnx_graphsurgeon as gs
 import onnxruntime
-from tests.unit.passes.test_rewrite import CHAIN, THREE, plan_for
 
 import mosaic_onnx
 from mosaic_onnx.integrations.graphsurgeon import graph_of_model, model_of_graph, partition_graph
+from tests.unit.rewriting.test_rewrite import CHAIN, THREE, plan_for
 from tests.unit.small_models import from_text
 
 X = np.array([-1.5, 2.5], np.float32)

@@ -1,4 +1,4 @@
-"""What holds for each pass of the compiler: run in turn on one model, with the state looked at in between."""
+"""Properties of each pass of the compiler, run in turn on one model, with checks of the state in between."""
 
 from __future__ import annotations
 

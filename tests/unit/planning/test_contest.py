@@ -17,6 +17,7 @@ from mosaic_onnx.core.profiles import Cost, Profile, ProfileLayer
 from mosaic_onnx.planner.core.request import Request
 from mosaic_onnx.planning.candidates import PLAN, Candidate, single_device_plan
 from mosaic_onnx.planning.contest import Effort, contest, contest_by_prediction, judged
+from mosaic_onnx.planning.correction import corrected
 from mosaic_onnx.planning.profile_plan import plan_profile
 from mosaic_onnx.profiling.interleaved import InterleavedTimings
 
@@ -145,3 +146,47 @@ def test_no_candidate_that_runs_is_an_error_that_says_why() -> None:
 
     with pytest.raises(BackendError, match="out of order"):
         contest([broken], {"a": Device("a", backend="broken")}, {"broken": Broken()}, X, ("y",))  # type: ignore[dict-item]
+
+
+def test_what_users_run_today_is_delivered_unless_something_is_surely_as_fast() -> None:
+    usual = ["cpu, runtime's default"]
+    seconds = {"plan": 1.0, "cpu": 0.9, usual[0]: 0.8}
+    assert judged(timings(**seconds), {}, yardsticks=usual).winner == usual[0]
+    assert judged(timings(**{**seconds, "cpu": 0.7}), {}, yardsticks=usual).winner == "cpu"
+    assert judged(timings(**{**seconds, "plan": 0.7}), {}, yardsticks=usual).winner == PLAN
+    noisy = InterleavedTimings(
+        {
+            "plan": tuple(1.0 + 0.1 * (i % 7) for i in range(21)),
+            usual[0]: tuple(1.02 + 0.1 * ((i + 3) % 7) for i in range(21)),
+        },
+        1,
+    )
+    found = judged(noisy, {}, yardsticks=usual)
+    assert found.winner == usual[0]
+
+
+def test_a_device_whose_threads_the_user_chose_has_no_yardstick() -> None:
+    assert ORT.runtime_default(Device("cpu", backend="onnxruntime", options={"threads": 1})) is None
+    gpu = Device("gpu", backend="onnxruntime", options={"provider": "CUDAExecutionProvider"})
+    assert ORT.runtime_default(gpu) is None
+    default = ORT.runtime_default(Device("cpu", backend="onnxruntime"))
+    assert default is not None
+    assert dict(default.options) == {"runtime_default": True}
+
+
+def test_a_prediction_is_corrected_to_what_was_measured() -> None:
+    layers = tuple(
+        ProfileLayer(f"l{at}", (f"t{at}",), (f"t{at + 1}",), {"cpu": Cost(1e-3), "npu": Cost(2e-3)}) for at in range(3)
+    )
+    sizes = {f"t{at}": 4 for at in range(4)}
+    profile = Profile("m", (Device("cpu"), Device("npu")), sizes, ("t0",), ("t3",), layers)
+    whole = single_device_plan(profile, "cpu", plan(1.0))
+    assert whole is not None
+    found = corrected(profile, whole, 4.5e-3)
+    assert found is not None
+    assert found[1].predicted.seconds == pytest.approx(4.5e-3)
+    again = single_device_plan(found[0], "cpu", plan(1.0))  # profile and plan say the same
+    assert again is not None
+    assert again.predicted.seconds == pytest.approx(4.5e-3)
+    scattered = Plan("latency", "sequential", "t", (Slice((0, 2), "cpu", 0.0, 1.0),), (), Predicted(1.0, None, 1.0))
+    assert corrected(profile, scattered, 2.0) is None

@@ -184,7 +184,7 @@ def test_slices_are_laid_out_in_an_order_that_runs() -> None:
     [
         ([("cpu", ["a"]), ("cpu", ["b"])], "node 'c' is in no slice"),
         ([("cpu", ["a", "b"]), ("cpu", ["b", "c"])], "node 'b' is in two slices, 0 and 1"),
-        ([("cpu", ["a", "c"]), ("cpu", ["b"])], "wait for each other: 0 → 1|wait for each other: 1 → 0"),
+        ([("cpu", ["a", "c"]), ("cpu", ["b"])], "depend on each other: 0 → 1|depend on each other: 1 → 0"),
         ([("cpu", ["a", "b", "c", "d"])], "no node 'd'"),
         ([("cpu", [])], "'layer0' of the profile names no nodes"),
     ],
