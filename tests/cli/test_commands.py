@@ -14,6 +14,7 @@ import onnxruntime
 import pytest
 
 from mosaic_onnx import api
+from mosaic_onnx.files.seal import sealed
 from tests.cli.conftest import Mosaic
 
 
@@ -152,7 +153,7 @@ def test_a_slice_that_computes_something_else_is_found(mosaic: Mosaic, bundle: P
     path.write_bytes(other.SerializeToString())
     manifest = json.loads((bundle / "manifest.json").read_text())
     manifest["files"]["slices/000.onnx"] = hashlib.sha256(path.read_bytes()).hexdigest()
-    (bundle / "manifest.json").write_text(json.dumps(manifest))
+    (bundle / "manifest.json").write_text(json.dumps(sealed(manifest)))
     done = mosaic("verify", str(bundle))
     assert done.exit_code == 4
     assert "slice 0" in done.stderr

@@ -58,7 +58,9 @@ def check_partitions(path: Path, seeds: range, folder: Path, *, optimise: bool) 
     profile = made_up_profile(layerize(normalised))
     feed = make_inputs(normalised.model, 0)
     original = opened.path.read_bytes()
+    ort.set_seed(1)
     wanted = outputs_of(original, opened.folder, feed, optimise=optimise)
+    ort.set_seed(2)  # outputs that are drawn differ now: a node's own draw depends on its place in the graph too
     again = outputs_of(original, opened.folder, feed, optimise=optimise)
     repeatable = [same_bits(*pair) for pair in zip(wanted, again, strict=True)]
     for seed in seeds:

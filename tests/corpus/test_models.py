@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import onnx
 import pytest
 
 from mosaic_onnx.core.errors import ModelError
@@ -31,6 +32,12 @@ def check_layers(graph: LayerGraph, node_count: int) -> None:
     assert set(graph.outputs) <= made
 
 
+def sequences(graph: onnx.GraphProto) -> set[str]:
+    """Values whose type is known and is not a tensor."""
+    values = (*graph.input, *graph.value_info, *graph.output)
+    return {value.name for value in values if value.type.WhichOneof("value") not in (None, "tensor_type")}
+
+
 def check_model(path: Path) -> None:
     opened = open_model(path)
     before = opened.model.SerializeToString()
@@ -39,7 +46,8 @@ def check_model(path: Path) -> None:
     nodes = [node for node in normalised.model.graph.node if node.op_type != "Constant" or node.output[0] in outputs]
     for granularity in ("fused", "node", "block"):
         check_layers(layerize(normalised, granularity), len(nodes))
-    untyped = [name for node in nodes for name in node.output if name and name not in normalised.tensors]
+    typed = normalised.tensors.keys() | sequences(normalised.model.graph)
+    untyped = [name for node in nodes for name in node.output if name and name not in typed]
     assert not untyped
     assert opened.model.SerializeToString() == before
 
