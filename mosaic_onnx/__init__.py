@@ -18,10 +18,14 @@ if TYPE_CHECKING:
         load,
         load_plan,
         load_profile,
+        load_scenario,
         partition,
         plan,
         profile,
         run,
+        schedule,
+        schedule_site,
+        serve_scenario,
         verify,
     )
 
@@ -40,10 +44,14 @@ __all__ = [
     "load",
     "load_plan",
     "load_profile",
+    "load_scenario",
     "partition",
     "plan",
     "profile",
     "run",
+    "schedule",
+    "schedule_site",
+    "serve_scenario",
     "verify",
 ]
 

@@ -13,6 +13,7 @@ import sys
 import tempfile
 import threading
 import time
+import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,6 +88,7 @@ class ChildProcess:
         self._deaths = 0
         self._lock = threading.RLock()
         self._process: subprocess.Popen[bytes] | None = None
+        self._end: Callable[[], object] = lambda: None
         self._unread = bytearray()
         self._folder = tempfile.TemporaryDirectory(prefix="mosaic-child-", dir=_shared_folder())
         self.files = Path(self._folder.name)
@@ -191,6 +193,7 @@ class ChildProcess:
                 start_new_session=True,  # a group of its own: grandchildren die with it, Ctrl-C reaches only us
             )
         self._process = process
+        self._end = weakref.finalize(self, _end, process)  # a child that nobody holds any more is ended
         _pipes(process)[0].write(json.dumps(self._setup()).encode() + b"\n")
         return process
 
@@ -210,12 +213,17 @@ class ChildProcess:
             return
         self.generation += 1
         self._unread.clear()
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        for pipe in _pipes(process):
-            with contextlib.suppress(OSError):
-                pipe.close()
+        self._end()
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Kill a child's process group and close its pipes."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    for pipe in _pipes(process):
+        with contextlib.suppress(OSError):
+            pipe.close()
 
 
 def _shared_folder() -> str | None:

@@ -31,9 +31,9 @@ from mosaic_onnx.planner.throughput.method import throughput
 
 INF = float("inf")
 STEPS, SLOW_STEPS = 24, 6
-"""How many prices are tried, with a fast method and with one that takes seconds."""
+"""Number of prices are tried, with a fast method and with one that takes seconds."""
 GROWTH = 8.0
-"""What the price of an error grows by until a plan keeps the budget."""
+"""Factor by which the price of an error grows until a plan keeps the budget."""
 
 Find = Callable[[CostTable, Request], Answer]
 

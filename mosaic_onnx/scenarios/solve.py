@@ -13,7 +13,7 @@ from mosaic_onnx.scenarios.instance import Instance
 from mosaic_onnx.scenarios.schedule import Schedule
 from mosaic_onnx.scenarios.search.checkpoint import read_state, write_state
 from mosaic_onnx.scenarios.search.genetic import Search, SearchOptions, SearchState
-from mosaic_onnx.scenarios.search.pool import CachingPool, Pool, ProcessPool, RayPool
+from mosaic_onnx.scenarios.search.pool import Pool, ProcessPool, RayPool
 from mosaic_onnx.scenarios.simulation.figures import GroupFigures, group_figures
 from mosaic_onnx.scenarios.simulation.multiplier import ScheduleEvaluator
 from mosaic_onnx.scenarios.simulation.score import score
@@ -108,7 +108,7 @@ def _search(
             write_state(path, instance, seed, state)
 
     with _pool(instance, options) as pool:
-        search = Search(instance, bound, CachingPool(pool), options.search, note, keep)
+        search = Search(instance, bound, pool, options.search, note, keep)
         return search.run(before)
 
 

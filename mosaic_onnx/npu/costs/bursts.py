@@ -15,12 +15,23 @@ from mosaic_onnx.npu.layers.nest import LoopNest
 
 @dataclass(frozen=True)
 class Bursts:
-    """``[M]`` bytes; see ``latency.Transfers``."""
+    """``[M]`` bytes and counts; for the first four see ``latency.Transfers``.
+
+    Attributes:
+        each_load: least that a visit loads.
+        visits: of all tiles.
+        each_store: least that leaves at once.
+        stores: how often something leaves.
+    """
 
     second_load: Floats
     before_drain: Floats
     burst: Floats
     count: Floats
+    each_load: Floats
+    visits: Floats
+    each_store: Floats
+    stores: Floats
 
 
 def bursts_of(nest: LoopNest, hardware: Hardware, tilings: Tilings, order: tuple[str, ...]) -> Bursts:
@@ -44,15 +55,26 @@ def bursts_of(nest: LoopNest, hardware: Hardware, tilings: Tilings, order: tuple
     residual = outputs * (nest.residual_elements / nest.output_elements * size.activation_bytes)
     again = nest.repeats > 1  # with one tile a repeat, the next repeat loads everything
     second = np.where(weight_change | again, weights, 0) + np.where(input_change | again, inputs, 0) + residual
+    is_one = innermost < 0  # one tile a repeat: every visit loads everything
     is_sum = innermost == _NUMBER["C"]
     grown = last * _growth(tilings, innermost)
     before = np.where(is_sum, 0.0, np.where(innermost >= 0, grown, last if again else 0.0))
     least_window = tilings.axes["P"].least_span * tilings.axes["Q"].least_span
-    burst = tilings.least("K") * tilings.least("C") * float(tap_bytes)
-    burst = burst + tilings.least("N") * tilings.least(channel) * least_window * size.activation_bytes
-    burst = burst + last  # the store of the tile before the last has the port first
+    least_weights = tilings.least("K") * tilings.least("C") * float(tap_bytes)
+    least_inputs = tilings.least("N") * tilings.least(channel) * least_window * float(size.activation_bytes)
+    burst = least_weights + least_inputs + last  # the store of the tile before the last has the port first
     count = np.where(innermost >= 0, visits / _block_trips(tilings, order, innermost) - 1, 0.0)
-    return Bursts(np.where(visits > 1, second, np.inf), before, burst, count)
+    return Bursts(
+        second_load=np.where(visits > 1, second, np.inf),
+        before_drain=before,
+        burst=burst,
+        count=count,
+        each_load=np.where(weight_change | is_one, least_weights, 0.0)
+        + np.where(input_change | is_one, least_inputs, 0.0),
+        visits=visits.astype(np.float64),
+        each_store=last,
+        stores=np.where(is_sum, visits / tilings.trips("C"), visits),
+    )
 
 
 _NUMBER = {loop: number for number, loop in enumerate(("N", "K", "C", "P", "Q"))}

@@ -77,7 +77,7 @@ def evaluate(nest: LoopNest, hardware: Hardware, mapping: Mapping) -> Cost:
     array_bytes = buffer_bytes(nest, hardware, tilings, steps, factors, mapping.stationary)
     transfers = transfers_of(nest, hardware, tilings, traffic, mapping.order)
     work = work_of(nest, hardware, tilings, steps, tile_cycles(nest, tilings, factors), array_bytes)
-    cycles = overlapped_cycles(work, transfers) if mapping.double_buffered else serial_cycles(work.all, transfers)
+    cycles = overlapped_cycles(work, transfers) if mapping.double_buffered else serial_cycles(work, transfers)
     total = float(cycles[0]) + fixed_cycles(hardware)
     dram_bytes = float(traffic.total[0])
     joules = operations_j(nest, hardware) + movement_j(hardware, dram_bytes, float(array_bytes[0]))

@@ -61,16 +61,24 @@ class Work:
 def transfers_of(
     nest: LoopNest, hardware: Hardware, tilings: Tilings, traffic: DramTraffic, order: tuple[str, ...]
 ) -> Transfers:
-    """Return the DRAM port's cycles."""
-    bandwidth = hardware.dram.bytes_per_cycle
-    bursts = bursts_of(nest, hardware, tilings, order)
+    """Return the DRAM port's cycles, transfers rounded up to whole bursts.
+
+    Of many transfers of about one size, the least is rounded up for all: a lower bound, and close where it matters.
+    """
+    bursts, whole = bursts_of(nest, hardware, tilings, order), hardware.dram.burst_bytes
+
+    def cycles(moved: Floats) -> Floats:
+        return np.asarray(np.ceil(moved / whole) * (whole / hardware.dram.bytes_per_cycle))
+
+    loads = np.maximum(traffic.loads / hardware.dram.bytes_per_cycle, bursts.visits * cycles(bursts.each_load))
+    stores = np.maximum(traffic.outputs / hardware.dram.bytes_per_cycle, bursts.stores * cycles(bursts.each_store))
     return Transfers(
-        all=traffic.total / bandwidth,
-        fill=first_load(nest, hardware, tilings) / bandwidth,
-        drain=last_store(nest, hardware, tilings) / bandwidth,
-        second_load=bursts.second_load / bandwidth,
-        before_drain=bursts.before_drain / bandwidth,
-        burst=bursts.burst / bandwidth,
+        all=loads + stores,
+        fill=cycles(first_load(nest, hardware, tilings)),
+        drain=cycles(last_store(nest, hardware, tilings)),
+        second_load=cycles(bursts.second_load),
+        before_drain=cycles(bursts.before_drain),
+        burst=cycles(bursts.burst),
         burst_count=bursts.count,
     )
 
@@ -88,9 +96,12 @@ def overlapped_cycles(work: Work, transfers: Transfers) -> Floats:
     return np.asarray(np.maximum(array, transfers.all + idle))
 
 
-def serial_cycles(work: Floats, transfers: Transfers) -> Floats:
-    """Return ``[M]`` cycles with single buffers: a tile loads, computes and leaves, and only then the next loads."""
-    return transfers.all + work
+def serial_cycles(work: Work, transfers: Transfers) -> Floats:
+    """Return ``[M]`` cycles with single buffers: a tile loads, computes and leaves, and only then the next loads.
+
+    That is at least what double buffers take; said here because rounding to bursts is only bounded in ``all``.
+    """
+    return np.asarray(np.maximum(transfers.all + work.all, overlapped_cycles(work, transfers)))
 
 
 def fixed_cycles(hardware: Hardware) -> float:

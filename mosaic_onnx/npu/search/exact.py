@@ -136,7 +136,7 @@ class _Search:
         moved = buffer_bytes(self.nest, self.hardware, tilings, steps, branch.factors, stationary)
         work = work_of(self.nest, self.hardware, tilings, steps, tiles, moved)
         overlapped = overlapped_cycles(work, some.transfers)
-        cycles = np.where(some.double_buffered, overlapped, serial_cycles(work.all, some.transfers)) + self.fixed
+        cycles = np.where(some.double_buffered, overlapped, serial_cycles(work, some.transfers)) + self.fixed
         joules = self._joules(some.dram_bytes, moved, cycles)
         value = self._value(cycles, joules)
         self.evaluated += len(index)

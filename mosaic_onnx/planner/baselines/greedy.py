@@ -1,4 +1,4 @@
-"""What ONNX Runtime does with a list of providers: each takes all that it can, in the order of the list."""
+"""ONNX Runtime's way with a list of providers: each takes all that it can, in the order of the list."""
 
 from __future__ import annotations
 

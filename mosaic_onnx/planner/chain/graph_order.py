@@ -51,7 +51,7 @@ def best_along(
 
 
 class _Graph:
-    """What every pass along the order needs."""
+    """The data that every pass along the order needs."""
 
     def __init__(self, table: CostTable, weighed: Weighed, order: tuple[int, ...], *, alone: bool) -> None:
         """Look at the table along the order; ``alone``: every layer is a slice of its own."""

@@ -31,7 +31,7 @@ MOST_LAYERS = 400
 NARROW = 30
 """So many labels go on at each place in the search for a first plan."""
 PRICE_STEPS = 40
-"""How often the prices of capped memory are improved."""
+"""Number of times that the prices of capped memory are improved."""
 
 
 def labels(table: CostTable, request: Request) -> Answer:

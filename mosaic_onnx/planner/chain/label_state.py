@@ -1,4 +1,4 @@
-"""What a label carries beside its cost, and when one label is no worse than another."""
+"""The state that a label carries beside its cost, and the rule by which one label is no worse than another."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ NOT_YET, DONE = -1, -2
 
 
 class LabelState(NamedTuple):
-    """What the rest of a plan may depend on."""
+    """The facts that the rest of a plan may depend on."""
 
     levels: tuple[int, ...]
     """per switching device: the state of its last slice, or ``NOT_YET``"""
@@ -31,7 +31,7 @@ class LabelState(NamedTuple):
 
 
 class LabelRules:
-    """Which couplings matter on this table for this request, and the rules to carry them along."""
+    """The couplings that matter on this table for this request, and the rules to carry them along."""
 
     def __init__(self, table: CostTable, switch: Floats, request: Request) -> None:
         rows = table.rows

@@ -32,7 +32,7 @@ MOST_PASSES = 32
 """Up to so many slices are demanded exactly, one pass for each; for more, slices are rewarded."""
 REWARD_STEPS = 16
 HULL_CORNERS = 64
-"""How many mixtures of seconds and joules are tried for their product."""
+"""Number of mixtures of seconds and joules are tried for their product."""
 
 
 class Found(NamedTuple):

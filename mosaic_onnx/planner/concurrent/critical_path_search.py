@@ -10,7 +10,7 @@ from mosaic_onnx.planner.concurrent.list_scheduling import Lister, Schedule
 from mosaic_onnx.planner.core.request import TOLERANCE
 
 RESTARTS = 60
-"""How often a search that has come to rest is shaken."""
+"""Number of times that a search that has come to rest is shaken."""
 SHAKEN = 0.08
 """Part of the tasks that one shake moves."""
 

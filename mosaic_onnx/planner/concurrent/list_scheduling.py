@@ -21,7 +21,7 @@ from mosaic_onnx.planner.core.request import PlacedSlice, Proposal
 
 @dataclass(frozen=True, eq=False)
 class Schedule:
-    """What list scheduling decided.
+    """The result of list scheduling.
 
     Attributes:
         seconds: the makespan as it was reckoned; inf where some task found no device.

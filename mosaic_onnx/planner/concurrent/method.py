@@ -27,7 +27,7 @@ from mosaic_onnx.planner.core.ortools import available
 from mosaic_onnx.planner.core.request import TOLERANCE, Answer, Proposal, Request
 from mosaic_onnx.planner.core.simulate import simulate
 from mosaic_onnx.planner.placement.relax import relax
-from mosaic_onnx.planner.search.merging import merge_for_gain, merge_harmless
+from mosaic_onnx.planner.search.merging import merge_harmless
 from mosaic_onnx.planner.search.simulated_search import polish, rank_of
 from mosaic_onnx.planner.sequential.capped_runs import capped_plans
 from mosaic_onnx.planner.sequential.method import sequential
@@ -37,7 +37,7 @@ from mosaic_onnx.planner.throughput.pipeline import one_slice_per_device
 POLISHED_LAYERS = 60
 """Up to so many layers plans are polished in every way; of larger models only the best, slice by slice."""
 KEPT = 6
-"""How many of the best plans are merged and offered."""
+"""Number of of the best plans are merged and offered."""
 SPREAD_PAIRS = 40_000
 """Up to so many pairs of layer and device plans for throughput are made as seeds."""
 SPAN_LAYERS = 12_000
@@ -191,8 +191,6 @@ def finished(table: CostTable, request: Request, plans: Iterable[Proposal], dead
             done.append(plan)
             continue
         merged = merge_harmless(table, request, plan)
-        if slices_cost(table) and time.monotonic() < deadline:
-            merged = merge_for_gain(table, request, merged, deadline)
         large = len(table.layer_names) > POLISHED_LAYERS
         if time.monotonic() < deadline and not (large and done):
             merged = merge_harmless(table, request, polish(table, request, merged, deadline, whole_slices=large))

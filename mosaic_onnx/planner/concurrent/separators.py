@@ -42,7 +42,7 @@ class Span:
 
 @dataclass(frozen=True)
 class Known:
-    """What is known of a span between two states.
+    """Bound and plan of a span between two states.
 
     Attributes:
         bound_s: a lower bound of its length.

@@ -42,7 +42,7 @@ SOLVED_LAYERS = 120
 
 @dataclass(frozen=True)
 class _Looked:
-    """What is known of a span, the means to know more, and how often more was found out."""
+    """Bound and plan of a span, the means to improve them, and how often that was done."""
 
     known: Known
     lister: Lister | None

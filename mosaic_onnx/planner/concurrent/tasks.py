@@ -19,7 +19,7 @@ INF = float("inf")
 
 
 class Levels:
-    """Which levels of a device are worth trying for a set of layers as one slice.
+    """The levels of a device that are worth trying for a set of layers as one slice.
 
     A level goes where another one runs that very slice and sends off what its layers make no more slowly, and needs no
     more memory. That holds where switches are not counted and a tensor comes in at its device's cheapest level, as in

@@ -1,1 +1,1 @@
-"""What all planner methods share: the request, the simulator, transfers, memory, bounds, dominance."""
+"""Shared by all planner methods: the request, the simulator, transfers, memory, bounds, dominance."""

@@ -1,4 +1,4 @@
-"""Where only time counts, the levels of a device that another of its levels never loses to need not be looked at.
+"""Dominated levels: where only time counts, a level that is nowhere better than another one is left out.
 
 Usually the highest level is left alone, and a table of 29 states becomes one of four. Nothing is lost: in any plan the
 device's slices move to the level that is left, which takes no longer, needs no more memory, and switches no more.

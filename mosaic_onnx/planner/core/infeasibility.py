@@ -1,4 +1,4 @@
-"""Why no plan exists: the smallest set of things in conflict that can be named."""
+"""Proofs that no plan exists: the smallest set of things in conflict that can be named."""
 
 from __future__ import annotations
 

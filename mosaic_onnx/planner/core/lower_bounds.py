@@ -1,4 +1,4 @@
-"""What a sequential plan certainly pays, whatever its order and slices: the parts of lower bounds."""
+"""Costs that a sequential plan certainly pays, whatever its order and slices: the parts of lower bounds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How far back a slice may reach before it breaks its device's cap.
+"""The longest slices that keep a device's cap, for every last layer.
 
 A slice's memory never shrinks when a layer is added at either end, so for every last layer there is one first layer
 from which on slices fit, and it never moves back: two pointers find all of them in one walk.

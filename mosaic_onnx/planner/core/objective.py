@@ -1,4 +1,4 @@
-"""What a request makes small, as a figure that search can compare: limits first, then the objective."""
+"""The figure that a request minimises, as search compares it: limits first, then the objective."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from mosaic_onnx.core.errors import UsageError
 
 @dataclass(frozen=True)
 class Weights:
-    """What one second and one joule count for; both at least 0, not both 0.
+    """Weights of one second and one joule; both at least 0, not both 0.
 
     ``joules`` weighs the plan's whole energy, idle watts included.
     """

@@ -10,7 +10,7 @@ import numpy as np
 from mosaic_onnx.core.costs import CostTable, Ints
 
 READY_LOOKED_AT = 64
-"""How many ready layers the min-frontier order compares, so that very wide graphs stay linear."""
+"""Number of ready layers the min-frontier order compares, so that very wide graphs stay linear."""
 
 
 def predecessors(table: CostTable) -> list[tuple[int, ...]]:

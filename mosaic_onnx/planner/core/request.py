@@ -1,4 +1,4 @@
-"""What is asked of the planner, and what a method answers."""
+"""The request to the planner, and the answer of a method."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Proposal = tuple[PlacedSlice, ...]
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked.
+    """A request to the planner.
 
     Attributes:
         objective: what to make smallest; ``throughput`` means the smallest largest device load.
@@ -95,7 +95,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a method answers.
+    """The answer of a method.
 
     Attributes:
         proposals: candidates; the simulator picks. One that breaks a constraint is passed over.

@@ -1,4 +1,4 @@
-"""What a request demands of a plan beyond what the table itself does."""
+"""Demands of a request on a plan beyond those of the table."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ from mosaic_onnx.planner.core.transfers import HOST_MEMORY, PaidTransfer, PaidTr
 
 
 class Timeline(NamedTuple):
-    """What the simulator says of one proposal.
+    """Figures and times of one proposal, by the simulator.
 
     Attributes:
         seconds: when all is done (the makespan; for a sequential schedule the sum of everything).

@@ -1,4 +1,4 @@
-"""When everything happens where devices work side by side.
+"""The concurrent timeline: start and end of everything where devices work side by side.
 
 A device runs one slice at a time, in the proposal's order; devices that exclude each other (``CostTable.exclusive``)
 take turns like one. A tensor is ready at the end of its slice; a copy starts
@@ -115,7 +115,7 @@ class _Line:
         self._join()
 
     def _join(self) -> None:
-        """Who waits for whom."""
+        """Note which slices and transfers wait for one another."""
         for k, (waits, after) in enumerate(zip(self.moved.waits, self.moved.after, strict=True)):
             for copy in waits:
                 self.after_copy.setdefault(copy, []).append(k)

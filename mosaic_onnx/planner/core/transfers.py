@@ -1,4 +1,4 @@
-"""Which copies a proposal pays for: the same ones whatever the schedule.
+"""The transfers that a proposal pays for: the same ones whatever the schedule.
 
 A tensor lives where it was made. ``io: resident`` devices keep what they have once had; ``io: host`` devices keep
 nothing between slices; devices without own memory see host's. See ``simulate`` for when copies happen.

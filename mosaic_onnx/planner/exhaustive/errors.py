@@ -1,4 +1,4 @@
-"""Why an exhaustive search ends without an answer."""
+"""The error of an exhaustive search that ends without an answer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a label carries beside its key: everything that the rest of a plan's cost depends on, as numbers.
+"""The numbers that a label carries beside its key: all that the rest of a plan's cost depends on.
 
 All of it only grows, and growing any of it never makes a plan better, so a label that is nowhere above another one with
 the same key makes that one needless. (The exception is ``copies_occupy_device`` in a concurrent schedule: transfers are
@@ -36,7 +36,7 @@ class Criterion(NamedTuple):
 
 
 class Figures(NamedTuple):
-    """What a plan comes to, or at least comes to; 0 for what the request does not ask about."""
+    """Figures of a plan, or lower bounds of them; 0 for those that the request does not ask about."""
 
     seconds: float
     joules: float
@@ -46,7 +46,7 @@ class Figures(NamedTuple):
 
 @dataclass(frozen=True)
 class Asked:
-    """Which figures a request depends on."""
+    """The figures that a request depends on."""
 
     seconds: bool
     joules: bool

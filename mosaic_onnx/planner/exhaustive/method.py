@@ -20,7 +20,7 @@ LAYERS = 7
 STATES = 12
 """Up to so many states."""
 TRANSITIONS = 20_000_000
-"""How much is tried in such a table; time is the limit before that."""
+"""Number of slices appended to partial plans in such a table; time is the limit before that."""
 BEAMS = (8, 60)
 """Widths of the searches that come first, for a good plan to prune with."""
 

@@ -1,4 +1,4 @@
-"""Why a small table has no plan: the limit, demand or cap that binds, and what would be enough."""
+"""The reason why a small table has no plan: the limit, demand or cap that binds, and what would be enough."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from mosaic_onnx.planner.exhaustive.search import Effort, Search
 from mosaic_onnx.planner.search.initial_solutions import one_state_plans
 
 TRANSITIONS = 500_000
-"""How much is tried to explain one refusal."""
+"""Number of slices appended to partial plans to explain one refusal."""
 BEAM = 12
 """Width of the search that comes first, for a good plan to prune with."""
 NOTHING = "no plan satisfies the caps, groups, limits and demands together: all plans were looked at"

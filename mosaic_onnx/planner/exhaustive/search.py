@@ -30,7 +30,7 @@ NO_DEVICE = -1
 
 
 class Key(NamedTuple):
-    """What the rules of the rest of a plan depend on."""
+    """The facts that the rules of the rest of a plan depend on."""
 
     done: int
     tensors: tuple[LiveTensor, ...]
@@ -63,7 +63,7 @@ class Label(NamedTuple):
 
 
 class Effort:
-    """How much a search may still try."""
+    """The effort that a search may still spend."""
 
     def __init__(self, transition_limit: int, until: float = INF) -> None:
         """Allow so many transitions, until ``time.monotonic()`` is past ``until``."""

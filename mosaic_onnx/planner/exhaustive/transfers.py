@@ -1,4 +1,4 @@
-"""What running one more slice moves: the transfers that it pays for, and where tensors are afterwards.
+"""The effect of running one more slice: the transfers that it pays for, and where tensors are afterwards.
 
 The rules are those of ``core.transfers``, applied to a partial plan: a tensor that layers yet to run will read is known
 by the places that hold it (bit 0 is host's memory, bit 1 + d the memory of device d) and the state that made it.
@@ -19,7 +19,7 @@ END = -1
 
 
 class Effect(NamedTuple):
-    """What a slice moves.
+    """The transfers of a slice, and the tensors afterwards.
 
     ``arrivals`` and ``times`` refer to the arrival times of the live tensors before the slice: one for each tensor and
     place, in the order of the tensors and of their places.

@@ -33,7 +33,7 @@ NO_GAIN = 5
 
 @dataclass(frozen=True, eq=False)
 class Priced:
-    """What prices came to.
+    """The result of pricing memory.
 
     Attributes:
         relaxed: the best bound, with the cheapest repaired placement (None where none keeps the caps).

@@ -19,7 +19,7 @@ from mosaic_onnx.core.costs import Floats, Ints
 from mosaic_onnx.planner.placement.problem import Hub, Placement
 
 RELATIVE_TOLERANCE = 1e-6
-"""How far the solver's bound may be off; proved bounds are lowered by it."""
+"""Tolerance of the solver's bound; proved bounds are lowered by it."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class LinearModel:
 
 @dataclass(frozen=True)
 class Solved:
-    """What a solver says: a proved lower bound, and the states of the best placement found (None where none was)."""
+    """Answer of a solver: a proved lower bound, and the states of the best placement found (None where none was)."""
 
     bound: float
     states: Ints | None

@@ -24,7 +24,7 @@ ROUNDS = 6
 
 @dataclass(frozen=True)
 class _Labels:
-    """Which choice index of each layer bears label 0 and 1 (-1 for none), and each label's memory."""
+    """The choice index of each layer that bears label 0 and 1 (-1 for none), and each label's memory."""
 
     choice: Ints
     """[L, 2]"""

@@ -151,7 +151,7 @@ class IncrementalCost:
         return self._plan.rank[number]
 
     def judge(self, change: Change) -> Figures | None:
-        """What the plan would cost after a change that keeps a topological order; None where it could not run."""
+        """Return the plan's costs after a change that keeps a topological order; None where it could not run."""
         if not self._runs(change):
             return None
         plan, total = self._plan, _Sum(self.figures.seconds, self.figures.joules)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 from mosaic_onnx.core.costs import CostTable
 from mosaic_onnx.core.errors import InfeasibleError
@@ -42,41 +41,6 @@ def merge_harmless(table: CostTable, request: Request, proposal: Proposal) -> Pr
     except InfeasibleError:
         return proposal
     return merged if rank(after) <= rank(timeline) * (1 + TOLERANCE) else proposal
-
-
-def merge_for_gain(table: CostTable, request: Request, proposal: Proposal, deadline: float) -> Proposal:
-    """Join neighbours on a device, one pair after the other, wherever the objective gains; for slices that cost."""
-    rank = rank_of(request)
-    best = rank(simulate(table, proposal, request.schedule))
-    improved = True
-    while improved:
-        improved = False
-        for tried in _pairs_joined(table, proposal):
-            if time.monotonic() > deadline:
-                return proposal
-            try:
-                figure = rank(simulate(table, tried, request.schedule))
-            except InfeasibleError:
-                continue
-            if figure < best * (1 - TOLERANCE):
-                proposal, best, improved = tried, figure, True
-                break
-    return proposal
-
-
-def _pairs_joined(table: CostTable, proposal: Proposal) -> Iterator[Proposal]:
-    """The proposal with two slices joined that follow one another on their device in one state, at either's place."""
-    last: dict[int, int] = {}
-    for second, placed in enumerate(proposal):
-        device = table.rows.state_device[placed.state]
-        first = last.get(device)
-        last[device] = second
-        if first is not None and proposal[first].state == placed.state:
-            joined = PlacedSlice(proposal[first].layers + placed.layers, placed.state)
-            between = proposal[first + 1 : second]
-            yield (*proposal[:first], *between, joined, *proposal[second + 1 :])
-            if between:
-                yield (*proposal[:first], joined, *between, *proposal[second + 1 :])
 
 
 class _Joiner:
@@ -136,7 +100,7 @@ class _Joiner:
         return True
 
     def _connect(self, moved: PaidTransfers) -> None:
-        """Who reads what of whom, and how long the way takes."""
+        """Note which slices read from which, and how long the transfers take."""
         for k in range(len(self.proposal)):
             for maker in moved.after[k]:
                 self._add(maker, k, 0.0)

@@ -22,9 +22,9 @@ from mosaic_onnx.planner.core.simulate import Timeline, simulate, value
 ROUNDING = 1e-12
 """Values that are this close are equal."""
 Rank = Callable[[Timeline], float]
-"""What is to be small."""
+"""The figure to be minimised."""
 REACH = 4
-"""How many slices before and after its own a layer is tried in, and how far a slice is moved."""
+"""Number of slices before and after its own a layer is tried in, and how far a slice is moved."""
 
 
 def rank_of(request: Request) -> Rank:
@@ -38,7 +38,7 @@ def rank_of(request: Request) -> Rank:
 
 @dataclass(frozen=True)
 class Figure:
-    """What is to be small, and, among plans that are equal in that, how long all devices are busy together."""
+    """The figure to be minimised and, to tell equal plans apart, the busy time of all devices together."""
 
     value: float
     busy_s: float

@@ -44,7 +44,7 @@ SOLVER_SHARE = 0.5
 
 @dataclass(frozen=True, eq=False)
 class Bounded:
-    """What is proved, and what came of proving it.
+    """A proved bound, and the placements and plans found with it.
 
     Attributes:
         bound: lower bound of the objective over all sequential plans within the limits; 0 where none is known.

@@ -25,7 +25,7 @@ from mosaic_onnx.planner.throughput.units import units
 MAX_USES = 64
 """Up to so many combinations of used devices."""
 FREE_LAYERS = 400
-"""How long slices on devices without caps may be."""
+"""Longest slice on a device without caps, in layers."""
 
 
 def capped_plans(table: CostTable, request: Request, orders: Sequence[Sequence[int]], until: float) -> list[Proposal]:

@@ -1,4 +1,4 @@
-"""What closes the gap that weighed sums leave under limits: fronts, or an integer program with the limits in it."""
+"""Closing the gap that weighed sums leave under limits: fronts, or an integer program with the limits in it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ FRONT_LABELS = 400_000
 THIN_SPANS = 500
 """Into how many spans of seconds a chain's front is thinned where it is too large."""
 PLACEMENTS = 4
-"""How many placements or plans are handed on as starts."""
+"""Number of placements or plans are handed on as starts."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,4 +1,4 @@
-"""What weighed sums prove about seconds and joules together: the lower hull, and Lagrangian bounds read off it.
+"""Bounds by weighed sums on seconds and joules together: the lower hull, and Lagrangian bounds read off it.
 
 Every answer "a · seconds + b · joules >= v for all plans" is a half-plane; their intersection holds all plans. The
 least joules at a deadline, the least seconds at a budget and the least product are read off it. (The product is
@@ -23,12 +23,12 @@ ROUNDING = 1e-14
 """Relative, of sums of costs."""
 MOST_ANSWERS = 40
 TIE_BREAK = 1e-6
-"""How much the other figure counts, relative to its size, where one is made small and the other only breaks ties."""
+"""Weight of the other figure, relative to its size, where one is made small and the other only breaks ties."""
 
 
 @dataclass(frozen=True, eq=False)
 class Supported:
-    """What is best for some weights: a placement with its relaxed figures, on chains with its slices."""
+    """The best for some weights: a placement with its relaxed figures, on chains with its slices."""
 
     seconds: float
     joules: float
@@ -46,7 +46,7 @@ class Asked:
 
 
 Promise = Callable[["Hull", Supported, Supported], float]
-"""How promising the gap between two neighbouring points is, the smaller the more; inf where it is not."""
+"""Rank of the gap between two neighbouring points, the smaller the more promising; inf where it is not."""
 
 
 @dataclass

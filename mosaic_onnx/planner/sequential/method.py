@@ -31,13 +31,13 @@ from mosaic_onnx.planner.sequential.order_cuts import cut_plans
 
 INF = float("inf")
 QUICK_TRANSITIONS = 5_000
-"""How long small graphs are searched whole before anything else."""
+"""Effort of the whole search of small graphs before anything else."""
 TRANSITIONS = 200_000
-"""How long they are once a good plan is known, to prune with."""
+"""Effort of the whole search once a good plan is known, to prune with."""
 SMALL_LAYERS = 40
 """Graphs of more layers are not searched whole."""
 IMPROVED = 3
-"""How many of the best plans are improved by moves."""
+"""Number of of the best plans are improved by moves."""
 
 Ranked = tuple[Proposal, tuple[float, float]]
 """A plan that can run, and its rank."""
@@ -105,7 +105,7 @@ def _improved(
 
 
 def sequential_fits(table: CostTable, request: Request) -> bool:
-    """Whether the request is one that this method answers; ``error_budget`` asks it where errors have a budget."""
+    """Return whether this method answers the request; ``error_budget`` asks it where errors have a budget."""
     fits = request.schedule == "sequential" and request.objective != "throughput"
     return fits and not request.pareto and request.max_error is None
 

@@ -23,7 +23,7 @@ INF = float("inf")
 SECONDS_PER_CHOICE = 5e-5
 """Roughly what the program along an order takes for a layer and state: it is not begun where that is too long."""
 PRICE_STEPS = 12
-"""How often the price of a byte is doubled to make slices keep a device's cap."""
+"""Number of times that the price of a byte is doubled to make slices keep a device's cap."""
 
 
 def cut_plans(

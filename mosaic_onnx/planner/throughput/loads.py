@@ -79,7 +79,7 @@ class Loads:
             self._charge(tensor, self.seconds, 1.0)
 
     def changed(self, piece: int, device: int) -> dict[int, float]:
-        """What each device's load becomes were the piece on that device; devices that do not change are left out.
+        """Return what each device's load becomes were the piece on that device; unchanged devices are left out.
 
         Empty where the device cannot take it.
         """

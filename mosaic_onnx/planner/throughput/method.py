@@ -26,7 +26,7 @@ from mosaic_onnx.planner.throughput.loads import Loads, fastest_states, pieces_o
 from mosaic_onnx.planner.throughput.pipeline import one_slice_per_device
 
 MAX_MOVES = 4_000
-"""How many moves one improvement may make."""
+"""Number of moves one improvement may make."""
 MAX_ASSIGNMENTS = 20_000
 """Up to so many pairs of piece and device the solver is tried."""
 SHARPNESS = 12

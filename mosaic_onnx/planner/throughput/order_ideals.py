@@ -18,7 +18,7 @@ from mosaic_onnx.core.costs import Bools
 from mosaic_onnx.planner.throughput.units import Units
 
 MEMBERSHIP_BYTES = 300_000_000
-"""How large the membership matrix of a family may become."""
+"""Largest size of the membership matrix of a family."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -29,7 +29,7 @@ MAX_IDEALS = 120_000
 SEVERAL_ORDERS = 2_000
 """Up to so many units, prefixes of several orders are looked at together."""
 NEAR_IDEALS = 3_000
-"""How many sets around the cuts of the best plan one round of improvement looks at."""
+"""Number of sets around the cuts of the best plan one round of improvement looks at."""
 STRICTLY = 1 - 1e-9
 """A load must be below this part of the best one to count as better."""
 
@@ -168,7 +168,7 @@ class _Search:
             self.found.append(chain)
 
     def _keep_what_fits(self, optimist: Chain) -> None:
-        """Where memory does not simply add up: offer the optimist's chain for judging, and one that surely fits."""
+        """Offer the optimist's chain for judging, and one that surely fits, where memory does not simply add up."""
         if optimist.slices is not None:
             self.found.append(optimist)
         if self.ideals is not None:

@@ -1,4 +1,4 @@
-"""What units cost in a pipeline in which each device runs one slice over and over."""
+"""Costs of units in a pipeline in which each device runs one slice over and over."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from mosaic_onnx.planner.throughput.units import Units
 
 @dataclass(frozen=True, eq=False)
 class PipelineCosts:
-    """What units cost in the states that matter: axis ``K``, the states of one device of each class.
+    """Costs of units in the states that matter: axis ``K``, the states of one device of each class.
 
     Where direct copies exist, each crossing counts the cheapest way, so loads are lower bounds.
     """

@@ -25,7 +25,7 @@ from mosaic_onnx.planner.throughput.pipeline_costs import PipelineCosts, piece_w
 from mosaic_onnx.planner.throughput.units import Units
 
 MAX_USES = 512
-"""How many combinations of used devices the program keeps apart."""
+"""Number of combinations of used devices the program keeps apart."""
 UNRUNNABLE_S = 1e30
 """Stands for a piece of work that no remaining device can do."""
 
@@ -45,7 +45,7 @@ class ChainSlice:
 
 @dataclass(frozen=True)
 class Chain:
-    """What the program found.
+    """The result of the program.
 
     Attributes:
         slices: in order; None where no chain has a load below the limit.
@@ -250,7 +250,7 @@ class ChainProgram:
 
 
 class _Uses:
-    """How many devices of each class are used: all combinations, numbered, and the steps between them."""
+    """Number of devices of each class are used: all combinations, numbered, and the steps between them."""
 
     def __init__(self, counts: Sequence[int]) -> None:
         self.all = list(itertools.product(*(range(count + 1) for count in counts)))

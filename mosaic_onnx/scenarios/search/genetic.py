@@ -1,7 +1,8 @@
 """The whole search: seeds, then rounds of NSGA and local search, until nothing is gained or time is up.
 
 Each round draws from a generator of its own, seeded by the search's seed and the round's number, and batches do not
-depend on the number of workers: the same seed gives the same schedule wherever it runs, unless time cuts it short.
+depend on the number of workers, and the time limit is counted in work: the same seed gives the same schedule wherever
+it runs, unless a machine is too slow for its clock not to cut the search short.
 """
 
 from __future__ import annotations
@@ -24,12 +25,15 @@ from mosaic_onnx.scenarios.search.local_search import LocalSearch, target
 from mosaic_onnx.scenarios.search.moves import Moves
 from mosaic_onnx.scenarios.search.nsga import evolve, has_pymoo
 from mosaic_onnx.scenarios.search.operators import cross, mutate
-from mosaic_onnx.scenarios.search.pool import Pool
+from mosaic_onnx.scenarios.search.pool import CachingPool, MeteredPool, Pool
 from mosaic_onnx.scenarios.search.repair import Repair
 from mosaic_onnx.scenarios.search.seeds import baseline_seeds, residual_plans, whole_model_mappings, with_orders
 from mosaic_onnx.scenarios.simulation.multiplier import PRECISION
 
 INF = float("inf")
+WORK_PER_SECOND = 40_000
+"""Simulated slices that a second of the time limit stands for: about half of what one core of 2020 simulates. The clock
+itself stops a search on slower machines only, so that elsewhere the same limit gives the same schedule."""
 _ELITE = 8
 _ALIKE = 2
 """Schedules of one multiplier in the elite: the rest would be copies of each other."""
@@ -42,7 +46,8 @@ class SearchOptions:
 
     Attributes:
         seed: of all draws, and of the arrivals' jitter.
-        time_limit_s: no round, generation or batch begins after it.
+        time_limit_s: no round, generation or batch begins after it, or after the work that stands for it
+            (``WORK_PER_SECOND``).
         population: chromosomes of a generation.
         generation_count: of NSGA in each round.
         batch_count: of local search without gain, in each round.
@@ -110,10 +115,15 @@ class Search:
             InfeasibleError: no schedule was found that can run.
         """
         end_s = time.monotonic() + self.options.time_limit_s
+        budget = self.options.time_limit_s * WORK_PER_SECOND
+        metered = MeteredPool(self.pool, self.instance)
 
         def go_on() -> bool:
-            return time.monotonic() < end_s
+            return metered.work < budget and time.monotonic() < end_s
 
+        return replace(self, pool=CachingPool(metered))._run(state, go_on)
+
+    def _run(self, state: SearchState | None, go_on: Callable[[], bool]) -> SearchState:
         repair = Repair(genome_of(self.instance))
         if state is None:
             state = self._seeded(repair)

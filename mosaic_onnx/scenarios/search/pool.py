@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 from types import TracebackType
 from typing import Any, Protocol, Self
@@ -13,9 +14,11 @@ from typing import Any, Protocol, Self
 from mosaic_onnx.core.errors import BackendError, UsageError
 from mosaic_onnx.scenarios.instance import Instance
 from mosaic_onnx.scenarios.search.fitness import Evaluation, EvaluationRequest, evaluate
+from mosaic_onnx.scenarios.simulation.arrivals import request_counts
 
 _CHUNKS_PER_WORKER = 2
 _MOST_REMEMBERED = 100_000
+_RUNS_OF_A_BISECTION = 10
 
 
 class Pool(Protocol):
@@ -77,6 +80,33 @@ class CachingPool:
         return None
 
 
+class MeteredPool:
+    """Counts the work that another pool is given, in simulated slices: the same for the same requests everywhere."""
+
+    def __init__(self, pool: Pool, instance: Instance) -> None:
+        self._pool = pool
+        counts = request_counts(instance.scenario)
+        self._frame_counts = [counts[model.group] for model in instance.models]
+        self.work = 0
+        """Slices that the requests so far simulate, about."""
+
+    def evaluate(self, requests: Sequence[EvaluationRequest]) -> list[Evaluation]:
+        """Return the evaluations, in the order of the requests."""
+        for request in requests:
+            slices = zip(self._frame_counts, request.schedule.proposals, strict=True)
+            once = sum(frame_count * len(proposal) for frame_count, proposal in slices)
+            self.work += once * (_RUNS_OF_A_BISECTION if request.kind == "least-multiplier" else 1)
+        return self._pool.evaluate(requests)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        return None
+
+
 _worker_instance: list[Instance] = []
 """In a worker process: the instance that it was started for, sent once and not with every request."""
 
@@ -107,6 +137,15 @@ class ProcessPool(SerialPool):
         """Return the evaluations, in the order of the requests."""
         if self._worker_count < 2 or len(requests) < 2:
             return super().evaluate(requests)
+        try:
+            return self._evaluate_in_processes(requests)
+        except BrokenProcessPool:
+            # A script that does not guard its main module cannot start processes; evaluation goes on here, and the
+            # results are the same.
+            self._worker_count = 1
+            return super().evaluate(requests)
+
+    def _evaluate_in_processes(self, requests: Sequence[EvaluationRequest]) -> list[Evaluation]:
         if self._executor is None:
             self._executor = ProcessPoolExecutor(
                 self._worker_count, get_context("spawn"), _start_worker, (self._instance,)

@@ -144,3 +144,12 @@ def test_only_devices_that_can_crash_leave_this_process() -> None:
     assert not wrapped.isolates(Device("cpu", backend="onnxruntime"))
     assert wrapped.isolates(Device("npu", backend="onnxruntime", options={"provider": "QNNExecutionProvider"}))
     assert in_process(backends) == {"onnxruntime": BACKEND}
+
+
+def test_a_child_that_nobody_holds_any_more_is_ended() -> None:
+    child = ChildProcess("working", {"working": f"{FAKES}:WORKING"})
+    child.ask("mosaic_onnx.isolation.actions:find", {"backend": "working"}, 60.0)
+    assert child._process is not None
+    pid = child._process.pid
+    del child
+    assert not is_alive(pid)

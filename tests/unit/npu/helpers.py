@@ -101,7 +101,9 @@ def random_hardware(draw: np.random.Generator) -> Hardware:
         base,
         array=array,
         buffer=shared,
-        dram=replace(base.dram, bytes_per_cycle=float(draw.choice([0.5, 2.4, 8.0])), burst_bytes=1),
+        dram=replace(
+            base.dram, bytes_per_cycle=float(draw.choice([0.5, 2.4, 8.0])), burst_bytes=int(draw.choice([1, 8]))
+        ),
         precision=replace(base.precision, partial_sum_bytes=int(draw.choice([2, 4]))),
         register_bytes=int(draw.choice([2, 512])),
         energy=replace(base.energy, static_w=float(draw.choice([0.0, 0.01]))),
@@ -164,7 +166,7 @@ def least_by_brute_force(
                 for mode, mask in masks.items():
                     if not mask.any():
                         continue
-                    cycles = overlapped_cycles(work, transfers) if mode else serial_cycles(work.all, transfers)
+                    cycles = overlapped_cycles(work, transfers) if mode else serial_cycles(work, transfers)
                     cycles = cycles + fixed_cycles(hardware)
                     joules = operations_j(nest, hardware) + movement_j(hardware, dram_bytes, moved)
                     joules = joules + static_j(hardware, cycles)

@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
 from mosaic_onnx.core.errors import ModelError, UsageError
 from mosaic_onnx.scenarios.bound import multiplier_bound
 from mosaic_onnx.scenarios.instance import Instance
+from mosaic_onnx.scenarios.search import genetic
 from mosaic_onnx.scenarios.search.checkpoint import read_state, write_state
 from mosaic_onnx.scenarios.search.genetic import Search, SearchOptions, SearchState
-from mosaic_onnx.scenarios.search.pool import CachingPool, ProcessPool, SerialPool
+from mosaic_onnx.scenarios.search.pool import ProcessPool, SerialPool
 from mosaic_onnx.scenarios.solve import SCHEDULERS, SchedulingOptions, schedule_instance
 from tests.unit.scenarios.builders import chain_profile, instance_of, random_instance, random_schedule
 from tests.unit.scenarios.enumeration import least_of_all, small_instance
 
-SHORT = SearchOptions(time_limit_s=60.0, population=8, generation_count=2, batch_count=6, most_rounds=2)
+SHORT = SearchOptions(time_limit_s=600.0, population=8, generation_count=2, batch_count=6, most_rounds=2)
 
 
 def search(instance: Instance, options: SearchOptions, state: SearchState | None = None) -> SearchState:
-    pool = CachingPool(SerialPool(instance))
-    return Search(instance, multiplier_bound(instance), pool, options).run(state)
+    return Search(instance, multiplier_bound(instance), SerialPool(instance), options).run(state)
 
 
 @pytest.mark.slow
@@ -82,6 +84,15 @@ def test_a_state_of_another_scenario_is_refused(tmp_path: Path) -> None:
     assert read_state(tmp_path / "none.json", instance, 0) is None
 
 
+def test_the_time_limit_is_counted_in_work() -> None:
+    instance = small_instance(4)
+    options = SearchOptions(time_limit_s=600.0, population=8, generation_count=2, batch_count=6)
+    with mock.patch.object(genetic, "WORK_PER_SECOND", 50):  # 30,000 slices, which no clock cuts short
+        limited = search(instance, options)
+        assert search(instance, options) == limited
+    assert 0 < limited.round < search(instance, options).round
+
+
 def test_no_time_still_gives_the_best_seed() -> None:
     instance = small_instance(7)
     state = search(instance, SearchOptions(time_limit_s=0.0))
@@ -109,4 +120,11 @@ def test_a_ray_cluster_gives_the_same_schedule() -> None:
 
     instance = small_instance(4)
     with RayPool(instance, "local") as pool:
+        assert Search(instance, multiplier_bound(instance), pool, SHORT).run() == search(instance, SHORT)
+
+
+def test_where_processes_cannot_start_the_search_goes_on_here() -> None:
+    instance = small_instance(4)
+    broken = mock.patch.object(ProcessPool, "_evaluate_in_processes", side_effect=BrokenProcessPool("no main module"))
+    with broken, ProcessPool(instance, worker_count=2) as pool:
         assert Search(instance, multiplier_bound(instance), pool, SHORT).run() == search(instance, SHORT)
