@@ -1,4 +1,4 @@
-"""What a session adds to a plain one, and requests a second in the pipeline on two devices of one core each."""
+"""The overhead of a session over a plain one, and requests per second in a pipeline of two one-core devices."""
 
 from __future__ import annotations
 

@@ -95,7 +95,7 @@ def test_a_function_call_bomb_is_refused(tmp_path: Path) -> None:
 
 
 def test_functions_that_call_each_other_in_a_circle_are_refused(tmp_path: Path) -> None:
-    refuse(save(chain_of_functions(3, 1, closed=True), tmp_path), "in a circle: own::F")
+    refuse(save(chain_of_functions(3, 1, closed=True), tmp_path), "in a cycle: own::F")
 
 
 def test_a_function_that_calls_itself_in_a_branch_is_refused(tmp_path: Path) -> None:
@@ -104,7 +104,7 @@ def test_a_function_that_calls_itself_in_a_branch_is_refused(tmp_path: Path) -> 
     branch = helper.make_graph([helper.make_node("F0", ["a"], ["o"], domain="own")], "branch", [], [value])
     node = helper.make_node("If", ["a"], ["b"], then_branch=branch, else_branch=branch)
     model.functions[0].node[0].CopyFrom(node)
-    refuse(save(model, tmp_path), "in a circle: own::F0")
+    refuse(save(model, tmp_path), "in a cycle: own::F0")
 
 
 def test_calls_nested_a_hundred_deep_are_refused(tmp_path: Path) -> None:

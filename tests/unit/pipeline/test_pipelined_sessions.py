@@ -53,7 +53,7 @@ def resident_bytes() -> int:
 
 
 def ask_from_threads(session: Session, thread_count: int, request_count: int) -> list[str]:
-    """What was wrong."""
+    """Return the faults."""
     faults: list[str] = []
 
     def ask(caller: int) -> None:
