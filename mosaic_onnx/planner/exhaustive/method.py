@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from itertools import combinations
 
 import numpy as np
 
 from mosaic_onnx.core.costs import CostTable
+from mosaic_onnx.core.errors import InfeasibleError
 from mosaic_onnx.planner.core.infeasibility import check_possible
-from mosaic_onnx.planner.core.request import Answer, MethodUnavailable, Proposal, Request
+from mosaic_onnx.planner.core.request import TOLERANCE, Answer, MethodUnavailable, PlacedSlice, Proposal, Request
+from mosaic_onnx.planner.core.request_constraints import meets
+from mosaic_onnx.planner.core.simulate import simulate
 from mosaic_onnx.planner.exhaustive.errors import TooLargeError
 from mosaic_onnx.planner.exhaustive.refusal import refusal
 from mosaic_onnx.planner.exhaustive.search import Effort, Search
 from mosaic_onnx.planner.search.initial_solutions import one_state_plans, runs
+from mosaic_onnx.planner.search.simulated_search import rank_of
 
 LAYERS = 7
 """Up to so many layers ``auto`` runs this first."""
@@ -97,7 +102,29 @@ def _optimum(
     best = search.optimum()
     if best is None:
         raise refusal(table, request)
-    return Answer((best,), search.known, "whole search, exact")
+    return Answer((_fewer_slices(table, request, best),), search.known, "whole search, exact")
+
+
+def _fewer_slices(table: CostTable, request: Request, best: Proposal) -> Proposal:
+    """Return a plan of the same figure with slices of one state joined, as many as can be."""
+    rank = rank_of(request)
+    limit = rank(simulate(table, best, request.schedule)) * (1 + TOLERANCE)
+    for earlier, later in combinations(range(len(best)), 2):
+        if best[earlier].state != best[later].state:
+            continue
+        joined = PlacedSlice((*best[earlier].layers, *best[later].layers), best[earlier].state)
+        for place in (earlier, later):
+            slices = {**dict(enumerate(best)), place: joined}
+            del slices[later if place == earlier else earlier]
+            candidate = tuple(slices.values())
+            try:
+                timeline = simulate(table, candidate, request.schedule)
+                meets(table, request, candidate, timeline)
+            except InfeasibleError:
+                continue
+            if rank(timeline) <= limit:
+                return _fewer_slices(table, request, candidate)
+    return best
 
 
 def _starts(table: CostTable) -> list[Proposal]:
