@@ -60,7 +60,7 @@ def test_a_given_shape_settles_the_same_name_elsewhere() -> None:
         ({"ghost": (1,)}, "'ghost', which is not an input"),
         ({"x": (1, 2, 3)}, "'x' 3 dimensions, the model has 2"),
         ({"x": (1, 5)}, "dimension 1 of 'x' as 5, the model fixes 4"),
-        ({"x": (-1, 4)}, "negative size"),
+        ({"x": (-1, 4)}, "not positive"),
         ({"x": (2, 4), "z": (3, 8)}, "'batch' as 2 and as 3"),
     ],
 )
