@@ -22,7 +22,7 @@ from mosaic_onnx.backends.onnxruntime.backend import BACKEND as ORT
 from mosaic_onnx.core.devices import Device
 
 FLAKY = Device("flaky", backend="flaky")
-SLOW = Device("slow", backend="flaky")
+SLOW = Device("slow", backend="flaky", options={"delay_ms": 20})  # other options: its measurements are its own
 MOMENTS = {
     "profile": ("mosaic_onnx.profiling.measuring.child", None),
     "contest": ("mosaic_onnx.profiling.whole_plans.actions", ("open", "first_run", "time")),
