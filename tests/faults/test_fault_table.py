@@ -21,7 +21,6 @@ QUICK = {
     ("load", "raise"),
     ("run", "value"),
     ("close", "segv"),
-    ("load", "hang"),
 }
 
 
