@@ -253,7 +253,7 @@ def test_a_run_that_fails_is_a_failure_of_slice_and_outputs() -> None:
     assert report.failures == (
         "slice 0: it could not be checked: out of order",
         "slice 1: it could not be checked: out of order",
-        "output y: the run failed: out of order",
+        "output y: the run failed: slice 0 on odd: out of order",
     )
 
 
