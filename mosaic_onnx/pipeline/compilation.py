@@ -134,10 +134,12 @@ def _compile_for_shapes(
             first = first or error
         except MosaicError as error:
             raise first or error from None
+        if not failed:
+            return Compilation(state, passes, outside)
         remaining = without_devices(selection, failed)
         if remaining is None and first is not None:
             raise first
-        if not failed or remaining is None:
+        if remaining is None:  # the proof failed, and no other device is left: the caller is told by the proof
             return Compilation(state, passes, outside)
         for device, reason in failed.items():
             note(f"{device} is left out: {reason}")
