@@ -1,1 +1,1 @@
-"""What a mapping costs: traffic at every level, latency (analytical and cycle by cycle), energy."""
+"""The costs of a mapping: traffic at every level, latency (analytical and cycle by cycle), energy."""

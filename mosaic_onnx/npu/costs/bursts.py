@@ -1,4 +1,4 @@
-"""Where the DRAM traffic of a layer is uneven: its second visit, its end, and each new start of an inner loop."""
+"""Uneven DRAM traffic of a layer: its second visit, its end, and each new start of an inner loop."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ Objective = Literal["latency", "energy", "edp"]
 
 @dataclass(frozen=True)
 class Cost:
-    """What a layer costs on an NPU.
+    """The costs of a layer on an NPU.
 
     Attributes:
         cycles: at the NPU's clock, launch included.

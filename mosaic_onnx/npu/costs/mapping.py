@@ -12,7 +12,7 @@ from mosaic_onnx.npu.hardware.description import DIMENSIONS
 
 Stationary = Literal["weights", "inputs", "outputs", "rows"]
 STATIONARY: tuple[Stationary, ...] = ("weights", "inputs", "outputs", "rows")
-"""What a PE keeps in its register file while the others stream. ``rows``: a filter row, a sliding window of an input
+"""The operand that a PE keeps in its registers as others stream. ``rows``: a filter row, a sliding window of an input
 row and one partial sum (one-dimensional convolutions in the PE, as Eyeriss does)."""
 TILED = ("N", "K", "C", "P", "Q")
 """Loops that are cut into tiles for the buffer; filters are never cut."""

@@ -22,7 +22,7 @@ LONGEST = 4_000_000
 
 @dataclass(frozen=True)
 class TileEvent:
-    """What one tile did, in cycles since the layer's start; a tile that stores nothing has ``store_end`` = its end."""
+    """Times of one tile, in cycles since the layer's start; a tile that stores nothing has ``store_end`` = its end."""
 
     load_start: float
     load_end: float

@@ -1,4 +1,4 @@
-"""What each visit of a tile loads and stores, in the order of a mapping."""
+"""Loads and stores of each visit of a tile, in the order of a mapping."""
 
 from __future__ import annotations
 

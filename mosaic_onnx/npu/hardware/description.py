@@ -1,4 +1,4 @@
-"""What the emulator knows of an NPU. Counts of cycles are at the NPU's own clock."""
+"""The description of an NPU. Counts of cycles are at the NPU's own clock."""
 
 from __future__ import annotations
 

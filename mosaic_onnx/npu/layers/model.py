@@ -65,7 +65,7 @@ def layers_of_model(model: onnx.ModelProto, hardware: Hardware) -> ModelLayers:
 
 @dataclass(frozen=True)
 class _View:
-    """What is known of values: shapes, element types, which of them are parameters."""
+    """Facts of values: shapes, element types, which of them are parameters."""
 
     shapes: Shapes
     types: Mapping[str, int]

@@ -40,7 +40,7 @@ class RowStationaryMapping:
 
 @dataclass(frozen=True)
 class ChipCost:
-    """What the chip needs for a layer."""
+    """The time and traffic of one layer on the chip."""
 
     active_pes: int
     pass_count: int

@@ -42,7 +42,7 @@ class SheetRow:
 
 @dataclass(frozen=True)
 class SheetCost:
-    """What the sheet says of a row; of a fully connected layer, per image of a batch of 16.
+    """The sheet's figures of a row; of a fully connected layer, per image of a batch of 16.
 
     Attributes:
         dram_traffic_kb: kB of 1,024 bytes.

@@ -1,1 +1,1 @@
-"""What people see of a map: tables, a roofline, a timeline of tiles."""
+"""Show a map to people: tables, a roofline, a timeline of tiles."""

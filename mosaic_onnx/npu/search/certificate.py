@@ -1,4 +1,4 @@
-"""What a search says of its answer: how much it looked at, what it left out and why, how far the answer can be off."""
+"""The certificate of a search: how much it looked at, what it left out and why, how far the answer can be off."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ class FusedTiling:
 
 @dataclass(frozen=True)
 class FusedCost:
-    """What a group costs, launch once.
+    """The costs of a group, with one launch.
 
     Attributes:
         cycles: at the NPU's clock.

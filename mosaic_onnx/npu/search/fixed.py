@@ -25,7 +25,7 @@ _INPUTS_LAST = (ORDERS[4], ORDERS[5])
 
 @dataclass(frozen=True)
 class _Side:
-    """What one axis unrolls: the first loop as far as it goes, then any one of the others in the PEs left idle."""
+    """The loops that an axis unrolls: the first as far as it goes, then any one of the others in the PEs left idle."""
 
     first: tuple[str, ...]
     folded: tuple[str, ...] = ()

@@ -21,7 +21,7 @@ Mask = np.ndarray[tuple[int], np.dtype[np.bool_]]
 
 @dataclass(frozen=True)
 class Restriction:
-    """What a fixed dataflow leaves open; None leaves everything.
+    """The choices that a fixed dataflow leaves open; None leaves everything.
 
     Attributes:
         name: the dataflow's.
