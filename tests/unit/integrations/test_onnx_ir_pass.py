@@ -40,7 +40,7 @@ def output(proto: onnx.ModelProto, folder: str = ".") -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def planned(tmp_path_factory: pytest.TempPathFactory) -> tuple[Profile, Plan]:
-    """A profile of the model, and a plan of two slices."""
+    """A profile of the model, and a plan of two slices or more: where to cut is measured."""
     path = tmp_path_factory.mktemp("planned") / "net.onnx"
     onnx.save(model(), path)
     profile = mosaic_onnx.profile(path, devices=["cpu"], cache=False)
@@ -57,7 +57,8 @@ def test_a_model_is_cut_to_a_plan_and_the_given_one_stays(planned: tuple[Profile
     result = PartitionPass(*planned)(given)
     made = onnx_ir.to_proto(result.model)
     assert result.modified
-    assert slices(made) == ["slice_000", "slice_001"]
+    assert len(planned[1].slices) >= 2
+    assert slices(made) == [f"slice_{index:03d}" for index in range(len(planned[1].slices))]
     assert onnx_ir.to_proto(given).SerializeToString(deterministic=True) == before
     assert np.array_equal(output(made), output(model()))
 
