@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from mosaic_onnx.core.costs import CostTable
@@ -90,13 +91,18 @@ class _Search:
 
     def run(self) -> None:
         """Ask the method that the request names, or each that fits until one proves that nothing better exists."""
+        until = time.monotonic() + self.request.time_limit_s
         auto = self.request.method == "auto"
         names = [self.request.method]
         if auto:
             names = [name for name, method in METHODS.items() if method.automatic(self.table, self.request)]
         for name in names:
+            left = max(until - time.monotonic(), 0.0)
+            if self.best is not None and not left:
+                self.notes.append(f"method {name} did not run: the time limit was reached")
+                continue
             try:
-                answer = method_named(name).function(self.table, self.request)
+                answer = method_named(name).function(self.table, replace(self.request, time_limit_s=left))
             except NoPlanFoundError as error:
                 self._miss(error)
                 continue
@@ -112,6 +118,8 @@ class _Search:
                 continue
             self.answers.append((name, answer))
             for proposal in answer.proposals:
+                if self.best is not None and time.monotonic() > until:
+                    break
                 self._offer(name, proposal)
             if self.best is not None and not self.request.pareto and self._is_proved(answer):
                 return
@@ -133,8 +141,6 @@ class _Search:
         return answer.bound is not None and abs(figure - answer.bound) <= TOLERANCE * abs(figure)
 
     def _offer(self, method: str, proposal: Proposal) -> None:
-        if self.request.in_list_order and not is_listed(proposal):
-            return
         try:
             judged = _judge(self.table, self.request, method, proposal)
         except InfeasibleError as error:
@@ -153,11 +159,6 @@ class _Search:
                 distance = broken_limits(self.request, timeline) or distance
         if self.nearest is None or distance < self.nearest[0]:
             self.nearest = distance, error
-
-
-def is_listed(proposal: Proposal) -> bool:
-    """Return whether every slice holds neighbours of the list of layers, in its order."""
-    return all(layers == tuple(range(layers[0], layers[0] + len(layers))) for layers, _ in proposal)
 
 
 def _is_better(one: _Judged, other: _Judged) -> bool:

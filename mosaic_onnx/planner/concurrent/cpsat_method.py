@@ -10,7 +10,7 @@ from mosaic_onnx.core.costs import CostTable
 from mosaic_onnx.core.errors import InfeasibleError
 from mosaic_onnx.planner.concurrent.bound import concurrent_bound
 from mosaic_onnx.planner.concurrent.cpsat_model import ALL_SETS_LAYERS, ConcurrentModel, LayerSet, convex_sets
-from mosaic_onnx.planner.concurrent.method import finished, has_caps, listed, seed_plans, slices_cost
+from mosaic_onnx.planner.concurrent.method import finished, listed, seed_plans, seed_share, slices_cost
 from mosaic_onnx.planner.concurrent.span_search import by_spans
 from mosaic_onnx.planner.core.ortools import available, new_solver
 from mosaic_onnx.planner.core.request import TOLERANCE, Answer, MethodUnavailable, PlacedSlice, Proposal, Request
@@ -28,8 +28,8 @@ def concurrent_cpsat(table: CostTable, request: Request) -> Answer:
         raise MethodUnavailable("concurrent-cpsat needs OR-tools", "pip install 'mosaic-onnx[solver]'")
     began = time.monotonic()
     limit_s = request.time_limit_s
-    bound_s, how = concurrent_bound(table)
-    plans = seed_plans(table, request, (0.3 if has_caps(table) else 0.15) * limit_s)
+    bound_s, how = concurrent_bound(table, until=began + 0.1 * limit_s)
+    plans = seed_plans(table, request, seed_share(table, 0.15) * limit_s)
     joined = by_spans(table, request.seed, True, began + 0.6 * limit_s)
     if joined is not None:
         plans += [joined.proposal] if joined.proposal is not None else []

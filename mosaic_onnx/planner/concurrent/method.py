@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from operator import itemgetter
 
 import numpy as np
 
@@ -21,6 +22,7 @@ from mosaic_onnx.planner.concurrent.critical_path_search import improve
 from mosaic_onnx.planner.concurrent.list_scheduling import Lister, Schedule
 from mosaic_onnx.planner.concurrent.span_search import by_spans
 from mosaic_onnx.planner.concurrent.tasks import Tasks, chain_tasks, single_tasks
+from mosaic_onnx.planner.core.deadline import TimeUpError, part_of
 from mosaic_onnx.planner.core.objective_weights import ENERGY, weigh
 from mosaic_onnx.planner.core.orders import candidate_orders
 from mosaic_onnx.planner.core.ortools import available
@@ -40,8 +42,8 @@ KEPT = 6
 """Number of of the best plans are merged and offered."""
 SPREAD_PAIRS = 40_000
 """Up to so many pairs of layer and device plans for throughput are made as seeds."""
-SPAN_LAYERS = 12_000
-"""Models of more layers are not cut at their gates."""
+LARGE_LAYERS = 5_000
+"""Of models with more layers than this, sequential plans are what the search begins with."""
 MAX_CHOICES = 12_000
 """Up to so many pairs of layer and state the solver is tried."""
 
@@ -65,28 +67,33 @@ def heft(table: CostTable, request: Request) -> Answer:
         InfeasibleError: proved: no sequential plan exists, and so none at all.
     """
     began = time.monotonic()
-    seeds = seed_plans(table, request, (0.4 if has_caps(table) else 0.2) * request.time_limit_s)
-    bound, how = lower_bound(table, request)
-    plans = list(seeds)
-    joined = None
-    if len(table.layer_names) <= SPAN_LAYERS:
-        joined = by_spans(table, request.seed, False, time.monotonic() + 0.2 * request.time_limit_s)
+    until = began + request.time_limit_s
+    plans = seed_plans(table, request, seed_share(table, 0.2) * request.time_limit_s)
+    bound, how = lower_bound(table, request, part_of(until, 0.2))
+    joined = by_spans(table, request.seed, False, time.monotonic() + 0.2 * request.time_limit_s)
     if joined is not None:
         plans += [joined.proposal] if joined.proposal is not None else []
         if request.objective == "latency" and joined.bound_s > bound:
             bound, how = joined.bound_s, "critical paths and areas of the spans between gates"
     goal_s = bound if request.objective == "latency" else 0.0
-    plans += listed(table, request, plans, goal_s, began + 0.6 * request.time_limit_s)
-    return Answer(finished(table, request, plans, began + 0.8 * request.time_limit_s), bound, how)
+    plans += listed(table, request, plans, goal_s, part_of(until, 0.6))
+    return Answer(finished(table, request, plans, until), bound, how)
 
 
-def lower_bound(table: CostTable, request: Request) -> tuple[float, str]:
+def seed_share(table: CostTable, share: float) -> float:
+    """Return what part of the time seeds get: more where caps bind, which list scheduling is weak at, or many layers."""
+    if len(table.layer_names) > LARGE_LAYERS:
+        return 0.6
+    return 2 * share if has_caps(table) else share
+
+
+def lower_bound(table: CostTable, request: Request, until: float) -> tuple[float, str]:
     """Return a lower bound of the objective over all concurrent plans, and how it was proved.
 
     Joules: execution and copies are those of a sequential plan, so its bound without idle power holds, and idle power
     is drawn for the makespan's bound at least.
     """
-    seconds, how = concurrent_bound(table)
+    seconds, how = concurrent_bound(table, until=until)
     if request.objective == "latency" or table.layer_j is None:
         return seconds, how
     idle = float(table.idle_w.sum())
@@ -108,10 +115,13 @@ def seed_plans(table: CostTable, request: Request, time_limit_s: float) -> list[
 
     Limits are left out, since a concurrent plan may keep them where these do not.
     """
-    until = time.monotonic() + time_limit_s
+    began = time.monotonic()
+    until = began + time_limit_s
     asked = Request(objective=request.objective, time_limit_s=0.6 * time_limit_s, seed=request.seed)
-    orders = candidate_orders(table) if has_caps(table) else ()
-    answers = [Answer(tuple(capped_plans(table, asked, orders, until))), sequential(table, asked)]
+    answers = [sequential(table, asked)]
+    with suppress(TimeUpError):
+        orders = candidate_orders(table, until=until)
+        answers.append(Answer(tuple(capped_plans(table, asked, orders, part_of(until, 0.5)))))
     if request.objective != "latency" and request.deadline_s is not None:
         answers.append(sequential(table, replace(asked, objective="latency")))
     if request.one_slice_per_device:
@@ -121,17 +131,20 @@ def seed_plans(table: CostTable, request: Request, time_limit_s: float) -> list[
     if left > 0 and len(table.layer_names) * len(table.device_names) <= SPREAD_PAIRS:
         with suppress(InfeasibleError):
             answers.append(throughput(table, replace(asked, objective="throughput", time_limit_s=left)))
-    return _ranked(table, request, dict.fromkeys(plan for answer in answers for plan in answer.proposals))
+    plans = dict.fromkeys(plan for answer in answers for plan in answer.proposals)
+    return list(_ranked(table, request, plans, max(until, time.monotonic() + 0.1 * time_limit_s)))
 
 
-def _ranked(table: CostTable, request: Request, plans: Iterable[Proposal]) -> list[Proposal]:
-    """Return the plans that can run, best first."""
+def _ranked(table: CostTable, request: Request, plans: Iterable[Proposal], until: float) -> dict[Proposal, float]:
+    """Return the plans that can run with their ranks, best first; as many as are judged until then, one at least."""
     rank = rank_of(request)
-    judged = []
-    for number, plan in enumerate(plans):
+    judged: dict[Proposal, float] = {}
+    for plan in plans:
+        if judged and time.monotonic() > until:
+            break
         with suppress(InfeasibleError):
-            judged.append((rank(simulate(table, plan, request.schedule)), number, plan))
-    return [plan for _, _, plan in sorted(judged)]
+            judged[plan] = rank(simulate(table, plan, request.schedule))
+    return dict(sorted(judged.items(), key=itemgetter(1)))
 
 
 def listed(
@@ -139,10 +152,13 @@ def listed(
 ) -> list[Proposal]:
     """Return plans by list scheduling; no time is spent on improving one that meets the bound."""
     plans: list[Proposal] = []
-    kinds = [single_tasks(table), chain_tasks(table)]
+    try:
+        kinds = [single_tasks(table, deadline), chain_tasks(table, deadline)]
+    except TimeUpError:
+        return plans
     for number, tasks in enumerate(kinds[: 1 if len(kinds[1].layers) == len(kinds[0].layers) else 2]):
-        lister = Lister(table, tasks)
-        starts = _starts(lister, tasks, seeds, deadline)
+        lister = Lister(table, tasks, deadline)
+        starts = _starts(lister, tasks, seeds)
         plans += [schedule.proposal(tasks) for schedule, _ in starts]
         if starts and starts[0][0].seconds > bound * (1 + TOLERANCE) and time.monotonic() < deadline:
             share = time.monotonic() + (deadline - time.monotonic()) / (2 - number)
@@ -152,42 +168,38 @@ def listed(
 
 
 def _starts(
-    lister: Lister, tasks: Tasks, seeds: Sequence[Proposal], deadline: float
+    lister: Lister, tasks: Tasks, seeds: Sequence[Proposal]
 ) -> list[tuple[Schedule, list[float]]]:
-    """Return list schedules that found a place for every task, best first, each with its priorities."""
-    if time.monotonic() > deadline:
-        return []
-    outlook = lister.peft_outlook()
-    finite = [[value for value in row if value < float("inf")] for row in outlook.tolist()]
-    peft = [sum(row) / max(len(row), 1) for row in finite]
-    upward, fastest = lister.heft_priority(), lister.fastest_priority()
-    found = [
-        (lister.schedule(upward), upward),
-        (lister.schedule(peft, outlook=outlook), peft),
-        (lister.schedule(upward, outlook=outlook), upward),
-        (lister.schedule(fastest), fastest),
-    ]
-    for seed in seeds[:KEPT]:
-        if time.monotonic() > deadline:
-            break
-        state = {layer: placed.state for placed in seed for layer in placed.layers}
-        found.append((lister.schedule(upward, [state[layers[0]] for layers in tasks.layers]), upward))
+    """Return list schedules that found a place for every task, best first, each with its priorities.
+
+    What is most likely to help comes first, and they are as many as the lister's time allows.
+    """
+    found: list[tuple[Schedule, list[float]]] = []
+    with suppress(TimeUpError):
+        upward = lister.heft_priority()
+        for seed in seeds[:KEPT]:
+            state = {layer: placed.state for placed in seed for layer in placed.layers}
+            found.append((lister.schedule(upward, [state[layers[0]] for layers in tasks.layers]), upward))
+        found.append((lister.schedule(upward), upward))
+        fastest = lister.fastest_priority()
+        found.append((lister.schedule(fastest), fastest))
+        outlook = lister.peft_outlook()
+        finite = [[value for value in row if value < float("inf")] for row in outlook.tolist()]
+        peft = [sum(row) / max(len(row), 1) for row in finite]
+        found.append((lister.schedule(peft, outlook=outlook), peft))
+        found.append((lister.schedule(upward, outlook=outlook), upward))
     return sorted((pair for pair in found if pair[0].seconds < float("inf")), key=lambda pair: pair[0].seconds)
 
 
 def finished(table: CostTable, request: Request, plans: Iterable[Proposal], deadline: float) -> tuple[Proposal, ...]:
     """The plans that can run, best first; the first few with slices merged and polished instead of as they were."""
-    rank = rank_of(request)
-    judged: dict[Proposal, float] = {}
-    for plan in dict.fromkeys(plans):
-        try:
-            judged[plan] = rank(simulate(table, plan, request.schedule))
-        except InfeasibleError:
-            continue
-    best = sorted(judged, key=judged.__getitem__)
+    began = time.monotonic()
+    unique = dict.fromkeys(plans)
+    best = list(_ranked(table, request, unique, part_of(deadline, 0.5)))
+    taken = 3 * (time.monotonic() - began) / max(len(best), 1)
     done: list[Proposal] = []
     for plan in best[:KEPT]:
-        if done and time.monotonic() > deadline:
+        if time.monotonic() + 2 * taken > deadline:
             done.append(plan)
             continue
         merged = merge_harmless(table, request, plan)

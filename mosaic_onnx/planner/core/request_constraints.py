@@ -24,8 +24,15 @@ def meets(table: CostTable, request: Request, proposal: Proposal, timeline: Time
     devices = [table.rows.state_device[placed.state] for placed in proposal]
     if request.one_slice_per_device and len(set(devices)) < len(devices):
         raise InfeasibleError("a device holds more than one slice")
+    if request.in_list_order and not is_listed(proposal):
+        raise InfeasibleError("a slice does not hold neighbours of the list of layers, in its order")
     if len(proposal) < min(request.min_slice_count, len(table.layer_names)):
         raise InfeasibleError(f"the plan has {len(proposal)} slices, at least {request.min_slice_count} are asked for")
+
+
+def is_listed(proposal: Proposal) -> bool:
+    """Return whether every slice holds neighbours of the list of layers, in its order."""
+    return all(layers == tuple(range(layers[0], layers[0] + len(layers))) for layers, _ in proposal)
 
 
 def error_sum(table: CostTable, proposal: Proposal) -> float:

@@ -7,13 +7,15 @@ switches) and few enough. Else the best plans found for many weights, with a low
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from mosaic_onnx.core.costs import CostTable
 from mosaic_onnx.core.errors import InfeasibleError, UsageError
 from mosaic_onnx.planner.chain.label_setting import best_by_labels, labels_apply
 from mosaic_onnx.planner.chain.pareto import chain_front
+from mosaic_onnx.planner.core.deadline import TimeUpError, part_of
 from mosaic_onnx.planner.core.infeasibility import check_possible
 from mosaic_onnx.planner.core.objective import Rank, has_joules, rank_of
 from mosaic_onnx.planner.core.objective_weights import Weights
@@ -79,8 +81,7 @@ def front(table: CostTable, request: Request) -> Front:
         raise UsageError("the profile has no joules, so there is no front of time and energy", "give `joules`")
     check_possible(table)
     asked = replace(request, pareto=True)
-    coupled = bool(chain_uncovered(table))
-    if on_one_order(table) and not coupled:
+    if on_one_order(table) and not chain_uncovered(table):
         return _along_chain(table, asked)
     whole = front_within(table, asked, TRANSITIONS) if len(table.layer_names) <= SMALL_LAYERS else None
     if whole is not None:
@@ -96,17 +97,16 @@ def front(table: CostTable, request: Request) -> Front:
 
 def _along_chain(table: CostTable, request: Request) -> Front:
     """Return the front of a chain: exact where it is not too large and nothing couples slices far apart."""
-    points = chain_front(table)
+    until = time.monotonic() + request.time_limit_s
+    hull = hull_of(table, part_of(until, 0.1))
+    hull.explore(everywhere, part_of(until, 0.1))
+    known = _judged(table, [point.proposal for point in hull.points])
+    figures = [(plan.timeline.seconds, plan.timeline.joules or 0.0) for plan in known]
+    points = chain_front(table, known=figures, until=part_of(until, 0.8))
     if points is not None and not chain_uncovered(table):
-        return _front(
-            request,
-            _judged(table, [point.proposal for point in points]),
-            exact=True,
-            how="front along the chain, exact",
-        )
+        found = [*known, *_judged(table, [point.proposal for point in points])]
+        return _front(request, found, exact=True, how="front along the chain, exact")
     if points is None:
-        hull = hull_of(table, time.monotonic() + request.time_limit_s)
-        hull.explore(nowhere)
         ends = [point.seconds for point in hull.points]
         points = thinned_front(table, min(ends), max(ends)) if len(ends) > 1 else []
     return _searched(table, request, [point.proposal for point in points])
@@ -130,8 +130,9 @@ def _searched(table: CostTable, request: Request, known: Sequence[Proposal]) -> 
         if found:
             rank = _sum_rank(answer.weights)
             best = min(found, key=lambda plan: rank(plan.timeline.seconds, plan.timeline.joules or 0.0))
-            left = max(until - time.monotonic(), 0.05) / (len(answers) - index)
-            found += _judged(table, [improve(table, best.proposal, rank, left)])
+            with suppress(TimeUpError):
+                share = part_of(until, 1 / (len(answers) - index))
+                found += _judged(table, [improve(table, best.proposal, rank, share)])
     how = "plans for the weights of the lower hull, improved by moves"
     return _front(request, found, exact=False, how=how)
 
@@ -144,7 +145,7 @@ def _sum_rank(weights: Weights) -> Rank:
     return lambda seconds, joules: (0.0, weights.seconds * seconds + weights.joules * joules)
 
 
-def _judged(table: CostTable, proposals: Sequence[Proposal]) -> list[FrontPlan]:
+def _judged(table: CostTable, proposals: Iterable[Proposal]) -> list[FrontPlan]:
     """Return the different proposals that can run, with the simulator's word."""
     judged = []
     for proposal in dict.fromkeys(proposals):
