@@ -16,6 +16,7 @@ from mosaic_onnx.planner.core.request import TOLERANCE, Answer, MethodUnavailabl
 from mosaic_onnx.planner.core.request_constraints import at_least, meets
 from mosaic_onnx.planner.core.simulate import Timeline, simulate, value
 from mosaic_onnx.planner.core.transfers import HOST_MEMORY
+from mosaic_onnx.planner.relaxations import with_relaxations
 from mosaic_onnx.planner.registry import METHODS, method_named
 
 UNITS: dict[Objective, Literal["seconds", "joules", "joule_seconds"]] = {
@@ -69,7 +70,7 @@ def solve(table: CostTable, request: Request) -> Solution:
     search.run()
     best = search.best
     if best is None:
-        raise search.refusal()
+        raise with_relaxations(table, request, search.refusal()) if request.method == "auto" else search.refusal()
     bound, dropped = _best_bound(search.answers, best.figure, request.objective)
     plan = plan_of(table, request, best.method, best.proposal, best.timeline, bound=bound)
     proposal = tuple(PlacedSlice(layers, states[state]) for layers, state in best.proposal)
@@ -171,6 +172,9 @@ def _is_better(one: _Judged, other: _Judged) -> bool:
 def solve_front(table: CostTable, request: Request) -> tuple[Plan, ...]:
     """Return plans that none beats in both seconds and joules, fastest first, as far as the methods found them.
 
+    Each plan's bound is of the joules of all plans that are faster than the next one: a gap of 0 throughout says that
+    the front is whole.
+
     Raises:
         InfeasibleError: no proposal satisfies the constraints.
         UsageError: the table has no joules.
@@ -184,7 +188,21 @@ def solve_front(table: CostTable, request: Request) -> tuple[Plan, ...]:
     for one in sorted(search.judged, key=lambda one: (one.timeline.seconds, one.timeline.joules or 0.0)):
         if not front or (one.timeline.joules or 0.0) < (front[-1].timeline.joules or 0.0) * (1 - TOLERANCE):
             front.append(one)
-    return tuple(plan_of(table, request, one.method, one.proposal, one.timeline) for one in front)
+    plans = [plan_of(table, request, one.method, one.proposal, one.timeline) for one in front]
+    proof = next((answer for _, answer in search.answers if answer.least_j is not None), None)
+    return tuple(plans) if proof is None else _with_gaps(plans, proof)
+
+
+def _with_gaps(front: list[Plan], proof: Answer) -> tuple[Plan, ...]:
+    """Return the plans of a front, each with the least joules of any plan that is faster than the next one."""
+    faster_than = [plan.predicted.seconds * (1 - TOLERANCE) for plan in front[1:]] + [float("inf")]
+    plans = []
+    for plan, deadline_s in zip(front, faster_than, strict=True):
+        joules = plan.predicted.joules or 0.0
+        least_j = min(proof.least_j(deadline_s), joules) if proof.least_j is not None else 0.0
+        gap = joules / least_j - 1 if least_j > 0 else None
+        plans.append(replace(plan, bound=Bound(least_j, "joules", proof.least_j_method), gap=gap))
+    return tuple(plans)
 
 
 def plan_of(

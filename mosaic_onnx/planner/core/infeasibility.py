@@ -7,7 +7,7 @@ import numpy as np
 from mosaic_onnx.core.costs import Bools, CostTable
 from mosaic_onnx.core.errors import InfeasibleError
 from mosaic_onnx.planner.core.lower_bounds import possible_states
-from mosaic_onnx.planner.core.request import Request, within
+from mosaic_onnx.planner.core.request import Request, mj, ms, within
 
 
 def check_possible(table: CostTable) -> None:
@@ -50,16 +50,16 @@ def check_limits(
     """
     if least_s is not None and not within(least_s, request.deadline_s):
         raise InfeasibleError(
-            f"no plan keeps the deadline of {request.deadline_s:.6g} s: the fastest takes at least {least_s:.6g} s"
+            f"no plan keeps the deadline of {ms(request.deadline_s)}: the fastest takes at least {ms(least_s)}"
         )
     if least_j is not None and not within(least_j, request.budget_j):
         raise InfeasibleError(
-            f"no plan keeps the budget of {request.budget_j:.6g} J: the thriftiest draws at least {least_j:.6g} J"
+            f"no plan keeps the budget of {mj(request.budget_j)}: the thriftiest draws at least {mj(least_j)}"
         )
     if least_s_in_budget is not None and not within(least_s_in_budget, request.deadline_s):
         raise InfeasibleError(
-            f"no plan keeps the deadline of {request.deadline_s:.6g} s together with the budget of "
-            f"{request.budget_j:.6g} J: within the budget the fastest takes at least {least_s_in_budget:.6g} s"
+            f"no plan keeps the deadline of {ms(request.deadline_s)} together with the budget of "
+            f"{mj(request.budget_j)}: within the budget the fastest takes at least {ms(least_s_in_budget)}"
         )
 
 

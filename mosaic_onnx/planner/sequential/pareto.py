@@ -31,7 +31,7 @@ from mosaic_onnx.planner.sequential.constrained_bounds import (
     on_one_order,
     thinned_front,
 )
-from mosaic_onnx.planner.sequential.lagrangian_hull import Asked, everywhere, nowhere
+from mosaic_onnx.planner.sequential.lagrangian_hull import Asked, Hull, everywhere
 from mosaic_onnx.planner.sequential.method import SMALL_LAYERS, TRANSITIONS
 
 
@@ -51,18 +51,28 @@ class Front:
         plans: by rising seconds and falling joules.
         exact: no plan lies below it.
         how: in words, what was done.
+        hull: bounds of plans that are not in it; None where it is exact.
     """
 
     plans: tuple[FrontPlan, ...]
     exact: bool
     how: str
+    hull: Hull | None = None
+
+    def least_j(self, deadline_s: float) -> float:
+        """Return joules below which no plan within a deadline is."""
+        if self.hull is not None:
+            return self.hull.joules_within(deadline_s)
+        figures = [(plan.timeline.seconds, plan.timeline.joules or 0.0) for plan in self.plans]
+        return min((joules for seconds, joules in figures if seconds <= deadline_s), default=float("inf"))
 
 
 def pareto(table: CostTable, request: Request) -> Answer:
     """Return the method: the front's plans as proposals; the bound is the objective's alone."""
     found = front(table, request)
     bound = bounded(table, replace(request, pareto=False), time.monotonic() + request.time_limit_s / 2)
-    return Answer(tuple(plan.proposal for plan in found.plans), bound.bound, bound.how)
+    how = found.how if found.exact else "lower hull of weighed sums"
+    return Answer(tuple(plan.proposal for plan in found.plans), bound.bound, bound.how, found.least_j, how)
 
 
 def pareto_fits(table: CostTable, request: Request) -> bool:
@@ -134,7 +144,7 @@ def _searched(table: CostTable, request: Request, known: Sequence[Proposal]) -> 
                 share = part_of(until, 1 / (len(answers) - index))
                 found += _judged(table, [improve(table, best.proposal, rank, share)])
     how = "plans for the weights of the lower hull, improved by moves"
-    return _front(request, found, exact=False, how=how)
+    return replace(_front(request, found, exact=False, how=how), hull=hull)
 
 
 def _plan_of(answer: Asked) -> list[Proposal]:
