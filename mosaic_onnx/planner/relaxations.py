@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from itertools import islice
+from typing import Protocol
 
 import numpy as np
 
@@ -18,9 +19,7 @@ from mosaic_onnx.core.costs import CostTable
 from mosaic_onnx.core.errors import InfeasibleError
 from mosaic_onnx.planner.core.memory import device_bytes
 from mosaic_onnx.planner.core.request import Proposal, Request
-from mosaic_onnx.planner.core.request_constraints import meets
-from mosaic_onnx.planner.core.simulate import Timeline, simulate
-from mosaic_onnx.planner.sequential.method import sequential
+from mosaic_onnx.planner.core.simulate import Timeline
 
 SHARE, ALL = 0.1, 0.5
 """Of the time limit, what one search may take, and all together."""
@@ -34,16 +33,33 @@ NAMED = 3
 """Number of relaxations that a hint names."""
 
 
-def with_relaxations(table: CostTable, request: Request, error: InfeasibleError) -> InfeasibleError:
+class Solved(Protocol):
+    """A plan that was found."""
+
+    @property
+    def proposal(self) -> Proposal:
+        """Return the plan's slices."""
+
+    @property
+    def timeline(self) -> Timeline:
+        """Return the simulator's figures."""
+
+
+Solve = Callable[[CostTable, Request], Solved]
+"""Finds a plan; raises ``InfeasibleError`` where it finds none."""
+
+
+def with_relaxations(table: CostTable, request: Request, error: InfeasibleError, solve: Solve) -> InfeasibleError:
     """Return the error with a hint that says which limit or cap may be relaxed, and how far, for a plan to exist.
 
     Args:
         table: costs, with their caps.
         request: what was asked.
         error: the refusal.
+        solve: finds plans.
     """
     until = time.monotonic() + max(ALL * request.time_limit_s, LEAST_S)
-    found = list(islice(_Relaxing(table, request, until).enough(), NAMED))
+    found = list(islice(_Relaxing(table, request, until, solve).enough(), NAMED))
     if not found:
         return error
     advice = f"enough on its own: {' or '.join(found)}"
@@ -53,8 +69,8 @@ def with_relaxations(table: CostTable, request: Request, error: InfeasibleError)
 class _Relaxing:
     """Looks for plans with one thing left out."""
 
-    def __init__(self, table: CostTable, request: Request, until: float) -> None:
-        self.table, self.request, self.until = table, request, until
+    def __init__(self, table: CostTable, request: Request, until: float, solve: Solve) -> None:
+        self.table, self.request, self.until, self.solve = table, request, until, solve
 
     def enough(self) -> Iterator[str]:
         """Yield what is enough on its own, as options of the command line."""
@@ -62,11 +78,11 @@ class _Relaxing:
         if request.deadline_s is not None:
             found = self._plan(table, replace(request, deadline_s=None, objective="latency"))
             if found is not None:
-                yield f"--deadline-ms {_rounded_up(1e3 * found[1].seconds)}"
+                yield f"--deadline-ms {_rounded_up(1e3 * found.timeline.seconds)}"
         if request.budget_j is not None:
             found = self._plan(table, replace(request, budget_j=None, objective="energy"))
             if found is not None:
-                yield f"--energy-mj {_rounded_up(1e3 * (found[1].joules or 0.0))}"
+                yield f"--energy-mj {_rounded_up(1e3 * (found.timeline.joules or 0.0))}"
         for change, words in (
             ({"one_slice_per_device": False}, "leaving out --one-slice-per-device"),
             ({"min_slice_count": 0}, "leaving out --min-slices"),
@@ -89,7 +105,7 @@ class _Relaxing:
             caps = self.table.memory_bytes.copy()
             caps[device] = cap
             found = self._plan(replace(self.table, memory_bytes=caps), self.request)
-            return None if found is None else device_bytes(self.table, found[0], device)
+            return None if found is None else device_bytes(self.table, found.proposal, device)
 
         low = float(self.table.memory_bytes[device])
         high = next((found for growth in GROWTHS if (found := needed(growth * low)) is not None), None)
@@ -99,19 +115,13 @@ class _Relaxing:
             low, high = (middle, high) if less is None else (low, less)
         return high
 
-    def _plan(self, table: CostTable, request: Request) -> tuple[Proposal, Timeline] | None:
+    def _plan(self, table: CostTable, request: Request) -> Solved | None:
         """Return a plan that satisfies a request, if one is found in a moment."""
         if time.monotonic() > self.until:
             return None
-        objective = "latency" if request.objective == "throughput" else request.objective
         limit_s = max(SHARE * request.time_limit_s, LEAST_S)
-        asked = replace(request, objective=objective, schedule="sequential", max_error=None, time_limit_s=limit_s)
         with suppress(InfeasibleError):
-            for proposal in sequential(table, asked).proposals:
-                with suppress(InfeasibleError):
-                    timeline = simulate(table, proposal, request.schedule)
-                    meets(table, request, proposal, timeline)
-                    return proposal, timeline
+            return self.solve(table, replace(request, time_limit_s=limit_s))
         return None
 
 

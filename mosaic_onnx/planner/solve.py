@@ -64,13 +64,24 @@ def solve(table: CostTable, request: Request) -> Solution:
         NoPlanFoundError: none was found, and that there is none was not proved.
         UsageError: there is no such method, or joules are asked for and the table has none.
     """
+    try:
+        return solve_once(table, request)
+    except InfeasibleError as error:
+        if request.method != "auto":
+            raise
+        refusal = with_relaxations(table, request, error, solve_once)
+    raise refusal
+
+
+def solve_once(table: CostTable, request: Request) -> Solution:
+    """Return what ``solve`` returns; a refusal does not say what would be enough."""
     _check_request(table, request)
     table, states = top_levels(table, request)
     search = _Search(table, request)
     search.run()
     best = search.best
     if best is None:
-        raise with_relaxations(table, request, search.refusal()) if request.method == "auto" else search.refusal()
+        raise search.refusal()
     bound, dropped = _best_bound(search.answers, best.figure, request.objective)
     plan = plan_of(table, request, best.method, best.proposal, best.timeline, bound=bound)
     proposal = tuple(PlacedSlice(layers, states[state]) for layers, state in best.proposal)

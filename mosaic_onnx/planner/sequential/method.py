@@ -30,6 +30,7 @@ from mosaic_onnx.planner.search.initial_solutions import filled_plans, implied_p
 from mosaic_onnx.planner.search.moves import improve
 from mosaic_onnx.planner.sequential.bounds import Bounded, bounded
 from mosaic_onnx.planner.sequential.capped_runs import capped_plans
+from mosaic_onnx.planner.sequential.constrained_bounds import chain_uncovered, on_one_order
 from mosaic_onnx.planner.sequential.order_cuts import cut_plans
 
 INF = float("inf")
@@ -80,7 +81,14 @@ def sequential(table: CostTable, request: Request) -> Answer:
 def _whole(
     table: CostTable, request: Request, transition_limit: int, until: float, start: Proposal | None = None
 ) -> Answer | None:
-    """Return the exact answer of a small graph; None where it is too large, or where placements are plans."""
+    """Return the exact answer of a small graph; None where it is too large, or other methods are exact at less cost.
+
+    Those are the best placement where placements are plans, and under limits the front of a chain.
+    """
+    limited = request.deadline_s is not None or request.budget_j is not None
+    demands = request.one_slice_per_device or request.min_slice_count > 1 or request.in_list_order
+    if limited and not demands and on_one_order(table) and not chain_uncovered(table):
+        return None
     if len(table.layer_names) > SMALL_LAYERS or is_exact(table):
         return None
     return optimum_within(table, request, transition_limit, until, start)
