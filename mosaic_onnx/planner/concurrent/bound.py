@@ -19,14 +19,12 @@ def concurrent_bound(table: CostTable, *, quick: bool = False, until: float = FO
     Args:
         table: costs.
         quick: settle for a lower area bound of more than two kinds of device.
-        until: ``time.monotonic()`` at which to leave out the critical path.
+        until: ``time.monotonic()`` up to which layers are put on the critical path.
     """
     if not table.layer_names:
         return 0.0, "no layers"
     weighed = weigh(table, LATENCY)
-    area_s, path_s = fractional_area(table, quick=quick), 0.0
-    with suppress(TimeUpError):
-        path_s = critical_path_s(table, weighed, until)
+    area_s, path_s = fractional_area(table, quick=quick), critical_path_s(table, weighed, until)
     return (path_s, "fastest critical path") if path_s >= area_s else (area_s, "fractional area")
 
 
@@ -36,22 +34,32 @@ def critical_path_s(table: CostTable, weighed: Weighed, until: float = FOREVER) 
     The end of a layer in state s is at least its own time in s after the latest of its inputs, each at the least over
     the states of its maker. Where layers share a slice, its tensors are only ready later.
     """
-    finish = earliest_ends(table, weighed, until)
-    ends = finish.min(axis=1)
-    longest = float(ends.max(initial=0.0))
-    for tensor in np.flatnonzero(table.is_output & (table.producer >= 0)).tolist():
+    finish = np.full(table.layer_s.shape, np.nan)
+    with suppress(TimeUpError):
+        _fill_ends(table, weighed, finish, until)
+        if not np.isfinite(finish.min(axis=1, initial=np.inf)).all():
+            return float("inf")
+    done = ~np.isnan(finish).any(axis=1)
+    longest = float(finish[done].min(axis=1).max(initial=0.0))
+    for tensor in np.flatnonzero(table.is_output & (table.producer >= 0) & done[table.producer]).tolist():
         arrived = finish[int(table.producer[tensor])] + table.to_host_s[tensor]
         longest = max(longest, float(arrived.min()))
     return longest * (1 - 1e-12)
 
 
-def earliest_ends(table: CostTable, weighed: Weighed, until: float = FOREVER) -> Floats:
+def earliest_ends(table: CostTable, weighed: Weighed) -> Floats:
     """Return [L, S] seconds before which the layer cannot end in that state; inf where it cannot run there."""
+    finish = np.full(table.layer_s.shape, np.inf)
+    _fill_ends(table, weighed, finish, FOREVER)
+    return finish
+
+
+def _fill_ends(table: CostTable, weighed: Weighed, finish: Floats, until: float) -> None:
+    """Write down [L, S] earliest ends, layer by layer; ``TimeUpError`` is raised after ``until``."""
     device = table.state_device
     ways = _Ways(table)
     opened = _certain_slice_s(table)
     seconds = np.where(possible_states(table), segment_floor(table, weighed), np.inf)
-    finish = np.full_like(seconds, np.inf)
     other_device = device[:, None] != device[None, :]
     for layer, read in enumerate(timed(table.layer_inputs, until)):
         by_maker: dict[int, list[int]] = {}
@@ -67,7 +75,6 @@ def earliest_ends(table: CostTable, weighed: Weighed, until: float = FOREVER) ->
             after = finish[maker][:, None] + np.where(other_device, slowest + opened[layer][None, :], 0.0)
             start = np.maximum(start, after.min(axis=0))
         finish[layer] = start + seconds[layer]
-    return finish
 
 
 def _certain_slice_s(table: CostTable) -> Floats:

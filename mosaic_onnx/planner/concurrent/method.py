@@ -11,7 +11,6 @@ import time
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from operator import itemgetter
 
 import numpy as np
 
@@ -42,6 +41,10 @@ KEPT = 6
 """Number of of the best plans are merged and offered."""
 SPREAD_PAIRS = 40_000
 """Up to so many pairs of layer and device plans for throughput are made as seeds."""
+SPAN_LAYERS = 12_000
+"""Models of more layers are not cut at their gates."""
+JUDGED, MERGED = 3, 6
+"""Time for judging so many plans is kept back at the end; joining slices takes as long as judging so many."""
 LARGE_LAYERS = 5_000
 """Of models with more layers than this, sequential plans are what the search begins with."""
 MAX_CHOICES = 12_000
@@ -68,16 +71,20 @@ def heft(table: CostTable, request: Request) -> Answer:
     """
     began = time.monotonic()
     until = began + request.time_limit_s
-    plans = seed_plans(table, request, seed_share(table, 0.2) * request.time_limit_s)
+    judge = Judge(table, request)
+    plans = seed_plans(table, request, judge, seed_share(table, 0.2) * request.time_limit_s)
+    until -= JUDGED * judge.longest_s
     bound, how = lower_bound(table, request, part_of(until, 0.2))
-    joined = by_spans(table, request.seed, False, time.monotonic() + 0.2 * request.time_limit_s)
+    joined = None
+    if len(table.layer_names) <= SPAN_LAYERS:
+        joined = by_spans(table, request.seed, False, part_of(until, 0.3))
     if joined is not None:
         plans += [joined.proposal] if joined.proposal is not None else []
         if request.objective == "latency" and joined.bound_s > bound:
             bound, how = joined.bound_s, "critical paths and areas of the spans between gates"
     goal_s = bound if request.objective == "latency" else 0.0
     plans += listed(table, request, plans, goal_s, part_of(until, 0.6))
-    return Answer(finished(table, request, plans, until), bound, how)
+    return Answer(finished(table, request, judge, plans, until), bound, how)
 
 
 def seed_share(table: CostTable, share: float) -> float:
@@ -110,7 +117,7 @@ def has_caps(table: CostTable) -> bool:
     return bool(np.isfinite(np.minimum(table.memory_bytes, table.slice_memory_bytes)).any())
 
 
-def seed_plans(table: CostTable, request: Request, time_limit_s: float) -> list[Proposal]:
+def seed_plans(table: CostTable, request: Request, judge: Judge, time_limit_s: float) -> list[Proposal]:
     """Return good plans of the other schedule and objectives, which this search must not fall behind.
 
     Limits are left out, since a concurrent plan may keep them where these do not.
@@ -132,19 +139,42 @@ def seed_plans(table: CostTable, request: Request, time_limit_s: float) -> list[
         with suppress(InfeasibleError):
             answers.append(throughput(table, replace(asked, objective="throughput", time_limit_s=left)))
     plans = dict.fromkeys(plan for answer in answers for plan in answer.proposals)
-    return list(_ranked(table, request, plans, max(until, time.monotonic() + 0.1 * time_limit_s)))
+    return judge.best_first(plans, until)
 
 
-def _ranked(table: CostTable, request: Request, plans: Iterable[Proposal], until: float) -> dict[Proposal, float]:
-    """Return the plans that can run with their ranks, best first; as many as are judged until then, one at least."""
-    rank = rank_of(request)
-    judged: dict[Proposal, float] = {}
-    for plan in plans:
-        if judged and time.monotonic() > until:
-            break
-        with suppress(InfeasibleError):
-            judged[plan] = rank(simulate(table, plan, request.schedule))
-    return dict(sorted(judged.items(), key=itemgetter(1)))
+class Judge:
+    """Ranks plans by the simulator, each once.
+
+    Attributes:
+        longest_s: what judging one plan took at most.
+    """
+
+    def __init__(self, table: CostTable, request: Request) -> None:
+        """Prepare for plans of a request."""
+        self.table, self.request, self.rank = table, request, rank_of(request)
+        self.longest_s = 0.0
+        self._known: dict[Proposal, float] = {}
+
+    def best_first(self, plans: Iterable[Proposal], until: float) -> list[Proposal]:
+        """Return those of the plans that can run, best first; as many as are judged until then, one at least."""
+        judged: dict[Proposal, float] = {}
+        for plan in plans:
+            if plan not in self._known:
+                if judged and time.monotonic() + self.longest_s > until:
+                    continue
+                self._known[plan] = self._judged(plan)
+            if self._known[plan] < float("inf"):
+                judged[plan] = self._known[plan]
+        return sorted(judged, key=judged.__getitem__)
+
+    def _judged(self, plan: Proposal) -> float:
+        began = time.monotonic()
+        try:
+            return self.rank(simulate(self.table, plan, self.request.schedule))
+        except InfeasibleError:
+            return float("inf")
+        finally:
+            self.longest_s = max(self.longest_s, time.monotonic() - began)
 
 
 def listed(
@@ -191,15 +221,14 @@ def _starts(
     return sorted((pair for pair in found if pair[0].seconds < float("inf")), key=lambda pair: pair[0].seconds)
 
 
-def finished(table: CostTable, request: Request, plans: Iterable[Proposal], deadline: float) -> tuple[Proposal, ...]:
+def finished(
+    table: CostTable, request: Request, judge: Judge, plans: Iterable[Proposal], deadline: float
+) -> tuple[Proposal, ...]:
     """The plans that can run, best first; the first few with slices merged and polished instead of as they were."""
-    began = time.monotonic()
-    unique = dict.fromkeys(plans)
-    best = list(_ranked(table, request, unique, part_of(deadline, 0.5)))
-    taken = 3 * (time.monotonic() - began) / max(len(best), 1)
+    best = judge.best_first(plans, part_of(deadline, 0.5))
     done: list[Proposal] = []
     for plan in best[:KEPT]:
-        if time.monotonic() + 2 * taken > deadline:
+        if time.monotonic() + MERGED * judge.longest_s > deadline:
             done.append(plan)
             continue
         merged = merge_harmless(table, request, plan)

@@ -17,17 +17,12 @@ READY_LOOKED_AT = 64
 
 def predecessors(table: CostTable) -> list[tuple[int, ...]]:
     """Return [L] the layers that make what each layer reads, each once, ascending."""
-    return [
-        tuple(sorted({int(table.producer[t]) for t in inputs if table.producer[t] >= 0}))
-        for inputs in table.layer_inputs
-    ]
+    return table.rows.before
 
 
 def successors(table: CostTable) -> list[tuple[int, ...]]:
     """Return [L] the layers that read what each layer makes, each once, ascending."""
-    return [
-        tuple(sorted({reader for t in outputs for reader in table.consumers[t]})) for outputs in table.layer_outputs
-    ]
+    return table.rows.after
 
 
 def file_order(table: CostTable) -> tuple[int, ...]:

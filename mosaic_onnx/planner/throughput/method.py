@@ -40,8 +40,10 @@ PIPELINE_LAYERS = 2_000
 """Up to so many layers pipelines of one slice a device are looked for as starts."""
 PIPELINE_SHARE, PRICES_SHARE, MOVES_SHARE = 0.25, 0.6, 0.6
 """Of the time limit, what pipelines may take; of what is left, prices; of what is then left, each start's moves."""
-WRITTEN = 2.0
-"""What is kept back to write plans out, in times of what the first ones took."""
+WRITTEN, PRICED = 3.0, 9.0
+"""What writing plans out takes, and the first step of prices at least, in times of what the first plans took."""
+LARGE_PIECES = 1_500
+"""With more pieces than this, any move that helps is made at once."""
 SINGLE_STARTS = 200
 """Up to so many pieces, starting from each device alone is worth its time."""
 
@@ -59,10 +61,13 @@ def throughput(table: CostTable, request: Request) -> Answer:
     quick = list(quick_plans(table))
     pieces = pieces_of(table)
     bound_s, how = fractional_area(table), "fractional area"
-    deadline -= WRITTEN * (time.monotonic() - began)  # what comes last takes as long as what came first
+    quick_s = time.monotonic() - began
+    deadline -= WRITTEN * quick_s
     pipeline = _pipeline(table, replace(request, time_limit_s=PIPELINE_SHARE * request.time_limit_s))
     known = [placed_states(table, plan) for plan in pipeline.proposals[-1:]]
-    priced = price_loads(table, known[0] if known else None, part_of(deadline, PRICES_SHARE))
+    share = part_of(deadline, PRICES_SHARE)
+    in_time = time.monotonic() + PRICED * quick_s < share
+    priced = price_loads(table, known[0] if known else None, share) if in_time else None
     if priced is not None:
         known = [*priced.placements, *known]
         if priced.bound_s > bound_s:
@@ -85,7 +90,7 @@ def _improved(
     """Return the starts after moves, best first."""
     done: list[Loads] = []
     for start in starts:
-        if done and time.monotonic() > deadline:
+        if time.monotonic() > deadline:
             break
         loads = Loads(table, pieces, start)
         improve(loads, scale_s, part_of(deadline, MOVES_SHARE))
@@ -107,9 +112,12 @@ def solver_applies(table: CostTable, request: Request) -> bool:
 def improve(loads: Loads, scale_s: float, deadline: float) -> None:
     """Move pieces one at a time, always the move that lowers the sharpened sum most, until none does.
 
-    Only pieces that bear on the busiest device are looked at.
+    Only pieces that bear on the busiest device are looked at. Where they are very many, every move that helps is made.
     """
     scale = 1 / max(scale_s, 1e-30)
+    if len(loads.device_of) > LARGE_PIECES:
+        _sweep(loads, scale, deadline)
+        return
     for _ in range(MAX_MOVES):
         busiest = max(range(len(loads.seconds)), key=loads.seconds.__getitem__)
         with suppress(TimeUpError):
@@ -118,6 +126,20 @@ def improve(loads: Loads, scale_s: float, deadline: float) -> None:
                 loads.move(*move)
                 continue
         return
+
+
+def _sweep(loads: Loads, scale: float, deadline: float) -> None:
+    """Make the best move of each piece that bears on the busiest device, again and again until none helps."""
+    helped = True
+    with suppress(TimeUpError):
+        while helped:
+            helped = False
+            busiest = max(range(len(loads.seconds)), key=loads.seconds.__getitem__)
+            for piece in timed(loads.bearing_on(busiest), deadline):
+                move = _best_move(loads, (piece,), scale)
+                if move is not None:
+                    loads.move(*move)
+                    helped = True
 
 
 def _best_move(loads: Loads, candidates: Iterable[int], scale: float) -> tuple[int, int] | None:
