@@ -45,6 +45,8 @@ SPAN_LAYERS = 12_000
 """Models of more layers are not cut at their gates."""
 JUDGED, MERGED = 3, 6
 """Time for judging so many plans is kept back at the end; joining slices takes as long as judging so many."""
+LISTED = 0.1
+"""Of the time limit, what list scheduling gets at least."""
 LARGE_LAYERS = 5_000
 """Of models with more layers than this, sequential plans are what the search begins with."""
 MAX_CHOICES = 6_000
@@ -183,6 +185,7 @@ def listed(
 ) -> list[Proposal]:
     """Return plans by list scheduling; no time is spent on improving one that meets the bound."""
     plans: list[Proposal] = []
+    deadline = max(deadline, time.monotonic() + LISTED * request.time_limit_s)
     try:
         kinds = [single_tasks(table, deadline), chain_tasks(table, deadline)]
     except TimeUpError:
@@ -208,10 +211,10 @@ def _starts(
     found: list[tuple[Schedule, list[float]]] = []
     with suppress(TimeUpError):
         upward = lister.heft_priority()
+        found.append((lister.schedule(upward), upward))
         for seed in seeds[:KEPT]:
             state = {layer: placed.state for placed in seed for layer in placed.layers}
             found.append((lister.schedule(upward, [state[layers[0]] for layers in tasks.layers]), upward))
-        found.append((lister.schedule(upward), upward))
         fastest = lister.fastest_priority()
         found.append((lister.schedule(fastest), fastest))
         outlook = lister.peft_outlook()
