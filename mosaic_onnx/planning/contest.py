@@ -1,6 +1,7 @@
 """Do no harm. The plan runs against every single device, in turn; the fastest is delivered.
 
-Simulated devices are judged by the simulator's figures, not by a stopwatch: their real time means nothing.
+Simulated devices are judged by the simulator's figures, not by a stopwatch: their real time means nothing. So are
+devices of other machines, whose runs would be timed with the way there.
 """
 
 from __future__ import annotations
@@ -79,8 +80,10 @@ def choose(
         BackendError: no candidate runs.
     """
     plan = next((one.plan for one in candidates if one.name == PLAN), candidates[0].plan)
-    stated = any(isinstance(selection.backends.get(one.backend), CostSource) for one in selection.chosen)
-    if plan.objective != "latency" or stated:
+    is_timed_here = all(
+        not one.host and not isinstance(selection.backends.get(one.backend), CostSource) for one in selection.chosen
+    )
+    if plan.objective != "latency" or not is_timed_here:
         found = contest_by_prediction([one for one in candidates if not one.is_yardstick], refused)
     else:
         found = contest(candidates, selection.by_name, selection.backends, inputs, outputs, effort, refused)
