@@ -8,10 +8,11 @@ from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Unpack
+from typing import Any
 
 import numpy as np
 import onnx
+from typing_extensions import Unpack
 
 from mosaic_onnx.analysis.explain import explain_layer, explain_plan
 from mosaic_onnx.analysis.plan_diff import diff_plans

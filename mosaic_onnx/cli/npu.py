@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
@@ -10,6 +9,7 @@ import typer
 
 from mosaic_onnx.cli.console import Reporter
 from mosaic_onnx.cli.options import Json, NoCache, Quiet
+from mosaic_onnx.core.compatibility import StrEnum
 
 if TYPE_CHECKING:
     from mosaic_onnx.npu.hardware.description import Hardware

@@ -7,7 +7,7 @@ The board is this machine, behind a real sshd on the loopback address; its Pytho
 from __future__ import annotations
 
 import json
-import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -50,8 +50,7 @@ def form(value: Any) -> Any:
 def test_a_plan_made_here_runs_on_the_board(
     sshd: str, ssh_client: None, model: Path, mosaic: Mosaic, tmp_path: Path
 ) -> None:
-    host = sshd if "MOSAIC_BOARD_PYTHON" not in os.environ else f"{sshd.rpartition('/usr')[0]}"
-    devices = described(tmp_path, host)
+    devices = described(tmp_path, sshd)
     for words in (
         ("profile", str(model), "-d", devices, "-o", "both.json"),
         ("plan", "both.json", "--pin", "a|b=board", "--pin", "c|y=here", "-o", "plan.json"),
@@ -85,8 +84,6 @@ def test_a_board_that_cannot_be_reached_is_refused_before_anything_is_measured(
 def test_a_bundle_never_reaches_another_machine_that_the_user_did_not_name(
     ssh_stand_in: Path, model: Path, mosaic: Mosaic, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import sys
-
     devices = described(tmp_path, f"ssh://board{sys.executable}")
     done = mosaic("compile", str(model), "-d", devices, "--pin", ".*=board", "--no-cache")
     assert done.exit_code == 0, done.stderr
