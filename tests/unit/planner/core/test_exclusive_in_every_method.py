@@ -18,7 +18,7 @@ from mosaic_onnx.planner.registry import METHODS
 from mosaic_onnx.planning.profile_plan import plan_profile
 from tests.unit.planner.random_profiles import random_profile
 
-WORDS = {"preferred": ":d0", "preferred-on-demand": ":d0", "greedy": ":d0"}
+WORDS = {"best-of": ":20", "preferred": ":d0", "preferred-on-demand": ":d0", "greedy": ":d0"}
 CONCURRENT = [f"{name}{WORDS.get(name, '')}" for name in METHODS if name not in ("pareto", "error-budget")]
 
 
