@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 from mosaic_onnx.passes.base import Pass, run_pass
-from mosaic_onnx.passes.measure_slices import MeasureSlices
+from mosaic_onnx.passes.measurement.measure_slices import MeasureSlices
 from mosaic_onnx.passes.state import State
 
 

@@ -9,7 +9,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from bench.npu_networks import alexnet, convolution, googlenet, resnet50
+from bench.npu.networks import alexnet, convolution, googlenet, resnet50
 from bench.report import Row
 from mosaic_onnx.files.cache import Cache
 from mosaic_onnx.npu import LoopNest, ModelLayers, best_dataflow, layers_of_model, load_hardware, map_model, simulate

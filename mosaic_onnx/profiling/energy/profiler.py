@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 
 from mosaic_onnx.core.errors import BackendError, ModelError
 from mosaic_onnx.core.profiles import Cost
-from mosaic_onnx.profiling.energy import Energy
+from mosaic_onnx.profiling.energy.joules import Energy
 from mosaic_onnx.profiling.measurement_store import MeasurementStore
 from mosaic_onnx.profiling.measuring.meter import Meter
 from mosaic_onnx.profiling.profiled_model import ProfiledModel

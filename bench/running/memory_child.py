@@ -1,4 +1,4 @@
-"""Run a model in a process of its own and print its peak memory: ``python -m bench.memory_child KIND PATH``."""
+"""Run a model in a process of its own and print its peak memory: ``python -m bench.running.memory_child KIND PATH``."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import sys
 from pathlib import Path
 
-from bench.peak import peak_bytes
+from bench.planning.peak import peak_bytes
 
 RUNS = 5
 

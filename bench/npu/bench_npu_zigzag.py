@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from bench.npu_networks import convolution
+from bench.npu.networks import convolution
 from bench.report import Row
 from mosaic_onnx.npu import LoopNest, Mapping, best_dataflow, load_hardware
 from mosaic_onnx.npu.costs.evaluate import Objective

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from mosaic_onnx.passes.base import Pass, run_pass
 from mosaic_onnx.passes.editing import option_of, with_options
-from mosaic_onnx.passes.feedback import Feedback
+from mosaic_onnx.passes.planning.feedback import Feedback
 from mosaic_onnx.passes.state import State, say_nothing
 
 if TYPE_CHECKING:

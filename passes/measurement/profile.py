@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from mosaic_onnx.core.options import option
 from mosaic_onnx.passes.state import State
-from mosaic_onnx.profiling.modelled_energy import Watts
+from mosaic_onnx.profiling.energy.modelled import Watts
 
 if TYPE_CHECKING:
     from mosaic_onnx.profiling.device_profiler import ProfilingEffort
@@ -61,8 +61,8 @@ class Profile:
             ProfilingInterrupted: Ctrl-C; it holds what was measured until then.
         """
         from mosaic_onnx.backends.hardware.energy_meters import find_meters
-        from mosaic_onnx.profiling.energy_source import real_devices, refuse_without_joules
-        from mosaic_onnx.profiling.modelled_energy import with_modelled_energy
+        from mosaic_onnx.profiling.energy.source import real_devices, refuse_without_joules
+        from mosaic_onnx.profiling.energy.modelled import with_modelled_energy
         from mosaic_onnx.profiling.profile_model import profile_model
 
         devices, backends = state.selection.chosen, state.selection.backends

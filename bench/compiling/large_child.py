@@ -1,4 +1,4 @@
-"""Compile one model in a process of its own and print its cost: ``python -m bench.large_child MODEL OUT [-d …]``.
+"""Compile one model in a process of its own and print its cost: ``python -m bench.compiling.large_child MODEL OUT [-d …]``.
 
 The CPU seconds inside ONNX Runtime's sessions and OpenVINO are subtracted; those of child processes (parsing, the ONNX
 checker, shape inference, loading) are listed apart. Anonymous memory is held by this process; pages of a mapped weights
@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bench.peak import peak_bytes
+from bench.planning.peak import peak_bytes
 
 WATCH_S = 0.05
 

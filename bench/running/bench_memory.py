@@ -42,7 +42,7 @@ def _model(model: Workload, slice_count: int, folder: Path) -> Iterator[Row]:
     figures: dict[str, list[int]] = {"session": [], "bundle": []}
     for _ in range(ROUNDS):
         for kind, seen in figures.items():
-            command = [sys.executable, "-m", "bench.memory_child", kind, str(folder / "model.mosaic")]
+            command = [sys.executable, "-m", "bench.running.memory_child", kind, str(folder / "model.mosaic")]
             done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=Path(__file__).parents[1])
             seen.append(json.loads(done.stdout)["peak"])
     ratios = [bundle / session for bundle, session in zip(figures["bundle"], figures["session"], strict=True)]

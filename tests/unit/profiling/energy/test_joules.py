@@ -12,7 +12,7 @@ import pytest
 
 from mosaic_onnx.backends.hardware.energy_meters import RaplMeter, find_meters
 from mosaic_onnx.core.errors import BackendError
-from mosaic_onnx.profiling.energy import PowerModel, measure_energy
+from mosaic_onnx.profiling.energy.joules import PowerModel, measure_energy
 
 
 def zone(powercap: Path, name: str, label: str, microjoules: int, largest: int = 1_000_000) -> Path:
