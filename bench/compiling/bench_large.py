@@ -47,10 +47,18 @@ def run(quick: bool) -> list[Row]:
 
 def _compiled(path: Path, what: str, words: Sequence[str], has_bars: bool) -> Iterator[Row]:
     where = " ".join(words) or "the default devices"
-    command = [sys.executable, "-m", "bench.compiling.large_child", str(path), "-o", str(path.with_suffix(".mosaic")), *words]
+    command = [
+        sys.executable,
+        "-m",
+        "bench.compiling.large_child",
+        str(path),
+        "-o",
+        str(path.with_suffix(".mosaic")),
+        *words,
+    ]
     environment = {**os.environ, "MOSAIC_CACHE_DIR": str(path.parent / "cache")}
     done = subprocess.run(
-        command, capture_output=True, text=True, check=False, env=environment, cwd=Path(__file__).parents[1]
+        command, capture_output=True, text=True, check=False, env=environment, cwd=Path(__file__).parents[2]
     )
     lines = done.stdout.strip().splitlines()
     if done.returncode or not lines:

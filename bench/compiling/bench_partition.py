@@ -30,7 +30,7 @@ from mosaic_onnx.profiling.interleaved import measure_interleaved
 from mosaic_onnx.rewriting.rewrite import partition, slice_models
 
 LIGHT = Path(onnx.__file__).parent / "backend" / "test" / "data" / "light"
-SHARED = Path(os.environ.get("MOSAIC_SHARED", Path(__file__).parents[2] / "shared"))
+SHARED = Path(os.environ.get("MOSAIC_SHARED", Path(__file__).parents[3] / "shared"))
 DEVICES = (Device("cpu"), Device("other"))
 SLICE_COUNT = 5
 BAR = 1.02

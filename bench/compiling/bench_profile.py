@@ -45,7 +45,7 @@ class Case:
 
 
 def run(quick: bool) -> list[Row]:
-    fill = Path(os.environ.get("MOSAIC_SHARED", Path(__file__).parents[2] / "shared")) / "tools" / "fill_weights.py"
+    fill = Path(os.environ.get("MOSAIC_SHARED", Path(__file__).parents[3] / "shared")) / "tools" / "fill_weights.py"
     if not fill.is_file():
         return [Row("profile", float("nan"), "s", note="skipped: shared/tools/fill_weights.py is absent")]
     inventory = find_all()

@@ -1,4 +1,4 @@
-"""Compile one model in a process of its own and print its cost: ``python -m bench.compiling.large_child MODEL OUT [-d …]``.
+"""Compile one model in a child and print its cost: ``python -m bench.compiling.large_child MODEL OUT [-d …]``.
 
 The CPU seconds inside ONNX Runtime's sessions and OpenVINO are subtracted; those of child processes (parsing, the ONNX
 checker, shape inference, loading) are listed apart. Anonymous memory is held by this process; pages of a mapped weights

@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 import onnx
 
-from bench.report import Row
 from bench.many_models.scenario_rivals import OwnSessions
+from bench.report import Row
 from mosaic_onnx import api
 from mosaic_onnx.core.devices import Device
 from mosaic_onnx.files.device_file import read_shipped, write_devices

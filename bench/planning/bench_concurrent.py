@@ -30,7 +30,7 @@ from mosaic_onnx.planner.core.simulate import simulate, value
 from mosaic_onnx.planner.sequential.method import sequential
 from mosaic_onnx.planner.throughput.pipeline import one_slice_per_device
 
-SHARED = Path(os.environ.get("MOSAIC_SHARED", Path(__file__).parents[2] / "shared"))
+SHARED = Path(os.environ.get("MOSAIC_SHARED", Path(__file__).parents[3] / "shared"))
 PUBLISHED_MS = {
     "LayerGraphs/bert24_inference": 17.790,
     "LayerGraphs/resnet50_inference": 33.775,

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bench.planning.peak import peak_bytes
+from bench.peak import peak_bytes
 from bench.report import Row
 from mosaic_onnx.core.cost_table import cost_table
 from mosaic_onnx.core.devices import Device, Level

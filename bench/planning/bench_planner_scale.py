@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from bench.peak import peak_bytes
 from bench.planning.bench_planner_graphs import OVERHEAD_S, Case, profile_of
-from bench.planning.peak import peak_bytes
 from bench.report import Row
 from mosaic_onnx.core.cost_table import cost_table
 from mosaic_onnx.core.costs import CostTable

@@ -43,7 +43,7 @@ def _model(model: Workload, slice_count: int, folder: Path) -> Iterator[Row]:
     for _ in range(ROUNDS):
         for kind, seen in figures.items():
             command = [sys.executable, "-m", "bench.running.memory_child", kind, str(folder / "model.mosaic")]
-            done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=Path(__file__).parents[1])
+            done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=Path(__file__).parents[2])
             seen.append(json.loads(done.stdout)["peak"])
     ratios = [bundle / session for bundle, session in zip(figures["bundle"], figures["session"], strict=True)]
     note = f"peak of the whole process; median of {ROUNDS}; one session: {median(figures['session']) / 2**20:.0f} MiB"

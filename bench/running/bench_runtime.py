@@ -55,7 +55,7 @@ def run(quick: bool) -> list[Row]:
 
 
 def _fill_weights() -> Path | None:
-    shared = Path(os.environ.get("MOSAIC_SHARED", Path(__file__).parents[2] / "shared"))
+    shared = Path(os.environ.get("MOSAIC_SHARED", Path(__file__).parents[3] / "shared"))
     tool = shared / "tools" / "fill_weights.py"
     return tool if tool.is_file() else None
 

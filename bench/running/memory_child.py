@@ -6,7 +6,7 @@ import json
 import sys
 from pathlib import Path
 
-from bench.planning.peak import peak_bytes
+from bench.peak import peak_bytes
 
 RUNS = 5
 

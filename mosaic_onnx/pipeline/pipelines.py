@@ -9,28 +9,28 @@ from __future__ import annotations
 from pathlib import Path
 
 from mosaic_onnx.core import plans, profiles
-from mosaic_onnx.passes.planning.accuracy_budget import JudgeErrors, KeepBudget, ReportPrecision
-from mosaic_onnx.passes.preparation.annotate import Annotate
 from mosaic_onnx.passes.base import Passes
-from mosaic_onnx.passes.planning.constrain import Constrain
 from mosaic_onnx.passes.delivery.correct import Correct
-from mosaic_onnx.passes.editing import after, find, instead, since, until, without
-from mosaic_onnx.passes.measurement.estimate import Estimate
-from mosaic_onnx.passes.planning.feedback import Feedback
-from mosaic_onnx.passes.given import DeliverPlan, GivenPlan, GivenProfile
-from mosaic_onnx.passes.preparation.layerize import Layerize
-from mosaic_onnx.passes.preparation.load import Load
-from mosaic_onnx.passes.measurement.measure_errors import MeasureErrors
-from mosaic_onnx.passes.measurement.measure_slices import MeasureSlices
-from mosaic_onnx.passes.preparation.normalise import Normalise
-from mosaic_onnx.passes.planning.plan import Plan
-from mosaic_onnx.passes.measurement.profile import Profile
-from mosaic_onnx.passes.preparation.read_inputs import ReadInputs
 from mosaic_onnx.passes.delivery.rewrite import Rewrite
 from mosaic_onnx.passes.delivery.select import Select
+from mosaic_onnx.passes.delivery.verify import Verify
+from mosaic_onnx.passes.editing import after, find, instead, since, until, without
+from mosaic_onnx.passes.given import DeliverPlan, GivenPlan, GivenProfile
+from mosaic_onnx.passes.measurement.estimate import Estimate
+from mosaic_onnx.passes.measurement.measure_errors import MeasureErrors
+from mosaic_onnx.passes.measurement.measure_slices import MeasureSlices
+from mosaic_onnx.passes.measurement.profile import Profile
 from mosaic_onnx.passes.measurement.set_levels import SetLevels
 from mosaic_onnx.passes.measurement.time_plan import TimePlan
-from mosaic_onnx.passes.delivery.verify import Verify
+from mosaic_onnx.passes.planning.accuracy_budget import JudgeErrors, KeepBudget, ReportPrecision
+from mosaic_onnx.passes.planning.constrain import Constrain
+from mosaic_onnx.passes.planning.feedback import Feedback
+from mosaic_onnx.passes.planning.plan import Plan
+from mosaic_onnx.passes.preparation.annotate import Annotate
+from mosaic_onnx.passes.preparation.layerize import Layerize
+from mosaic_onnx.passes.preparation.load import Load
+from mosaic_onnx.passes.preparation.normalise import Normalise
+from mosaic_onnx.passes.preparation.read_inputs import ReadInputs
 
 COMPILE: Passes = (
     Load(),  # the file, which nobody vouches for            -> opened

@@ -61,8 +61,8 @@ class Profile:
             ProfilingInterrupted: Ctrl-C; it holds what was measured until then.
         """
         from mosaic_onnx.backends.hardware.energy_meters import find_meters
-        from mosaic_onnx.profiling.energy.source import real_devices, refuse_without_joules
         from mosaic_onnx.profiling.energy.modelled import with_modelled_energy
+        from mosaic_onnx.profiling.energy.source import real_devices, refuse_without_joules
         from mosaic_onnx.profiling.profile_model import profile_model
 
         devices, backends = state.selection.chosen, state.selection.backends
