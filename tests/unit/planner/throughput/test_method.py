@@ -151,7 +151,7 @@ def test_layers_that_take_no_time_are_placed_without_loss(seeds: range) -> None:
         joined += len(table.layer_names) - len(units(table, join_idle=True).layers)
         joined += len(units(table, join_idle=True).floating)
         assert best_load(table, one_slice_per_device(table, PIPELINE)) == pytest.approx(pipeline_by_brute_force(table))
-    assert joined > 20
+    assert joined > len(seeds) / 2
 
 
 @pytest.mark.parametrize(
@@ -278,7 +278,7 @@ def test_spreading_keeps_every_constraint_and_every_bound(seeds: range) -> None:
             assert answer.bound is not None
             assert answer.bound <= min(best, load) * (1 + 1e-9)
             feasible += load < np.inf
-    assert feasible > 60
+    assert feasible > 1.5 * len(seeds)
 
 
 def test_without_ortools_the_exact_method_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
