@@ -1,4 +1,4 @@
-"""What scripts import: the commands as functions. Typed; nothing here prints."""
+"""The Python API: the commands as functions. Typed; nothing here prints."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Inspection:
-    """What can be said of a model before anything is measured.
+    """Describe a model before anything is measured.
 
     Attributes:
         graph: its layers.
@@ -470,7 +470,7 @@ def write(compilation: Compilation, folder: PathLike, *, force: bool = False) ->
 
 
 def bundle_folder(model: PathLike, output: PathLike | None = None) -> Path:
-    """Where a bundle goes: the given folder, or ``MODEL.mosaic`` beside the model."""
+    """Return the path of a bundle: the given folder, or ``MODEL.mosaic`` beside the model."""
     return Path(model).with_suffix(".mosaic") if output is None else Path(output)
 
 
@@ -635,7 +635,7 @@ def _opened(bundle: Bundle | PathLike, devices: Sequence[str], *, trust: bool) -
 def bundle_inputs(
     bundle: Bundle, inputs: Mapping[str, Array] | Array | PathLike | None, seed: int = 0
 ) -> Mapping[str, Array]:
-    """What a bundle is run with: given arrays, a file, or made up.
+    """Return the inputs of a bundle's run: given arrays, a file, or made up.
 
     Raises:
         ModelError: they are not the model's inputs.

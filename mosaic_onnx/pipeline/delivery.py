@@ -52,7 +52,7 @@ def deliver(compilation: Compilation, folder: Path, *, force: bool = False) -> N
 
 
 def _contents(compilation: Compilation) -> BundleContents:
-    """What a compilation puts into a bundle."""
+    """Return the contents of a compilation's bundle."""
     state, plan = compilation.state, compilation.plan
     used = {device_of(state) for state in (*(one.state for one in plan.slices), *plan.replicas)}
     canonical = state.delivered.canonical
@@ -80,7 +80,7 @@ def machine_fingerprint(versions: Mapping[str, str]) -> str:
 
 
 def _facts(compilation: Compilation) -> dict[str, Any]:
-    """What the manifest says beyond the files."""
+    """Return the manifest's entries beside the files."""
     state = compilation.state
     return {
         "model": {"name": state.opened.path.name, "sha256": state.opened.sha256},
@@ -181,7 +181,7 @@ def proof_fields(report: VerifyReport) -> dict[str, Any]:
 
 
 def _verdicts(checks: Sequence[Any]) -> dict[str, int]:
-    """How many tensors came to which verdict."""
+    """Return {verdict: number of tensors}."""
     counts: dict[str, int] = {}
     for check in checks:
         counts[check.verdict] = counts.get(check.verdict, 0) + 1

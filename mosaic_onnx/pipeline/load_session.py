@@ -34,7 +34,7 @@ MOST_SLOTS = 16
 
 @dataclass(frozen=True)
 class SessionOptions:
-    """How a session takes requests.
+    """The options of a session.
 
     Attributes:
         in_flight: requests under way at once on each route; None for as many as keep the plan's devices busy.

@@ -84,7 +84,7 @@ PREPARE = until(COMPILE, "layerize")
 """From a model file to layers and inputs."""
 
 INSPECT: Passes = (*without(PREPARE, "read_inputs"), Annotate(refuse=False))
-"""What can be said of a model before anything is measured."""
+"""The passes that describe a model before anything is measured."""
 
 PROFILE = until(COMPILE, "profile")
 """From a model file to a profile."""

@@ -56,7 +56,7 @@ def plan_profile(
 
 
 def _demands(request: Request) -> dict[str, object]:
-    """What a request demands beyond an objective."""
+    """Return a request's constraints beside its objective."""
     demands: dict[str, object] = {
         "deadline_s": request.deadline_s,
         "budget_j": request.budget_j,
