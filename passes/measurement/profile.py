@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from mosaic_onnx.profiling.device_profiler import ProfilingEffort
 
 ENERGY_S = 0.5
-"""The seconds that each layer is repeated for its joules: counters are renewed every millisecond, so this reads to 0.2 %."""
+"""Seconds that a layer is repeated for its joules: counters are renewed every millisecond, so this reads to 0.2 %."""
 
 
 @dataclass(frozen=True)

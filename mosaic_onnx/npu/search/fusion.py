@@ -1,4 +1,4 @@
-"""Choose the layers to run depth-first: every group of up to three in a chain, every tiling; a dynamic program joins."""
+"""Choose the layers to run depth-first: every group of up to three in a chain, every tiling, by dynamic programming."""
 
 from __future__ import annotations
 

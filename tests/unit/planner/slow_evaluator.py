@@ -315,7 +315,7 @@ class _Clock:
         return None if start is None else start + self.execution[copy.maker][0]
 
     def _slice_ready(self, k: int) -> float | None:
-        """Return the time its inputs have arrived; None while unknown, or while an earlier slice of its device waits."""
+        """Return the time its inputs have arrived; None while unknown, or an earlier slice of its device waits."""
         device = self.slices[k][1].split("@")[0]
         for other in range(k):
             if self.slices[other][1].split("@")[0] == device and self.starts[other] is None:
