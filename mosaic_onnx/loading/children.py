@@ -6,12 +6,13 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
+
+from mosaic_onnx.core.module_command import module_command
 
 _TAIL_BYTES = 4000
 _CHILD = "mosaic_onnx.loading.child"
@@ -66,7 +67,7 @@ def run_child(
 def _run(job: str, text: str, said: IO[bytes], answer: IO[bytes], time_limit_s: float) -> int:
     """Start the child, send the request and wait; kill its group at the limit or on an interruption."""
     child = subprocess.Popen(
-        [sys.executable, "-P", "-m", _CHILD, job],
+        module_command(_CHILD, job),
         stdin=subprocess.PIPE,
         stdout=answer,
         stderr=said,

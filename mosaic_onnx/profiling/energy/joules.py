@@ -59,7 +59,7 @@ def measure_energy(
     model: PowerModel | None = None,
     *,
     least_s: float = 0.5,
-    clock: Callable[[], float] = time.perf_counter,
+    clock: Callable[[], float] | None = None,
 ) -> Energy:
     """Return the joules of one call: repeated until a counter (updated every few milliseconds) can tell, then divided.
 
@@ -68,8 +68,9 @@ def measure_energy(
         meters: all are read and added up; none for the declared model.
         model: used where there is no meter or a meter fails; None gives no joules then.
         least_s: seconds to repeat the call for.
-        clock: seconds, never going back.
+        clock: seconds, never going back; None for this process's.
     """
+    clock = clock or time.perf_counter
     call()
     try:
         first, second = (_spell(call, meters, least_s / 2, clock) for _ in range(2))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +11,7 @@ import pytest
 from mosaic_onnx.backends.hardware.energy_meters import RaplMeter, find_meters
 from mosaic_onnx.core.errors import BackendError
 from mosaic_onnx.profiling.energy.joules import PowerModel, measure_energy
+from tests.unit.backends.hardware.nvml_stand_in import built
 
 
 def zone(powercap: Path, name: str, label: str, microjoules: int, largest: int = 1_000_000) -> Path:
@@ -134,33 +133,10 @@ def test_no_joule_is_made_up() -> None:
     assert failed.seconds == pytest.approx(0.2)
 
 
-NVML_STAND_IN = r"""
-#include <stddef.h>
-static unsigned long long energy = 7000;
-int nvmlInit_v2(void) { return 0; }
-int nvmlDeviceGetCount_v2(unsigned int *count) { *count = 2; return 0; }
-int nvmlDeviceGetHandleByIndex_v2(unsigned int index, void **device) {
-    *device = (void *)(size_t)(index + 1);
-    return 0;
-}
-int nvmlDeviceGetTotalEnergyConsumption(void *device, unsigned long long *millijoules) {
-    if ((size_t)device == 2) return 3;
-    energy += 500;
-    *millijoules = energy;
-    return 0;
-}
-"""
-
-
 def test_nvml_is_read_in_joules_and_a_gpu_without_a_counter_is_absent(tmp_path: Path) -> None:
-    compiler = shutil.which("cc")
-    if compiler is None:
-        pytest.skip("no C compiler to build the stand-in for NVIDIA's library")
-    (tmp_path / "nvml.c").write_text(NVML_STAND_IN)
-    library = tmp_path / "libstandin.so"
-    subprocess.run([compiler, "-shared", "-fPIC", "-o", str(library), str(tmp_path / "nvml.c")], check=True)
-    found = find_meters(tmp_path / "no-powercap", str(library))
+    found = find_meters(tmp_path / "no-powercap", built(tmp_path))
     assert [meter.name for meter in found.meters] == ["nvml:0"]
     before, after = found.meters[0].read_joules(), found.meters[0].read_joules()
     assert after - before == pytest.approx(0.5)
-    assert ("nvml:1", "energy meter nvml:1: NVML error 3") in {(each.name, each.reason) for each in found.absent}
+    refusal = "nvml:1: nvmlDeviceGetTotalEnergyConsumption: this GPU does not support it"
+    assert ("nvml:1", refusal) in {(each.name, each.reason) for each in found.absent}
