@@ -1,4 +1,4 @@
-"""Nodes that hold what a vendor's compiler made; a vendor's own parser reads it, and nothing is known of what it does."""
+"""Nodes that hold what a vendor's compiler made: its own parser reads it, and nothing is known of what that does."""
 
 from __future__ import annotations
 
