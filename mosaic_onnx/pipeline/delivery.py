@@ -20,6 +20,7 @@ from mosaic_onnx.files.bundle import Bundle, BundleContents, write_bundle
 from mosaic_onnx.files.cache import digest
 from mosaic_onnx.files.manifest import SLICES
 from mosaic_onnx.isolation.backend import isolated
+from mosaic_onnx.loading.compiled_nodes import refuse_compiled_nodes
 from mosaic_onnx.loading.model import open_model
 from mosaic_onnx.loading.normalise import Normalised
 from mosaic_onnx.passes.base import run_passes
@@ -194,13 +195,21 @@ def bind_bundle(bundle: Bundle, words: Sequence[str] = (), *, trust: bool = Fals
     Args:
         bundle: from anybody.
         words: the user's own devices, which take the place of the bundle's by name.
-        trust: take what the bundle says of its devices, though it may name libraries to load and folders to write.
+        trust: take what the bundle says of its devices, though it may name libraries to load and folders to write, and
+            what its models hold for a vendor's parser.
 
     Raises:
         UsageError: a device of the bundle names code or a path that no device of this machine has.
+        ModelError: a slice holds what a vendor's compiler made.
     """
     if bundle.is_bound and not words:
         return bundle
+    if trust:
+        bundle = bundle.trusted()
+    else:
+        for one in (bundle, *bundle.shapes):
+            slices = (*one.slices, *one.tuned.values())
+            refuse_compiled_nodes((each.model for each in slices), f"bundle {bundle.folder}")
     devices = bind_devices(bundle.devices, backends(), words, trust=trust, what=str(bundle.folder))
     shapes = tuple(replace(one, devices=devices, is_bound=True) for one in bundle.shapes)
     return replace(bundle, devices=devices, is_bound=True, shapes=shapes)

@@ -13,7 +13,8 @@ class Annotate:
     """Take the backends' word for which device can run which layer; measuring checks it.
 
     Attributes:
-        refuse: refuse a model with a layer that no device can run, or that ONNX Runtime, the reference, does not take.
+        refuse: refuse a model with a layer that no device can run, or that ONNX Runtime, the reference, does not take;
+            one whose nodes contradict themselves is refused in any case.
     """
 
     name: ClassVar[str] = "annotate"
@@ -27,13 +28,15 @@ class Annotate:
 
         Raises:
             BackendError: a device's backend is not here.
-            ModelError: no device can run some layer; the message names it.
+            ModelError: no device can run some layer, or a node cannot be; the message names it.
         """
-        from mosaic_onnx.profiling.acceptance import refuse_unrunnable
+        from mosaic_onnx.profiling.acceptance import refuse_malformed, refuse_unrunnable
         from mosaic_onnx.profiling.annotation import annotate
 
         chosen = state.selection
         annotation = annotate(state.normalised, state.graph, chosen.chosen, chosen.backends)
         if self.refuse:
             refuse_unrunnable(state.opened, state.normalised, annotation, chosen.chosen)
+        else:
+            refuse_malformed(state.opened)
         return replace(state, annotation=annotation)
