@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 Objective = Literal["latency", "energy", "edp", "throughput"]
@@ -92,3 +92,8 @@ class Plan:
     """Of a joint plan, the models whose layers it covers, in their order; empty for a plan of one model."""
     is_latency_sum: bool = False
     """The objective is the sum of the models' latencies; ``objective`` says ``latency`` then."""
+
+    def on(self, state: str) -> Plan:
+        """Return the plan with all its slices in one state, and no replicas."""
+        slices = tuple(replace(one, state=state) for one in self.slices)
+        return replace(self, slices=slices, replicas=())
