@@ -48,10 +48,11 @@ from mosaic_onnx.pipeline.options import CompileOptions, InspectOptions, PathLik
 from mosaic_onnx.pipeline.outside import After, Before, Instead
 from mosaic_onnx.pipeline.pipelines import INSPECT, PLAN, PROFILE
 from mosaic_onnx.pipeline.site.device_loop import schedule_measured
-from mosaic_onnx.pipeline.site.folder import read_site, write_site
+from mosaic_onnx.pipeline.site.folder import write_site
+from mosaic_onnx.pipeline.site.live import Isolation
 from mosaic_onnx.pipeline.site.profiled import profile_scenario
 from mosaic_onnx.pipeline.site.served import Served, Watch, serve_site
-from mosaic_onnx.pipeline.site.situations import write_situations
+from mosaic_onnx.pipeline.site.situations import read_situations, write_situations
 from mosaic_onnx.pipeline.site.slowdowns import measure_slowdowns
 from mosaic_onnx.pipeline.throughput_benchmark import ThroughputBenchmark, throughput_benchmark
 from mosaic_onnx.planner.core.request import Request
@@ -81,6 +82,7 @@ __all__ = [
     "Exported",
     "Inspection",
     "Instead",
+    "Isolation",
     "Request",
     "RunResult",
     "Selection",
@@ -370,6 +372,7 @@ def serve_scenario(
     trust: bool = False,
     seed: int = 0,
     check_every: int = 50,
+    isolation: Isolation | None = None,
     watch: Watch = nullcontext,
 ) -> Served:
     """Serve all models of a site for a while: what ran, and what it came to; see ``pipeline.site.served.serve_site``.
@@ -379,14 +382,17 @@ def serve_scenario(
         UsageError: a device is not here.
         BackendError: a slice cannot be loaded.
     """
+    situations = read_situations(Path(site))
     return serve_site(
-        read_site(site),
+        situations.pop(frozenset()),
         seconds=seconds,
+        situations=situations,
         multiplier=multiplier,
         devices=devices,
         trust=trust,
         seed=seed,
         check_every=check_every,
+        isolation=isolation,
         watch=watch,
     )
 

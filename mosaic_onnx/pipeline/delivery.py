@@ -149,6 +149,8 @@ def contest_fields(judged: Contest) -> dict[str, Any]:
     if judged.timings is not None:
         fields["median_s"] = {name: judged.timings.median_s(name) for name in judged.timings.seconds}
         fields["spread"] = {name: judged.timings.spread(name) for name in judged.timings.seconds}
+        if judged.is_rate:
+            fields["seconds_are"] = "per request, of many"
         fields["round_count"] = len(next(iter(judged.timings.seconds.values())))
     if judged.ratio is not None:
         fields["plan_against_best_single"] = asdict(judged.ratio)

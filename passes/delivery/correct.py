@@ -24,12 +24,23 @@ class Correct:
         won, timings = state.delivered, state.contest.timings
         if timings is None or won.name not in timings.seconds:
             return state
+        if state.contest.is_rate:
+            return _with_rate(state, timings.median_s(won.name))
         found = corrected(state.profile, won.plan, _kept(state, won.plan, timings.median_s(won.name)))
         if found is None:
             return state
         profile, plan = found
         delivered = replace(won, plan=plan, cut=lambda _: (won.slices, won.tuned))
         return replace(state, profile=profile, delivered=delivered)
+
+
+def _with_rate(state: State, interval_s: float) -> State:
+    """Return the state whose delivered plan is predicted to answer requests as often as it did."""
+    from mosaic_onnx.planning.throughput_contest import with_measured_interval
+
+    won = state.delivered
+    plan = with_measured_interval(won.plan, _kept(state, won.plan, interval_s))
+    return replace(state, delivered=replace(won, plan=plan, cut=lambda _: (won.slices, won.tuned)))
 
 
 def _kept(state: State, plan: Plan, measured_s: float) -> float:
@@ -39,10 +50,11 @@ def _kept(state: State, plan: Plan, measured_s: float) -> float:
     if state.cache is None:
         return measured_s
     key = {
-        "what": "contest",
+        "what": "contest by rate" if state.contest.is_rate else "contest",
         "model": state.opened.sha256,
         "inputs": {name: [str(array.dtype), list(array.shape)] for name, array in state.inputs.items()},
         "slices": [[one.state, list(one.nodes)] for one in plan.slices],
+        "replicas": list(plan.replicas),
         "devices": {one.name: [one.backend, one.precision, dict(one.options)] for one in state.selection.chosen},
         "versions": dict(state.selection.versions),
         "machine": dict(fingerprint()),

@@ -51,6 +51,8 @@ class Rewrite:
             lambda wanted: run_pass(self.measure, replace(state, wanted=wanted)).measured,
             state.note,
         )
+        others = state.alternatives if self.with_singles else ()
+        alternatives = {f"alternative {number + 1}": plan for number, plan in enumerate(others)}
         candidates = tuple(
             Candidate(
                 name,
@@ -58,7 +60,7 @@ class Rewrite:
                 cut=lambda plan: state.cutter(state.profile, plan),
                 partition=lambda plan: canonical_model(state.opened, state.normalised, state.profile, plan),
             )
-            for name, plan in {PLAN: state.plan, **singles}.items()
+            for name, plan in {PLAN: state.plan, **alternatives, **singles}.items()
         )
         if state.plan.objective == "latency" and self.with_singles:
             candidates = (*candidates, *yardsticks(candidates[1:], state.selection))

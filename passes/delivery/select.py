@@ -36,7 +36,7 @@ class Select:
         Raises:
             BackendError: no candidate runs.
         """
-        from mosaic_onnx.planning.contest import choose
+        from mosaic_onnx.planning.choose import choose
 
         refusal = self._why_no_fallback()
         if refusal:

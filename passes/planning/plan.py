@@ -39,8 +39,11 @@ class Plan:
         plan = plan_profile(state.profile, self.request, table=state.table)
         if self.join_idle_cuts:
             plan = without_idle_cuts(state.profile, self.request, plan, state.table)
+        plans = (plan,)
         if self.replicate:
-            from mosaic_onnx.planning.replicas import with_replicas
+            from mosaic_onnx.planning.replicas import throughput_plans
 
-            plan = with_replicas(state.profile, plan, self.request, state.table)
-        return replace(state, plan=replace(plan, constraints=state.constraints.as_fields()))
+            plans = throughput_plans(state.profile, plan, self.request, state.table)
+        demands = state.constraints.as_fields() | dict(plan.constraints)
+        best, *others = (replace(one, constraints=demands) for one in plans)
+        return replace(state, plan=best, alternatives=tuple(others))
