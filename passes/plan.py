@@ -43,4 +43,4 @@ class Plan:
             from mosaic_onnx.planning.replicas import with_replicas
 
             plan = with_replicas(state.profile, plan, self.request, state.table)
-        return replace(state, plan=replace(plan, constraints=state.constraints.as_fields()))
+        return replace(state, plan=replace(plan, constraints={**plan.constraints, **state.constraints.as_fields()}))

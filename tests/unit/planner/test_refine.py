@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from mosaic_onnx.cli import run
 from mosaic_onnx.core.constraints import Constraints, constrain
 from mosaic_onnx.core.cost_table import cost_table
 from mosaic_onnx.core.costs import CostTable
 from mosaic_onnx.core.devices import Device, Level
 from mosaic_onnx.core.errors import InfeasibleError, UsageError
 from mosaic_onnx.core.profiles import Cost, LayerSwitchCost, Profile, ProfileLayer, SwitchCost
-from mosaic_onnx.files.profile_file import profile_from_json, profile_to_json
+from mosaic_onnx.files.profile_file import profile_from_json, profile_to_json, write_profile
 from mosaic_onnx.planner.core.relaxation import relaxed
 from mosaic_onnx.planner.core.request import PlacedSlice, Request
 from mosaic_onnx.planner.core.simulate import simulate
 from mosaic_onnx.planner.refine import refine
 from mosaic_onnx.planner.solve import solve
 
-QUICK = Request(time_limit_s=1.0)
+QUICK = Request(time_limit_s=0.3)
 
 
 def zigzag(layer_count: int, **npu: object) -> Profile:
@@ -128,3 +131,13 @@ def test_one_slice_proves_nothing_false_about_a_limit_of_the_plan() -> None:
 def test_fewer_slices_than_asked_for_at_least_are_refused() -> None:
     with pytest.raises(UsageError, match="at least 4 are asked for"):
         Request(min_slice_count=4, max_slice_count=3)
+
+
+def test_the_command_takes_the_limits(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "zigzag.json"
+    write_profile(zigzag(5), file)
+    assert run(["plan", str(file), "--max-slices", "3", "--max-slices-on", "npu=1", "--json"]) == 0
+    plan = json.loads(capsys.readouterr().out)
+    assert len(plan["slices"]) <= 3
+    assert plan["constraints"] == {"max_slice_counts": {"npu": 1}, "max_slice_count": 3}
+    assert run(["plan", str(file), "--max-slices-on", "npu=0"]) == 2
