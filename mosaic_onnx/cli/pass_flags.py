@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, get_args, get_type_hints
 
 import typer
 
-from mosaic_onnx.cli.parse import parse_caps, parse_rules, parse_shapes
+from mosaic_onnx.cli.parse import parse_caps, parse_counts, parse_rules, parse_shapes
 from mosaic_onnx.core.options import Option, declared
 from mosaic_onnx.passes.base import Passes
 from mosaic_onnx.passes.editing import every
@@ -69,6 +69,8 @@ class Flag:
             return parse_rules(given or (), flag)
         if self.option.words == "caps":
             return parse_caps(given or (), flag)
+        if self.option.words == "counts":
+            return parse_counts(given or (), flag)
         if self.option.words == "watts":
             return parse_watts(given or ())
         if self.option.words == "shapes":

@@ -44,6 +44,6 @@ class Plan:
             from mosaic_onnx.planning.replicas import throughput_plans
 
             plans = throughput_plans(state.profile, plan, self.request, state.table)
-        demands = state.constraints.as_fields() | dict(plan.constraints)
+        demands = {**plan.constraints, **state.constraints.as_fields()}
         best, *others = (replace(one, constraints=demands) for one in plans)
         return replace(state, plan=best, alternatives=tuple(others))

@@ -200,6 +200,16 @@ def _price(profile: Profile, copy: TransferCost, tensor: str) -> tuple[float, fl
     return seconds, joules
 
 
+def _cheaper_direct(profile: Profile, source: str, destination: str, tensor: str) -> TransferCost | None:
+    """The direct entry, unless the two copies by way of host take less time, or as much at fewer joules."""
+    direct = _entry(profile, source, destination)
+    out, into = _entry(profile, source, "host"), _entry(profile, "host", destination)
+    if direct is None or out is None or into is None:
+        return direct
+    by_host = zip(_price(profile, out, tensor), _price(profile, into, tensor), strict=True)
+    return direct if _price(profile, direct, tensor) <= tuple(there + back for there, back in by_host) else None
+
+
 def _copies(
     profile: Profile, slices: list[PlainSlice]
 ) -> tuple[list[CopyMade], list[list[CopyMade | int]], list[CopyMade]]:
@@ -251,7 +261,7 @@ def _copies(
                     if maker_state is not None:
                         source = _device(profile, maker_state)
                         if source.io == "resident" and _own_memory(profile, source.name):
-                            direct = _entry(profile, maker_state, state)
+                            direct = _cheaper_direct(profile, maker_state, state, tensor)
                     there[tensor, device.name] = (
                         pay(tensor, maker_state, state)
                         if direct is not None and maker_state is not None

@@ -156,7 +156,7 @@ def _way(table: CostTable, tensor: int, source: int, destination: int) -> float:
         return to_host + from_host
     if origin == device:
         return 0.0
-    if (source, destination) in table.direct_s:
+    if table.direct_s.get((source, destination), {tensor: float("inf")})[tensor] < float("inf"):
         return float(table.direct_s[source, destination][tensor])
     return to_host + from_host
 
