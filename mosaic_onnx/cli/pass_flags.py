@@ -52,7 +52,11 @@ class Flag:
         elif default is not None and self.option.scale != 1.0:
             default = default / self.option.scale
         said = typer.Option(
-            self.option.flag, help=self.option.help, metavar=self.option.metavar, min=self.option.minimum
+            self.option.flag,
+            help=self.option.help,
+            metavar=self.option.metavar,
+            min=self.option.minimum,
+            case_sensitive=False,
         )
         return inspect.Parameter(
             self.parameter, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, said]
