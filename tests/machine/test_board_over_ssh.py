@@ -81,6 +81,7 @@ def test_a_board_that_cannot_be_reached_is_refused_before_anything_is_measured(
     assert not (tmp_path / "cache").exists()
 
 
+@pytest.mark.slow
 def test_a_bundle_never_reaches_another_machine_that_the_user_did_not_name(
     ssh_stand_in: Path, model: Path, mosaic: Mosaic, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

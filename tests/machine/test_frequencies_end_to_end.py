@@ -134,7 +134,7 @@ def await_limits(root: Path, holds: Callable[[dict[str, str]], bool]) -> None:
         time.sleep(0.02)
 
 
-@pytest.mark.parametrize("governor", ["performance", "ondemand"])
+@pytest.mark.parametrize("governor", [pytest.param("performance", marks=pytest.mark.slow), "ondemand"])
 def test_the_energy_plan_takes_no_more_joules_than_the_best_under_a_governor(governor: str, board: Board) -> None:
     chosen_j = joules_of_run(board.bundle)
     for path in (*board.root.rglob("scaling_governor"), *board.root.rglob("devfreq/*/governor")):
