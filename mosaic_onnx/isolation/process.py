@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from mosaic_onnx.core.errors import InternalError
+from mosaic_onnx.core.module_command import module_command
 from mosaic_onnx.core.process_clock import ProcessClock
 from mosaic_onnx.isolation.limits import child_memory_bytes
 from mosaic_onnx.isolation.marks import Mark, Marks
@@ -153,7 +154,7 @@ class ChildProcess:
 
     def _command(self) -> list[str]:
         """Return what starts the child."""
-        return [sys.executable, "-P", "-m", "mosaic_onnx.isolation.child"]
+        return module_command("mosaic_onnx.isolation.child")
 
     def _setup(self) -> dict[str, Json]:
         """Return what the child is told first."""

@@ -7,7 +7,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Mapping
@@ -15,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from mosaic_onnx.core.module_command import module_command
 from mosaic_onnx.core.process_clock import ProcessClock
 
 _TAIL_BYTES = 4000
@@ -72,7 +72,7 @@ def _run(job: str, text: str, said: IO[bytes], answer: IO[bytes], time_limit_s: 
     """Start the child, send the request and wait; kill its group at the limit or on an interruption."""
     began_s = time.monotonic()
     child = subprocess.Popen(
-        [sys.executable, "-P", "-m", _CHILD, job],
+        module_command(_CHILD, job),
         stdin=subprocess.PIPE,
         stdout=answer,
         stderr=said,

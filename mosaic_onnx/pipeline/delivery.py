@@ -53,7 +53,7 @@ def deliver(compilation: Compilation, folder: Path, *, force: bool = False) -> N
 
 
 def _contents(compilation: Compilation) -> BundleContents:
-    """What a compilation puts into a bundle."""
+    """Return the contents of a compilation's bundle."""
     state, plan = compilation.state, compilation.plan
     used = {device_of(state) for state in (*(one.state for one in plan.slices), *plan.replicas)}
     canonical = state.delivered.canonical
@@ -81,7 +81,7 @@ def machine_fingerprint(versions: Mapping[str, str]) -> str:
 
 
 def _facts(compilation: Compilation) -> dict[str, Any]:
-    """What the manifest says beyond the files."""
+    """Return the manifest's entries beside the files."""
     state = compilation.state
     return {
         "model": {"name": state.opened.path.name, "sha256": state.opened.sha256},
@@ -149,6 +149,8 @@ def contest_fields(judged: Contest) -> dict[str, Any]:
     if judged.timings is not None:
         fields["median_s"] = {name: judged.timings.median_s(name) for name in judged.timings.seconds}
         fields["spread"] = {name: judged.timings.spread(name) for name in judged.timings.seconds}
+        if judged.is_rate:
+            fields["seconds_are"] = "per request, of many"
         fields["round_count"] = len(next(iter(judged.timings.seconds.values())))
     if judged.ratio is not None:
         fields["plan_against_best_single"] = asdict(judged.ratio)
@@ -182,7 +184,7 @@ def proof_fields(report: VerifyReport) -> dict[str, Any]:
 
 
 def _verdicts(checks: Sequence[Any]) -> dict[str, int]:
-    """How many tensors came to which verdict."""
+    """Return {verdict: number of tensors}."""
     counts: dict[str, int] = {}
     for check in checks:
         counts[check.verdict] = counts.get(check.verdict, 0) + 1

@@ -37,8 +37,8 @@ from mosaic_onnx.profiling.build_profile import (
     unmeasured_result,
 )
 from mosaic_onnx.profiling.device_profiler import DeviceProfiler, DeviceTimings
-from mosaic_onnx.profiling.energy import idle_power_w
-from mosaic_onnx.profiling.energy_profiler import EnergyProfiler, LayerPower
+from mosaic_onnx.profiling.energy.joules import idle_power_w
+from mosaic_onnx.profiling.energy.profiler import EnergyProfiler, LayerPower
 from mosaic_onnx.profiling.estimators.levels import fill_levels
 from mosaic_onnx.profiling.levels import held_at, measured_states, switch_costs
 from mosaic_onnx.profiling.machine import fingerprint

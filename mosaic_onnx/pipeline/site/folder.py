@@ -46,6 +46,7 @@ class _Group(FileModel):
     deadline_s: NonNegative
     jitter_s: NonNegative = 0.0
     weight: NonNegative = 1.0
+    allowed_drop_share: NonNegative | None = None
     models: list[_Model] = Field(min_length=1)
 
 
@@ -157,6 +158,7 @@ def _site_fields(profiled: ProfiledScenario, instance: Instance, scheduled: Sche
                 "deadline_s": group.deadline_s,
                 "jitter_s": group.jitter_s,
                 "weight": group.weight,
+                "allowed_drop_share": group.allowed_drop_share,
                 "models": [
                     {"name": entry.name, "bundle": f"{MODELS}/{_bundle_name(next(number))}"} for entry in group.models
                 ],
@@ -184,7 +186,7 @@ def read_site(folder: str | os.PathLike[str]) -> Site:
                 raise ModelError(f"{what}: groups[{g}].models[{m}].bundle: {model.bundle!r} lies outside the site")
             bundles[f"{group.name}/{model.name}"] = read_bundle(path)
             entries.append(ModelEntry(model.name, path, is_profile=False))
-        timing = group.period_s, group.deadline_s, group.jitter_s, group.weight
+        timing = group.period_s, group.deadline_s, group.jitter_s, group.weight, group.allowed_drop_share
         groups.append(Group(group.name, tuple(entries), *timing))
     if sorted(file.priority) != sorted(bundles):
         raise ModelError(f"{what}: priority: it does not name every model once")
