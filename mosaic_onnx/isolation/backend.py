@@ -18,6 +18,7 @@ from mosaic_onnx.backends.base import (
     AbsentDevice,
     Array,
     Backend,
+    BrokenBackend,
     CanCrash,
     CostSource,
     FoundDevices,
@@ -97,7 +98,7 @@ class IsolatedBackend:
             return self._none_found(f"it gave an invalid answer: {error}")
 
     def _none_found(self, reason: str) -> FoundDevices:
-        return FoundDevices(absent=(AbsentDevice(self.name, self.name, f"asked for its devices, it {reason}"),))
+        return FoundDevices(absent=(BrokenBackend(self.name, self.name, f"asked for its devices, it {reason}"),))
 
     def supports(self, node: onnx.NodeProto, device: Device) -> str | None:
         """None if the device may take the node, else the reason.
