@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from mosaic_onnx.passes.state import State
 from mosaic_onnx.planner.core.request import Request
+
+if TYPE_CHECKING:
+    from mosaic_onnx.core import plans
 
 
 @dataclass(frozen=True)
@@ -21,7 +24,7 @@ class Plan:
 
     name: ClassVar[str] = "plan"
     requires: ClassVar[tuple[str, ...]] = ("profile", "table")
-    ensures: ClassVar[tuple[str, ...]] = ("plan",)
+    ensures: ClassVar[tuple[str, ...]] = ("plan", "alternatives")
 
     request: Request = field(default_factory=Request)
     join_idle_cuts: bool = False
@@ -39,11 +42,11 @@ class Plan:
         plan = plan_profile(state.profile, self.request, table=state.table)
         if self.join_idle_cuts:
             plan = without_idle_cuts(state.profile, self.request, plan, state.table)
-        plans = (plan,)
+        ranked: tuple[plans.Plan, ...] = (plan,)
         if self.replicate:
             from mosaic_onnx.planning.replicas import throughput_plans
 
-            plans = throughput_plans(state.profile, plan, self.request, state.table)
+            ranked = throughput_plans(state.profile, plan, self.request, state.table)
         demands = state.constraints.as_fields() | dict(plan.constraints)
-        best, *others = (replace(one, constraints=demands) for one in plans)
+        best, *others = (replace(one, constraints=demands) for one in ranked)
         return replace(state, plan=best, alternatives=tuple(others))

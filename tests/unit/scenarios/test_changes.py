@@ -88,17 +88,21 @@ class _DyingRunner:
         self.device, self.failing = device, failing
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        self._fail_if_pulled_out()
         return self.inner.run(inputs)
 
     def bind(self, inputs: Mapping[str, Place], outputs: Mapping[str, Place]) -> Callable[[], None]:
         bound = self.inner.bind(inputs, outputs)
 
         def call() -> None:
-            if self.device in self.failing:
-                raise RuntimeError("pulled out")
+            self._fail_if_pulled_out()
             bound()
 
         return call
+
+    def _fail_if_pulled_out(self) -> None:
+        if self.device in self.failing:
+            raise RuntimeError("pulled out")
 
     def assignment(self) -> Mapping[str, str] | None:
         return self.inner.assignment()
