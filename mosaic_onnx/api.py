@@ -1,4 +1,4 @@
-"""What scripts import: the commands as functions. Typed; nothing here prints."""
+"""The Python API: the commands as functions. Typed; nothing here prints."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import Any, Unpack
 import numpy as np
 import onnx
 
+from mosaic_onnx.analysis.compare_changes import Supposed, compare_changes
 from mosaic_onnx.analysis.explain import explain_layer, explain_plan
 from mosaic_onnx.analysis.plan_diff import diff_plans
 from mosaic_onnx.backends.base import Array
@@ -124,7 +125,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Inspection:
-    """What can be said of a model before anything is measured.
+    """Describe a model before anything is measured.
 
     Attributes:
         graph: its layers.
@@ -268,6 +269,30 @@ def plan(profile: Profile | PathLike, request: Request | None = None, constraint
     measured = profile if isinstance(profile, Profile) else read_profile(profile)
     options = {"request": request or Request(), "constraints": constraints or Constraints()}
     return run_passes(configured(PLAN, options), State(profile=measured)).plan
+
+
+def what_if(
+    profile: Profile | PathLike,
+    changes: Sequence[str],
+    request: Request | None = None,
+    constraints: Constraints | None = None,
+) -> tuple[Supposed, ...]:
+    """The plan of the machine as it is, then of each machine that is supposed.
+
+    Args:
+        profile: what was measured, or its file.
+        changes: ``npu×2`` (twice as fast; ``x`` and ``*`` do too), ``link×0.5`` and ``link:npu×2`` (copies),
+            ``npu+Resize`` (it runs that operator); several at once joined by commas.
+        request: what is asked of each plan.
+        constraints: what each must keep.
+
+    Raises:
+        ModelError: the profile's file is wrong.
+        InfeasibleError: the machine as it is has no plan.
+        UsageError: a change cannot be read, or changes nothing.
+    """
+    measured = profile if isinstance(profile, Profile) else read_profile(profile)
+    return compare_changes(measured, changes, request or Request(), constraints)
 
 
 def single_devices(profile: Profile, like: Plan, constraints: Constraints | None = None) -> dict[str, Plan]:
@@ -476,7 +501,7 @@ def write(compilation: Compilation, folder: PathLike, *, force: bool = False) ->
 
 
 def bundle_folder(model: PathLike, output: PathLike | None = None) -> Path:
-    """Where a bundle goes: the given folder, or ``MODEL.mosaic`` beside the model."""
+    """Return the path of a bundle: the given folder, or ``MODEL.mosaic`` beside the model."""
     return Path(model).with_suffix(".mosaic") if output is None else Path(output)
 
 
@@ -641,7 +666,7 @@ def _opened(bundle: Bundle | PathLike, devices: Sequence[str], *, trust: bool) -
 def bundle_inputs(
     bundle: Bundle, inputs: Mapping[str, Array] | Array | PathLike | None, seed: int = 0
 ) -> Mapping[str, Array]:
-    """What a bundle is run with: given arrays, a file, or made up.
+    """Return the inputs of a bundle's run: given arrays, a file, or made up.
 
     Raises:
         ModelError: they are not the model's inputs.

@@ -1,4 +1,4 @@
-"""What flows through the pipeline: one frozen value that every pass reads and adds to."""
+"""The pipeline's state: one frozen value that every pass reads and adds to."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Absent:
 
 
 ABSENT: Any = Absent()
-"""What a field holds until a pass makes it; from then on it has its type."""
+"""The value of a field until a pass makes it; from then on it has its type."""
 
 
 def is_made(value: object) -> bool:

@@ -81,4 +81,24 @@ InputShape = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Only errors on stderr.")]
-Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="More on stderr; tracebacks of bugs.")]
+
+
+def _log(value: bool) -> None:
+    if value:
+        from mosaic_onnx.cli.terminal.logs import enable
+
+        enable()
+
+
+Verbose = Annotated[
+    bool,
+    typer.Option(
+        "-v",
+        "--verbose",
+        is_eager=True,
+        expose_value=False,
+        callback=_log,
+        help="Log passes, measurements and the cache to stderr; tracebacks of bugs.",
+    ),
+]
+"""Every command has it (``lazy_group``)."""

@@ -71,7 +71,6 @@ def schedule(
     force: opt.Force = False,
     as_json: opt.Json = False,
     quiet: opt.Quiet = False,
-    verbose: opt.Verbose = False,
 ) -> None:
     """Plan many models with periods and deadlines on one machine: the least period multiplier that holds."""
     from mosaic_onnx import api
@@ -79,7 +78,7 @@ def schedule(
     from mosaic_onnx.scenarios.search.genetic import SearchOptions
     from mosaic_onnx.scenarios.solve import SchedulingOptions
 
-    reporter = Reporter(json=as_json, quiet=quiet, verbose=verbose)
+    reporter = Reporter(json=as_json, quiet=quiet)
     options = SchedulingOptions(
         scheduler=scheduler.value,
         search=SearchOptions(seed=seed, time_limit_s=time_limit),

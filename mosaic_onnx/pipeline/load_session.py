@@ -30,7 +30,7 @@ from mosaic_onnx.runtime.workers import Workers
 
 @dataclass(frozen=True)
 class SessionOptions:
-    """How a session takes requests.
+    """The options of a session.
 
     Attributes:
         in_flight: requests under way at once on each route; None for as many as keep the plan's devices busy.

@@ -19,12 +19,12 @@ from mosaic_onnx.profiling.whole_plans.child import Machine, PlanToRun
 from mosaic_onnx.profiling.whole_plans.timing import time_plans
 
 NO_HARM = 1.01
-"""What is delivered may take so much of what users run today, interval included."""
+"""The delivered bundle's largest time as a share of a yardstick's, interval included."""
 
 
 @dataclass(frozen=True)
 class Contest:
-    """What was measured, and who won.
+    """The measurements of the contest and its winner.
 
     Attributes:
         winner: name of the candidate that is delivered.
@@ -45,7 +45,7 @@ class Contest:
 
 @dataclass(frozen=True)
 class Effort:
-    """How long to measure.
+    """The limits of the measurements.
 
     Attributes:
         round_count: rounds that are wanted.

@@ -13,7 +13,7 @@ from mosaic_onnx.core.errors import BackendError
 
 
 class Rank(NamedTuple):
-    """What a device does first: the lowest rank.
+    """The order of a device's work: the lowest rank goes first.
 
     Attributes:
         priority: lower goes first; 0 is the usual one.

@@ -50,7 +50,7 @@ class Group:
 
 @dataclass(frozen=True)
 class Scenario:
-    """What must run side by side.
+    """The models that run side by side, and their periods.
 
     Attributes:
         groups: at least one.

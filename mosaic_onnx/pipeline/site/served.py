@@ -29,7 +29,7 @@ _SHOW_EVERY_S = 0.5
 
 @dataclass(frozen=True)
 class Served:
-    """What came of it.
+    """The result of serving a scenario.
 
     Attributes:
         site: what was served.

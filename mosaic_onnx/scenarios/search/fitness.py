@@ -23,7 +23,7 @@ _LATENESS_S = 0.6e-3
 
 
 class EvaluationRequest(NamedTuple):
-    """What is asked of one schedule.
+    """A request to evaluate one schedule.
 
     Attributes:
         kind: ``fitness`` at a multiplier, ``least-multiplier`` above a bound, ``makespans`` of the groups at one.
@@ -39,7 +39,7 @@ class EvaluationRequest(NamedTuple):
 
 
 class Evaluation(NamedTuple):
-    """What is answered; ``value`` is inf (fitness: -inf) and ``makespans`` are inf where the schedule cannot run.
+    """The evaluation; ``value`` is inf (fitness: -inf) and ``makespans`` are inf where the schedule cannot run.
 
     Attributes:
         value: the fitness (larger is better) or the least multiplier.

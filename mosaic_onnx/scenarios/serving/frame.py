@@ -28,7 +28,7 @@ class SliceSpan:
 
 
 class Frame:
-    """What is known of one frame; times are since the server started."""
+    """The record of one frame; times are since the server started."""
 
     def __init__(self, model: str, number: int, arrival_s: float, due_s: float) -> None:
         """Let a frame arrive.

@@ -43,7 +43,7 @@ class _ServedGroup:
 
 @dataclass(frozen=True)
 class ServingOrder:
-    """Which slices go first.
+    """The priorities of slices.
 
     Attributes:
         priority: ``group/model``, the most urgent first.

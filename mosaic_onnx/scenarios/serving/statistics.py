@@ -1,4 +1,4 @@
-"""What a run of a scenario came to: for each model rates, latencies, misses; for each device its utilisation."""
+"""Statistics of a run of a scenario: for each model rates, latencies, misses; for each device its utilisation."""
 
 from __future__ import annotations
 

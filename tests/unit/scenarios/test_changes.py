@@ -1,4 +1,4 @@
-"""What changes while a site is served: periods, models, a device that goes and comes back."""
+"""Changes while a site is served: periods, models, a device that goes and comes back."""
 
 from __future__ import annotations
 
