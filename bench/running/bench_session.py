@@ -93,6 +93,7 @@ def _throughput(model: Workload, folder: Path, seconds: float) -> list[Row]:
     note = f"{best:.4g} requests/s at {done.best.outstanding_count} outstanding; {plan.method}: {used}"
     rows = [
         Row(f"{model.name}: predicted / measured", done.predicted_per_second / best, "ratio", 1.1, note=note),
+        Row(f"{model.name}: measured / predicted", best / done.predicted_per_second, "ratio", 1.1),
         Row(f"{model.name}: one session / pipelined", one / best, "ratio", 1 / 1.7, "one one-core session", note=note),
     ]
     if plan.gap is not None:

@@ -161,6 +161,14 @@ def test_without_another_plan_the_frames_of_a_failing_device_count_as_failed(sit
         assert all(one.failed_count == one.frame_count - one.dropped_count > 0 for one in statistics.models)
 
 
+def test_devices_in_processes_of_their_own_serve_right_outputs(site: Path) -> None:
+    served = api.serve_scenario(site, seconds=1.0, check_every=1, isolation=api.Isolation(30.0))
+    assert not served.losses
+    for one in served.statistics.models:
+        assert one.completed_count > 0
+        assert one.wrong_count == one.failed_count == 0
+
+
 def test_the_command_serves_a_site_and_prints_the_shares(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from mosaic_onnx.cli import run
 

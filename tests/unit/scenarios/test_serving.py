@@ -196,6 +196,15 @@ def test_a_site_serves_right_outputs(site: Path) -> None:
     assert served.trace()["traceEvents"]
 
 
+def test_a_schedule_is_rehearsed_before_it_is_written(site: Path) -> None:
+    from mosaic_onnx.pipeline.site.folder import read_site
+
+    for bundle in read_site(site).bundles.values():
+        company = bundle.profile.meta["company"]
+        assert isinstance(company, dict)
+        assert company["cpu"] >= 1.0
+
+
 def test_a_wrong_output_is_seen(site: Path) -> None:
     from mosaic_onnx.loading.inputs import make_inputs
     from mosaic_onnx.pipeline.delivery import bind_bundle
