@@ -72,7 +72,7 @@ def _cores(kinds: Sequence[str]) -> list[Device]:
         for kind in kinds:
             backend, _, precision = kind.partition(" ")
             options = {"cores": str(core), "threads": 1}
-            name, meta = f"{backend}{precision}{core}", {"unit": f"core{core}"}
+            name, meta = "-".join(filter(None, (backend, precision, str(core)))), {"unit": f"core{core}"}
             made.append(Device(name, backend, precision=precision or "f32", options=options, meta=meta))
     return made
 
