@@ -24,7 +24,7 @@ from mosaic_onnx.core.graphs import operator_name, subgraphs
 from mosaic_onnx.core.layer_facts import LayerFacts
 from mosaic_onnx.core.profiles import HOST, Cost, SwitchCost, TransferCost
 from mosaic_onnx.files.cache import Cache
-from mosaic_onnx.npu.backend.costs import LayerCosts, layer_costs, slice_cost
+from mosaic_onnx.npu.backend.costs import LayerCosts, parts_of, slice_cost
 from mosaic_onnx.npu.backend.options import (
     NAME,
     NpuOptions,
@@ -125,7 +125,8 @@ class Npu:
                 f"device {device.name}: {hardware.name} has no dataflow {dataflow!r}",
                 f"its levels may be {', '.join(dataflows_of(hardware))}",
             )
-        return layer_costs(facts, _costs(hardware, dataflow, options))
+        costs = _costs(hardware, dataflow, options)
+        return [costs.of(part) for part in parts_of(facts, hardware)]
 
     def copies(self, device: Device) -> tuple[TransferCost, ...]:
         """Return the costs of transfers over the NPU's link; its energy is not described."""
