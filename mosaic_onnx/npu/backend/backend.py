@@ -130,9 +130,7 @@ class Npu:
 
     def copies(self, device: Device) -> tuple[TransferCost, ...]:
         """Return the costs of transfers over the NPU's link; its energy is not described."""
-        line = _line(hardware_of(read_options(device).hardware))
-        places = ((HOST, device.name), (device.name, HOST))
-        return tuple(TransferCost(*each, line.seconds_per_byte, line.seconds) for each in places)
+        return link_costs(hardware_of(read_options(device).hardware), device.name)
 
     def switches(self, device: Device) -> tuple[SwitchCost, ...]:
         """Return the costs of changing the dataflow; into ``best`` its layers pay for their own mappings."""
@@ -149,6 +147,14 @@ class Npu:
 
 def _costs(hardware: Hardware, dataflow: str, options: NpuOptions) -> LayerCosts:
     return LayerCosts(hardware, dataflow, options.objective, Cache())
+
+
+def link_costs(hardware: Hardware, device: str) -> tuple[TransferCost, ...]:
+    """Return the costs of transfers between host and an NPU, in and out."""
+    line = _line(hardware)
+    return tuple(
+        TransferCost(*places, line.seconds_per_byte, line.seconds) for places in ((HOST, device), (device, HOST))
+    )
 
 
 def _line(hardware: Hardware) -> CopyLine:
