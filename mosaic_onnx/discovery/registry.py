@@ -21,6 +21,7 @@ from mosaic_onnx.backends.base import (
 )
 from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.errors import BackendError, UsageError
+from mosaic_onnx.core.suggestions import did_you_mean, same_but_case
 from mosaic_onnx.data import shipped_descriptions
 from mosaic_onnx.files.device_file import read_devices, read_shipped
 
@@ -159,23 +160,28 @@ def _why_not(device: Device, precision: str, *, lower: bool = False) -> str | No
 
 
 def _named(word: str, found: Inventory) -> tuple[Device, ...]:
+    """Return what a word names: a device, a file, a description; case does not count where that is clear."""
     if word in found.devices:
         return (found.devices[word],)
     if os.path.isfile(word) or (word.endswith(".toml") and word.partition(":")[0] not in found.describers):
         return read_devices(word)
-    if word in shipped_descriptions():
-        return read_shipped(word)
     kind, colon, rest = word.partition(":")
     if colon and kind in found.describers:
         return found.describers[kind].described(rest)
     if colon and kind in shipped_descriptions():
         return (_one_of(read_shipped(kind), rest, kind),)
-    absent = next((each for each in found.absent if each.name == word), None)
-    if absent is not None:
-        raise UsageError(f"device {word!r} is not here: {absent.reason}")
-    described = (f"{name}:{each}" for name, backend in found.describers.items() for each in backend.descriptions())
-    here = ", ".join([*found.devices, *shipped_descriptions(), *described])
-    raise UsageError(f"no device, devices file or description is called {word!r}", f"here: {here}")
+    shipped, gone = shipped_descriptions(), {each.name: each.reason for each in found.absent}
+    known = list(dict.fromkeys([*found.devices, *shipped, *gone]))
+    name = word if word in known else same_but_case(word, known)
+    if name in found.devices:
+        return (found.devices[name],)
+    if name in shipped:
+        return read_shipped(name)
+    if name in gone:
+        raise UsageError(f"device {name!r} is not here: {gone[name]}", "mosaic-onnx devices lists what is here")
+    described = (f"{one}:{each}" for one, backend in found.describers.items() for each in backend.descriptions())
+    offered = [*found.devices, *shipped, *described]
+    raise UsageError(f"no device, devices file or description is called {word!r}", did_you_mean(word, offered))
 
 
 def _one_of(devices: Sequence[Device], name: str, description: str) -> Device:

@@ -35,6 +35,7 @@ class _Cost(FileModel):
     workspace_bytes: ByteCount | None = None
     activation_bytes: ByteCount | None = None
     error: NonNegative | None = None
+    seconds_std: NonNegative = 0.0
     source: Literal["measured", "modelled", "simulated"] = "measured"
 
 
@@ -68,12 +69,18 @@ class _Copy(FileModel):
     tensors: dict[str, _TensorCopy] = {}
 
 
+class _LayerSwitch(FileModel):
+    seconds: NonNegative | None = None
+    joules: NonNegative | None = None
+
+
 class _Switch(FileModel):
     device: Name
     source: Name = Field(alias="from")
     destination: Name = Field(alias="to")
     seconds: Annotated[NonNegative, ALWAYS] = 0.0
     joules: Annotated[NonNegative, ALWAYS] = 0.0
+    layers: dict[Name, _LayerSwitch] = {}
 
 
 class _Segment(FileModel):
@@ -82,6 +89,7 @@ class _Segment(FileModel):
     state: Name
     seconds: NonNegative
     joules: NonNegative | None = None
+    seconds_std: NonNegative = 0.0
 
 
 class _Tensor(FileModel):

@@ -106,7 +106,7 @@ class Energy:
 
 @dataclass(frozen=True)
 class Operators:
-    """How operators run.
+    """The operators that the hardware runs, and the unit of each.
 
     Attributes:
         depthwise: on the array as it is, on the vector unit, or as a dense convolution C×C×R×S.
