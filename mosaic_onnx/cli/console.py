@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+
 class OutputClosed(Exception):
     """The reader of stdout is gone (``| head -1``): there is nobody left to write to."""
 

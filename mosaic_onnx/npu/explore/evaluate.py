@@ -130,7 +130,7 @@ def _outcome(model: ExploredModel, hardware: Hardware, costs: LayerCosts) -> Mod
         model=model.name,
         seconds=plan.predicted.seconds,
         joules=plan.predicted.joules,
-        bound_seconds=plan.bound,
+        bound_seconds=None if plan.bound is None else plan.bound.value,
         slice_count=len(plan.slices),
         npu_layer_count=sum(len(one.layers) for one in plan.slices if device_of(one.state) == npu),
         runnable_layer_count=len(runnable),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
-from functools import partial
+from functools import lru_cache, partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,8 @@ from mosaic_onnx.core.layer_facts import layer_facts
 from mosaic_onnx.core.layers import LayerGraph
 from mosaic_onnx.core.profiles import Profile
 from mosaic_onnx.files.cache import Cache
-from mosaic_onnx.npu.backend.costs import parts_of
+from mosaic_onnx.files.profile_file import profile_from_json, profile_to_json
+from mosaic_onnx.npu.backend.costs import NpuPart, parts_of
 from mosaic_onnx.npu.costs.evaluate import Objective
 from mosaic_onnx.npu.explore.evaluate import ExploredModel, Point, evaluate_point
 from mosaic_onnx.npu.explore.front import pareto_front
@@ -104,7 +105,8 @@ def explore(
         worker_count: processes; None for one a core.
         note: called when a point is done.
     """
-    work = partial(_evaluated, models=tuple(models), objective=objective, cache_folder=cache_folder)
+    sent = tuple((model.name, profile_to_json(model.profile), model.parts) for model in models)
+    work = partial(_evaluated, sent=sent, objective=objective, cache_folder=cache_folder)
     count = min(worker_count or len(usable_cores()), len(sweep))
     points: list[Point] = []
     with ProcessPoolExecutor(count, mp_context=get_context("spawn")) as pool:
@@ -119,7 +121,15 @@ def explore(
     )
 
 
-def _evaluated(
-    swept: SweptHardware, models: Sequence[ExploredModel], objective: Objective, cache_folder: Path | None
-) -> Point:
+_Sent = tuple[str, str, tuple[NpuPart, ...]]
+"""A model on its way to another process: its name, its profile as JSON, its parts."""
+
+
+def _evaluated(swept: SweptHardware, sent: Sequence[_Sent], objective: Objective, cache_folder: Path | None) -> Point:
+    models = [ExploredModel(name, _profile(text), parts) for name, text, parts in sent]
     return evaluate_point(swept, models, objective, None if cache_folder is None else Cache(cache_folder))
+
+
+@lru_cache(maxsize=16)
+def _profile(text: str) -> Profile:
+    return profile_from_json(text)
