@@ -18,6 +18,8 @@ class Bursts:
     """``[M]`` bytes and counts; for the first four see ``latency.Transfers``.
 
     Attributes:
+        residual_burst: least that the last visit of an output tile loads, a fused addition's operand with it.
+        residual_count: how often that is, where input channels are the innermost cut loop.
         each_load: least that a visit loads.
         visits: of all tiles.
         each_store: least that leaves at once.
@@ -28,6 +30,8 @@ class Bursts:
     before_drain: Floats
     burst: Floats
     count: Floats
+    residual_burst: Floats
+    residual_count: Floats
     each_load: Floats
     visits: Floats
     each_store: Floats
@@ -52,7 +56,7 @@ def bursts_of(nest: LoopNest, hardware: Hardware, tilings: Tilings, order: tuple
     weights = tilings.tile("K") * tilings.tile("C") * tap_bytes
     inputs = tilings.tile("N") * tilings.tile(channel) * window * size.activation_bytes
     outputs = tilings.tile("N") * tilings.tile("K") * tilings.tile("P") * tilings.tile("Q")
-    residual = outputs * (nest.residual_elements / nest.output_elements * size.activation_bytes)
+    residual = outputs * (_residual_share(nest) * size.activation_bytes)
     again = nest.repeats > 1  # with one tile a repeat, the next repeat loads everything
     second = np.where(weight_change | again, weights, 0) + np.where(input_change | again, inputs, 0) + residual
     is_one = innermost < 0  # one tile a repeat: every visit loads everything
@@ -69,12 +73,25 @@ def bursts_of(nest: LoopNest, hardware: Hardware, tilings: Tilings, order: tuple
         before_drain=before,
         burst=burst,
         count=count,
+        residual_burst=least_weights + least_inputs + last * _residual_share(nest),
+        residual_count=np.where(is_sum & (tilings.trips("C") >= _APART), visits / tilings.trips("C"), 0.0)
+        * bool(nest.residual_elements),
         each_load=np.where(weight_change | is_one, least_weights, 0.0)
         + np.where(input_change | is_one, least_inputs, 0.0),
         visits=visits.astype(np.float64),
         each_store=last,
         stores=np.where(is_sum, visits / tilings.trips("C"), visits),
     )
+
+
+_APART = 4
+"""From so many visits of an output tile on, the stall before its last and that after it replace different visits'
+computation, so that they add up."""
+
+
+def _residual_share(nest: LoopNest) -> float:
+    """Return the elements that a fused addition reads for each output."""
+    return nest.residual_elements / nest.output_elements
 
 
 _NUMBER = {loop: number for number, loop in enumerate(("N", "K", "C", "P", "Q"))}
