@@ -32,6 +32,7 @@ class Transfers:
         residual_burst: least of the load before an output tile's last computation, where a fused addition's operand
             comes with it.
         residual_count: how often that load is one of many.
+        block: what the innermost cut loop is; see ``bursts.Bursts``.
         later_phases: least after the first of several phases of input channels; -inf where there are none.
         first_share: least share of the work that the first phase has.
     """
@@ -45,6 +46,7 @@ class Transfers:
     burst_count: Floats
     residual_burst: Floats
     residual_count: Floats
+    block: Ints
     later_phases: Floats
     first_share: Floats
 
@@ -61,11 +63,13 @@ class Work:
         all: over the layer.
         first: for the first and largest tile.
         last: for the last and smallest tile.
+        ends: at most for the last tile of an inner loop: of the pixels, of output channels, of input channels.
     """
 
     all: Floats
     first: Floats
     last: Floats
+    ends: tuple[Floats, Floats, Floats]
 
 
 def transfers_of(
@@ -92,6 +96,7 @@ def transfers_of(
         burst_count=bursts.count,
         residual_burst=cycles(bursts.residual_burst),
         residual_count=bursts.residual_count,
+        block=bursts.block,
         later_phases=later_phase_cycles(nest, hardware, tilings, traffic, order, cycles),
         first_share=1.0 / tilings.trips("C"),
     )
@@ -106,7 +111,8 @@ def overlapped_cycles(work: Work, transfers: Transfers) -> Floats:
     tile computes and the second is there, and while the last tile computes. Where phases differ (``phases``), the first
     one's work and the later ones' bytes add up.
     """
-    stalls = transfers.burst_count * np.maximum(transfers.burst - work.first, 0.0)
+    before = np.select([transfers.block == number for number in range(3)], list(work.ends), work.first)
+    stalls = transfers.burst_count * np.maximum(transfers.burst - before, 0.0)
     stalls = stalls + transfers.residual_count * np.maximum(transfers.residual_burst - work.first, 0.0)
     first_phase = transfers.fill + work.all * transfers.first_share - work.first
     phased = first_phase + transfers.later_phases + work.last
