@@ -172,7 +172,7 @@ def _named(word: str, found: Inventory) -> tuple[Device, ...]:
         return (_one_of(read_shipped(kind), rest, kind),)
     shipped, gone = shipped_descriptions(), {each.name: each.reason for each in found.absent}
     known = list(dict.fromkeys([*found.devices, *shipped, *gone]))
-    name = word if word in known else same_but_case(word, known)
+    name = word if word in known else same_but_case(word, known) or word
     if name in found.devices:
         return (found.devices[name],)
     if name in shipped:

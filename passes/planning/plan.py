@@ -35,15 +35,12 @@ class Plan:
             UsageError: the request does not fit the profile.
         """
         from mosaic_onnx.planning.profile_plan import plan_profile, without_idle_cuts
+        from mosaic_onnx.planning.replicas import throughput_plans
 
         plan = plan_profile(state.profile, self.request, table=state.table)
         if self.join_idle_cuts:
             plan = without_idle_cuts(state.profile, self.request, plan, state.table)
-        plans = (plan,)
-        if self.replicate:
-            from mosaic_onnx.planning.replicas import throughput_plans
-
-            plans = throughput_plans(state.profile, plan, self.request, state.table)
+        plans = throughput_plans(state.profile, plan, self.request, state.table) if self.replicate else (plan,)
         demands = {**plan.constraints, **state.constraints.as_fields()}
         best, *others = (replace(one, constraints=demands) for one in plans)
         return replace(state, plan=best, alternatives=tuple(others))
