@@ -46,6 +46,7 @@ from mosaic_onnx.pipeline.compilation import Compilation, compile_model
 from mosaic_onnx.pipeline.delivery import bind_bundle, deliver, verify_bundle
 from mosaic_onnx.pipeline.exporting import Exported, export_model, export_slices
 from mosaic_onnx.pipeline.load_session import SessionOptions, load_model, load_session
+from mosaic_onnx.pipeline.npu_design import explore_npu
 from mosaic_onnx.pipeline.options import CompileOptions, InspectOptions, PathLike, ProfileOptions, with_paths
 from mosaic_onnx.pipeline.outside import After, Before, Instead
 from mosaic_onnx.pipeline.pipelines import INSPECT, PLAN, PROFILE
@@ -98,6 +99,7 @@ __all__ = [
     "examine_machine",
     "explain_layer",
     "explain_plan",
+    "explore_npu",
     "export",
     "find_devices",
     "import_profile",
