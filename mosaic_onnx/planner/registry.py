@@ -13,6 +13,7 @@ from mosaic_onnx.planner.baselines.ablations import hca, hcca
 from mosaic_onnx.planner.baselines.algorithm1 import algorithm1
 from mosaic_onnx.planner.baselines.best_of import best_of
 from mosaic_onnx.planner.baselines.greedy import greedy
+from mosaic_onnx.planner.baselines.offload import first_n_layers, ort_capacity
 from mosaic_onnx.planner.baselines.preferred import preferred, preferred_on_demand
 from mosaic_onnx.planner.baselines.random_plans import random_plans
 from mosaic_onnx.planner.chain.chain_costs import is_chain
@@ -107,6 +108,16 @@ METHODS: Mapping[str, Method] = {
     ),
     "greedy": Method(
         greedy, "every layer to the first listed device that can run it, as ONNX Runtime does", words="DEVICE,…"
+    ),
+    "ort-capacity": Method(
+        ort_capacity,
+        "layers in list order to each device until its memory is spent, as ONNX Runtime under a budget",
+        words="DEVICE,…",
+    ),
+    "first-n-layers": Method(
+        first_n_layers,
+        "as many first blocks as the device holds, the rest elsewhere, as runtimes of language models",
+        words="DEVICE,…",
     ),
     "hca": Method(hca, "MOSAIC blind to communication and levels"),
     "hcca": Method(hcca, "MOSAIC blind to levels"),
