@@ -1,7 +1,8 @@
 """Decoders whose weights exceed the GPU, beside the CPU: our placement against two usual ones and the proved bound.
 
-Described devices and modelled costs (``import decoder``), simulated: nothing runs. One request is a prompt of 512 tokens
-and 128 tokens after it, one placement for both. The bars: no baseline is faster, and the gap to the bound is at most 2 %.
+Described devices and modelled costs (``import decoder``), simulated: nothing runs. One request is a prompt of 512
+tokens and 128 tokens after it, one placement for both. The bars: no baseline is faster, and the gap to the bound is at
+most 2 %.
 """
 
 from __future__ import annotations

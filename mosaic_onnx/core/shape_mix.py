@@ -15,6 +15,7 @@ from mosaic_onnx.core.errors import UsageError
 from mosaic_onnx.core.profiles import (
     Cost,
     LayerSwitchCost,
+    Link,
     MeasuredSlice,
     Profile,
     ProfileLayer,
@@ -69,6 +70,10 @@ def mixed_shapes(shapes: Sequence[WeighedShape], name: str = "") -> Profile:
             _switch([(shape.profile.switches[k], shape.weight) for shape in shapes]) for k in range(len(first.switches))
         ),
         segments=_segments(shapes),
+        links=tuple(
+            Link(one.between, tensors=_transfers(shapes, [shape.profile.links[k] for shape in shapes]), meta=one.meta)
+            for k, one in enumerate(first.links)
+        ),
         meta={**first.meta, "shape_weights": [shape.weight for shape in shapes]},
     )
 
@@ -93,6 +98,8 @@ def _check_same(first: Profile, other: Profile, number: int) -> None:
         "switches": lambda one: [(each.device, each.source, each.destination) for each in one.switches],
         "copies_occupy_device": lambda one: one.copies_occupy_device,
         "exclusive devices": lambda one: one.exclusive,
+        "slow-downs": lambda one: one.slowdowns,
+        "links": lambda one: [each.between for each in one.links],
     }
     for words, part in parts.items():
         if part(first) != part(other):
@@ -143,18 +150,24 @@ def _largest(counts: Iterable[int | None]) -> int | None:
 def _copy(shapes: Sequence[WeighedShape], number: int) -> TransferCost:
     """Return one link with the weighted sum for every tensor."""
     first = shapes[0].profile.copies[number]
-    tensors = {}
-    for tensor in shapes[0].profile.tensor_bytes:
-        seconds = joules = 0.0
-        for shape in shapes:
-            one_s, one_j = _transfer(shape.profile, shape.profile.copies[number], tensor)
-            seconds, joules = seconds + shape.weight * one_s, joules + shape.weight * one_j
-        tensors[tensor] = TensorTransferCost(seconds, joules or None)
+    tensors = _transfers(shapes, [shape.profile.copies[number] for shape in shapes])
     return TransferCost(first.source, first.destination, tensors=tensors, meta=first.meta)
 
 
-def _transfer(profile: Profile, copy: TransferCost, tensor: str) -> tuple[float, float]:
-    """Return seconds and joules of one tensor over one link."""
+def _transfers(shapes: Sequence[WeighedShape], entries: Sequence[TransferCost | Link]) -> dict[str, TensorTransferCost]:
+    """Return the weighted sum of every tensor's costs by one entry of each shape."""
+    tensors = {}
+    for tensor in shapes[0].profile.tensor_bytes:
+        seconds = joules = 0.0
+        for shape, entry in zip(shapes, entries, strict=True):
+            one_s, one_j = _transfer(shape.profile, entry, tensor)
+            seconds, joules = seconds + shape.weight * one_s, joules + shape.weight * one_j
+        tensors[tensor] = TensorTransferCost(seconds, joules or None)
+    return tensors
+
+
+def _transfer(profile: Profile, copy: TransferCost | Link, tensor: str) -> tuple[float, float]:
+    """Return seconds and joules of one tensor by one entry."""
     own = copy.tensors.get(tensor, TensorTransferCost())
     count = profile.tensor_bytes[tensor]
     seconds = copy.seconds_per_byte * count + copy.seconds if own.seconds is None else own.seconds

@@ -139,7 +139,7 @@ METHODS: Mapping[str, Method] = {
     ),
     "refine": Method(
         refine,
-        "limits on slices, switches that depend on the layer: slices at a price, merged, polished",
+        "limits on slices, switches that depend on the layer, shared links, slow-downs: slices at a price, polish",
         refine_fits,
         sees_all=True,
     ),
