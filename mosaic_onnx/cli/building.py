@@ -88,7 +88,6 @@ def profile(
     force: opt.Force = False,
     as_json: opt.Json = False,
     quiet: opt.Quiet = False,
-    verbose: opt.Verbose = False,
 ) -> None:
     """Measure every layer on every device; Ctrl-C keeps what was measured."""
     from mosaic_onnx import api
@@ -96,7 +95,7 @@ def profile(
     from mosaic_onnx.files.atomic import refuse_to_replace
     from mosaic_onnx.files.profile_file import profile_to_fields
 
-    reporter = Reporter(json=as_json, quiet=quiet, verbose=verbose)
+    reporter = Reporter(json=as_json, quiet=quiet)
     target = output or model.with_suffix(".profile.json")
     if not dry_run:
         refuse_to_replace(target, force=force)
@@ -210,14 +209,13 @@ def compile_model(
     force: opt.Force = False,
     as_json: opt.Json = False,
     quiet: opt.Quiet = False,
-    verbose: opt.Verbose = False,
 ) -> None:
     """Profile, plan, partition, measure and prove a model; write MODEL.mosaic/."""
     from mosaic_onnx import api
     from mosaic_onnx.cli.report import compiled_fields, compiled_tables
     from mosaic_onnx.files.bundle import refuse_target
 
-    reporter = Reporter(json=as_json, quiet=quiet, verbose=verbose)
+    reporter = Reporter(json=as_json, quiet=quiet)
     folder = api.bundle_folder(model, output)
     if not dry_run:
         refuse_target(folder, force=force)

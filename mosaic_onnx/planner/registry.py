@@ -9,6 +9,7 @@ import numpy as np
 
 from mosaic_onnx.core.costs import CostTable
 from mosaic_onnx.core.errors import UsageError
+from mosaic_onnx.core.suggestions import did_you_mean
 from mosaic_onnx.planner.baselines.ablations import hca, hcca
 from mosaic_onnx.planner.baselines.algorithm1 import algorithm1
 from mosaic_onnx.planner.baselines.best_of import best_of
@@ -154,8 +155,9 @@ def method_named(word: str) -> Method:
         UsageError: there is no such method, or it takes no words.
     """
     name, colon, _ = word.partition(":")
+    name = name.lower()
     if name not in METHODS:
-        raise UsageError(f"there is no planner method {name!r}", f"one of: auto, {', '.join(METHODS)}")
+        raise UsageError(f"there is no planner method {name!r}", did_you_mean(name, ["auto", *METHODS]))
     if colon and not METHODS[name].words:
         raise UsageError(f"planner method {name} takes nothing after a colon, got {word!r}")
     return METHODS[name]

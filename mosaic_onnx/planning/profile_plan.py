@@ -78,7 +78,7 @@ def _dear_links(profile: Profile, table: CostTable) -> tuple[str, ...]:
 
 
 def _demands(request: Request) -> dict[str, object]:
-    """What a request demands beyond an objective."""
+    """Return a request's constraints beside its objective."""
     demands: dict[str, object] = {
         "deadline_s": request.deadline_s,
         "budget_j": request.budget_j,

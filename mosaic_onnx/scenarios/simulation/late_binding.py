@@ -39,7 +39,7 @@ def copy_seconds(table: CostTable, tensor: int, source: int, destination: int) -
 
 
 class _Model(NamedTuple):
-    """What binding needs of one model.
+    """The facts of one model that late binding needs.
 
     Attributes:
         options: [K] ways to run each slice.

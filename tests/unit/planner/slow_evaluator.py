@@ -1,4 +1,4 @@
-"""What a plan costs, written a second time from the format's description alone: slow, plain, sharing no code.
+"""The cost of a plan, written a second time from the format's description alone: slow, plain, sharing no code.
 
 Works on the profile and on slices as (layer indices, state name). The concurrent schedule is found by walking a clock
 from event to event.
@@ -36,7 +36,7 @@ class CopyMade:
 
 @dataclass
 class Outcome:
-    """What the plan costs."""
+    """Return the plan's cost."""
 
     seconds: float
     joules: float | None
@@ -325,7 +325,7 @@ class _Clock:
         return None if start is None else start + self.execution[copy.maker][0]
 
     def _slice_ready(self, k: int) -> float | None:
-        """When its inputs have arrived; None while unknown, or while an earlier slice of its device has not started."""
+        """Return the time its inputs have arrived; None while unknown, or an earlier slice of its device waits."""
         device = self.slices[k][1].split("@")[0]
         for other in range(k):
             if self.slices[other][1].split("@")[0] == device and self.starts[other] is None:

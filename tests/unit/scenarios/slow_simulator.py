@@ -116,7 +116,7 @@ def _moments(
 
 
 def _inputs_there(instance: Instance, schedule: Schedule, frame: SlowFrame, k: int) -> float:
-    """When the last of a slice's inputs is where it runs; inf while one is not made."""
+    """Return the time the last of a slice's inputs is where it runs; inf while one is not made."""
     table, proposal = instance.models[frame.model].table, schedule.proposals[frame.model]
     latest = frame.arrival
     for layer in proposal[k].layers:
