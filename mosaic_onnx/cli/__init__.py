@@ -14,7 +14,7 @@ from typing import Any
 
 import typer
 
-from mosaic_onnx.cli import building, caching, doctor, exporting, npu, running, scheduling, studying, timing
+from mosaic_onnx.cli import building, caching, doctor, exporting, npu, reporting, running, scheduling, studying, timing
 from mosaic_onnx.core.errors import MosaicError
 
 app = typer.Typer(
@@ -25,7 +25,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for room in (building, doctor, running, timing, exporting, scheduling, studying):
+for room in (building, reporting, doctor, running, timing, exporting, scheduling, studying):
     room.register(app)
 app.add_typer(caching.app, name="cache")
 app.add_typer(npu.app, name="npu")

@@ -148,13 +148,18 @@ class Bundle:
         """Return the path of the canonical partitioned model."""
         return self.folder / f"{self.prefix}{MODEL}"
 
+    @property
+    def original_path(self) -> Path:
+        """Return the path of the model before it was cut."""
+        return self.folder / SLICES / f"{self.prefix}{ORIGINAL}"
+
     def original(self) -> onnx.ModelProto:
         """Return the model before it was cut; its external data lies in ``slices/``.
 
         Raises:
             ModelError: the file is damaged.
         """
-        return open_model(self.folder / SLICES / f"{self.prefix}{ORIGINAL}").model
+        return open_model(self.original_path).model
 
 
 def refuse_target(folder: Path, *, force: bool) -> None:
