@@ -57,8 +57,11 @@ def _predicted(content: ReportContent) -> Headline:
     if best is None:
         return Headline(f"{_amount(plan)}, {kind}", f"No single device runs the whole model. {reason}".strip())
     name, alone = best
-    if _figure(plan) >= _figure(alone):
+    if _figure(plan) == _figure(alone):
         return Headline(f"{name} alone is best: {_amount(plan)}, {kind}", reason)
+    if _figure(plan) > _figure(alone):
+        first = f"{name} alone is better: {_amount(alone)} against the plan's {_amount(plan)}, {kind}"
+        return Headline(first, reason)
     word = "faster" if plan.objective in ("latency", "throughput") else "better"
     ratio = _figure(alone) / _figure(plan)
     first = f"{ratio:.3g} × {word} than {name} alone: {_amount(alone)} → {_amount(plan)}"
