@@ -289,6 +289,22 @@ class SwitchCostSource(Protocol):
         """Return the costs of switches between the device's levels; empty where they are free."""
 
 
+@runtime_checkable
+class DescribesDevices(Protocol):
+    """A backend of described devices that the user names: ``-d BACKEND:DESCRIPTION``."""
+
+    def descriptions(self) -> tuple[str, ...]:
+        """Return the names of the descriptions that ship with it."""
+
+    def described(self, description: str) -> tuple[Device, ...]:
+        """Return the devices of a description: a shipped one's name, or the path of a file.
+
+        Raises:
+            UsageError: there is no such description.
+            ModelError: its file is wrong.
+        """
+
+
 def as_devices(found: Sequence[FoundDevices]) -> dict[str, Device]:
     """Return {name: device} of all devices found, in order; the first of a name wins."""
     devices: dict[str, Device] = {}

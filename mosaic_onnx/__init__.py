@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         schedule_site,
         serve_scenario,
         verify,
+        what_if,
     )
 
 __version__ = "0.1.0"
@@ -53,6 +54,7 @@ __all__ = [
     "schedule_site",
     "serve_scenario",
     "verify",
+    "what_if",
 ]
 
 

@@ -1,4 +1,4 @@
-"""What scripts import: the commands as functions. Typed; nothing here prints."""
+"""The Python API: the commands as functions. Typed; nothing here prints."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import Any, Unpack
 import numpy as np
 import onnx
 
+from mosaic_onnx.analysis.compare_changes import Supposed, compare_changes
 from mosaic_onnx.analysis.explain import explain_layer, explain_plan
 from mosaic_onnx.analysis.plan_diff import diff_plans
 from mosaic_onnx.backends.base import Array
@@ -49,10 +50,11 @@ from mosaic_onnx.pipeline.options import CompileOptions, InspectOptions, PathLik
 from mosaic_onnx.pipeline.outside import After, Before, Instead
 from mosaic_onnx.pipeline.pipelines import INSPECT, PLAN, PROFILE
 from mosaic_onnx.pipeline.site.device_loop import schedule_measured
-from mosaic_onnx.pipeline.site.folder import read_site, write_site
+from mosaic_onnx.pipeline.site.folder import write_site
+from mosaic_onnx.pipeline.site.live import Isolation
 from mosaic_onnx.pipeline.site.profiled import profile_scenario
 from mosaic_onnx.pipeline.site.served import Served, Watch, serve_site
-from mosaic_onnx.pipeline.site.situations import write_situations
+from mosaic_onnx.pipeline.site.situations import read_situations, write_situations
 from mosaic_onnx.pipeline.site.slowdowns import measure_slowdowns
 from mosaic_onnx.pipeline.throughput_benchmark import ThroughputBenchmark, throughput_benchmark
 from mosaic_onnx.planner.core.request import Request
@@ -85,6 +87,7 @@ __all__ = [
     "Exported",
     "Inspection",
     "Instead",
+    "Isolation",
     "Request",
     "RunResult",
     "Selection",
@@ -128,7 +131,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Inspection:
-    """What can be said of a model before anything is measured.
+    """Describe a model before anything is measured.
 
     Attributes:
         graph: its layers.
@@ -318,6 +321,30 @@ def plan(profile: Profile | PathLike, request: Request | None = None, constraint
     return run_passes(configured(PLAN, options), State(profile=measured)).plan
 
 
+def what_if(
+    profile: Profile | PathLike,
+    changes: Sequence[str],
+    request: Request | None = None,
+    constraints: Constraints | None = None,
+) -> tuple[Supposed, ...]:
+    """The plan of the machine as it is, then of each machine that is supposed.
+
+    Args:
+        profile: what was measured, or its file.
+        changes: ``npu×2`` (twice as fast; ``x`` and ``*`` do too), ``link×0.5`` and ``link:npu×2`` (copies),
+            ``npu+Resize`` (it runs that operator); several at once joined by commas.
+        request: what is asked of each plan.
+        constraints: what each must keep.
+
+    Raises:
+        ModelError: the profile's file is wrong.
+        InfeasibleError: the machine as it is has no plan.
+        UsageError: a change cannot be read, or changes nothing.
+    """
+    measured = profile if isinstance(profile, Profile) else read_profile(profile)
+    return compare_changes(measured, changes, request or Request(), constraints)
+
+
 def single_devices(profile: Profile, like: Plan, constraints: Constraints | None = None) -> dict[str, Plan]:
     """The plans of devices that can run the whole model alone, by name, to hold a plan against.
 
@@ -420,6 +447,7 @@ def serve_scenario(
     trust: bool = False,
     seed: int = 0,
     check_every: int = 50,
+    isolation: Isolation | None = None,
     watch: Watch = nullcontext,
 ) -> Served:
     """Serve all models of a site for a while: what ran, and what it came to; see ``pipeline.site.served.serve_site``.
@@ -429,14 +457,17 @@ def serve_scenario(
         UsageError: a device is not here.
         BackendError: a slice cannot be loaded.
     """
+    situations = read_situations(Path(site))
     return serve_site(
-        read_site(site),
+        situations.pop(frozenset()),
         seconds=seconds,
+        situations=situations,
         multiplier=multiplier,
         devices=devices,
         trust=trust,
         seed=seed,
         check_every=check_every,
+        isolation=isolation,
         watch=watch,
     )
 
@@ -520,7 +551,7 @@ def write(compilation: Compilation, folder: PathLike, *, force: bool = False) ->
 
 
 def bundle_folder(model: PathLike, output: PathLike | None = None) -> Path:
-    """Where a bundle goes: the given folder, or ``MODEL.mosaic`` beside the model."""
+    """Return the path of a bundle: the given folder, or ``MODEL.mosaic`` beside the model."""
     return Path(model).with_suffix(".mosaic") if output is None else Path(output)
 
 
@@ -735,7 +766,7 @@ def _opened(bundle: Bundle | PathLike, devices: Sequence[str], *, trust: bool) -
 def bundle_inputs(
     bundle: Bundle, inputs: Mapping[str, Array] | Array | PathLike | None, seed: int = 0
 ) -> Mapping[str, Array]:
-    """What a bundle is run with: given arrays, a file, or made up.
+    """Return the inputs of a bundle's run: given arrays, a file, or made up.
 
     Raises:
         ModelError: they are not the model's inputs.

@@ -24,7 +24,7 @@ class Pass(Protocol):
 
     @property
     def name(self) -> str:
-        """What it is called."""
+        """The pass's name."""
         ...
 
     @property
@@ -63,12 +63,12 @@ class Pipeline:
 
     @property
     def requires(self) -> tuple[str, ...]:
-        """What must be there before the first pass."""
+        """The keys that the first pass requires."""
         return missing(self.passes)
 
     @property
     def ensures(self) -> tuple[str, ...]:
-        """What is there after the last pass."""
+        """The keys that hold after the last pass."""
         return tuple(dict.fromkeys(name for one in self.passes for name in one.ensures))
 
     def __call__(self, state: State) -> State:

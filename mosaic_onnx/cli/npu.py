@@ -14,7 +14,14 @@ from mosaic_onnx.cli.options import Json, NoCache, Quiet
 if TYPE_CHECKING:
     from mosaic_onnx.npu.hardware.description import Hardware
 
-app = typer.Typer(help="Emulated NPUs: hardware as a file, exact dataflow search.", no_args_is_help=True)
+app = typer.Typer(
+    help="Emulated NPUs: hardware as a file, exact dataflow search.", no_args_is_help=True, rich_markup_mode=None
+)
+
+
+def register(parent: typer.Typer) -> None:
+    """Add the group of this room."""
+    parent.add_typer(app, name="npu")
 
 
 class DataflowWord(StrEnum):

@@ -42,6 +42,19 @@ def parse_caps(words: Iterable[str], flag: str) -> dict[str, int]:
     return caps
 
 
+def parse_counts(words: Iterable[str], flag: str) -> dict[str, int]:
+    """Return {device: number} of texts such as ``npu=8``; numbers are at least 1."""
+    counts: dict[str, int] = {}
+    for word in words:
+        device, sign, number = word.partition("=")
+        if not sign or not device or not number.isdecimal() or int(number) < 1:
+            raise UsageError(f"{flag} '{word}' does not name a device and a number from 1 on", f"write {flag} npu=8")
+        if device in counts:
+            raise UsageError(f"{flag} names {device} twice", "give each device one number")
+        counts[device] = int(number)
+    return counts
+
+
 _SIZES = r"\d+|\{\d+(?:,\d+)*\}|\{\d+\.\.\d+(?:\.\.\d+)?\}"
 """One dimension: a size, sizes in braces, or a range with its step."""
 

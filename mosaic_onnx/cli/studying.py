@@ -73,7 +73,7 @@ def import_profile(
 
 
 def reproduce(
-    paper: Annotated[str, typer.Argument(metavar="PAPER", help="mosaic or puzzle")],
+    paper: Annotated[str, typer.Argument(metavar="PAPER", help="mosaic, puzzle or flowoptimizer")],
     output: Annotated[Path, typer.Option("-o", "--output", metavar="FOLDER", help="Where the report goes.")] = Path(
         "report"
     ),
@@ -82,12 +82,12 @@ def reproduce(
     as_json: opt.Json = False,
     quiet: opt.Quiet = False,
 ) -> None:
-    """Reproduce a paper's evaluation on the simulated HiKey 970: tables, plots, theirs beside ours."""
+    """Reproduce a paper's evaluation on simulated devices: tables, plots, theirs beside ours."""
     from mosaic_onnx.core.errors import UsageError
     from mosaic_onnx.files.atomic import refuse_to_replace
     from mosaic_onnx.reproduce.run import reproduce as reproduce_mosaic
 
-    if paper not in ("mosaic", "puzzle"):
+    if paper not in ("mosaic", "puzzle", "flowoptimizer"):
         raise UsageError(f"there is no paper called '{paper}' here", "mosaic-onnx reproduce mosaic -o report/")
     reporter = Reporter(json=as_json, quiet=quiet)
     refuse_to_replace(output, force=force)
@@ -97,6 +97,13 @@ def reproduce(
         compared = reproduce_puzzle(output, reduced=reduced, note=reporter.note)
         reporter.result(str(output))
         reporter.emit("mosaic-onnx/puzzle-reproduction/1", {"folder": str(output), **compared.as_fields()})
+        return
+    if paper == "flowoptimizer":
+        from mosaic_onnx.reproduce.flowoptimizer.run import reproduce_flowoptimizer
+
+        searched = reproduce_flowoptimizer(output, reduced=reduced, note=reporter.note)
+        reporter.result(str(output))
+        reporter.emit("mosaic-onnx/flowoptimizer-reproduction/1", {"folder": str(output), **searched.as_fields()})
         return
     report = reproduce_mosaic(output, quick=reduced)
     reporter.result(str(output))

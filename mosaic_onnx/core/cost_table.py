@@ -8,7 +8,7 @@ import numpy as np
 
 from mosaic_onnx.core.costs import Bools, CostTable, Floats, Ints
 from mosaic_onnx.core.devices import device_of
-from mosaic_onnx.core.profiles import HOST, Profile, ProfileLayer, TransferCost
+from mosaic_onnx.core.profiles import HOST, Profile, ProfileLayer, SwitchCost, TransferCost
 
 INF = float("inf")
 
@@ -25,6 +25,7 @@ def cost_table(profile: Profile) -> CostTable:
     layer_s, layer_j = _layer_costs(profile)
     parameter_bytes, workspace_bytes, activation_bytes = _layer_bytes(profile)
     lines = _CopyLines(profile, tensor_bytes, tensor_index)
+    direct_s, direct_j = _cheaper_direct(lines)
     outputs = {tensor_index[name] for name in profile.outputs}
     return CostTable(
         layer_names=tuple(layer.name for layer in profile.layers),
@@ -56,14 +57,16 @@ def cost_table(profile: Profile) -> CostTable:
         to_host_j=lines.by_state(to_host=True, joules=True),
         from_host_s=lines.by_state(to_host=False, joules=False),
         from_host_j=lines.by_state(to_host=False, joules=True),
-        direct_s=lines.direct(joules=False),
-        direct_j=lines.direct(joules=True),
+        direct_s=direct_s,
+        direct_j=direct_j,
         switch_s=_switches(profile, joules=False),
         switch_j=_switches(profile, joules=True),
         segments=_segments(profile),
         copies_occupy_device=profile.copies_occupy_device,
         layer_error=_layer_errors(profile),
         exclusive=_exclusive(profile),
+        max_slice_count=_slice_limits(profile),
+        layer_switches=_layer_switches(profile),
     )
 
 
@@ -184,8 +187,37 @@ def _switches(profile: Profile, *, joules: bool) -> Floats:
     costs = np.zeros((len(index), len(index)))
     for switch in profile.switches:
         pair = index[f"{switch.device}@{switch.source}"], index[f"{switch.device}@{switch.destination}"]
-        costs[pair] = switch.joules if joules else switch.seconds
+        costs[pair] = min(_switch_row(profile, switch, joules=joules))
     return costs
+
+
+def _switch_row(profile: Profile, switch: SwitchCost, *, joules: bool) -> list[float]:
+    """Return [L] the cost of the switch before a slice that begins with each layer."""
+    usual = switch.joules if joules else switch.seconds
+    row = [usual]
+    for layer in profile.layers:
+        special = switch.layers.get(layer.name)
+        value = None if special is None else special.joules if joules else special.seconds
+        row.append(usual if value is None else value)
+    return row[1:] or row
+
+
+def _layer_switches(profile: Profile) -> dict[tuple[int, int], tuple[Floats, Floats]]:
+    """Return the costs of switches that depend on the layer, by pair of states."""
+    index = {state: s for s, state in enumerate(profile.states)}
+    found = {}
+    for switch in profile.switches:
+        if switch.layers:
+            pair = index[f"{switch.device}@{switch.source}"], index[f"{switch.device}@{switch.destination}"]
+            seconds, joules = (np.array(_switch_row(profile, switch, joules=kind)) for kind in (False, True))
+            found[pair] = seconds, joules
+    return found
+
+
+def _slice_limits(profile: Profile) -> Floats | None:
+    """Return [D] the most slices of each device; None where none has a limit."""
+    limits = _floats(device.max_slice_count for device in profile.devices)
+    return limits if np.isfinite(limits).any() else None
 
 
 class _CopyLines:
@@ -245,3 +277,25 @@ class _CopyLines:
             (s1, s2): self.find(state1, state2) for s1, state1, d1 in states for s2, state2, d2 in states if d1 != d2
         }
         return {pair: self.cost(copy, joules=joules) for pair, copy in found.items() if copy is not None}
+
+
+def _cheaper_direct(lines: _CopyLines) -> tuple[dict[tuple[int, int], Floats], dict[tuple[int, int], Floats]]:
+    """Return seconds and joules of direct copies; inf for the tensors that are cheaper by way of host.
+
+    A tensor goes directly where that takes no more seconds than its two copies by way of host; of equal seconds the
+    fewer joules decide. Pairs between which no tensor goes directly are left out.
+    """
+    seconds, joules = lines.direct(joules=False), lines.direct(joules=True)
+    out_s, in_s = lines.by_state(to_host=True, joules=False), lines.by_state(to_host=False, joules=False)
+    out_j, in_j = lines.by_state(to_host=True, joules=True), lines.by_state(to_host=False, joules=True)
+    found_s: dict[tuple[int, int], Floats] = {}
+    found_j: dict[tuple[int, int], Floats] = {}
+    for (source, destination), straight in seconds.items():
+        by_host_s = out_s[:, source] + in_s[:, destination]
+        by_host_j = out_j[:, source] + in_j[:, destination]
+        own_j = joules[source, destination]
+        direct = (straight < by_host_s) | ((straight == by_host_s) & (own_j <= by_host_j))
+        if direct.any():
+            found_s[source, destination] = np.where(direct, straight, INF)
+            found_j[source, destination] = np.where(direct, own_j, INF)
+    return found_s, found_j

@@ -36,6 +36,7 @@ class Device:
         slice_joules: energy added once per slice.
         memory_bytes: cap on all slices together; None where there is none.
         slice_memory_bytes: cap on each slice; None where there is none.
+        max_slice_count: most slices of a plan that it runs (an accelerator that takes a few subgraphs); None for any.
         activation_memory: how the activations of a slice count (``reference: profile format``).
         idle_w: power drawn over the whole run whatever it does.
         options: the backend's own options (threads, affinity, provider, library, …).
@@ -54,6 +55,7 @@ class Device:
     slice_joules: float = 0.0
     memory_bytes: int | None = None
     slice_memory_bytes: int | None = None
+    max_slice_count: int | None = None
     activation_memory: ActivationMemory = "live"
     idle_w: float = 0.0
     options: Mapping[str, OptionValue] = field(default_factory=dict)

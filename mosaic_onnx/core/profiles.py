@@ -29,6 +29,8 @@ class Cost:
     workspace_bytes: int | None = None
     activation_bytes: int | None = None
     error: float | None = None
+    seconds_std: float = 0.0
+    """standard deviation of ``seconds`` over runs"""
     source: Source = "measured"
     meta: Mapping[str, object] = field(default_factory=lambda: _NOTHING)
 
@@ -92,14 +94,27 @@ class TransferCost:
 
 
 @dataclass(frozen=True)
+class LayerSwitchCost:
+    """The cost of changing a level before one layer; None keeps the entry's."""
+
+    seconds: float | None = None
+    joules: float | None = None
+    meta: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class SwitchCost:
-    """The cost of changing a device's level; ``source`` and ``destination`` are level names."""
+    """The cost of changing a device's level; ``source`` and ``destination`` are level names.
+
+    ``layers`` has the costs of changes before slices that begin with these layers, by name.
+    """
 
     device: str
     source: str
     destination: str
     seconds: float = 0.0
     joules: float = 0.0
+    layers: Mapping[str, LayerSwitchCost] = field(default_factory=dict)
     meta: Mapping[str, object] = field(default_factory=dict)
 
 
@@ -112,6 +127,8 @@ class MeasuredSlice:
     state: str
     seconds: float
     joules: float | None = None
+    seconds_std: float = 0.0
+    """standard deviation of ``seconds`` over runs"""
     meta: Mapping[str, object] = field(default_factory=dict)
 
 

@@ -136,6 +136,7 @@ def _copies(profile: Profile) -> Iterator[Complaint]:
 def _switches(profile: Profile) -> Iterator[Complaint]:
     """Yield switches with unknown devices or levels, or between equal levels, and repeated ones."""
     levels = {device.name: {level.name for level in device.levels} for device in profile.devices}
+    layers = {layer.name for layer in profile.layers}
     seen: dict[tuple[str, str, str], int] = {}
     for number, switch in enumerate(profile.switches):
         path = f"switches[{number}]"
@@ -146,6 +147,9 @@ def _switches(profile: Profile) -> Iterator[Complaint]:
                 yield f"{path}.{key}", f"device {switch.device} has no level {name!r}"
         if switch.source == switch.destination:
             yield f"{path}.to", "from and to are the same level"
+        for name in switch.layers:
+            if name not in layers:
+                yield f"{path}.layers.{name}", "no layer is called so"
         before = seen.setdefault((switch.device, switch.source, switch.destination), number)
         if before != number:
             yield path, f"switches[{before}] is already the same change"

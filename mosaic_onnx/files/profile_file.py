@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
@@ -35,6 +35,7 @@ class _Cost(FileModel):
     workspace_bytes: ByteCount | None = None
     activation_bytes: ByteCount | None = None
     error: NonNegative | None = None
+    seconds_std: NonNegative = 0.0
     source: Literal["measured", "modelled", "simulated"] = "measured"
 
 
@@ -68,12 +69,18 @@ class _Copy(FileModel):
     tensors: dict[str, _TensorCopy] = {}
 
 
+class _LayerSwitch(FileModel):
+    seconds: NonNegative | None = None
+    joules: NonNegative | None = None
+
+
 class _Switch(FileModel):
     device: Name
     source: Name = Field(alias="from")
     destination: Name = Field(alias="to")
     seconds: Annotated[NonNegative, ALWAYS] = 0.0
     joules: Annotated[NonNegative, ALWAYS] = 0.0
+    layers: dict[Name, _LayerSwitch] = {}
 
 
 class _Segment(FileModel):
@@ -82,6 +89,7 @@ class _Segment(FileModel):
     state: Name
     seconds: NonNegative
     joules: NonNegative | None = None
+    seconds_std: NonNegative = 0.0
 
 
 class _Tensor(FileModel):
@@ -106,6 +114,11 @@ class _File(FileModel):
     segments: list[_Segment] = []
     copies_occupy_device: bool = False
     exclusive: list[Annotated[list[Name], Field(min_length=2, max_length=2)]] = []
+
+
+def profile_schema() -> dict[str, Any]:
+    """Return the JSON Schema of a profile file."""
+    return _File.model_json_schema(by_alias=True)
 
 
 def read_profile(path: str | os.PathLike[str]) -> Profile:

@@ -24,7 +24,7 @@ Note = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Compilation:
-    """What a compilation found; nothing is written yet.
+    """The result of a compilation; nothing is written yet.
 
     Attributes:
         state: after the last pass.

@@ -26,7 +26,7 @@ RUNNERS = ("run_slices.py", "run_slices.cpp")
 
 @dataclass(frozen=True)
 class Exported:
-    """What an export wrote.
+    """The files of an export.
 
     Attributes:
         files: every file, the model or the slices first.
@@ -92,7 +92,7 @@ def export_slices(bundle: Bundle, folder: Path, *, most_bytes: int = MOST_BYTES)
 
 
 def _order(bundle: Bundle, names: list[str]) -> dict[str, object]:
-    """What the runners need to know: the slices in order, their devices and tensors, and the model's own."""
+    """Return the runners' description: the slices in order, their devices and tensors, and the model's own."""
     return {
         "inputs": [asdict(one) for one in bundle.input_specs],
         "outputs": [asdict(one) for one in bundle.output_specs],

@@ -11,6 +11,7 @@ from mosaic_onnx.core.errors import InfeasibleError, NoPlanFoundError, UsageErro
 from mosaic_onnx.core.plans import Bound, Objective, Plan, Predicted, Slice, Transfer
 from mosaic_onnx.planner.core.dominance import top_levels
 from mosaic_onnx.planner.core.objective import broken_limits
+from mosaic_onnx.planner.core.relaxation import relaxed
 from mosaic_onnx.planner.core.request import TOLERANCE, Answer, MethodUnavailable, PlacedSlice, Proposal, Request
 from mosaic_onnx.planner.core.request_constraints import at_least, meets
 from mosaic_onnx.planner.core.simulate import Timeline, simulate, value
@@ -80,6 +81,7 @@ class _Search:
 
     def __init__(self, table: CostTable, request: Request) -> None:
         self.table, self.request = table, request
+        self.relaxed = relaxed(table)
         self.answers: list[tuple[str, Answer]] = []
         self.notes: list[str] = []
         self.judged: list[_Judged] = []
@@ -95,8 +97,9 @@ class _Search:
         if auto:
             names = [name for name, method in METHODS.items() if method.automatic(self.table, self.request)]
         for name in names:
+            method = method_named(name)
             try:
-                answer = method_named(name).function(self.table, self.request)
+                answer = method.function(self.table if method.sees_all else self.relaxed, self.request)
             except NoPlanFoundError as error:
                 self._miss(error)
                 continue

@@ -51,7 +51,7 @@ class Planned:
 
 @dataclass(frozen=True)
 class Refined(Planned):
-    """Where the rounds ended.
+    """The result of the rounds.
 
     Attributes:
         round_count: how many rounds measured something.
@@ -183,13 +183,13 @@ class Run:
 
     @property
     def seconds(self) -> float:
-        """What the plan takes."""
+        """The plan's seconds, the measured excess included."""
         return self.plan.predicted.seconds + self.excess_s
 
 
 @dataclass
 class _Seen:
-    """What the rounds have found.
+    """The findings of the rounds so far.
 
     Attributes:
         profile: with what was learned.
@@ -232,12 +232,12 @@ def _foreseen(profile: Profile, plan: Plan) -> Plan:
 
 
 def _still_runs(profile: Profile, plan: Plan) -> bool:
-    """Whether no layer was taken from its device since."""
+    """True where every layer of the plan still runs on its device."""
     return all(profile.layers[layer].cost.get(one.state) is not None for one in plan.slices for layer in one.layers)
 
 
 def _places(plan: Plan) -> Places:
-    """What runs where."""
+    """The slices and their states."""
     return tuple((one.layers, one.state) for one in plan.slices)
 
 

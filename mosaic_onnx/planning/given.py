@@ -78,9 +78,12 @@ def fit_plan(plan: Plan, profile: Profile, table: CostTable) -> Plan:
 
     Raises:
         ModelError: it does not cover the profile's layers once each, or its nodes are others than theirs.
-        UsageError: it uses a state that the profile does not have.
+        UsageError: it uses a state that the profile does not have, or is of several models.
         InfeasibleError: it breaks a constraint of the profile.
     """
+    if plan.models:
+        names = ", ".join(model.name for model in plan.models)
+        raise UsageError(f"the plan is of several models: {names}", "schedule them together: mosaic-onnx schedule")
     covered = sorted(layer for one in plan.slices for layer in one.layers)
     if covered != list(range(len(profile.layers))):
         raise ModelError(

@@ -25,7 +25,7 @@ from mosaic_onnx.core.devices import Device, Level
 from mosaic_onnx.core.errors import BackendError, ModelError
 from mosaic_onnx.core.layer_facts import LayerFacts, layer_facts
 from mosaic_onnx.core.layers import LayerGraph
-from mosaic_onnx.core.profiles import Cost, Profile, SwitchCost, TransferCost
+from mosaic_onnx.core.profiles import Cost, Profile, ProfileLayer, SwitchCost, TransferCost
 from mosaic_onnx.loading.normalise import Normalised
 from mosaic_onnx.profiling.aggregate import state_costs
 from mosaic_onnx.profiling.annotation import Annotation, backend_of, refusals
@@ -37,8 +37,8 @@ from mosaic_onnx.profiling.build_profile import (
     unmeasured_result,
 )
 from mosaic_onnx.profiling.device_profiler import DeviceProfiler, DeviceTimings
-from mosaic_onnx.profiling.energy import idle_power_w
-from mosaic_onnx.profiling.energy_profiler import EnergyProfiler, LayerPower
+from mosaic_onnx.profiling.energy.joules import idle_power_w
+from mosaic_onnx.profiling.energy.profiler import EnergyProfiler, LayerPower
 from mosaic_onnx.profiling.estimators.levels import fill_levels
 from mosaic_onnx.profiling.levels import held_at, measured_states, switch_costs
 from mosaic_onnx.profiling.machine import fingerprint
@@ -92,12 +92,18 @@ def profile_model(
 
     Raises:
         BackendError: a device's backend is not installed, or its memory cannot be measured.
+        InputsRefusedError: the model itself does not run on the inputs, and no device runs some layer without it.
         UsageError: a device's options or the model's inputs do not fit.
         ProfilingInterrupted: Ctrl-C; it holds the measurements so far, and so does the cache.
     """
     return _Profiling(
         normalised, graph, devices, backends, options or ProfileOptions(), Ticker(progress), annotation
     ).run()
+
+
+def _is_measured(layer: ProfileLayer) -> bool:
+    """Return whether a device ran the layer."""
+    return any(cost is not None for cost in layer.cost.values())
 
 
 @dataclass
@@ -131,7 +137,10 @@ class _Profiling:
                     self._measure(profiled, backend, device)
         except KeyboardInterrupt:
             raise ProfilingInterrupted(self._profile(devices, profiled)) from None
-        return fill_levels(self._profile(devices, profiled))
+        profile = fill_levels(self._profile(devices, profiled))
+        if profiled.reference.refusal is not None and any(not _is_measured(layer) for layer in profile.layers):
+            raise profiled.reference.refusal  # the inputs are to blame, not the devices
+        return profile
 
     def _with_settable_levels(self, device: Device) -> Device:
         """Return the device; without levels if they cannot be set, as it is then measured once."""

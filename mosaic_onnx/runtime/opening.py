@@ -136,7 +136,7 @@ def _backend(backends: Mapping[str, Backend], device: Device) -> Backend:
 
 
 def held_cores(devices: Mapping[str, Device]) -> dict[str, frozenset[int]]:
-    """Where each worker is held: the first of its device's cores, as a runner holds its caller."""
+    """Return {device: core of its worker}: the first of the device's cores, where a runner holds its caller."""
     return {
         name: frozenset(parse_cores(str(device.options["cores"]))[:1])
         for name, device in devices.items()

@@ -25,7 +25,7 @@ SCHEDULERS = (OURS, *BASELINES)
 
 @dataclass(frozen=True)
 class SchedulingOptions:
-    """How a scenario is scheduled.
+    """The options of scheduling a scenario.
 
     Attributes:
         scheduler: ``ours`` or a baseline.

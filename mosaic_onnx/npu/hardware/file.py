@@ -74,6 +74,7 @@ class _Operators(FileModel):
 class _Link(FileModel):
     bytes_per_second: Positive
     latency_s: NonNegative = 0.0
+    resident: bool = True
 
 
 class _Area(FileModel):

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from mosaic_onnx.pipeline.site.folder import Site
-from mosaic_onnx.pipeline.site.serve import open_server, scaled
+from mosaic_onnx.pipeline.site.live import DeviceLoss, Isolation, LiveSite, Situation
+from mosaic_onnx.pipeline.site.serve import scaled
 from mosaic_onnx.planning.profile_plan import proposal_of
 from mosaic_onnx.scenarios.instance import SLOWDOWN_KEY, Instance, build_instance
 from mosaic_onnx.scenarios.scenario import Scenario
@@ -29,17 +30,19 @@ _SHOW_EVERY_S = 0.5
 
 @dataclass(frozen=True)
 class Served:
-    """What came of it.
+    """The result of serving a scenario.
 
     Attributes:
         site: what was served.
         frames: all that are over.
         statistics: what they came to.
+        losses: devices that failed meanwhile, whose frames ran again elsewhere.
     """
 
     site: Site
     frames: tuple[Frame, ...]
     statistics: ScenarioStatistics
+    losses: tuple[DeviceLoss, ...] = ()
 
     @property
     def score(self) -> float:
@@ -47,6 +50,11 @@ class Served:
         weights = {f"{group.name}/{entry.name}": group.weight for group in self.site.groups for entry in group.models}
         scores = [_model_score([frame for frame in self.frames if frame.model == name]) for name in weights]
         return 100.0 * float(np.average(scores, weights=list(weights.values())))
+
+    def as_fields(self) -> dict[str, Any]:
+        """Return the figures for JSON."""
+        lost = [asdict(loss) for loss in self.losses]
+        return {"score": self.score} | self.statistics.as_fields() | {"lost_devices": lost}
 
     def trace(self) -> dict[str, Any]:
         """Return a Chrome trace: a lane a device, a colour a model."""
@@ -57,11 +65,13 @@ def serve_site(
     site: Site,
     *,
     seconds: float,
+    situations: Mapping[Situation, Site] | None = None,
     multiplier: float = 1.0,
     devices: Sequence[str] = (),
     trust: bool = False,
     seed: int = 0,
     check_every: int = 0,
+    isolation: Isolation | None = None,
     watch: Watch = nullcontext,
 ) -> Served:
     """Serve a site for a while.
@@ -69,11 +79,13 @@ def serve_site(
     Args:
         site: what to serve.
         seconds: requests arrive for so long.
+        situations: what to serve instead when devices fail, by the devices that are gone.
         multiplier: of periods and deadlines.
         devices: the user's own devices.
         trust: take what the bundles say of their devices.
         seed: of inputs and jitter.
         check_every: compare every so many frames' outputs; 0 for none.
+        isolation: run the devices in processes of their own; None: in this one.
         watch: shows statistics while it runs.
 
     Raises:
@@ -82,16 +94,25 @@ def serve_site(
     """
     if site.simulated and set(site.simulated) >= set(site.devices):
         return _serve_simulated(site, seconds, multiplier, seed)
-    server = open_server(site, multiplier=multiplier, devices=devices, trust=trust, seed=seed, check_every=check_every)
-    with server, watch() as show:
-        server.start()
+    table = {**(situations or {}), frozenset[str](): site}
+    live = LiveSite(
+        table,
+        multiplier=multiplier,
+        devices=devices,
+        trust=trust,
+        seed=seed,
+        check_every=check_every,
+        isolation=isolation,
+    )
+    with live, watch() as show:
+        live.start()
         end_s = time.monotonic() + seconds
         while (left_s := end_s - time.monotonic()) > 0:
             time.sleep(min(left_s, _SHOW_EVERY_S))
             if show is not None:
-                show(server.statistics())
-        server.stop()
-        return Served(site, server.frames, server.statistics())
+                show(live.statistics())
+        live.stop()
+        return Served(site, live.frames, live.statistics(), live.losses)
 
 
 def site_instance(site: Site, multiplier: float = 1.0) -> tuple[Instance, Schedule]:

@@ -26,6 +26,8 @@ def meets(table: CostTable, request: Request, proposal: Proposal, timeline: Time
         raise InfeasibleError("a device holds more than one slice")
     if len(proposal) < min(request.min_slice_count, len(table.layer_names)):
         raise InfeasibleError(f"the plan has {len(proposal)} slices, at least {request.min_slice_count} are asked for")
+    if request.max_slice_count is not None and len(proposal) > request.max_slice_count:
+        raise InfeasibleError(f"the plan has {len(proposal)} slices, at most {request.max_slice_count} are allowed")
 
 
 def error_sum(table: CostTable, proposal: Proposal) -> float:

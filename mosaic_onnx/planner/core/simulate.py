@@ -7,10 +7,11 @@ model's outputs come to host at the end. Concurrent: see ``timeline``.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from mosaic_onnx.core.costs import CostTable
+from mosaic_onnx.core.costs import CostTable, Floats
 from mosaic_onnx.core.errors import InfeasibleError
 from mosaic_onnx.core.plans import Objective, Schedule
 from mosaic_onnx.planner.core.memory import check_memory
@@ -53,7 +54,7 @@ def simulate(table: CostTable, proposal: Proposal, schedule: Schedule = "sequent
 
     Raises:
         InfeasibleError: it does not hold every layer once, is in no topological order, puts a layer where it cannot
-            run, parts a group, or breaks a memory cap.
+            run, parts a group, breaks a memory cap, or gives a device more slices than it takes.
     """
     slice_of = check(table, proposal)
     moved = paid_transfers(table, proposal, slice_of)
@@ -122,7 +123,19 @@ def check(table: CostTable, proposal: Proposal) -> list[int]:
         missing = slice_of.index(-1)
         raise InfeasibleError(f"no slice runs layer {table.layer_names[missing]}")
     check_memory(table, proposal)
+    if table.max_slice_count is not None:
+        _check_slice_counts(table, proposal, table.max_slice_count)
     return slice_of
+
+
+def _check_slice_counts(table: CostTable, proposal: Proposal, limits: Floats) -> None:
+    """Check whether no device runs more slices than it takes."""
+    counts = Counter(table.rows.state_device[state] for _, state in proposal)
+    for device, count in counts.items():
+        if count > limits[device]:
+            raise InfeasibleError(
+                f"{table.device_names[device]} runs {count} slices, its max_slice_count is {limits[device]:.0f}"
+            )
 
 
 def _check_layer(table: CostTable, layer: int, state: int, slice_of: list[int]) -> None:
@@ -155,12 +168,27 @@ def _switches(table: CostTable, proposal: Proposal) -> list[tuple[float, float]]
     rows = table.rows
     last: dict[int, int] = {}
     costs = []
-    for _, state in proposal:
+    for layers, state in proposal:
         device = rows.state_device[state]
         before = last.get(device, state)
         last[device] = state
-        costs.append((rows.switch_s[before][state], rows.switch_j[before][state]))
+        costs.append(switch_cost(table, before, state, layers[0]))
     return costs
+
+
+def switch_cost(table: CostTable, before: int, state: int, layer: int) -> tuple[float, float]:
+    """Return seconds and joules to change a device from one of its states to another before a slice.
+
+    Args:
+        table: the costs.
+        before: state of the last slice on the device.
+        state: state of this one.
+        layer: the first layer of this slice.
+    """
+    by_layer = table.layer_switches.get((before, state)) if table.layer_switches else None
+    if by_layer is not None:
+        return float(by_layer[0][layer]), float(by_layer[1][layer])
+    return table.rows.switch_s[before][state], table.rows.switch_j[before][state]
 
 
 def _sequential_times(moved: PaidTransfers, spent: list[_Spent], switches: list[tuple[float, float]]) -> Times:

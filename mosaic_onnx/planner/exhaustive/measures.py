@@ -5,7 +5,7 @@ the same key makes that one needless. (The exception is ``copies_occupy_device``
 served first ready, first served, and there a later start may end earlier. Then no label makes another needless.)
 
 The parts, in this order: sums (seconds, joules, errors), device loads, when devices are free, the latest end, arrival
-times of the live tensors, bytes on capped devices.
+times of the live tensors, bytes on capped devices, numbers of slices that have a limit.
 """
 
 from __future__ import annotations
@@ -82,6 +82,8 @@ class Measures:
         self.device_count = len(table.device_names)
         self.criteria = self._criteria()
         self.capped = [d for d, cap in enumerate(self.rows.memory_bytes) if cap < INF]
+        self.counted = self._counted()
+        self.tail_count = 2 * len(self.capped) + len(self.counted)
         self.load_at = len(self.criteria)
         self.free_at = self.load_at + (self.device_count if self.asked.loads else 0)
         self.arrival_at = self.free_at + (self.device_count + 1 if self.asked.timeline else 0)
@@ -89,6 +91,14 @@ class Measures:
         self._least = self._least_sums()
         self._tail = self._tails()
         self._rest: dict[int, tuple[Vector, float]] = {}
+
+    def _counted(self) -> list[tuple[int | None, float]]:
+        """Return the limits on numbers of slices: of devices, and of the plan (None)."""
+        limits = () if self.table.max_slice_count is None else self.table.max_slice_count.tolist()
+        found: list[tuple[int | None, float]] = [(d, limit) for d, limit in enumerate(limits) if limit < INF]
+        if self.request.max_slice_count is not None:
+            found.append((None, self.request.max_slice_count))
+        return found
 
     def _criteria(self) -> list[Criterion]:
         """Return the sums that labels carry: as few as the request allows."""
@@ -103,14 +113,19 @@ class Measures:
 
     def start(self, tensor_count: int) -> Vector:
         """Return the numbers before anything ran."""
-        count = self.arrival_at + (tensor_count if self.asked.timeline else 0) + 2 * len(self.capped)
+        count = self.arrival_at + (tensor_count if self.asked.timeline else 0) + self.tail_count
         return (0.0,) * count
 
     def extend(
         self, vector: Vector, option: SliceOption, effect: Effect, device: int, switch: tuple[float, float]
     ) -> Vector | None:
-        """Return the numbers after one more slice; None where its device's memory does not hold it."""
-        memory = list(vector[len(vector) - 2 * len(self.capped) :]) if self.capped else []
+        """Return the numbers after one more slice; None where its device's memory or number of slices is exceeded."""
+        memory = list(vector[len(vector) - self.tail_count :]) if self.tail_count else []
+        for number, (one, limit) in enumerate(self.counted, 2 * len(self.capped)):
+            if one in (device, None):
+                memory[number] += 1
+                if memory[number] > limit:
+                    return None
         if device in self.capped:
             at = 2 * self.capped.index(device)
             memory[at] += option.parameters

@@ -104,11 +104,10 @@ class _Mover:
         if place in times and self.keeps:
             self.arrivals.append(times[place])
             return
-        if (maker, self.state) in self.table.direct_s:
-            pair = maker, self.state
-            seconds = float(self.table.direct_s[pair][t])
+        seconds = self.table.straight_s(t, maker, self.state)
+        if seconds is not None:
             source = self.rows.state_device[maker]
-            self._pay(seconds, float(self.table.direct_j[pair][t]), source, self.device)
+            self._pay(seconds, float(self.table.direct_j[maker, self.state][t]), source, self.device)
             index, late = times[self.shared.place[maker]]
             times[place] = index, late + seconds
             self.arrivals.append(times[place])

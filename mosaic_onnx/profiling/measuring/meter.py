@@ -18,7 +18,7 @@ from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.errors import BackendError
 from mosaic_onnx.isolation.backend import IsolatedBackend, address_of
 from mosaic_onnx.isolation.process import ChildProcess
-from mosaic_onnx.profiling.energy import Energy
+from mosaic_onnx.profiling.energy.joules import Energy
 from mosaic_onnx.profiling.measuring.copies import CopyTimes, measure_copies
 from mosaic_onnx.profiling.measuring.slices import (
     SliceMeasurement,

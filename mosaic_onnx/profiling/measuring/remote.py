@@ -53,7 +53,7 @@ class RemoteProcess(ChildProcess):
             missing = json.loads(asked)["missing"]
         except (ValueError, TypeError, KeyError):
             return asked  # the child reported that it died
-        last = replace(wait, deadline=max(wait.deadline, time.monotonic() + 1.0))
+        last = replace(wait, limit_s=max(wait.limit_s, time.monotonic() - wait.began_s + 1.0))
         return self._exchange(b"".join(blobs[name] for name in missing), last)
 
 

@@ -14,7 +14,7 @@ from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.errors import BackendError
 from mosaic_onnx.isolation.messages import device_to_json, write_slice, write_tensors
 from mosaic_onnx.isolation.process import ChildDied, ChildProcess
-from mosaic_onnx.profiling.energy import Energy
+from mosaic_onnx.profiling.energy.joules import Energy
 from mosaic_onnx.profiling.measuring.copies import CopyTimes
 from mosaic_onnx.profiling.measuring.slices import SliceMeasurement, SliceTrial
 from mosaic_onnx.profiling.measuring.timing import TimeBudget

@@ -1,4 +1,4 @@
-"""Where schedules are evaluated: in this process, in processes on all cores, or on a Ray cluster."""
+"""Evaluate schedules in this process, in processes on all cores, or on a Ray cluster."""
 
 from __future__ import annotations
 

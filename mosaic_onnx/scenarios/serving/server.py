@@ -40,7 +40,7 @@ class _ServedGroup:
 
 @dataclass(frozen=True)
 class ServingOrder:
-    """Which slices go first.
+    """The priorities of slices.
 
     Attributes:
         priority: ``group/model``, the most urgent first.
@@ -74,6 +74,7 @@ class ScenarioServer:
         drop: DropRule = "late",
         seed: int = 0,
         on_frame: Callable[[Frame], None] = lambda frame: None,
+        rescue: Callable[[Frame], bool] = lambda frame: False,
     ) -> None:
         """Prepare; ``start`` begins.
 
@@ -86,6 +87,8 @@ class ScenarioServer:
             drop: what happens to frames that have not begun when their successors arrive.
             seed: of the jitter.
             on_frame: called with every frame that is over, on a worker's thread.
+            rescue: called on a worker's thread with a frame that failed; where it says True, the frame runs again on
+                the slices that are in force then. It may call ``change``.
         """
         self._runners = dict(runners)
         self._order = order
@@ -93,6 +96,7 @@ class ScenarioServer:
         self._devices = tuple(devices)
         self._drop = drop
         self._on_frame = on_frame
+        self._rescue = rescue
         self._random = random.Random(seed)
         self._condition = threading.Condition()
         self._groups = {group.name: _ServedGroup(group, 0.0, 0.0) for group in groups}
@@ -241,8 +245,20 @@ class ScenarioServer:
         return arrived
 
     def _ended(self, frame: Frame) -> None:
+        if frame.error is not None and self._rescue(frame) and self._run_again(frame):
+            return
         with self._condition:
             self._over.append(frame)
             self._open_count -= 1
             self._condition.notify_all()
         self._on_frame(frame)
+
+    def _run_again(self, frame: Frame) -> bool:
+        """Submit a frame to the slices that are in force now; whether its model is still served."""
+        with self._condition:
+            runner, order = self._runners.get(frame.model), self._order
+            if runner is None or frame.model not in order.priority:
+                return False
+            frame.run_again()
+        runner.submit(frame, order.rank(frame), self._started_s, self._ended)
+        return True

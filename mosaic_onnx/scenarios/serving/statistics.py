@@ -1,9 +1,10 @@
-"""What a run of a scenario came to: for each model rates, latencies, misses; for each device its utilisation."""
+"""Statistics of a run of a scenario: for each model rates, latencies, misses; for each device its utilisation."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 
@@ -22,6 +23,7 @@ class ModelStatistics:
         late_count: those that completed after their deadline.
         failed_count: those that a device failed on.
         wrong_count: those whose outputs were compared and differed.
+        rerun_count: how often a frame ran again on other slices, since a device had failed on it.
         rate_hz: completed frames a second.
         p50_s: median latency; None where none completed.
         p90_s: 90th percentile.
@@ -35,6 +37,7 @@ class ModelStatistics:
     late_count: int
     failed_count: int
     wrong_count: int
+    rerun_count: int
     rate_hz: float
     p50_s: float | None
     p90_s: float | None
@@ -45,6 +48,11 @@ class ModelStatistics:
         """Return the share of frames that were late, dropped or failed."""
         missed = self.late_count + self.dropped_count + self.failed_count
         return missed / self.frame_count if self.frame_count else 0.0
+
+    @property
+    def drop_share(self) -> float:
+        """Return the share of frames that were dropped."""
+        return self.dropped_count / self.frame_count if self.frame_count else 0.0
 
 
 @dataclass(frozen=True)
@@ -62,6 +70,12 @@ class ScenarioStatistics:
     models: tuple[ModelStatistics, ...]
     utilisation: dict[str, float]
     is_simulated: bool = False
+
+    def as_fields(self) -> dict[str, Any]:
+        """Return the figures for JSON, the shares of missed and of dropped frames among them."""
+        shares = [{"miss_share": one.miss_share, "drop_share": one.drop_share} for one in self.models]
+        models = [asdict(one) | share for one, share in zip(self.models, shares, strict=True)]
+        return asdict(self) | {"models": models}
 
 
 def model_statistics(name: str, frames: Sequence[Frame], seconds: float) -> ModelStatistics:
@@ -82,6 +96,7 @@ def model_statistics(name: str, frames: Sequence[Frame], seconds: float) -> Mode
         late_count=sum(frame.is_late for frame in frames),
         failed_count=sum(frame.error is not None for frame in frames),
         wrong_count=sum(frame.is_wrong for frame in frames),
+        rerun_count=sum(frame.rerun_count for frame in frames),
         rate_hz=len(latencies) / seconds if seconds > 0 else 0.0,
         p50_s=quantiles[0],
         p90_s=quantiles[1],

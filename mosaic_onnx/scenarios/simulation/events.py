@@ -40,7 +40,7 @@ class Span(NamedTuple):
 
 @dataclass(frozen=True)
 class Run:
-    """What happened.
+    """The events of a simulation.
 
     Attributes:
         arrivals: when frames came and were due.
@@ -56,7 +56,7 @@ class Run:
 
 
 class _Running(NamedTuple):
-    """What a unit works on."""
+    """The work in progress of a unit."""
 
     frame: int
     slice: int

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
+from itertools import permutations
 
 import numpy as np
 import pytest
@@ -43,6 +44,23 @@ def random_table(rng: np.random.Generator, most_layers: int) -> CostTable:
     if rng.random() < 0.3:
         errors = rng.integers(0, 10, table.layer_s.shape) / 10
         table = replace(table, layer_error=np.where(np.isfinite(table.layer_s), errors, 0.0))
+    return with_limits_of_slices(rng, table)
+
+
+def with_limits_of_slices(rng: np.random.Generator, table: CostTable) -> CostTable:
+    """The table, now and then with limits on the slices of its devices and switches that depend on the layer."""
+    if rng.random() < 0.2:
+        limits = rng.choice([1.0, 2.0, float("inf")], len(table.device_names))
+        table = replace(table, max_slice_count=limits)
+    if rng.random() < 0.2:
+        special = {}
+        switch_s, switch_j = table.switch_s.copy(), table.switch_j.copy()
+        for a, b in permutations(range(len(table.state_names)), 2):
+            if table.state_device[a] == table.state_device[b] and rng.random() < 0.7:
+                seconds, joules = rng.integers(0, 8, (2, len(table.layer_names))).astype(np.float64)
+                special[a, b] = seconds, joules
+                switch_s[a, b], switch_j[a, b] = seconds.min(), joules.min()
+        table = replace(table, layer_switches=special, switch_s=switch_s, switch_j=switch_j)
     return table
 
 
