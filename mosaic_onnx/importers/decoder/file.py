@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import tomllib
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Literal
 
+import tomllib
 from pydantic import Field
 
 from mosaic_onnx.core.errors import ModelError, UsageError
