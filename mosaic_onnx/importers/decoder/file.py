@@ -6,9 +6,9 @@ from importlib import resources
 from pathlib import Path
 from typing import Annotated, Literal
 
-import tomllib
 from pydantic import Field
 
+from mosaic_onnx.core.compatibility import tomllib
 from mosaic_onnx.core.errors import ModelError, UsageError
 from mosaic_onnx.files.strict_json import ByteCount, Count, FileModel, Name, NonNegative, read, validated
 
