@@ -1,44 +1,71 @@
-"""The command line: parse, call the API, print. Heavy modules are imported by the commands that need them."""
+"""The command line: parse, call the API, print. Modules are imported by the commands that need them."""
 
 from __future__ import annotations
 
-import errno
-import gc
-import json
-import os
 import sys
-import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from typing import Any
+from typing import Annotated
 
 import typer
 
-from mosaic_onnx.cli import building, caching, doctor, exporting, npu, running, scheduling, studying, timing
-from mosaic_onnx.core.errors import MosaicError
+from mosaic_onnx.cli.failures import run_guarded
+from mosaic_onnx.cli.lazy_group import LazyCommand, lazy_group
+
+PROGRAM = "mosaic-onnx"
+
+COMMANDS = {
+    "devices": LazyCommand("building", "List the devices that are here, and why others are not."),
+    "doctor": LazyCommand("doctor", "Say what this machine offers, and what stands in the way."),
+    "inspect": LazyCommand("building", "Show a model or bundle: inputs, outputs, work, layers, who can run which."),
+    "profile": LazyCommand("building", "Measure every layer on every device; Ctrl-C keeps what was measured."),
+    "plan": LazyCommand("building", "Plan from a profile, with no device at hand."),
+    "compile": LazyCommand("building", "Profile, plan, partition, measure and prove a model; write MODEL.mosaic/."),
+    "run": LazyCommand("running", "Run a bundle, or a plain model on one device (-d)."),
+    "verify": LazyCommand("running", "Prove a bundle right, slice by slice and end to end."),
+    "bench": LazyCommand("timing", "Time a bundle: latency, throughput, each slice measured beside predicted."),
+    "export": LazyCommand("exporting", "Write the partitioned model as one file that ONNX Runtime alone runs."),
+    "show": LazyCommand("reporting", "Show a plan: its slices, its transfers, and what could run instead."),
+    "explain": LazyCommand(
+        "reporting", "Say why a plan is as it is: boundaries, missing operators, one layer's moves."
+    ),
+    "report": LazyCommand("reporting", "Write a plan as one page to look at."),
+    "diff": LazyCommand("studying", "Say what one plan does otherwise than another of the same layers."),
+    "import": LazyCommand("studying", "Turn a profile that another tool wrote into profile.json."),
+    "schedule": LazyCommand("scheduling", "Plan many models with periods and deadlines on one machine."),
+    "serve-scenario": LazyCommand("scheduling", "Serve all models of a site: rates, latencies, misses."),
+    "reproduce": LazyCommand("studying", "Reproduce a paper's evaluation: tables, plots, theirs beside ours."),
+    "schema": LazyCommand("schemas", "Print the JSON Schema of a file that mosaic-onnx reads."),
+    "cache": LazyCommand("caching", "Measurements that profile and compile keep."),
+    "npu": LazyCommand("npu", "Emulated NPUs: hardware as a file, exact dataflow search."),
+}
+"""In the order of the help."""
 
 app = typer.Typer(
-    name="mosaic-onnx",
+    name=PROGRAM,
+    cls=lazy_group(COMMANDS),
     help="Partition an ONNX model across the unequal devices of a machine.",
+    epilog="Options may stand in a mosaic.toml, or in [tool.mosaic-onnx] of a pyproject.toml: docs/command-line.md.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for room in (building, doctor, running, timing, exporting, scheduling, studying):
-    room.register(app)
-app.add_typer(caching.app, name="cache")
-app.add_typer(npu.app, name="npu")
 
-INTERRUPTED = 130
-BUG = 70
-UNWRITABLE = 2
-_NOT_WRITTEN = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS)
-COLLECT_AFTER = 200_000
-"""Objects that a command may create before Python's garbage collector runs: at its default of 700, compiling a graph of
-100,000 nodes spends a sixth of its time there."""
-USAGE_ERRORS: type[Any] = typer.BadParameter.__mro__[2]
-"""The base class of typer's errors for wrong arguments; typer does not export it by a stable name."""
+
+def _show_version(value: bool) -> None:
+    if value:
+        from mosaic_onnx import __version__
+
+        print(f"{PROGRAM} {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _program(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_show_version, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Partition an ONNX model across the unequal devices of a machine."""
 
 
 def main() -> None:
@@ -54,63 +81,6 @@ def run(arguments: list[str]) -> int:
 
     Returns:
         The exit code: 0 ok, 1 model or input, 2 usage, 3 infeasible, 4 outputs differ, 5 backend or profiling
-        failed, 70 a bug, 130 interrupted.
+        failed, 70 a bug, 130 interrupted, 141 nobody reads the output any more.
     """
-    try:
-        with _few_collections():
-            result: object = app(arguments, prog_name="mosaic-onnx", standalone_mode=False)
-        sys.stdout.flush()
-        if result == INTERRUPTED:  # typer turns Ctrl-C into an exit code of its own
-            raise KeyboardInterrupt
-        return result if isinstance(result, int) else 0
-    except MosaicError as error:
-        return _fail(arguments, error.message, error.hint, error.exit_code, error.passes)
-    except typer.Exit as stop:
-        return int(stop.exit_code)
-    except (KeyboardInterrupt, typer.Abort):
-        return _fail(
-            arguments, "interrupted", "what was measured is kept: run the same command again to go on", INTERRUPTED
-        )
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except OSError as error:
-        code = UNWRITABLE if error.errno in _NOT_WRITTEN else 1
-        return _fail(arguments, f"{error.filename or 'input/output'}: {error.strerror or error}", "", code)
-    except USAGE_ERRORS as error:
-        return _fail(arguments, error.format_message(), "mosaic-onnx --help, or --help after a command", 2)
-    except Exception as error:
-        if os.environ.get("MOSAIC_TRACEBACK") or {"-v", "--verbose"} & set(arguments):
-            traceback.print_exc()
-        hint = "this is a bug in mosaic-onnx: please report it with the traceback that -v prints"
-        return _fail(arguments, f"{type(error).__name__}: {error}", hint, BUG)
-
-
-@contextmanager
-def _few_collections() -> Iterator[None]:
-    before = gc.get_threshold()
-    gc.set_threshold(COLLECT_AFTER, *before[1:])
-    try:
-        yield
-    finally:
-        gc.set_threshold(*before)
-
-
-def _fail(arguments: list[str], message: str, hint: str, exit_code: int, passes: tuple[str, ...] = ()) -> int:
-    if "--json" in arguments:
-        fields: dict[str, Any] = {
-            "schema": "mosaic-onnx/error/1",
-            "error": message,
-            "hint": hint,
-            "exit_code": exit_code,
-        }
-        if passes:
-            fields["passes"] = list(passes)
-        with suppress(OSError):  # stdout itself may be closed or full
-            print(json.dumps(fields, indent=1))
-    print(f"error: {message}", file=sys.stderr)
-    if hint:
-        print(f"  hint: {hint}", file=sys.stderr)
-    if passes:
-        print(f"  in pass: {' > '.join(passes)}", file=sys.stderr)
-    return exit_code
+    return run_guarded(lambda: app(arguments, prog_name=PROGRAM, standalone_mode=False), arguments)

@@ -13,7 +13,12 @@ from mosaic_onnx.cli.options import Json, Quiet
 if TYPE_CHECKING:
     from mosaic_onnx.files.cache import RemovedEntries
 
-app = typer.Typer(help="Measurements that profile and compile keep.", no_args_is_help=True)
+app = typer.Typer(help="Measurements that profile and compile keep.", no_args_is_help=True, rich_markup_mode=None)
+
+
+def register(parent: typer.Typer) -> None:
+    """Add the group of this room."""
+    parent.add_typer(app, name="cache")
 
 
 @app.command("dir")

@@ -12,6 +12,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+
+class OutputClosed(Exception):
+    """The reader of stdout is gone (``| head -1``): there is nobody left to write to."""
+
+
 ProgressCall = Callable[[int, int, float], None]
 """(measurements done, measurements in all as far as known, seconds left)."""
 
@@ -23,12 +28,10 @@ class Reporter:
     Attributes:
         json: write one JSON object to stdout instead of text.
         quiet: write only errors to stderr.
-        verbose: write more to stderr.
     """
 
     json: bool = False
     quiet: bool = False
-    verbose: bool = False
 
     def show(self, *renderables: RenderableType) -> None:
         """Print tables or text to stderr."""
@@ -52,12 +55,12 @@ class Reporter:
     def result(self, text: str) -> None:
         """Print a result line to stdout."""
         if not self.json:
-            print(text)
+            _write_out(text)
 
     def emit(self, schema: str, fields: Mapping[str, object]) -> None:
         """Print the JSON object of a command to stdout, if JSON output was chosen."""
         if self.json:
-            print(json.dumps({"schema": schema, **fields}, indent=1, allow_nan=False, default=str))
+            _write_out(json.dumps({"schema": schema, **fields}, indent=1, allow_nan=False, default=str))
 
     @contextmanager
     def progress(self, title: str) -> Iterator[ProgressCall | None]:
@@ -81,3 +84,15 @@ class Reporter:
                 bar.update(task, completed=done, total=total, left=f"{left_s:.0f} s left")
 
             yield call
+
+
+def _write_out(text: str) -> None:
+    """Print to stdout at once, so that a closed pipe is seen here and not at the end of the process.
+
+    Raises:
+        OutputClosed: nobody reads stdout any more.
+    """
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        raise OutputClosed from None

@@ -54,6 +54,15 @@ Validate = Annotated[
 Fallback = Annotated[
     bool, typer.Option("--fallback", help="Another device of the bundle takes over a slice that failed; counted.")
 ]
+ServedSeconds = Annotated[float, typer.Option("--seconds", min=0, help="How long to serve a scenario.")]
+ServedMultiplier = Annotated[
+    float, typer.Option("--multiplier", metavar="FACTOR", help="Scales all periods and deadlines of a scenario.")
+]
+CheckEvery = Annotated[
+    int,
+    typer.Option("--check-every", metavar="N", min=0, help="Compare every Nth frame's outputs with a first run's."),
+]
+Trace = Annotated[Path | None, typer.Option("--trace", metavar="FILE.json", help="Write a trace for ui.perfetto.dev.")]
 Output = Annotated[Path | None, typer.Option("-o", "--output", metavar="PATH", help="Where the result goes.")]
 TimeLimit = Annotated[float, typer.Option("--time-limit", metavar="SECONDS", min=0, help="For solvers.")]
 OutsidePasses = Annotated[
@@ -72,4 +81,24 @@ InputShape = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Only errors on stderr.")]
-Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="More on stderr; tracebacks of bugs.")]
+
+
+def _log(value: bool) -> None:
+    if value:
+        from mosaic_onnx.cli.terminal.logs import enable
+
+        enable()
+
+
+Verbose = Annotated[
+    bool,
+    typer.Option(
+        "-v",
+        "--verbose",
+        is_eager=True,
+        expose_value=False,
+        callback=_log,
+        help="Log passes, measurements and the cache to stderr; tracebacks of bugs.",
+    ),
+]
+"""Every command has it (``lazy_group``)."""

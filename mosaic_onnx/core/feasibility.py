@@ -8,6 +8,7 @@ from typing import NamedTuple
 from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.errors import InfeasibleError
 from mosaic_onnx.core.profiles import Cost, Profile, ProfileLayer
+from mosaic_onnx.core.quantities import bytes_text
 
 NAMED = 4
 """Messages name at most this many layers, and give the number of the others."""
@@ -33,7 +34,8 @@ def check_feasible(profile: Profile, rules: Mapping[int, Rules] | None = None) -
     rules = rules or {}
     for number, layer in enumerate(profile.layers):
         if not any(_can_hold(profile, layer, device) for device in profile.devices):
-            raise InfeasibleError(_no_device(profile, layer, rules.get(number, Rules())), _hint(rules.get(number)))
+            hint = _hint(profile, layer, rules.get(number))
+            raise InfeasibleError(_no_device(profile, layer, rules.get(number, Rules())), hint)
     for members in _groups(profile):
         _check_group(profile, members, rules)
     for device in profile.devices:
@@ -112,12 +114,20 @@ def _why_not(profile: Profile, layer: ProfileLayer, device: Device) -> str:
     need = _least_bytes(profile, layer, device)
     slice_cap, device_cap = device.slice_memory_bytes, device.memory_bytes
     if slice_cap is not None and need > slice_cap:
-        return f"it needs {need} bytes alone, slice_memory_bytes of {device.name} is {slice_cap}"
-    return f"it needs {need} bytes alone, memory_bytes of {device.name} is {device_cap}"
+        return f"it needs {bytes_text(need)} alone, slice_memory_bytes of {device.name} is {bytes_text(slice_cap)}"
+    return f"it needs {bytes_text(need)} alone, memory_bytes of {device.name} is {bytes_text(device_cap or 0)}"
 
 
-def _hint(rules: Rules | None) -> str:
-    return "loosen --pin or --forbid" if rules and (rules.pins or rules.forbids) else "add a device that can run it"
+def _hint(profile: Profile, layer: ProfileLayer, rules: Rules | None) -> str:
+    """Return the way out for a layer that no device can run: the cap that is in the way, the rules, a device."""
+    if rules and (rules.pins or rules.forbids):
+        return "loosen --pin or --forbid"
+    capped = next((device for device in profile.devices if runs(layer, device)), None)
+    if capped is None:
+        return "add a device that can run it"
+    need = _least_bytes(profile, layer, capped)
+    flag = "--memory" if capped.memory_bytes is not None and need > capped.memory_bytes else "--slice-memory"
+    return f"raise the cap: {flag} {capped.name}={need} is the least for this layer alone"
 
 
 def _groups(profile: Profile) -> Iterable[list[int]]:
@@ -160,8 +170,8 @@ def _check_bound_to(profile: Profile, device: Device) -> None:
             names = ", ".join(name for _, name in bound[: min(count, NAMED)])
             more = f" and {count - NAMED} more" if count > NAMED else ""
             raise InfeasibleError(
-                f"layers {names}{more} can only run on {device.name}: their parameters take {total} bytes, "
-                f"its memory_bytes is {device.memory_bytes}",
+                f"layers {names}{more} can only run on {device.name}: their parameters take {bytes_text(total)}, "
+                f"its memory_bytes is {bytes_text(device.memory_bytes)}",
                 f"raise --memory {device.name}=…, or let another device run some of them",
             )
 

@@ -129,4 +129,3 @@ def _rounded_up(value: float) -> str:
     """Return a number of four digits or more that is not below the value."""
     digits = max(0, 4 - math.ceil(math.log10(value))) if value > 0 else 0
     return f"{math.ceil(value * 10**digits) / 10**digits:.{digits}f}"
-

@@ -12,12 +12,13 @@ from mosaic_onnx.core.errors import InfeasibleError, NoPlanFoundError, UsageErro
 from mosaic_onnx.core.plans import Bound, Objective, Plan, Predicted, Slice, Transfer
 from mosaic_onnx.planner.core.dominance import top_levels
 from mosaic_onnx.planner.core.objective import broken_limits
+from mosaic_onnx.planner.core.relaxation import relaxed
 from mosaic_onnx.planner.core.request import TOLERANCE, Answer, MethodUnavailable, PlacedSlice, Proposal, Request
 from mosaic_onnx.planner.core.request_constraints import at_least, meets
 from mosaic_onnx.planner.core.simulate import Timeline, simulate, value
 from mosaic_onnx.planner.core.transfers import HOST_MEMORY
-from mosaic_onnx.planner.relaxations import with_relaxations
 from mosaic_onnx.planner.registry import METHODS, method_named
+from mosaic_onnx.planner.relaxations import with_relaxations
 
 UNITS: dict[Objective, Literal["seconds", "joules", "joule_seconds"]] = {
     "latency": "seconds",
@@ -93,6 +94,7 @@ class _Search:
 
     def __init__(self, table: CostTable, request: Request) -> None:
         self.table, self.request = table, request
+        self.relaxed = relaxed(table)
         self.answers: list[tuple[str, Answer]] = []
         self.notes: list[str] = []
         self.judged: list[_Judged] = []
@@ -109,12 +111,14 @@ class _Search:
         if auto:
             names = [name for name, method in METHODS.items() if method.automatic(self.table, self.request)]
         for name in names:
+            method = method_named(name)
             left = max(until - time.monotonic(), 0.0)
             if self.best is not None and not left:
                 self.notes.append(f"method {name} did not run: the time limit was reached")
                 continue
+            seen = self.table if method.sees_all else self.relaxed
             try:
-                answer = method_named(name).function(self.table, replace(self.request, time_limit_s=left))
+                answer = method.function(seen, replace(self.request, time_limit_s=left))
             except NoPlanFoundError as error:
                 self._miss(error)
                 continue

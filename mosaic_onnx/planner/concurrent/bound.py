@@ -6,7 +6,7 @@ from contextlib import suppress
 
 import numpy as np
 
-from mosaic_onnx.core.costs import CostTable, Floats, Ints
+from mosaic_onnx.core.costs import Bools, CostTable, Floats, Ints
 from mosaic_onnx.planner.core.deadline import FOREVER, TimeUpError, timed
 from mosaic_onnx.planner.core.lower_bounds import possible_states, segment_floor
 from mosaic_onnx.planner.core.objective_weights import LATENCY, Weighed, weigh
@@ -109,15 +109,18 @@ class _Ways:
         for (source, device), (seconds, always) in self.direct.items():
             levels = self.columns[device]
             straight = float(seconds[tensor])
-            way[source, levels] = straight if always else np.minimum(way[source, levels], straight)
+            way[source, levels] = straight if always[tensor] else np.minimum(way[source, levels], straight)
         return way
 
-    def _direct(self) -> dict[tuple[int, int], tuple[Floats, bool]]:
-        """Return (state, device) -> [T] least seconds of a direct copy there, and whether every level of it has one."""
+    def _direct(self) -> dict[tuple[int, int], tuple[Floats, Bools]]:
+        """Return (state, device) -> [T] least seconds of a direct copy there, whether it is the way to every level."""
         found: dict[tuple[int, int], list[Floats]] = {}
         for (source, target), seconds in self.table.direct_s.items():
             found.setdefault((source, int(self.table.state_device[target])), []).append(seconds)
         return {
-            (source, device): (np.min(rows, axis=0), len(rows) == len(self.columns[device]))
+            (source, device): (
+                np.min(rows, axis=0),
+                np.isfinite(rows).all(axis=0) & (len(rows) == len(self.columns[device])),
+            )
             for (source, device), rows in found.items()
         }

@@ -6,6 +6,8 @@ import math
 import time
 from collections.abc import Sequence
 
+import numpy as np
+
 from mosaic_onnx.core.costs import CostTable
 from mosaic_onnx.core.errors import InfeasibleError
 from mosaic_onnx.planner.concurrent.bound import concurrent_bound
@@ -104,5 +106,6 @@ def _serial_s(table: CostTable) -> float:
     rows = table.rows
     slowest = sum(max((s for s in row if s < math.inf), default=0.0) for row in rows.layer_s)
     copies = sum(max(row, default=0.0) for row in (*rows.to_host_s, *rows.from_host_s))
-    copies += sum(float(seconds.max(initial=0.0)) * len(seconds) for seconds in table.direct_s.values())
+    for seconds in table.direct_s.values():
+        copies += float(seconds.max(initial=0.0, where=np.isfinite(seconds))) * len(seconds)
     return slowest + copies + max(rows.slice_s, default=0.0) * len(rows.layer_s) + 1e-9

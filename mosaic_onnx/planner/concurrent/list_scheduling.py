@@ -133,10 +133,15 @@ class Lister:
         source, target = rows.state_device[a], rows.state_device[b]
         if source == target:
             return 0.0
-        direct = self.table.direct_s.get((a, b))
+        direct = self.table.straight_s(tensor, a, b)
         if direct is not None:
-            return float(direct[tensor])
+            return direct
         return rows.to_host_s[tensor][a] + rows.from_host_s[tensor][b]
+
+
+def _never_straight(tensor: int, source: int, destination: int) -> float | None:
+    """Return None: no tensor goes directly."""
+    return None
 
 
 class _Pass:
@@ -146,7 +151,7 @@ class _Pass:
         self, lister: Lister, priority: Sequence[float], fixed: Sequence[int] | None, outlook: Floats | None
     ) -> None:
         self.lister, self.tasks, self.rows = lister, lister.tasks, lister.rows
-        self.direct = lister.table.direct_s
+        self.straight_s = lister.table.straight_s if lister.table.direct_s else _never_straight
         self.priority, self.fixed = priority, fixed
         self.outlook = None if outlook is None else outlook.tolist()
         count, devices = len(self.tasks.layers), len(self.rows.memory_bytes)
@@ -241,9 +246,9 @@ class _Pass:
                 source = self.state[maker]
                 if rows.state_device[source] == device:
                     return self.end[maker]
-                direct = self.direct.get((source, state))
+                direct = self.straight_s(tensor, source, state)
                 if direct is not None:
-                    return self.end[maker] + float(direct[tensor])
+                    return self.end[maker] + direct
         return self._host_time(tensor, maker) + rows.from_host_s[tensor][state]
 
     def _host_time(self, tensor: int, maker: int) -> float:

@@ -201,9 +201,7 @@ def listed(
     return plans
 
 
-def _starts(
-    lister: Lister, tasks: Tasks, seeds: Sequence[Proposal]
-) -> list[tuple[Schedule, list[float]]]:
+def _starts(lister: Lister, tasks: Tasks, seeds: Sequence[Proposal]) -> list[tuple[Schedule, list[float]]]:
     """Return list schedules that found a place for every task, best first, each with its priorities.
 
     What is most likely to help comes first, and they are as many as the lister's time allows.

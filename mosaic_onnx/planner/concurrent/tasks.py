@@ -41,7 +41,8 @@ class Levels:
                 continue
             sends = table.to_host_s[:, a] <= table.to_host_s[:, b]
             for target, seconds in ways[a].items():
-                sends &= seconds <= ways[b][target]
+                same_way = np.isfinite(seconds) == np.isfinite(ways[b][target])
+                sends &= same_way & (seconds <= ways[b][target])
             self.sends[a, b] = sends
 
     def worthwhile(self, layers: tuple[int, ...], states: Sequence[int]) -> list[int]:

@@ -6,8 +6,9 @@ import numpy as np
 
 from mosaic_onnx.core.costs import Bools, CostTable
 from mosaic_onnx.core.errors import InfeasibleError
+from mosaic_onnx.core.quantities import joules_text, seconds_text
 from mosaic_onnx.planner.core.lower_bounds import possible_states
-from mosaic_onnx.planner.core.request import Request, mj, ms, within
+from mosaic_onnx.planner.core.request import Request, within
 
 
 def check_possible(table: CostTable) -> None:
@@ -50,16 +51,22 @@ def check_limits(
     """
     if least_s is not None and not within(least_s, request.deadline_s):
         raise InfeasibleError(
-            f"no plan keeps the deadline of {ms(request.deadline_s)}: the fastest takes at least {ms(least_s)}"
+            f"no plan keeps the deadline of {seconds_text(request.deadline_s or 0.0)}: the fastest takes at least "
+            f"{seconds_text(least_s)}",
+            "raise --deadline-ms, or let a faster device take part",
         )
     if least_j is not None and not within(least_j, request.budget_j):
         raise InfeasibleError(
-            f"no plan keeps the budget of {mj(request.budget_j)}: the thriftiest draws at least {mj(least_j)}"
+            f"no plan keeps the budget of {joules_text(request.budget_j or 0.0)}: the thriftiest draws at least "
+            f"{joules_text(least_j)}",
+            "raise --energy-mj, or let a thriftier device take part",
         )
     if least_s_in_budget is not None and not within(least_s_in_budget, request.deadline_s):
         raise InfeasibleError(
-            f"no plan keeps the deadline of {ms(request.deadline_s)} together with the budget of "
-            f"{mj(request.budget_j)}: within the budget the fastest takes at least {ms(least_s_in_budget)}"
+            f"no plan keeps the deadline of {seconds_text(request.deadline_s or 0.0)} together with the budget of "
+            f"{joules_text(request.budget_j or 0.0)}: within the budget the fastest takes at least "
+            f"{seconds_text(least_s_in_budget)}",
+            "raise --deadline-ms or --energy-mj",
         )
 
 

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from mosaic_onnx.core.costs import CostTable
 from mosaic_onnx.core.errors import InfeasibleError
+from mosaic_onnx.core.quantities import bytes_text
 from mosaic_onnx.planner.core.request import PlacedSlice, Proposal
 
 
@@ -78,16 +79,16 @@ def check_memory(table: CostTable, proposal: Proposal) -> None:
         if need.total > slice_cap:
             first = table.layer_names[placed.layers[0]]
             raise InfeasibleError(
-                f"the slice from layer {first} on {table.device_names[device]} needs {need.total} bytes, "
-                f"its slice_memory_bytes is {slice_cap:.0f}"
+                f"the slice from layer {first} on {table.device_names[device]} needs {bytes_text(need.total)}, "
+                f"its slice_memory_bytes is {bytes_text(slice_cap)}"
             )
         parameters[device] = parameters.get(device, 0) + need.parameters
         rest[device] = max(rest.get(device, 0), need.workspace + need.activations)
     for device, total in parameters.items():
         if total + rest[device] > rows.memory_bytes[device]:
             raise InfeasibleError(
-                f"the slices on {table.device_names[device]} need {total + rest[device]} bytes, "
-                f"its memory_bytes is {rows.memory_bytes[device]:.0f}"
+                f"the slices on {table.device_names[device]} need {bytes_text(total + rest[device])}, "
+                f"its memory_bytes is {bytes_text(rows.memory_bytes[device])}"
             )
 
 

@@ -64,9 +64,7 @@ def min_frontier_order(table: CostTable, until: float = FOREVER) -> tuple[int, .
     return _order(table, take, until)
 
 
-def implied_order(
-    table: CostTable, states: Ints, by_size: bool = False, until: float = FOREVER
-) -> tuple[int, ...]:
+def implied_order(table: CostTable, states: Ints, by_size: bool = False, until: float = FOREVER) -> tuple[int, ...]:
     """Return an order with few changes of state under a placement: stay in a state until nothing of it is ready.
 
     Args:

@@ -28,6 +28,8 @@ def meets(table: CostTable, request: Request, proposal: Proposal, timeline: Time
         raise InfeasibleError("a slice does not hold neighbours of the list of layers, in its order")
     if len(proposal) < min(request.min_slice_count, len(table.layer_names)):
         raise InfeasibleError(f"the plan has {len(proposal)} slices, at least {request.min_slice_count} are asked for")
+    if request.max_slice_count is not None and len(proposal) > request.max_slice_count:
+        raise InfeasibleError(f"the plan has {len(proposal)} slices, at most {request.max_slice_count} are allowed")
 
 
 def is_listed(proposal: Proposal) -> bool:

@@ -11,6 +11,7 @@ import numpy as np
 from mosaic_onnx.core.costs import CostTable
 from mosaic_onnx.core.errors import InfeasibleError
 from mosaic_onnx.core.plans import Objective
+from mosaic_onnx.core.quantities import bytes_text
 from mosaic_onnx.planner.core.error_costs import errors_as_joules
 from mosaic_onnx.planner.core.infeasibility import check_limits
 from mosaic_onnx.planner.core.request import Request, mj, ms
@@ -110,9 +111,11 @@ def _check_caps(table: CostTable, request: Request) -> None:
             if np.isfinite(caps[device]):
                 least = _least_cap(table, request, kind, device)
                 if least is not None:
+                    flag = "--memory" if kind == "memory_bytes" else "--slice-memory"
                     raise InfeasibleError(
-                        f"no plan keeps {name}'s {kind} of {caps[device]:.0f}: the least that is enough is {least}",
-                        f"raise the cap by {least - int(caps[device])} bytes, or add a device",
+                        f"no plan keeps {name}'s {kind} of {bytes_text(caps[device])}: the least that is enough is "
+                        f"{bytes_text(least)}",
+                        f"raise the cap: {flag} {name}={least}; or add a device",
                     )
     if (table.group >= 0).any():
         ungrouped = replace(table, group=np.full_like(table.group, -1))

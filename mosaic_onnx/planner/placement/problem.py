@@ -97,9 +97,7 @@ class Placement:
     uncovered: tuple[str, ...]
 
 
-def placement(
-    table: CostTable, weighed: Weighed, keep: Bools | None = None, until: float = FOREVER
-) -> Placement:
+def placement(table: CostTable, weighed: Weighed, keep: Bools | None = None, until: float = FOREVER) -> Placement:
     """Build the placement problem.
 
     Args:
@@ -161,7 +159,7 @@ class _Builder:
         layer_cost = segment_floor(table, weighed)
         self.unary = [layer_cost[layer, states] for layer, states in enumerate(self.choices)]
         self.links: dict[tuple[int, int], Floats] = {}
-        self.hubs: dict[tuple[int, tuple[int, ...]], Hub] = {}
+        self.hubs: dict[tuple[int, tuple[int, ...], bytes], Hub] = {}
         self.constant = 0.0
         self.uncovered = _uncovered(table, weighed, arrival_exact)
 
@@ -236,8 +234,8 @@ class _Builder:
         return Hub(producer, readers, places, arrival, by_host & away, to_host)
 
     def _add_hub(self, hub: Hub) -> None:
-        """Tensors with the same maker and readers travel together."""
-        key = hub.producer, hub.readers
+        """Tensors with the same maker, readers and ways travel together."""
+        key = hub.producer, hub.readers, hub.by_host.tobytes()
         if key in self.hubs:
             other = self.hubs[key]
             hub = replace(hub, arrival=hub.arrival + other.arrival, to_host=hub.to_host + other.to_host)

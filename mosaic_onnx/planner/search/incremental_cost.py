@@ -264,9 +264,9 @@ class IncrementalCost:
                 if device in reached:
                     continue
                 reached.add(device)
-                if (made_in, state) in self.table.direct_s:
-                    pair = made_in, state
-                    total.add((float(self.table.direct_s[pair][tensor]), float(self.table.direct_j[pair][tensor])))
+                straight = self.table.straight_s(tensor, made_in, state) if self.table.direct_s else None
+                if straight is not None:
+                    total.add((straight, float(self.table.direct_j[made_in, state][tensor])))
                     continue
             needs_host = True
             total.add((rows.from_host_s[tensor][state], rows.from_host_j[tensor][state]))

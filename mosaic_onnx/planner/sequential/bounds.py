@@ -17,7 +17,7 @@ from mosaic_onnx.planner.core.deadline import part_of
 from mosaic_onnx.planner.core.infeasibility import check_limits
 from mosaic_onnx.planner.core.lower_bounds import possible_states
 from mosaic_onnx.planner.core.objective import has_joules, objective_of, rank_of, single_weights
-from mosaic_onnx.planner.core.objective_weights import ENERGY, LATENCY, Weighed, Weights, weigh
+from mosaic_onnx.planner.core.objective_weights import ENERGY, LATENCY, Weights, weigh
 from mosaic_onnx.planner.core.request import Proposal, Request
 from mosaic_onnx.planner.core.simulate import simulate
 from mosaic_onnx.planner.placement.memory_prices import Priced, price_memory

@@ -30,7 +30,9 @@ FREE_LAYERS = 400
 """Longest slice on a device without caps, in layers."""
 
 
-def capped_plans(table: CostTable, request: Request, orders: Iterable[Sequence[int]], until: float) -> Iterator[Proposal]:
+def capped_plans(
+    table: CostTable, request: Request, orders: Iterable[Sequence[int]], until: float
+) -> Iterator[Proposal]:
     """Yield the plan of each order, as long as there is time; none where no device is capped."""
     longest = SECONDS_PER_LAYER * len(table.layer_names)
     if np.isinf(table.memory_bytes).all() or time.monotonic() + longest > until:

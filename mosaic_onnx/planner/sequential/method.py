@@ -131,9 +131,7 @@ def sequential_fits(table: CostTable, request: Request) -> bool:
     return fits and not request.pareto and request.max_error is None
 
 
-def _ranked(
-    table: CostTable, request: Request, proposals: Iterable[Proposal], until: float = FOREVER
-) -> list[Ranked]:
+def _ranked(table: CostTable, request: Request, proposals: Iterable[Proposal], until: float = FOREVER) -> list[Ranked]:
     """Return the different proposals that can run, best first, as many as are made and judged until then."""
     rank = rank_of(request)
     judged: dict[Proposal, tuple[float, float]] = {}

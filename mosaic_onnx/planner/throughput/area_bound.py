@@ -13,7 +13,6 @@ from mosaic_onnx.planner.core.lower_bounds import possible_states, segment_floor
 from mosaic_onnx.planner.core.objective_weights import LATENCY, weigh
 from mosaic_onnx.planner.throughput.loads import pieces_of
 
-
 SAMPLED_PIECES = 2_000
 """Prices are found from so many pieces at most, spread evenly over all of them."""
 

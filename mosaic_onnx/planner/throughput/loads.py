@@ -199,9 +199,9 @@ class Loads:
                 by_host = True
                 continue
             state = int(self.states[layer, device])
-            direct = self.table.direct_s.get((made_in, state)) if own else None
+            direct = self.table.straight_s(tensor, made_in, state) if own else None
             if direct is not None:
-                seconds = sign * float(direct[tensor])
+                seconds = sign * direct
                 change[source] = change.get(source, 0.0) + seconds
                 change[device] = change.get(device, 0.0) + seconds
             else:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
+from itertools import permutations
 
 import numpy as np
 import pytest
@@ -47,6 +48,37 @@ def random_table(rng: np.random.Generator, most_layers: int) -> CostTable:
     if rng.random() < 0.3:
         errors = rng.integers(0, 10, table.layer_s.shape) / 10
         table = replace(table, layer_error=np.where(np.isfinite(table.layer_s), errors, 0.0))
+    return with_shared_hardware(rng, with_limits_of_slices(rng, table))
+
+
+def with_shared_hardware(rng: np.random.Generator, table: CostTable) -> CostTable:
+    """The table, now and then with devices behind a link that copies queue for, and devices that slow each other."""
+    count = len(table.device_names)
+    if rng.random() < 0.2:
+        remote = [device for device in range(count) if table.own_memory[device] and rng.random() < 0.7]
+        ends = {(-1, device): 0 for device in remote} | {(device, -1): 0 for device in remote}
+        ends |= {(a, b): 0 for a in range(count) for b in range(count) if (a in remote) != (b in remote)}
+        table = replace(table, link_names=("host–far",), link_of=ends)
+    if rng.random() < 0.2 and count > 1:
+        factors = rng.choice([1.0, 1.5, 3.0], (count, count))
+        table = replace(table, slowdown=tuple(tuple(row) for row in factors.tolist()))
+    return table
+
+
+def with_limits_of_slices(rng: np.random.Generator, table: CostTable) -> CostTable:
+    """The table, now and then with limits on the slices of its devices and switches that depend on the layer."""
+    if rng.random() < 0.2:
+        limits = rng.choice([1.0, 2.0, float("inf")], len(table.device_names))
+        table = replace(table, max_slice_count=limits)
+    if rng.random() < 0.2:
+        special = {}
+        switch_s, switch_j = table.switch_s.copy(), table.switch_j.copy()
+        for a, b in permutations(range(len(table.state_names)), 2):
+            if table.state_device[a] == table.state_device[b] and rng.random() < 0.7:
+                seconds, joules = rng.integers(0, 8, (2, len(table.layer_names))).astype(np.float64)
+                special[a, b] = seconds, joules
+                switch_s[a, b], switch_j[a, b] = seconds.min(), joules.min()
+        table = replace(table, layer_switches=special, switch_s=switch_s, switch_j=switch_j)
     return table
 
 

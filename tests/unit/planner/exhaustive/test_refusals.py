@@ -1,4 +1,4 @@
-"""What a small table without a plan is told: which limit, demand or cap binds, and what would be enough."""
+"""Refusals of small tables without a plan: the limit, demand or cap that binds, and what would be enough."""
 
 from __future__ import annotations
 
