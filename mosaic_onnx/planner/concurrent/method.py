@@ -75,7 +75,7 @@ def heft(table: CostTable, request: Request) -> Answer:
     until = began + request.time_limit_s
     judge = Judge(table, request)
     bound, how = lower_bound(table, request, part_of(until, 0.15))
-    plans = seed_plans(table, request, judge, seed_share(table, 0.2) * (until - time.monotonic()))
+    plans = seed_plans(table, request, judge, seed_share(table, 0.2) * max(until - time.monotonic(), 0.0))
     until -= JUDGED * judge.longest_s
     joined = None
     if len(table.layer_names) <= SPAN_LAYERS:
