@@ -34,7 +34,7 @@ from mosaic_onnx.files.device_file import write_devices
 from mosaic_onnx.files.plan_file import read_plan, write_front, write_plan
 from mosaic_onnx.files.profile_file import read_profile, write_profile
 from mosaic_onnx.importers import import_profile
-from mosaic_onnx.loading.inputs import make_inputs, read_inputs
+from mosaic_onnx.loading.inputs import make_inputs, read_arrays, read_inputs
 from mosaic_onnx.loading.shape_choices import ShapeChoices, only_combination
 from mosaic_onnx.passes.base import run_passes
 from mosaic_onnx.passes.editing import configured
@@ -55,8 +55,8 @@ from mosaic_onnx.pipeline.site.situations import write_situations
 from mosaic_onnx.pipeline.site.slowdowns import measure_slowdowns
 from mosaic_onnx.pipeline.throughput_benchmark import ThroughputBenchmark, throughput_benchmark
 from mosaic_onnx.planner.core.request import Request
+from mosaic_onnx.planning import profile_plan
 from mosaic_onnx.planning.candidates import single_device_plan
-from mosaic_onnx.planning.profile_plan import plan_front
 from mosaic_onnx.profiling.progress import Progress
 from mosaic_onnx.rewriting.rewrite import partition
 from mosaic_onnx.runtime.arguments import as_feeds
@@ -268,6 +268,20 @@ def plan(profile: Profile | PathLike, request: Request | None = None, constraint
     return run_passes(configured(PLAN, options), State(profile=measured)).plan
 
 
+def plan_front(
+    profile: Profile | PathLike, request: Request | None = None, constraints: Constraints | None = None
+) -> tuple[Plan, ...]:
+    """Every plan of a profile that no other plan beats in both seconds and joules, fastest first.
+
+    Raises:
+        ModelError: the profile's file is wrong.
+        InfeasibleError: no plan satisfies the constraints.
+        UsageError: the profile has no joules.
+    """
+    measured = profile if isinstance(profile, Profile) else read_profile(profile)
+    return profile_plan.plan_front(measured, request or Request(), constraints)
+
+
 def single_devices(profile: Profile, like: Plan, constraints: Constraints | None = None) -> dict[str, Plan]:
     """The plans of devices that can run the whole model alone, by name, to hold a plan against.
 
@@ -417,8 +431,7 @@ def compile(
     Raises:
         MosaicError: of the kind that the thing has: model, usage, infeasible, outputs differ, backend.
     """
-    folder = bundle_folder(model, output)
-    refuse_target(folder, force=force)
+    folder = free_bundle_folder(model, output, force=force)
     compilation = compile_unwritten(model, devices=devices, cache=cache, progress=progress, note=note, **options)
     return write(compilation, folder, force=force)
 
@@ -472,6 +485,18 @@ def write(compilation: Compilation, folder: PathLike, *, force: bool = False) ->
 def bundle_folder(model: PathLike, output: PathLike | None = None) -> Path:
     """Where a bundle goes: the given folder, or ``MODEL.mosaic`` beside the model."""
     return Path(model).with_suffix(".mosaic") if output is None else Path(output)
+
+
+def free_bundle_folder(model: PathLike, output: PathLike | None = None, *, force: bool = False) -> Path:
+    """Return where a bundle goes, before anything is measured for it.
+
+    Raises:
+        UsageError: something else is there, or the folder above cannot take it.
+    """
+    folder = bundle_folder(model, output)
+    given = Path(model)
+    refuse_target(folder, force=force, least_bytes=given.stat().st_size if given.is_file() else 0)
+    return folder
 
 
 def load(
@@ -557,13 +582,21 @@ def run(
     if iterations < 1:
         raise UsageError(f"{iterations} iterations: there is nothing to run", "give at least one")
     if not isinstance(source, Bundle) and Path(source).is_file():
-        plain, model = load_model(Path(source), _one_device(devices), only_combination(input_shapes or {}), options)
+        shapes, given = only_combination(input_shapes or {}), _arrays(inputs)
+        plain, model = load_model(Path(source), _one_device(devices), shapes, options, given)
         with plain:
             return run_repeatedly(plain, _inputs_of(model, inputs, seed), iterations, warmup)
     bundle = _opened(source, devices, trust=trust)
     fed = bundle_inputs(bundle, inputs, seed)
     with load(bundle, input_shapes=input_shapes, options=options) as session:
         return run_repeatedly(session, fed, iterations, warmup)
+
+
+def _arrays(inputs: Mapping[str, Array] | Array | PathLike | None) -> Mapping[str, Array]:
+    """Return given inputs by name, the empty name for an array alone; none where they are made up."""
+    if inputs is None or isinstance(inputs, Mapping):
+        return inputs or {}
+    return {"": inputs} if isinstance(inputs, np.ndarray) else read_arrays(Path(inputs))
 
 
 def bench(

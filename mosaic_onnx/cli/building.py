@@ -41,11 +41,11 @@ def devices(
     if write is not None:
         api.write_devices(found.devices, write, force=force)
         reporter.note(f"wrote {write}")
-    reporter.show(device_table(found))
-    if found.absent:
-        reporter.show(absent_table(found))
-    for device in found.devices:
-        reporter.result(device.name)
+    if quiet:
+        for device in found.devices:
+            reporter.result(device.name)
+    else:
+        reporter.show_result(device_table(found), *([absent_table(found)] if found.absent else []))
     reporter.emit(
         "mosaic-onnx/device-list/1",
         {
@@ -187,13 +187,11 @@ def compile_model(
 ) -> None:
     """Profile, plan, partition, measure and prove a model; write MODEL.mosaic/."""
     from mosaic_onnx import api
+    from mosaic_onnx.cli.headline import headline
     from mosaic_onnx.cli.report import compiled_fields, compiled_tables
-    from mosaic_onnx.files.bundle import refuse_target
 
     reporter = Reporter(json=as_json, quiet=quiet)
-    folder = api.bundle_folder(model, output)
-    if not dry_run:
-        refuse_target(folder, force=force)
+    folder = api.bundle_folder(model, output) if dry_run else api.free_bundle_folder(model, output, force=force)
     with reporter.progress("compile") as progress:
         done = api.compile_unwritten(
             model,
@@ -208,6 +206,7 @@ def compile_model(
         )
     for one in (done, *done.shapes):
         reporter.show(*compiled_tables(one))
+        reporter.note(f"{model.name}: {headline(one)}")
     if dry_run:
         reporter.note(f"dry run: {folder} was not written")
     else:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
+
 
 class OutputClosed(Exception):
     """The reader of stdout is gone (``| head -1``): there is nobody left to write to."""
@@ -35,10 +36,12 @@ class Reporter:
     def show(self, *renderables: RenderableType) -> None:
         """Print tables or text to stderr."""
         if not self.quiet and not self.json:
-            from rich.console import Console
+            _render(renderables, to_stderr=True)
 
-            for renderable in renderables:
-                Console(stderr=True, highlight=False).print(renderable)
+    def show_result(self, *renderables: RenderableType) -> None:
+        """Print tables that are a command's result to stdout."""
+        if not self.json:
+            _render(renderables, to_stderr=False)
 
     def note(self, text: str) -> None:
         """Print a plain line to stderr; markup in it has no effect."""
@@ -85,6 +88,29 @@ class Reporter:
             yield call
 
 
+def _render(renderables: Sequence[RenderableType], *, to_stderr: bool) -> None:
+    """Print renderables; off a terminal, as wide as they need.
+
+    Raises:
+        OutputClosed: nobody reads stdout any more.
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    from mosaic_onnx.cli.terminal.columns import show_whole
+
+    console = Console(stderr=to_stderr, highlight=False)
+    try:
+        for renderable in renderables:
+            if isinstance(renderable, Table):
+                show_whole(console, renderable)
+            else:
+                console.print(renderable)
+    except BrokenPipeError:
+        if not to_stderr:
+            raise OutputClosed from None
+
+
 def _write_out(text: str) -> None:
     """Print to stdout at once, so that a closed pipe is seen here and not at the end of the process.
 
@@ -92,6 +118,7 @@ def _write_out(text: str) -> None:
         OutputClosed: nobody reads stdout any more.
     """
     try:
-        print(text, flush=True)
+        sys.stdout.write(f"{text}\n")  # at once: the line never runs into one of stderr
+        sys.stdout.flush()
     except BrokenPipeError:
         raise OutputClosed from None

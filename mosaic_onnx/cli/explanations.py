@@ -75,7 +75,17 @@ def diff_tables(found: PlanDiff) -> list[Table]:
     before, after = found.slices
     settings = [(word, old, new) for word, (old, new) in found.settings.items()]
     settings.append(("slices", str(before), str(after)))
-    return [
-        table("layers that moved", ("layer", "before", "after"), moved, most=MANY),
-        table("otherwise", ("", "before", "after"), settings),
-    ]
+    tables = [table("otherwise", ("", "before", "after"), settings)]
+    if moved and found.is_elsewhere:
+        tables.insert(0, table("layers that moved, by state", ("before", "after", "layers"), _by_states(found)))
+    elif moved:
+        tables.insert(0, table("layers that moved", ("layer", "before", "after"), moved, most=MANY))
+    return tables
+
+
+def _by_states(found: PlanDiff) -> list[tuple[str, str, str]]:
+    """Return how many layers went from which state to which."""
+    counts: dict[tuple[str, str], int] = {}
+    for layer in found.moved:
+        counts[layer.before, layer.after] = counts.get((layer.before, layer.after), 0) + 1
+    return [(before, after, str(count)) for (before, after), count in counts.items()]

@@ -70,10 +70,13 @@ def run(
     if output is not None:
         api.write_arrays(done.outputs, output)
         reporter.result(str(output))
-    reporter.result(
-        f"latency: median {milliseconds(done.median_s)}, lowest {milliseconds(min(done.seconds))}, "
-        f"{len(done.seconds)} iterations"
-    )
+    if len(done.seconds) == 1:
+        reporter.result(f"latency: {milliseconds(done.median_s)} in one timed run: --iterations times more of them")
+    else:
+        reporter.result(
+            f"latency: median {milliseconds(done.median_s)}, lowest {milliseconds(min(done.seconds))}, "
+            f"{len(done.seconds)} iterations"
+        )
     reporter.emit(
         "mosaic-onnx/run/1",
         {

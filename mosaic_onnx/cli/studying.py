@@ -21,6 +21,7 @@ def register(app: typer.Typer) -> None:
     app.command("reproduce")(reproduce)
 
 
+PAPERS = ("mosaic", "puzzle")
 PlanFile = Annotated[Path, typer.Argument(metavar="PLAN.json", help="A plan.")]
 
 
@@ -112,11 +113,13 @@ def reproduce(
 ) -> None:
     """Reproduce a paper's evaluation on the simulated HiKey 970: tables, plots, theirs beside ours."""
     from mosaic_onnx.core.errors import UsageError
+    from mosaic_onnx.core.suggestions import did_you_mean
     from mosaic_onnx.files.atomic import refuse_to_replace
     from mosaic_onnx.reproduce.run import reproduce as reproduce_mosaic
 
-    if paper not in ("mosaic", "puzzle"):
-        raise UsageError(f"there is no paper called '{paper}' here", "mosaic-onnx reproduce mosaic -o report/")
+    paper = paper.lower()
+    if paper not in PAPERS:
+        raise UsageError(f"there is no paper called '{paper}' here", did_you_mean(paper, PAPERS))
     reporter = Reporter(json=as_json, quiet=quiet)
     refuse_to_replace(output, force=force)
     if paper == "puzzle":
@@ -128,9 +131,15 @@ def reproduce(
         return
     report = reproduce_mosaic(output, quick=reduced)
     reporter.result(str(output))
+    for text in report.notes:
+        reporter.note(f"note: {text}")
     for verdict in report.verdicts:
         reporter.note(f"{'met' if verdict.met else 'NOT MET'}: {verdict.what} ({verdict.detail})")
-    fields = {"files": list(report.files), "verdicts": [dataclasses.asdict(each) for each in report.verdicts]}
+    fields = {
+        "files": list(report.files),
+        "notes": list(report.notes),
+        "verdicts": [dataclasses.asdict(each) for each in report.verdicts],
+    }
     reporter.emit("mosaic-onnx/reproduction/1", {"folder": str(output), **fields})
 
 

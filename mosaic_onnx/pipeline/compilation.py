@@ -54,9 +54,14 @@ class Compilation:
         return self.state.delivered.tuned
 
     @property
+    def single_plans(self) -> dict[str, Plan]:
+        """Plans by device that can run the whole model, and by runtime's default."""
+        return {one.name: one.plan for one in self.state.candidates if one.name != PLAN}
+
+    @property
     def single_predicted(self) -> dict[str, float]:
-        """Seconds by device that can run the whole model, as the simulator predicts them."""
-        return {one.name: one.plan.predicted.seconds for one in self.state.candidates if one.name != PLAN}
+        """Seconds of those, as the simulator predicts them."""
+        return {name: plan.predicted.seconds for name, plan in self.single_plans.items()}
 
 
 def compile_model(
