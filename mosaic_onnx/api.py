@@ -42,9 +42,17 @@ from mosaic_onnx.passes.state import State, say_nothing
 from mosaic_onnx.pipeline.benchmarking import Benchmark, benchmark
 from mosaic_onnx.pipeline.compilation import Compilation, compile_model
 from mosaic_onnx.pipeline.delivery import bind_bundle, deliver, verify_bundle
+from mosaic_onnx.pipeline.efforts import with_effort
 from mosaic_onnx.pipeline.exporting import Exported, export_model, export_slices
 from mosaic_onnx.pipeline.load_session import SessionOptions, load_model, load_session
-from mosaic_onnx.pipeline.options import CompileOptions, InspectOptions, PathLike, ProfileOptions, with_paths
+from mosaic_onnx.pipeline.options import (
+    CompileOptions,
+    InspectOptions,
+    PathLike,
+    ProfileOptions,
+    with_paths,
+    without_effort,
+)
 from mosaic_onnx.pipeline.outside import After, Before, Instead
 from mosaic_onnx.pipeline.pipelines import INSPECT, PLAN, PROFILE
 from mosaic_onnx.pipeline.site.device_loop import schedule_measured
@@ -235,7 +243,8 @@ def profile(
     """
     selection = _select_aloud(devices, note)
     start = State(Path(model), selection, Cache() if cache else None, note, progress)
-    return run_passes(configured(PROFILE, with_paths(options)), start).profile
+    given, effort = without_effort(with_paths(options))
+    return run_passes(with_effort(configured(PROFILE, given), effort), start).profile
 
 
 def load_profile(file: PathLike) -> Profile:

@@ -61,6 +61,7 @@ class Profile:
             ProfilingInterrupted: Ctrl-C; it holds what was measured until then.
         """
         from mosaic_onnx.backends.hardware.energy_meters import find_meters
+        from mosaic_onnx.discovery.health import busy_text
         from mosaic_onnx.profiling.energy_source import real_devices, refuse_without_joules
         from mosaic_onnx.profiling.modelled_energy import with_modelled_energy
         from mosaic_onnx.profiling.profile_model import profile_model
@@ -70,13 +71,14 @@ class Profile:
             refuse_without_joules(devices, backends, self.watts)
         is_metered = self.energy != "none" and bool(real_devices(devices, backends)) and not self.watts
         options = replace(
-            state.measuring,
+            state.measuring(self.effort),
             limit_s=self.limit_s,
             sustained_s=self.sustained_s,
             energy_s=ENERGY_S if is_metered and find_meters().meters else 0.0,
         )
-        if self.effort is not None:
-            options = replace(options, effort=self.effort)
+        busy = busy_text()
+        if busy:
+            state.note(f"{busy}: figures may be off, and are measured again next time")
         profile = profile_model(
             state.normalised,
             state.graph,
@@ -86,4 +88,6 @@ class Profile:
             state.progress,
             annotation=state.annotation,
         )
+        for text in profile.meta.get("notes", ()):
+            state.note(f"note: {text}")
         return replace(state, profile=with_modelled_energy(profile, self.watts) if self.watts else profile)

@@ -11,7 +11,7 @@ import typer
 
 from mosaic_onnx.cli import options as opt
 from mosaic_onnx.cli.console import Reporter
-from mosaic_onnx.cli.parse import split_words
+from mosaic_onnx.cli.parse import parse_effort, split_words
 from mosaic_onnx.cli.pass_flags import takes
 from mosaic_onnx.pipeline.pipelines import COMPILE, INSPECT, PLAN, PROFILE
 
@@ -33,10 +33,11 @@ def devices(
     quiet: opt.Quiet = False,
 ) -> None:
     """List the devices that are here, and why others are not."""
+    reporter = Reporter(json=as_json, quiet=quiet)
+    reporter.begin("looking for devices")
     from mosaic_onnx import api
     from mosaic_onnx.cli.tables import absent_table, device_table
 
-    reporter = Reporter(json=as_json, quiet=quiet)
     found = api.find_devices(split_words(device_words or ()))
     if write is not None:
         api.write_devices(found.devices, write, force=force)
@@ -65,10 +66,11 @@ def inspect(
     quiet: opt.Quiet = False,
 ) -> None:
     """Show layers, the tensors that cross each boundary, and which device can run which layer (and why not)."""
+    reporter = Reporter(json=as_json, quiet=quiet)
+    reporter.begin(f"reading {model}")
     from mosaic_onnx import api
     from mosaic_onnx.cli.tables import inspection_table
 
-    reporter = Reporter(json=as_json, quiet=quiet)
     seen = api.inspect(model, devices=split_words(device_words or ()), **options)
     for note in seen.notes:
         reporter.note(f"note: {note}")
@@ -83,6 +85,8 @@ def profile(
     options: Mapping[str, Any],
     output: opt.Output = None,
     device_words: opt.Devices = None,
+    effort: opt.Effort = None,
+    time_budget: opt.TimeBudget = None,
     no_cache: opt.NoCache = False,
     dry_run: opt.DryRun = False,
     force: opt.Force = False,
@@ -90,22 +94,25 @@ def profile(
     quiet: opt.Quiet = False,
 ) -> None:
     """Measure every layer on every device; Ctrl-C keeps what was measured."""
+    reporter = Reporter(json=as_json, quiet=quiet)
+    reporter.begin(f"profiling {model}")
     from mosaic_onnx import api
     from mosaic_onnx.cli.tables import profile_table
+    from mosaic_onnx.cli.terminal.progress import PROFILE_STAGES
     from mosaic_onnx.files.atomic import refuse_to_replace
     from mosaic_onnx.files.profile_file import profile_to_fields
 
-    reporter = Reporter(json=as_json, quiet=quiet)
     target = output or model.with_suffix(".profile.json")
     if not dry_run:
         refuse_to_replace(target, force=force)
-    with reporter.progress("profile") as progress:
+    with reporter.progress(PROFILE_STAGES) as progress:
         measured = api.profile(
             model,
             devices=split_words(device_words or ()),
             cache=not no_cache,
             progress=progress,
             note=reporter.note,
+            **parse_effort(effort, time_budget),
             **options,
         )
     reporter.show(profile_table(measured))
@@ -126,13 +133,14 @@ def plan(
     quiet: opt.Quiet = False,
 ) -> None:
     """Plan from a profile, with no device at hand; several profiles are planned together, for one makespan."""
+    reporter = Reporter(json=as_json, quiet=quiet)
+    reporter.begin(f"planning {', '.join(map(str, profile_files))}")
     from mosaic_onnx import api
     from mosaic_onnx.cli.scheduling import plan_jointly
     from mosaic_onnx.cli.tables import pareto_table, plan_line, plan_table, singles_table
     from mosaic_onnx.files.atomic import refuse_to_replace
     from mosaic_onnx.files.plan_file import plan_to_fields
 
-    reporter = Reporter(json=as_json, quiet=quiet)
     request, constraints = options["request"], options["constraints"]
     sum_latency = request.objective == SUM_LATENCY
     if sum_latency:
@@ -179,6 +187,8 @@ def compile_model(
         Path | None,
         typer.Option("--plan", metavar="PLAN.json", help="Deliver this plan; with --profile, nothing is measured."),
     ] = None,
+    effort: opt.Effort = None,
+    time_budget: opt.TimeBudget = None,
     no_cache: opt.NoCache = False,
     dry_run: opt.DryRun = False,
     force: opt.Force = False,
@@ -186,13 +196,16 @@ def compile_model(
     quiet: opt.Quiet = False,
 ) -> None:
     """Profile, plan, partition, measure and prove a model; write MODEL.mosaic/."""
+    reporter = Reporter(json=as_json, quiet=quiet)
+    reporter.begin(f"compiling {model}")
     from mosaic_onnx import api
     from mosaic_onnx.cli.headline import headline
     from mosaic_onnx.cli.report import compiled_fields, compiled_tables
+    from mosaic_onnx.cli.terminal.progress import COMPILE_STAGES, WITHIN_BUDGET
 
-    reporter = Reporter(json=as_json, quiet=quiet)
     folder = api.bundle_folder(model, output) if dry_run else api.free_bundle_folder(model, output, force=force)
-    with reporter.progress("compile") as progress:
+    within = options["request"].max_error is not None
+    with reporter.progress(WITHIN_BUDGET if within else COMPILE_STAGES) as progress:
         done = api.compile_unwritten(
             model,
             devices=split_words(device_words or ()),
@@ -202,6 +215,7 @@ def compile_model(
             passes=split_words(passes or ()),
             given_profile=profile_file,
             given_plan=plan_file,
+            **parse_effort(effort, time_budget),
             **options,
         )
     for one in (done, *done.shapes):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -12,13 +12,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+    from mosaic_onnx.core.progress import Progress
+
 
 class OutputClosed(Exception):
     """The reader of stdout is gone (``| head -1``): there is nobody left to write to."""
-
-
-ProgressCall = Callable[[int, int, float], None]
-"""(measurements done, measurements in all as far as known, seconds left)."""
 
 
 @dataclass(frozen=True)
@@ -64,28 +62,24 @@ class Reporter:
         if self.json:
             _write_out(json.dumps({"schema": schema, **fields}, indent=1, allow_nan=False, default=str))
 
+    def begin(self, text: str) -> None:
+        """Write what is begun, before modules are imported for it: the first line is there at once."""
+        self.note(f"{text} …")
+
     @contextmanager
-    def progress(self, title: str) -> Iterator[ProgressCall | None]:
-        """Show a progress bar with the time left, on a terminal only; yield None where there is no bar."""
-        if self.quiet or self.json or not sys.stderr.isatty():
+    def progress(self, stages: tuple[str, ...]) -> Iterator[Progress | None]:
+        """Show how far a command has come: a bar on a terminal, lines elsewhere; yield None where nothing is shown.
+
+        Args:
+            stages: names of the passes that will run, in order.
+        """
+        if self.quiet or self.json:
             yield None
             return
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+        from mosaic_onnx.cli.terminal.progress import bar_progress, plain_progress
 
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[left]}"),
-        )
-        with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-            task = bar.add_task(title, total=None, left="")
-
-            def call(done: int, total: int, left_s: float) -> None:
-                bar.update(task, completed=done, total=total, left=f"{left_s:.0f} s left")
-
-            yield call
+        with (bar_progress if sys.stderr.isatty() else plain_progress)(stages) as progress:
+            yield progress
 
 
 def _render(renderables: Sequence[RenderableType], *, to_stderr: bool) -> None:

@@ -73,12 +73,13 @@ def schedule(
     quiet: opt.Quiet = False,
 ) -> None:
     """Plan many models with periods and deadlines on one machine: the least period multiplier that holds."""
+    reporter = Reporter(json=as_json, quiet=quiet)
+    reporter.begin(f"scheduling {scenario_file}")
     from mosaic_onnx import api
     from mosaic_onnx.scenarios.schedule_file import schedule_to_fields
     from mosaic_onnx.scenarios.search.genetic import SearchOptions
     from mosaic_onnx.scenarios.solve import SchedulingOptions
 
-    reporter = Reporter(json=as_json, quiet=quiet)
     options = SchedulingOptions(
         scheduler=scheduler.value,
         search=SearchOptions(seed=seed, time_limit_s=time_limit),
@@ -87,7 +88,7 @@ def schedule(
         checkpoint=checkpoint,
     )
     words, cache, note = split_words(device_words or ()), not no_cache, reporter.note
-    with reporter.progress("profile") as bar:
+    with reporter.progress(()) as bar:
         if output is None:
             instance = api.load_scenario(scenario_file, devices=words, cache=cache, progress=bar, note=note)
         else:
@@ -131,6 +132,8 @@ def serve_scenario(
     quiet: opt.Quiet = False,
 ) -> None:
     """Serve all models of a site by the wall clock (simulated devices: by a virtual one); rates, latencies, misses."""
+    reporter = Reporter(json=as_json, quiet=quiet)
+    reporter.begin(f"loading {site}")
     import dataclasses
 
     from mosaic_onnx import api
@@ -139,7 +142,6 @@ def serve_scenario(
     from mosaic_onnx.files.atomic import refuse_to_replace, write_atomically
     from mosaic_onnx.files.strict_json import dump
 
-    reporter = Reporter(json=as_json, quiet=quiet)
     if not multiplier > 0:
         raise UsageError(f"--multiplier {multiplier}: it must be above 0", "1 for the periods of the scenario")
     if trace is not None:

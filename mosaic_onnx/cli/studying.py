@@ -34,10 +34,11 @@ def explain(
     quiet: opt.Quiet = False,
 ) -> None:
     """Say why a plan is as it is: boundaries, missing operators, or one layer's costs and moves."""
+    reporter = Reporter(json=as_json, quiet=quiet)
+    reporter.begin(f"reading {profile_file}")
     from mosaic_onnx import api
     from mosaic_onnx.cli.explanations import layer_tables, plan_tables
 
-    reporter = Reporter(json=as_json, quiet=quiet)
     profile, plan = api.load_profile(profile_file), api.load_plan(plan_file)
     if layer is not None:
         one = api.explain_layer(profile, plan, layer)
@@ -62,11 +63,12 @@ def diff(
     quiet: opt.Quiet = False,
 ) -> None:
     """Say what one plan does otherwise than another of the same layers."""
+    reporter = Reporter(json=as_json, quiet=quiet)
+    reporter.begin(f"reading {before} and {after}")
     from mosaic_onnx import api
     from mosaic_onnx.cli.explanations import diff_tables
     from mosaic_onnx.cli.tables import milliseconds
 
-    reporter = Reporter(json=as_json, quiet=quiet)
     profile = None if profile_file is None else api.load_profile(profile_file)
     found = api.diff_plans(api.load_plan(before), api.load_plan(after), profile)
     reporter.show(*diff_tables(found))
@@ -86,12 +88,13 @@ def import_profile(
     quiet: opt.Quiet = False,
 ) -> None:
     """Turn a profile that another tool wrote into profile.json."""
+    reporter = Reporter(json=as_json, quiet=quiet)
+    reporter.begin(f"reading {file}")
     from mosaic_onnx import api
     from mosaic_onnx.cli.tables import profile_table
     from mosaic_onnx.files.atomic import refuse_to_replace
     from mosaic_onnx.files.profile_file import profile_to_fields
 
-    reporter = Reporter(json=as_json, quiet=quiet)
     target = output or file.with_suffix(".profile.json")
     refuse_to_replace(target, force=force)
     imported = api.import_profile(kind, file, **_options(option or []))
@@ -112,6 +115,8 @@ def reproduce(
     quiet: opt.Quiet = False,
 ) -> None:
     """Reproduce a paper's evaluation on the simulated HiKey 970: tables, plots, theirs beside ours."""
+    reporter = Reporter(json=as_json, quiet=quiet)
+    reporter.begin(f"reproducing {paper}")
     from mosaic_onnx.core.errors import UsageError
     from mosaic_onnx.core.suggestions import did_you_mean
     from mosaic_onnx.files.atomic import refuse_to_replace
@@ -120,7 +125,6 @@ def reproduce(
     paper = paper.lower()
     if paper not in PAPERS:
         raise UsageError(f"there is no paper called '{paper}' here", did_you_mean(paper, PAPERS))
-    reporter = Reporter(json=as_json, quiet=quiet)
     refuse_to_replace(output, force=force)
     if paper == "puzzle":
         from mosaic_onnx.reproduce.puzzle.run import reproduce_puzzle

@@ -44,10 +44,11 @@ def bench(
     quiet: opt.Quiet = False,
 ) -> None:
     """Time a bundle: latency percentiles, throughput, each slice measured beside predicted."""
+    reporter = Reporter(json=as_json, quiet=quiet)
+    reporter.begin(f"loading {bundle}")
     from mosaic_onnx import api
     from mosaic_onnx.files.atomic import refuse_to_replace
 
-    reporter = Reporter(json=as_json, quiet=quiet)
     if throughput:
         words = split_words(device_words or ())
         _show_rates(reporter, api.bench_throughput(bundle, inputs=inputs, seed=seed, devices=words, trust=trust))

@@ -10,6 +10,7 @@ about is taken from the device.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -74,6 +75,7 @@ class FeedbackLoop:
         run_limit: plans that are run at most.
         refusal_limit: plans with a refused slice that are given up at most.
         plan: makes plans.
+        limit_s: no round starts after it; the first always does.
     """
 
     measure: MeasureSlices
@@ -83,6 +85,7 @@ class FeedbackLoop:
     run_limit: int = 6
     refusal_limit: int = 24
     plan: MakePlan = make_plan
+    limit_s: float = float("inf")
 
     def __call__(self, profile: Profile) -> Refined:
         """Plan and measure until the plan's slices are all measured, or the rounds are used up.
@@ -94,7 +97,11 @@ class FeedbackLoop:
             InfeasibleError: no plan satisfies the constraints.
         """
         seen = _Seen(profile, self.request)
+        end_s = time.monotonic() + self.limit_s
         while seen.round_count < self.round_limit and seen.refused_count < self.refusal_limit:
+            if seen.round_count and time.monotonic() > end_s:
+                plan = self._plan(seen)
+                break
             plan = self._plan(seen)
             seen.request = replace(seen.request, time_limit_s=self.request.time_limit_s / max(1, self.round_limit))
             wanted = [choice for choice in unmeasured(seen.profile, plan) if choice not in seen.unmeasurable]
@@ -141,6 +148,8 @@ class FeedbackLoop:
     def _run(self, seen: _Seen, plan: Plan) -> bool:
         """Run a plan for the first time; whether anything was learned from it."""
         places = _places(plan)
+        if len(plan.slices) == 1:  # alone or in the plan, that is the same run
+            return False
         if self.run is None or places in seen.runs or len(seen.runs) >= self.run_limit:
             return False
         taken = self.run(plan)

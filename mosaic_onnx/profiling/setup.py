@@ -54,9 +54,8 @@ def open_store(
     profiled: ProfiledModel, device: Device, level: Level | None, options: ProfileOptions
 ) -> MeasurementStore:
     """Return the store of a device's measurements at a level."""
-    return MeasurementStore(
-        options.cache, device, level, Conditions(options.versions, fingerprint(), profiled.identity)
-    )
+    conditions = Conditions(options.versions, fingerprint(), profiled.identity, options.effort.kept_as)
+    return MeasurementStore(options.cache, device, level, conditions)
 
 
 def open_profiled_model(

@@ -11,6 +11,7 @@ import pytest
 from mosaic_onnx.backends.base import Array, KernelTime, SliceModel
 from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.layers import Layer, LayerGraph, TensorInfo
+from mosaic_onnx.core.progress import Step
 from mosaic_onnx.files.cache import Cache
 from mosaic_onnx.profiling.aggregate import in_place_seconds, state_costs
 from mosaic_onnx.profiling.attribution import KernelShare, sharing_layers
@@ -237,12 +238,12 @@ def test_an_interruption_keeps_what_was_found(tmp_path: Path) -> None:
 
 
 def test_progress_counts_up_to_all() -> None:
-    told: list[tuple[int, int, float]] = []
-    run(ScriptedMeter(fine), ticker=Ticker(lambda done, total, left_s: told.append((done, total, left_s))))
-    done, total, left_s = told[-1]
-    assert done == total > 4
-    assert left_s == 0.0
-    assert [row[0] for row in told] == sorted(row[0] for row in told)
+    told: list[Step] = []
+    run(ScriptedMeter(fine), ticker=Ticker(told.append))
+    assert told[-1].done_count == told[-1].total_count > 4
+    assert {(step.stage, step.device) for step in told} == {("profile", DEVICE.name)}
+    counts = [step.done_count for step in told]
+    assert counts == sorted(counts)
 
 
 def test_stretches_are_runs_of_consecutive_layers() -> None:
