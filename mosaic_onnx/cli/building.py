@@ -105,7 +105,7 @@ def profile(
     target = output or model.with_suffix(".profile.json")
     if not dry_run:
         refuse_to_replace(target, force=force)
-    with reporter.progress(PROFILE_STAGES) as progress:
+    with reporter.progress(PROFILE_STAGES, effort) as progress:
         measured = api.profile(
             model,
             devices=split_words(device_words or ()),
@@ -205,7 +205,7 @@ def compile_model(
 
     folder = api.bundle_folder(model, output) if dry_run else api.free_bundle_folder(model, output, force=force)
     within = options["request"].max_error is not None
-    with reporter.progress(WITHIN_BUDGET if within else COMPILE_STAGES) as progress:
+    with reporter.progress(WITHIN_BUDGET if within else COMPILE_STAGES, effort) as progress:
         done = api.compile_unwritten(
             model,
             devices=split_words(device_words or ()),

@@ -67,18 +67,20 @@ class Reporter:
         self.note(f"{text} …")
 
     @contextmanager
-    def progress(self, stages: tuple[str, ...]) -> Iterator[Progress | None]:
+    def progress(self, stages: tuple[str, ...], effort: str | None = None) -> Iterator[Progress | None]:
         """Show how far a command has come: a bar on a terminal, lines elsewhere; yield None where nothing is shown.
 
         Args:
             stages: names of the passes that will run, in order.
+            effort: how long they measure; None for the usual.
         """
         if self.quiet or self.json:
             yield None
             return
-        from mosaic_onnx.cli.terminal.progress import bar_progress, plain_progress
+        from mosaic_onnx.cli.terminal.progress import bar_progress, expected, plain_progress
 
-        with (bar_progress if sys.stderr.isatty() else plain_progress)(stages) as progress:
+        shown = bar_progress if sys.stderr.isatty() else plain_progress
+        with shown(expected(stages, (effort or "normal").lower())) as progress:
             yield progress
 
 

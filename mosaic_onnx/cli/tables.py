@@ -9,6 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from mosaic_onnx.cli.terminal.columns import justification, longest_word, shortened
+from mosaic_onnx.core.quantities import bytes_text
 
 if TYPE_CHECKING:
     from mosaic_onnx.api import Inspection, Selection
@@ -29,8 +30,8 @@ def milliseconds(seconds: float | None) -> str:
 
 
 def megabytes(count: float | None) -> str:
-    """Return bytes as text in MB (10⁶); a dash for None."""
-    return "–" if count is None else f"{count / 1e6:.3g} MB"
+    """Return bytes as text, in MB (10⁶) where they are many; a dash for None."""
+    return "–" if count is None else bytes_text(count)
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], *, most: int | None = None) -> Table:
@@ -40,8 +41,10 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], *, 
     shown = every if most is None or len(every) <= most + 1 else every[:most]
     for index, column in enumerate(columns):
         cells = [row[index] for row in shown]
-        width = longest_word([column, *cells])
-        made.add_column(column, justify=justification(cells), min_width=width, overflow="fold")
+        justify = justification(cells)
+        whole = max(map(len, cells), default=0) if justify == "right" else 0  # a figure stays with its unit
+        width = max(longest_word([column, *cells]), whole)
+        made.add_column(column, justify=justify, min_width=width, overflow="fold")
     for row in shown:
         made.add_row(*(escape(cell) for cell in row))
     if len(shown) < len(every):

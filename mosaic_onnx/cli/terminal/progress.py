@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -21,9 +21,11 @@ STAGES = {
     "normalise": "checking",
     "read_inputs": "checking",
     "layerize": "checking",
+    "set_levels": "asking devices",
     "annotate": "asking devices",
     "profile": "measuring layers",
     "measure_errors": "measuring errors",
+    "constrain": "planning",
     "feedback": "planning",
     "estimate": "planning",
     "plan": "planning",
@@ -44,9 +46,15 @@ COMPILE_STAGES = (*PROFILE_STAGES, "feedback", "rewrite", "select", "correct", "
 WITHIN_BUDGET = (*PROFILE_STAGES, "measure_errors", "keep_budget", "rewrite", "judge_errors", "select", "verify")
 
 
-def expected(stages: tuple[str, ...]) -> dict[str, float]:
-    """Return the expected seconds of some stages."""
-    return {name: EXPECTED_S[name] for name in stages}
+MEASURING = ("profile", "measure_errors", "feedback", "keep_budget", "judge_errors", "select")
+"""Passes whose time goes with the effort."""
+EFFORT_FACTORS = {"quick": 0.25, "normal": 1.0, "thorough": 4.0}
+
+
+def expected(stages: tuple[str, ...], effort: str = "normal") -> dict[str, float]:
+    """Return the expected seconds of some stages at an effort."""
+    factor = EFFORT_FACTORS.get(effort, 1.0)
+    return {name: EXPECTED_S[name] * (factor if name in MEASURING else 1.0) for name in stages}
 
 
 def words_of(step: Step) -> str:
@@ -92,19 +100,19 @@ class PlainLines:
 
 
 @contextmanager
-def plain_progress(stages: tuple[str, ...]) -> Iterator[Progress]:
+def plain_progress(stages: Mapping[str, float]) -> Iterator[Progress]:
     """Write lines to stderr."""
-    yield PlainLines(Remaining(expected(stages)), lambda line: print(line, file=sys.stderr, flush=True))
+    yield PlainLines(Remaining(stages), lambda line: print(line, file=sys.stderr, flush=True))
 
 
 @contextmanager
-def bar_progress(stages: tuple[str, ...]) -> Iterator[Progress]:
+def bar_progress(stages: Mapping[str, float]) -> Iterator[Progress]:
     """Show one bar for the whole, with the stage's name; it goes on between steps, and is gone at the end."""
     from rich.console import Console
     from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
     from rich.progress import Progress as Bar
 
-    remaining = Remaining(expected(stages))
+    remaining = Remaining(stages)
     columns = (
         TextColumn("{task.description}"),
         BarColumn(bar_width=24),
