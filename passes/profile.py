@@ -77,7 +77,7 @@ class Profile:
             energy_s=ENERGY_S if is_metered and find_meters().meters else 0.0,
         )
         busy = busy_text()
-        if busy:
+        if busy and real_devices(devices, backends):
             state.note(f"{busy}: figures may be off, and are measured again next time")
         profile = profile_model(
             state.normalised,

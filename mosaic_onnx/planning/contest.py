@@ -53,7 +53,7 @@ class Effort:
     """
 
     round_count: int = 21
-    budget_s: float = 12.0
+    budget_s: float = 8.0
     stop: EarlyStop | None = field(default_factory=EarlyStop)
 
 

@@ -127,27 +127,27 @@ def test_v_logs_passes_to_stderr_and_changes_nothing_on_stdout(mosaic: Mosaic, c
 
 
 def test_options_stand_in_a_file_and_a_flag_wins(mosaic: Mosaic, compiled: Path) -> None:
-    Path("mosaic.toml").write_text('[plan]\nmethod = "greedy"\nobjective = "latency"\n')
-    assert mosaic("plan", str(compiled / "p.json"), "--json").json["method"] == "greedy"
+    Path("mosaic.toml").write_text('[plan]\nmethod = "algorithm1"\nobjective = "latency"\n')
+    assert mosaic("plan", str(compiled / "p.json"), "--json").json["method"] == "algorithm1"
     assert mosaic("plan", str(compiled / "p.json"), "--method", "hca", "--json").json["method"] == "hca"
 
 
 def test_a_pyproject_holds_options_too_and_the_nearest_file_counts(
     mosaic: Mosaic, compiled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    Path("pyproject.toml").write_text('[tool.mosaic-onnx.plan]\nmethod = "greedy"\n')
+    Path("pyproject.toml").write_text('[tool.mosaic-onnx.plan]\nmethod = "algorithm1"\n')
     Path("inner").mkdir()
     monkeypatch.chdir("inner")
-    assert mosaic("plan", str(compiled / "p.json"), "--json").json["method"] == "greedy"
+    assert mosaic("plan", str(compiled / "p.json"), "--json").json["method"] == "algorithm1"
     Path("mosaic.toml").write_text("")
-    assert mosaic("plan", str(compiled / "p.json"), "--json").json["method"] != "greedy"
+    assert mosaic("plan", str(compiled / "p.json"), "--json").json["method"] != "algorithm1"
 
 
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ('[pln]\nmethod = "greedy"', "no command 'pln'"),
-        ('[plan]\nmethd = "greedy"', "plan.methd"),
+        ('[pln]\nmethod = "algorithm1"', "no command 'pln'"),
+        ('[plan]\nmethd = "algorithm1"', "plan.methd"),
         ("[plan]\nforce = true", "plan.force cannot stand in a file"),
         ("[plan]\nmethod = true", "plan.method"),
         ('[plan]\npareto = "yes"', "plan.pareto must be true or false"),
@@ -195,7 +195,7 @@ def test_a_wrong_name_of_anything_is_answered_with_the_nearest(mosaic: Mosaic, c
         (("plan", profile, "--objective", "latncy"), "latency"),
         (("plan", profile, "--method", "interva"), "interval"),
         (("inspect", model, "-d", "cpuu"), "cpu"),
-        (("profile", model, "-d", "cpu", "--effort", "quik"), "quick"),
+        (("profile", model, "-d", "cpu", "--effort", "quik", "--dry-run"), "quick"),
         (("plan", profile, "--objectiv", "latency"), "--objective"),
         (("reproduce", "mosiac"), "mosaic"),
     ):
@@ -286,14 +286,15 @@ def test_energy_without_meters_is_refused_before_measuring_with_the_ways_out(
     from mosaic_onnx.backends.hardware.energy_meters import Meters
 
     monkeypatch.setattr("mosaic_onnx.profiling.energy_source.find_meters", lambda: Meters((), ()))
-    done = mosaic("compile", str(compiled / "small.onnx"), "-d", "cpu", "--objective", "energy", "--no-cache")
+    words = ("-d", "cpu", "--objective", "energy", "--no-cache", "--dry-run")
+    done = mosaic("compile", str(compiled / "small.onnx"), *words)
     assert done.exit_code == 2
     assert "--watts" in done.stderr
 
 
 @pytest.mark.usefixtures("nothing_measured")
 def test_a_dimension_of_zero_is_refused(mosaic: Mosaic, compiled: Path) -> None:
-    done = mosaic("compile", str(compiled / "small.onnx"), "-d", "cpu", "--input-shape", "t0:0,8")
+    done = mosaic("compile", str(compiled / "small.onnx"), "-d", "cpu", "--dry-run", "--input-shape", "t0:0,8")
     assert done.exit_code == 2
     assert "at least 1" in done.stderr
 
@@ -310,6 +311,38 @@ def test_an_interruption_says_only_what_is_true_of_the_cache(
     assert "nothing is kept" in mosaic(*words, "--no-cache").stderr
     monkeypatch.setattr(api, "find_devices", interrupt)
     assert "kept" not in mosaic("devices").stderr
+
+
+def test_a_busy_machine_is_told(mosaic: Mosaic, compiled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = ("profile", str(compiled / "small.onnx"), "-d", "cpu", "--effort", "quick", "--dry-run")
+    monkeypatch.setattr(os, "getloadavg", lambda: (99.0, 99.0, 99.0))
+    assert "the machine is busy (load 99.0" in mosaic(*words).stderr
+    monkeypatch.setattr(os, "getloadavg", lambda: (0.0, 0.0, 0.0))
+    assert "busy" not in mosaic(*words).stderr
+
+
+def test_with_one_device_there_is_nothing_to_partition(mosaic: Mosaic, compiled: Path) -> None:
+    done = mosaic("compile", str(compiled / "small.onnx"), "-d", "cpu", "--effort", "quick", "--dry-run")
+    assert done.exit_code == 0, done.stderr
+    assert "nothing to partition" in done.stderr
+
+
+def test_the_first_words_on_a_compilation_are_measured_ones(mosaic: Mosaic, compiled: Path) -> None:
+    done = mosaic("compile", str(compiled / "small.onnx"), "-d", "cpu", "--effort", "quick", "--dry-run")
+    line = next(line for line in done.stderr.splitlines() if line.startswith("small.onnx: "))
+    assert re.match(r"small\.onnx: [\d.e-]+ ms measured", line)
+    assert "ONNX Runtime's default" in line
+    figure = re.search(r"([\d.e-]+ ms) measured", line)
+    assert figure is not None
+    assert f"│ {figure[1]} │" in re.sub(" +", " ", done.stderr)
+
+
+def test_a_plan_for_energy_shows_energy(mosaic: Mosaic, compiled: Path) -> None:
+    words = ("-d", "hikey970", "--objective", "energy", "--effort", "quick", "--dry-run")
+    done = mosaic("compile", str(compiled / "small.onnx"), *words)
+    assert done.exit_code == 0, done.stderr
+    assert re.search(r"small\.onnx: [\d.e-]+ mJ", done.stderr)
+    assert "predicted energy" in done.stderr
 
 
 # What is shown.
@@ -447,7 +480,9 @@ def test_the_readme_says_which_onnx_runtime_takes_the_partitioned_file(compiled:
 def test_documents_name_commands_that_exist() -> None:
     pages = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")]
     named = {
-        (page.name, word) for page in pages for word in re.findall(r"^mosaic-onnx ([a-z-]+)", page.read_text(), re.M)
+        (page.name, word)
+        for page in pages
+        for word in re.findall(r"^mosaic-onnx ([a-z][a-z-]*)", page.read_text(), re.M)
     }
     named |= {
         (page.name, word) for page in pages for word in re.findall(r"`mosaic-onnx ([a-z][a-z-]*)", page.read_text())

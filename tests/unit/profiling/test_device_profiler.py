@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -205,6 +205,15 @@ def test_a_second_survey_measures_nothing(tmp_path: Path, times_kernels: bool) -
     meter = ScriptedMeter(fine, dict.fromkeys(range(4), 0.01))
     assert run(meter, times_kernels=times_kernels, cache=cache) == first
     assert meter.asked == []
+
+
+def test_what_other_load_disturbed_is_measured_again_next_time(tmp_path: Path) -> None:
+    cache = Cache(tmp_path)
+    run(ScriptedMeter(lambda span: replace(fine(span), is_disturbed=span == (2, 2))), cache=cache)
+    meter = ScriptedMeter(fine)
+    run(meter, cache=cache)
+    assert (2, 2) in meter.asked
+    assert (1, 1) not in meter.asked
 
 
 def test_a_crash_is_tried_again_next_time_and_a_refusal_is_not(tmp_path: Path) -> None:
