@@ -28,6 +28,11 @@ class AbsentDevice:
 
 
 @dataclass(frozen=True)
+class BrokenBackend(AbsentDevice):
+    """A backend that crashed, hung or raised when it was asked for its devices: every command tells of it."""
+
+
+@dataclass(frozen=True)
 class FoundDevices:
     """The devices that a backend found on this machine.
 
@@ -287,6 +292,22 @@ class SwitchCostSource(Protocol):
 
     def switches(self, device: Device) -> tuple[SwitchCost, ...]:
         """Return the costs of switches between the device's levels; empty where they are free."""
+
+
+@runtime_checkable
+class DescribesDevices(Protocol):
+    """A backend of described devices that the user names: ``-d BACKEND:DESCRIPTION``."""
+
+    def descriptions(self) -> tuple[str, ...]:
+        """Return the names of the descriptions that ship with it."""
+
+    def described(self, description: str) -> tuple[Device, ...]:
+        """Return the devices of a description: a shipped one's name, or the path of a file.
+
+        Raises:
+            UsageError: there is no such description.
+            ModelError: its file is wrong.
+        """
 
 
 def as_devices(found: Sequence[FoundDevices]) -> dict[str, Device]:

@@ -18,6 +18,7 @@ from typing import Protocol, runtime_checkable
 from mosaic_onnx.backends.base import Backend, SliceModel
 from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.errors import MosaicError
+from mosaic_onnx.core.module_command import module_command
 
 _TIME_LIMIT_S = 60.0
 
@@ -63,7 +64,7 @@ def probe(address: str, devices: Sequence[Device]) -> list[ProbeResult]:
 
 def _start(address: str, device: Device) -> subprocess.Popen[str]:
     request = {"backend": address, "name": device.name, "precision": device.precision, "options": dict(device.options)}
-    command = [sys.executable, "-m", "mosaic_onnx.backends.probe", json.dumps(request)]
+    command = module_command("mosaic_onnx.backends.probe", json.dumps(request))
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 

@@ -1,4 +1,4 @@
-"""Run every ``bench_*.py`` here (or those named on the command line), print a table, write JSON."""
+"""Run every ``bench_*.py`` of these folders (or those named on the command line), print a table, write JSON."""
 
 from __future__ import annotations
 
@@ -15,12 +15,16 @@ from rich.table import Table
 from bench.report import COLUMNS, Row
 
 
-def modules(names: list[str]) -> list[str]:
-    found = sorted(path.stem for path in Path(__file__).parent.glob("bench_*.py"))
-    unknown = [name for name in names if f"bench_{name}" not in found]
+def find(names: list[str]) -> dict[str, str]:
+    """Return {benchmark: its module} of the benchmarks named; of all where none is named."""
+    folder = Path(__file__).parent
+    found = {path.stem.removeprefix("bench_"): path for path in sorted(folder.rglob("bench_*.py"))}
+    unknown = [name for name in names if name not in found]
     if unknown:
-        sys.exit(f"no such benchmark: {', '.join(unknown)} (there are: {', '.join(f[6:] for f in found)})")
-    return [f"bench_{name}" for name in names] or found
+        sys.exit(f"no such benchmark: {', '.join(unknown)} (there are: {', '.join(found)})")
+    return {
+        name: ".".join(["bench", *found[name].relative_to(folder).with_suffix("").parts]) for name in names or found
+    }
 
 
 def table_of(title: str, rows: list[Row]) -> Table:
@@ -46,10 +50,10 @@ def main() -> int:
     parser.add_argument("--markdown", type=Path, help="write the tables as Markdown")
     options = parser.parse_args()
     console, results, tables = Console(), {}, []
-    for name in modules(options.names):
-        rows = importlib.import_module(f"bench.{name}").run(options.quick)
-        console.print(table_of(name.removeprefix("bench_"), rows))
-        tables.append(markdown_of(name.removeprefix("bench_"), rows))
+    for name, module in find(options.names).items():
+        rows = importlib.import_module(module).run(options.quick)
+        console.print(table_of(name, rows))
+        tables.append(markdown_of(name, rows))
         results[name] = [dataclasses.asdict(row) | {"met": row.met} for row in rows]
     if options.output:
         options.output.write_text(json.dumps({"schema": "mosaic-onnx/bench/1", "results": results}, indent=1))

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
         Constraints,
         Instead,
         Request,
+        annotate,
         compile,
         export,
         find_devices,
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
         load_plan,
         load_profile,
         load_scenario,
+        mix_shapes,
         partition,
         plan,
         profile,
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
         schedule_site,
         serve_scenario,
         verify,
+        what_if,
     )
 
 __version__ = "0.1.0"
@@ -37,6 +40,7 @@ __all__ = [
     "Instead",
     "Request",
     "__version__",
+    "annotate",
     "compile",
     "export",
     "find_devices",
@@ -45,6 +49,7 @@ __all__ = [
     "load_plan",
     "load_profile",
     "load_scenario",
+    "mix_shapes",
     "partition",
     "plan",
     "profile",
@@ -53,6 +58,7 @@ __all__ = [
     "schedule_site",
     "serve_scenario",
     "verify",
+    "what_if",
 ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
@@ -29,7 +30,7 @@ class Pass(Protocol):
 
     @property
     def name(self) -> str:
-        """What it is called."""
+        """The pass's name."""
         ...
 
     @property
@@ -68,12 +69,12 @@ class Pipeline:
 
     @property
     def requires(self) -> tuple[str, ...]:
-        """What must be there before the first pass."""
+        """The keys that the first pass requires."""
         return missing(self.passes)
 
     @property
     def ensures(self) -> tuple[str, ...]:
-        """What is there after the last pass."""
+        """The keys that hold after the last pass."""
         return tuple(dict.fromkeys(name for one in self.passes for name in one.ensures))
 
     def __call__(self, state: State) -> State:
@@ -112,7 +113,8 @@ def run_pass(one: Pass, state: State) -> State:
         error.passes = (one.name, *error.passes)
         raise
     except Exception as error:
-        error.add_note(f"in pass {one.name}")
+        if sys.version_info >= (3, 11):
+            error.add_note(f"in pass {one.name}")
         raise
     _check_promises(one, state, after)
     _log.info("pass %s: %.3f s", one.name, time.perf_counter() - started_s)

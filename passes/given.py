@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from mosaic_onnx.passes.base import Pass, run_pass
-from mosaic_onnx.passes.estimate import Estimate
+from mosaic_onnx.passes.measurement.estimate import Estimate
 from mosaic_onnx.passes.state import State
 
 if TYPE_CHECKING:

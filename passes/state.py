@@ -1,4 +1,4 @@
-"""What flows through the pipeline: one frozen value that every pass reads and adds to."""
+"""The pipeline's state: one frozen value that every pass reads and adds to."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Absent:
 
 
 ABSENT: Any = Absent()
-"""What a field holds until a pass makes it; from then on it has its type."""
+"""The value of a field until a pass makes it; from then on it has its type."""
 
 
 def is_made(value: object) -> bool:
@@ -86,6 +86,7 @@ class State:
         samples: inputs that errors are measured on (``measure_errors``).
         table: the profile as arrays (``estimate``).
         plan: what the planner chose (``plan``).
+        alternatives: other plans that may answer more requests a second, the most promising first (``plan``).
         wanted: slices to measure whole: first layer, last layer, state.
         measured: what came of that (``measure_slices``).
         slice_seconds: [slice] seconds of the plan's slices while the whole plan ran; empty where that says nothing
@@ -119,6 +120,7 @@ class State:
     samples: Samples = ABSENT
     table: CostTable = ABSENT
     plan: Plan = ABSENT
+    alternatives: tuple[Plan, ...] = ()
     wanted: tuple[Choice, ...] = ()
     measured: SegmentsMeasured = ABSENT
     slice_seconds: tuple[float, ...] = ()

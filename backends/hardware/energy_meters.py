@@ -8,10 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from mosaic_onnx.backends.hardware.nvml import NvidiaDevice, open_nvml
 from mosaic_onnx.backends.hardware.system import SystemFiles, read_text
 from mosaic_onnx.core.errors import BackendError
-
-NVML_LIBRARY = "libnvidia-ml.so.1"
 
 
 class EnergyMeter(Protocol):
@@ -87,14 +86,12 @@ def _outer_zone(zone: Path) -> str:
 class NvmlMeter:
     """The energy counter of one NVIDIA GPU (Volta and later)."""
 
-    library: ctypes.CDLL
-    handle: ctypes.c_void_p
-    index: int
+    device: NvidiaDevice
 
     @property
     def name(self) -> str:
-        """``nvml:`` and the GPU's index."""
-        return f"nvml:{self.index}"
+        """Return ``nvml:`` and the GPU's index."""
+        return self.device.name
 
     def read_joules(self) -> float:
         """Joules since the driver was loaded.
@@ -103,18 +100,16 @@ class NvmlMeter:
             BackendError: the GPU has no such counter, or the driver refuses.
         """
         millijoules = ctypes.c_ulonglong()
-        status = self.library.nvmlDeviceGetTotalEnergyConsumption(self.handle, ctypes.byref(millijoules))
-        if status:
-            raise BackendError(f"energy meter {self.name}: NVML error {status}")
+        self.device.call("nvmlDeviceGetTotalEnergyConsumption", ctypes.byref(millijoules))
         return millijoules.value / 1e3
 
 
-def find_meters(powercap: Path | None = None, nvml_library: str = NVML_LIBRARY) -> Meters:
+def find_meters(powercap: Path | None = None, nvml_library: str | None = None) -> Meters:
     """The meters of this machine that can be read now, and those that cannot, with the reason; never raises.
 
     Args:
         powercap: folder of the RAPL zones; None for this machine's.
-        nvml_library: NVIDIA's management library.
+        nvml_library: NVIDIA's management library; None for the system's.
     """
     zones = SystemFiles().path("class", "powercap") if powercap is None else powercap
     rapl, nvml = _find_rapl(zones), _find_nvml(nvml_library)
@@ -137,20 +132,11 @@ def _is_counted(zone: Path) -> bool:
     return zone.name.count(":") == 1 or label == "dram"
 
 
-def _find_nvml(library_name: str) -> Meters:
+def _find_nvml(library_name: str | None) -> Meters:
     try:
-        library = ctypes.CDLL(library_name)
-    except OSError:
-        return Meters(absent=(AbsentMeter("nvml", f"{library_name} is not installed (no NVIDIA driver)"),))
-    status = library.nvmlInit_v2()
-    if status:
-        return Meters(absent=(AbsentMeter("nvml", f"NVML does not start: error {status}"),))
-    found = ctypes.c_uint()
-    library.nvmlDeviceGetCount_v2(ctypes.byref(found))
-    handles = [ctypes.c_void_p() for _ in range(found.value)]
-    for index, handle in enumerate(handles):
-        library.nvmlDeviceGetHandleByIndex_v2(index, ctypes.byref(handle))
-    return _readable(NvmlMeter(library, handle, index) for index, handle in enumerate(handles))
+        return _readable(NvmlMeter(device) for device in open_nvml(library_name))
+    except BackendError as error:
+        return Meters(absent=(AbsentMeter("nvml", error.message),))
 
 
 def _readable(meters: Iterable[EnergyMeter]) -> Meters:

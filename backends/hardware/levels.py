@@ -13,9 +13,11 @@ from mosaic_onnx.backends.hardware.frequencies import (
     cpu_policies,
     devfreq_domains,
     domains_of_cores,
+    gpu_domains,
     intel_gpu_domains,
 )
 from mosaic_onnx.backends.hardware.frequency_guard import FrequencyControl
+from mosaic_onnx.backends.hardware.nvml import nvml_clocks
 from mosaic_onnx.backends.hardware.system import SystemFiles
 from mosaic_onnx.core.devices import Level
 from mosaic_onnx.core.errors import UsageError
@@ -31,18 +33,41 @@ def cpu_domains(files: SystemFiles, cores: Sequence[int]) -> tuple[FrequencyDoma
     return domains_of_cores(cpu_policies(files), cores)
 
 
+def gpu_domain(files: SystemFiles, number: int = 0) -> tuple[FrequencyDomain, ...]:
+    """Return the frequency domain of a GPU that is no NVIDIA card; none where the system has fewer."""
+    return gpu_domains(files)[number : number + 1]
+
+
+def intel_gpu_domain(files: SystemFiles, number: int = 0) -> tuple[FrequencyDomain, ...]:
+    """Return the frequency domain of an Intel GPU; none where the system has fewer."""
+    return intel_gpu_domains(files)[number : number + 1]
+
+
+def nvidia_domain(files: SystemFiles, number: int) -> tuple[FrequencyDomain, ...]:
+    """Return the frequency domain of an NVIDIA GPU: its locked clocks, or the devfreq device of a Jetson board."""
+    return nvml_clocks()[number : number + 1] or gpu_domain(files, number)
+
+
 def named_domain(files: SystemFiles, name: str) -> FrequencyDomain:
-    """Return the domain of that name: a cpufreq policy, a devfreq device, or an Intel GPU (``card0``).
+    """Return the domain of that name.
+
+    Names are those of cpufreq policies (``policy0``), devfreq devices, Intel's GPUs (``card0``) and NVIDIA's
+    (``nvml:0``).
 
     Raises:
         UsageError: there is no such domain.
     """
-    domains = (*cpu_policies(files), *devfreq_domains(files), *intel_gpu_domains(files))
+    domains = all_domains(files)
     found = next((domain for domain in domains if domain.name == name), None)
     if found is None:
         here = ", ".join(domain.name for domain in domains) or "none"
         raise UsageError(f"no frequency domain is called {name!r}", f"here: {here}")
     return found
+
+
+def all_domains(files: SystemFiles) -> tuple[FrequencyDomain, ...]:
+    """Return every frequency domain of the machine."""
+    return (*cpu_policies(files), *devfreq_domains(files), *intel_gpu_domains(files), *nvml_clocks())
 
 
 def offered_levels(domains: Sequence[FrequencyDomain]) -> LevelOffer:
@@ -76,7 +101,6 @@ class DomainLevels:
     def __post_init__(self) -> None:
         """Prepare; nothing is changed yet."""
         self._control = FrequencyControl(self.domains)
-        self._level: Level | None = None
 
     def __enter__(self) -> DomainLevels:
         """Return itself."""
@@ -94,11 +118,9 @@ class DomainLevels:
         Raises:
             BackendError: the system refuses.
         """
-        if level == self._level:
+        changes = [self._control.set_hz(domain, level.frequency_hz) for domain in self.domains]
+        if not any(changes):
             return
-        for domain in self.domains:
-            self._control.set_hz(domain, level.frequency_hz)
-        self._level = level
         deadline = self.clock() + SETTLING_S
         while self.clock() < deadline and not self._is_reached(level):
             time.sleep(0.0005)
@@ -113,7 +135,6 @@ class DomainLevels:
         Raises:
             BackendError: a limit could not be restored.
         """
-        self._level = None
         self._control.close()
 
     def _is_reached(self, level: Level) -> bool:

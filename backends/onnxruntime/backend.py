@@ -23,7 +23,14 @@ from mosaic_onnx.backends.base import (
 )
 from mosaic_onnx.backends.hardware.cpu_clusters import cpu_clusters
 from mosaic_onnx.backends.hardware.frequencies import FrequencyDomain
-from mosaic_onnx.backends.hardware.levels import DomainLevels, cpu_domains, named_domain, offered_levels
+from mosaic_onnx.backends.hardware.levels import (
+    DomainLevels,
+    cpu_domains,
+    gpu_domain,
+    named_domain,
+    nvidia_domain,
+    offered_levels,
+)
 from mosaic_onnx.backends.hardware.system import SystemFiles
 from mosaic_onnx.backends.integers import integer_arithmetic, with_bodies
 from mosaic_onnx.backends.onnxruntime.cuda import nvidia_gpus
@@ -38,6 +45,7 @@ from mosaic_onnx.backends.onnxruntime.provider_facts import (
     NAME,
     NVIDIA_PROVIDERS,
     PLUGIN_DEVICES,
+    WEBGPU,
     WITH_EXTRAS,
     facts_of,
 )
@@ -143,7 +151,8 @@ class OnnxRuntime:
         except MosaicError as error:
             return LevelOffer(why_not=error.message)
         if not domains and not read_options(device).is_cpu:
-            return LevelOffer(why_not="no frequency_domain is given in its device entry")
+            words = "no frequencies of its hardware are found; a frequency_domain in its device entry names them"
+            return LevelOffer(why_not=words)
         return offered_levels(domains)
 
     def level_control(self, device: Device) -> LevelControl:
@@ -228,7 +237,7 @@ class OnnxRuntime:
 
 
 def _frequency_domains(device: Device) -> tuple[FrequencyDomain, ...]:
-    """Return the frequency domains of a device: the one that its options name, or those of its cores.
+    """Return the frequency domains of a device: the one that its options name, its GPU's, or those of its cores.
 
     Raises:
         UsageError: the named domain does not exist.
@@ -236,6 +245,10 @@ def _frequency_domains(device: Device) -> tuple[FrequencyDomain, ...]:
     options, files = read_options(device), SystemFiles()
     if options.frequency_domain:
         return (named_domain(files, options.frequency_domain),)
+    if options.provider in NVIDIA_PROVIDERS:
+        return nvidia_domain(files, options.hardware)
+    if options.provider == WEBGPU:
+        return gpu_domain(files, options.hardware)
     return cpu_domains(files, options.cores or usable_cores()) if options.is_cpu else ()
 
 

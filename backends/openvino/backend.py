@@ -9,7 +9,20 @@ from functools import cache
 import numpy as np
 import onnx
 
-from mosaic_onnx.backends.base import AbsentDevice, Array, FoundDevices, KernelTime, Memory, Runner, SliceModel
+from mosaic_onnx.backends.base import (
+    AbsentDevice,
+    Array,
+    FoundDevices,
+    KernelTime,
+    LevelControl,
+    LevelOffer,
+    Memory,
+    Runner,
+    SliceModel,
+)
+from mosaic_onnx.backends.hardware.frequencies import FrequencyDomain
+from mosaic_onnx.backends.hardware.levels import DomainLevels, cpu_domains, intel_gpu_domain, offered_levels
+from mosaic_onnx.backends.hardware.system import SystemFiles
 from mosaic_onnx.backends.openvino.claims import unsupported_node
 from mosaic_onnx.backends.openvino.compile import compile_slice, core, named_failure
 from mosaic_onnx.backends.openvino.kernels import kernels_of
@@ -21,7 +34,7 @@ from mosaic_onnx.backends.openvino.runner import OpenvinoRunner
 from mosaic_onnx.backends.option_model import OptionRule
 from mosaic_onnx.backends.probe import ProbeResult, probe
 from mosaic_onnx.backends.sharing import CoreUse
-from mosaic_onnx.core.cpu_cores import pinned
+from mosaic_onnx.core.cpu_cores import pinned, usable_cores
 from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.errors import BackendError
 
@@ -85,6 +98,24 @@ class Openvino:
         options = read_options(device)
         return CoreUse(options.threads, tuple(sorted(options.cores or ()))) if options.plugin == CPU else None
 
+    def offered_levels(self, device: Device) -> LevelOffer:
+        """Return the frequencies at which the device can be held, or why there are none."""
+        domains = _frequency_domains(device)
+        if not domains and read_options(device).plugin != CPU:
+            return LevelOffer(why_not=f"the system offers no frequencies of OpenVINO's {read_options(device).plugin}")
+        return offered_levels(domains)
+
+    def level_control(self, device: Device) -> LevelControl:
+        """Return a control of the device's frequency.
+
+        Raises:
+            BackendError: the device has no frequencies that can be set.
+        """
+        offer = self.offered_levels(device)
+        if offer.why_not:
+            raise BackendError(f"device {device.name}: {offer.why_not}")
+        return DomainLevels(_frequency_domains(device))
+
     def can_crash(self, device: Device) -> bool:
         """Return True: some graphs take more than quadratic time to compile, which only a time limit ends.
 
@@ -118,6 +149,15 @@ class Openvino:
         }
         with named_failure(label), pinned(options.cores):
             return kernels_of(compiled.model, places, budget_s)
+
+
+def _frequency_domains(device: Device) -> tuple[FrequencyDomain, ...]:
+    """Return the frequency domains of the device's cores or of its GPU; none of an NPU."""
+    options, files = read_options(device), SystemFiles()
+    kind, _, number = options.plugin.partition(".")
+    if kind == "GPU":
+        return intel_gpu_domain(files, int(number) if number.isdigit() else 0)
+    return cpu_domains(files, sorted(options.cores or usable_cores())) if kind == CPU else ()
 
 
 @cache

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from mosaic_onnx.analysis.layer_moves import LayerMove, layer_move
 from mosaic_onnx.analysis.plan_diff import MovedLayer, PlanDiff, diff_plans
 from mosaic_onnx.analysis.what_if import OperatorGain, operator_gains
 from mosaic_onnx.core.cost_table import cost_table
@@ -14,7 +15,7 @@ from mosaic_onnx.core.devices import device_of
 from mosaic_onnx.core.errors import InfeasibleError, ModelError, UsageError
 from mosaic_onnx.core.plans import Plan, Transfer
 from mosaic_onnx.core.profiles import HOST, Profile
-from mosaic_onnx.planner.core.request import TOLERANCE, PlacedSlice, Proposal
+from mosaic_onnx.planner.core.request import PlacedSlice, Proposal
 from mosaic_onnx.planner.core.simulate import Timeline, simulate, value
 from mosaic_onnx.planner.core.transfers import HOST_MEMORY, PaidTransfer, paid_transfers
 
@@ -29,6 +30,7 @@ __all__ = [
     "StateCost",
     "diff_plans",
     "explain_layer",
+    "explain_layers",
     "explain_plan",
     "proposal_of",
 ]
@@ -42,27 +44,6 @@ class StateCost:
     seconds: float | None
     joules: float | None
     source: str
-    reason: str = ""
-
-
-@dataclass(frozen=True)
-class LayerMove:
-    """The change of a plan when one layer moves to another state and everything else stays.
-
-    Attributes:
-        state: the other state.
-        seconds: change of the plan's seconds; negative is faster. None where it cannot move there.
-        joules: change of its joules; None where there are none.
-        value: change of the plan's objective.
-        slice_count: number of slices after the move.
-        reason: why it cannot move there; empty where it can.
-    """
-
-    state: str
-    seconds: float | None
-    joules: float | None
-    value: float | None
-    slice_count: int
     reason: str = ""
 
 
@@ -157,14 +138,50 @@ def explain_layer(profile: Profile, plan: Plan, name: str) -> LayerExplanation:
         ModelError: the plan is not of this profile.
     """
     index = _find_layer(profile, name)
-    proposal = proposal_of(profile, plan)
-    table = cost_table(profile)
+    return _explained(_Judged.of(profile, plan), index, moves=True)
+
+
+def explain_layers(profile: Profile, plan: Plan, *, moves: bool = True) -> tuple[LayerExplanation, ...]:
+    """Return the explanation of every layer, in the profile's order.
+
+    Args:
+        profile: the profile that the plan was made from.
+        plan: a plan of that profile.
+        moves: judge the moves of each layer too; it takes the simulator several runs for each layer and state.
+
+    Raises:
+        ModelError: the plan is not of this profile.
+    """
+    judged = _Judged.of(profile, plan)
+    return tuple(_explained(judged, index, moves=moves) for index in range(len(profile.layers)))
+
+
+@dataclass(frozen=True)
+class _Judged:
+    """A plan of a profile with the simulator's word on it."""
+
+    profile: Profile
+    plan: Plan
+    table: CostTable
+    proposal: Proposal
+    timeline: Timeline
+
+    @classmethod
+    def of(cls, profile: Profile, plan: Plan) -> _Judged:
+        proposal, table = proposal_of(profile, plan), cost_table(profile)
+        return cls(profile, plan, table, proposal, simulate(table, proposal, plan.schedule))
+
+
+def _explained(judged: _Judged, index: int, *, moves: bool) -> LayerExplanation:
+    """Return one layer's explanation; no moves where they are not asked for."""
+    profile, plan, table, proposal = judged.profile, judged.plan, judged.table, judged.proposal
     layer = profile.layers[index]
     number = next(k for k, placed in enumerate(proposal) if index in placed.layers)
     state = plan.slices[number].state
     device = device_of(state)
     shared = {device, *([HOST] if not table.rows.own_memory[_device_index(profile, device)] else [])}
-    moves = [_move(table, plan, proposal, index, other) for other in range(len(profile.states))]
+    others = [number for number, name in enumerate(profile.states) if moves and name != state]
+    moved = [layer_move(table, plan, proposal, index, other, judged.timeline) for other in others]
     return LayerExplanation(
         name=layer.name,
         index=index,
@@ -175,12 +192,7 @@ def explain_layer(profile: Profile, plan: Plan, name: str) -> LayerExplanation:
         costs=tuple(_state_cost(profile, index, state) for state in profile.states),
         brought=tuple(t for t in plan.transfers if t.tensor in layer.inputs and t.destination in shared),
         sent=tuple(t for t in plan.transfers if t.tensor in layer.outputs),
-        moves=tuple(
-            sorted(
-                (move for move in moves if move.state != state),
-                key=lambda move: (move.value is None, move.value or 0.0),
-            )
-        ),
+        moves=tuple(sorted(moved, key=lambda move: (move.value is None, move.value or 0.0))),
     )
 
 
@@ -250,65 +262,6 @@ def _state_cost(profile: Profile, index: int, state: str) -> StateCost:
     if layer.allowed is not None and device_of(state) not in layer.allowed:
         reason = f"only {', '.join(layer.allowed)} may run it"
     return StateCost(state, cost.seconds, cost.joules, cost.source, reason)
-
-
-def _move(table: CostTable, plan: Plan, proposal: Proposal, index: int, state: int) -> LayerMove:
-    """Return the effect of moving one layer to a state, in a slice of its own or joined to a neighbouring slice."""
-    best: tuple[float, Timeline, int] | None = None
-    reason = ""
-    for tried in _with_layer_moved(proposal, index, state):
-        try:
-            timeline = simulate(table, tried, plan.schedule)
-        except InfeasibleError as error:
-            reason = reason or error.message
-            continue
-        figure = value(timeline, plan.objective)
-        fewer = best is not None and len(tried) < best[2] and figure <= best[0] * (1 + TOLERANCE)
-        if best is None or fewer or figure < best[0] * (1 - TOLERANCE):
-            best = figure, timeline, len(tried)
-    if best is None:
-        return LayerMove(table.state_names[state], None, None, None, len(proposal), reason)
-    now = simulate(table, proposal, plan.schedule)
-    figure, timeline, slice_count = best
-    joules = None if timeline.joules is None or now.joules is None else timeline.joules - now.joules
-    change = figure - value(now, plan.objective)
-    return LayerMove(table.state_names[state], timeline.seconds - now.seconds, joules, change, slice_count)
-
-
-def _with_layer_moved(proposal: Proposal, index: int, state: int) -> Iterable[Proposal]:
-    """Return plans with one layer in a state: as a slice of its own, or in a neighbouring slice of that state."""
-    number = next(k for k, placed in enumerate(proposal) if index in placed.layers)
-    layers, own = proposal[number]
-    place = layers.index(index)
-    parts = [PlacedSlice(part, own) for part in (layers[:place], layers[place + 1 :])]
-    alone = (*proposal[:number], *_filled(parts[:1]), PlacedSlice((index,), state), *_filled(parts[1:]))
-    yield (*alone, *proposal[number + 1 :])
-    yield _joined((*alone, *proposal[number + 1 :]), index)
-    rest = _filled([PlacedSlice(layers[:place] + layers[place + 1 :], own)])
-    earlier = next((k for k in range(number - 1, -1, -1) if proposal[k].state == state), None)
-    if earlier is not None:
-        joined = PlacedSlice((*proposal[earlier].layers, index), state)
-        yield (*proposal[:earlier], joined, *proposal[earlier + 1 : number], *rest, *proposal[number + 1 :])
-    later = next((k for k in range(number + 1, len(proposal)) if proposal[k].state == state), None)
-    if later is not None:
-        joined = PlacedSlice((index, *proposal[later].layers), state)
-        yield (*proposal[:number], *rest, *proposal[number + 1 : later], joined, *proposal[later + 1 :])
-
-
-def _joined(proposal: Proposal, index: int) -> Proposal:
-    """Return the plan with the layer's slice joined to its neighbours in the same state."""
-    number = next(k for k, placed in enumerate(proposal) if index in placed.layers)
-    first = last = number
-    while first > 0 and proposal[first - 1].state == proposal[number].state:
-        first -= 1
-    while last + 1 < len(proposal) and proposal[last + 1].state == proposal[number].state:
-        last += 1
-    layers = tuple(layer for placed in proposal[first : last + 1] for layer in placed.layers)
-    return (*proposal[:first], PlacedSlice(layers, proposal[number].state), *proposal[last + 1 :])
-
-
-def _filled(parts: Sequence[PlacedSlice]) -> tuple[PlacedSlice, ...]:
-    return tuple(part for part in parts if part.layers)
 
 
 def _boundaries(table: CostTable, plan: Plan, proposal: Proposal, timeline: Timeline) -> tuple[Boundary, ...]:

@@ -51,8 +51,14 @@ class OperatorGain:
 
 
 @dataclass(frozen=True)
-class _Missing:
-    """Layers that a device cannot run because it lacks the same operators."""
+class MissingOperator:
+    """Layers that a device cannot run because it lacks the same operators.
+
+    Attributes:
+        operator: the operator types, in words.
+        device: the device's name.
+        layers: indices of the layers.
+    """
 
     operator: str
     device: str
@@ -90,7 +96,7 @@ def operator_gains(profile: Profile, plan: Plan, value_now: float, time_limit_s:
         now, now_s, now_j = anew
     found = []
     for one in missing:
-        lifted, assumed = _lifted(profile, state_of, one)
+        lifted, assumed = with_operators(profile, state_of, one)
         if lifted is None or time.monotonic() > deadline:
             continue
         figure, seconds, joules = _best(lifted, request)
@@ -131,7 +137,7 @@ def _best(profile: Profile, request: Request) -> tuple[float, float, float | Non
     return value(timeline, request.objective), timeline.seconds, timeline.joules
 
 
-def _missing(profile: Profile) -> Iterable[_Missing]:
+def _missing(profile: Profile) -> Iterable[MissingOperator]:
     """Return the layers that a device is allowed to run but cannot, grouped by device and missing operators."""
     for device in profile.devices:
         able = {op for layer in profile.layers if _runs(layer, device.states) is not None for op in layer.op_types}
@@ -143,7 +149,7 @@ def _missing(profile: Profile) -> Iterable[_Missing]:
                 operator = " + ".join(lacking or dict.fromkeys(layer.op_types)) or layer.name
                 found.setdefault(operator, []).append(index)
         for operator, layers in found.items():
-            yield _Missing(operator, device.name, tuple(layers))
+            yield MissingOperator(operator, device.name, tuple(layers))
 
 
 def _runs(layer: ProfileLayer, states: Iterable[str]) -> Cost | None:
@@ -151,14 +157,20 @@ def _runs(layer: ProfileLayer, states: Iterable[str]) -> Cost | None:
     return next((cost for state in states if (cost := layer.cost.get(state)) is not None), None)
 
 
-def _seconds_now(profile: Profile, state_of: dict[int, str], missing: _Missing) -> float:
+def _seconds_now(profile: Profile, state_of: dict[int, str], missing: MissingOperator) -> float:
     """Return the seconds of the layers in the plan."""
     costs = [profile.layers[layer].cost.get(state_of[layer]) for layer in missing.layers]
     return sum(cost.seconds for cost in costs if cost is not None)
 
 
-def _lifted(profile: Profile, state_of: dict[int, str], missing: _Missing) -> tuple[Profile | None, str]:
-    """Return the profile with assumed costs, and their source; None where the device's speed is unknown."""
+def with_operators(profile: Profile, state_of: dict[int, str], missing: MissingOperator) -> tuple[Profile | None, str]:
+    """Return the profile with assumed costs, and their source; None where the device's speed is unknown.
+
+    Args:
+        profile: costs as they are.
+        state_of: the state that runs each layer in a plan; the assumed costs are ratios of theirs.
+        missing: the layers that the device is to run, and the device.
+    """
     device = next(device for device in profile.devices if device.name == missing.device)
     layers = list(profile.layers)
     assumed = ""

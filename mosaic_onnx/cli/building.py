@@ -11,7 +11,7 @@ import typer
 
 from mosaic_onnx.cli import options as opt
 from mosaic_onnx.cli.console import Reporter
-from mosaic_onnx.cli.parse import parse_effort, split_words
+from mosaic_onnx.cli.parse import parse_effort, parse_numbers, split_words
 from mosaic_onnx.cli.pass_flags import takes
 from mosaic_onnx.pipeline.pipelines import COMPILE, INSPECT, PLAN, PROFILE
 
@@ -65,17 +65,17 @@ def inspect(
     as_json: opt.Json = False,
     quiet: opt.Quiet = False,
 ) -> None:
-    """Show layers, the tensors that cross each boundary, and which device can run which layer (and why not)."""
+    """Show a model or bundle: inputs, outputs, work, layers, and which device can run which layer (and why not)."""
     reporter = Reporter(json=as_json, quiet=quiet)
     reporter.begin(f"reading {model}")
     from mosaic_onnx import api
-    from mosaic_onnx.cli.tables import inspection_table
+    from mosaic_onnx.cli.inspection import inspection_line, inspection_table, signature_table
 
     seen = api.inspect(model, devices=split_words(device_words or ()), **options)
     for note in seen.notes:
         reporter.note(f"note: {note}")
-    reporter.show(inspection_table(seen))
-    reporter.result(f"{len(seen.graph.layers)} layers, {len(seen.devices)} devices")
+    reporter.show(signature_table(seen), inspection_table(seen))
+    reporter.result(inspection_line(seen))
     reporter.emit("mosaic-onnx/inspection/1", seen.as_fields())
 
 
@@ -128,6 +128,22 @@ def plan(
     options: Mapping[str, Any],
     output: opt.Output = None,
     pareto: Annotated[bool, typer.Option("--pareto", help="The whole front of latency and energy.")] = False,
+    shapes: Annotated[
+        str | None,
+        typer.Option(
+            "--shapes",
+            metavar="W1,W2,…",
+            help="The profiles are shapes of one model, each run so often: one placement for all.",
+        ),
+    ] = None,
+    what_ifs: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--what-if",
+            metavar="CHANGE",
+            help="Plan for a changed machine too: 'npu×2', 'link×0.5', 'npu+Resize', several joined by commas; repeat.",
+        ),
+    ] = None,
     force: opt.Force = False,
     as_json: opt.Json = False,
     quiet: opt.Quiet = False,
@@ -136,8 +152,10 @@ def plan(
     reporter = Reporter(json=as_json, quiet=quiet)
     reporter.begin(f"planning {', '.join(map(str, profile_files))}")
     from mosaic_onnx import api
+    from mosaic_onnx.cli.explanations import show_what_ifs
     from mosaic_onnx.cli.scheduling import plan_jointly
     from mosaic_onnx.cli.tables import pareto_table, plan_line, plan_table, singles_table
+    from mosaic_onnx.core.errors import UsageError
     from mosaic_onnx.files.atomic import refuse_to_replace
     from mosaic_onnx.files.plan_file import plan_to_fields
 
@@ -147,10 +165,14 @@ def plan(
         request = dataclasses.replace(request, objective="latency")
     if output is not None:
         refuse_to_replace(output, force=force)
-    if len(profile_files) > 1 or sum_latency:
+    measured = api.mix_shapes(profile_files, parse_numbers(shapes, "--shapes")) if shapes else None
+    if what_ifs and ((measured is None and len(profile_files) > 1) or sum_latency or pareto or output is not None):
+        raise UsageError("--what-if takes one profile, and neither --pareto nor -o", "plan the profile alone for that")
+    if measured is None and (len(profile_files) > 1 or sum_latency):
         plan_jointly(reporter, profile_files, request, constraints, output, sum_latency=sum_latency, pareto=pareto)
         return
-    measured = api.load_profile(profile_files[0])
+    if measured is None:
+        measured = api.load_profile(profile_files[0])
     if pareto:
         front = api.plan_front(measured, request, constraints)
         reporter.show(pareto_table(front))
@@ -159,6 +181,9 @@ def plan(
         if output is not None:
             api.write_front(front, output)
         reporter.emit("mosaic-onnx/front/1", {"plans": [plan_to_fields(one) for one in front]})
+        return
+    if what_ifs:
+        show_what_ifs(reporter, api.what_if(measured, what_ifs, request, constraints), request.objective)
         return
     planned = api.plan(measured, request, constraints)
     reporter.show(plan_table(measured, planned))

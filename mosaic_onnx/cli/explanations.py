@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from mosaic_onnx.cli.tables import MANY, megabytes, milliseconds, table
+from mosaic_onnx.files.plan_file import plan_to_fields
 
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from mosaic_onnx.analysis.compare_changes import Supposed
     from mosaic_onnx.analysis.explain import LayerExplanation, PlanExplanation
     from mosaic_onnx.analysis.plan_diff import PlanDiff
+    from mosaic_onnx.cli.console import Reporter
+    from mosaic_onnx.core.plans import Objective
 
 
 def layer_tables(one: LayerExplanation) -> list[Table]:
@@ -89,3 +94,48 @@ def _by_states(found: PlanDiff) -> list[tuple[str, str, str]]:
     for layer in found.moved:
         counts[layer.before, layer.after] = counts.get((layer.before, layer.after), 0) + 1
     return [(before, after, str(count)) for (before, after), count in counts.items()]
+
+
+def show_what_ifs(reporter: Reporter, found: Sequence[Supposed], objective: Objective) -> None:
+    """Show the plans of supposed machines in one table, and emit them as one object."""
+    reporter.show(what_if_table(found, objective))
+    for one in found:
+        figure = "no plan" if one.plan is None else milliseconds(one.plan.predicted.seconds)
+        change = "" if one.change is None or not one.word else f" ({one.change:+.1%})"
+        reporter.result(f"{one.word or 'as it is'}: {figure}{change}")
+    fields = [
+        {
+            "change": one.word,
+            "plan": None if one.plan is None else plan_to_fields(one.plan),
+            "same_slices": one.same_slices,
+            "relative_change": one.change,
+            "assumed": one.assumed,
+        }
+        for one in found
+    ]
+    reporter.emit("mosaic-onnx/what-if/1", {"objective": objective, "machines": fields})
+
+
+def what_if_table(found: Sequence[Supposed], objective: Objective) -> Table:
+    """Return a table of the plans: the machine as it is, then each supposed one."""
+    rows = []
+    for one in found:
+        name = one.word or "as it is"
+        if one.plan is None:
+            rows.append((name, "no plan", "–", "–", "–", "–", one.assumed))
+            continue
+        figures = one.plan.predicted
+        joules = "–" if figures.joules is None else f"{figures.joules * 1e3:.4g} mJ"
+        change = "–" if one.change is None or not one.word else f"{one.change:+.1%}"
+        # Without planning anew: what the change brings to the plan as it is.
+        same = "–" if one.same_slices is None or not one.word else _amount(one.same_slices, objective)
+        rows.append((name, milliseconds(figures.seconds), joules, change, same, str(len(one.plan.slices)), one.assumed))
+    columns = ("machine", "time", "energy", f"change of {objective}", "with today's slices", "slices", "assumed")
+    return table("what if", columns, rows)
+
+
+def _amount(figure: float, objective: Objective) -> str:
+    """Return an objective's value with its unit."""
+    if objective in ("latency", "throughput"):
+        return milliseconds(figure)
+    return f"{figure * 1e3:.4g} mJ" + (" s" if objective == "edp" else "")

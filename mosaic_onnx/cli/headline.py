@@ -27,7 +27,10 @@ def headline(done: Compilation) -> str:
     if contest.timings is None or contest.winner not in contest.timings.seconds:
         return _predicted(done)
     timings, winner = contest.timings, contest.winner
-    words = [f"{milliseconds(timings.median_s(winner))} measured (± {timings.spread(winner):.0%})"]
+    figure = milliseconds(timings.median_s(winner))
+    if contest.is_rate:
+        figure = f"one request every {figure} under full load,"
+    words = [f"{figure} measured (± {timings.spread(winner):.0%})"]
     usual, single = _usual(done, timings), _best_single(done, timings)
     if usual is not None:
         words.append(_against(timings, winner, usual.name, _usual_name(done, usual)))

@@ -66,6 +66,15 @@ TimeBudget = Annotated[
     str | None,
     typer.Option("--time-budget", metavar="20s", help="About how long the whole may take: measurements are cut short."),
 ]
+ServedSeconds = Annotated[float, typer.Option("--seconds", min=0, help="How long to serve a scenario.")]
+ServedMultiplier = Annotated[
+    float, typer.Option("--multiplier", metavar="FACTOR", help="Scales all periods and deadlines of a scenario.")
+]
+CheckEvery = Annotated[
+    int,
+    typer.Option("--check-every", metavar="N", min=0, help="Compare every Nth frame's outputs with a first run's."),
+]
+Trace = Annotated[Path | None, typer.Option("--trace", metavar="FILE.json", help="Write a trace for ui.perfetto.dev.")]
 Output = Annotated[Path | None, typer.Option("-o", "--output", metavar="PATH", help="Where the result goes.")]
 TimeLimit = Annotated[float, typer.Option("--time-limit", metavar="SECONDS", min=0, help="For solvers.")]
 OutsidePasses = Annotated[

@@ -58,6 +58,27 @@ def parse_caps(words: Iterable[str], flag: str) -> dict[str, int]:
     return caps
 
 
+def parse_numbers(text: str, flag: str) -> tuple[float, ...]:
+    """Return the numbers of a text such as ``1,128``."""
+    try:
+        return tuple(float(word) for word in text.split(","))
+    except ValueError:
+        raise UsageError(f"{flag} '{text}' is not a list of numbers", f"write {flag} 1,128") from None
+
+
+def parse_counts(words: Iterable[str], flag: str) -> dict[str, int]:
+    """Return {device: number} of texts such as ``npu=8``; numbers are at least 1."""
+    counts: dict[str, int] = {}
+    for word in words:
+        device, sign, number = word.partition("=")
+        if not sign or not device or not number.isdecimal() or int(number) < 1:
+            raise UsageError(f"{flag} '{word}' does not name a device and a number from 1 on", f"write {flag} npu=8")
+        if device in counts:
+            raise UsageError(f"{flag} names {device} twice", "give each device one number")
+        counts[device] = int(number)
+    return counts
+
+
 _SIZES = r"\d+|\{\d+(?:,\d+)*\}|\{\d+\.\.\d+(?:\.\.\d+)?\}"
 """One dimension: a size, sizes in braces, or a range with its step."""
 

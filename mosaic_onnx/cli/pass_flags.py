@@ -10,11 +10,11 @@ from typing import Annotated, Any, Literal, get_args, get_type_hints
 
 import typer
 
-from mosaic_onnx.cli.parse import parse_caps, parse_rules, parse_shapes
+from mosaic_onnx.cli.parse import parse_caps, parse_counts, parse_rules, parse_shapes
 from mosaic_onnx.core.options import Option, declared
 from mosaic_onnx.passes.base import Passes
 from mosaic_onnx.passes.editing import every
-from mosaic_onnx.profiling.modelled_energy import parse_watts
+from mosaic_onnx.profiling.energy.modelled import parse_watts
 
 Command = Callable[..., None]
 OPTIONS = "options"
@@ -73,6 +73,8 @@ class Flag:
             return parse_rules(given or (), flag)
         if self.option.words == "caps":
             return parse_caps(given or (), flag)
+        if self.option.words == "counts":
+            return parse_counts(given or (), flag)
         if self.option.words == "watts":
             return parse_watts(given or ())
         if self.option.words == "shapes":

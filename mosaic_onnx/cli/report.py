@@ -89,7 +89,7 @@ def _contest(done: Compilation) -> Table:
     with_joules = any(one.predicted.joules is not None for one in plans.values())
     rows = []
     for name, one in plans.items():
-        seconds = one.predicted.seconds
+        seconds = one.predicted.interval_seconds if judged.is_rate else one.predicted.seconds
         figure, spread, ratio = "–", "–", "–"
         if measured is not None and name in measured.seconds:
             figure, spread = milliseconds(measured.median_s(name)), f"±{measured.spread(name):.1%}"
@@ -108,7 +108,8 @@ def _contest(done: Compilation) -> Table:
         columns = ("candidate", "predicted latency", "")
     if with_joules:
         columns = (columns[0], "predicted energy", *columns[1:])
-    made = table("the plan against every single device", columns, rows)
+    what = "requests under full load, one every …" if judged.is_rate else "the plan against every single device"
+    made = table(what, columns, rows)
     made.caption = judged.reason
     return made
 

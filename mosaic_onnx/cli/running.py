@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +11,7 @@ import typer
 from mosaic_onnx.cli import options as opt
 from mosaic_onnx.cli.console import Reporter
 from mosaic_onnx.cli.parse import parse_shapes, split_words
+from mosaic_onnx.cli.scheduling import serve_scenario
 
 
 def register(app: typer.Typer) -> None:
@@ -36,17 +38,43 @@ def run(
     time_limit: opt.RunLimit = None,
     validate: opt.Validate = False,
     fallback: opt.Fallback = False,
+    scenario: Annotated[
+        bool, typer.Option("--scenario", help="The source is a site, as schedule -o writes it: serve its models.")
+    ] = False,
+    seconds: opt.ServedSeconds = 10.0,
+    multiplier: opt.ServedMultiplier = 1.0,
+    check_every: opt.CheckEvery = 50,
+    trace: opt.Trace = None,
     as_json: opt.Json = False,
     quiet: opt.Quiet = False,
 ) -> None:
-    """Run a bundle, or a plain model on one device (-d); outputs to an .npz file with -o."""
+    """Run a bundle, or a plain model on one device (-d); outputs to an .npz file with -o. With --scenario: a site."""
     reporter = Reporter(json=as_json, quiet=quiet)
-    reporter.begin(f"loading {source}")
+    if not scenario:
+        reporter.begin(f"loading {source}")
     from mosaic_onnx import api
     from mosaic_onnx.cli.tables import milliseconds, table
     from mosaic_onnx.core.errors import UsageError
     from mosaic_onnx.files.atomic import refuse_to_replace
 
+    if scenario:
+        _refuse_with_scenario({"--inputs": inputs, "--output": output, "--input-shape": input_shape})
+        serve_scenario(
+            source,
+            seconds=seconds,
+            multiplier=multiplier,
+            check_every=check_every,
+            trace=trace,
+            seed=seed,
+            device_words=device_words,
+            trust=trust,
+            isolated=isolated,
+            time_limit=time_limit,
+            force=force,
+            as_json=as_json,
+            quiet=quiet,
+        )
+        return
     if random and inputs is not None:
         raise UsageError("--random and --inputs exclude each other", "give one of them")
     if output is not None:
@@ -88,6 +116,19 @@ def run(
             "median_s": done.median_s,
         },
     )
+
+
+def _refuse_with_scenario(given: Mapping[str, object]) -> None:
+    """Refuse options that mean nothing for a site.
+
+    Raises:
+        UsageError: one of them was given.
+    """
+    from mosaic_onnx.core.errors import UsageError
+
+    for flag, value in given.items():
+        if value:
+            raise UsageError(f"{flag} says nothing of a scenario", "leave it out, or run one model of the site")
 
 
 def verify(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,6 +10,7 @@ import typer
 from mosaic_onnx.cli import options as opt
 from mosaic_onnx.cli.console import Reporter
 from mosaic_onnx.cli.parse import split_words
+from mosaic_onnx.core.compatibility import StrEnum
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -114,19 +114,15 @@ def schedule(
 
 def serve_scenario(
     site: Annotated[Path, typer.Argument(metavar="SITE.mosaic", help="What schedule -o wrote.")],
-    seconds: Annotated[float, typer.Option("--seconds", min=0, help="How long to serve.")] = 10.0,
-    multiplier: Annotated[
-        float, typer.Option("--multiplier", metavar="FACTOR", help="Scales all periods and deadlines.")
-    ] = 1.0,
-    check_every: Annotated[
-        int, typer.Option("--check-every", metavar="N", min=0, help="Compare the outputs of every Nth frame; 0: none.")
-    ] = 50,
-    trace: Annotated[
-        Path | None, typer.Option("--trace", metavar="FILE.json", help="Write a trace for ui.perfetto.dev.")
-    ] = None,
+    seconds: opt.ServedSeconds = 10.0,
+    multiplier: opt.ServedMultiplier = 1.0,
+    check_every: opt.CheckEvery = 50,
+    trace: opt.Trace = None,
     seed: opt.Seed = 0,
     device_words: opt.OwnDevices = None,
     trust: opt.Trust = False,
+    isolated: opt.Isolated = False,
+    time_limit: opt.RunLimit = None,
     force: opt.Force = False,
     as_json: opt.Json = False,
     quiet: opt.Quiet = False,
@@ -134,8 +130,6 @@ def serve_scenario(
     """Serve all models of a site by the wall clock (simulated devices: by a virtual one); rates, latencies, misses."""
     reporter = Reporter(json=as_json, quiet=quiet)
     reporter.begin(f"loading {site}")
-    import dataclasses
-
     from mosaic_onnx import api
     from mosaic_onnx.cli.serving import live, statistics_tables
     from mosaic_onnx.core.errors import UsageError
@@ -154,6 +148,7 @@ def serve_scenario(
         trust=trust,
         seed=seed,
         check_every=check_every,
+        isolation=api.Isolation(time_limit) if isolated or time_limit is not None else None,
         watch=live(reporter),
     )
     if trace is not None:
@@ -163,10 +158,9 @@ def serve_scenario(
     done = sum(one.completed_count for one in served.statistics.models)
     outputs = "simulated, nothing ran" if served.statistics.is_simulated else f"{wrong} with wrong outputs"
     reporter.result(f"{done} frames in {served.statistics.seconds:.1f} s, {outputs}")
-    reporter.emit(
-        "mosaic-onnx/served/1",
-        {"multiplier": multiplier, "score": served.score} | dataclasses.asdict(served.statistics),
-    )
+    for loss in served.losses:
+        reporter.note(f"after {loss.at_s:.1f} s without {loss.device}: {loss.reason}")
+    reporter.emit("mosaic-onnx/served/1", {"multiplier": multiplier} | served.as_fields())
 
 
 def plan_jointly(

@@ -1,56 +1,31 @@
-"""Commands that explain plans, read other tools' profiles and reproduce the paper."""
+"""Commands that compare plans, read other tools' profiles and reproduce the paper."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mosaic_onnx.cli import options as opt
 from mosaic_onnx.cli.console import Reporter
+from mosaic_onnx.cli.parse import split_words
+
+if TYPE_CHECKING:
+    from mosaic_onnx.reproduce.puzzle.run import Measured
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this room."""
-    app.command("explain")(explain)
     app.command("diff")(diff)
     app.command("import")(import_profile)
     app.command("reproduce")(reproduce)
 
 
-PAPERS = ("mosaic", "puzzle")
+PAPERS = ("mosaic", "puzzle", "flowoptimizer")
 PlanFile = Annotated[Path, typer.Argument(metavar="PLAN.json", help="A plan.")]
-
-
-def explain(
-    profile_file: opt.ProfileFile,
-    plan_file: PlanFile,
-    layer: Annotated[str | None, typer.Option("--layer", metavar="NAME", help="Explain one layer (or node).")] = None,
-    time_limit: opt.TimeLimit = 10.0,
-    as_json: opt.Json = False,
-    quiet: opt.Quiet = False,
-) -> None:
-    """Say why a plan is as it is: boundaries, missing operators, or one layer's costs and moves."""
-    reporter = Reporter(json=as_json, quiet=quiet)
-    reporter.begin(f"reading {profile_file}")
-    from mosaic_onnx import api
-    from mosaic_onnx.cli.explanations import layer_tables, plan_tables
-
-    profile, plan = api.load_profile(profile_file), api.load_plan(plan_file)
-    if layer is not None:
-        one = api.explain_layer(profile, plan, layer)
-        reporter.show(*layer_tables(one))
-        reporter.result(f"{one.name} runs on {one.state}, in slice {one.slice_number}")
-        reporter.emit("mosaic-onnx/explanation/1", {"layer": dataclasses.asdict(one)})
-        return
-    whole = api.explain_plan(profile, plan, time_limit)
-    reporter.show(*plan_tables(whole))
-    for lift in whole.lifts:
-        reporter.result(f"if {lift.device} ran {lift.operator}: {lift.seconds * 1e3:+.4g} ms")
-    reporter.emit("mosaic-onnx/explanation/1", {"plan": dataclasses.asdict(whole)})
 
 
 def diff(
@@ -105,16 +80,17 @@ def import_profile(
 
 
 def reproduce(
-    paper: Annotated[str, typer.Argument(metavar="PAPER", help="mosaic or puzzle")],
+    paper: Annotated[str, typer.Argument(metavar="PAPER", help="mosaic, puzzle or flowoptimizer")],
     output: Annotated[Path, typer.Option("-o", "--output", metavar="FOLDER", help="Where the report goes.")] = Path(
         "report"
     ),
     reduced: Annotated[bool, typer.Option("--reduced", help="Fewer workloads and random plans: for a look.")] = False,
+    device_words: opt.OwnDevices = None,
     force: opt.Force = False,
     as_json: opt.Json = False,
     quiet: opt.Quiet = False,
 ) -> None:
-    """Reproduce a paper's evaluation on the simulated HiKey 970: tables, plots, theirs beside ours."""
+    """Reproduce a paper's evaluation on simulated devices (puzzle: or on -d): tables, plots, theirs beside ours."""
     reporter = Reporter(json=as_json, quiet=quiet)
     reporter.begin(f"reproducing {paper}")
     from mosaic_onnx.core.errors import UsageError
@@ -125,13 +101,23 @@ def reproduce(
     paper = paper.lower()
     if paper not in PAPERS:
         raise UsageError(f"there is no paper called '{paper}' here", did_you_mean(paper, PAPERS))
+    if device_words and paper != "puzzle":
+        raise UsageError(f"-d says nothing of {paper}: it is reproduced on descriptions", "leave it out")
     refuse_to_replace(output, force=force)
     if paper == "puzzle":
         from mosaic_onnx.reproduce.puzzle.run import reproduce_puzzle
 
-        compared = reproduce_puzzle(output, reduced=reduced, note=reporter.note)
+        measured = _measured_networks(split_words(device_words or ()), reporter) if device_words else None
+        compared = reproduce_puzzle(output, reduced=reduced, measured=measured, note=reporter.note)
         reporter.result(str(output))
         reporter.emit("mosaic-onnx/puzzle-reproduction/1", {"folder": str(output), **compared.as_fields()})
+        return
+    if paper == "flowoptimizer":
+        from mosaic_onnx.reproduce.flowoptimizer.run import reproduce_flowoptimizer
+
+        searched = reproduce_flowoptimizer(output, reduced=reduced, note=reporter.note)
+        reporter.result(str(output))
+        reporter.emit("mosaic-onnx/flowoptimizer-reproduction/1", {"folder": str(output), **searched.as_fields()})
         return
     report = reproduce_mosaic(output, quick=reduced)
     reporter.result(str(output))
@@ -145,6 +131,29 @@ def reproduce(
         "verdicts": [dataclasses.asdict(each) for each in report.verdicts],
     }
     reporter.emit("mosaic-onnx/reproduction/1", {"folder": str(output), **fields})
+
+
+def _measured_networks(words: tuple[str, ...], reporter: Reporter) -> Measured:
+    """Return the profiles of the puzzle's networks, measured on devices."""
+    import tempfile
+
+    import onnx
+
+    from mosaic_onnx import api
+    from mosaic_onnx.reproduce.puzzle.random_scenarios import NETWORKS
+    from mosaic_onnx.reproduce.puzzle.run import Measured
+    from mosaic_onnx.zoo import build
+
+    profiles = {}
+    with tempfile.TemporaryDirectory(prefix="mosaic-") as folder:
+        for name in NETWORKS:
+            path = Path(folder) / f"{name}.onnx"
+            onnx.save(build(name), path)
+            profiles[name] = api.profile(path, devices=words, note=reporter.note)
+            path.unlink()
+            reporter.note(f"{name}: {len(profiles[name].layers)} layers measured")
+    devices = next(iter(profiles.values())).devices
+    return Measured(", ".join(device.name for device in devices), profiles)
 
 
 def _options(words: list[str]) -> dict[str, object]:

@@ -10,6 +10,7 @@ from mosaic_onnx.core.errors import UsageError
 from mosaic_onnx.core.feasibility import Rules, check_feasible
 from mosaic_onnx.core.options import option
 from mosaic_onnx.core.profiles import Profile, ProfileLayer
+from mosaic_onnx.core.quantiles import at_quantile
 
 Rule = tuple[str, str]
 """(regular expression, device name)"""
@@ -27,6 +28,8 @@ class Constraints:
         forbids: layers that match do not run on that device.
         memory_bytes: by device, takes the place of its ``memory_bytes``.
         slice_memory_bytes: by device, takes the place of its ``slice_memory_bytes``.
+        max_slice_counts: by device, takes the place of its ``max_slice_count``.
+        quantile: plan for this quantile of every layer's seconds instead of their usual value (see ``at_quantile``).
     """
 
     pins: tuple[Rule, ...] = option(
@@ -42,6 +45,13 @@ class Constraints:
         dict, "Cap on each slice of a device.", "--slice-memory", metavar="DEVICE=AMOUNT", words="caps"
     )
 
+    max_slice_counts: Mapping[str, int] = option(
+        dict, "At most K slices on a device.", "--max-slices-on", metavar="DEVICE=K", words="counts"
+    )
+    quantile: float | None = option(
+        None, "Plan for this quantile of each layer's time (profile: seconds_std).", "--quantile", metavar="0.9"
+    )
+
     def as_fields(self) -> dict[str, object]:
         """Return the constraints that are set, as the plan file's ``constraints`` object."""
         fields: dict[str, object] = {
@@ -49,12 +59,14 @@ class Constraints:
             "forbids": [list(rule) for rule in self.forbids],
             "memory_bytes": dict(self.memory_bytes),
             "slice_memory_bytes": dict(self.slice_memory_bytes),
+            "max_slice_counts": dict(self.max_slice_counts),
+            "quantile": self.quantile,
         }
         return {key: value for key, value in fields.items() if value}
 
 
 def constrain(profile: Profile, constraints: Constraints) -> Profile:
-    """Return the profile under the constraints: fewer allowed devices, other caps.
+    """Return the profile under the constraints: fewer allowed devices, other caps, costs at a quantile.
 
     Raises:
         UsageError: a rule or a cap names no device of the profile, or a rule matches no layer.
@@ -75,10 +87,13 @@ def constrain(profile: Profile, constraints: Constraints) -> Profile:
             device,
             memory_bytes=constraints.memory_bytes.get(device.name, device.memory_bytes),
             slice_memory_bytes=constraints.slice_memory_bytes.get(device.name, device.slice_memory_bytes),
+            max_slice_count=constraints.max_slice_counts.get(device.name, device.max_slice_count),
         )
         for device in profile.devices
     )
     constrained = replace(profile, layers=tuple(layers), devices=devices)
+    if constraints.quantile is not None:
+        constrained = at_quantile(constrained, constraints.quantile)
     check_feasible(constrained, rules)
     return constrained
 
@@ -91,6 +106,7 @@ def _check_devices(profile: Profile, constraints: Constraints) -> None:
         *(("forbid", device) for _, device in constraints.forbids),
         *(("memory cap", device) for device in constraints.memory_bytes),
         *(("slice memory cap", device) for device in constraints.slice_memory_bytes),
+        *(("limit on slices", device) for device in constraints.max_slice_counts),
     ]
     for what, device in said:
         if device not in names:

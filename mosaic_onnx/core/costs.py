@@ -7,7 +7,7 @@ it is a model input, a layer's group when it has none).
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -81,9 +81,10 @@ class CostTable:
     from_host_j: Floats
     """[T, S] joules, likewise."""
     direct_s: Mapping[tuple[int, int], Floats]
-    """(source state, destination state) -> [T] seconds; only pairs of resident devices with a direct entry."""
+    """(source state, destination state) -> [T] seconds; only pairs of resident devices with a direct entry, inf where
+    the tensor goes by way of host because that is cheaper."""
     direct_j: Mapping[tuple[int, int], Floats]
-    """(source state, destination state) -> [T] joules, the same pairs."""
+    """(source state, destination state) -> [T] joules, inf where the seconds are."""
 
     switch_s: Floats
     """[S, S] seconds to change a device from one of its levels to another; 0 elsewhere."""
@@ -96,8 +97,28 @@ class CostTable:
     """[L, S] relative error that a layer adds to the model's outputs; 0 where the profile gives none for a layer and
     state; None where it gives none at all."""
 
+    max_slice_count: Floats | None = None
+    """[D] most slices that the device runs in one plan; inf for any number; None where no device has a limit."""
+    layer_switches: Mapping[tuple[int, int], tuple[Floats, Floats]] = field(default_factory=dict)
+    """(state, state) -> [L] seconds and [L] joules of the switch before a slice that begins with each layer; only pairs
+    whose cost depends on the layer, for which ``switch_s`` and ``switch_j`` have the least."""
+    link_names: tuple[str, ...] = ()
+    """The links between machines, over each of which one tensor goes at a time."""
+    link_of: Mapping[tuple[int, int], int] = field(default_factory=dict)
+    """(source device, destination device) -> the link that a copy holds; -1 for host; absent for copies over none."""
+    slowdown: tuple[tuple[float, ...], ...] | None = None
+    """[D, D] factor by which slices of the first device take longer while the second works; None where none does."""
+
     exclusive: tuple[tuple[int, ...], ...] = ()
     """[D] devices that never run while this one does; empty where none exclude each other."""
+
+    def straight_s(self, tensor: int, source: int, destination: int) -> float | None:
+        """Return seconds of the direct copy of a tensor between two states; None where it goes by way of host."""
+        column = self.direct_s.get((source, destination))
+        if column is None:
+            return None
+        seconds = float(column[tensor])
+        return None if seconds == float("inf") else seconds
 
     @cached_property
     def exclusive_groups(self) -> tuple[tuple[int, ...], ...]:
@@ -167,6 +188,25 @@ class TableRows:
     def layer_j(self) -> list[list[float]] | None:
         """Return the joules of each layer and state; None where the profile has no energy."""
         return None if self._table.layer_j is None else self._table.layer_j.tolist()
+
+    @cached_property
+    def touched_bytes(self) -> Ints:
+        """Return [L] bytes of the tensors that each layer reads or makes: what is live while it runs alone."""
+        table, sizes = self._table, self.tensor_bytes
+        pairs = zip(table.layer_inputs, table.layer_outputs, strict=True)
+        return np.array([sum(sizes[t] for t in {*inputs, *outputs}) for inputs, outputs in pairs], dtype=np.int64)
+
+    @cached_property
+    def before(self) -> list[tuple[int, ...]]:
+        """Return [L] the layers that make what each layer reads, each once, ascending."""
+        maker = self.producer
+        return [tuple(sorted({maker[t] for t in inputs} - {-1})) for inputs in self._table.layer_inputs]
+
+    @cached_property
+    def after(self) -> list[tuple[int, ...]]:
+        """Return [L] the layers that read what each layer makes, each once, ascending."""
+        readers = self._table.consumers
+        return [tuple(sorted({r for t in outputs for r in readers[t]})) for outputs in self._table.layer_outputs]
 
     @cached_property
     def output_tensors(self) -> list[int]:

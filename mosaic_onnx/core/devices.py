@@ -36,9 +36,11 @@ class Device:
         slice_joules: energy added once per slice.
         memory_bytes: cap on all slices together; None where there is none.
         slice_memory_bytes: cap on each slice; None where there is none.
+        max_slice_count: most slices of a plan that it runs (an accelerator that takes a few subgraphs); None for any.
         activation_memory: how the activations of a slice count (``reference: profile format``).
         idle_w: power drawn over the whole run whatever it does.
         options: the backend's own options (threads, affinity, provider, library, …).
+        machine: the machine in whose memory or at whose bus it works; empty for the one whose memory is ``host``.
         meta: free facts that nothing here reads.
         host: another machine that the device belongs to (``ssh://user@board``); empty for this one. It is measured
             there; nothing of it runs here.
@@ -54,11 +56,13 @@ class Device:
     slice_joules: float = 0.0
     memory_bytes: int | None = None
     slice_memory_bytes: int | None = None
+    max_slice_count: int | None = None
     activation_memory: ActivationMemory = "live"
     idle_w: float = 0.0
     options: Mapping[str, OptionValue] = field(default_factory=dict)
     meta: Mapping[str, object] = field(default_factory=dict)
     host: str = ""
+    machine: str = ""
 
     @property
     def states(self) -> tuple[str, ...]:

@@ -78,6 +78,18 @@ class DeviceError(BackendError):
         self.device = device
 
 
+class InputsRefusedError(BackendError):
+    """The model itself, uncut and on no device, does not run on its inputs (exit 1)."""
+
+    exit_code = 1
+
+    def __init__(self, message: str) -> None:
+        super().__init__(
+            f"the model itself, before it is cut, does not run on these inputs: {message}",
+            "inputs that nobody gives are made up: give real ones with --inputs, or try another --seed",
+        )
+
+
 class InternalError(MosaicError):
     """A bug in mosaic-onnx: an internal assumption does not hold (exit 70)."""
 

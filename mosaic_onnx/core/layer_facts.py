@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import prod
 
 import onnx
@@ -49,6 +49,9 @@ class LayerFacts:
         kernel_count: nodes without those that fuse into the one before (activations) or move no data (reshapes).
         buffered_bytes: f32 bytes of the outputs of those nodes.
         parameter_count: weights as the model stores them.
+        nodes: (key, node) of its nodes in topological order, for backends that cost operators by shape.
+        outputs: names of the tensors that other layers or the model's caller read.
+        graph: the graph that the nodes are of, for the types and shapes of their values; None where facts are all.
     """
 
     name: str
@@ -64,6 +67,9 @@ class LayerFacts:
     kernel_count: int = 0
     buffered_bytes: int = 0
     parameter_count: int = 0
+    nodes: tuple[tuple[str, onnx.NodeProto], ...] = field(default=(), compare=False, repr=False)
+    outputs: tuple[str, ...] = ()
+    graph: onnx.GraphProto | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -96,15 +102,20 @@ def layer_facts(graph: LayerGraph, model: onnx.ModelProto) -> tuple[LayerFacts, 
     element_counts = {tensor.name: prod(tensor.dims) for tensor in model.graph.initializer}
     nodes = dict(zip(node_keys(model.graph), model.graph.node, strict=True))
     return tuple(
-        _sum_up(
-            [node_facts(nodes[key], shapes) for key in layer.nodes],
-            name=layer.name,
-            op_types=layer.op_types,
-            parameter_bytes=layer.parameter_bytes,
-            parameter_count=sum(element_counts.get(name, 0) for name in layer.parameters),
-            input_bytes=sum(graph.tensors[name].bytes for name in layer.inputs),
-            output_bytes=sum(graph.tensors[name].bytes for name in layer.outputs),
-            activation_bytes=layer.activation_bytes,
+        replace(
+            _sum_up(
+                [node_facts(nodes[key], shapes) for key in layer.nodes],
+                name=layer.name,
+                op_types=layer.op_types,
+                parameter_bytes=layer.parameter_bytes,
+                parameter_count=sum(element_counts.get(name, 0) for name in layer.parameters),
+                input_bytes=sum(graph.tensors[name].bytes for name in layer.inputs),
+                output_bytes=sum(graph.tensors[name].bytes for name in layer.outputs),
+                activation_bytes=layer.activation_bytes,
+            ),
+            nodes=tuple((key, nodes[key]) for key in layer.nodes),
+            outputs=layer.outputs,
+            graph=model.graph,
         )
         for layer in graph.layers
     )

@@ -11,9 +11,9 @@ from dataclasses import Field, dataclass, field
 from typing import Any, Literal
 
 _KEY = "mosaic_onnx.option"
-Words = Literal["", "rules", "caps", "shapes", "watts"]
+Words = Literal["", "rules", "caps", "counts", "shapes", "watts"]
 """The forms of a flag's repeated words, in this order: one word, ``REGEX=DEVICE``, ``DEVICE=AMOUNT``,
-``NAME:1,3,224,224``, ``DEVICE=IDLE,BUSY``."""
+``DEVICE=K``, ``NAME:1,3,224,224``, ``DEVICE=IDLE,BUSY``."""
 
 
 @dataclass(frozen=True)

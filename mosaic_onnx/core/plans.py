@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 Objective = Literal["latency", "energy", "edp", "throughput"]
@@ -64,6 +64,15 @@ class Bound:
 
 
 @dataclass(frozen=True)
+class PlannedModel:
+    """One of several models that a plan covers together; ``first_layer`` is the index of its first layer."""
+
+    name: str
+    first_layer: int
+    meta: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Plan:
     """A plan, with its predicted cost (plan format, version 1)."""
 
@@ -79,3 +88,12 @@ class Plan:
     meta: Mapping[str, object] = field(default_factory=dict)
     replicas: tuple[str, ...] = ()
     """States that each run all slices besides, for throughput; requests go to whichever is free."""
+    models: tuple[PlannedModel, ...] = ()
+    """Of a joint plan, the models whose layers it covers, in their order; empty for a plan of one model."""
+    is_latency_sum: bool = False
+    """The objective is the sum of the models' latencies; ``objective`` says ``latency`` then."""
+
+    def on(self, state: str) -> Plan:
+        """Return the plan with all its slices in one state, and no replicas."""
+        slices = tuple(replace(one, state=state) for one in self.slices)
+        return replace(self, slices=slices, replicas=())

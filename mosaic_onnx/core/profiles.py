@@ -29,6 +29,8 @@ class Cost:
     workspace_bytes: int | None = None
     activation_bytes: int | None = None
     error: float | None = None
+    seconds_std: float = 0.0
+    """standard deviation of ``seconds`` over runs"""
     source: Source = "measured"
     meta: Mapping[str, object] = field(default_factory=lambda: _NOTHING)
 
@@ -92,14 +94,43 @@ class TransferCost:
 
 
 @dataclass(frozen=True)
+class Link:
+    """A link between two machines: ``seconds_per_byte``·bytes + ``seconds`` for a tensor, one tensor at a time.
+
+    ``between`` names the machines; ``host`` is the one that holds the model's inputs and outputs.
+    """
+
+    between: tuple[str, str]
+    seconds_per_byte: float = 0.0
+    seconds: float = 0.0
+    joules_per_byte: float = 0.0
+    joules: float = 0.0
+    tensors: Mapping[str, TensorTransferCost] = field(default_factory=dict)
+    meta: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class LayerSwitchCost:
+    """The cost of changing a level before one layer; None keeps the entry's."""
+
+    seconds: float | None = None
+    joules: float | None = None
+    meta: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class SwitchCost:
-    """The cost of changing a device's level; ``source`` and ``destination`` are level names."""
+    """The cost of changing a device's level; ``source`` and ``destination`` are level names.
+
+    ``layers`` has the costs of changes before slices that begin with these layers, by name.
+    """
 
     device: str
     source: str
     destination: str
     seconds: float = 0.0
     joules: float = 0.0
+    layers: Mapping[str, LayerSwitchCost] = field(default_factory=dict)
     meta: Mapping[str, object] = field(default_factory=dict)
 
 
@@ -112,6 +143,8 @@ class MeasuredSlice:
     state: str
     seconds: float
     joules: float | None = None
+    seconds_std: float = 0.0
+    """standard deviation of ``seconds`` over runs"""
     meta: Mapping[str, object] = field(default_factory=dict)
 
 
@@ -131,6 +164,10 @@ class Profile:
     copies_occupy_device: bool = False
     exclusive: tuple[tuple[str, str], ...] = ()
     """Pairs of devices that share hardware and never run at once."""
+    links: tuple[Link, ...] = ()
+    """Between machines; copies over one link queue."""
+    slowdowns: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """device -> other device -> factor from 1 on by which slices of the first take longer while the other works."""
     model_sha256: str | None = None
     meta: Mapping[str, object] = field(default_factory=dict)
     model_meta: Mapping[str, object] = field(default_factory=dict)

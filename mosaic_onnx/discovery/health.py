@@ -13,7 +13,7 @@ from typing import Literal
 from mosaic_onnx.backends.base import CostSource, SetsLevels
 from mosaic_onnx.backends.hardware.cpu_clusters import cpu_clusters
 from mosaic_onnx.backends.hardware.energy_meters import Meters
-from mosaic_onnx.backends.hardware.frequencies import cpu_policies, devfreq_domains, intel_gpu_domains
+from mosaic_onnx.backends.hardware.levels import all_domains
 from mosaic_onnx.backends.hardware.system import SystemFiles, read_text
 from mosaic_onnx.core.cpu_cores import core_words, usable_cores
 from mosaic_onnx.discovery.selection import Selection
@@ -83,12 +83,12 @@ def _frequencies(selection: Selection, files: SystemFiles) -> Iterable[Finding]:
         words = ", ".join(level.name for level in offer.levels)
         text = f"--levels can set {words}" if words else offer.why_not
         yield Finding(f"frequencies of {device.name}", "ok" if words else "absent", text)
-    for domain in (*cpu_policies(files), *devfreq_domains(files), *intel_gpu_domains(files)):
+    for domain in all_domains(files):
         now = domain.read_hz()
         speed = "" if now is None else f", now {now / 1e6:.0f} MHz"
         governor = f", governor {domain.governor}" if domain.governor else ""
         text = f"{len(domain.frequencies_hz)} frequencies{governor}{speed}"
-        yield Finding(f"frequency domain {domain.name}", "ok" if domain.is_writable else "note", text)
+        yield Finding(f"frequency domain {domain.name}", "note" if domain.why_not() else "ok", text)
 
 
 def _meters(meters: Meters) -> Iterable[Finding]:

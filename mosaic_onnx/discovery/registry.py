@@ -9,7 +9,17 @@ from importlib.metadata import entry_points
 
 import onnx
 
-from mosaic_onnx.backends.base import AbsentDevice, Backend, FoundDevices, Memory, Runner, SliceModel, as_devices
+from mosaic_onnx.backends.base import (
+    AbsentDevice,
+    Backend,
+    BrokenBackend,
+    DescribesDevices,
+    FoundDevices,
+    Memory,
+    Runner,
+    SliceModel,
+    as_devices,
+)
 from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.errors import BackendError, UsageError
 from mosaic_onnx.core.suggestions import did_you_mean, same_but_case
@@ -27,11 +37,13 @@ class Inventory:
         devices: by name; the first backend to claim a name keeps it.
         absent: devices and backends that are not available, with the reason.
         versions: versions of backends, providers and drivers.
+        describers: by name, backends whose devices are described and named ``BACKEND:DESCRIPTION``.
     """
 
     devices: Mapping[str, Device] = field(default_factory=dict)
     absent: tuple[AbsentDevice, ...] = ()
     versions: Mapping[str, str] = field(default_factory=dict)
+    describers: Mapping[str, DescribesDevices] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -80,16 +92,18 @@ def find_all(candidates: Mapping[str, Backend] | None = None) -> Inventory:
     Args:
         candidates: the backends to ask; None for all that are installed.
     """
-    found = [_find(name, backend) for name, backend in (backends() if candidates is None else candidates).items()]
+    candidates = backends() if candidates is None else candidates
+    found = [_find(name, backend) for name, backend in candidates.items()]
     versions = {key: version for one in found for key, version in one.versions.items()}
-    return Inventory(as_devices(found), tuple(absent for one in found for absent in one.absent), versions)
+    describers = {name: backend for name, backend in candidates.items() if isinstance(backend, DescribesDevices)}
+    return Inventory(as_devices(found), tuple(absent for one in found for absent in one.absent), versions, describers)
 
 
 def _find(name: str, backend: Backend) -> FoundDevices:
     try:
         return backend.find()
     except Exception as error:  # the contract says that it never raises; another package's backend may break it
-        return FoundDevices(absent=(AbsentDevice(name, name, f"its find() failed: {type(error).__name__}: {error}"),))
+        return FoundDevices(absent=(BrokenBackend(name, name, f"its find() failed: {type(error).__name__}: {error}"),))
 
 
 def select_devices(
@@ -98,8 +112,9 @@ def select_devices(
     """Return the devices that take part.
 
     Args:
-        words: each a device's name, a path to a ``devices.toml``, or the name of a shipped description; none for
-            the default: real devices that compute at least in the model's own precision.
+        words: each a device's name, a path to a ``devices.toml``, the name of a shipped description, one device of it
+            (``hikey970:gpu``), or a description of a backend's (``npu:eyeriss``, ``npu:own.toml``); none for the
+            default: real devices that compute at least in the model's own precision.
         found: all devices of this machine.
         precision: the model's own.
         lower: devices of lower precision take part too, as an error budget allows.
@@ -147,16 +162,37 @@ def _why_not(device: Device, precision: str, *, lower: bool = False) -> str | No
 
 def _named(word: str, found: Inventory) -> tuple[Device, ...]:
     """Return what a word names: a device, a file, a description; case does not count where that is clear."""
-    if word.endswith(".toml") or os.path.isfile(word):
+    if word in found.devices:
+        return (found.devices[word],)
+    if os.path.isfile(word) or (word.endswith(".toml") and word.partition(":")[0] not in found.describers):
         return read_devices(word)
+    kind, colon, rest = word.partition(":")
+    if colon and kind in found.describers:
+        return found.describers[kind].described(rest)
+    if colon and kind in shipped_descriptions():
+        return (_one_of(read_shipped(kind), rest, kind),)
     shipped, gone = shipped_descriptions(), {each.name: each.reason for each in found.absent}
     known = list(dict.fromkeys([*found.devices, *shipped, *gone]))
-    name = word if word in known else same_but_case(word, known)
+    name = word if word in known else same_but_case(word, known) or word
     if name in found.devices:
         return (found.devices[name],)
     if name in shipped:
         return read_shipped(name)
     if name in gone:
         raise UsageError(f"device {name!r} is not here: {gone[name]}", "mosaic-onnx devices lists what is here")
-    offered = [*found.devices, *shipped]
+    described = (f"{one}:{each}" for one, backend in found.describers.items() for each in backend.descriptions())
+    offered = [*found.devices, *shipped, *described]
     raise UsageError(f"no device, devices file or description is called {word!r}", did_you_mean(word, offered))
+
+
+def _one_of(devices: Sequence[Device], name: str, description: str) -> Device:
+    """Return one device of a shipped description.
+
+    Raises:
+        UsageError: it has no device of this name.
+    """
+    found = next((device for device in devices if device.name == name), None)
+    if found is None:
+        has = ", ".join(device.name for device in devices)
+        raise UsageError(f"the description {description} has no device {name!r}", f"it has {has}")
+    return found

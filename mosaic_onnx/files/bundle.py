@@ -59,6 +59,7 @@ from mosaic_onnx.files.plan_file import plan_to_json, read_plan
 from mosaic_onnx.files.profile_file import profile_to_json, read_profile
 from mosaic_onnx.files.seal import file_digests, sealed
 from mosaic_onnx.files.weights_file import WeightsFile
+from mosaic_onnx.loading.compiled_nodes import refuse_compiled_nodes
 from mosaic_onnx.loading.model import open_model, open_models
 
 
@@ -108,6 +109,7 @@ class Bundle:
         fingerprint: of the machine and runtimes that ``tuned`` fits.
         manifest: all of ``manifest.json``.
         is_bound: ``devices`` are this machine's own (``discovery.binding``), no longer the bundle's descriptions.
+        is_trusted: the user trusts its maker: its models may hold what a vendor's compiler made.
         shapes: the same model for further shapes of its inputs.
         prefix: what the names of this one's files begin with.
     """
@@ -122,6 +124,7 @@ class Bundle:
     fingerprint: str
     manifest: Mapping[str, Any]
     is_bound: bool = False
+    is_trusted: bool = False
     shapes: tuple[Bundle, ...] = ()
     prefix: str = ""
 
@@ -149,13 +152,25 @@ class Bundle:
         """Return the path of the canonical partitioned model."""
         return self.folder / f"{self.prefix}{MODEL}"
 
+    @property
+    def original_path(self) -> Path:
+        """Return the path of the model before it was cut."""
+        return self.folder / SLICES / f"{self.prefix}{ORIGINAL}"
+
     def original(self) -> onnx.ModelProto:
         """Return the model before it was cut; its external data lies in ``slices/``.
 
         Raises:
-            ModelError: the file is damaged.
+            ModelError: the file is damaged, or holds what a vendor's compiler made and the bundle is not trusted.
         """
-        return open_model(self.folder / SLICES / f"{self.prefix}{ORIGINAL}").model
+        model = open_model(self.original_path).model
+        if not self.is_trusted:
+            refuse_compiled_nodes([model], f"bundle {self.folder}")
+        return model
+
+    def trusted(self) -> Bundle:
+        """Return the same bundle from a maker whom the user trusts."""
+        return replace(self, is_trusted=True, shapes=tuple(one.trusted() for one in self.shapes))
 
 
 def refuse_target(folder: Path, *, force: bool, least_bytes: int = 0) -> None:

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from mosaic_onnx.files.strict_json import ByteCount, FileModel, Name, NonNegative
+from mosaic_onnx.files.strict_json import ByteCount, Count, FileModel, Name, NonNegative
 
 
 class LevelEntry(FileModel):
@@ -30,5 +30,7 @@ class DeviceEntry(FileModel):
     slice_joules: NonNegative = Field(0.0, description="added once per slice")
     memory_bytes: ByteCount | None = Field(None, description="cap on all slices together")
     slice_memory_bytes: ByteCount | None = Field(None, description="cap on each slice")
+    max_slice_count: Count | None = Field(None, description="most slices of a plan that it runs")
     activation_memory: Literal["live", "sum"] = Field("live", description="how a slice's activations count")
+    machine: str = Field("", description="the machine it belongs to; empty for the one whose memory is host")
     idle_w: NonNegative = Field(0.0, description="power drawn over the whole run, in watts")

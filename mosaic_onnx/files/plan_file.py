@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -18,6 +19,8 @@ from mosaic_onnx.files.strict_json import ByteCount, FileModel, Index, Name, Non
 
 SCHEMA = "mosaic-onnx/plan/1"
 FRONT_SCHEMA = "mosaic-onnx/front/1"
+LATENCY_SUM = "sum-latency"
+"""The objective of a joint plan for the least sum of the models' latencies."""
 
 
 class _Slice(FileModel):
@@ -49,9 +52,14 @@ class _Bound(FileModel):
     method: str
 
 
+class _Model(FileModel):
+    name: Name
+    first_layer: Index
+
+
 class _File(FileModel):
     schema_: Literal["mosaic-onnx/plan/1"] = Field(alias="schema")
-    objective: Objective
+    objective: Objective | Literal["sum-latency"]
     schedule: Schedule
     method: str
     constraints: Annotated[dict[str, Any], ALWAYS] = {}
@@ -61,6 +69,12 @@ class _File(FileModel):
     bound: Annotated[_Bound | None, ALWAYS] = None
     gap: Annotated[NonNegative | None, ALWAYS] = None
     replicas: list[Name] = []
+    models: list[_Model] = []
+
+
+def plan_schema() -> dict[str, Any]:
+    """Return the JSON Schema of a plan file."""
+    return _File.model_json_schema(by_alias=True)
 
 
 def read_plan(path: str | os.PathLike[str]) -> Plan:
@@ -99,7 +113,10 @@ def plan_from_json(text: str, what: str = "plan") -> Plan:
     """
     file = parse(text, _File, SCHEMA, what)
     _check_cover(file.slices, what)
-    return to_record(file, Plan)
+    _check_models(file, what)
+    is_sum = file.objective == LATENCY_SUM
+    plan = to_record(file.model_copy(update={"objective": "latency"}) if is_sum else file, Plan)
+    return replace(plan, is_latency_sum=is_sum)
 
 
 def plan_to_json(plan: Plan) -> str:
@@ -113,7 +130,20 @@ def plan_to_json(plan: Plan) -> str:
 
 def plan_to_fields(plan: Plan) -> dict[str, object]:
     """Return the JSON object of a plan, as ``plan_to_json`` writes it."""
-    return {"schema": SCHEMA} | to_entry(plan, _File)
+    fields = {"schema": SCHEMA} | to_entry(plan, _File)
+    return fields | {"objective": LATENCY_SUM} if plan.is_latency_sum else fields
+
+
+def _check_models(file: _File, what: str) -> None:
+    """Raise ``ModelError`` unless the models of a joint plan divide its layers, each with at least one."""
+    if file.objective == LATENCY_SUM and not file.models:
+        raise ModelError(f"{what}: objective: {LATENCY_SUM} is the objective of a joint plan, which names its models")
+    layer_count = sum(len(item.layers) for item in file.slices)
+    for m, model in enumerate(file.models):
+        least = 0 if m == 0 else file.models[m - 1].first_layer + 1
+        if model.first_layer < least or model.first_layer >= layer_count or (m == 0 and model.first_layer):
+            expected = "0" if m == 0 else f"from {least} to {layer_count - 1}"
+            raise ModelError(f"{what}: models[{m}].first_layer: {model.first_layer}; it must be {expected}")
 
 
 def _check_cover(slices: list[_Slice], what: str) -> None:

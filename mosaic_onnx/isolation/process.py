@@ -10,7 +10,6 @@ import selectors
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 import weakref
@@ -20,8 +19,11 @@ from pathlib import Path
 from typing import IO, Any
 
 from mosaic_onnx.core.errors import InternalError
+from mosaic_onnx.core.module_command import module_command
+from mosaic_onnx.core.process_clock import PATIENCE, ProcessClock
 from mosaic_onnx.isolation.limits import child_memory_bytes
 from mosaic_onnx.isolation.marks import Mark, Marks
+from mosaic_onnx.isolation.shared_folder import SharedFolder
 
 Json = Any
 DEATHS_IN_A_ROW = 3
@@ -38,13 +40,13 @@ class Wait:
     """The time to wait for an answer.
 
     Attributes:
-        deadline: of the monotonic clock.
-        limit_s: how long that is from the beginning.
+        began_s: when the waiting began, of the monotonic clock.
+        limit_s: how long it may last by the child's clock (``ProcessClock``).
         doing: what is waited for.
         usual_s: nothing is said until then.
     """
 
-    deadline: float
+    began_s: float
     limit_s: float
     doing: str
     usual_s: float = 0.0
@@ -75,13 +77,15 @@ class ChildProcess:
         files: a folder for what both read, in memory where the system has such a folder.
     """
 
-    def __init__(self, name: str, addresses: Mapping[str, str]) -> None:
+    def __init__(self, name: str, addresses: Mapping[str, str], patience: float = PATIENCE) -> None:
         """Prepare.
 
         Args:
             name: what messages call it: the devices that it runs.
             addresses: ``module:NAME`` of each backend, by the backend's name.
+            patience: of the clock of its limits (``ProcessClock``); 1 for limits by the wall clock.
         """
+        self._patience = patience
         self.name = name
         self.generation = 0
         self._addresses = dict(addresses)
@@ -90,8 +94,8 @@ class ChildProcess:
         self._process: subprocess.Popen[bytes] | None = None
         self._end: Callable[[], object] = lambda: None
         self._unread = bytearray()
-        self._folder = tempfile.TemporaryDirectory(prefix="mosaic-child-", dir=_shared_folder())
-        self.files = Path(self._folder.name)
+        self._folder = SharedFolder()
+        self.files = self._folder.path
         self._marks = Marks.create(self.files / "marks")
 
     def ask(
@@ -102,7 +106,8 @@ class ChildProcess:
         Args:
             action: ``module:function`` of this package that the child calls.
             request: what it is given, JSON.
-            limit_s: how long the answer may take, the child's start included.
+            limit_s: how long the answer may take, the child's start included; while others keep it from every core,
+                its time stands still.
             doing: what is waited for, for who waits long.
             usual_s: an answer may well take so long: nothing is said until then.
 
@@ -116,19 +121,20 @@ class ChildProcess:
             if self._deaths >= DEATHS_IN_A_ROW:
                 words = f"not tried: the provider crashed or hung {self._deaths} times in a row"
                 raise ChildDied(words, is_new=False)
-            deadline = time.monotonic() + limit_s
             try:
                 self._marks.clear()
-                line = self._send({"action": action, **request}, Wait(deadline, limit_s, doing, usual_s))
+                line = self._send({"action": action, **request}, Wait(time.monotonic(), limit_s, doing, usual_s))
+            except TimeoutError:
+                line = None
             except BaseException:
                 self._kill()  # whatever it answers later belongs to no request
                 raise
-            answer = _parsed(line)
+            answer = None if line is None else _parsed(line)
             if answer is not None:
                 self._deaths = 0
                 return answer
             self._deaths += 1
-            raise ChildDied(self._how_it_died(time.monotonic() >= deadline, limit_s), self._marks.read())
+            raise ChildDied(self._how_it_died(line is None, limit_s), self._marks.read())
 
     def __del__(self) -> None:
         with contextlib.suppress(Exception):  # at the interpreter's end anything may be gone already
@@ -138,15 +144,19 @@ class ChildProcess:
         """Kill the child and remove its files; calling it twice is harmless."""
         self._kill()
         self._marks.close()
-        self._folder.cleanup()
+        self._folder.close()
 
     def _send(self, request: Mapping[str, Json], wait: Wait) -> bytes:
-        """Send a request; its answer, or what there was of it when the child died or time ran out."""
+        """Send a request; its answer, or what there was of it when the child died.
+
+        Raises:
+            TimeoutError: it did not answer in time.
+        """
         return self._exchange(self._message(request), wait)
 
     def _command(self) -> list[str]:
         """Return what starts the child."""
-        return [sys.executable, "-P", "-m", "mosaic_onnx.isolation.child"]
+        return module_command("mosaic_onnx.isolation.child")
 
     def _setup(self) -> dict[str, Json]:
         """Return what the child is told first."""
@@ -167,8 +177,10 @@ class ChildProcess:
         return f"{path}\n".encode()
 
     def _exchange(self, message: bytes, wait: Wait) -> bytes:
-        """Send bytes, read a line; what was read so far where the child dies or time runs out."""
+        """Send bytes, read a line; what was read so far where the child dies; errors as for ``_send``."""
+        is_new = self._process is None
         process = self._process or self._start()
+        clock = ProcessClock(process.pid, wait.began_s, is_new=is_new, patience=self._patience)
         to_child, from_child = _pipes(process)
         with contextlib.suppress(BrokenPipeError):  # a dead child shows when it is read from
             to_child.write(message)
@@ -180,7 +192,7 @@ class ChildProcess:
             what = f" ({wait.doing})" if wait.doing else ""
             _LOG.warning("waiting for %s%s: %.0f s, given up at %.0f s", self.name, what, waited_s, wait.limit_s)
 
-        return _read_line(from_child, self._unread, wait.deadline, tell)
+        return _read_line(from_child, self._unread, lambda: wait.limit_s - clock.elapsed_s(), tell)
 
     def _start(self) -> subprocess.Popen[bytes]:
         with (self.files / "stderr").open("wb") as errors:
@@ -226,11 +238,6 @@ def _end(process: subprocess.Popen[bytes]) -> None:
             pipe.close()
 
 
-def _shared_folder() -> str | None:
-    """Return where files are memory that two processes share; None where the system has no such folder."""
-    return "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
-
-
 def _pipes(process: subprocess.Popen[bytes]) -> tuple[IO[bytes], IO[bytes]]:
     """Return the child's standard input and output, which ``_start`` made pipes."""
     if process.stdin is None or process.stdout is None:
@@ -246,24 +253,28 @@ def _parsed(line: bytes) -> dict[str, Json] | None:
     return value if isinstance(value, dict) else None
 
 
-def _read_line(pipe: IO[bytes], content: bytearray, deadline: float, tell: Callable[[float], None]) -> bytes:
-    """Take bytes up to a newline, the end of the stream or the deadline.
+def _read_line(
+    pipe: IO[bytes], content: bytearray, left_s: Callable[[], float], tell: Callable[[float], None]
+) -> bytes:
+    """Take bytes up to a newline or the end of the stream.
 
     Args:
         pipe: where they come from.
         content: what was read and not taken yet; changed in place.
-        deadline: of the monotonic clock.
+        left_s: how long there may be nothing to read from now on.
         tell: called with the seconds that went by, while that takes long.
+
+    Raises:
+        TimeoutError: the time is over.
     """
     began = told = time.monotonic()
     with selectors.DefaultSelector() as selector:
         selector.register(pipe, selectors.EVENT_READ)
         while b"\n" not in content:
-            now = time.monotonic()
-            if now >= deadline:
-                break
-            if not selector.select(max(0.0, min(deadline, told + WORD_EVERY_S) - now)):
-                if (now := time.monotonic()) - told >= WORD_EVERY_S and now < deadline:
+            if (left := left_s()) <= 0:
+                raise TimeoutError
+            if not selector.select(min(left, max(0.0, told + WORD_EVERY_S - time.monotonic()))):
+                if (now := time.monotonic()) - told >= WORD_EVERY_S and left_s() > 0:
                     told = now
                     tell(now - began)
                 continue

@@ -25,6 +25,7 @@ from mosaic_onnx.core.graphs import (
     superseded_constants,
 )
 from mosaic_onnx.core.topological import order_by_sources
+from mosaic_onnx.loading.node_checks import check_node_names
 from mosaic_onnx.loading.tensors import TensorChecker
 
 RUNTIME_DOMAINS = frozenset({"com.microsoft", "com.microsoft.nchwc", "com.ms.internal.nhwc"})
@@ -223,6 +224,7 @@ def _check_graph(walk: _Walk, graph: onnx.GraphProto, where: str, depth: int) ->
     if "" in inputs:
         raise ModelError(f"{where} has an input with no name")
     own = inputs | initializer_names(graph)
+    check_node_names(graph.node, where)
     _check_nodes(walk, graph.node, where, depth, own)
     walk.defined.append(own)
     for value in graph.output:

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import logging
 import os
 import signal
 import subprocess
-import sys
 import tempfile
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from mosaic_onnx.core.module_command import module_command
+from mosaic_onnx.core.process_clock import ProcessClock
+
+WORD_EVERY_S = 10.0
+"""So often somebody who waits is told for what."""
+_DOING = {"check": "the check", "load": "the loading in ONNX Runtime", "types": "the types and shapes"}
+_LOG = logging.getLogger(__name__)
 _TAIL_BYTES = 4000
 _CHILD = "mosaic_onnx.loading.child"
 
@@ -41,7 +50,8 @@ def run_child(
     Args:
         job: the job's name in ``child.JOBS``.
         request: its arguments, as JSON values.
-        time_limit_s: wall-clock limit; the child's whole process group is killed when it has passed.
+        time_limit_s: limit by the child's clock (``ProcessClock``): while others keep it from every core, its time
+            stands still. The child's whole process group is killed when it has passed.
         memory_limit_bytes: limit of the child's address space (where the system has such limits).
 
     Returns:
@@ -65,22 +75,31 @@ def run_child(
 
 def _run(job: str, text: str, said: IO[bytes], answer: IO[bytes], time_limit_s: float) -> int:
     """Start the child, send the request and wait; kill its group at the limit or on an interruption."""
+    began_s = time.monotonic()
     child = subprocess.Popen(
-        [sys.executable, "-P", "-m", _CHILD, job],
+        module_command(_CHILD, job),
         stdin=subprocess.PIPE,
         stdout=answer,
         stderr=said,
         env=_environment(),
         start_new_session=True,
     )
+    clock = ProcessClock(child.pid, began_s, is_new=True)
+    unsent: bytes | None = text.encode()
     try:
-        child.communicate(text.encode(), timeout=time_limit_s)
-    except subprocess.TimeoutExpired:
-        raise ChildFailure("time", f"not done after {time_limit_s:g} s") from None
+        while (left_s := time_limit_s - clock.elapsed_s()) > 0:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                child.communicate(unsent, timeout=min(left_s, WORD_EVERY_S))
+                return child.returncode
+            unsent = None  # a second call goes on where the first one stopped
+            waited_s = time.monotonic() - began_s
+            if waited_s < time_limit_s:
+                what = _DOING.get(job, job)
+                _LOG.warning("waiting for %s of a model: %.0f s, given up at %.0f s", what, waited_s, time_limit_s)
+        raise ChildFailure("time", f"not done after {time_limit_s:g} s")
     finally:
         if child.poll() is None:
             _kill_group(child)
-    return child.returncode
 
 
 def _kill_group(child: subprocess.Popen[bytes]) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -43,6 +44,8 @@ __all__ = [
     "open_models",
     "runtime_accepts",
 ]
+
+_UNNAMED = re.compile(r"Node \(\) Op \((\w+)\)")
 
 
 @dataclass(frozen=True)
@@ -140,7 +143,8 @@ def runtime_accepts(opened: OpenedModel, limits: Limits | None = None) -> str | 
     if opened.is_rewritten:
         return loads_in_runtime(opened.model, opened.folder, opened.external_bytes, limits)
     limits = limits or Limits()
-    return _load_refusal({"path": str(opened.path)}, opened.path, opened.external_bytes, limits)
+    refusal = _load_refusal({"path": str(opened.path)}, opened.path, opened.external_bytes, limits)
+    return None if refusal is None else _named_nodes(refusal, opened.model)
 
 
 def loads_in_runtime(
@@ -171,6 +175,15 @@ def _load_refusal(request: dict[str, object], path: Path, external_bytes: int, l
         return _refusal(path, "loading it in ONNX Runtime", failure).message
     refusal = answer.get("refusal", answer.get("error"))
     return None if refusal is None else _runtime_words(str(refusal), path)
+
+
+def _named_nodes(words: str, model: onnx.ModelProto) -> str:
+    """Return ONNX Runtime's words with a node's first output where they name it by an operator that no other has."""
+    found = _UNNAMED.search(words)
+    alike = [node for node in model.graph.node if found and node.op_type == found[1] and not node.name]
+    if found is None or len(alike) != 1:
+        return words
+    return words.replace("Node ()", f"Node (%{next(iter(alike[0].output), '')})", 1)
 
 
 def custom_operators(model: onnx.ModelProto) -> dict[str, tuple[str, ...]]:

@@ -21,6 +21,7 @@ from mosaic_onnx.core.tensors import tensor_bytes
 from mosaic_onnx.loading.children import ChildFailure, run_child
 from mosaic_onnx.loading.input_shapes import FreeDim, Shapes, fix_inputs, free_dims, symbols_of_shapes
 from mosaic_onnx.loading.model import Limits, OpenedModel
+from mosaic_onnx.loading.node_checks import check_attributes
 
 _LARGE_BYTES = 2**34
 """Larger tensors are refused if they do not fit this machine's memory."""
@@ -60,7 +61,7 @@ def normalise(
 
     Raises:
         UsageError: a given shape does not fit the model.
-        ModelError: a shape is impossible.
+        ModelError: a shape is impossible, or a node cannot run on any input.
     """
     given = dict(input_shapes or {})
     symbols = symbols_of_shapes(opened.model.graph, given)
@@ -73,6 +74,7 @@ def normalise(
     _write_types(model.graph, found.values)
     notes = [*_superseded_notes(opened.model.graph), *found.notes]
     tensors = _tensor_table(model.graph, found.seen_bytes)
+    check_attributes(model.graph, tensors)
     return Normalised(model, str(opened.folder), tensors, _said_aloud(dims, found.symbols), tuple(notes))
 
 

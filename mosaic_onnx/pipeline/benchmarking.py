@@ -1,4 +1,4 @@
-"""How fast a bundle runs: latencies, throughput, and each slice and transfer beside what was predicted."""
+"""Benchmark a bundle: latencies, throughput, and each slice and transfer beside what was predicted."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class TransferTime:
 
 @dataclass(frozen=True)
 class Benchmark:
-    """What was measured of a bundle.
+    """The measurements of a bundle.
 
     Attributes:
         seconds: one figure a run.

@@ -20,6 +20,7 @@ from mosaic_onnx.files.bundle import Bundle, BundleContents, write_bundle
 from mosaic_onnx.files.cache import digest
 from mosaic_onnx.files.manifest import SLICES
 from mosaic_onnx.isolation.backend import isolated
+from mosaic_onnx.loading.compiled_nodes import refuse_compiled_nodes
 from mosaic_onnx.loading.model import open_model
 from mosaic_onnx.loading.normalise import Normalised
 from mosaic_onnx.passes.base import run_passes
@@ -52,7 +53,7 @@ def deliver(compilation: Compilation, folder: Path, *, force: bool = False) -> N
 
 
 def _contents(compilation: Compilation) -> BundleContents:
-    """What a compilation puts into a bundle."""
+    """Return the contents of a compilation's bundle."""
     state, plan = compilation.state, compilation.plan
     used = {device_of(state) for state in (*(one.state for one in plan.slices), *plan.replicas)}
     canonical = state.delivered.canonical
@@ -80,7 +81,7 @@ def machine_fingerprint(versions: Mapping[str, str]) -> str:
 
 
 def _facts(compilation: Compilation) -> dict[str, Any]:
-    """What the manifest says beyond the files."""
+    """Return the manifest's entries beside the files."""
     state = compilation.state
     return {
         "model": {"name": state.opened.path.name, "sha256": state.opened.sha256},
@@ -154,6 +155,8 @@ def contest_fields(judged: Contest) -> dict[str, Any]:
     if judged.timings is not None:
         fields["median_s"] = {name: judged.timings.median_s(name) for name in judged.timings.seconds}
         fields["spread"] = {name: judged.timings.spread(name) for name in judged.timings.seconds}
+        if judged.is_rate:
+            fields["seconds_are"] = "per request, of many"
         fields["round_count"] = max(map(len, judged.timings.seconds.values()))
     if judged.ratio is not None:
         fields["plan_against_best_single"] = asdict(judged.ratio)
@@ -187,7 +190,7 @@ def proof_fields(report: VerifyReport) -> dict[str, Any]:
 
 
 def _verdicts(checks: Sequence[Any]) -> dict[str, int]:
-    """How many tensors came to which verdict."""
+    """Return {verdict: number of tensors}."""
     counts: dict[str, int] = {}
     for check in checks:
         counts[check.verdict] = counts.get(check.verdict, 0) + 1
@@ -200,13 +203,21 @@ def bind_bundle(bundle: Bundle, words: Sequence[str] = (), *, trust: bool = Fals
     Args:
         bundle: from anybody.
         words: the user's own devices, which take the place of the bundle's by name.
-        trust: take what the bundle says of its devices, though it may name libraries to load and folders to write.
+        trust: take what the bundle says of its devices, though it may name libraries to load and folders to write, and
+            what its models hold for a vendor's parser.
 
     Raises:
         UsageError: a device of the bundle names code or a path that no device of this machine has.
+        ModelError: a slice holds what a vendor's compiler made.
     """
     if bundle.is_bound and not words:
         return bundle
+    if trust:
+        bundle = bundle.trusted()
+    else:
+        for one in (bundle, *bundle.shapes):
+            slices = (*one.slices, *one.tuned.values())
+            refuse_compiled_nodes((each.model for each in slices), f"bundle {bundle.folder}")
     devices = bind_devices(bundle.devices, backends(), words, trust=trust, what=str(bundle.folder))
     shapes = tuple(replace(one, devices=devices, is_bound=True) for one in bundle.shapes)
     return replace(bundle, devices=devices, is_bound=True, shapes=shapes)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,18 +23,15 @@ from mosaic_onnx.loading.model import open_model
 from mosaic_onnx.loading.normalise import normalise
 from mosaic_onnx.pipeline.delivery import bind_bundle, tuned_slices
 from mosaic_onnx.runtime.guards import Guards, guarded
-from mosaic_onnx.runtime.opening import held_cores, load_plan
-from mosaic_onnx.runtime.session import WAITING_LIMIT, Route, Session
+from mosaic_onnx.runtime.plan_session import open_session, workers_of
+from mosaic_onnx.runtime.session import WAITING_LIMIT, Session
 from mosaic_onnx.runtime.shaped_session import ShapedSession
 from mosaic_onnx.runtime.workers import Workers
-
-MOST_SLOTS = 16
-"""Requests under way at once on one route, at most: each holds buffers for its tensors."""
 
 
 @dataclass(frozen=True)
 class SessionOptions:
-    """How a session takes requests.
+    """The options of a session.
 
     Attributes:
         in_flight: requests under way at once on each route; None for as many as keep the plan's devices busy.
@@ -80,7 +76,7 @@ def load_session(bundle: Bundle, options: SessionOptions | None = None) -> Sessi
     bundle, options = bind_bundle(bundle), options or SessionOptions()
     if not bundle.shapes:
         return _load_shapes(bundle, options)
-    workers = options.workers or Workers([one.name for one in bundle.devices], held_cores(_by_name(bundle)))
+    workers = options.workers or workers_of(_by_name(bundle), backends())
     sessions: list[Session] = []
     try:
         for one in (bundle, *bundle.shapes):
@@ -193,44 +189,17 @@ def _session(
     options: SessionOptions,
     guards: Guards,
 ) -> Session:
-    names = {"inputs": tuple(one.name for one in inputs), "outputs": tuple(one.name for one in outputs)}
     children = [one.close for one in candidates.values() if isinstance(one, IsolatedBackend)]
-    held = guarded(candidates, guards)
-    routes: list[Route] = []
-    slot_count = slots_needed(plan) if options.in_flight is None else options.in_flight
-    workers = options.workers or Workers(devices, held_cores(devices))
-    try:
-        for one in (plan, *(_on(plan, state) for state in plan.replicas)):
-            routes.append(Route(load_plan(slices, one, devices, held, **names), slot_count))
-        return Session(
-            routes,
-            inputs,
-            outputs,
-            workers,
-            owns_workers=options.workers is None,
-            waiting_limit=options.waiting_limit,
-            incidents=guards.incidents,
-            on_close=children,
-        )
-    except BaseException:
-        for route in routes:
-            route.loaded.close()
-        raise
-
-
-def _on(plan: Plan, state: str) -> Plan:
-    """The plan with all its slices in one state."""
-    return replace(plan, slices=tuple(replace(one, state=state) for one in plan.slices))
-
-
-def slots_needed(plan: Plan) -> int:
-    """Requests that must be under way at once so that the busiest device never waits for one.
-
-    By Little's law those are latency over interval, on each of the plan's replicas; one more covers what the runtime
-    adds between slices.
-    """
-    predicted = plan.predicted
-    if predicted.interval_seconds <= 0:
-        return 2
-    in_flight = predicted.seconds / predicted.interval_seconds / (1 + len(plan.replicas))
-    return min(MOST_SLOTS, math.ceil(in_flight - 1e-9) + 1)
+    return open_session(
+        slices,
+        plan,
+        devices,
+        guarded(candidates, guards),
+        inputs,
+        outputs,
+        in_flight=options.in_flight,
+        waiting_limit=options.waiting_limit,
+        workers=options.workers,
+        incidents=guards.incidents,
+        on_close=children,
+    )

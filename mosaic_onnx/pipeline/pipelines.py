@@ -9,28 +9,28 @@ from __future__ import annotations
 from pathlib import Path
 
 from mosaic_onnx.core import plans, profiles
-from mosaic_onnx.passes.accuracy_budget import JudgeErrors, KeepBudget, ReportPrecision
-from mosaic_onnx.passes.annotate import Annotate
 from mosaic_onnx.passes.base import Passes
-from mosaic_onnx.passes.constrain import Constrain
-from mosaic_onnx.passes.correct import Correct
+from mosaic_onnx.passes.delivery.correct import Correct
+from mosaic_onnx.passes.delivery.rewrite import Rewrite
+from mosaic_onnx.passes.delivery.select import Select
+from mosaic_onnx.passes.delivery.verify import Verify
 from mosaic_onnx.passes.editing import after, find, instead, since, until, without
-from mosaic_onnx.passes.estimate import Estimate
-from mosaic_onnx.passes.feedback import Feedback
 from mosaic_onnx.passes.given import DeliverPlan, GivenPlan, GivenProfile
-from mosaic_onnx.passes.layerize import Layerize
-from mosaic_onnx.passes.load import Load
-from mosaic_onnx.passes.measure_errors import MeasureErrors
-from mosaic_onnx.passes.measure_slices import MeasureSlices
-from mosaic_onnx.passes.normalise import Normalise
-from mosaic_onnx.passes.plan import Plan
-from mosaic_onnx.passes.profile import Profile
-from mosaic_onnx.passes.read_inputs import ReadInputs
-from mosaic_onnx.passes.rewrite import Rewrite
-from mosaic_onnx.passes.select import Select
-from mosaic_onnx.passes.set_levels import SetLevels
-from mosaic_onnx.passes.time_plan import TimePlan
-from mosaic_onnx.passes.verify import Verify
+from mosaic_onnx.passes.measurement.estimate import Estimate
+from mosaic_onnx.passes.measurement.measure_errors import MeasureErrors
+from mosaic_onnx.passes.measurement.measure_slices import MeasureSlices
+from mosaic_onnx.passes.measurement.profile import Profile
+from mosaic_onnx.passes.measurement.set_levels import SetLevels
+from mosaic_onnx.passes.measurement.time_plan import TimePlan
+from mosaic_onnx.passes.planning.accuracy_budget import JudgeErrors, KeepBudget, ReportPrecision
+from mosaic_onnx.passes.planning.constrain import Constrain
+from mosaic_onnx.passes.planning.feedback import Feedback
+from mosaic_onnx.passes.planning.plan import Plan
+from mosaic_onnx.passes.preparation.annotate import Annotate
+from mosaic_onnx.passes.preparation.layerize import Layerize
+from mosaic_onnx.passes.preparation.load import Load
+from mosaic_onnx.passes.preparation.normalise import Normalise
+from mosaic_onnx.passes.preparation.read_inputs import ReadInputs
 
 COMPILE: Passes = (
     Load(),  # the file, which nobody vouches for            -> opened
@@ -84,7 +84,7 @@ PREPARE = until(COMPILE, "layerize")
 """From a model file to layers and inputs."""
 
 INSPECT: Passes = (*without(PREPARE, "read_inputs"), Annotate(refuse=False))
-"""What can be said of a model before anything is measured."""
+"""The passes that describe a model before anything is measured."""
 
 PROFILE = until(COMPILE, "profile")
 """From a model file to a profile."""

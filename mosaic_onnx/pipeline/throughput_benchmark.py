@@ -23,7 +23,7 @@ HINT = "OpenVINO's throughput hint"
 
 @dataclass(frozen=True)
 class ThroughputBenchmark:
-    """What was measured.
+    """The measured throughputs.
 
     Attributes:
         predicted_per_second: 1 / the plan's interval.

@@ -14,6 +14,7 @@ from mosaic_onnx.planner.baselines.ablations import hca, hcca
 from mosaic_onnx.planner.baselines.algorithm1 import algorithm1
 from mosaic_onnx.planner.baselines.best_of import best_of
 from mosaic_onnx.planner.baselines.greedy import greedy
+from mosaic_onnx.planner.baselines.offload import first_n_layers, ort_capacity
 from mosaic_onnx.planner.baselines.preferred import preferred, preferred_on_demand
 from mosaic_onnx.planner.baselines.random_plans import random_plans
 from mosaic_onnx.planner.chain.chain_costs import is_chain
@@ -25,6 +26,7 @@ from mosaic_onnx.planner.concurrent.method import solver_applies as concurrent_s
 from mosaic_onnx.planner.core.request import Answer, Request
 from mosaic_onnx.planner.error_budget import error_budget, has_error_budget
 from mosaic_onnx.planner.exhaustive.method import exhaustive, exhaustive_fits
+from mosaic_onnx.planner.refine import refine, refine_fits
 from mosaic_onnx.planner.sequential.method import sequential, sequential_fits
 from mosaic_onnx.planner.sequential.pareto import pareto, pareto_fits
 from mosaic_onnx.planner.throughput.cpsat import throughput_cpsat
@@ -61,6 +63,7 @@ class Method:
             there is no plan, ``MethodUnavailable`` where it needs what is not installed.
         help: one line for people.
         automatic: whether ``auto`` runs it on this table for this request.
+        sees_all: it gets the table itself, the others the relaxed one (``core.relaxation``).
         words: what may follow the name after a colon (``preferred:npu``); empty for nothing.
     """
 
@@ -68,11 +71,15 @@ class Method:
     help: str
     automatic: Callable[[CostTable, Request], bool] = never
     words: str = ""
+    sees_all: bool = False
 
 
 METHODS: Mapping[str, Method] = {
     "exhaustive": Method(
-        exhaustive, "every plan of a table of a few layers, whatever is asked: the optimum, proved", exhaustive_fits
+        exhaustive,
+        "every plan of a table of a few layers, whatever is asked: the optimum, proved",
+        exhaustive_fits,
+        sees_all=True,
     ),
     "interval": Method(
         interval, "MOSAIC's dynamic program over consecutive layers in O(L·S), exact on chains", interval_fits
@@ -103,6 +110,16 @@ METHODS: Mapping[str, Method] = {
     "greedy": Method(
         greedy, "every layer to the first listed device that can run it, as ONNX Runtime does", words="DEVICE,…"
     ),
+    "ort-capacity": Method(
+        ort_capacity,
+        "layers in list order to each device until its memory is spent, as ONNX Runtime under a budget",
+        words="DEVICE,…",
+    ),
+    "first-n-layers": Method(
+        first_n_layers,
+        "as many first blocks as the device holds, the rest elsewhere, as runtimes of language models",
+        words="DEVICE,…",
+    ),
     "hca": Method(hca, "MOSAIC blind to communication and levels"),
     "hcca": Method(hcca, "MOSAIC blind to levels"),
     "random": Method(random_plans, "the best of N random plans (default 1)", words="N"),
@@ -120,6 +137,12 @@ METHODS: Mapping[str, Method] = {
     ),
     "throughput-cpsat": Method(
         throughput_cpsat, "layers spread over devices by OR-tools' CP-SAT, with a bound", throughput_solver_applies
+    ),
+    "refine": Method(
+        refine,
+        "limits on slices, switches that depend on the layer, shared links, slow-downs: slices at a price, polish",
+        refine_fits,
+        sees_all=True,
     ),
 }
 """In the order in which ``auto`` runs them."""

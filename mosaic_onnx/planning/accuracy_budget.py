@@ -24,9 +24,9 @@ MeasurePlan = Callable[[Profile, Plan], EndToEndError]
 NEAR = 0.75
 """A plan that uses so much of the budget is near enough."""
 AIM = 0.9
-"""Where the next plan is to land, as a share of the budget."""
+"""The error that the next plan aims at, as a share of the budget."""
 MOST_STEP = 8.0
-"""How much looser or tighter the next limit may be."""
+"""The largest factor between one limit and the next."""
 CLOSE = 1.1
 """Limits so close to each other make the same plans."""
 SAME = 1.005
@@ -52,7 +52,7 @@ class Trial:
 
 @dataclass(frozen=True)
 class Kept:
-    """Where the search ended.
+    """The result of the search.
 
     Attributes:
         planned: the fastest plan that keeps the budget; where none does, the exactest.
@@ -138,12 +138,12 @@ class BudgetSearch:
 
 
 def error_sum(profile: Profile, plan: Plan) -> float:
-    """What the errors of a plan's layers add up to."""
+    """Return the sum of the errors of a plan's layers."""
     return sum(_error(profile, layer, one.state) for one in plan.slices for layer in one.layers)
 
 
 def least_sum(profile: Profile) -> float:
-    """What the errors of the exactest states of all layers add up to."""
+    """Return the sum of all layers' errors in their most exact states."""
     return sum(
         min((_error(profile, index, state) for state, cost in layer.cost.items() if cost is not None), default=0.0)
         for index, layer in enumerate(profile.layers)

@@ -1,4 +1,4 @@
-"""What measured slices show, written into the profile.
+"""Write what measured slices take into the profile.
 
 Two figures are learned of each device, for slices that were not measured so: what a cut costs (``slice_seconds``), and
 what a slice takes more in a plan than alone, where it finds its weights in the caches.
@@ -51,13 +51,13 @@ def _is_whole(profile: Profile, one: MeasuredSlice) -> bool:
 
 
 def _alone_seconds(one: MeasuredSlice) -> float | None:
-    """What a slice takes alone; None where only a plan with it was run."""
+    """Return the seconds of a slice run alone; None where only a plan with it was run."""
     alone_s = one.meta.get(ALONE) if ALONE in one.meta else None if _is_in_plan(one) else one.seconds
     return alone_s if isinstance(alone_s, float) else None
 
 
 def _lesser(old: MeasuredSlice | None, new: MeasuredSlice) -> MeasuredSlice:
-    """What is kept of a slice that is measured again."""
+    """Join the old and the new measurement of a slice."""
     if old is None or not _is_in_plan(new):
         return new
     if _is_in_plan(old):
@@ -74,7 +74,7 @@ def _in_company(one: MeasuredSlice, company_s: float) -> MeasuredSlice:
 
 
 def _company_seconds(profile: Profile, device: Device) -> float:
-    """What a device's slices take more in a plan than alone: the median, never below nothing."""
+    """Return the median excess in seconds of a device's slices in a plan over alone, at least zero."""
     more_s = [
         one.seconds - alone_s
         for one in profile.segments

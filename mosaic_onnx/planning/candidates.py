@@ -1,4 +1,4 @@
-"""What could be delivered: the plan, and each device that runs the whole model alone."""
+"""The candidates for delivery: the plan, and each device that runs the whole model alone."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Candidate:
 
     @property
     def is_tuned(self) -> bool:
-        """Whether anything was cut anew for this machine."""
+        """True where a slice was optimised anew for this machine."""
         return any(one.is_optimised for one in self.tuned)
 
     @cached_property

@@ -1,6 +1,7 @@
 """Do no harm. The plan runs against every single device, in turn; the fastest is delivered.
 
-Simulated devices are judged by the simulator's figures, not by a stopwatch: their real time means nothing.
+Simulated devices are judged by the simulator's figures, not by a stopwatch: their real time means nothing. So are
+devices of other machines, whose runs would be timed with the way there.
 """
 
 from __future__ import annotations
@@ -8,11 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from mosaic_onnx.backends.base import Array, Backend, CostSource
+from mosaic_onnx.backends.base import Array, Backend
 from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.errors import BackendError
 from mosaic_onnx.core.plans import Plan
-from mosaic_onnx.discovery.selection import Selection
 from mosaic_onnx.planner.core.request import TOLERANCE
 from mosaic_onnx.planning.candidates import PLAN, Candidate
 from mosaic_onnx.profiling.interleaved import EarlyStop, InterleavedTimings, Ratio
@@ -20,12 +20,12 @@ from mosaic_onnx.profiling.whole_plans.child import Machine, PlanToRun
 from mosaic_onnx.profiling.whole_plans.timing import Rounds, time_plans
 
 NO_HARM = 1.01
-"""What is delivered may take so much of what users run today, interval included."""
+"""The delivered bundle's largest time as a share of a yardstick's, interval included."""
 
 
 @dataclass(frozen=True)
 class Contest:
-    """What was measured, and who won.
+    """The measurements of the contest and its winner.
 
     Attributes:
         winner: name of the candidate that is delivered.
@@ -33,6 +33,7 @@ class Contest:
         timings: interleaved figures; None where nothing was measured.
         ratio: plan / best single device; None where nothing was measured.
         failed: candidates that could not run, with the reason.
+        is_rate: the figures are seconds a request of many requests, not of one alone.
     """
 
     winner: str
@@ -40,11 +41,12 @@ class Contest:
     timings: InterleavedTimings | None = None
     ratio: Ratio | None = None
     failed: Mapping[str, str] = field(default_factory=dict)
+    is_rate: bool = False
 
 
 @dataclass(frozen=True)
 class Effort:
-    """How long to measure.
+    """The limits of the measurements.
 
     Attributes:
         round_count: rounds that are wanted.
@@ -55,40 +57,6 @@ class Effort:
     round_count: int = 21
     budget_s: float = 8.0
     stop: EarlyStop | None = field(default_factory=EarlyStop)
-
-
-def choose(
-    candidates: Sequence[Candidate],
-    selection: Selection,
-    inputs: Mapping[str, Array],
-    outputs: Sequence[str],
-    effort: Effort | None = None,
-    refused: Mapping[str, str] | None = None,
-    plan_wanted: str = "",
-) -> Contest:
-    """Return which candidate is delivered.
-
-    Args:
-        candidates: the plan (``PLAN``) and the single devices.
-        selection: devices that take part.
-        inputs: the model's inputs.
-        outputs: the names of the model's outputs.
-        effort: how long to measure.
-        refused: candidates that may not be delivered, with the reason.
-        plan_wanted: why the plan is delivered whatever is measured; empty where it is not.
-
-    Raises:
-        BackendError: no candidate runs.
-    """
-    plan = next((one.plan for one in candidates if one.name == PLAN), candidates[0].plan)
-    stated = any(isinstance(selection.backends.get(one.backend), CostSource) for one in selection.chosen)
-    if plan.objective != "latency" or stated:
-        found = contest_by_prediction([one for one in candidates if not one.is_yardstick], refused)
-    else:
-        found = contest(candidates, selection.by_name, selection.backends, inputs, outputs, effort, refused)
-    if plan_wanted and PLAN not in found.failed:
-        return replace(found, winner=PLAN, reason=f"do-no-harm is off: {plan_wanted} ({found.reason})")
-    return found
 
 
 def contest(

@@ -30,6 +30,8 @@ RunPlan = Callable[[Plan], Sequence[float]]
 """[slice] seconds while the whole plan runs (``time_plan``); empty where there is nothing to learn."""
 Places = tuple[tuple[tuple[int, ...], str], ...]
 """[slice] its layers and its state."""
+METHODS_ASKED = 4
+"""So many planner methods may be asked for one plan, one after the other."""
 
 
 def make_plan(profile: Profile, request: Request) -> Plan:
@@ -52,7 +54,7 @@ class Planned:
 
 @dataclass(frozen=True)
 class Refined(Planned):
-    """Where the rounds ended.
+    """The result of the rounds.
 
     Attributes:
         round_count: how many rounds measured something.
@@ -69,13 +71,14 @@ class FeedbackLoop:
 
     Attributes:
         measure: measures slices whole.
-        request: what the plan is best at; the first plan may take its time limit, each later one a share of it.
+        request: what the plan is best at; the first plan may take its time limit, and all later ones together as much.
         run: times the slices of a plan while it runs; None leaves that out.
         round_limit: plans whose slices are measured at most, those with a refused slice not counted.
         run_limit: plans that are run at most.
         refusal_limit: plans with a refused slice that are given up at most.
         plan: makes plans.
         limit_s: no round starts after it; the first always does.
+        clock: tells the time, in seconds.
     """
 
     measure: MeasureSlices
@@ -86,6 +89,7 @@ class FeedbackLoop:
     refusal_limit: int = 24
     plan: MakePlan = make_plan
     limit_s: float = float("inf")
+    clock: Callable[[], float] = time.monotonic
 
     def __call__(self, profile: Profile) -> Refined:
         """Plan and measure until the plan's slices are all measured, or the rounds are used up.
@@ -97,13 +101,12 @@ class FeedbackLoop:
             InfeasibleError: no plan satisfies the constraints.
         """
         seen = _Seen(profile, self.request)
-        end_s = time.monotonic() + self.limit_s
+        end_s = self.clock() + self.limit_s
         while seen.round_count < self.round_limit and seen.refused_count < self.refusal_limit:
-            if seen.round_count and time.monotonic() > end_s:
+            if seen.round_count and self.clock() > end_s:
                 plan = self._plan(seen)
                 break
             plan = self._plan(seen)
-            seen.request = replace(seen.request, time_limit_s=self.request.time_limit_s / max(1, self.round_limit))
             wanted = [choice for choice in unmeasured(seen.profile, plan) if choice not in seen.unmeasurable]
             if wanted and self._refused(seen, wanted):
                 continue
@@ -125,13 +128,30 @@ class FeedbackLoop:
             InfeasibleError: no plan satisfies the constraints.
         """
         try:
-            return self.plan(seen.profile, seen.request)
+            return self._timed_plan(seen)
         except InfeasibleError:
             if not seen.request.in_list_order:
                 raise
         seen.is_listable = False
         seen.request = replace(seen.request, in_list_order=False)
-        return self.plan(seen.profile, seen.request)
+        return self._timed_plan(seen)
+
+    def _timed_plan(self, seen: _Seen) -> Plan:
+        """Return the next plan, and leave the plans after it a share of what later plans may still take.
+
+        ``auto`` asks up to ``METHODS_ASKED`` methods, each of which may take the request's time.
+        """
+        began_s = self.clock()
+        try:
+            return self.plan(seen.profile, seen.request)
+        finally:
+            if seen.is_first:
+                seen.is_first = False
+            else:
+                seen.later_plans_s += self.clock() - began_s
+            left_s = max(0.0, self.request.time_limit_s - seen.later_plans_s)
+            share_s = min(left_s / METHODS_ASKED, self.request.time_limit_s / max(1, self.round_limit))
+            seen.request = replace(seen.request, time_limit_s=share_s)
 
     def _refused(self, seen: _Seen, wanted: Sequence[Choice]) -> bool:
         """Measure slices; a layer that makes its slice fail is taken from the device. Whether there was one."""
@@ -192,13 +212,13 @@ class Run:
 
     @property
     def seconds(self) -> float:
-        """What the plan takes."""
+        """The plan's seconds, the measured excess included."""
         return self.plan.predicted.seconds + self.excess_s
 
 
 @dataclass
 class _Seen:
-    """What the rounds have found.
+    """The findings of the rounds so far.
 
     Attributes:
         profile: with what was learned.
@@ -208,6 +228,8 @@ class _Seen:
         runs: the plans that were run, by their slices.
         round_count: plans whose slices were measured and all ran.
         refused_count: plans with a refused slice.
+        is_first: nothing was planned yet.
+        later_plans_s: how long the plans after the first took to make.
     """
 
     profile: Profile
@@ -217,6 +239,8 @@ class _Seen:
     runs: dict[Places, Run] = field(default_factory=dict)
     round_count: int = 0
     refused_count: int = 0
+    is_first: bool = True
+    later_plans_s: float = 0.0
 
     def best(self, last: Plan) -> Plan:
         """The last plan; for latency, one that took less when it was run than the last one promises.
@@ -241,12 +265,12 @@ def _foreseen(profile: Profile, plan: Plan) -> Plan:
 
 
 def _still_runs(profile: Profile, plan: Plan) -> bool:
-    """Whether no layer was taken from its device since."""
+    """True where every layer of the plan still runs on its device."""
     return all(profile.layers[layer].cost.get(one.state) is not None for one in plan.slices for layer in one.layers)
 
 
 def _places(plan: Plan) -> Places:
-    """What runs where."""
+    """The slices and their states."""
     return tuple((one.layers, one.state) for one in plan.slices)
 
 

@@ -50,6 +50,13 @@ def fit_profile(profile: Profile, node_keys: Collection[str], devices: Mapping[s
         ),
         switches=tuple(switch for switch in profile.switches if switch.device in kept),
         segments=tuple(segment for segment in profile.segments if device_of(segment.state) in kept),
+        exclusive=tuple(pair for pair in profile.exclusive if set(pair) <= kept),
+        links=tuple(link for link in profile.links if set(link.between) <= {HOST, *(one.machine for one in here)}),
+        slowdowns={
+            name: {other: factor for other, factor in row.items() if other in kept}
+            for name, row in profile.slowdowns.items()
+            if name in kept
+        },
     )
 
 
@@ -65,6 +72,8 @@ def _as_here(planned: Device, here: Device) -> Device:
         here,
         memory_bytes=planned.memory_bytes,
         slice_memory_bytes=planned.slice_memory_bytes,
+        max_slice_count=planned.max_slice_count,
+        machine=planned.machine,
         io=planned.io,
         slice_seconds=planned.slice_seconds,
         slice_joules=planned.slice_joules,
@@ -78,9 +87,12 @@ def fit_plan(plan: Plan, profile: Profile, table: CostTable) -> Plan:
 
     Raises:
         ModelError: it does not cover the profile's layers once each, or its nodes are others than theirs.
-        UsageError: it uses a state that the profile does not have.
+        UsageError: it uses a state that the profile does not have, or is of several models.
         InfeasibleError: it breaks a constraint of the profile.
     """
+    if plan.models:
+        names = ", ".join(model.name for model in plan.models)
+        raise UsageError(f"the plan is of several models: {names}", "schedule them together: mosaic-onnx schedule")
     covered = sorted(layer for one in plan.slices for layer in one.layers)
     if covered != list(range(len(profile.layers))):
         raise ModelError(

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
+
 from mosaic_onnx.core.constraints import Constraints, constrain
 from mosaic_onnx.core.cost_table import cost_table
 from mosaic_onnx.core.costs import CostTable
+from mosaic_onnx.core.devices import device_of
 from mosaic_onnx.core.errors import InfeasibleError
 from mosaic_onnx.core.feasibility import check_feasible
 from mosaic_onnx.core.plans import Plan, Slice
@@ -42,8 +45,9 @@ def plan_profile(
     request = request or Request()
     if constraints is not None:
         profile = constrain(profile, constraints)
+    table = cost_table(profile) if table is None else table
     try:
-        solution = solve(cost_table(profile) if table is None else table, request)
+        solution = solve(table, request)
     except InfeasibleError:
         check_feasible(profile)  # says it in names where it can
         raise
@@ -51,12 +55,30 @@ def plan_profile(
         solution.plan,
         slices=tuple(_with_nodes(profile, item) for item in solution.plan.slices),
         constraints=(constraints.as_fields() if constraints else {}) | _demands(request),
-        meta={"notes": list(solution.notes)} if solution.notes else {},
+        meta={"notes": notes} if (notes := [*solution.notes, *_dear_links(profile, table)]) else {},
     )
 
 
+def _dear_links(profile: Profile, table: CostTable) -> tuple[str, ...]:
+    """Return a note on direct copies of the profile that no plan uses, or not for every tensor."""
+    resident = {device.name for device in profile.devices if device.io == "resident"}
+    states = {place: [place] for place in profile.states} | {one.name: list(one.states) for one in profile.devices}
+    index = {state: number for number, state in enumerate(profile.states)}
+    dear = []
+    for copy in profile.copies:
+        if not {device_of(copy.source), device_of(copy.destination)} <= resident:
+            continue
+        pairs = [(index[a], index[b]) for a in states[copy.source] for b in states[copy.destination]]
+        if any(pair not in table.direct_s or not np.isfinite(table.direct_s[pair]).all() for pair in pairs):
+            dear.append(f"{copy.source} → {copy.destination}")
+    if not dear or not table.tensor_names:
+        return ()
+    more = f" and {len(dear) - 1} more" if len(dear) > 1 else ""
+    return (f"direct copies {dear[0]}{more} cost more than by way of host for some tensors: those go by host",)
+
+
 def _demands(request: Request) -> dict[str, object]:
-    """What a request demands beyond an objective."""
+    """Return a request's constraints beside its objective."""
     demands: dict[str, object] = {
         "deadline_s": request.deadline_s,
         "budget_j": request.budget_j,
@@ -67,6 +89,8 @@ def _demands(request: Request) -> dict[str, object]:
         demands["one_slice_per_device"] = True
     if request.min_slice_count:
         demands["min_slice_count"] = request.min_slice_count
+    if request.max_slice_count is not None:
+        demands["max_slice_count"] = request.max_slice_count
     return demands
 
 

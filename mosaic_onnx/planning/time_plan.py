@@ -29,7 +29,7 @@ QUIET_SHARE = 0.25
 
 @dataclass(frozen=True)
 class Effort:
-    """How long to run a plan.
+    """The limits of timing a plan.
 
     Attributes:
         seconds: no run starts after it, but ``min_runs`` do.
@@ -93,8 +93,8 @@ class PlanTimer:
         return taken
 
     def _is_clear(self, device: Device) -> bool:
-        """Whether a slice's call takes as long as the slice: work in a device's own memory may go on after it."""
-        if device.simulated:
+        """True where a slice's call takes as long as the slice: not on other machines, nor where work goes on."""
+        if device.simulated or device.host:
             return False
         backend = self.backends[device.backend]
         try:
@@ -110,7 +110,7 @@ class PlanTimer:
         return quiet_seconds(traces, len(plan.slices))
 
     def _key(self, plan: Plan) -> dict[str, object]:
-        """What the figures depend on."""
+        """The facts that the figures depend on."""
         places = {device_of(one.state): self.devices[device_of(one.state)] for one in plan.slices}
         return {
             "protocol": PROTOCOL,

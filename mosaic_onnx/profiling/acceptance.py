@@ -13,6 +13,22 @@ from mosaic_onnx.verification.reference import Reference
 
 _LACKS_KERNEL = "Could not find an implementation"
 """ONNX Runtime's message where the model is valid and only its CPU provider lacks an operator for a type."""
+_MALFORMED = ("ShapeInferenceError", "TypeInferenceError", "This is an invalid model")
+"""Words of ONNX Runtime's refusals of models that no runtime can run, whatever operators it has."""
+
+
+def refuse_malformed(opened: OpenedModel) -> None:
+    """Raise ``ModelError`` for a model whose nodes contradict themselves; one that only lacks a device passes.
+
+    Args:
+        opened: the model as its file has it.
+
+    Raises:
+        ModelError: ONNX Runtime finds that a node's attributes, types or shapes cannot be.
+    """
+    refusal = runtime_accepts(opened)
+    if refusal is not None and any(words in refusal for words in _MALFORMED):
+        raise ModelError(f"{opened.path.name}: {refusal}", "correct the node, or export the model again")
 
 
 def refuse_unrunnable(

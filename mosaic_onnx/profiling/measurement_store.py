@@ -11,7 +11,7 @@ from mosaic_onnx.core.devices import Device, Level
 from mosaic_onnx.files.cache import Cache
 from mosaic_onnx.profiling.attribution import KernelShare
 from mosaic_onnx.profiling.digest import Digest
-from mosaic_onnx.profiling.energy import Energy
+from mosaic_onnx.profiling.energy.joules import Energy
 from mosaic_onnx.profiling.measuring.copies import CopyTimes
 from mosaic_onnx.profiling.measuring.slices import SliceMeasurement
 

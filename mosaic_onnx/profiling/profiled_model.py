@@ -10,6 +10,7 @@ from typing import Protocol
 import onnx
 
 from mosaic_onnx.backends.base import Array, SliceModel
+from mosaic_onnx.core.errors import InputsRefusedError
 from mosaic_onnx.core.layers import LayerGraph
 from mosaic_onnx.profiling.digest import Digest, slice_digest
 from mosaic_onnx.profiling.measuring.slices import SliceTrial
@@ -30,10 +31,12 @@ class TensorSource(Protocol):
 
     Attributes:
         is_right: the model computes them; false for made-up ones, where no runtime runs the whole model.
+        refusal: why it does not, where that is its inputs' fault.
         notes: remarks for the user.
     """
 
     is_right: bool
+    refusal: InputsRefusedError | None
     notes: list[str]
 
     def __call__(self, names: Collection[str]) -> Mapping[str, Array]:

@@ -11,7 +11,7 @@ import onnx
 from onnx import helper
 
 from mosaic_onnx.backends.base import Array
-from mosaic_onnx.core.errors import BackendError, ModelError
+from mosaic_onnx.core.errors import BackendError, InputsRefusedError, ModelError
 from mosaic_onnx.core.layers import TensorInfo
 from mosaic_onnx.loading.inputs import make_inputs
 from mosaic_onnx.verification.reference import Reference
@@ -32,6 +32,8 @@ class ReferenceTensors:
         inputs: given inputs; None makes seeded ones.
         seed: of made-up inputs.
         notes: remarks for the user.
+        is_right: the model computes the tensors.
+        refusal: why it does not, where that is its inputs' fault.
     """
 
     model: onnx.ModelProto
@@ -41,6 +43,7 @@ class ReferenceTensors:
     seed: int
     notes: list[str] = field(default_factory=list)
     is_right: bool = True
+    refusal: InputsRefusedError | None = None
     _why_not: str = ""
     _fed: dict[str, Array] | None = None
     _reference: Reference | None = None
@@ -59,6 +62,7 @@ class ReferenceTensors:
                 return self._computed(names)
             except (BackendError, ModelError) as error:
                 self.is_right, self._why_not = False, error.message
+                self.refusal = error if isinstance(error, InputsRefusedError) else None
                 self.notes.append(f"measured on made-up tensors, results not compared: {error.message}")
         return {name: self._made_up(name) for name in names}
 

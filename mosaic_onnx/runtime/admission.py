@@ -93,7 +93,7 @@ class Admission:
 
     @property
     def is_closed(self) -> bool:
-        """Whether further requests are refused."""
+        """True where further requests are refused."""
         return self._is_closed
 
     def close(self) -> None:

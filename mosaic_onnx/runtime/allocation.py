@@ -1,4 +1,4 @@
-"""Where every tensor of known size lies: one shared block of host memory, and buffers of devices with their own."""
+"""Allocate every tensor of known size: one shared block of host memory, and buffers of devices with their own."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Site:
 
 @dataclass(frozen=True)
 class Places:
-    """Where tensors lie.
+    """The buffers of tensors.
 
     Attributes:
         host: host arrays by tensor; a tensor that is absent is handed over.
@@ -43,7 +43,7 @@ class Places:
     layout: Layout
 
     def of(self, device: str, tensor: str) -> Place:
-        """Where a slice of this device reads or writes a tensor in place."""
+        """Return the buffer in which a slice of this device reads or writes a tensor in place."""
         buffer = self.device.get((device, tensor))
         return self.host[tensor] if buffer is None else buffer
 

@@ -42,7 +42,7 @@ FOREVER = -1
 
 @dataclass(frozen=True)
 class Layout:
-    """Where tensors lie in one block of memory.
+    """The layout of tensors in one block of memory.
 
     Attributes:
         offsets: bytes from the start, by tensor name; multiples of 64.

@@ -1,4 +1,4 @@
-"""Who makes and who reads each tensor of a partitioned model, and which slices are over before another starts."""
+"""Producers and consumers of each tensor of a partitioned model, and the slices that end before another starts."""
 
 from __future__ import annotations
 

@@ -32,6 +32,7 @@ class Executor:
         self._slot = Slot(self._loaded, self._wiring)
         self._lock = threading.Lock()
         self._stack = ExitStack()
+        self._stack.callback(loaded.release)
         self._workers: Workers | None = None
         self._order: SliceOrder = slice_order(self.device_names, self._wiring.needs, concurrent=loaded.is_concurrent)
         if loaded.is_concurrent and len(set(self.device_names)) > 1:
@@ -83,7 +84,7 @@ class Executor:
         return outputs, Trace(tuple(spans), end - start)
 
     def place(self, name: str) -> Array | None:
-        """Where an input lies: fill it and hand it to ``run`` to save the copy; None where inputs are handed over."""
+        """The input's buffer: fill it and pass it to ``run`` to save the copy; None where inputs are passed on."""
         return self._slot.place(name)
 
     def _timed_steps(self) -> list[Timed]:
@@ -156,7 +157,7 @@ class Executor:
 
     @property
     def unshared_buffer_bytes(self) -> int:
-        """What they would take if none shared memory with another."""
+        """The bytes of all buffers if none shared memory with another."""
         return self._slot.program.places.layout.unshared_bytes
 
     def close(self) -> None:

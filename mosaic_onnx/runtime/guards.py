@@ -26,7 +26,7 @@ Ranges = Mapping[str, tuple[float, float]]
 
 @dataclass
 class Incidents:
-    """What went wrong and was survived.
+    """The failures that a session survived.
 
     Attributes:
         fallbacks: how often a device failed and another took its slice over, by what is said of it.
@@ -36,7 +36,7 @@ class Incidents:
 
     @property
     def count(self) -> int:
-        """How often a slice was run elsewhere."""
+        """The number of slices run on another device."""
         return sum(self.fallbacks.values())
 
     def note(self, words: str) -> None:
@@ -48,7 +48,7 @@ class Incidents:
 
 @dataclass(frozen=True)
 class Guards:
-    """What is guarded.
+    """The guards of a session.
 
     Attributes:
         validate: refuse NaN, infinities and values far outside of the sample's range that a slice makes.

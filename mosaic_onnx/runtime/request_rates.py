@@ -1,4 +1,4 @@
-"""How many requests a second a session takes, at rising load."""
+"""Measure the requests a second of a session at rising load."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mosaic_onnx.runtime.shaped_session import ShapedSession
 
 @dataclass(frozen=True)
 class RateAtLoad:
-    """What a session did while so many requests were outstanding all the time.
+    """A session's throughput at a constant number of outstanding requests.
 
     Attributes:
         outstanding_count: requests submitted and not yet answered, kept constant.

@@ -17,7 +17,7 @@ Timed = tuple[int, Step, float, float]
 
 @dataclass(frozen=True)
 class SliceOrder:
-    """Which slices of a request follow which.
+    """The dependencies among the slices of a request.
 
     Attributes:
         devices: [slice] the device that runs it.
@@ -101,7 +101,7 @@ class RequestRun:
         """Slices that are queued or run."""
         self._is_stopped = False
         self.error: BaseException | None = None
-        """What ended it early; None where it is whole."""
+        """The error that ended it early; None where it is whole."""
         self.timed: list[Timed] = []
 
     def start(self) -> None:

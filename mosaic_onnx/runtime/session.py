@@ -259,12 +259,12 @@ class Session:
 
     @property
     def inputs(self) -> tuple[TensorSpec, ...]:
-        """What the model takes."""
+        """The model's inputs."""
         return self._inputs
 
     @property
     def outputs(self) -> tuple[TensorSpec, ...]:
-        """What the model gives."""
+        """The model's outputs."""
         return self._outputs
 
     def get_inputs(self) -> list[TensorSpec]:

@@ -45,7 +45,7 @@ class ShapedSession:
 
     @property
     def incidents(self) -> Incidents:
-        """What went wrong and was survived, in all sessions together."""
+        """The failures survived, in all sessions together."""
         counted = Incidents()
         for session in self._sessions.values():
             for words, count in session.incidents.fallbacks.items():
@@ -107,12 +107,12 @@ class ShapedSession:
 
     @property
     def inputs(self) -> tuple[TensorSpec, ...]:
-        """What the model takes; None for a dimension that several sizes are compiled for."""
+        """The model's inputs; None for a dimension that several sizes are compiled for."""
         return self._inputs
 
     @property
     def outputs(self) -> tuple[TensorSpec, ...]:
-        """What the model gives; None for a dimension that depends on the shapes."""
+        """The model's outputs; None for a dimension that depends on the shapes."""
         return self._outputs
 
     def get_inputs(self) -> list[TensorSpec]:

@@ -85,12 +85,12 @@ class Slot:
         return outputs
 
     def place(self, name: str) -> Array | None:
-        """Where an input lies in host memory; None where it is handed over."""
+        """The input's buffer in host memory; None where the input is passed on."""
         return self.program.places.host.get(name) if name in self._wiring.inputs else None
 
 
 def _is_whole(loaded: Sequence[Loaded], wiring: Wiring, program: Program) -> bool:
-    """Whether one runner takes just the model's inputs and gives just its outputs, in host memory."""
+    """True where one runner takes just the model's inputs and gives just its outputs, in host memory."""
     only = loaded[0].model
     return len(loaded) == 1 and 0 in program.reasons and only.inputs == wiring.inputs and only.outputs == wiring.outputs
 

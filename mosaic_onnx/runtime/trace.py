@@ -1,4 +1,4 @@
-"""What a run did and when: spans by device, and their Chrome/Perfetto form."""
+"""The trace of a run: spans by device, and their Chrome/Perfetto form."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Span:
 
     @property
     def seconds(self) -> float:
-        """How long it took."""
+        """The duration in seconds."""
         return self.end_s - self.start_s
 
 

@@ -13,7 +13,7 @@ from mosaic_onnx.core.errors import BackendError
 
 
 class Rank(NamedTuple):
-    """What a device does first: the lowest rank.
+    """The order of a device's work: the lowest rank goes first.
 
     Attributes:
         priority: lower goes first; 0 is the usual one.
@@ -30,24 +30,35 @@ Job = Callable[[], None]
 """Work for one device; it deals with its own errors and must not raise."""
 
 
+class Turns:
+    """The lock of one worker, or of several that take turns."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.condition = threading.Condition(self.lock)  # entered by its lock, which is quicker
+
+
 class DeviceWorker:
     """A thread that runs the jobs of one device, one at a time, lowest rank first; a running job is never broken off.
 
     While nothing runs or waits, any thread may borrow the device and use it itself, which saves two changes of thread.
-    The thread starts with the first job.
+    The thread starts with the first job. Devices that exclude each other take turns, lowest rank first as well.
     """
 
-    def __init__(self, name: str, cores: frozenset[int] | None = None) -> None:
+    def __init__(self, name: str, cores: frozenset[int] | None = None, turns: Turns | None = None) -> None:
         """Prepare a worker.
 
         Args:
             name: the device's name.
             cores: where the thread is held; None leaves it to the operating system.
+            turns: shared by workers that exclude each other; None for one of its own.
         """
         self.name = name
         self._cores = cores
-        self._lock = threading.Lock()
-        self._condition = threading.Condition(self._lock)  # entered by its lock, which is quicker
+        turns = turns or Turns()
+        self._lock, self._condition = turns.lock, turns.condition
+        self.rivals: tuple[DeviceWorker, ...] = ()
+        """Workers of the same turns that do not work while this one does."""
         self._queue: list[tuple[Rank, int, Job]] = []
         self._submitted_count = 0
         self._is_busy = False
@@ -69,12 +80,17 @@ class DeviceWorker:
                 self._thread = threading.Thread(target=self._work, name=f"mosaic {self.name}", daemon=True)
                 self._thread.start()
             elif not self._is_busy:
-                self._condition.notify()
+                self._wake()
 
-    def try_borrow(self) -> bool:
-        """Take the device for the calling thread if it is idle; ``give_back`` must follow where this says True."""
+    def try_borrow(self, besides: Iterable[DeviceWorker] = ()) -> bool:
+        """Take the device for the calling thread if it is idle; ``give_back`` must follow where this says True.
+
+        Args:
+            besides: workers that the same thread takes too: they do not stand in its way.
+        """
         with self._lock:
-            if self._is_busy or self._queue or self._is_closed:
+            others = [rival for rival in self.rivals if rival not in besides]
+            if self._is_closed or any(one._is_busy or one._queue for one in (self, *others)):
                 return False
             self._is_busy = True
             return True
@@ -83,8 +99,7 @@ class DeviceWorker:
         """End what ``try_borrow`` began."""
         with self._lock:
             self._is_busy = False
-            if self._queue or self._is_closed:
-                self._condition.notify()
+            self._wake()
 
     @property
     def waiting_count(self) -> int:
@@ -113,25 +128,56 @@ class DeviceWorker:
         with self._lock:
             if is_after_job:
                 self._is_busy = False
-            while not self._is_closed and (self._is_busy or not self._queue):
+                if self.rivals:
+                    self._wake()
+            while not self._is_closed and not self._may_begin():
                 self._condition.wait()
             if self._is_closed:
                 return None
             self._is_busy = True
             return heapq.heappop(self._queue)[2]
 
+    def _may_begin(self) -> bool:
+        """Return whether the first job may run now: no rival works, and none waits with a job of lower rank."""
+        if self._is_busy or not self._queue:
+            return False
+        first = self._queue[0][:2]
+        return not any(rival._is_busy or (rival._queue and rival._queue[0][:2] < first) for rival in self.rivals)
+
+    def _wake(self) -> None:
+        """Let whoever may begin now begin."""
+        if self.rivals:
+            self._condition.notify_all()
+        else:
+            self._condition.notify()
+
 
 class Workers:
     """The workers of a machine's devices, shared by everything that runs on them."""
 
-    def __init__(self, devices: Iterable[str], cores: Mapping[str, frozenset[int]] | None = None) -> None:
+    def __init__(
+        self,
+        devices: Iterable[str],
+        cores: Mapping[str, frozenset[int]] | None = None,
+        exclusive: Iterable[tuple[str, str]] = (),
+    ) -> None:
         """Prepare a worker a device; threads start when they are first needed.
 
         Args:
             devices: device names.
             cores: by device, where its worker is held; a device that is absent is not held.
+            exclusive: pairs of devices that never work at once, whichever requests they work for.
         """
-        self._workers = {name: DeviceWorker(name, (cores or {}).get(name)) for name in dict.fromkeys(devices)}
+        pairs = tuple(exclusive)
+        turns = Turns() if pairs else None
+        held = {name for pair in pairs for name in pair}
+        self._workers = {
+            name: DeviceWorker(name, (cores or {}).get(name), turns if name in held else None)
+            for name in dict.fromkeys(devices)
+        }
+        for name, worker in self._workers.items():
+            names = [b if a == name else a for a, b in pairs if name in (a, b)]
+            worker.rivals = tuple(self._workers[other] for other in names if other in self._workers)
         self._numbers = count()
 
     def __getitem__(self, device: str) -> DeviceWorker:
@@ -147,9 +193,9 @@ class Workers:
     def try_borrow(self, devices: Iterable[str]) -> bool:
         """Take several devices for the calling thread if all of them are idle; else none."""
         borrowed: list[DeviceWorker] = []
-        for device in devices:
-            worker = self._workers[device]
-            if not worker.try_borrow():
+        wanted = [self._workers[device] for device in devices]
+        for worker in wanted:
+            if not worker.try_borrow(wanted):
                 for each in borrowed:
                     each.give_back()
                 return False

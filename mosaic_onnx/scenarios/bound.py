@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _LATENESS_S = 0.6e-3
 _UNCOUNTED = 1.0 / (1.0 + math.exp(STEEPNESS_PER_MS * _LATENESS_S * 1e3))
-"""What a frame after the window counts for at most."""
+"""The largest weight of a frame after the window."""
 _MARGIN = 1e-7
 """The program's figure is lowered by this share, more than the solver's tolerance."""
 

@@ -1,4 +1,4 @@
-"""Whether the slices of all models fit the devices' memory together."""
+"""Check that the slices of all models fit the devices' memory together."""
 
 from __future__ import annotations
 

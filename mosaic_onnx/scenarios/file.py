@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import tomllib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from mosaic_onnx.core.compatibility import tomllib
 from mosaic_onnx.core.errors import ModelError
 from mosaic_onnx.files.strict_json import FileModel, Name, NonNegative, read, validated
 from mosaic_onnx.scenarios.scenario import Group, ModelEntry, Scenario
@@ -18,6 +18,7 @@ SCHEMA = "mosaic-onnx/scenario/1"
 _MODEL_SUFFIXES = (".profile.json", ".json", ".onnx")
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 
 
 class _Model(FileModel):
@@ -37,6 +38,7 @@ class _Group(FileModel):
     deadline_ms: Positive | None = None
     jitter_ms: NonNegative = 0.0
     weight: Positive = 1.0
+    allowed_drop_share: Share | None = None
 
 
 class _File(FileModel):
@@ -46,6 +48,11 @@ class _File(FileModel):
     drop: Literal["late", "never"] = "late"
     accelerator: Name | None = None
     groups: list[_Group] = Field(min_length=1)
+
+
+def scenario_schema() -> dict[str, Any]:
+    """Return the JSON Schema of a scenario file."""
+    return _File.model_json_schema(by_alias=True)
 
 
 def read_scenario(path: str | os.PathLike[str]) -> Scenario:
@@ -91,6 +98,7 @@ def _group(group: _Group, path: str, folder: Path) -> Group:
         deadline_s=(group.period_ms if group.deadline_ms is None else group.deadline_ms) / 1e3,
         jitter_s=group.jitter_ms / 1e3,
         weight=group.weight,
+        allowed_drop_share=group.allowed_drop_share,
     )
 
 

@@ -36,6 +36,7 @@ class Group:
         deadline_s: from a request's arrival, before the period multiplier.
         jitter_s: each arrival is late by a uniform draw from 0 to this; the period multiplier does not scale it.
         weight: of the group's models in the scenario's score.
+        allowed_drop_share: more of its frames may not be dropped, whatever the score; None for no such limit.
     """
 
     name: str
@@ -44,11 +45,12 @@ class Group:
     deadline_s: float
     jitter_s: float = 0.0
     weight: float = 1.0
+    allowed_drop_share: float | None = None
 
 
 @dataclass(frozen=True)
 class Scenario:
-    """What must run side by side.
+    """The models that run side by side, and their periods.
 
     Attributes:
         groups: at least one.

@@ -8,7 +8,7 @@ from typing import Literal
 from mosaic_onnx.planner.core.request import Proposal
 
 Policy = Literal["priority", "fifo", "edf", "least-slack"]
-"""Which of the slices that are ready a free device runs.
+"""The rule by which a free device chooses among ready slices.
 
 ``priority``: the model that stands first in the order; ``fifo``: the slice that was ready first; ``edf``: the frame
 with the earliest deadline; ``least-slack``: the least time left after its remaining work. Ties: the older frame, then

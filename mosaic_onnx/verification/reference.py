@@ -14,7 +14,7 @@ import onnx
 from mosaic_onnx.backends.base import Array, SliceModel
 from mosaic_onnx.backends.onnxruntime.backend import BACKEND
 from mosaic_onnx.core.devices import Device, OptionValue
-from mosaic_onnx.core.errors import BackendError, ModelError
+from mosaic_onnx.core.errors import BackendError, InputsRefusedError, ModelError
 from mosaic_onnx.core.graphs import initializer_names
 from mosaic_onnx.core.tensors import external_bytes
 
@@ -82,14 +82,18 @@ class Reference:
 
         Raises:
             ModelError: a name is not a tensor of the model.
-            BackendError: the model cannot run on these inputs.
+            InputsRefusedError: the model cannot run on these inputs.
         """
         wanted = self.outputs if names is None else tuple(dict.fromkeys(names))
         strange = [name for name in wanted if not (name in self._made or name in inputs or name in self._declared)]
         if strange:
             raise ModelError(f"{strange[0]} is not a tensor that the model makes")
         exposed = tuple(name for name in wanted if name not in inputs)
-        found = self._load(exposed).run(inputs) if exposed else {}
+        loaded = self._load(exposed) if exposed else None
+        try:
+            found = {} if loaded is None else loaded.run(inputs)
+        except BackendError as error:
+            raise InputsRefusedError(error.message) from error
         return {name: found[name] if name in found else inputs[name] for name in wanted}
 
     def close(self) -> None:

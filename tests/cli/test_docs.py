@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 BLOCK = re.compile(r"(?P<not_run><!-- not run: (?P<reason>.+?) -->\n)?```bash\n(?P<commands>.*?)```", re.DOTALL)
-DOCUMENTS = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
+DOCUMENTS = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
 
 
 def command_blocks(document: Path) -> list[str]:
@@ -23,7 +23,15 @@ def command_blocks(document: Path) -> list[str]:
 WITH_BLOCKS = [document for document in DOCUMENTS if command_blocks(document)]
 
 
-@pytest.mark.parametrize("document", WITH_BLOCKS, ids=lambda path: str(path.relative_to(ROOT)))
+LONG = ("planner.md", "scenarios.md", "sessions.md")
+"""Documents whose commands take more than ten seconds: their blocks run in `make test-all`."""
+
+
+@pytest.mark.parametrize(
+    "document",
+    [pytest.param(each, marks=[pytest.mark.slow] if each.name in LONG else []) for each in WITH_BLOCKS],
+    ids=lambda path: str(path.relative_to(ROOT)),
+)
 def test_the_command_blocks_of_a_document_run(document: Path, tmp_path: Path) -> None:
     environment = os.environ | {
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",

@@ -66,10 +66,15 @@ def attacked(sound: Path, folder: Path, device: Device) -> Path:
     """A copy of the bundle whose second device is another, its digests made to fit."""
     bundle = Path(shutil.copytree(sound, folder / "small.mosaic"))
     (bundle / "devices.toml").write_text(devices_to_toml([Device("cpu", backend="onnxruntime"), device]))
-    manifest = json.loads((bundle / "manifest.json").read_text())
-    manifest["files"]["devices.toml"] = hashlib.sha256((bundle / "devices.toml").read_bytes()).hexdigest()
-    (bundle / "manifest.json").write_text(json.dumps(sealed(manifest)))
+    reseal(bundle, "devices.toml")
     return bundle
+
+
+def reseal(bundle: Path, name: str) -> None:
+    """Make the manifest fit a file that was changed."""
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    manifest["files"][name] = hashlib.sha256((bundle / name).read_bytes()).hexdigest()
+    (bundle / "manifest.json").write_text(json.dumps(sealed(manifest)))
 
 
 @pytest.mark.parametrize(

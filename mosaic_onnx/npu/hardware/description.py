@@ -106,7 +106,7 @@ class Energy:
 
 @dataclass(frozen=True)
 class Operators:
-    """How operators run.
+    """The operators that the hardware runs, and the unit of each.
 
     Attributes:
         depthwise: on the array as it is, on the vector unit, or as a dense convolution C×C×R×S.
@@ -119,10 +119,16 @@ class Operators:
 
 @dataclass(frozen=True)
 class Link:
-    """Between the NPU's memory and the host's."""
+    """Between the NPU's memory and the host's.
+
+    Attributes:
+        resident: tensors stay in the NPU's memory between two slices of its own; else every slice brings all of them
+            in and out.
+    """
 
     bytes_per_second: float
     latency_s: float
+    resident: bool = True
 
 
 @dataclass(frozen=True)
@@ -144,7 +150,8 @@ class Hardware:
         clock_hz: of everything counted in cycles.
         register_bytes: register file of one PE.
         launch_s: added once a layer.
-        reconfiguration_s: added where a layer runs in another dataflow than the layer before.
+        reconfiguration_s: time to change the array's dataflow; in the dataflow ``best``, where each layer has a
+            mapping of its own, every layer of the array pays it.
         slice_bytes: most that one slice may hold (weights and activations); None where nothing is known.
     """
 

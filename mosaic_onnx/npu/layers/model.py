@@ -57,26 +57,44 @@ def layers_of_model(model: onnx.ModelProto, hardware: Hardware) -> ModelLayers:
     graph = model.graph
     if not graph.value_info and graph.node:
         graph = onnx.shape_inference.infer_shapes(model).graph
-    view = _View(known_shapes(graph), element_types(graph), frozenset(initializer_names(graph)))
     nodes = list(zip(node_keys(graph), graph.node, strict=True))
-    layers, refused = layers_of_nodes(nodes, view, graph, hardware)
-    return ModelLayers(model.graph.name, layers, refused, _followers(layers, dict(nodes), _reader_counts(nodes, graph)))
+    readers = _reader_counts(nodes, [value.name for value in graph.output])
+    layers, refused = layers_of_nodes(nodes, value_facts(graph), readers, hardware)
+    return ModelLayers(model.graph.name, layers, refused, _followers(layers, dict(nodes), readers))
+
+
+def layers_of_part(
+    nodes: Sequence[tuple[str, onnx.NodeProto]], outputs: Iterable[str], values: ValueFacts, hardware: Hardware
+) -> tuple[tuple[NpuLayer, ...], tuple[Refused, ...]]:
+    """Return the layers of some nodes of a graph, and what the hardware refuses of them.
+
+    Args:
+        nodes: (key, node) in topological order.
+        outputs: values that others read; nothing fuses over them.
+        values: of the graph.
+        hardware: decides what is refused.
+    """
+    return layers_of_nodes(nodes, values, _reader_counts(nodes, outputs), hardware)
 
 
 @dataclass(frozen=True)
-class _View:
-    """Facts of values: shapes, element types, which of them are parameters."""
+class ValueFacts:
+    """Facts of a graph's values: shapes, element types, which of them are parameters."""
 
     shapes: Shapes
     types: Mapping[str, int]
     parameters: frozenset[str]
 
 
+def value_facts(graph: onnx.GraphProto) -> ValueFacts:
+    """Return the facts of a graph's values, as far as it states them."""
+    return ValueFacts(known_shapes(graph), element_types(graph), frozenset(initializer_names(graph)))
+
+
 def layers_of_nodes(
-    nodes: Sequence[tuple[str, onnx.NodeProto]], view: _View, graph: onnx.GraphProto, hardware: Hardware
+    nodes: Sequence[tuple[str, onnx.NodeProto]], view: ValueFacts, readers: Mapping[str, int], hardware: Hardware
 ) -> tuple[tuple[NpuLayer, ...], tuple[Refused, ...]]:
     """Return the layers of nodes in topological order; a node that fuses into one before makes none."""
-    readers = _reader_counts(nodes, graph)
     constants = view.parameters | {out for _, node in nodes if node.op_type == "Constant" for out in node.output}
     layers: list[NpuLayer] = []
     refused: list[Refused] = []
@@ -113,7 +131,7 @@ def _followers(
     return tuple(reading.get(name) if readers.get(name) == 1 else None for name in made)
 
 
-def _layer(key: str, node: onnx.NodeProto, view: _View, hardware: Hardware) -> NpuLayer | Refused:
+def _layer(key: str, node: onnx.NodeProto, view: ValueFacts, hardware: Hardware) -> NpuLayer | Refused:
     """Return one node's layer, or why the hardware does not take it."""
     operator = operator_name(node)
     if operator in hardware.operators.refused:
@@ -132,7 +150,9 @@ def _layer(key: str, node: onnx.NodeProto, view: _View, hardware: Hardware) -> N
     return vector_work(node, key, view.shapes)
 
 
-def _fused(layer: NpuLayer, key: str, node: onnx.NodeProto, view: _View, constants: Iterable[str]) -> NpuLayer | None:
+def _fused(
+    layer: NpuLayer, key: str, node: onnx.NodeProto, view: ValueFacts, constants: Iterable[str]
+) -> NpuLayer | None:
     """Return the layer with the node fused behind it; None where the node stays a layer of its own."""
     if not isinstance(layer, LoopNest):
         return None
@@ -155,14 +175,14 @@ def _pass_through(node: onnx.NodeProto, tail: dict[str, int], readers: Mapping[s
         tail[node.output[0]] = tail[node.input[0]]
 
 
-def _reader_counts(nodes: Sequence[tuple[str, onnx.NodeProto]], graph: onnx.GraphProto) -> dict[str, int]:
-    """Return how many nodes read each value; a model output counts as one more."""
+def _reader_counts(nodes: Sequence[tuple[str, onnx.NodeProto]], outputs: Iterable[str]) -> dict[str, int]:
+    """Return how many nodes read each value; one that leaves these nodes counts as one more."""
     counts: dict[str, int] = {}
     for _, node in nodes:
         for name in node.input:
             counts[name] = counts.get(name, 0) + 1
-    for value in graph.output:
-        counts[value.name] = counts.get(value.name, 0) + 1
+    for name in outputs:
+        counts[name] = counts.get(name, 0) + 1
     return counts
 
 

@@ -62,7 +62,7 @@ class LoopNest:
 
     @property
     def is_depthwise(self) -> bool:
-        """Whether K indexes the inputs."""
+        """True where K indexes the inputs."""
         return self.kind == "depthwise"
 
     @property

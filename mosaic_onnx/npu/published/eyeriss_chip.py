@@ -19,7 +19,7 @@ CLOCK_HZ = 200e6
 
 @dataclass(frozen=True)
 class RowStationaryMapping:
-    """How the chip runs a layer, in the letters of the paper.
+    """The chip's mapping of a layer, in the letters of the paper.
 
     Attributes:
         n: images a pass.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping as Table
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from mosaic_onnx.files.cache import Cache
@@ -21,7 +21,7 @@ from mosaic_onnx.npu.search.genetic import genetic_mapping
 BEST, GENETIC, VECTOR = "best", "genetic", "vector"
 DATAFLOWS = (BEST, *FIXED, GENETIC)
 """The dataflows that a layer can be run in, by the names that the command line takes."""
-COST_MODEL = 2
+COST_MODEL = 3
 """Raised whenever a formula changes: what the cache holds of older ones is not found any more."""
 
 
@@ -101,8 +101,10 @@ def _single(layer: NpuLayer, cost: Cost) -> Result:
 
 
 def _key(nest: LoopNest, hardware: Hardware, objective: Objective, dataflow: str, seed: int) -> Table[str, Any]:
-    """Return what decides a search's answer, as JSON: names and summaries are not part of it."""
-    plain = dataclasses.asdict(replace(hardware, name="", summary="", link=hardware.link, area=None))
+    """Return what decides a search's answer, as JSON: names, link and area are no part of it."""
+    plain = dataclasses.asdict(hardware)
+    for other in ("name", "summary", "link", "area", "reconfiguration_s", "slice_bytes"):
+        del plain[other]
     return {
         "what": "npu mapping",
         "model": COST_MODEL,

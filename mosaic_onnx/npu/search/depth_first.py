@@ -23,7 +23,7 @@ from mosaic_onnx.npu.search.spatial import factor_arrays
 
 @dataclass(frozen=True)
 class FusedTiling:
-    """How a group runs.
+    """The execution of a group of fused layers.
 
     Attributes:
         tile_count: tiles of the last layer's rows.

@@ -1,4 +1,4 @@
-"""Which layers to run depth-first: every group of up to three in a chain, every tiling, joined by a dynamic program."""
+"""Choose the layers to run depth-first: every group of up to three in a chain, every tiling, by dynamic programming."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ from mosaic_onnx.npu.search.spatial import spatial_choices
 
 @dataclass(frozen=True)
 class GeneticSettings:
-    """How the search evolves; the defaults are the published ones."""
+    """The search's settings; the defaults are the published ones."""
 
     population_count: int = 10
     generation_count: int = 20

@@ -1,4 +1,4 @@
-"""How loops can be unrolled over the array: every maximal choice, with folding."""
+"""The ways to unroll loops over the array: every maximal choice, with folding."""
 
 from __future__ import annotations
 

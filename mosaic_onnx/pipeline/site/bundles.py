@@ -10,8 +10,8 @@ from mosaic_onnx.core.cost_table import cost_table
 from mosaic_onnx.core.errors import OutputsDifferError
 from mosaic_onnx.core.plans import Plan
 from mosaic_onnx.passes.base import run_passes
+from mosaic_onnx.passes.delivery.verify import Verify
 from mosaic_onnx.passes.state import State
-from mosaic_onnx.passes.verify import Verify
 from mosaic_onnx.pipeline.compilation import Compilation
 from mosaic_onnx.pipeline.delivery import deliver
 from mosaic_onnx.pipeline.pipelines import COMPILE

@@ -12,8 +12,6 @@
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +21,7 @@ from pydantic import Field
 
 from mosaic_onnx.core.errors import ModelError, UsageError
 from mosaic_onnx.files.atomic import refuse_to_replace, write_atomically
-from mosaic_onnx.files.bundle import Bundle, read_bundle
+from mosaic_onnx.files.bundle import Bundle, read_bundle, written_beside
 from mosaic_onnx.files.strict_json import FileModel, Name, NonNegative, dump_lines, parse, read
 from mosaic_onnx.pipeline.site.bundles import write_model
 from mosaic_onnx.pipeline.site.profiled import ProfiledScenario
@@ -48,6 +46,7 @@ class _Group(FileModel):
     deadline_s: NonNegative
     jitter_s: NonNegative = 0.0
     weight: NonNegative = 1.0
+    allowed_drop_share: NonNegative | None = None
     models: list[_Model] = Field(min_length=1)
 
 
@@ -112,25 +111,20 @@ def write_site(
         more: writes what else belongs into the folder, before it is moved into place.
 
     Raises:
-        UsageError: the folder exists and ``force`` is off, or it cannot be written.
+        UsageError: the folder exists and ``force`` is off, it is not a site, or it cannot be written; what was there
+            before is there still.
         OutputsDifferError: a model's slices do not compute what the model computes.
     """
     refuse_to_replace(folder, force=force)
+    if folder.exists() and not (folder / SITE).is_file():
+        raise UsageError(f"{folder} is not a site, so --force does not replace it", "name another folder")
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
     except OSError as error:
         raise UsageError(f"cannot write {folder}: {error.strerror}", "name a folder that you can write") from error
-    try:
+    with written_beside(folder) as temporary:
         _write_into(profiled, instance, scheduled, temporary)
         more(temporary)
-        os.chmod(temporary, 0o755)
-        if folder.exists():
-            shutil.rmtree(folder)
-        os.replace(temporary, folder)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
 
 
 def _write_into(profiled: ProfiledScenario, instance: Instance, scheduled: Scheduled, folder: Path) -> None:
@@ -164,6 +158,7 @@ def _site_fields(profiled: ProfiledScenario, instance: Instance, scheduled: Sche
                 "deadline_s": group.deadline_s,
                 "jitter_s": group.jitter_s,
                 "weight": group.weight,
+                "allowed_drop_share": group.allowed_drop_share,
                 "models": [
                     {"name": entry.name, "bundle": f"{MODELS}/{_bundle_name(next(number))}"} for entry in group.models
                 ],
@@ -191,7 +186,7 @@ def read_site(folder: str | os.PathLike[str]) -> Site:
                 raise ModelError(f"{what}: groups[{g}].models[{m}].bundle: {model.bundle!r} lies outside the site")
             bundles[f"{group.name}/{model.name}"] = read_bundle(path)
             entries.append(ModelEntry(model.name, path, is_profile=False))
-        timing = group.period_s, group.deadline_s, group.jitter_s, group.weight
+        timing = group.period_s, group.deadline_s, group.jitter_s, group.weight, group.allowed_drop_share
         groups.append(Group(group.name, tuple(entries), *timing))
     if sorted(file.priority) != sorted(bundles):
         raise ModelError(f"{what}: priority: it does not name every model once")

@@ -1,18 +1,27 @@
-"""A site that is served while things change: models come and go, periods change, a device is lost."""
+"""A site that is served while things change: models come and go, periods change, a device fails."""
 
 from __future__ import annotations
 
+import logging
 import threading
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from itertools import combinations
 
-from mosaic_onnx.core.errors import UsageError
+from mosaic_onnx.backends.base import Backend
+from mosaic_onnx.core.devices import Device
+from mosaic_onnx.core.errors import DeviceError, UsageError, failure_line
+from mosaic_onnx.discovery.registry import backends
+from mosaic_onnx.files.bundle import Bundle
+from mosaic_onnx.isolation.backend import IsolatedBackend, in_process, isolated
 from mosaic_onnx.loading.inputs import make_inputs
 from mosaic_onnx.pipeline.delivery import bind_bundle
 from mosaic_onnx.pipeline.site.folder import Site
 from mosaic_onnx.pipeline.site.serve import load_bundle, scaled
 from mosaic_onnx.runtime.opening import held_cores
 from mosaic_onnx.runtime.workers import Workers
+from mosaic_onnx.scenarios.instance import unit_of
 from mosaic_onnx.scenarios.scenario import Group
 from mosaic_onnx.scenarios.serving.frame import Frame
 from mosaic_onnx.scenarios.serving.model_runner import ModelRunner
@@ -21,10 +30,41 @@ from mosaic_onnx.scenarios.serving.statistics import ScenarioStatistics
 
 Situation = frozenset[str]
 """Names of the devices that are gone."""
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class DeviceLoss:
+    """A device that failed while it was served.
+
+    Attributes:
+        device: its name.
+        at_s: when it was noticed, since the start.
+        reason: how it failed.
+    """
+
+    device: str
+    at_s: float
+    reason: str
+
+
+@dataclass(frozen=True)
+class Isolation:
+    """Devices in processes of their own, so that one that crashes or hangs fails its slices and nothing else.
+
+    Attributes:
+        time_limit_s: a slice that runs longer has failed; None for the usual limit.
+    """
+
+    time_limit_s: float | None = None
 
 
 class LiveSite:
-    """Serves the plans of a table by situation; frames that have begun end on the slices that they began on."""
+    """Serves the plans of a table by situation; frames that have begun end on the slices that they began on.
+
+    A device that fails on a frame is lost from then on, if the table has a plan without it: frames that failed on it
+    run again, from their first slice, on the slices of that plan. Without such a plan, those frames count as failed.
+    """
 
     def __init__(
         self,
@@ -35,6 +75,8 @@ class LiveSite:
         trust: bool = False,
         seed: int = 0,
         check_every: int = 0,
+        isolation: Isolation | None = None,
+        on_frame: Callable[[Frame], None] = lambda frame: None,
     ) -> None:
         """Load the slices of every situation, so that a switch takes no loading.
 
@@ -45,6 +87,8 @@ class LiveSite:
             trust: take what the bundles say of their devices.
             seed: of inputs and jitter.
             check_every: compare every so many frames' outputs; 0 for none.
+            isolation: run the devices in processes of their own; None: in this one.
+            on_frame: called with every frame that is over.
 
         Raises:
             UsageError: a device is not here.
@@ -52,6 +96,7 @@ class LiveSite:
         """
         self._table = dict(table)
         self._lost: Situation = frozenset()
+        self._losses: list[DeviceLoss] = []
         self._lock = threading.Lock()
         base = self._table[self._lost]
         self._groups = {group.name: group for group in scaled(base.groups, multiplier)}
@@ -61,20 +106,33 @@ class LiveSite:
             for situation, site in self._table.items()
         }
         here = {device.name: device for row in bundles.values() for one in row.values() for device in one.devices}
-        workers = Workers(here, held_cores(here))
-        self._runners: dict[Situation, dict[str, ModelRunner]] = {
-            situation: {
-                name: ModelRunner(
-                    name, load_bundle(one), workers, make_inputs(one.original(), seed), check_every=check_every
-                )
-                for name, one in row.items()
+        with ExitStack() as undo:
+            workers = Workers(here, held_cores(here), _of_one_unit(here.values()))
+            undo.callback(workers.close)
+            candidates = _backends(isolation, undo)
+
+            def runner(name: str, bundle: Bundle) -> ModelRunner:
+                inputs, loaded = make_inputs(bundle.original(), seed), load_bundle(bundle, candidates)
+                made = ModelRunner(name, loaded, workers, inputs, check_every=check_every)
+                undo.callback(made.close)
+                return made
+
+            self._runners = {
+                situation: {name: runner(name, bundle) for name, bundle in row.items()}
+                for situation, row in bundles.items()
             }
-            for situation, row in bundles.items()
-        }
-        order = ServingOrder(base.priority, base.policy)
-        names = [name for name in base.devices if name in here]
-        groups, runners = list(self._groups.values()), self._runners[self._lost]
-        self._server = ScenarioServer(groups, runners, order, workers, names, drop=base.drop, seed=seed)
+            self._server = ScenarioServer(
+                list(self._groups.values()),
+                self._runners[self._lost],
+                ServingOrder(base.priority, base.policy),
+                workers,
+                [name for name in base.devices if name in here],
+                drop=base.drop,
+                seed=seed,
+                on_frame=on_frame,
+                rescue=self._rescue,
+            )
+            self._stack = undo.pop_all()
 
     # ---- changes -----------------------------------------------------------------------------------------------------
 
@@ -142,6 +200,19 @@ class LiveSite:
             self._lost = lost
             self._apply()
 
+    def _rescue(self, frame: Frame) -> bool:
+        """Take a device that failed on a frame out of service; whether the frame can run again without it."""
+        error = frame.error
+        device = error.device if isinstance(error, DeviceError) else ""
+        with self._lock:
+            if device and device not in self._lost and self._lost | {device} in self._table:
+                self._lost |= {device}
+                loss = DeviceLoss(device, self._server.seconds, failure_line(error) if error else "")
+                self._losses.append(loss)
+                _LOG.warning("device %s is taken out of service: %s", device, loss.reason)
+                self._apply()
+            return device in self._lost and frame.rerun_count < len(self._table)
+
     def _apply(self) -> None:
         """Tell the server what is to be served now."""
         site = self._table[self._lost]
@@ -168,6 +239,12 @@ class LiveSite:
         """Return the frames that are over."""
         return self._server.frames
 
+    @property
+    def losses(self) -> tuple[DeviceLoss, ...]:
+        """Return the devices that failed, in the order in which that was noticed."""
+        with self._lock:
+            return tuple(self._losses)
+
     def statistics(self) -> ScenarioStatistics:
         """Return what the frames so far came to."""
         return self._server.statistics()
@@ -175,13 +252,26 @@ class LiveSite:
     def close(self) -> None:
         """Stop, and give slices and workers back."""
         self._server.stop()
-        for row in self._runners.values():
-            for runner in row.values():
-                runner.close()
-        self._server.close()
+        self._stack.close()
 
     def __enter__(self) -> LiveSite:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _of_one_unit(devices: Iterable[Device]) -> list[tuple[str, str]]:
+    """Return the pairs of devices that are configurations of one piece of hardware: they never work at once."""
+    return [(one.name, other.name) for one, other in combinations(devices, 2) if unit_of(one) == unit_of(other)]
+
+
+def _backends(isolation: Isolation | None, undo: ExitStack) -> dict[str, Backend]:
+    """Return the backends that load the slices; the stack ends the processes of isolated ones."""
+    if isolation is None:
+        return backends()
+    candidates = isolated(in_process(backends()), isolation.time_limit_s, isolates_all=True)
+    for one in candidates.values():
+        if isinstance(one, IsolatedBackend):
+            undo.callback(one.close)
+    return candidates

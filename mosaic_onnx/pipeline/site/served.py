@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from mosaic_onnx.pipeline.site.folder import Site
-from mosaic_onnx.pipeline.site.serve import open_server, scaled
+from mosaic_onnx.pipeline.site.live import DeviceLoss, Isolation, LiveSite, Situation
+from mosaic_onnx.pipeline.site.serve import scaled
 from mosaic_onnx.planning.profile_plan import proposal_of
 from mosaic_onnx.scenarios.instance import SLOWDOWN_KEY, Instance, build_instance
 from mosaic_onnx.scenarios.scenario import Scenario
 from mosaic_onnx.scenarios.schedule import Schedule
 from mosaic_onnx.scenarios.serving.frame import Frame
 from mosaic_onnx.scenarios.serving.perfetto import scenario_trace
-from mosaic_onnx.scenarios.serving.statistics import ScenarioStatistics, scenario_statistics
+from mosaic_onnx.scenarios.serving.statistics import ScenarioStatistics, Tally
 from mosaic_onnx.scenarios.serving.virtual import serve_virtually
-from mosaic_onnx.scenarios.simulation.score import real_time_term
 
 Show = Callable[[ScenarioStatistics], None]
 Watch = Callable[[], AbstractContextManager[Show | None]]
@@ -29,24 +29,31 @@ _SHOW_EVERY_S = 0.5
 
 @dataclass(frozen=True)
 class Served:
-    """What came of it.
+    """The result of serving a scenario.
 
     Attributes:
         site: what was served.
-        frames: all that are over.
+        frames: those that are over, of a long run the last.
         statistics: what they came to.
+        losses: devices that failed meanwhile, whose frames ran again elsewhere.
     """
 
     site: Site
     frames: tuple[Frame, ...]
     statistics: ScenarioStatistics
+    losses: tuple[DeviceLoss, ...] = ()
 
     @property
     def score(self) -> float:
         """Return XRBench's score, time only: as in the simulation, of the frames that ran."""
         weights = {f"{group.name}/{entry.name}": group.weight for group in self.site.groups for entry in group.models}
-        scores = [_model_score([frame for frame in self.frames if frame.model == name]) for name in weights]
-        return 100.0 * float(np.average(scores, weights=list(weights.values())))
+        scores = {one.name: one.score for one in self.statistics.models}
+        return 100.0 * float(np.average([scores[name] for name in weights], weights=list(weights.values())))
+
+    def as_fields(self) -> dict[str, Any]:
+        """Return the figures for JSON."""
+        lost = [asdict(loss) for loss in self.losses]
+        return {"score": self.score} | self.statistics.as_fields() | {"lost_devices": lost}
 
     def trace(self) -> dict[str, Any]:
         """Return a Chrome trace: a lane a device, a colour a model."""
@@ -57,11 +64,13 @@ def serve_site(
     site: Site,
     *,
     seconds: float,
+    situations: Mapping[Situation, Site] | None = None,
     multiplier: float = 1.0,
     devices: Sequence[str] = (),
     trust: bool = False,
     seed: int = 0,
     check_every: int = 0,
+    isolation: Isolation | None = None,
     watch: Watch = nullcontext,
 ) -> Served:
     """Serve a site for a while.
@@ -69,11 +78,13 @@ def serve_site(
     Args:
         site: what to serve.
         seconds: requests arrive for so long.
+        situations: what to serve instead when devices fail, by the devices that are gone.
         multiplier: of periods and deadlines.
         devices: the user's own devices.
         trust: take what the bundles say of their devices.
         seed: of inputs and jitter.
         check_every: compare every so many frames' outputs; 0 for none.
+        isolation: run the devices in processes of their own; None: in this one.
         watch: shows statistics while it runs.
 
     Raises:
@@ -82,16 +93,25 @@ def serve_site(
     """
     if site.simulated and set(site.simulated) >= set(site.devices):
         return _serve_simulated(site, seconds, multiplier, seed)
-    server = open_server(site, multiplier=multiplier, devices=devices, trust=trust, seed=seed, check_every=check_every)
-    with server, watch() as show:
-        server.start()
+    table = {**(situations or {}), frozenset[str](): site}
+    live = LiveSite(
+        table,
+        multiplier=multiplier,
+        devices=devices,
+        trust=trust,
+        seed=seed,
+        check_every=check_every,
+        isolation=isolation,
+    )
+    with live, watch() as show:
+        live.start()
         end_s = time.monotonic() + seconds
         while (left_s := end_s - time.monotonic()) > 0:
             time.sleep(min(left_s, _SHOW_EVERY_S))
             if show is not None:
-                show(server.statistics())
-        server.stop()
-        return Served(site, server.frames, server.statistics())
+                show(live.statistics())
+        live.stop()
+        return Served(site, live.frames, live.statistics(), live.losses)
 
 
 def site_instance(site: Site, multiplier: float = 1.0) -> tuple[Instance, Schedule]:
@@ -110,14 +130,5 @@ def _serve_simulated(site: Site, seconds: float, multiplier: float, seed: int) -
     frames = serve_virtually(instance, schedule, seconds, seed)
     ends = [frame.completion_s for frame in frames if frame.completion_s is not None]
     lasted_s = max([seconds, *ends])
-    statistics = scenario_statistics(list(site.bundles), frames, instance.unit_names, lasted_s, is_simulated=True)
+    statistics = Tally(frames).statistics(site.bundles, instance.unit_names, lasted_s, is_simulated=True)
     return Served(site, frames, statistics)
-
-
-def _model_score(frames: Sequence[Frame]) -> float:
-    """Return the mean of the real-time term over a model's frames, times the share that was not dropped."""
-    if not frames:
-        return 0.0
-    late = [frame.completion_s - frame.due_s for frame in frames if frame.completion_s is not None]
-    kept = sum(not frame.is_dropped for frame in frames) / len(frames)
-    return float(real_time_term(np.array(late)).sum() / len(frames) * kept)

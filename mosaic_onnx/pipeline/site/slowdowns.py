@@ -1,4 +1,4 @@
-"""How much longer a device's slices take while another device works: measured pair by pair, not assumed."""
+"""Measure how much longer a device's slices take while another device works, pair by pair."""
 
 from __future__ import annotations
 

@@ -49,7 +49,8 @@ class ChainCosts:
     keeps: list[tuple[int, int]]
     """Ranges of states (first, one after the last) of devices with own memory that keep what they have."""
     direct: dict[int, dict[int, list[float]]]
-    """destination state -> source state -> [L] cost of bringing what a layer reads of the one before over directly."""
+    """destination state -> source state -> [L] cost of bringing over what a layer reads of the one before: directly, or
+    by way of host for the tensors that go there."""
     windows: dict[int, list[int]]
     """capped state -> [L] first place of the longest slice that ends there and fits."""
     measured: dict[tuple[int, int], list[MeasuredSlice]] = field(default_factory=dict)
@@ -113,7 +114,9 @@ def chain_costs(table: CostTable, weighed: Weighed, order: Sequence[int]) -> Cha
     direct: dict[int, dict[int, list[float]]] = {}
     for (source, destination), costs in weighed.direct.items():
         summed = np.zeros(len(places))
-        np.add.at(summed, [place[table.consumers[t][0]] for t in crossing], costs[crossing])
+        by_host = np.where(table.is_output, 0.0, weighed.to_host[:, source]) + weighed.from_host[:, destination]
+        ways = np.where(np.isfinite(costs), costs, by_host)
+        np.add.at(summed, [place[table.consumers[t][0]] for t in crossing], ways[crossing])
         direct.setdefault(destination, {})[source] = summed.tolist()
     return ChainCosts(
         order=tuple(places),

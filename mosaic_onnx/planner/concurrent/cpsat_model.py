@@ -274,10 +274,11 @@ class ConcurrentModel:
         Where only some levels have one, the way by host may be cheaper; then nothing is charged.
         """
         levels = [s for s, one in enumerate(self.rows.state_device) if one == device]
-        found = [self.table.direct_s[source, s][tensor] for s in levels if (source, s) in self.table.direct_s]
+        ways = [self.table.straight_s(tensor, source, level) for level in levels]
+        found = [seconds for seconds in ways if seconds is not None]
         if not found:
             return None
-        return self._units(float(min(found))) if len(found) == len(levels) else 0
+        return self._units(min(found)) if len(found) == len(levels) else 0
 
     def _keep_together(self) -> None:
         """Layers of a group are on one device."""

@@ -15,6 +15,7 @@ import numpy as np
 
 from mosaic_onnx.core.costs import CostTable, Floats
 from mosaic_onnx.planner.concurrent.tasks import INF, Tasks
+from mosaic_onnx.planner.core.deadline import EVERY, FOREVER, check_time, timed
 from mosaic_onnx.planner.core.lower_bounds import scratch_alone
 from mosaic_onnx.planner.core.request import PlacedSlice, Proposal
 
@@ -48,9 +49,9 @@ class Schedule:
 class Lister:
     """List scheduling of one set of tasks."""
 
-    def __init__(self, table: CostTable, tasks: Tasks) -> None:
-        """Prepare for a table and its tasks."""
-        self.table, self.tasks = table, tasks
+    def __init__(self, table: CostTable, tasks: Tasks, until: float = FOREVER) -> None:
+        """Prepare for a table and its tasks; after ``until``, all methods raise ``TimeUpError``."""
+        self.table, self.tasks, self.until = table, tasks, until
         self.rows = table.rows
         self.switching = bool(table.switch_s.any())
         self.capped = [cap < INF for cap in self.rows.memory_bytes]
@@ -81,7 +82,7 @@ class Lister:
         count, state_count = len(self.tasks.layers), len(self.rows.state_device)
         seconds = np.array(self.tasks.seconds).reshape(count, state_count)
         outlook = np.zeros((count, state_count))
-        for task in range(count - 1, -1, -1):
+        for task in timed(range(count - 1, -1, -1), self.until):
             for reader in self.tasks.after[task]:
                 ahead = (outlook[reader] + seconds[reader])[None, :] + self._ways(task, reader)
                 outlook[task] = np.maximum(outlook[task], ahead.min(axis=1))
@@ -96,7 +97,7 @@ class Lister:
     def _upward(self, seconds: Sequence[float]) -> list[float]:
         """Return [N] its seconds and the longest way after it, half of the mean copies counted."""
         rank = [0.0] * len(self.tasks.layers)
-        for task in range(len(rank) - 1, -1, -1):
+        for task in timed(range(len(rank) - 1, -1, -1), self.until):
             ahead = 0.0
             for reader in self.tasks.after[task]:
                 ahead = max(ahead, rank[reader] + self._mean_way(task, reader))
@@ -132,10 +133,15 @@ class Lister:
         source, target = rows.state_device[a], rows.state_device[b]
         if source == target:
             return 0.0
-        direct = self.table.direct_s.get((a, b))
+        direct = self.table.straight_s(tensor, a, b)
         if direct is not None:
-            return float(direct[tensor])
+            return direct
         return rows.to_host_s[tensor][a] + rows.from_host_s[tensor][b]
+
+
+def _never_straight(tensor: int, source: int, destination: int) -> float | None:
+    """Return None: no tensor goes directly."""
+    return None
 
 
 class _Pass:
@@ -145,7 +151,7 @@ class _Pass:
         self, lister: Lister, priority: Sequence[float], fixed: Sequence[int] | None, outlook: Floats | None
     ) -> None:
         self.lister, self.tasks, self.rows = lister, lister.tasks, lister.rows
-        self.direct = lister.table.direct_s
+        self.straight_s = lister.table.straight_s if lister.table.direct_s else _never_straight
         self.priority, self.fixed = priority, fixed
         self.outlook = None if outlook is None else outlook.tolist()
         count, devices = len(self.tasks.layers), len(self.rows.memory_bytes)
@@ -168,6 +174,8 @@ class _Pass:
         heapq.heapify(ready)
         turn = 0
         while ready:
+            if not turn % EVERY:
+                check_time(self.lister.until)
             task = heapq.heappop(ready)[1]
             if not self._place(task):
                 return Schedule(INF, self.state, self.start, self.end, self.cause, self.turn)
@@ -238,9 +246,9 @@ class _Pass:
                 source = self.state[maker]
                 if rows.state_device[source] == device:
                     return self.end[maker]
-                direct = self.direct.get((source, state))
+                direct = self.straight_s(tensor, source, state)
                 if direct is not None:
-                    return self.end[maker] + float(direct[tensor])
+                    return self.end[maker] + direct
         return self._host_time(tensor, maker) + rows.from_host_s[tensor][state]
 
     def _host_time(self, tensor: int, maker: int) -> float:

@@ -240,9 +240,9 @@ def _arrived_s(table: CostTable, span: Span, begin: int, layer: int, levels: Seq
 
 def _way_s(table: CostTable, tensor: int, source: int, destination: int) -> float:
     """Return seconds from a state of one device to a state of another, directly where there is an entry."""
-    direct = table.direct_s.get((source, destination))
+    direct = table.straight_s(tensor, source, destination)
     if direct is not None:
-        return float(direct[tensor])
+        return direct
     return table.rows.to_host_s[tensor][source] + table.rows.from_host_s[tensor][destination]
 
 

@@ -87,13 +87,7 @@ def fits_alone(table: CostTable) -> Bools:
 
 def scratch_alone(table: CostTable) -> Ints:
     """Return [L, S] bytes of workspace and activations of a slice of that one layer."""
-    live = np.array(
-        [
-            sum(table.rows.tensor_bytes[tensor] for tensor in {*inputs, *outputs})
-            for inputs, outputs in zip(table.layer_inputs, table.layer_outputs, strict=True)
-        ],
-        dtype=np.int64,
-    )
+    live = table.rows.touched_bytes
     sums = table.activation_sum[table.state_device]
     scratch: Ints = table.workspace_bytes + np.where(sums, table.activation_bytes, live[:, None])
     return scratch
@@ -155,11 +149,13 @@ def arrivals(table: CostTable, weighed: Weighed) -> tuple[Floats, Floats | None,
     for (source, destination), costs in weighed.direct.items():
         seen.setdefault((source, int(place[destination])), []).append(costs)
     for (source, target), rows in seen.items():
-        direct[:, source, target] = np.min(rows, axis=0)
-        if len(rows) < int((place == target).sum()):  # only some levels: the cheaper way, at no charge for host
-            direct[:, source, target] = np.minimum(direct[:, source, target], arrival[:, target])
-            uniform = False
-        uniform &= bool(np.ptp(rows, axis=0).max(initial=0.0) == 0.0)
+        levels = np.stack(rows)
+        known = np.isfinite(levels)
+        least = levels.min(axis=0)
+        whole = known.all(axis=0) & (len(rows) == int((place == target).sum()))
+        some = known.any(axis=0) & ~whole  # only some levels: the cheaper way, at no charge for host
+        direct[:, source, target] = np.where(some, np.minimum(least, arrival[:, target]), least)
+        uniform &= not some.any() and bool((levels == levels[:1]).all())
     return arrival, direct, uniform
 
 

@@ -6,7 +6,7 @@ because the makespan is. Latency, energy and every mixture of them are therefore
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -41,7 +41,7 @@ class Weighed:
     from_host: Floats
     """[T, S]"""
     direct: Mapping[tuple[int, int], Floats]
-    """(source state, destination state) -> [T]"""
+    """(source state, destination state) -> [T]; inf where the tensor goes by way of host."""
     switch: Floats
     """[S, S]"""
     slice: Floats
@@ -71,11 +71,17 @@ def weigh(table: CostTable, weights: Weights) -> Weighed:
         layer=np.where(finite, mix(layer_s, layer_j), np.inf),
         to_host=mix(table.to_host_s, table.to_host_j),
         from_host=mix(table.from_host_s, table.from_host_j),
-        direct={pair: mix(seconds, table.direct_j[pair]) for pair, seconds in table.direct_s.items()},
+        direct={pair: _finite(mix, seconds, table.direct_j[pair]) for pair, seconds in table.direct_s.items()},
         switch=mix(table.switch_s, table.switch_j),
         slice=mix(table.slice_s, table.slice_j),
         segments=_segments(table, per_second, weights.joules),
     )
+
+
+def _finite(mix: Callable[[Floats, Floats], Floats], seconds: Floats, joules: Floats) -> Floats:
+    """Return the mixture where the seconds are finite, inf elsewhere."""
+    known = np.isfinite(seconds)
+    return np.where(known, mix(np.where(known, seconds, 0.0), np.where(known, joules, 0.0)), np.inf)
 
 
 def _segments(table: CostTable, per_second: float, per_joule: float) -> dict[tuple[int, int, int], float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -43,6 +44,7 @@ class Request:
         seed: of methods that draw by chance.
         one_slice_per_device: each device holds at most one slice.
         min_slice_count: at least so many slices, or as many as there are layers; 0 for any.
+        max_slice_count: at most so many slices; None for any number.
         pareto: the whole front of seconds and joules is asked for.
         max_error: upper limit of the sum of the layers' errors; None for none.
         in_list_order: every slice holds neighbours of the table's list of layers, in its order, so that a segment can
@@ -66,6 +68,7 @@ class Request:
     min_slice_count: int = option(
         0, "At least K slices (for tests; switches do-no-harm off).", "--min-slices", metavar="K", minimum=0
     )
+    max_slice_count: int | None = option(None, "At most K slices.", "--max-slices", metavar="K", minimum=1)
     pareto: bool = False
     max_error: float | None = option(
         None,
@@ -91,6 +94,9 @@ class Request:
             raise UsageError(f"time_limit_s is {self.time_limit_s}: it must be a number from 0 on")
         if self.min_slice_count < 0:
             raise UsageError(f"min_slice_count is {self.min_slice_count}: it must be a number from 0 on")
+        if self.max_slice_count is not None and self.max_slice_count < max(self.min_slice_count, 1):
+            least = f", at least {self.min_slice_count} are asked for" if self.min_slice_count > 1 else ""
+            raise UsageError(f"max_slice_count is {self.max_slice_count}{least}", "allow more slices (--max-slices)")
 
 
 @dataclass(frozen=True)
@@ -102,13 +108,27 @@ class Answer:
         bound: proved lower bound of the request's objective over all plans of its schedule under the constraints
             (seconds, joules or joule-seconds); None where the method proves none.
         bound_method: how the bound was proved, in words for the plan file.
+        least_j: of a front: no plan that takes at most so many seconds draws fewer joules than what this returns.
+        least_j_method: how that was proved.
     """
 
     proposals: tuple[Proposal, ...]
     bound: float | None = None
     bound_method: str = ""
+    least_j: Callable[[float], float] | None = None
+    least_j_method: str = ""
 
 
 def within(value: float, limit: float | None) -> bool:
     """Return whether ``value`` keeps ``limit``, up to rounding; None is no limit."""
     return limit is None or value <= limit * (1 + TOLERANCE)
+
+
+def ms(seconds: float | None) -> str:
+    """Return seconds in the unit of ``--deadline-ms``, for messages."""
+    return f"{1e3 * (seconds or 0.0):.6g} ms"
+
+
+def mj(joules: float | None) -> str:
+    """Return joules in the unit of ``--energy-mj``, for messages."""
+    return f"{1e3 * (joules or 0.0):.6g} mJ"

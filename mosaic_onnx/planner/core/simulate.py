@@ -7,10 +7,11 @@ model's outputs come to host at the end. Concurrent: see ``timeline``.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from mosaic_onnx.core.costs import CostTable
+from mosaic_onnx.core.costs import CostTable, Floats
 from mosaic_onnx.core.errors import InfeasibleError
 from mosaic_onnx.core.plans import Objective, Schedule
 from mosaic_onnx.planner.core.memory import check_memory
@@ -25,7 +26,7 @@ class Timeline(NamedTuple):
     Attributes:
         seconds: when all is done (the makespan; for a sequential schedule the sum of everything).
         joules: energy of everything with idle power over the makespan; None where the table has none.
-        interval_seconds: the largest device load.
+        interval_seconds: the largest load of a device or of a link between machines.
         load_s: [D] seconds that each device is busy: execution, copies that name it, switches.
         copies: every copy that is paid for, free ones too.
         slice_times: start and end of each slice's execution, in the proposal's order.
@@ -53,7 +54,7 @@ def simulate(table: CostTable, proposal: Proposal, schedule: Schedule = "sequent
 
     Raises:
         InfeasibleError: it does not hold every layer once, is in no topological order, puts a layer where it cannot
-            run, parts a group, or breaks a memory cap.
+            run, parts a group, breaks a memory cap, or gives a device more slices than it takes.
     """
     slice_of = check(table, proposal)
     moved = paid_transfers(table, proposal, slice_of)
@@ -72,7 +73,7 @@ def simulate(table: CostTable, proposal: Proposal, schedule: Schedule = "sequent
             + sum([joules for _, joules in switches])
             + table.rows.idle_w * times.seconds
         )
-    interval_s = max(together(table, load), default=0.0)
+    interval_s = max([*together(table, load), *link_loads(table, moved.copies)], default=0.0)
     return Timeline(times.seconds, joules, interval_s, load, moved.copies, times.slices, times.copies)
 
 
@@ -122,7 +123,19 @@ def check(table: CostTable, proposal: Proposal) -> list[int]:
         missing = slice_of.index(-1)
         raise InfeasibleError(f"no slice runs layer {table.layer_names[missing]}")
     check_memory(table, proposal)
+    if table.max_slice_count is not None:
+        _check_slice_counts(table, proposal, table.max_slice_count)
     return slice_of
+
+
+def _check_slice_counts(table: CostTable, proposal: Proposal, limits: Floats) -> None:
+    """Check whether no device runs more slices than it takes."""
+    counts = Counter(table.rows.state_device[state] for _, state in proposal)
+    for device, count in counts.items():
+        if count > limits[device]:
+            raise InfeasibleError(
+                f"{table.device_names[device]} runs {count} slices, its max_slice_count is {limits[device]:.0f}"
+            )
 
 
 def _check_layer(table: CostTable, layer: int, state: int, slice_of: list[int]) -> None:
@@ -155,12 +168,27 @@ def _switches(table: CostTable, proposal: Proposal) -> list[tuple[float, float]]
     rows = table.rows
     last: dict[int, int] = {}
     costs = []
-    for _, state in proposal:
+    for layers, state in proposal:
         device = rows.state_device[state]
         before = last.get(device, state)
         last[device] = state
-        costs.append((rows.switch_s[before][state], rows.switch_j[before][state]))
+        costs.append(switch_cost(table, before, state, layers[0]))
     return costs
+
+
+def switch_cost(table: CostTable, before: int, state: int, layer: int) -> tuple[float, float]:
+    """Return seconds and joules to change a device from one of its states to another before a slice.
+
+    Args:
+        table: the costs.
+        before: state of the last slice on the device.
+        state: state of this one.
+        layer: the first layer of this slice.
+    """
+    by_layer = table.layer_switches.get((before, state)) if table.layer_switches else None
+    if by_layer is not None:
+        return float(by_layer[0][layer]), float(by_layer[1][layer])
+    return table.rows.switch_s[before][state], table.rows.switch_j[before][state]
 
 
 def _sequential_times(moved: PaidTransfers, spent: list[_Spent], switches: list[tuple[float, float]]) -> Times:
@@ -188,6 +216,16 @@ def _sequential_times(moved: PaidTransfers, spent: list[_Spent], switches: list[
 def together(table: CostTable, load: Sequence[float]) -> list[float]:
     """Return the loads of what works one at a time: each device, and each group of devices that exclude each other."""
     return [*load, *(sum(load[device] for device in group) for group in table.exclusive_groups)]
+
+
+def link_loads(table: CostTable, copies: Sequence[PaidTransfer]) -> list[float]:
+    """Return the seconds that each link between machines is held."""
+    load = [0.0] * len(table.link_names)
+    for copy in copies:
+        link = table.link_of.get((copy.source, copy.destination)) if load else None
+        if link is not None:
+            load[link] += copy.seconds
+    return load
 
 
 def _loads(

@@ -1,7 +1,8 @@
 """The transfers that a proposal pays for: the same ones whatever the schedule.
 
 A tensor lives where it was made. ``io: resident`` devices keep what they have once had; ``io: host`` devices keep
-nothing between slices; devices without own memory see host's. See ``simulate`` for when copies happen.
+nothing between slices; devices without own memory see host's. Between two resident devices a tensor goes directly
+where that is no dearer than by way of host (``CostTable.direct_s``). See ``simulate`` for when copies happen.
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ class _Mover:
             table.layer_outputs,
             table.consumers,
         )
-        self.direct_s, self.direct_j = table.direct_s, table.direct_j
+        self.table = table
         self.at_host: dict[int, int] = {}
         """tensor -> the copy that brought it to host"""
         self.on_device: dict[tuple[int, int], int] = {}
@@ -93,7 +94,8 @@ class _Mover:
                 if rows.state_device[source_state] == device:
                     after.add(maker)
                     return
-                if (source_state, state) in self.direct_s:
+                seconds = self.table.straight_s(tensor, source_state, state) if self.table.direct_s else None
+                if seconds is not None:
                     waits.append(self._direct(k, tensor, maker, source_state, state))
                     return
         copy = self._from_host(k, tensor, maker, state)
@@ -132,8 +134,8 @@ class _Mover:
 
     def _direct(self, k: int, tensor: int, maker: int, source_state: int, state: int) -> int:
         devices = self.rows.state_device[source_state], self.rows.state_device[state]
-        seconds = float(self.direct_s[source_state, state][tensor])
-        joules = float(self.direct_j[source_state, state][tensor])
+        seconds = float(self.table.direct_s[source_state, state][tensor])
+        joules = float(self.table.direct_j[source_state, state][tensor])
         copy = self._add(PaidTransfer(tensor, *devices, seconds, joules, maker, -1, k))
         self.on_device[tensor, devices[1]] = copy
         return copy

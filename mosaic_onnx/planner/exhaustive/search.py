@@ -17,7 +17,7 @@ from mosaic_onnx.core.costs import CostTable
 from mosaic_onnx.core.errors import InfeasibleError
 from mosaic_onnx.planner.core.request import PlacedSlice, Proposal, Request
 from mosaic_onnx.planner.core.request_constraints import meets
-from mosaic_onnx.planner.core.simulate import simulate, value
+from mosaic_onnx.planner.core.simulate import simulate, switch_cost, value
 from mosaic_onnx.planner.exhaustive.errors import TooLargeError
 from mosaic_onnx.planner.exhaustive.measures import Measures, Vector
 from mosaic_onnx.planner.exhaustive.slice_options import SliceOptions
@@ -92,7 +92,7 @@ class Search:
         self.options = SliceOptions(table, in_list_order=request.in_list_order, keep_all=not self.is_comparable)
         self.full = (1 << len(table.layer_names)) - 1
         self.members = self._members()
-        self.switching = bool(table.switch_s.any() or table.switch_j.any())
+        self.switching = bool(table.switch_s.any() or table.switch_j.any() or table.layer_switches)
         self.least_count = min(request.min_slice_count, len(table.layer_names))
         self.best: Proposal | None = None
         self.known = INF
@@ -191,11 +191,12 @@ class Search:
                 if groups is None:
                     continue
                 effect = self.transfers.effect(key.tensors, key.done, layers, state)
-                switch, levels = self._switch(key.levels, state, device)
+                levels = self._levels_after(key.levels, state, device)
                 used = key.used | 1 << device if self.request.one_slice_per_device else 0
                 count = min(key.slice_count + 1, self.least_count)
                 after = Key(key.done | layers, effect.tensors, levels, groups, used, count)
                 for option in options:
+                    switch = self._switch(key.levels, state, device, option.order[0])
                     for label in labels:
                         self.effort.spend()
                         vector = measures.extend(label.vector, option, effect, device, switch)
@@ -246,12 +247,15 @@ class Search:
                 after[number] = NO_DEVICE if not members & ~done else device
         return tuple(after)
 
-    def _switch(self, levels: tuple[int, ...], state: int, device: int) -> tuple[tuple[float, float], tuple[int, ...]]:
-        if not self.switching:
-            return (0.0, 0.0), levels
-        last = levels[device]
-        cost = (self.rows.switch_s[last][state], self.rows.switch_j[last][state]) if last >= 0 else (0.0, 0.0)
-        return cost, (*levels[:device], state, *levels[device + 1 :])
+    def _levels_after(self, levels: tuple[int, ...], state: int, device: int) -> tuple[int, ...]:
+        """Return the devices' last states after a slice; nothing where switches are free."""
+        return (*levels[:device], state, *levels[device + 1 :]) if self.switching else levels
+
+    def _switch(self, levels: tuple[int, ...], state: int, device: int, layer: int) -> tuple[float, float]:
+        """Return what the switch before a slice that begins with a layer costs."""
+        if not self.switching or levels[device] < 0:
+            return 0.0, 0.0
+        return switch_cost(self.table, levels[device], state, layer)
 
 
 def _insert(labels: list[Label], label: Label) -> None:

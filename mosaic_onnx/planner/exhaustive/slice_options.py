@@ -71,7 +71,12 @@ class SliceOptions:
             scratch = self._scratch(order, state) if cap < INF else 0
             if parameters + scratch <= cap:
                 options.append(SliceOption(order, spent.seconds, spent.joules, parameters, scratch, error))
-        return options if self.keep_all else _undominated(options)
+        if self.keep_all:
+            return options
+        if not self.table.layer_switches:
+            return _undominated(options)
+        firsts = dict.fromkeys(option.order[0] for option in options)
+        return [kept for first in firsts for kept in _undominated([one for one in options if one.order[0] == first])]
 
     def _orders(self, layers: list[int], state: int, *, live: bool) -> list[tuple[int, ...]]:
         """The orders that may be best: the list's; where a segment or live memory tells orders apart, others too."""
@@ -79,9 +84,12 @@ class SliceOptions:
         if self.in_list_order or len(layers) == 1:
             return [listed]
         measured = (layers[0], layers[-1], state) in self.table.segments and layers[-1] - layers[0] + 1 == len(layers)
-        if not measured:
+        if self.table.layer_switches:  # what a switch costs hangs on the first layer
+            found = list(islice(topological_orders(layers, self.before), ORDER_LIMIT + 1))
+        elif not measured:
             return [self._smallest_peak(listed)] if live else [listed]
-        found = list(islice(topological_orders(layers, self.before), ORDER_LIMIT + 1 if live else 2))
+        else:
+            found = list(islice(topological_orders(layers, self.before), ORDER_LIMIT + 1 if live else 2))
         if len(found) > ORDER_LIMIT:
             raise TooLargeError
         return found

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from mosaic_onnx.core.costs import CostTable
+from mosaic_onnx.planner.core.deadline import FOREVER, timed
 from mosaic_onnx.planner.core.memory import SliceMemory, slice_memory
 from mosaic_onnx.planner.core.request import PlacedSlice, Proposal
 from mosaic_onnx.planner.core.simulate import slice_cost
@@ -101,7 +102,8 @@ class _DeviceMemory:
 class IncrementalCost:
     """A plan that changes, and what it costs."""
 
-    def __init__(self, table: CostTable, proposal: Proposal) -> None:
+    def __init__(self, table: CostTable, proposal: Proposal, until: float = FOREVER) -> None:
+        """Sum up a plan; ``TimeUpError`` is raised where that takes longer than ``until``."""
         self.table = table
         self.rows = table.rows
         self.switching = bool(table.switch_s.any() or table.switch_j.any())
@@ -118,9 +120,9 @@ class IncrementalCost:
         for number, (layers, _) in enumerate(proposal):
             for layer in layers:
                 self.slice_of[layer] = number
-        self._copied = [self._copies(tensor) for tensor in range(len(table.tensor_names))]
+        self._copied = [self._copies(tensor) for tensor in timed(range(len(table.tensor_names)), until)]
         self._device_memory = [_DeviceMemory() for _ in table.device_names]
-        for number in self._plan.order if any(self.capped) else ():
+        for number in timed(self._plan.order if any(self.capped) else (), until):
             self._hold(number, 1)
         total = _Sum(*self._switches(self._plan.order, {}))
         for figures in (*(self._execution(placed) for placed in proposal), *self._copied):
@@ -262,9 +264,9 @@ class IncrementalCost:
                 if device in reached:
                     continue
                 reached.add(device)
-                if (made_in, state) in self.table.direct_s:
-                    pair = made_in, state
-                    total.add((float(self.table.direct_s[pair][tensor]), float(self.table.direct_j[pair][tensor])))
+                straight = self.table.straight_s(tensor, made_in, state) if self.table.direct_s else None
+                if straight is not None:
+                    total.add((straight, float(self.table.direct_j[made_in, state][tensor])))
                     continue
             needs_host = True
             total.add((rows.from_host_s[tensor][state], rows.from_host_j[tensor][state]))

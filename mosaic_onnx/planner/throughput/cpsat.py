@@ -7,6 +7,7 @@ the assignment is a good one.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -160,7 +161,7 @@ class _Model:
                 continue
             into = self._least(table.from_host_s, tensor, device)
             if into > 0:
-                straight_from = [source for source, target in self.direct if target == device]
+                straight_from = [source for source, target in self._straight(tensor) if target == device]
                 makers = [(maker, source) for source in (device, *straight_from)] if maker >= 0 else []
                 self._pay(into, [device], [([(reader, device)], makers) for reader in readers])
             if maker >= 0:
@@ -169,7 +170,7 @@ class _Model:
     def _send(self, tensor: int, device: int, maker: int, readers: Sequence[int]) -> None:
         """Check what the maker's device pays for readers elsewhere."""
         out = self._least(self.table.to_host_s, tensor, device)
-        straight_to = [target for source, target in self.direct if source == device]
+        straight_to = [target for source, target in self._straight(tensor) if source == device]
         if out > 0 and not self.table.rows.is_output[tensor]:
             near = (device, *straight_to)
             cases = [([(maker, device)], [(reader, target) for target in near]) for reader in readers]
@@ -178,6 +179,10 @@ class _Model:
             seconds = float(self.direct[device, target][tensor])
             if seconds > 0:
                 self._pay(seconds, [device, target], [([(maker, device), (reader, target)], []) for reader in readers])
+
+    def _straight(self, tensor: int) -> list[tuple[int, int]]:
+        """Return the pairs of devices between which the tensor may go directly."""
+        return [pair for pair, seconds in self.direct.items() if seconds[tensor] < math.inf]
 
     def _pay(
         self,
@@ -209,17 +214,17 @@ class _Model:
 
 
 def _direct(table: CostTable) -> dict[tuple[int, int], Floats]:
-    """Return (device, device) -> [T] the least seconds of a direct copy between their states.
+    """Return (device, device) -> [T] the least seconds of a direct copy between their states; inf where there is none.
 
-    Where only some levels have an entry, going by way of host might be cheaper, so there it costs nothing.
+    Where only some levels go directly, going by way of host might be cheaper, so there it costs nothing.
     """
     device = table.state_device.tolist()
     found: dict[tuple[int, int], list[Floats]] = {}
     for (source, target), seconds in table.direct_s.items():
         found.setdefault((device[source], device[target]), []).append(seconds)
-    return {
-        (source, target): np.min(columns, axis=0)
-        if len(columns) == device.count(source) * device.count(target)
-        else np.zeros(len(table.tensor_names))
-        for (source, target), columns in found.items()
-    }
+    least: dict[tuple[int, int], Floats] = {}
+    for (source, target), columns in found.items():
+        known = np.isfinite(columns)
+        always = known.all(axis=0) & (len(columns) == device.count(source) * device.count(target))
+        least[source, target] = np.where(known.any(axis=0) & ~always, 0.0, np.min(columns, axis=0))
+    return least

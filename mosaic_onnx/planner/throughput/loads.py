@@ -119,6 +119,11 @@ class Loads:
                     near[self.maker[tensor]] = None
         return list(near)
 
+    @property
+    def keeps_caps(self) -> bool:
+        """Return whether every device holds its pieces' parameters, its slices as short as can be."""
+        return all(room >= scratch for room, scratch in zip(self.room, self.largest_scratch, strict=True))
+
     def layer_states(self) -> Ints:
         """Return [L] state of each layer."""
         states = np.zeros(len(self.table.layer_names), dtype=np.int64)
@@ -194,9 +199,9 @@ class Loads:
                 by_host = True
                 continue
             state = int(self.states[layer, device])
-            direct = self.table.direct_s.get((made_in, state)) if own else None
+            direct = self.table.straight_s(tensor, made_in, state) if own else None
             if direct is not None:
-                seconds = sign * float(direct[tensor])
+                seconds = sign * direct
                 change[source] = change.get(source, 0.0) + seconds
                 change[device] = change.get(device, 0.0) + seconds
             else:

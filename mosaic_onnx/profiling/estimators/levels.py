@@ -45,13 +45,18 @@ def fill_levels(profile: Profile, statics: Statics | None = None) -> Profile:
     """Return the profile with the levels between lowest and highest estimated (Equations 3 to 5).
 
     Given costs stay; estimated ones have ``source = "modelled"``. A layer without a cost at the lowest or the highest
-    level of a device gets no estimate there. Energy is estimated where both ends have joules.
+    level of a device gets no estimate there, and levels that are no frequencies (an NPU's dataflows) get none at all.
+    Energy is estimated where both ends have joules.
 
     Args:
         profile: with costs at the lowest and highest level of each device that has levels.
         statics: static power by device.
     """
-    devices = [device for device in profile.devices if len(device.levels) > 2]
+    devices = [
+        device
+        for device in profile.devices
+        if len(device.levels) > 2 and all(level.frequency_hz for level in device.levels)
+    ]
     return replace(profile, layers=tuple(_filled(layer, devices, statics or {}) for layer in profile.layers))
 
 

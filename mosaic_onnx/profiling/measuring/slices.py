@@ -17,7 +17,7 @@ from mosaic_onnx.backends.base import Array, Backend, Memory, Place, Runner, Sli
 from mosaic_onnx.backends.hardware.energy_meters import find_meters
 from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.errors import BackendError, UsageError, failure_line
-from mosaic_onnx.profiling.energy import Energy, measure_energy
+from mosaic_onnx.profiling.energy.joules import Energy, measure_energy
 from mosaic_onnx.profiling.measuring.timing import TimeBudget, Timing, time_call, time_in_flight
 from mosaic_onnx.verification.differences import Difference, difference
 

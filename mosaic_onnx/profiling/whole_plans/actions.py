@@ -55,6 +55,31 @@ def open(host: Host, request: Request) -> Json:
     return {"number": host.keep(program)}
 
 
+def open_session(host: Host, request: Request) -> Json:
+    """Load a plan as a session, and run it once."""
+    from mosaic_onnx.profiling.whole_plans.child import Machine, PlanToRun
+    from mosaic_onnx.profiling.whole_plans.rates import session_of
+
+    devices = {device.name: device for device in map(device_from_json, request["devices"])}
+    backends = {name: MarkedBackend(host.backend(name), host.marks) for name in {d.backend for d in devices.values()}}
+    slices = [read_slice(each) for each in request["slices"]]
+    inputs = read_tensors(request["tensors"])
+    session = session_of(
+        PlanToRun(plan_from_json(request["plan"]), slices), Machine(devices, backends), inputs, request["outputs"]
+    )
+    session.run(inputs)
+    return {"number": host.keep(session)}
+
+
+def rates(host: Host, request: Request) -> Json:
+    """Measure the requests a second of loaded sessions in turn."""
+    from mosaic_onnx.profiling.whole_plans.rates import RateEffort, rates_in_turn
+
+    sessions = {name: host.objects[number] for name, number in request["numbers"].items()}
+    effort = RateEffort(request["round_count"], request["seconds"])
+    return {"seconds": dict(rates_in_turn(sessions, read_tensors(request["tensors"]), effort).seconds)}
+
+
 def first_run(host: Host, request: Request) -> Json:
     """Run a loaded plan once; the answer says how long that took."""
     began_s = clocks.perf_counter()
@@ -106,12 +131,22 @@ def watch(program: Executor, inputs: Mapping[str, Array], seconds: float, min_ru
     return watched
 
 
-@dataclass(frozen=True)
 class MarkedBackend:
     """A backend whose every call to a vendor's code leaves a mark first."""
 
-    inner: Backend
-    marks: Marks
+    def __init__(self, inner: Backend, marks: Marks) -> None:
+        """Wrap a backend; optional parts of its contract, such as setting levels, are handed on."""
+        self.inner = inner
+        self.marks = marks
+        for name in dir(inner):
+            if not name.startswith("_") and not hasattr(self, name):
+                setattr(self, name, getattr(inner, name))
+
+    def __post_init__(self) -> None:
+        """Hand on the optional parts of the contract: which cores a device works on, say."""
+        for name in dir(self.inner):
+            if not name.startswith("_") and not hasattr(self, name):
+                object.__setattr__(self, name, getattr(self.inner, name))
 
     @property
     def name(self) -> str:

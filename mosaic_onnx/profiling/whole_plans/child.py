@@ -41,7 +41,7 @@ class PlanToRun:
     @property
     def devices(self) -> set[str]:
         """Names of the devices that it uses."""
-        return {device_of(one.state) for one in self.plan.slices}
+        return {device_of(state) for state in (*(one.state for one in self.plan.slices), *self.plan.replicas)}
 
 
 @dataclass(frozen=True)
@@ -98,18 +98,37 @@ class ProgramChild:
             DeviceError: it cannot be loaded or run.
             DeviceDied: a device took the child with it.
         """
-        devices = {**self._machine.devices, **one.overrides}
-        used = [device_to_json(devices[name]) for name in sorted(one.devices)]
-        slices = [write_slice(each, self._child.files / f"{next(self._files)}.onnx") for each in one.slices]
-        request = {"plan": plan_to_json(one.plan), "slices": slices, "devices": used, **self._names}
-        number = int(
-            self._ask("open", request, LIMIT_S, f"to load a plan on {', '.join(sorted(one.devices))}")["number"]
-        )
+        number = self._load("open", one)
         first = {"number": number, "tensors": self._inputs}
         self._run_s[number] = float(
             self._ask("first_run", first, LIMIT_S, "to run a plan for the first time")["seconds"]
         )
         return number
+
+    def open_session(self, one: PlanToRun) -> int:
+        """Load a plan as a session and run it once; its number. Errors as for ``open``."""
+        return self._load("open_session", one, {"tensors": self._inputs})
+
+    def _load(self, action: str, one: PlanToRun, more: Mapping[str, Json] | None = None) -> int:
+        """Load a plan by an action of the child; its number."""
+        devices = {**self._machine.devices, **one.overrides}
+        used = [device_to_json(devices[name]) for name in sorted(one.devices)]
+        slices = [write_slice(each, self._child.files / f"{next(self._files)}.onnx") for each in one.slices]
+        request = {"plan": plan_to_json(one.plan), "slices": slices, "devices": used, **self._names, **(more or {})}
+        doing = f"to load a plan on {', '.join(sorted(one.devices))}"
+        return int(self._ask(action, request, LIMIT_S, doing)["number"])
+
+    def rates(self, numbers: Mapping[str, int], round_count: int, seconds: float) -> InterleavedTimings:
+        """Measure the requests a second of loaded sessions in turn, by name; errors as for ``open``.
+
+        Returns:
+            Seconds a request, a figure a round.
+        """
+        request = {"numbers": dict(numbers), "round_count": round_count, "seconds": seconds, "tensors": self._inputs}
+        usual_s = (round_count + 1) * seconds * len(numbers)
+        answer = self._ask("rates", request, LIMIT_S + SLOWEST_RUN * usual_s, "to time plans", 2 * usual_s)
+        taken = {name: tuple(map(float, values)) for name, values in answer["seconds"].items()}
+        return InterleavedTimings(taken, 1)
 
     def time(self, numbers: Mapping[str, int], rounds: Rounds) -> InterleavedTimings:
         """Time loaded plans in turn, by name; errors as for ``open``."""

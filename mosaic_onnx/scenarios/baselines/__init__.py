@@ -1,4 +1,4 @@
-"""What others do, for comparison: each turns a scenario with costs into a schedule.
+"""Schedulers of others, for comparison: each turns a scenario with costs into a schedule.
 
 ``whole`` (NPU Only, Best Mapping), ``own_plans`` (MOSAIC each, EDF), ``band`` (Band-like, on line).
 """

@@ -10,9 +10,9 @@ from mosaic_onnx.core.constraints import Constraints, constrain
 from mosaic_onnx.core.cost_table import cost_table
 from mosaic_onnx.core.costs import CostTable
 from mosaic_onnx.core.errors import UsageError
-from mosaic_onnx.core.plans import Bound, Plan
+from mosaic_onnx.core.plans import Bound, Plan, PlannedModel
 from mosaic_onnx.core.profiles import Profile
-from mosaic_onnx.files.plan_file import plan_to_fields
+from mosaic_onnx.files.plan_file import LATENCY_SUM, plan_to_fields
 from mosaic_onnx.planner.core.request import Proposal, Request
 from mosaic_onnx.planner.core.simulate import simulate
 from mosaic_onnx.planner.solve import plan_of, solve
@@ -37,6 +37,16 @@ class JointPlan:
     plan: Plan
     objective: JointObjective
     latencies_s: tuple[float, ...]
+
+    @property
+    def written_plan(self) -> Plan:
+        """Return the plan with its models, as a file holds it."""
+        merged = self.merged
+        models = tuple(
+            PlannedModel(name, first, {"latency_s": latency_s})
+            for name, first, latency_s in zip(merged.names, merged.first_layers, self.latencies_s, strict=True)
+        )
+        return replace(self.plan, models=models, is_latency_sum=self.objective == LATENCY_SUM)
 
 
 def plan_jointly(
@@ -75,11 +85,7 @@ def plan_jointly(
 
 def joint_plan_to_fields(joint: JointPlan) -> dict[str, object]:
     """Return the JSON object of a joint plan: plan.json with ``models``."""
-    models = [
-        {"name": name, "first_layer": first, "meta": {"latency_s": latency_s}}
-        for name, first, latency_s in zip(joint.merged.names, joint.merged.first_layers, joint.latencies_s, strict=True)
-    ]
-    return plan_to_fields(joint.plan) | {"objective": joint.objective, "models": models}
+    return plan_to_fields(joint.written_plan)
 
 
 def _least_sum(merged: MergedProfile, table: CostTable, profiles: Sequence[Profile], request: Request) -> JointPlan:

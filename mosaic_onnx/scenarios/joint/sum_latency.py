@@ -27,7 +27,7 @@ _MOST_COMBINATIONS = 2000
 
 @dataclass(frozen=True)
 class SumLatency:
-    """What was found.
+    """The result of the search.
 
     Attributes:
         proposal: the slices of all models.

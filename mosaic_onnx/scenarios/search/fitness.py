@@ -14,7 +14,7 @@ from mosaic_onnx.scenarios.simulation.arrivals import request_counts
 from mosaic_onnx.scenarios.simulation.events import Run
 from mosaic_onnx.scenarios.simulation.figures import group_latencies, penalised_makespans
 from mosaic_onnx.scenarios.simulation.multiplier import ScheduleEvaluator
-from mosaic_onnx.scenarios.simulation.score import SATISFIED_SCORE, score
+from mosaic_onnx.scenarios.simulation.score import is_satisfied, score
 
 INF = float("inf")
 _LATENESS_WEIGHT = 100.0
@@ -23,7 +23,7 @@ _LATENESS_S = 0.6e-3
 
 
 class EvaluationRequest(NamedTuple):
-    """What is asked of one schedule.
+    """A request to evaluate one schedule.
 
     Attributes:
         kind: ``fitness`` at a multiplier, ``least-multiplier`` above a bound, ``makespans`` of the groups at one.
@@ -39,7 +39,7 @@ class EvaluationRequest(NamedTuple):
 
 
 class Evaluation(NamedTuple):
-    """What is answered; ``value`` is inf (fitness: -inf) and ``makespans`` are inf where the schedule cannot run.
+    """The evaluation; ``value`` is inf (fitness: -inf) and ``makespans`` are inf where the schedule cannot run.
 
     Attributes:
         value: the fitness (larger is better) or the least multiplier.
@@ -77,7 +77,7 @@ def _fitness(instance: Instance, evaluator: ScheduleEvaluator, request: Evaluati
             return Evaluation(_HOPELESS * (1.0 + overload))
     run = evaluator.run(request.multiplier)
     points = score(run, instance)
-    return Evaluation(points - _LATENESS_WEIGHT * _mean_lateness(run, instance), points >= SATISFIED_SCORE)
+    return Evaluation(points - _LATENESS_WEIGHT * _mean_lateness(run, instance), is_satisfied(run, instance))
 
 
 def _overload(instance: Instance, evaluator: ScheduleEvaluator, multiplier: float) -> float:

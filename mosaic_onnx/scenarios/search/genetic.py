@@ -42,7 +42,7 @@ Note = Callable[[str], None]
 
 @dataclass(frozen=True)
 class SearchOptions:
-    """How long and how widely to search.
+    """The settings of the search.
 
     Attributes:
         seed: of all draws, and of the arrivals' jitter.
@@ -66,7 +66,7 @@ class SearchOptions:
 
 @dataclass(frozen=True)
 class SearchState:
-    """Where a search stands after a round; it can go on from here.
+    """The state of a search after a round, from which it can continue.
 
     Attributes:
         elite: the best schedules found, the best one first.

@@ -52,7 +52,7 @@ def layer_edges(table: CostTable) -> LayerEdges:
 
 @dataclass(frozen=True, eq=False)
 class Genome:
-    """What chromosomes of an instance look like: one vector of integers.
+    """The encoding of an instance's schedules as chromosomes: one vector of integers.
 
     First the cut bits of all models' edges, then the devices of all models' layers, then the models by priority.
     """

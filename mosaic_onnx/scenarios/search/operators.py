@@ -8,7 +8,7 @@ from mosaic_onnx.core.costs import Ints
 from mosaic_onnx.scenarios.search.genome import Genome
 
 _WHOLE_MODEL = 0.5
-"""How often a child takes a model as a whole from one parent."""
+"""The probability that a child takes a whole model from one parent."""
 _MODEL_MUTATES = 0.5
 
 

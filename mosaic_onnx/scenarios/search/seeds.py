@@ -1,4 +1,4 @@
-"""Where the search starts: every baseline, exact plans under the loads that the others leave, whole models spread."""
+"""The initial population: every baseline, exact plans under the loads that the others leave, whole models spread."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ class SliceSpan:
 
 
 class Frame:
-    """What is known of one frame; times are since the server started."""
+    """The record of one frame; times are since the server started."""
 
     def __init__(self, model: str, number: int, arrival_s: float, due_s: float) -> None:
         """Let a frame arrive.
@@ -46,6 +46,8 @@ class Frame:
         self.completion_s: float | None = None
         self.spans: tuple[SliceSpan, ...] = ()
         self.error: BaseException | None = None
+        self.rerun_count = 0
+        """How often it ran again on other slices, since a device had failed on it."""
         self.is_wrong = False
         """Its outputs were compared with the expected ones, and differed."""
         self._lock = threading.Lock()
@@ -77,6 +79,12 @@ class Frame:
             if self._is_dropped:
                 raise FrameDropped
             self._has_begun = True
+
+    def run_again(self) -> None:
+        """Forget its failure: it runs again from its first slice, and is not dropped any more."""
+        with self._lock:
+            self.error = None
+            self.rerun_count += 1
 
     def drop(self) -> bool:
         """Drop it if it has not begun; whether it is dropped."""

@@ -1,4 +1,4 @@
-"""What a schedule does: a discrete-event simulation of periodic requests on the devices.
+"""Simulate a schedule: a discrete-event simulation of periodic requests on the devices.
 
 ``arrivals`` (when frames come), ``slice_graph`` (what a frame of one model has to do under a schedule), ``events``
 (the simulation), ``contention`` (slices that slow each other), ``late_binding`` (devices chosen while it runs),

@@ -1,4 +1,4 @@
-"""When the frames of each group arrive, and when they are due."""
+"""Arrival times and deadlines of the frames of each group."""
 
 from __future__ import annotations
 

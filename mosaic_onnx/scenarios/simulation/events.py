@@ -15,10 +15,10 @@ from heapq import heappop, heappush
 from itertools import pairwise
 from typing import NamedTuple
 
+from mosaic_onnx.planner.core.contention import Contention
 from mosaic_onnx.scenarios.instance import Instance
 from mosaic_onnx.scenarios.schedule import Schedule
 from mosaic_onnx.scenarios.simulation.arrivals import Arrivals
-from mosaic_onnx.scenarios.simulation.contention import Contention
 from mosaic_onnx.scenarios.simulation.late_binding import Binder
 from mosaic_onnx.scenarios.simulation.slice_graph import SliceGraph
 
@@ -40,7 +40,7 @@ class Span(NamedTuple):
 
 @dataclass(frozen=True)
 class Run:
-    """What happened.
+    """The events of a simulation.
 
     Attributes:
         arrivals: when frames came and were due.
@@ -56,7 +56,7 @@ class Run:
 
 
 class _Running(NamedTuple):
-    """What a unit works on."""
+    """The work in progress of a unit."""
 
     frame: int
     slice: int

@@ -1,4 +1,4 @@
-"""What is told of each group of a run: makespans, misses, drops."""
+"""Figures of each group of a run: makespans, misses, drops."""
 
 from __future__ import annotations
 

@@ -30,14 +30,16 @@ def copy_seconds(table: CostTable, tensor: int, source: int, destination: int) -
         device = rows.state_device[source]
         if not (rows.own_memory[device] and rows.io_host[device]):
             return 0.0
-    elif source >= 0 and destination >= 0 and (source, destination) in table.direct_s:
-        return float(table.direct_s[source, destination][tensor])
+    elif source >= 0 and destination >= 0:
+        straight = table.straight_s(tensor, source, destination)
+        if straight is not None:
+            return straight
     out = rows.to_host_s[tensor][source] if source >= 0 else 0.0
     return out + (rows.from_host_s[tensor][destination] if destination >= 0 else 0.0)
 
 
 class _Model(NamedTuple):
-    """What binding needs of one model.
+    """The facts of one model that late binding needs.
 
     Attributes:
         options: [K] ways to run each slice.

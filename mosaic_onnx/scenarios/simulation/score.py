@@ -36,5 +36,15 @@ def score(run: Run, instance: Instance) -> float:
 
 
 def is_satisfied(run: Run, instance: Instance) -> bool:
-    """Return whether the score is at least ``SATISFIED_SCORE``."""
-    return score(run, instance) >= SATISFIED_SCORE
+    """Return whether the score is at least ``SATISFIED_SCORE``, and no group drops more frames than it allows."""
+    return score(run, instance) >= SATISFIED_SCORE and all(
+        _keeps_its_frames(run, instance, group) for group in range(len(instance.groups))
+    )
+
+
+def _keeps_its_frames(run: Run, instance: Instance, group: int) -> bool:
+    allowed = instance.groups[group].allowed_drop_share
+    if allowed is None:
+        return True
+    dropped = ~np.isfinite([run.completion_s[model] for model in instance.models_of_group[group]])
+    return float(dropped.mean()) <= allowed

@@ -1,4 +1,4 @@
-"""What one frame of a model has to do under a schedule: its slices, what each waits for, and how long copies take.
+"""The work of one frame of a model under a schedule: its slices, their dependencies, and the times of copies.
 
 Which copies are paid is the word of ``planner.core.transfers``: the same as for a plan of this model alone. Where
 copies occupy no device a chain of copies is only a delay between the end of one slice and the start of another; where
@@ -143,7 +143,7 @@ def slice_graph(
 
 @dataclass
 class _Wiring:
-    """Who waits for whom."""
+    """The dependencies between slices."""
 
     at_start: list[tuple[int, float]]
     after: list[list[tuple[int, float]]]

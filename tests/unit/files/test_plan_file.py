@@ -110,3 +110,32 @@ def test_a_missing_key_is_named(key: str) -> None:
 def test_an_infinite_time_cannot_be_written() -> None:
     with pytest.raises(UsageError, match="cannot be written"):
         plan_to_json(replace(tiny(), predicted=Predicted(math.inf, None, 0.0)))
+
+
+def joint_fields() -> dict[str, object]:
+    return json.loads(plan_to_json(tiny())) | {
+        "objective": "sum-latency",
+        "models": [{"name": "a", "first_layer": 0, "meta": {"latency_s": 0.5}}],
+    }
+
+
+def test_a_joint_plan_is_read_with_its_models_and_written_as_it_was() -> None:
+    plan = plan_from_json(json.dumps(joint_fields()))
+    assert (plan.objective, plan.is_latency_sum) == ("latency", True)
+    assert [(one.name, one.first_layer, one.meta) for one in plan.models] == [("a", 0, {"latency_s": 0.5})]
+    assert json.loads(plan_to_json(plan)) == joint_fields()
+
+
+@pytest.mark.parametrize(
+    ("models", "named"),
+    [
+        ([], "objective: sum-latency"),
+        ([{"name": "a", "first_layer": 1}], r"models\[0\].first_layer: 1; it must be 0"),
+        ([{"name": "a", "first_layer": 0}, {"name": "b", "first_layer": 99}], r"models\[1\].first_layer: 99"),
+        ([{"name": "a", "first_layer": 0}, {"name": "b", "first_layer": 0}], r"models\[1\].first_layer: 0"),
+        ([{"name": "a", "first_layer": 0, "last_layer": 1}], "last_layer: unknown key"),
+    ],
+)
+def test_models_that_do_not_divide_the_layers_are_refused(models: object, named: str) -> None:
+    with pytest.raises(ModelError, match=named):
+        plan_from_json(json.dumps(joint_fields() | {"models": models}))

@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 
 from mosaic_onnx.core.errors import UsageError
-from mosaic_onnx.passes.accuracy_budget import KeepBudget
 from mosaic_onnx.passes.base import Passes
 from mosaic_onnx.passes.editing import after, before, configured, every, find, instead, option_of, since, until, without
-from mosaic_onnx.passes.estimate import Estimate
-from mosaic_onnx.passes.layerize import Layerize
-from mosaic_onnx.passes.load import Load
-from mosaic_onnx.passes.normalise import Normalise
+from mosaic_onnx.passes.measurement.estimate import Estimate
+from mosaic_onnx.passes.planning.accuracy_budget import KeepBudget
+from mosaic_onnx.passes.preparation.layerize import Layerize
+from mosaic_onnx.passes.preparation.load import Load
+from mosaic_onnx.passes.preparation.normalise import Normalise
 from mosaic_onnx.pipeline.pipelines import COMPILE, within_budget
 from mosaic_onnx.planner.core.request import Request
 

@@ -14,7 +14,7 @@ from mosaic_onnx.core.profiles import Cost, Profile, ProfileLayer
 from mosaic_onnx.discovery.selection import select
 from mosaic_onnx.passes.base import run_pass, run_passes
 from mosaic_onnx.passes.editing import find, instead, with_options
-from mosaic_onnx.passes.measure_slices import MeasureSlices
+from mosaic_onnx.passes.measurement.measure_slices import MeasureSlices
 from mosaic_onnx.passes.state import State
 from mosaic_onnx.pipeline.compilation import compile_model
 from mosaic_onnx.pipeline.pipelines import COMPILE

@@ -53,6 +53,8 @@ class Truth:
             if limit is not None:
                 kept &= values <= limit * (1 + 1e-9)
         kept &= self.slice_count >= request.min_slice_count
+        if request.max_slice_count is not None:
+            kept &= self.slice_count <= request.max_slice_count
         if request.one_slice_per_device:
             kept &= self.is_pipeline
         if request.in_list_order:
@@ -136,6 +138,8 @@ def random_request(rng: np.random.Generator, table: CostTable, known: Truth, mod
         request = replace(request, min_slice_count=int(rng.integers(1, len(table.layer_names) + 1)))
     if rng.random() < 0.1:
         request = replace(request, in_list_order=True)
+    if rng.random() < 0.1:
+        request = replace(request, max_slice_count=max(int(rng.integers(1, 4)), request.min_slice_count))
     return request
 
 

@@ -44,7 +44,7 @@ def _tensor_seconds(
         direct = np.zeros(len(states), dtype=bool)
         if maker >= 0:
             for source in range(len(table.state_names)):
-                if (source, first) in table.direct_s:
+                if table.straight_s(tensor, source, first) is not None:
                     straight = reading & (states[:, maker] == source)
                     total[straight] += table.direct_s[source, first][tensor]
                     direct |= straight

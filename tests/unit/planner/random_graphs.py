@@ -12,7 +12,7 @@ from mosaic_onnx.core.profiles import Cost, MeasuredSlice, Profile, ProfileLayer
 
 @dataclass(frozen=True)
 class Kind:
-    """What a random profile may hold."""
+    """The features that a random profile may have."""
 
     layers: int
     devices: int
@@ -28,7 +28,7 @@ class Kind:
     energy: bool = False
     unsupported: float = 0.1
     reach: int = 3
-    """How far back a layer reads: small values keep the graph narrow."""
+    """The largest distance back that a layer reads: small values keep the graph narrow."""
     inputs_per_layer: int = 2
 
 

@@ -1,4 +1,4 @@
-"""What a plan costs, written a second time from the format's description alone: slow, plain, sharing no code.
+"""The cost of a plan, written a second time from the format's description alone: slow, plain, sharing no code.
 
 Works on the profile and on slices as (layer indices, state name). The concurrent schedule is found by walking a clock
 from event to event.
@@ -36,7 +36,7 @@ class CopyMade:
 
 @dataclass
 class Outcome:
-    """What the plan costs."""
+    """Return the plan's cost."""
 
     seconds: float
     joules: float | None
@@ -200,6 +200,16 @@ def _price(profile: Profile, copy: TransferCost, tensor: str) -> tuple[float, fl
     return seconds, joules
 
 
+def _cheaper_direct(profile: Profile, source: str, destination: str, tensor: str) -> TransferCost | None:
+    """The direct entry, unless the two copies by way of host take less time, or as much at fewer joules."""
+    direct = _entry(profile, source, destination)
+    out, into = _entry(profile, source, "host"), _entry(profile, "host", destination)
+    if direct is None or out is None or into is None:
+        return direct
+    by_host = zip(_price(profile, out, tensor), _price(profile, into, tensor), strict=True)
+    return direct if _price(profile, direct, tensor) <= tuple(there + back for there, back in by_host) else None
+
+
 def _copies(
     profile: Profile, slices: list[PlainSlice]
 ) -> tuple[list[CopyMade], list[list[CopyMade | int]], list[CopyMade]]:
@@ -251,7 +261,7 @@ def _copies(
                     if maker_state is not None:
                         source = _device(profile, maker_state)
                         if source.io == "resident" and _own_memory(profile, source.name):
-                            direct = _entry(profile, maker_state, state)
+                            direct = _cheaper_direct(profile, maker_state, state, tensor)
                     there[tensor, device.name] = (
                         pay(tensor, maker_state, state)
                         if direct is not None and maker_state is not None
@@ -315,7 +325,7 @@ class _Clock:
         return None if start is None else start + self.execution[copy.maker][0]
 
     def _slice_ready(self, k: int) -> float | None:
-        """When its inputs have arrived; None while unknown, or while an earlier slice of its device has not started."""
+        """Return the time its inputs have arrived; None while unknown, or an earlier slice of its device waits."""
         device = self.slices[k][1].split("@")[0]
         for other in range(k):
             if self.slices[other][1].split("@")[0] == device and self.starts[other] is None:

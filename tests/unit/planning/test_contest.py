@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,13 +13,14 @@ from mosaic_onnx.backends.base import Runner, SliceModel
 from mosaic_onnx.backends.onnxruntime.backend import BACKEND as ORT
 from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.errors import BackendError
-from mosaic_onnx.core.plans import Plan, Predicted, Slice
+from mosaic_onnx.core.plans import Bound, Plan, Predicted, Slice
 from mosaic_onnx.core.profiles import Cost, Profile, ProfileLayer
 from mosaic_onnx.planner.core.request import Request
 from mosaic_onnx.planning.candidates import PLAN, Candidate, single_device_plan
 from mosaic_onnx.planning.contest import Effort, contest, contest_by_prediction, judged
 from mosaic_onnx.planning.correction import corrected
 from mosaic_onnx.planning.profile_plan import plan_profile
+from mosaic_onnx.planning.throughput_contest import contest_by_rate, judged_by_rate, with_measured_interval
 from mosaic_onnx.profiling.interleaved import InterleavedTimings
 
 X = {"x": np.zeros(1, np.float32)}
@@ -190,3 +192,47 @@ def test_a_prediction_is_corrected_to_what_was_measured() -> None:
     assert again.predicted.seconds == pytest.approx(4.5e-3)
     scattered = Plan("latency", "sequential", "t", (Slice((0, 2), "cpu", 0.0, 1.0),), (), Predicted(1.0, None, 1.0))
     assert corrected(profile, scattered, 2.0) is None
+
+
+def rate_candidate(name: str, *states: str, replicas: tuple[str, ...] = ()) -> Candidate:
+    slices = tuple(Slice((number,), state) for number, state in enumerate(states))
+    made = Plan("throughput", "sequential", "test", slices, (), Predicted(1.0, None, 1.0), replicas=replicas)
+    return Candidate(name, made, lambda _: ((), ()))
+
+
+PIPELINE, REPLICAS = rate_candidate(PLAN, "a", "b"), rate_candidate("alternative 1", "a", replicas=("b",))
+ALONE = rate_candidate("a", "a")
+
+
+def test_of_two_plans_the_one_that_answers_more_requests_is_delivered() -> None:
+    measured = timings(**{"plan": 1.0, "alternative 1": 0.6, "a": 1.1})
+    found = judged_by_rate(measured, {}, [PIPELINE, REPLICAS, ALONE])
+    assert found.winner == "alternative 1"
+    assert found.is_rate
+    assert "1.83 times the requests a second of a" in found.reason
+
+
+def test_a_plan_that_answers_no_more_requests_than_one_device_gives_way_to_it() -> None:
+    measured = timings(**{"plan": 1.0, "alternative 1": 1.2, "a": 0.99})
+    assert judged_by_rate(measured, {}, [PIPELINE, REPLICAS, ALONE]).winner == "a"
+
+
+def test_a_plan_for_throughput_is_predicted_to_do_what_it_did() -> None:
+    planned = replace(PIPELINE.plan, bound=Bound(0.9, "seconds", "area"), gap=0.1)
+    slower = with_measured_interval(planned, 1.8)
+    assert (slower.predicted.interval_seconds, slower.gap) == (1.8, pytest.approx(1.0))
+    faster = with_measured_interval(planned, 0.8)
+    assert (faster.predicted.interval_seconds, faster.bound, faster.gap) == (0.8, None, None)
+
+
+def test_real_devices_are_measured_by_the_requests_they_answer() -> None:
+    model = onnx.parser.parse_model("""
+        <ir_version: 9, opset_import: ["" : 17]>
+        small (float[1] x) => (float[1] y) { y = Sigmoid (x) }""")
+    whole = (SliceModel(model, None, ("x",), ("y",)),)
+    devices = {name: Device(name, "onnxruntime", options={"threads": 1}) for name in ("a", "b")}
+    candidates = [replace(one, cut=lambda _: (whole, whole)) for one in (REPLICAS, ALONE)]
+    found = contest_by_rate(candidates, devices, {"onnxruntime": ORT}, X, ("y",), Effort(3, 0.1))
+    assert found.timings is not None
+    assert set(found.timings.seconds) == {"alternative 1", "a"}
+    assert not found.failed

@@ -10,6 +10,7 @@ import pytest
 
 from mosaic_onnx.backends.base import Array, KernelTime, SliceModel
 from mosaic_onnx.core.devices import Device
+from mosaic_onnx.core.errors import InputsRefusedError
 from mosaic_onnx.core.layers import Layer, LayerGraph, TensorInfo
 from mosaic_onnx.core.progress import Step
 from mosaic_onnx.files.cache import Cache
@@ -46,6 +47,7 @@ def chain_extract(keys: Sequence[str], outputs: Sequence[str]) -> SliceModel:
 @dataclass
 class Tensors:
     is_right: bool = True
+    refusal: InputsRefusedError | None = None
     notes: list[str] = field(default_factory=list)
     asked: list[set[str]] = field(default_factory=list)
 

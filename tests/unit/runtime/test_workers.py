@@ -98,3 +98,52 @@ def test_a_worker_starts_its_thread_with_its_first_job_and_ends_it_when_closed()
 def test_numbers_of_requests_are_counted_over_everything_that_shares_the_workers() -> None:
     workers = Workers(["a"])
     assert [workers.next_number() for _ in range(3)] == [0, 1, 2]
+
+
+def test_devices_that_exclude_each_other_take_turns_and_a_third_works_beside_them() -> None:
+    workers = Workers(["a", "b", "c"], exclusive=[("a", "b")])
+    running: set[str] = set()
+    seen: list[frozenset[str]] = []
+    over = threading.Semaphore(0)
+
+    def job(device: str) -> None:
+        running.add(device)
+        time.sleep(0.001)
+        seen.append(frozenset(running))
+        running.discard(device)
+        over.release()
+
+    for number in range(30):
+        for device in "abc":
+            workers[device].submit(Rank(0, number, 0), lambda device=device: job(device))
+    for _ in range(90):
+        assert over.acquire(timeout=5)
+    workers.close()
+    assert not any({"a", "b"} <= devices for devices in seen)
+    assert any("c" in devices and len(devices) == 2 for devices in seen)
+
+
+def test_of_devices_that_take_turns_the_lower_rank_goes_first() -> None:
+    workers = Workers(["a", "b"], exclusive=[("a", "b")])
+    assert workers["a"].try_borrow()
+    assert not workers["b"].try_borrow()
+    ran: list[str] = []
+    over = threading.Semaphore(0)
+    for device, number in (("a", 2), ("b", 1), ("a", 4), ("b", 3)):
+        words = f"{device}{number}"
+        workers[device].submit(Rank(0, number, 0), lambda words=words: (ran.append(words), over.release()))
+    workers["a"].give_back()
+    for _ in range(4):
+        assert over.acquire(timeout=5)
+    workers.close()
+    assert ran == ["b1", "a2", "b3", "a4"]
+
+
+def test_one_thread_may_take_devices_that_exclude_each_other() -> None:
+    workers = Workers(["a", "b"], exclusive=[("a", "b")])
+    assert workers.try_borrow(["a", "b"])
+    assert not workers["a"].try_borrow()
+    workers.give_back(["a", "b"])
+    assert workers["b"].try_borrow()
+    workers["b"].give_back()
+    workers.close()

@@ -116,7 +116,7 @@ def _moments(
 
 
 def _inputs_there(instance: Instance, schedule: Schedule, frame: SlowFrame, k: int) -> float:
-    """When the last of a slice's inputs is where it runs; inf while one is not made."""
+    """Return the time the last of a slice's inputs is where it runs; inf while one is not made."""
     table, proposal = instance.models[frame.model].table, schedule.proposals[frame.model]
     latest = frame.arrival
     for layer in proposal[k].layers:
@@ -156,7 +156,7 @@ def _way(table: CostTable, tensor: int, source: int, destination: int) -> float:
         return to_host + from_host
     if origin == device:
         return 0.0
-    if (source, destination) in table.direct_s:
+    if table.direct_s.get((source, destination), {tensor: float("inf")})[tensor] < float("inf"):
         return float(table.direct_s[source, destination][tensor])
     return to_host + from_host
 

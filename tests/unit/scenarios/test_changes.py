@@ -1,9 +1,10 @@
-"""What changes while a site is served: periods, models, a device that goes and comes back."""
+"""Changes while a site is served: periods, models, a device that goes and comes back."""
 
 from __future__ import annotations
 
+import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import onnx
@@ -11,6 +12,8 @@ import pytest
 from onnx import parser
 
 from mosaic_onnx import api
+from mosaic_onnx.backends.base import Array, Place, Runner, SliceModel
+from mosaic_onnx.backends.onnxruntime.backend import BACKEND
 from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.errors import UsageError
 from mosaic_onnx.files.device_file import write_devices
@@ -75,6 +78,107 @@ def test_a_lost_device_gets_no_further_frame_and_none_is_lost(site: Path) -> Non
         with pytest.raises(UsageError, match="no plan without a, b"):
             live.lose_device("b")
         live.regain_device("a")
+
+
+class _DyingRunner:
+    """A slice that fails from some run on, as a device does that is pulled out."""
+
+    def __init__(self, inner: Runner, device: str, failing: set[str]) -> None:
+        self.inner = inner
+        self.device, self.failing = device, failing
+
+    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        self._fail_if_pulled_out()
+        return self.inner.run(inputs)
+
+    def bind(self, inputs: Mapping[str, Place], outputs: Mapping[str, Place]) -> Callable[[], None]:
+        bound = self.inner.bind(inputs, outputs)
+
+        def call() -> None:
+            self._fail_if_pulled_out()
+            bound()
+
+        return call
+
+    def _fail_if_pulled_out(self) -> None:
+        if self.device in self.failing:
+            raise RuntimeError("pulled out")
+
+    def assignment(self) -> Mapping[str, str] | None:
+        return self.inner.assignment()
+
+    def close(self) -> None:
+        self.inner.close()
+
+
+@pytest.fixture
+def pulled_out(monkeypatch: pytest.MonkeyPatch) -> set[str]:
+    """Names of devices every slice of which fails from now on."""
+    failing: set[str] = set()
+    load = BACKEND.load
+
+    def load_dying(self: object, model: SliceModel, device: Device) -> Runner:
+        runner = load(model, device)
+        return _DyingRunner(runner, device.name, failing)
+
+    monkeypatch.setattr(type(BACKEND), "load", load_dying)
+    return failing
+
+
+def test_a_device_that_fails_is_noticed_and_its_frames_run_again_elsewhere(site: Path, pulled_out: set[str]) -> None:
+    table = read_situations(site)
+    first = table[frozenset()].bundles["g/one"].plan.slices[0].state
+    with LiveSite(table, check_every=1) as live:
+        live.start()
+        wait_until(lambda: len(live.frames) > 4)
+        pulled_out.add(first)
+        wait_until(lambda: bool(live.losses))
+        known = len(live.frames)
+        wait_until(lambda: len(live.frames) > known + 8)
+        live.stop()
+        (loss,) = live.losses
+        assert loss.device == first
+        assert "pulled out" in loss.reason
+        frames = live.frames
+        assert sum(frame.rerun_count for frame in frames) >= 1
+        assert all(frame.error is None and not frame.is_wrong for frame in frames)
+        assert all(frame.completion_s is not None or frame.is_dropped for frame in frames)
+        for model in ("g/one", "g/two"):
+            numbers = sorted(frame.number for frame in frames if frame.model == model)
+            assert numbers == list(range(len(numbers)))
+        assert {span.device for frame in frames[known + 4 :] for span in frame.spans} == {"a", "b"} - {first}
+
+
+def test_without_another_plan_the_frames_of_a_failing_device_count_as_failed(site: Path, pulled_out: set[str]) -> None:
+    alone = {frozenset[str](): read_situations(site)[frozenset({"b"})]}
+    with LiveSite(alone) as live:
+        pulled_out.add("a")
+        live.start()
+        wait_until(lambda: len(live.frames) > 4)
+        live.stop()
+        assert not live.losses
+        statistics = live.statistics()
+        assert all(one.failed_count == one.frame_count - one.dropped_count > 0 for one in statistics.models)
+
+
+def test_devices_in_processes_of_their_own_serve_right_outputs(site: Path) -> None:
+    served = api.serve_scenario(site, seconds=1.0, check_every=1, isolation=api.Isolation(30.0))
+    assert not served.losses
+    for one in served.statistics.models:
+        assert one.completed_count > 0
+        assert one.wrong_count == one.failed_count == 0
+
+
+def test_the_command_serves_a_site_and_prints_the_shares(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from mosaic_onnx.cli import run
+
+    assert run(["run", "--scenario", str(site), "--seconds", "0.5", "--json"]) == 0
+    served = json.loads(capsys.readouterr().out)
+    assert served["schema"] == "mosaic-onnx/served/1"
+    assert served["lost_devices"] == []
+    assert all(0 <= one["drop_share"] <= one["miss_share"] <= 1 for one in served["models"])
+    assert run(["run", "--scenario", str(site), "--inputs", "x.npz"]) == 2
+    assert "--inputs says nothing of a scenario" in capsys.readouterr().err
 
 
 def test_a_model_that_is_removed_gets_no_further_frame_until_it_is_added(site: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 from mosaic_onnx.core.cost_table import cost_table
 from mosaic_onnx.core.errors import ModelError, UsageError
 from mosaic_onnx.core.profiles import MeasuredSlice, Profile
+from mosaic_onnx.files.plan_file import plan_from_json
 from mosaic_onnx.files.profile_checks import check_profile
 from mosaic_onnx.files.profile_file import write_profile
 from mosaic_onnx.planner.core.request import PlacedSlice, Request
@@ -134,8 +135,13 @@ def test_the_command_prints_a_plan_with_its_models(tmp_path: Path, capsys: pytes
     plan = json.loads(capsys.readouterr().out)
     assert plan["predicted"]["seconds"] == pytest.approx(2.52e-3)
     assert [(model["name"], model["first_layer"]) for model in plan["models"]] == [("GoogLeNet", 0), ("AlexNet", 10)]
+    assert [(one.name, one.first_layer) for one in plan_from_json(json.dumps(plan)).models] == [
+        ("GoogLeNet", 0),
+        ("AlexNet", 10),
+    ]
     assert run([*words, "--objective", "sum-latency"]) == 0
     plan = json.loads(capsys.readouterr().out)
     assert plan["objective"] == "sum-latency"
     assert sum(model["meta"]["latency_s"] for model in plan["models"]) == pytest.approx(4.60e-3)
     assert plan["bound"]["value"] == pytest.approx(4.60e-3)
+    assert plan_from_json(json.dumps(plan)).is_latency_sum

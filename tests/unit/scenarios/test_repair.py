@@ -36,9 +36,10 @@ def branching_instance(seed: int) -> Instance:
     return instance_of([(50.0, profiles)])
 
 
-def test_10000_random_chromosomes_give_schedules_that_can_run() -> None:
+@pytest.mark.parametrize("count", [1_000, pytest.param(10_000, marks=pytest.mark.slow)])
+def test_random_chromosomes_give_schedules_that_can_run(count: int) -> None:
     tried = seed = 0
-    while tried < 10_000:
+    while tried < count:
         seed += 1
         instance = branching_instance(seed)
         genome, rng = genome_of(instance), np.random.default_rng(seed)

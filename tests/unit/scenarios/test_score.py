@@ -13,7 +13,7 @@ from mosaic_onnx.scenarios.simulation.arrivals import Arrivals
 from mosaic_onnx.scenarios.simulation.events import INF, Run
 from mosaic_onnx.scenarios.simulation.figures import group_figures
 from mosaic_onnx.scenarios.simulation.multiplier import PRECISION, ScheduleEvaluator
-from mosaic_onnx.scenarios.simulation.score import model_score, score
+from mosaic_onnx.scenarios.simulation.score import is_satisfied, model_score, score
 from tests.unit.scenarios.builders import chain_profile, instance_of, whole
 
 
@@ -43,6 +43,16 @@ def test_the_score_is_the_weighted_mean_over_models() -> None:
     groups = (dataclasses.replace(two.groups[0], weight=3.0), two.groups[1])
     weighted = dataclasses.replace(two, scenario=dataclasses.replace(two.scenario, groups=groups))
     assert score(done, weighted) == pytest.approx(75.0)
+
+
+def test_a_group_that_drops_more_than_it_allows_is_not_satisfied() -> None:
+    one = instance(1.0)
+    done = run((*(0.0 + number for number in range(99)), INF))
+    assert is_satisfied(done, one)
+    for allowed, expected in ((0.01, True), (0.005, False), (0.0, False)):
+        group = dataclasses.replace(one.groups[0], allowed_drop_share=allowed)
+        limited = dataclasses.replace(one, scenario=dataclasses.replace(one.scenario, groups=(group,)))
+        assert is_satisfied(done, limited) is expected
 
 
 def test_figures_count_late_and_dropped_frames() -> None:

@@ -60,6 +60,21 @@ def test_a_domain_is_held_by_both_limits_and_given_back(tmp_path: Path) -> None:
     assert limits(board.big) == before
 
 
+def test_two_devices_of_one_domain_restore_it_when_both_are_done(tmp_path: Path) -> None:
+    board = phone(tmp_path)
+    before = limits(board.big)
+    _, big = cpu_policies(board.files)
+    first, second = FrequencyControl([big]), FrequencyControl([big])
+    first.set_hz(big, 6.82e8)
+    second.set_hz(big, 2.362e9)
+    first.set_hz(big, 6.82e8)
+    assert limits(board.big) == ("682000", "682000")
+    first.close()
+    assert limits(board.big) == ("682000", "682000")
+    second.close()
+    assert limits(board.big) == before
+
+
 def test_limits_are_restored_when_the_work_fails(tmp_path: Path) -> None:
     board = phone(tmp_path)
     before = limits(board.big)

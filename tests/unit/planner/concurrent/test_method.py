@@ -297,7 +297,7 @@ def test_convex_sets_are_those_that_no_path_leaves_and_enters_again() -> None:
 
 
 def is_convex(before: list[tuple[int, ...]], inside: set[int]) -> bool:
-    """Whether one slice can run these layers: what must come before them and what must come after do not meet."""
+    """True where one slice can run these layers: what must come before them and what must come after do not meet."""
     below = set(inside)
     for layer in range(len(before)):
         if any(maker in below for maker in before[layer]):

@@ -142,15 +142,16 @@ def test_a_pipeline_is_as_good_as_brute_force_finds(kind: Kind, count: int) -> N
         assert answer.bound == pytest.approx(best)
 
 
-def test_layers_that_take_no_time_are_placed_without_loss() -> None:
+@pytest.mark.parametrize("seeds", [range(15), pytest.param(range(15, 40), marks=pytest.mark.slow)])
+def test_layers_that_take_no_time_are_placed_without_loss(seeds: range) -> None:
     joined = 0
-    for seed in range(40):
+    for seed in seeds:
         rng = np.random.default_rng(seed)
         table = cost_table(idle_some(random_profile(rng, Kind(6, 3)), rng))
         joined += len(table.layer_names) - len(units(table, join_idle=True).layers)
         joined += len(units(table, join_idle=True).floating)
         assert best_load(table, one_slice_per_device(table, PIPELINE)) == pytest.approx(pipeline_by_brute_force(table))
-    assert joined > 20
+    assert joined > len(seeds) / 2
 
 
 @pytest.mark.parametrize(
@@ -249,9 +250,10 @@ def test_layers_spread_over_devices_are_as_good_as_brute_force_finds(kind: Kind)
         assert answer.bound == pytest.approx(best, rel=1e-5)
 
 
-def test_without_the_solver_spreading_stays_above_its_bound_and_close_to_the_best() -> None:
+@pytest.mark.parametrize("seeds", [range(8), pytest.param(range(8, 25), marks=pytest.mark.slow)])
+def test_without_the_solver_spreading_stays_above_its_bound_and_close_to_the_best(seeds: range) -> None:
     excess = []
-    for seed in range(25):
+    for seed in seeds:
         table = cost_table(random_profile(np.random.default_rng(seed), Kind(6, 3)))
         best = spread_by_brute_force(table)
         answer = throughput(table, SPREAD)
@@ -262,9 +264,10 @@ def test_without_the_solver_spreading_stays_above_its_bound_and_close_to_the_bes
     assert np.mean(excess) < 0.02
 
 
-def test_spreading_keeps_every_constraint_and_every_bound() -> None:
+@pytest.mark.parametrize("seeds", [range(10), pytest.param(range(10, 40), marks=pytest.mark.slow)])
+def test_spreading_keeps_every_constraint_and_every_bound(seeds: range) -> None:
     feasible = 0
-    for seed in range(40):
+    for seed in seeds:
         table = cost_table(random_profile(np.random.default_rng(seed), EVERYTHING))
         best = spread_by_brute_force(table)
         answers = [throughput(table, SPREAD)]
@@ -275,7 +278,7 @@ def test_spreading_keeps_every_constraint_and_every_bound() -> None:
             assert answer.bound is not None
             assert answer.bound <= min(best, load) * (1 + 1e-9)
             feasible += load < np.inf
-    assert feasible > 60
+    assert feasible > 1.5 * len(seeds)
 
 
 def test_without_ortools_the_exact_method_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

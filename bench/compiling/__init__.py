@@ -1,0 +1,1 @@
+"""Benchmarks of profiling and compilation, and of what they deliver."""

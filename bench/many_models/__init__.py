@@ -1,0 +1,1 @@
+"""Benchmarks of scenarios: many models on one machine."""

@@ -1,0 +1,1 @@
+"""Joules of layers and slices: read from meters, stated by descriptions, or modelled from declared power."""
