@@ -36,7 +36,7 @@ def devices(
     reporter = Reporter(json=as_json, quiet=quiet)
     reporter.begin("looking for devices")
     from mosaic_onnx import api
-    from mosaic_onnx.cli.tables import absent_table, device_table
+    from mosaic_onnx.cli.views.tables import absent_table, device_table
 
     found = api.find_devices(split_words(device_words or ()))
     if write is not None:
@@ -69,7 +69,7 @@ def inspect(
     reporter = Reporter(json=as_json, quiet=quiet)
     reporter.begin(f"reading {model}")
     from mosaic_onnx import api
-    from mosaic_onnx.cli.inspection import inspection_line, inspection_table, signature_table
+    from mosaic_onnx.cli.views.inspection import inspection_line, inspection_table, signature_table
 
     seen = api.inspect(model, devices=split_words(device_words or ()), **options)
     for note in seen.notes:
@@ -97,8 +97,8 @@ def profile(
     reporter = Reporter(json=as_json, quiet=quiet)
     reporter.begin(f"profiling {model}")
     from mosaic_onnx import api
-    from mosaic_onnx.cli.tables import profile_table
     from mosaic_onnx.cli.terminal.progress import PROFILE_STAGES
+    from mosaic_onnx.cli.views.tables import profile_table
     from mosaic_onnx.files.atomic import refuse_to_replace
     from mosaic_onnx.files.profile_file import profile_to_fields
 
@@ -152,9 +152,9 @@ def plan(
     reporter = Reporter(json=as_json, quiet=quiet)
     reporter.begin(f"planning {', '.join(map(str, profile_files))}")
     from mosaic_onnx import api
-    from mosaic_onnx.cli.explanations import show_what_ifs
     from mosaic_onnx.cli.scheduling import plan_jointly
-    from mosaic_onnx.cli.tables import pareto_table, plan_line, plan_table, singles_table
+    from mosaic_onnx.cli.views.explanations import show_what_ifs
+    from mosaic_onnx.cli.views.tables import pareto_table, plan_line, plan_table, singles_table
     from mosaic_onnx.core.errors import UsageError
     from mosaic_onnx.files.atomic import refuse_to_replace
     from mosaic_onnx.files.plan_file import plan_to_fields
@@ -224,9 +224,9 @@ def compile_model(
     reporter = Reporter(json=as_json, quiet=quiet)
     reporter.begin(f"compiling {model}")
     from mosaic_onnx import api
-    from mosaic_onnx.cli.headline import headline
-    from mosaic_onnx.cli.report import compiled_fields, compiled_tables
     from mosaic_onnx.cli.terminal.progress import COMPILE_STAGES, WITHIN_BUDGET
+    from mosaic_onnx.cli.views.headline import headline
+    from mosaic_onnx.cli.views.report import compiled_fields, compiled_tables
 
     folder = api.bundle_folder(model, output) if dry_run else api.free_bundle_folder(model, output, force=force)
     within = options["request"].max_error is not None

@@ -41,8 +41,8 @@ def show(
     reporter = Reporter(json=as_json, quiet=quiet)
     reporter.begin(f"reading {source}")
     from mosaic_onnx import api
-    from mosaic_onnx.cli.plan_views import candidate_table, transfer_table
-    from mosaic_onnx.cli.tables import plan_line, plan_table
+    from mosaic_onnx.cli.views.plan_views import candidate_table, transfer_table
+    from mosaic_onnx.cli.views.tables import plan_line, plan_table
     from mosaic_onnx.files.plan_file import plan_to_fields
 
     subject = api.read_subject(source, profile_file)
@@ -69,7 +69,7 @@ def explain(
     reporter = Reporter(json=as_json, quiet=quiet)
     reporter.begin(f"reading {source}")
     from mosaic_onnx import api
-    from mosaic_onnx.cli.explanations import layer_tables, plan_tables
+    from mosaic_onnx.cli.views.explanations import layer_tables, plan_tables
 
     subject = api.read_subject(source) if plan_file is None else api.read_subject(plan_file, source)
     profile, plan = subject.profile, subject.plan

@@ -53,7 +53,7 @@ def run(
     if not scenario:
         reporter.begin(f"loading {source}")
     from mosaic_onnx import api
-    from mosaic_onnx.cli.tables import milliseconds, table
+    from mosaic_onnx.cli.views.tables import milliseconds, table
     from mosaic_onnx.core.errors import UsageError
     from mosaic_onnx.files.atomic import refuse_to_replace
 
@@ -144,7 +144,7 @@ def verify(
     reporter = Reporter(json=as_json, quiet=quiet)
     reporter.begin(f"verifying {bundle}")
     from mosaic_onnx import api
-    from mosaic_onnx.cli.report import proof_tables
+    from mosaic_onnx.cli.views.report import proof_tables
     from mosaic_onnx.core.errors import OutputsDifferError
     from mosaic_onnx.pipeline.delivery import proof_fields
 

@@ -131,7 +131,7 @@ def serve_scenario(
     reporter = Reporter(json=as_json, quiet=quiet)
     reporter.begin(f"loading {site}")
     from mosaic_onnx import api
-    from mosaic_onnx.cli.serving import live, statistics_tables
+    from mosaic_onnx.cli.views.serving import live, statistics_tables
     from mosaic_onnx.core.errors import UsageError
     from mosaic_onnx.files.atomic import refuse_to_replace, write_atomically
     from mosaic_onnx.files.strict_json import dump
@@ -178,7 +178,7 @@ def plan_jointly(
     Raises:
         UsageError: the whole front is asked for.
     """
-    from mosaic_onnx.cli.tables import milliseconds, plan_line, plan_table
+    from mosaic_onnx.cli.views.tables import milliseconds, plan_line, plan_table
     from mosaic_onnx.core.errors import UsageError
     from mosaic_onnx.files.atomic import write_atomically
     from mosaic_onnx.files.profile_file import read_profile
@@ -203,7 +203,7 @@ def plan_jointly(
 
 def _tables(instance: Instance, scheduled: Scheduled) -> list[Table]:
     """Return the groups' figures at the least period multiplier, and where the slices run."""
-    from mosaic_onnx.cli.tables import milliseconds, table
+    from mosaic_onnx.cli.views.tables import milliseconds, table
 
     groups = [
         (

@@ -41,8 +41,8 @@ def diff(
     reporter = Reporter(json=as_json, quiet=quiet)
     reporter.begin(f"reading {before} and {after}")
     from mosaic_onnx import api
-    from mosaic_onnx.cli.explanations import diff_tables
-    from mosaic_onnx.cli.tables import milliseconds
+    from mosaic_onnx.cli.views.explanations import diff_tables
+    from mosaic_onnx.cli.views.tables import milliseconds
 
     profile = None if profile_file is None else api.load_profile(profile_file)
     found = api.diff_plans(api.load_plan(before), api.load_plan(after), profile)
@@ -66,7 +66,7 @@ def import_profile(
     reporter = Reporter(json=as_json, quiet=quiet)
     reporter.begin(f"reading {file}")
     from mosaic_onnx import api
-    from mosaic_onnx.cli.tables import profile_table
+    from mosaic_onnx.cli.views.tables import profile_table
     from mosaic_onnx.files.atomic import refuse_to_replace
     from mosaic_onnx.files.profile_file import profile_to_fields
 

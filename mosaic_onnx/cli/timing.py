@@ -75,7 +75,7 @@ def bench(
 
 
 def _show_rates(reporter: Reporter, done: ThroughputBenchmark) -> None:
-    from mosaic_onnx.cli.tables import milliseconds, table
+    from mosaic_onnx.cli.views.tables import milliseconds, table
 
     rows = [
         (
@@ -98,7 +98,7 @@ def _show_rates(reporter: Reporter, done: ThroughputBenchmark) -> None:
 
 
 def _summary(done: Benchmark) -> str:
-    from mosaic_onnx.cli.tables import milliseconds
+    from mosaic_onnx.cli.views.tables import milliseconds
     from mosaic_onnx.pipeline.benchmarking import PERCENTILES
 
     figures = [f"min {milliseconds(min(done.seconds))}"]
@@ -111,7 +111,7 @@ def _summary(done: Benchmark) -> str:
 
 def _tables(done: Benchmark) -> list[Table]:
     """Return tables of slices and of transfers, if there are any."""
-    from mosaic_onnx.cli.tables import MANY, megabytes, milliseconds, table
+    from mosaic_onnx.cli.views.tables import MANY, megabytes, milliseconds, table
 
     slices = [
         (

@@ -19,7 +19,7 @@ from rich.console import Console
 import mosaic_onnx
 from mosaic_onnx import api, cli
 from mosaic_onnx.cli.lazy_group import LoadedCommands
-from mosaic_onnx.cli.tables import table
+from mosaic_onnx.cli.views.tables import table
 from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.errors import ModelError, UsageError
 from mosaic_onnx.files import atomic

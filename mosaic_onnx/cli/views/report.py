@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from mosaic_onnx.cli.headline import headline
-from mosaic_onnx.cli.tables import MANY, megabytes, milliseconds, table
+from mosaic_onnx.cli.views.headline import headline
+from mosaic_onnx.cli.views.tables import MANY, megabytes, milliseconds, table
 from mosaic_onnx.files.plan_file import plan_to_fields
 from mosaic_onnx.passes.editing import option_of
 from mosaic_onnx.pipeline.compilation import shapes_text

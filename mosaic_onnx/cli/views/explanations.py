@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from mosaic_onnx.cli.tables import MANY, megabytes, milliseconds, table
+from mosaic_onnx.cli.views.tables import MANY, megabytes, milliseconds, table
 from mosaic_onnx.files.plan_file import plan_to_fields
 
 if TYPE_CHECKING:

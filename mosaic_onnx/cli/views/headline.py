@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mosaic_onnx.cli.tables import milliseconds
+from mosaic_onnx.cli.views.tables import milliseconds
 from mosaic_onnx.core.devices import device_of
 from mosaic_onnx.core.quantities import joules_text, seconds_text
 from mosaic_onnx.planning.candidates import PLAN
