@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from typing import Any
 
 from mosaic_onnx.core.errors import UsageError
 
@@ -37,9 +38,9 @@ def parse_seconds(text: str, flag: str) -> float:
     return float(match[1]) * {"ms": 1e-3, "": 1.0, "s": 1.0, "min": 60.0, "h": 3600.0}[match[2]]
 
 
-def parse_effort(effort: str | None, time_budget: str | None) -> dict[str, str | float]:
+def parse_effort(effort: str | None, time_budget: str | None) -> dict[str, Any]:
     """Return the options that say how long to measure, as the API takes them; only those that were given."""
-    given: dict[str, str | float] = {} if effort is None else {"effort": effort}
+    given: dict[str, Any] = {} if effort is None else {"effort": effort}
     if time_budget is not None:
         given["time_budget_s"] = parse_seconds(time_budget, "--time-budget")
     return given

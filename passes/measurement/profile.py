@@ -89,7 +89,8 @@ class Profile:
             state.progress,
             annotation=state.annotation,
         )
-        for text in profile.meta.get("notes", ()):
+        notes = profile.meta.get("notes")
+        for text in notes if isinstance(notes, list) else ():
             state.note(f"note: {text}")
         for device, reason in idle_devices(profile).items():
             state.note(f"{device} is left out, since it runs none of the layers: {reason}")
