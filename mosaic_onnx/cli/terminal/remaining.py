@@ -1,8 +1,8 @@
 """How long a compilation will still take, from what its stages usually take and have taken so far.
 
-Stages follow each other, and each has an expected share of the whole. A stage that counts measurements is taken to
-have done as much of its time as of its measurements; the others as much as their expected time. What was slower or
-faster than expected so far is expected of the rest too.
+Stages follow each other, and each has an expected time. A stage that counts measurements is taken to have done as much
+of its time as of its measurements; the others are expected to take their time. What was slower or faster than expected
+so far is expected of the rest too.
 """
 
 from __future__ import annotations
@@ -32,6 +32,14 @@ EXPECTED_S: Mapping[str, float] = {
 """Seconds of each pass at normal effort on a network of a few milliseconds (``bench efforts`` prints them)."""
 INSIDE = {"estimate": "feedback", "plan": "feedback", "measure_slices": "feedback", "time_plan": "feedback"}
 """Passes that run inside another one: its time is theirs."""
+
+
+LEAST_SHARE = 0.1
+"""Of its measurements that a pass must have done before their pace says how long it takes."""
+OVERTIME = 1.2
+"""A pass that takes longer than expected is expected to take so many times what it has taken."""
+TRUSTED_S = 0.5
+"""Seconds of expectation that weigh as much as what was seen."""
 
 
 @dataclass
@@ -74,22 +82,27 @@ class Remaining:
     @property
     def left_s(self) -> float:
         """Return the seconds that are probably left."""
-        here_s = self.clock() - self._entered_s
-        expected_s = self.stages.get(self.stage, 0.0)
-        done = max(self.share, 1 - 1 / (1 + here_s / expected_s)) if expected_s else 1.0
-        if self.share:
-            done = self.share
+        if not self.stage:
+            return sum(self.stages.values())
+        here_s, stage_s = self.clock() - self._entered_s, self._stage_s()
         order = list(self.stages)
-        later_s = sum(self.stages[name] for name in order[order.index(self.stage) + 1 :]) if self.stage else 0.0
-        pace = self._pace(here_s, expected_s * done)
-        return pace * (expected_s * (1 - done) + later_s)
+        later_s = sum(self.stages[name] for name in order[order.index(self.stage) + 1 :])
+        pace = self._pace(stage_s, self.stages[self.stage])
+        return stage_s - here_s + pace * later_s
 
-    def _pace(self, here_s: float, here_expected_s: float) -> float:
+    def _stage_s(self) -> float:
+        """Return the seconds that the pass under way will probably take in all."""
+        here_s = self.clock() - self._entered_s
+        if self.share >= LEAST_SHARE:
+            return here_s / self.share
+        expected_s = self._pace() * self.stages[self.stage]
+        return max(expected_s, OVERTIME * here_s)
+
+    def _pace(self, more_s: float = 0.0, more_expected_s: float = 0.0) -> float:
         """Return how many times longer than expected things took so far; near one while little is known."""
-        known_s = 2.0
-        taken_s = sum(self.taken_s.values()) + here_s
-        expected_s = sum(self.stages[name] for name in self.taken_s) + here_expected_s
-        return (taken_s + known_s) / (expected_s + known_s)
+        taken_s = sum(self.taken_s.values()) + more_s
+        expected_s = sum(self.stages[name] for name in self.taken_s) + more_expected_s
+        return (taken_s + TRUSTED_S) / (expected_s + TRUSTED_S)
 
     @property
     def done(self) -> float:
