@@ -8,10 +8,11 @@ from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Unpack
+from typing import Any
 
 import numpy as np
 import onnx
+from typing_extensions import Unpack
 
 from mosaic_onnx.analysis.compare_changes import Supposed, compare_changes
 from mosaic_onnx.analysis.explain import explain_layer, explain_plan
@@ -26,6 +27,8 @@ from mosaic_onnx.core.layer_facts import LayerFacts, layer_facts
 from mosaic_onnx.core.layers import LayerGraph
 from mosaic_onnx.core.plans import Plan
 from mosaic_onnx.core.profiles import Profile
+from mosaic_onnx.core.shape_mix import WeighedShape, mixed_shapes
+from mosaic_onnx.core.signature import given_inputs, tensor_specs
 from mosaic_onnx.core.signature import TensorSpec, given_inputs, tensor_specs
 from mosaic_onnx.discovery.health import Finding, examine
 from mosaic_onnx.discovery.selection import Selection, participation, select
@@ -44,8 +47,9 @@ from mosaic_onnx.passes.state import State, say_nothing
 from mosaic_onnx.pipeline.benchmarking import Benchmark, benchmark
 from mosaic_onnx.pipeline.compilation import Compilation, compile_model
 from mosaic_onnx.pipeline.delivery import bind_bundle, deliver, verify_bundle
-from mosaic_onnx.pipeline.exporting import Exported, export_model, export_slices
+from mosaic_onnx.pipeline.exporting import Annotated, Exported, annotate_model, export_model, export_slices
 from mosaic_onnx.pipeline.load_session import SessionOptions, load_model, load_session
+from mosaic_onnx.pipeline.npu_design import explore_npu
 from mosaic_onnx.pipeline.options import CompileOptions, InspectOptions, PathLike, ProfileOptions, with_paths
 from mosaic_onnx.pipeline.outside import After, Before, Instead
 from mosaic_onnx.pipeline.pipelines import INSPECT, PLAN, PROFILE
@@ -101,6 +105,7 @@ __all__ = [
     "examine_machine",
     "explain_layer",
     "explain_plan",
+    "explore_npu",
     "export",
     "find_devices",
     "import_profile",
@@ -861,6 +866,44 @@ def export(
         return export_slices(opened, Path(output))
     refuse_to_replace(output, force=force)
     return export_model(opened, Path(output), keep_tags=keep_tags)
+
+
+def annotate(model: PathLike, profile: Profile, plan: Plan, output: PathLike, *, force: bool = False) -> Annotated:
+    """Write a model whose nodes are tagged with a plan's devices, for stock ONNX Runtime.
+
+    Args:
+        model: the model that was profiled.
+        profile: what the plan was made from.
+        plan: where its layers run.
+        output: the file to write.
+        force: replace it where it is there.
+
+    Returns:
+        The files, and the session option ``session.layer_assignment_settings`` with its value.
+
+    Raises:
+        ModelError: the model cannot be read, or the plan is not of it.
+        UsageError: the output is there already, or cannot be written.
+    """
+    refuse_to_replace(Path(output), force=force)
+    return annotate_model(Path(model), profile, plan, Path(output))
+
+
+def mix_shapes(profiles: Sequence[Profile | PathLike], weights: Sequence[float]) -> Profile:
+    """Return one profile of several shapes of one model: one placement, the weighted sum of their costs.
+
+    Args:
+        profiles: one for each shape, or their files.
+        weights: how often each shape runs.
+
+    Raises:
+        ModelError: a file is wrong.
+        UsageError: the profiles are not of one model on the same devices, or the weights are not one for each.
+    """
+    if len(profiles) != len(weights):
+        raise UsageError(f"{len(profiles)} shapes have {len(weights)} weights", "give one weight for each shape")
+    read = [one if isinstance(one, Profile) else read_profile(one) for one in profiles]
+    return mixed_shapes([WeighedShape(one, weight) for one, weight in zip(read, weights, strict=True)])
 
 
 def write_arrays(arrays: Mapping[str, Array], path: PathLike) -> None:

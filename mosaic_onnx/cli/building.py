@@ -11,7 +11,7 @@ import typer
 
 from mosaic_onnx.cli import options as opt
 from mosaic_onnx.cli.console import Reporter
-from mosaic_onnx.cli.parse import split_words
+from mosaic_onnx.cli.parse import parse_numbers, split_words
 from mosaic_onnx.cli.pass_flags import takes
 from mosaic_onnx.pipeline.pipelines import COMPILE, INSPECT, PLAN, PROFILE
 
@@ -121,6 +121,14 @@ def plan(
     options: Mapping[str, Any],
     output: opt.Output = None,
     pareto: Annotated[bool, typer.Option("--pareto", help="The whole front of latency and energy.")] = False,
+    shapes: Annotated[
+        str | None,
+        typer.Option(
+            "--shapes",
+            metavar="W1,W2,…",
+            help="The profiles are shapes of one model, each run so often: one placement for all.",
+        ),
+    ] = None,
     what_ifs: Annotated[
         list[str] | None,
         typer.Option(
@@ -149,12 +157,14 @@ def plan(
         request = dataclasses.replace(request, objective="latency")
     if output is not None:
         refuse_to_replace(output, force=force)
-    if what_ifs and (len(profile_files) > 1 or sum_latency or pareto or output is not None):
+    measured = api.mix_shapes(profile_files, parse_numbers(shapes, "--shapes")) if shapes else None
+    if what_ifs and ((measured is None and len(profile_files) > 1) or sum_latency or pareto or output is not None):
         raise UsageError("--what-if takes one profile, and neither --pareto nor -o", "plan the profile alone for that")
-    if len(profile_files) > 1 or sum_latency:
+    if measured is None and (len(profile_files) > 1 or sum_latency):
         plan_jointly(reporter, profile_files, request, constraints, output, sum_latency=sum_latency, pareto=pareto)
         return
-    measured = api.load_profile(profile_files[0])
+    if measured is None:
+        measured = api.load_profile(profile_files[0])
     if pareto:
         front = api.plan_front(measured, request, constraints)
         reporter.show(pareto_table(front))

@@ -102,6 +102,12 @@ class CostTable:
     layer_switches: Mapping[tuple[int, int], tuple[Floats, Floats]] = field(default_factory=dict)
     """(state, state) -> [L] seconds and [L] joules of the switch before a slice that begins with each layer; only pairs
     whose cost depends on the layer, for which ``switch_s`` and ``switch_j`` have the least."""
+    link_names: tuple[str, ...] = ()
+    """The links between machines, over each of which one tensor goes at a time."""
+    link_of: Mapping[tuple[int, int], int] = field(default_factory=dict)
+    """(source device, destination device) -> the link that a copy holds; -1 for host; absent for copies over none."""
+    slowdown: tuple[tuple[float, ...], ...] | None = None
+    """[D, D] factor by which slices of the first device take longer while the second works; None where none does."""
 
     exclusive: tuple[tuple[int, ...], ...] = ()
     """[D] devices that never run while this one does; empty where none exclude each other."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import tomllib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from mosaic_onnx.core.compatibility import tomllib
 from mosaic_onnx.core.errors import ModelError
 from mosaic_onnx.files.strict_json import FileModel, Name, NonNegative, read, validated
 from mosaic_onnx.scenarios.scenario import Group, ModelEntry, Scenario

@@ -44,7 +44,21 @@ def random_table(rng: np.random.Generator, most_layers: int) -> CostTable:
     if rng.random() < 0.3:
         errors = rng.integers(0, 10, table.layer_s.shape) / 10
         table = replace(table, layer_error=np.where(np.isfinite(table.layer_s), errors, 0.0))
-    return with_limits_of_slices(rng, table)
+    return with_shared_hardware(rng, with_limits_of_slices(rng, table))
+
+
+def with_shared_hardware(rng: np.random.Generator, table: CostTable) -> CostTable:
+    """The table, now and then with devices behind a link that copies queue for, and devices that slow each other."""
+    count = len(table.device_names)
+    if rng.random() < 0.2:
+        remote = [device for device in range(count) if table.own_memory[device] and rng.random() < 0.7]
+        ends = {(-1, device): 0 for device in remote} | {(device, -1): 0 for device in remote}
+        ends |= {(a, b): 0 for a in range(count) for b in range(count) if (a in remote) != (b in remote)}
+        table = replace(table, link_names=("host–far",), link_of=ends)
+    if rng.random() < 0.2 and count > 1:
+        factors = rng.choice([1.0, 1.5, 3.0], (count, count))
+        table = replace(table, slowdown=tuple(tuple(row) for row in factors.tolist()))
+    return table
 
 
 def with_limits_of_slices(rng: np.random.Generator, table: CostTable) -> CostTable:
