@@ -13,7 +13,7 @@ HOSTILE = "</script><img src=x onerror=alert(1)>"
 
 
 def profile(name: str = "small.onnx", *, joules: bool = True, second_name: str = "conv1") -> Profile:
-    """Two branches that meet; all but the stem is faster on gpu, which lacks Resize, and each copy costs a millisecond."""
+    """Two branches that meet; all but the stem is faster on gpu, which lacks Resize; each copy costs a millisecond."""
     names = ("stem", second_name, "conv2", "join", "head")
     reads = (("x",), ("stem_out",), ("stem_out",), ("a", "b"), ("joined",))
     makes = (("stem_out",), ("a",), ("b",), ("joined",), ("y",))
