@@ -7,9 +7,9 @@ from io import StringIO
 from rich.console import Console
 from rich.table import Table
 
-from mosaic_onnx.cli.explanations import layer_tables, plan_tables
-from mosaic_onnx.cli.plan_views import candidate_table, transfer_table
-from mosaic_onnx.cli.tables import device_table, plan_table, profile_table, singles_table
+from mosaic_onnx.cli.views.explanations import layer_tables, plan_tables
+from mosaic_onnx.cli.views.plan_views import candidate_table, transfer_table
+from mosaic_onnx.cli.views.tables import device_table, plan_table, profile_table, singles_table
 from mosaic_onnx.core.devices import Device, Level
 from mosaic_onnx.core.profiles import Cost, Profile, ProfileLayer, TransferCost
 from mosaic_onnx.discovery.selection import Selection

@@ -88,7 +88,7 @@ def heft(table: CostTable, request: Request) -> Answer:
 
 
 def seed_share(table: CostTable, share: float) -> float:
-    """Return what part of the time seeds get: more where caps bind, which list scheduling is weak at, or many layers."""
+    """Return the part of the time that seeds get: more where caps bind, or layers are many."""
     if len(table.layer_names) > LARGE_LAYERS:
         return 0.6
     return 2 * share if has_caps(table) else share
