@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from typing import Protocol
 
+from mosaic_onnx.core.compatibility import add_note
 from mosaic_onnx.core.errors import MosaicError, UsageError
 from mosaic_onnx.passes.state import State, is_made
 
@@ -105,8 +105,7 @@ def run_pass(one: Pass, state: State) -> State:
         error.passes = (one.name, *error.passes)
         raise
     except Exception as error:
-        if sys.version_info >= (3, 11):
-            error.add_note(f"in pass {one.name}")
+        add_note(error, f"in pass {one.name}")
         raise
     _check_promises(one, state, after)
     return after
