@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -48,6 +48,11 @@ class _File(FileModel):
     drop: Literal["late", "never"] = "late"
     accelerator: Name | None = None
     groups: list[_Group] = Field(min_length=1)
+
+
+def scenario_schema() -> dict[str, Any]:
+    """Return the JSON Schema of a scenario file."""
+    return _File.model_json_schema(by_alias=True)
 
 
 def read_scenario(path: str | os.PathLike[str]) -> Scenario:
