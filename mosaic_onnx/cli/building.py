@@ -11,7 +11,7 @@ import typer
 
 from mosaic_onnx.cli import options as opt
 from mosaic_onnx.cli.console import Reporter
-from mosaic_onnx.cli.parse import split_words
+from mosaic_onnx.cli.parse import parse_numbers, split_words
 from mosaic_onnx.cli.pass_flags import takes
 from mosaic_onnx.pipeline.pipelines import COMPILE, INSPECT, PLAN, PROFILE
 
@@ -64,16 +64,16 @@ def inspect(
     as_json: opt.Json = False,
     quiet: opt.Quiet = False,
 ) -> None:
-    """Show layers, the tensors that cross each boundary, and which device can run which layer (and why not)."""
+    """Show a model or bundle: inputs, outputs, work, layers, and which device can run which layer (and why not)."""
     from mosaic_onnx import api
-    from mosaic_onnx.cli.tables import inspection_table
+    from mosaic_onnx.cli.inspection import inspection_line, inspection_table, signature_table
 
     reporter = Reporter(json=as_json, quiet=quiet)
     seen = api.inspect(model, devices=split_words(device_words or ()), **options)
     for note in seen.notes:
         reporter.note(f"note: {note}")
-    reporter.show(inspection_table(seen))
-    reporter.result(f"{len(seen.graph.layers)} layers, {len(seen.devices)} devices")
+    reporter.show(signature_table(seen), inspection_table(seen))
+    reporter.result(inspection_line(seen))
     reporter.emit("mosaic-onnx/inspection/1", seen.as_fields())
 
 
@@ -121,6 +121,14 @@ def plan(
     options: Mapping[str, Any],
     output: opt.Output = None,
     pareto: Annotated[bool, typer.Option("--pareto", help="The whole front of latency and energy.")] = False,
+    shapes: Annotated[
+        str | None,
+        typer.Option(
+            "--shapes",
+            metavar="W1,W2,…",
+            help="The profiles are shapes of one model, each run so often: one placement for all.",
+        ),
+    ] = None,
     what_ifs: Annotated[
         list[str] | None,
         typer.Option(
@@ -149,12 +157,14 @@ def plan(
         request = dataclasses.replace(request, objective="latency")
     if output is not None:
         refuse_to_replace(output, force=force)
-    if what_ifs and (len(profile_files) > 1 or sum_latency or pareto or output is not None):
+    measured = api.mix_shapes(profile_files, parse_numbers(shapes, "--shapes")) if shapes else None
+    if what_ifs and ((measured is None and len(profile_files) > 1) or sum_latency or pareto or output is not None):
         raise UsageError("--what-if takes one profile, and neither --pareto nor -o", "plan the profile alone for that")
-    if len(profile_files) > 1 or sum_latency:
+    if measured is None and (len(profile_files) > 1 or sum_latency):
         plan_jointly(reporter, profile_files, request, constraints, output, sum_latency=sum_latency, pareto=pareto)
         return
-    measured = api.load_profile(profile_files[0])
+    if measured is None:
+        measured = api.load_profile(profile_files[0])
     if pareto:
         front = api.plan_front(measured, request, constraints)
         reporter.show(pareto_table(front))

@@ -1,4 +1,4 @@
-"""The command that writes a bundle's model for other runtimes."""
+"""The commands that write a model for other runtimes."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from mosaic_onnx.cli.console import Reporter
 def register(app: typer.Typer) -> None:
     """Add the commands of this room."""
     app.command("export")(export)
+    app.command("annotate")(annotate)
 
 
 def export(
@@ -45,4 +46,28 @@ def export(
             "ir_version": done.ir_version,
             "least_onnxruntime": done.least_runtime,
         },
+    )
+
+
+def annotate(
+    model: opt.Model,
+    profile_file: Annotated[
+        Path, typer.Option("--profile", metavar="PROFILE.json", help="What the plan was made from.")
+    ],
+    plan_file: Annotated[Path, typer.Option("--plan", metavar="PLAN.json", help="The plan.")],
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="MODEL.onnx", help="The annotated model.")],
+    force: opt.Force = False,
+    as_json: opt.Json = False,
+    quiet: opt.Quiet = False,
+) -> None:
+    """Tag a model's nodes with a plan's devices for stock ONNX Runtime, and print the session option that uses them."""
+    from mosaic_onnx import api
+
+    reporter = Reporter(json=as_json, quiet=quiet)
+    done = api.annotate(model, api.load_profile(profile_file), api.load_plan(plan_file), output, force=force)
+    reporter.note(f"wrote {', '.join(str(file) for file in done.files)}; set the session option {done.key} to:")
+    reporter.result(done.settings)
+    reporter.emit(
+        "mosaic-onnx/annotated/1",
+        {"files": [str(file) for file in done.files], "key": done.key, "settings": done.settings},
     )

@@ -42,6 +42,14 @@ def parse_caps(words: Iterable[str], flag: str) -> dict[str, int]:
     return caps
 
 
+def parse_numbers(text: str, flag: str) -> tuple[float, ...]:
+    """Return the numbers of a text such as ``1,128``."""
+    try:
+        return tuple(float(word) for word in text.split(","))
+    except ValueError:
+        raise UsageError(f"{flag} '{text}' is not a list of numbers", f"write {flag} 1,128") from None
+
+
 def parse_counts(words: Iterable[str], flag: str) -> dict[str, int]:
     """Return {device: number} of texts such as ``npu=8``; numbers are at least 1."""
     counts: dict[str, int] = {}

@@ -1,4 +1,4 @@
-"""Commands that explain plans, read other tools' profiles and reproduce the paper."""
+"""Commands that compare plans, read other tools' profiles and reproduce the paper."""
 
 from __future__ import annotations
 
@@ -19,40 +19,12 @@ if TYPE_CHECKING:
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this room."""
-    app.command("explain")(explain)
     app.command("diff")(diff)
     app.command("import")(import_profile)
     app.command("reproduce")(reproduce)
 
 
 PlanFile = Annotated[Path, typer.Argument(metavar="PLAN.json", help="A plan.")]
-
-
-def explain(
-    profile_file: opt.ProfileFile,
-    plan_file: PlanFile,
-    layer: Annotated[str | None, typer.Option("--layer", metavar="NAME", help="Explain one layer (or node).")] = None,
-    time_limit: opt.TimeLimit = 10.0,
-    as_json: opt.Json = False,
-    quiet: opt.Quiet = False,
-) -> None:
-    """Say why a plan is as it is: boundaries, missing operators, or one layer's costs and moves."""
-    from mosaic_onnx import api
-    from mosaic_onnx.cli.explanations import layer_tables, plan_tables
-
-    reporter = Reporter(json=as_json, quiet=quiet)
-    profile, plan = api.load_profile(profile_file), api.load_plan(plan_file)
-    if layer is not None:
-        one = api.explain_layer(profile, plan, layer)
-        reporter.show(*layer_tables(one))
-        reporter.result(f"{one.name} runs on {one.state}, in slice {one.slice_number}")
-        reporter.emit("mosaic-onnx/explanation/1", {"layer": dataclasses.asdict(one)})
-        return
-    whole = api.explain_plan(profile, plan, time_limit)
-    reporter.show(*plan_tables(whole))
-    for lift in whole.lifts:
-        reporter.result(f"if {lift.device} ran {lift.operator}: {lift.seconds * 1e3:+.4g} ms")
-    reporter.emit("mosaic-onnx/explanation/1", {"plan": dataclasses.asdict(whole)})
 
 
 def diff(

@@ -102,6 +102,12 @@ class CostTable:
     layer_switches: Mapping[tuple[int, int], tuple[Floats, Floats]] = field(default_factory=dict)
     """(state, state) -> [L] seconds and [L] joules of the switch before a slice that begins with each layer; only pairs
     whose cost depends on the layer, for which ``switch_s`` and ``switch_j`` have the least."""
+    link_names: tuple[str, ...] = ()
+    """The links between machines, over each of which one tensor goes at a time."""
+    link_of: Mapping[tuple[int, int], int] = field(default_factory=dict)
+    """(source device, destination device) -> the link that a copy holds; -1 for host; absent for copies over none."""
+    slowdown: tuple[tuple[float, ...], ...] | None = None
+    """[D, D] factor by which slices of the first device take longer while the second works; None where none does."""
 
     exclusive: tuple[tuple[int, ...], ...] = ()
     """[D] devices that never run while this one does; empty where none exclude each other."""
@@ -182,6 +188,25 @@ class TableRows:
     def layer_j(self) -> list[list[float]] | None:
         """Return the joules of each layer and state; None where the profile has no energy."""
         return None if self._table.layer_j is None else self._table.layer_j.tolist()
+
+    @cached_property
+    def touched_bytes(self) -> Ints:
+        """Return [L] bytes of the tensors that each layer reads or makes: what is live while it runs alone."""
+        table, sizes = self._table, self.tensor_bytes
+        pairs = zip(table.layer_inputs, table.layer_outputs, strict=True)
+        return np.array([sum(sizes[t] for t in {*inputs, *outputs}) for inputs, outputs in pairs], dtype=np.int64)
+
+    @cached_property
+    def before(self) -> list[tuple[int, ...]]:
+        """Return [L] the layers that make what each layer reads, each once, ascending."""
+        maker = self.producer
+        return [tuple(sorted({maker[t] for t in inputs} - {-1})) for inputs in self._table.layer_inputs]
+
+    @cached_property
+    def after(self) -> list[tuple[int, ...]]:
+        """Return [L] the layers that read what each layer makes, each once, ascending."""
+        readers = self._table.consumers
+        return [tuple(sorted({r for t in outputs for r in readers[t]})) for outputs in self._table.layer_outputs]
 
     @cached_property
     def output_tensors(self) -> list[int]:

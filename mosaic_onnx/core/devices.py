@@ -40,6 +40,7 @@ class Device:
         activation_memory: how the activations of a slice count (``reference: profile format``).
         idle_w: power drawn over the whole run whatever it does.
         options: the backend's own options (threads, affinity, provider, library, …).
+        machine: the machine in whose memory or at whose bus it works; empty for the one whose memory is ``host``.
         meta: free facts that nothing here reads.
         host: another machine that the device belongs to (``ssh://user@board``); empty for this one. It is measured
             there; nothing of it runs here.
@@ -61,6 +62,7 @@ class Device:
     options: Mapping[str, OptionValue] = field(default_factory=dict)
     meta: Mapping[str, object] = field(default_factory=dict)
     host: str = ""
+    machine: str = ""
 
     @property
     def states(self) -> tuple[str, ...]:

@@ -94,6 +94,22 @@ class TransferCost:
 
 
 @dataclass(frozen=True)
+class Link:
+    """A link between two machines: ``seconds_per_byte``·bytes + ``seconds`` for a tensor, one tensor at a time.
+
+    ``between`` names the machines; ``host`` is the one that holds the model's inputs and outputs.
+    """
+
+    between: tuple[str, str]
+    seconds_per_byte: float = 0.0
+    seconds: float = 0.0
+    joules_per_byte: float = 0.0
+    joules: float = 0.0
+    tensors: Mapping[str, TensorTransferCost] = field(default_factory=dict)
+    meta: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class LayerSwitchCost:
     """The cost of changing a level before one layer; None keeps the entry's."""
 
@@ -148,6 +164,10 @@ class Profile:
     copies_occupy_device: bool = False
     exclusive: tuple[tuple[str, str], ...] = ()
     """Pairs of devices that share hardware and never run at once."""
+    links: tuple[Link, ...] = ()
+    """Between machines; copies over one link queue."""
+    slowdowns: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """device -> other device -> factor from 1 on by which slices of the first take longer while the other works."""
     model_sha256: str | None = None
     meta: Mapping[str, object] = field(default_factory=dict)
     model_meta: Mapping[str, object] = field(default_factory=dict)

@@ -12,6 +12,7 @@ import onnx
 from mosaic_onnx.backends.base import (
     AbsentDevice,
     Backend,
+    BrokenBackend,
     DescribesDevices,
     FoundDevices,
     Memory,
@@ -102,7 +103,7 @@ def _find(name: str, backend: Backend) -> FoundDevices:
     try:
         return backend.find()
     except Exception as error:  # the contract says that it never raises; another package's backend may break it
-        return FoundDevices(absent=(AbsentDevice(name, name, f"its find() failed: {type(error).__name__}: {error}"),))
+        return FoundDevices(absent=(BrokenBackend(name, name, f"its find() failed: {type(error).__name__}: {error}"),))
 
 
 def select_devices(
@@ -172,7 +173,7 @@ def _named(word: str, found: Inventory) -> tuple[Device, ...]:
         return (_one_of(read_shipped(kind), rest, kind),)
     shipped, gone = shipped_descriptions(), {each.name: each.reason for each in found.absent}
     known = list(dict.fromkeys([*found.devices, *shipped, *gone]))
-    name = word if word in known else same_but_case(word, known)
+    name = word if word in known else same_but_case(word, known) or word
     if name in found.devices:
         return (found.devices[name],)
     if name in shipped:

@@ -32,4 +32,5 @@ class DeviceEntry(FileModel):
     slice_memory_bytes: ByteCount | None = Field(None, description="cap on each slice")
     max_slice_count: Count | None = Field(None, description="most slices of a plan that it runs")
     activation_memory: Literal["live", "sum"] = Field("live", description="how a slice's activations count")
+    machine: str = Field("", description="the machine it belongs to; empty for the one whose memory is host")
     idle_w: NonNegative = Field(0.0, description="power drawn over the whole run, in watts")

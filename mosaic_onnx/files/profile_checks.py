@@ -19,7 +19,7 @@ def check_profile(profile: Profile, what: str = "profile") -> Profile:
     Raises:
         ModelError: naming the path of the first key that is wrong.
     """
-    for check in (_devices, _flow, _layers, _copies, _switches, _segments):
+    for check in (_devices, _machines, _flow, _layers, _copies, _switches, _segments):
         for path, reason in check(profile):
             raise ModelError(f"{what}: {path}: {reason}")
     return profile
@@ -46,6 +46,44 @@ def _devices(profile: Profile) -> Iterator[Complaint]:
             yield f"exclusive[{number}]", f"no device is called {unknown!r}"
         if one == other:
             yield f"exclusive[{number}]", f"{one!r} stands twice"
+
+
+def _machines(profile: Profile) -> Iterator[Complaint]:
+    """Yield links between machines that no device is on, machines without a link to host, wrong slow-downs."""
+    machines = {device.machine for device in profile.devices if device.machine}
+    names = {device.name for device in profile.devices}
+    for d, device in enumerate(profile.devices):
+        if device.machine == HOST:
+            yield f"devices[{d}].machine", f"leave it out: {HOST} is the machine of devices that name none"
+    seen: dict[frozenset[str], int] = {}
+    for number, link in enumerate(profile.links):
+        for place, name in enumerate(link.between):
+            if name != HOST and name not in machines:
+                yield f"links[{number}].between[{place}]", f"no device is on machine {name!r}"
+        if link.between[0] == link.between[1]:
+            yield f"links[{number}].between", f"both ends are {link.between[0]!r}"
+        for name in link.tensors:
+            if name not in profile.tensor_bytes:
+                yield f"links[{number}].tensors.{name}", "unknown tensor"
+        before = seen.setdefault(frozenset(link.between), number)
+        if before != number:
+            yield f"links[{number}].between", f"links[{before}] already joins these machines"
+    for machine in sorted(machines):
+        if frozenset((HOST, machine)) not in seen:
+            yield "links", f"machine {machine!r} needs a link to {HOST}, where the model's inputs and outputs live"
+    for device_name, row in profile.slowdowns.items():
+        for other in row:
+            if device_name not in names or other not in names:
+                yield f"slowdowns.{device_name}.{other}", "names no device of the profile"
+            if other == device_name:
+                yield f"slowdowns.{device_name}.{other}", "a device does not slow itself"
+            if not row[other] >= 1:
+                yield f"slowdowns.{device_name}.{other}", f"{row[other]!r} is not a factor from 1 on"
+    machine_of = {device.name: device.machine or HOST for device in profile.devices}
+    for number, copy in enumerate(profile.copies):
+        ends = [machine_of.get(device_of(place)) for place in (copy.source, copy.destination)]
+        if None not in ends and ends[0] != ends[1] and frozenset(ends) not in seen:
+            yield f"copies[{number}]", f"no link joins machines {ends[0]!r} and {ends[1]!r}"
 
 
 def _flow(profile: Profile) -> Iterator[Complaint]:

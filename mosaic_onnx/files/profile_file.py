@@ -6,13 +6,14 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.errors import UsageError
 from mosaic_onnx.core.profiles import (
+    Link,
     MeasuredSlice,
     Profile,
     ProfileLayer,
@@ -23,7 +24,17 @@ from mosaic_onnx.files.atomic import write_atomically
 from mosaic_onnx.files.device_entries import DeviceEntry
 from mosaic_onnx.files.profile_checks import check_profile
 from mosaic_onnx.files.records import ALWAYS, to_entry, to_record
-from mosaic_onnx.files.strict_json import ByteCount, FileModel, Index, Name, NonNegative, dump_lines, parse, read
+from mosaic_onnx.files.strict_json import (
+    ByteCount,
+    Factor,
+    FileModel,
+    Index,
+    Name,
+    NonNegative,
+    dump_lines,
+    parse,
+    read,
+)
 
 SCHEMA = "mosaic-onnx/profile/1"
 
@@ -62,6 +73,15 @@ class _TensorCopy(FileModel):
 class _Copy(FileModel):
     source: Name = Field(alias="from")
     destination: Name = Field(alias="to")
+    seconds_per_byte: Annotated[NonNegative, ALWAYS] = 0.0
+    seconds: Annotated[NonNegative, ALWAYS] = 0.0
+    joules_per_byte: NonNegative = 0.0
+    joules: NonNegative = 0.0
+    tensors: dict[str, _TensorCopy] = {}
+
+
+class _Link(FileModel):
+    between: Annotated[list[Name], Field(min_length=2, max_length=2)]
     seconds_per_byte: Annotated[NonNegative, ALWAYS] = 0.0
     seconds: Annotated[NonNegative, ALWAYS] = 0.0
     joules_per_byte: NonNegative = 0.0
@@ -114,6 +134,13 @@ class _File(FileModel):
     segments: list[_Segment] = []
     copies_occupy_device: bool = False
     exclusive: list[Annotated[list[Name], Field(min_length=2, max_length=2)]] = []
+    links: list[_Link] = []
+    slowdowns: dict[Name, dict[Name, Factor]] = {}
+
+
+def profile_schema() -> dict[str, Any]:
+    """Return the JSON Schema of a profile file."""
+    return _File.model_json_schema(by_alias=True)
 
 
 def read_profile(path: str | os.PathLike[str]) -> Profile:
@@ -159,6 +186,8 @@ def profile_from_json(text: str, what: str = "profile") -> Profile:
         segments=tuple(to_record(segment, MeasuredSlice) for segment in file.segments),
         copies_occupy_device=file.copies_occupy_device,
         exclusive=tuple((one, other) for one, other in file.exclusive),
+        links=tuple(to_record(link, Link) for link in file.links),
+        slowdowns=file.slowdowns,
         meta=file.meta,
     )
     return check_profile(profile, what)
@@ -204,7 +233,9 @@ def _fields(profile: Profile) -> dict[str, object]:
         "copies_occupy_device": profile.copies_occupy_device,
     }
     pairs = [list(pair) for pair in profile.exclusive]
-    return content | _given(exclusive=pairs, meta=dict(profile.meta))
+    links = [to_entry(link, _Link) for link in profile.links]
+    slowdowns = {device: dict(row) for device, row in profile.slowdowns.items()}
+    return content | _given(exclusive=pairs, links=links, slowdowns=slowdowns, meta=dict(profile.meta))
 
 
 def _given(**optional: object) -> dict[str, object]:

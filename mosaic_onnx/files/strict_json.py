@@ -26,6 +26,7 @@ NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 ByteCount = Annotated[int, BeforeValidator(_whole), Field(ge=0, le=LARGEST_BYTES)]
 Index = Annotated[int, BeforeValidator(_whole), Field(ge=0)]
 Count = Annotated[int, BeforeValidator(_whole), Field(ge=1)]
+Factor = Annotated[float, Field(ge=1, allow_inf_nan=False)]
 Name = Annotated[str, Field(min_length=1)]
 Meta = dict[str, Any]
 

@@ -13,6 +13,7 @@ from typing import Any
 from mosaic_onnx.core.errors import UsageError
 from mosaic_onnx.core.profiles import Profile
 from mosaic_onnx.files.profile_checks import check_profile
+from mosaic_onnx.importers.decoder.profile import import_decoder
 from mosaic_onnx.importers.dnn_partitioning import import_dnn_partitioning
 from mosaic_onnx.importers.onnxruntime_profile import import_onnxruntime
 from mosaic_onnx.importers.pipedream import import_pipedream
@@ -21,6 +22,7 @@ from mosaic_onnx.importers.tensorrt import import_tensorrt
 __all__ = [
     "KINDS",
     "Kind",
+    "import_decoder",
     "import_dnn_partitioning",
     "import_onnxruntime",
     "import_pipedream",
@@ -50,6 +52,15 @@ IMPORT_FORMATS: Mapping[str, ImportFormat] = {
         "workload JSON of msr-fiddle/dnn-partitioning: accelerators acc0 … and cpu",
         {"device_count": "accelerators, in place of the file's own number"},
     ),
+    "decoder": ImportFormat(
+        import_decoder,
+        "a described decoder (TOML, or a shipped name: llama-3.1-8b, …) on a described machine: prefill and decode",
+        {
+            "machine": "its file, or a shipped name (desktop-8gb)",
+            "prompt_count": "tokens of the prompt, read at once (512)",
+            "token_count": "tokens made after it, one by one (128)",
+        },
+    ),
     "pipedream": ImportFormat(
         import_pipedream,
         "PipeDream's graph.txt: equal devices gpu0 …",
@@ -76,7 +87,12 @@ IMPORT_FORMATS: Mapping[str, ImportFormat] = {
 """{kind: its format}."""
 
 
-NUMBERS: Mapping[str, tuple[type, ...]] = {"device_count": (int,), "bandwidth_bytes_per_s": (int, float)}
+NUMBERS: Mapping[str, tuple[type, ...]] = {
+    "device_count": (int,),
+    "prompt_count": (int,),
+    "token_count": (int,),
+    "bandwidth_bytes_per_s": (int, float),
+}
 """Options that are numbers."""
 
 

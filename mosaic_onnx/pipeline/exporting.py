@@ -14,10 +14,13 @@ import onnx
 
 from mosaic_onnx.core.devices import device_of
 from mosaic_onnx.core.errors import UsageError
+from mosaic_onnx.core.plans import Plan
+from mosaic_onnx.core.profiles import Profile
 from mosaic_onnx.files.bundle import Bundle
 from mosaic_onnx.files.export_file import MOST_BYTES, write_model
 from mosaic_onnx.files.manifest import SLICES
 from mosaic_onnx.loading.model import open_model
+from mosaic_onnx.rewriting.assignment import SETTINGS_KEY, assigned_model
 from mosaic_onnx.rewriting.portable import least_runtime, without_tags
 
 ORDER = "slices.json"
@@ -37,6 +40,41 @@ class Exported:
     files: tuple[Path, ...]
     ir_version: int
     least_runtime: str
+
+
+@dataclass(frozen=True)
+class Annotated:
+    """A model that was tagged for stock ONNX Runtime.
+
+    Attributes:
+        files: the model, and its data file where it needs one.
+        key: the session option.
+        settings: its value.
+    """
+
+    files: tuple[Path, ...]
+    key: str
+    settings: str
+
+
+def annotate_model(model: Path, profile: Profile, plan: Plan, path: Path, *, most_bytes: int = MOST_BYTES) -> Annotated:
+    """Write a model whose nodes say which device of a plan runs them, with its weights.
+
+    Args:
+        model: the model that was profiled.
+        profile: what the plan was made from.
+        plan: where its layers run.
+        path: the file.
+        most_bytes: up to so many bytes, the weights go inside.
+
+    Raises:
+        ModelError: the model cannot be read, or the plan is not of it.
+        UsageError: the file cannot be written.
+    """
+    opened = open_model(model)
+    made, settings = assigned_model(opened.model, profile, plan)
+    data = write_model(made, str(opened.folder), path, most_bytes)
+    return Annotated((path,) if data is None else (path, data), SETTINGS_KEY, settings)
 
 
 def export_model(bundle: Bundle, path: Path, *, keep_tags: bool = False, most_bytes: int = MOST_BYTES) -> Exported:

@@ -1,4 +1,4 @@
-"""Plans under what most methods do not know: limits on slices, switches whose cost depends on the layer.
+"""Plans under what most methods do not know: limits on slices, layers' own switches, shared links, slow-downs.
 
 Three steps. Slices have a price (Lagrange), in the unit of the objective, and the fitting methods plan at several
 prices: the dearer a slice, the fewer there are; for a sequential plan each price gives a bound too, since a plan within
@@ -69,7 +69,13 @@ def refine(table: CostTable, request: Request) -> Answer:
 
 def refine_fits(table: CostTable, request: Request) -> bool:
     """Return whether ``auto`` runs it: where the methods see less than the table and the request say."""
-    return not request.pareto and (relaxed(table) is not table or request.max_slice_count is not None)
+    if request.pareto:
+        return False
+    side_by_side = request.schedule == "concurrent"
+    shares = bool(table.link_names) and (side_by_side or request.objective == "throughput")
+    slows = table.slowdown is not None and side_by_side
+    limited = table.max_slice_count is not None or request.max_slice_count is not None
+    return limited or bool(table.layer_switches) or shares or slows
 
 
 class Limits:

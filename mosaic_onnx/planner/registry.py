@@ -14,6 +14,7 @@ from mosaic_onnx.planner.baselines.ablations import hca, hcca
 from mosaic_onnx.planner.baselines.algorithm1 import algorithm1
 from mosaic_onnx.planner.baselines.best_of import best_of
 from mosaic_onnx.planner.baselines.greedy import greedy
+from mosaic_onnx.planner.baselines.offload import first_n_layers, ort_capacity
 from mosaic_onnx.planner.baselines.preferred import preferred, preferred_on_demand
 from mosaic_onnx.planner.baselines.random_plans import random_plans
 from mosaic_onnx.planner.chain.chain_costs import is_chain
@@ -109,6 +110,16 @@ METHODS: Mapping[str, Method] = {
     "greedy": Method(
         greedy, "every layer to the first listed device that can run it, as ONNX Runtime does", words="DEVICE,…"
     ),
+    "ort-capacity": Method(
+        ort_capacity,
+        "layers in list order to each device until its memory is spent, as ONNX Runtime under a budget",
+        words="DEVICE,…",
+    ),
+    "first-n-layers": Method(
+        first_n_layers,
+        "as many first blocks as the device holds, the rest elsewhere, as runtimes of language models",
+        words="DEVICE,…",
+    ),
     "hca": Method(hca, "MOSAIC blind to communication and levels"),
     "hcca": Method(hcca, "MOSAIC blind to levels"),
     "random": Method(random_plans, "the best of N random plans (default 1)", words="N"),
@@ -129,7 +140,7 @@ METHODS: Mapping[str, Method] = {
     ),
     "refine": Method(
         refine,
-        "limits on slices, switches that depend on the layer: slices at a price, merged, polished",
+        "limits on slices, switches that depend on the layer, shared links, slow-downs: slices at a price, polish",
         refine_fits,
         sees_all=True,
     ),

@@ -50,6 +50,13 @@ def fit_profile(profile: Profile, node_keys: Collection[str], devices: Mapping[s
         ),
         switches=tuple(switch for switch in profile.switches if switch.device in kept),
         segments=tuple(segment for segment in profile.segments if device_of(segment.state) in kept),
+        exclusive=tuple(pair for pair in profile.exclusive if set(pair) <= kept),
+        links=tuple(link for link in profile.links if set(link.between) <= {HOST, *(one.machine for one in here)}),
+        slowdowns={
+            name: {other: factor for other, factor in row.items() if other in kept}
+            for name, row in profile.slowdowns.items()
+            if name in kept
+        },
     )
 
 
@@ -65,6 +72,8 @@ def _as_here(planned: Device, here: Device) -> Device:
         here,
         memory_bytes=planned.memory_bytes,
         slice_memory_bytes=planned.slice_memory_bytes,
+        max_slice_count=planned.max_slice_count,
+        machine=planned.machine,
         io=planned.io,
         slice_seconds=planned.slice_seconds,
         slice_joules=planned.slice_joules,

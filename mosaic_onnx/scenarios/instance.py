@@ -153,7 +153,7 @@ def _slowdowns(
     unit_index = {device.name: unit_names.index(unit_of(device)) for device in devices}
     factors = [[1.0] * len(unit_names) for _ in unit_names]
     for profile in profiles:
-        for device, row in _rows(profile.meta.get(SLOWDOWN_KEY, {})):
+        for device, row in (*profile.slowdowns.items(), *_rows(profile.meta.get(SLOWDOWN_KEY, {}))):
             for other, factor in _rows(row):
                 if device not in unit_index or other not in unit_index:
                     raise ModelError(f"meta.{SLOWDOWN_KEY}.{device}.{other} names no device of the profile")

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from mosaic_onnx.passes.state import State
 from mosaic_onnx.planner.core.request import Request
-
-if TYPE_CHECKING:
-    from mosaic_onnx.core import plans
 
 
 @dataclass(frozen=True)
@@ -24,7 +21,7 @@ class Plan:
 
     name: ClassVar[str] = "plan"
     requires: ClassVar[tuple[str, ...]] = ("profile", "table")
-    ensures: ClassVar[tuple[str, ...]] = ("plan", "alternatives")
+    ensures: ClassVar[tuple[str, ...]] = ("plan",)
 
     request: Request = field(default_factory=Request)
     join_idle_cuts: bool = False
@@ -38,15 +35,12 @@ class Plan:
             UsageError: the request does not fit the profile.
         """
         from mosaic_onnx.planning.profile_plan import plan_profile, without_idle_cuts
+        from mosaic_onnx.planning.replicas import throughput_plans
 
         plan = plan_profile(state.profile, self.request, table=state.table)
         if self.join_idle_cuts:
             plan = without_idle_cuts(state.profile, self.request, plan, state.table)
-        ranked: tuple[plans.Plan, ...] = (plan,)
-        if self.replicate:
-            from mosaic_onnx.planning.replicas import throughput_plans
-
-            ranked = throughput_plans(state.profile, plan, self.request, state.table)
+        plans = throughput_plans(state.profile, plan, self.request, state.table) if self.replicate else (plan,)
         demands = {**plan.constraints, **state.constraints.as_fields()}
-        best, *others = (replace(one, constraints=demands) for one in ranked)
+        best, *others = (replace(one, constraints=demands) for one in plans)
         return replace(state, plan=best, alternatives=tuple(others))

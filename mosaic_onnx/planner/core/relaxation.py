@@ -12,10 +12,10 @@ from mosaic_onnx.core.costs import CostTable
 
 
 def relaxed(table: CostTable) -> CostTable:
-    """Return the table without limits on slices and without what switches cost more before some layers.
+    """Return the table without limits on slices, what switches cost more before some layers, shared links, slow-downs.
 
     The same object where it has none of these.
     """
-    if table.max_slice_count is None and not table.layer_switches:
+    if table.max_slice_count is None and not table.layer_switches and not table.link_names and not table.slowdown:
         return table
-    return replace(table, max_slice_count=None, layer_switches={})
+    return replace(table, max_slice_count=None, layer_switches={}, link_names=(), link_of={}, slowdown=None)

@@ -26,7 +26,7 @@ class Timeline(NamedTuple):
     Attributes:
         seconds: when all is done (the makespan; for a sequential schedule the sum of everything).
         joules: energy of everything with idle power over the makespan; None where the table has none.
-        interval_seconds: the largest device load.
+        interval_seconds: the largest load of a device or of a link between machines.
         load_s: [D] seconds that each device is busy: execution, copies that name it, switches.
         copies: every copy that is paid for, free ones too.
         slice_times: start and end of each slice's execution, in the proposal's order.
@@ -73,7 +73,7 @@ def simulate(table: CostTable, proposal: Proposal, schedule: Schedule = "sequent
             + sum([joules for _, joules in switches])
             + table.rows.idle_w * times.seconds
         )
-    interval_s = max(together(table, load), default=0.0)
+    interval_s = max([*together(table, load), *link_loads(table, moved.copies)], default=0.0)
     return Timeline(times.seconds, joules, interval_s, load, moved.copies, times.slices, times.copies)
 
 
@@ -216,6 +216,16 @@ def _sequential_times(moved: PaidTransfers, spent: list[_Spent], switches: list[
 def together(table: CostTable, load: Sequence[float]) -> list[float]:
     """Return the loads of what works one at a time: each device, and each group of devices that exclude each other."""
     return [*load, *(sum(load[device] for device in group) for group in table.exclusive_groups)]
+
+
+def link_loads(table: CostTable, copies: Sequence[PaidTransfer]) -> list[float]:
+    """Return the seconds that each link between machines is held."""
+    load = [0.0] * len(table.link_names)
+    for copy in copies:
+        link = table.link_of.get((copy.source, copy.destination)) if load else None
+        if link is not None:
+            load[link] += copy.seconds
+    return load
 
 
 def _loads(

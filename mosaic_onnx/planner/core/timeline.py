@@ -7,7 +7,8 @@ when its source is ready. A slice starts when its device is free and its level s
 With ``copies_occupy_device`` copies and slices wait in one line for the devices that they need. A copy is ready when
 its source is, a slice when its inputs have arrived (a slice stands in line only once its forerunner on the device has
 been served). Who is ready first is served first, and nothing overtakes it on a device that it needs; where two are
-ready at once, copies go before slices, and otherwise the proposal's order decides.
+ready at once, copies go before slices, and otherwise the proposal's order decides. A link between machines is held in
+the same way by the copies that go over it. Where devices slow each other, see ``contended_timeline``.
 """
 
 from __future__ import annotations
@@ -16,8 +17,9 @@ from heapq import heappop, heappush
 from typing import NamedTuple
 
 from mosaic_onnx.core.costs import CostTable
+from mosaic_onnx.planner.core.contended_timeline import contended_times, held_by
 from mosaic_onnx.planner.core.request import Proposal
-from mosaic_onnx.planner.core.transfers import HOST_MEMORY, PaidTransfer, PaidTransfers
+from mosaic_onnx.planner.core.transfers import PaidTransfer, PaidTransfers
 
 
 class Times(NamedTuple):
@@ -40,7 +42,9 @@ def concurrent_times(
         slice_s: [slice] execution seconds.
         switch_s: [slice] seconds to switch its device's level before it.
     """
-    if table.copies_occupy_device and moved.copies:
+    if table.slowdown is not None and len(proposal) > 1:
+        slices, copies = contended_times(table, proposal, moved, slice_s, switch_s)
+    elif (table.copies_occupy_device or table.link_names) and moved.copies:
         slices, copies = _Line(table, proposal, moved, slice_s, switch_s).serve()
     else:
         slices, copies = _free_copies(table, proposal, moved, slice_s, switch_s)
@@ -88,14 +92,16 @@ def _at_once(
 
 
 class _Line:
-    """The line in which copies and slices wait for devices."""
+    """The line in which copies and slices wait for devices and links."""
 
     def __init__(
         self, table: CostTable, proposal: Proposal, moved: PaidTransfers, slice_s: list[float], switch_s: list[float]
     ) -> None:
         self.moved, self.slice_s, self.switch_s = moved, slice_s, switch_s
         self.device = [table.rows.state_device[state] for _, state in proposal]
-        self.free = [0.0] * len(table.device_names)
+        self.free = [0.0] * (len(table.device_names) + len(table.link_names))
+        """[D + links] when each device, then each link, is free"""
+        self.held = [held_by(table, copy) for copy in moved.copies]
         self.exclusive = table.exclusive
         self.slices = [(0.0, 0.0)] * len(proposal)
         self.copies = [(0.0, 0.0)] * len(moved.copies)
@@ -151,11 +157,10 @@ class _Line:
 
     def _serve_copy(self, ready: float, number: int) -> None:
         copy = self.moved.copies[number]
-        devices = [place for place in (copy.source, copy.destination) if place != HOST_MEMORY]
-        start = max([ready, *(self.free[device] for device in devices)])
+        start = max([ready, *(self.free[place] for place in self.held[number])])
         end = start + copy.seconds
-        for device in devices:
-            self.free[device] = end
+        for place in self.held[number]:
+            self.free[place] = end
         self.copies[number] = start, end
         for hop in self.hops.get(number, ()):
             heappush(self.line, (end, 0, hop))

@@ -1,11 +1,12 @@
 """The numbers that a label carries beside its key: all that the rest of a plan's cost depends on.
 
 All of it only grows, and growing any of it never makes a plan better, so a label that is nowhere above another one with
-the same key makes that one needless. (The exception is ``copies_occupy_device`` in a concurrent schedule: transfers are
-served first ready, first served, and there a later start may end earlier. Then no label makes another needless.)
+the same key makes that one needless. (The exceptions, in a concurrent schedule: where transfers or devices wait for one
+another, first ready, first served, or slow each other, a later start may end earlier. Then no label makes another
+needless.)
 
-The parts, in this order: sums (seconds, joules, errors), device loads, when devices are free, the latest end, arrival
-times of the live tensors, bytes on capped devices, numbers of slices that have a limit.
+The parts, in this order: sums (seconds, joules, errors), loads of devices and links, when devices are free, the latest
+end, arrival times of the live tensors, bytes on capped devices, numbers of slices that have a limit.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from mosaic_onnx.planner.core.lower_bounds import segment_floor
 from mosaic_onnx.planner.core.objective_weights import LATENCY, Weights, weigh
 from mosaic_onnx.planner.core.orders import successors
 from mosaic_onnx.planner.core.request import TOLERANCE, Request
+from mosaic_onnx.planner.core.simulate import together
 from mosaic_onnx.planner.exhaustive.slice_options import SliceOption
 from mosaic_onnx.planner.exhaustive.transfers import END, Effect
 
@@ -85,9 +87,10 @@ class Measures:
         self.counted = self._counted()
         self.tail_count = 2 * len(self.capped) + len(self.counted)
         self.load_at = len(self.criteria)
-        self.free_at = self.load_at + (self.device_count if self.asked.loads else 0)
+        self.free_at = self.load_at + (self.device_count + len(table.link_names) if self.asked.loads else 0)
         self.arrival_at = self.free_at + (self.device_count + 1 if self.asked.timeline else 0)
-        self.is_comparable = not (self.asked.timeline and table.copies_occupy_device)
+        waiting = table.copies_occupy_device or table.link_names or table.slowdown or table.exclusive
+        self.is_comparable = not (self.asked.timeline and waiting)
         self._least = self._least_sums()
         self._tail = self._tails()
         self._rest: dict[int, tuple[Vector, float]] = {}
@@ -155,6 +158,8 @@ class Measures:
         times = list(vector[self.free_at : self.arrival_at])
         base = self.arrival_at
         start = times[device] + switch_s
+        if self.table.exclusive:
+            start = max(start, *(times[other] for other in self.table.exclusive[device]), 0.0)
         for index, late in effect.arrivals:
             start = max(start, vector[base + index] + late)
         end = start + option.seconds
@@ -195,9 +200,11 @@ class Measures:
         load = 0.0
         if asked.loads:
             loads = vector[self.load_at : self.free_at]
-            load = max(max(loads, default=0.0), (sum(loads) + rest_s) / max(self.device_count, 1))
-            if not rest_s:
-                load = max(loads, default=0.0)
+            loads = vector[self.load_at : self.free_at]
+            on_devices, on_links = loads[: self.device_count], loads[self.device_count :]
+            load = max([*together(self.table, on_devices), *on_links], default=0.0)
+            if rest_s:
+                load = max(load, (sum(on_devices) + rest_s) / max(self.device_count, 1))
         return Figures(seconds, joules, load, error)
 
     def value(self, figures: Figures) -> float:

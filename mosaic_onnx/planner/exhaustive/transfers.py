@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from mosaic_onnx.core.costs import CostTable
 from mosaic_onnx.planner.core.lower_bounds import places_of_states
+from mosaic_onnx.planner.core.transfers import HOST_MEMORY
 from mosaic_onnx.planner.exhaustive.slice_options import bits
 
 LiveTensor = tuple[int, int, int]
@@ -29,7 +30,7 @@ class Effect(NamedTuple):
     """of all its transfers"""
     joules: float
     loads: tuple[tuple[int, float], ...]
-    """(device, seconds) for each transfer that names it"""
+    """(device, seconds) for each transfer that names it, and (D + link, seconds) for each that goes over one"""
     arrivals: tuple[tuple[int, float], ...]
     """(index of an arrival time, seconds after it) for each input; the slice starts after all of them"""
     tensors: tuple[LiveTensor, ...]
@@ -118,7 +119,7 @@ class _Mover:
             self.arrivals.append(times[0])
             return
         seconds = self.rows.from_host_s[t][self.state]
-        self._pay(seconds, self.rows.from_host_j[t][self.state], self.device)
+        self._pay(seconds, self.rows.from_host_j[t][self.state], HOST_MEMORY, self.device)
         index, late = times[0]
         self.arrivals.append((index, late + seconds))
         if self.keeps:
@@ -126,13 +127,16 @@ class _Mover:
 
     def _to_host(self, t: int, maker: int, from_time: tuple[int, float]) -> tuple[int, float]:
         seconds = self.rows.to_host_s[t][maker]
-        self._pay(seconds, self.rows.to_host_j[t][maker], self.rows.state_device[maker])
+        self._pay(seconds, self.rows.to_host_j[t][maker], self.rows.state_device[maker], HOST_MEMORY)
         return from_time[0], from_time[1] + seconds
 
-    def _pay(self, seconds: float, joules: float, *devices: int) -> None:
+    def _pay(self, seconds: float, joules: float, source: int, destination: int) -> None:
         self.seconds += seconds
         self.joules += joules
-        self.loads.extend((device, seconds) for device in devices)
+        self.loads.extend((device, seconds) for device in (source, destination) if device != HOST_MEMORY)
+        link = self.table.link_of.get((source, destination)) if self.table.link_names else None
+        if link is not None:
+            self.loads.append((len(self.table.device_names) + link, seconds))
 
     def _keep(self, t: int, maker: int, times: dict[int, tuple[int, float]]) -> None:
         """Note a tensor that layers yet to run will read."""

@@ -53,13 +53,16 @@ def merge_profiles(profiles: Sequence[Profile], names: Sequence[str]) -> MergedP
         outputs=tuple(f"{name}/{tensor}" for name, one in pairs for tensor in one.outputs),
         layers=tuple(_renamed(name, layer) for name, one in pairs for layer in one.layers),
         copies=tuple(_joined_copy(copy, pairs) for copy in first.copies),
-        switches=first.switches,
+        switches=tuple(_joined_switch(switch, pairs) for switch in first.switches),
         segments=tuple(
             replace(segment, first=segment.first + start, last=segment.last + start)
             for one, start in zip(profiles, first_layers, strict=True)
             for segment in one.segments
         ),
         copies_occupy_device=first.copies_occupy_device,
+        exclusive=first.exclusive,
+        links=tuple(replace(link, tensors=_own_tensors(link.between, pairs)) for link in first.links),
+        slowdowns=first.slowdowns,
     )
     return MergedProfile(merged, unique, tuple(first_layers))
 
@@ -78,6 +81,9 @@ def _check_alike(first_name: str, first: Profile, name: str, profile: Profile) -
         "switches": lambda one: sorted(_switch_fact(switch) for switch in one.switches),
         "copies between places": lambda one: sorted((copy.source, copy.destination) for copy in one.copies),
         "copies_occupy_device": lambda one: one.copies_occupy_device,
+        "exclusive devices": lambda one: sorted(one.exclusive),
+        "links between machines": lambda one: [replace(link, tensors={}, meta={}) for link in one.links],
+        "slowdowns": lambda one: {device: dict(row) for device, row in one.slowdowns.items()},
         "joules (given by one of them only)": _has_joules,
     }
     for what, fact in facts.items():
@@ -94,6 +100,29 @@ def _switch_fact(switch: SwitchCost) -> tuple[str, str, str, float, float]:
 
 def _has_joules(profile: Profile) -> bool:
     return any(cost is not None and cost.joules is not None for layer in profile.layers for cost in layer.cost.values())
+
+
+def _joined_switch(switch: SwitchCost, pairs: Sequence[tuple[str, Profile]]) -> SwitchCost:
+    """Return a switch with each model's own costs before its layers."""
+    layers = {
+        f"{name}/{layer}": cost
+        for name, profile in pairs
+        for own in profile.switches
+        if (own.device, own.source, own.destination) == (switch.device, switch.source, switch.destination)
+        for layer, cost in own.layers.items()
+    }
+    return replace(switch, layers=layers)
+
+
+def _own_tensors(between: tuple[str, str], pairs: Sequence[tuple[str, Profile]]) -> dict[str, TensorTransferCost]:
+    """Return the tensors that have their own cost over a link."""
+    return {
+        f"{name}/{tensor}": cost
+        for name, profile in pairs
+        for link in profile.links
+        if link.between == between
+        for tensor, cost in link.tensors.items()
+    }
 
 
 def _renamed(name: str, layer: ProfileLayer) -> ProfileLayer:

@@ -15,10 +15,10 @@ from heapq import heappop, heappush
 from itertools import pairwise
 from typing import NamedTuple
 
+from mosaic_onnx.planner.core.contention import Contention
 from mosaic_onnx.scenarios.instance import Instance
 from mosaic_onnx.scenarios.schedule import Schedule
 from mosaic_onnx.scenarios.simulation.arrivals import Arrivals
-from mosaic_onnx.scenarios.simulation.contention import Contention
 from mosaic_onnx.scenarios.simulation.late_binding import Binder
 from mosaic_onnx.scenarios.simulation.slice_graph import SliceGraph
 

@@ -1,0 +1,1 @@
+"""Decoders and machines described by published figures, as profiles: offloading before anything is bought."""
