@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 export MOSAIC_SHARED ?= $(abspath ../shared)
 
-.PHONY: demo setup test test-bare test-all test-corpus fuzz soak coverage golden
+.PHONY: demo setup test test-bare test-all test-corpus fuzz soak soak-scenario coverage golden
 .PHONY: test-providers test-cuda bench-cuda run-test-cuda run-bench-cuda lint bench clean
 
 setup: $(STAMP)
@@ -46,6 +46,11 @@ fuzz: setup
 SOAK_MINUTES ?= 30
 soak: setup
 	$(BIN)/python -m tests.soak --minutes $(SOAK_MINUTES)
+
+# Three networks served on two cores: every 50th frame compared, nothing may fail or grow, misses are told.
+SCENARIO_MINUTES ?= 10
+soak-scenario: setup
+	$(BIN)/python -m tests.soak.scenario --minutes $(SCENARIO_MINUTES)
 
 # Lines and branches that the tests reach; the table names the gaps.
 coverage: setup

@@ -28,6 +28,11 @@ class AbsentDevice:
 
 
 @dataclass(frozen=True)
+class BrokenBackend(AbsentDevice):
+    """A backend that crashed, hung or raised when it was asked for its devices: every command tells of it."""
+
+
+@dataclass(frozen=True)
 class FoundDevices:
     """The devices that a backend found on this machine.
 

@@ -8,10 +8,11 @@ from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Unpack
+from typing import Any
 
 import numpy as np
 import onnx
+from typing_extensions import Unpack
 
 from mosaic_onnx.analysis.compare_changes import Supposed, compare_changes
 from mosaic_onnx.analysis.explain import explain_layer, explain_plan
@@ -22,11 +23,13 @@ from mosaic_onnx.core.constraints import Constraints, constrain
 from mosaic_onnx.core.cost_table import cost_table
 from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.errors import ModelError, OutputsDifferError, UsageError
+from mosaic_onnx.core.layer_facts import LayerFacts, layer_facts
 from mosaic_onnx.core.layers import LayerGraph
 from mosaic_onnx.core.plans import Plan
 from mosaic_onnx.core.profiles import Profile
 from mosaic_onnx.core.shape_mix import WeighedShape, mixed_shapes
 from mosaic_onnx.core.signature import given_inputs, tensor_specs
+from mosaic_onnx.core.signature import TensorSpec, given_inputs, tensor_specs
 from mosaic_onnx.discovery.health import Finding, examine
 from mosaic_onnx.discovery.selection import Selection, participation, select
 from mosaic_onnx.files.atomic import refuse_to_replace, write_atomically
@@ -46,6 +49,7 @@ from mosaic_onnx.pipeline.compilation import Compilation, compile_model
 from mosaic_onnx.pipeline.delivery import bind_bundle, deliver, verify_bundle
 from mosaic_onnx.pipeline.exporting import Annotated, Exported, annotate_model, export_model, export_slices
 from mosaic_onnx.pipeline.load_session import SessionOptions, load_model, load_session
+from mosaic_onnx.pipeline.npu_design import explore_npu
 from mosaic_onnx.pipeline.options import CompileOptions, InspectOptions, PathLike, ProfileOptions, with_paths
 from mosaic_onnx.pipeline.outside import After, Before, Instead
 from mosaic_onnx.pipeline.pipelines import INSPECT, PLAN, PROFILE
@@ -61,6 +65,9 @@ from mosaic_onnx.planner.core.request import Request
 from mosaic_onnx.planning.candidates import single_device_plan
 from mosaic_onnx.planning.profile_plan import plan_front
 from mosaic_onnx.profiling.progress import Progress
+from mosaic_onnx.report.gather import content_of, read_subject
+from mosaic_onnx.report.headline import Headline, headline_of
+from mosaic_onnx.report.write import need_library, write_page
 from mosaic_onnx.rewriting.rewrite import partition
 from mosaic_onnx.runtime.arguments import as_feeds
 from mosaic_onnx.runtime.repeated_runs import RunResult, run_repeatedly
@@ -98,6 +105,7 @@ __all__ = [
     "examine_machine",
     "explain_layer",
     "explain_plan",
+    "explore_npu",
     "export",
     "find_devices",
     "import_profile",
@@ -110,6 +118,8 @@ __all__ = [
     "plan",
     "plan_front",
     "profile",
+    "read_subject",
+    "report",
     "run",
     "schedule",
     "schedule_site",
@@ -133,12 +143,33 @@ class Inspection:
         devices: those that were asked.
         reasons: [L] by device name, why it cannot run the layer; absent where it claims that it can.
         notes: what was assumed.
+        input_specs: what the model takes.
+        output_specs: what the model gives.
+        facts: [L] multiply-accumulates and bytes.
     """
 
     graph: LayerGraph
     devices: tuple[Device, ...]
     reasons: tuple[Mapping[str, str], ...]
     notes: tuple[str, ...] = ()
+    input_specs: tuple[TensorSpec, ...] = ()
+    output_specs: tuple[TensorSpec, ...] = ()
+    facts: tuple[LayerFacts, ...] = ()
+
+    @property
+    def mac_count(self) -> int:
+        """Return the multiply-accumulates of one run."""
+        return sum(sum(one.macs.values()) for one in self.facts)
+
+    @property
+    def parameter_bytes(self) -> int:
+        """Return the bytes of the weights, shared ones once for each layer that reads them."""
+        return sum(one.parameter_bytes for one in self.facts)
+
+    @property
+    def activation_bytes(self) -> int:
+        """Return the bytes of every tensor that the layers make, together."""
+        return sum(one.activation_bytes for one in self.facts)
 
     @cached_property
     def crossing(self) -> tuple[tuple[str, ...], ...]:
@@ -167,7 +198,19 @@ class Inspection:
         ]
         tensors = {name: asdict(info) for name, info in self.graph.tensors.items()}
         names = [device.name for device in self.devices]
-        return {"layers": layers, "tensors": tensors, "devices": names, "notes": list(self.notes)}
+        return {
+            "inputs": [asdict(one) for one in self.input_specs],
+            "outputs": [asdict(one) for one in self.output_specs],
+            "mac_count": self.mac_count,
+            "parameter_bytes": self.parameter_bytes,
+            "activation_bytes": self.activation_bytes,
+            "layers": [
+                layer | {"mac_count": sum(fact.macs.values())} for layer, fact in zip(layers, self.facts, strict=True)
+            ],
+            "tensors": tensors,
+            "devices": names,
+            "notes": list(self.notes),
+        }
 
 
 def find_devices(words: Sequence[str] = (), *, lower: bool = False) -> Selection:
@@ -199,7 +242,7 @@ def inspect(model: PathLike, *, devices: Sequence[str] = (), **options: Unpack[I
     """Layers of a model, and which device claims to run which.
 
     Args:
-        model: the model's file.
+        model: the model's file, or a bundle's folder for the model before it was cut.
         devices: names, devices files or shipped descriptions; none for every real device of the model's precision.
         **options: see ``InspectOptions``.
 
@@ -207,9 +250,20 @@ def inspect(model: PathLike, *, devices: Sequence[str] = (), **options: Unpack[I
         ModelError: the file is refused.
         UsageError: a device or shape does not fit.
     """
-    state = run_passes(configured(INSPECT, options), State(Path(model), select(devices)))
-    notes = (*state.normalised.defaults, *state.normalised.notes)
-    return Inspection(state.graph, state.selection.chosen, state.annotation.reasons, notes)
+    path = Path(model)
+    if path.is_dir():
+        path = read_bundle(path).original_path
+    state = run_passes(configured(INSPECT, options), State(path, select(devices)))
+    normalised = state.normalised
+    return Inspection(
+        state.graph,
+        state.selection.chosen,
+        state.annotation.reasons,
+        notes=(*normalised.defaults, *normalised.notes),
+        input_specs=tensor_specs(given_inputs(normalised.model.graph)),
+        output_specs=tensor_specs(normalised.model.graph.output),
+        facts=layer_facts(state.graph, normalised.model),
+    )
 
 
 def profile(
@@ -657,6 +711,56 @@ def bench_throughput(
     """
     opened = replace(_opened(bundle, devices, trust=trust), shapes=())
     return throughput_benchmark(opened, bundle_inputs(opened, inputs, seed), seconds)
+
+
+@dataclass(frozen=True)
+class Report:
+    """A page that was written, and its first words."""
+
+    file: Path
+    headline: Headline
+
+
+def report(
+    source: PathLike,
+    output: PathLike,
+    *,
+    profile: PathLike | None = None,
+    measure: bool = False,
+    time_limit_s: float = 10.0,
+    force: bool = False,
+    devices: Sequence[str] = (),
+    trust: bool = False,
+) -> Report:
+    """Write a plan as one HTML page that needs no network: graph, timelines, layers, memory, what would help.
+
+    Args:
+        source: a bundle's folder, a plan's file, or a profile's, which is planned for latency.
+        output: the page.
+        profile: of a plan's file; None takes ``profile.json`` beside it.
+        measure: run the bundle here, for the timeline of a measured run.
+        time_limit_s: for planning again with the operators that devices lack.
+        force: replace a file that is there.
+        devices: of a bundle that is measured: devices of this machine that take the place of its own by name.
+        trust: take what the bundle says of its devices, though it may name libraries to load and folders to write.
+
+    Raises:
+        ModelError: a file is wrong.
+        UsageError: the output is there already, Bokeh is not installed, or ``measure`` is asked of no bundle.
+        BackendError: a device failed.
+    """
+    refuse_to_replace(output, force=force)
+    need_library()
+    subject = read_subject(Path(source), None if profile is None else Path(profile))
+    trace = None
+    if measure:
+        if subject.bundle is None:
+            raise UsageError(f"{source} is no bundle: there is nothing to run", "leave out --measure")
+        runs = bench(subject.bundle, iterations=20, warmup=3, devices=devices, trust=trust).traces
+        trace = sorted(runs, key=lambda one: one.seconds)[len(runs) // 2]
+    content = content_of(subject, time_limit_s=time_limit_s, trace=trace)
+    write_page(content, Path(output))
+    return Report(Path(output), headline_of(content))
 
 
 def _opened(bundle: Bundle | PathLike, devices: Sequence[str], *, trust: bool) -> Bundle:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from typing import Protocol
@@ -104,7 +105,8 @@ def run_pass(one: Pass, state: State) -> State:
         error.passes = (one.name, *error.passes)
         raise
     except Exception as error:
-        error.add_note(f"in pass {one.name}")
+        if sys.version_info >= (3, 11):
+            error.add_note(f"in pass {one.name}")
         raise
     _check_promises(one, state, after)
     return after

@@ -1,5 +1,6 @@
-"""The NPU emulator: time of the exact search, agreement of its two latency models, distance of the genetic baseline,
-and a real NPU's rates beside untuned predictions. The emulated figures do not depend on this machine; the times do.
+"""The NPU emulator: time of the exact search, agreement of its two latency models, plans over dataflows, distance of
+the genetic baseline, and a real NPU's rates beside untuned predictions. The emulated figures do not depend on this
+machine; the times do.
 """
 
 from __future__ import annotations
@@ -7,13 +8,22 @@ from __future__ import annotations
 import statistics
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from bench.npu.networks import alexnet, convolution, googlenet, resnet50
 from bench.report import Row
+from mosaic_onnx.backends.simulated.backend import BACKEND as SIMULATED
+from mosaic_onnx.core.devices import Device
+from mosaic_onnx.core.profiles import Cost, Profile
 from mosaic_onnx.files.cache import Cache
+from mosaic_onnx.files.device_file import read_shipped
 from mosaic_onnx.npu import LoopNest, ModelLayers, best_dataflow, layers_of_model, load_hardware, map_model, simulate
+from mosaic_onnx.npu.backend.backend import BACKEND
 from mosaic_onnx.npu.search.dataflow import nest_on
+from mosaic_onnx.planning.profile_plan import plan_profile
+from mosaic_onnx.profiling.build_profile import ModelIdentity, StateResult, compose_profile
+from mosaic_onnx.reproduce.workloads import layered
 from mosaic_onnx.zoo import WORKLOADS, build_shapes
 
 HIKEY_970 = {"alexnet": 32.5, "googlenet": 34.4, "resnet50": 21.9, "squeezenet": 49.3}
@@ -25,6 +35,7 @@ def run(quick: bool) -> list[Row]:
     rows = search_times()
     for preset in ("tpu-like",) if quick else ("eyeriss", "tpu-like", "nvdla-full"):
         rows += agreement(preset, ["squeezenet", "mobilenet_v2_1.0"] if quick else list(WORKLOADS))
+    rows += dataflow_plans(["squeezenet"] if quick else ["mobilenet_v2_1.0", "resnet50"])
     return rows + genetic_distance(3 if quick else 20) + real_npu()
 
 
@@ -72,6 +83,48 @@ def agreement(preset: str, names: list[str]) -> list[Row]:
         Row(f"cycle-level over analytical by more than 5 %, {preset}", apart, "ratio", 0.05, "layers", note=note),
         Row(f"cycle-level below analytical, {preset}", below, "layers", 0),
     ]
+
+
+def dataflow_plans(names: list[str]) -> list[Row]:
+    """Plans on the described board's big cores and Eyeriss: over all dataflows, and with each one alone."""
+    rows = []
+    cpu = next(one for one in read_shipped("hikey970") if one.name == "big")
+    board, (npu,) = replace(cpu, levels=cpu.levels[-1:]), BACKEND.described("eyeriss")
+    for name in names:
+        profile = stated_profile(name, board, npu)
+        every = plan_profile(profile)
+        alone = {}
+        for level in npu.levels:
+            one = plan_profile(stated_profile(name, board, replace(npu, levels=(level,))))
+            alone[level.name] = one.predicted.seconds
+        best = min(alone, key=lambda level: alone[level])
+        used = sorted({each.state for each in every.slices})
+        words = ", ".join(f"{level} {seconds * 1e3:.4g}" for level, seconds in alone.items())
+        note = f"{every.predicted.seconds * 1e3:.4g} ms with {', '.join(used)}; one dataflow alone (ms): {words}"
+        rows.append(
+            Row(
+                f"{name}: plan over all dataflows, over {best} alone",
+                every.predicted.seconds / alone[best],
+                "×",
+                1.0,
+                note=note,
+            )
+        )
+    return rows
+
+
+def stated_profile(name: str, board: Device, npu: Device) -> Profile:
+    """What a described board and an emulated NPU state for a network of the zoo; nothing is measured."""
+    one = layered(name, "fused")
+    results = []
+    for source, device in ((SIMULATED, board), (BACKEND, npu)):
+        for state in device.states:
+            said = source.layer_costs(one.facts, device, state)
+            costs = {place: cost for place, cost in enumerate(said) if isinstance(cost, Cost)}
+            results.append(StateResult(state, costs, {n: why for n, why in enumerate(said) if isinstance(why, str)}))
+    copies = (*SIMULATED.copies(board), *BACKEND.copies(npu))
+    composed = compose_profile(ModelIdentity(name), one.graph, (board, npu), results, copies)
+    return replace(composed, switches=BACKEND.switches(npu))
 
 
 def genetic_distance(seeds: int) -> list[Row]:

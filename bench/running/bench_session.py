@@ -1,7 +1,11 @@
-"""The overhead of a session over a plain one, and requests per second in a pipeline of two one-core devices."""
+"""The overhead of a session over a plain one, and requests per second on two cores.
+
+Each core is a device of ONNX Runtime and, where it is installed, one of OpenVINO; of the two, one works at a time.
+"""
 
 from __future__ import annotations
 
+import importlib.util
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -37,7 +41,7 @@ def run(quick: bool) -> list[Row]:
         if len(usable_cores()) < 2:
             return [*rows, Row("throughput", float("nan"), "ratio", note="skipped: one core only")]
         for model in (*paper(("squeezenet",), folder), *classic(() if quick else ("resnet50",), folder)):
-            rows += _throughput(model, folder, 1.0 if quick else 5.0)
+            rows += _throughput(model, folder, 1.0 if quick else 3.0)
     return rows + ([Row("resnet50", float("nan"), "ratio", note=absent())] if absent() else [])
 
 
@@ -64,23 +68,37 @@ def _selection(*devices: Device) -> Selection:
     return replace(select(), chosen=devices, left_out=())
 
 
-def _throughput(model: Workload, folder: Path, seconds: float) -> list[Row]:
-    """The planned throughput on two one-core devices: predicted, one session, OpenVINO's hint on the same cores."""
-    cores = tuple(
-        Device(f"core{core}", "onnxruntime", options={"threads": 1, "cores": str(core)}) for core in usable_cores()[:2]
+def _one_core_devices() -> tuple[Device, ...]:
+    names = {"core": "onnxruntime", "openvino": "openvino"}
+    if importlib.util.find_spec("openvino") is None:
+        del names["openvino"]
+    return tuple(
+        Device(f"{name}{core}", backend, options={"threads": 1, "cores": str(core)})
+        for name, backend in names.items()
+        for core in usable_cores()[:2]
     )
-    compiled = compile_model(model.path, _selection(*cores), request=Request(objective="throughput"))
+
+
+def _throughput(model: Workload, folder: Path, seconds: float) -> list[Row]:
+    """The planned throughput on two cores: predicted, one session, OpenVINO's hint on the same cores."""
+    compiled = compile_model(model.path, _selection(*_one_core_devices()), request=Request(objective="throughput"))
     target = folder / f"{model.path.stem}.mosaic"
     deliver(compiled, target, force=True)
     bundle = bind_bundle(read_bundle(target), trust=True)
     done = throughput_benchmark(bundle, compiled.state.inputs, seconds)
     best = done.best.requests_per_second
     one = max(rate for name, rate in done.others.items() if name != HINT)
-    note = f"{best:.4g} requests/s at {done.best.outstanding_count} outstanding; {compiled.plan.method}"
+    plan = compiled.plan
+    used = ", ".join(dict.fromkeys([*(one.state for one in plan.slices), *plan.replicas]))
+    note = f"{best:.4g} requests/s at {done.best.outstanding_count} outstanding; {plan.method}: {used}"
     rows = [
         Row(f"{model.name}: predicted / measured", done.predicted_per_second / best, "ratio", 1.1, note=note),
+        Row(f"{model.name}: measured / predicted", best / done.predicted_per_second, "ratio", 1.1),
         Row(f"{model.name}: one session / pipelined", one / best, "ratio", 1 / 1.7, "one one-core session", note=note),
     ]
+    if plan.gap is not None:
+        words = "what replicas of single slices could gain at most, by the profile"
+        rows.append(Row(f"{model.name}: interval over the area bound", 1 + plan.gap, "ratio", note=words))
     if HINT in done.others:
         hint = done.others[HINT]
         rows.append(

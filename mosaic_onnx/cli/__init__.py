@@ -15,7 +15,7 @@ PROGRAM = "mosaic-onnx"
 COMMANDS = {
     "devices": LazyCommand("building", "List the devices that are here, and why others are not."),
     "doctor": LazyCommand("doctor", "Say what this machine offers, and what stands in the way."),
-    "inspect": LazyCommand("building", "Show layers, what crosses each boundary, and which device runs which layer."),
+    "inspect": LazyCommand("building", "Show a model or bundle: inputs, outputs, work, layers, who can run which."),
     "profile": LazyCommand("building", "Measure every layer on every device; Ctrl-C keeps what was measured."),
     "plan": LazyCommand("building", "Plan from a profile, with no device at hand."),
     "compile": LazyCommand("building", "Profile, plan, partition, measure and prove a model; write MODEL.mosaic/."),
@@ -23,12 +23,17 @@ COMMANDS = {
     "verify": LazyCommand("running", "Prove a bundle right, slice by slice and end to end."),
     "bench": LazyCommand("timing", "Time a bundle: latency, throughput, each slice measured beside predicted."),
     "export": LazyCommand("exporting", "Write the partitioned model as one file that ONNX Runtime alone runs."),
-    "explain": LazyCommand("studying", "Say why a plan is as it is: boundaries, missing operators, one layer's moves."),
+    "show": LazyCommand("reporting", "Show a plan: its slices, its transfers, and what could run instead."),
+    "explain": LazyCommand(
+        "reporting", "Say why a plan is as it is: boundaries, missing operators, one layer's moves."
+    ),
+    "report": LazyCommand("reporting", "Write a plan as one page to look at."),
     "diff": LazyCommand("studying", "Say what one plan does otherwise than another of the same layers."),
     "import": LazyCommand("studying", "Turn a profile that another tool wrote into profile.json."),
     "schedule": LazyCommand("scheduling", "Plan many models with periods and deadlines on one machine."),
     "serve-scenario": LazyCommand("scheduling", "Serve all models of a site: rates, latencies, misses."),
     "reproduce": LazyCommand("studying", "Reproduce a paper's evaluation: tables, plots, theirs beside ours."),
+    "schema": LazyCommand("schemas", "Print the JSON Schema of a file that mosaic-onnx reads."),
     "cache": LazyCommand("caching", "Measurements that profile and compile keep."),
     "npu": LazyCommand("npu", "Emulated NPUs: hardware as a file, exact dataflow search."),
 }

@@ -64,16 +64,16 @@ def inspect(
     as_json: opt.Json = False,
     quiet: opt.Quiet = False,
 ) -> None:
-    """Show layers, the tensors that cross each boundary, and which device can run which layer (and why not)."""
+    """Show a model or bundle: inputs, outputs, work, layers, and which device can run which layer (and why not)."""
     from mosaic_onnx import api
-    from mosaic_onnx.cli.tables import inspection_table
+    from mosaic_onnx.cli.inspection import inspection_line, inspection_table, signature_table
 
     reporter = Reporter(json=as_json, quiet=quiet)
     seen = api.inspect(model, devices=split_words(device_words or ()), **options)
     for note in seen.notes:
         reporter.note(f"note: {note}")
-    reporter.show(inspection_table(seen))
-    reporter.result(f"{len(seen.graph.layers)} layers, {len(seen.devices)} devices")
+    reporter.show(signature_table(seen), inspection_table(seen))
+    reporter.result(inspection_line(seen))
     reporter.emit("mosaic-onnx/inspection/1", seen.as_fields())
 
 

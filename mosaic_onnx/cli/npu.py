@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
 from mosaic_onnx.cli.console import Reporter
+from mosaic_onnx.cli.npu_explore import explore_sizes
+from mosaic_onnx.cli.npu_words import CostModelWord, DataflowWord, HardwareName, NpuObjectiveWord
 from mosaic_onnx.cli.options import Json, NoCache, Quiet
+from mosaic_onnx.core.compatibility import StrEnum
 
 if TYPE_CHECKING:
     from mosaic_onnx.npu.hardware.description import Hardware
@@ -21,41 +23,8 @@ app = typer.Typer(
 
 def register(parent: typer.Typer) -> None:
     """Add the group of this room."""
+    app.command("explore")(explore_sizes)
     parent.add_typer(app, name="npu")
-
-
-class DataflowWord(StrEnum):
-    """The dataflow of the array."""
-
-    best = "best"
-    nvdla = "nvdla"
-    eyeriss = "eyeriss"
-    shidiannao = "shidiannao"
-    os = "os"
-    ws = "ws"
-    is_ = "is"
-    genetic = "genetic"
-
-
-class NpuObjectiveWord(StrEnum):
-    """The objective of a mapping."""
-
-    latency = "latency"
-    energy = "energy"
-    edp = "edp"
-
-
-class CostModelWord(StrEnum):
-    """The timing model of a layer."""
-
-    analytical = "analytical"
-    cycle = "cycle"
-    scale_sim = "scale-sim"
-    nvdla_sheet = "nvdla-sheet"
-    midap = "midap"
-
-
-HardwareName = Annotated[str, typer.Option("--hardware", metavar="NAME|FILE.toml", help="The NPU (npu list).")]
 
 
 @app.command("list")

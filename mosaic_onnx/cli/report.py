@@ -76,6 +76,8 @@ def _contest(done: Compilation) -> Table:
     judged, measured = done.state.contest, done.state.contest.timings
     simulated = {device.name for device in done.state.profile.devices if device.simulated}
     predicted = {"plan": done.state.plan.predicted.seconds, **done.single_predicted}
+    if judged.is_rate:
+        predicted = {one.name: one.plan.predicted.interval_seconds for one in done.state.candidates}
     rows = []
     for name, seconds in predicted.items():
         figure, spread, ratio = "–", "–", "–"
@@ -88,7 +90,8 @@ def _contest(done: Compilation) -> Table:
         label = f"{name} (simulated)" if name in simulated else name
         rows.append((label, milliseconds(seconds), figure, spread, ratio, note))
     columns = ("candidate", "predicted", "measured median", "spread", "ratio to the plan", "")
-    made = table("the plan against every single device", columns, rows)
+    what = "requests under full load, one every …" if judged.is_rate else "the plan against every single device"
+    made = table(what, columns, rows)
     made.caption = judged.reason
     return made
 

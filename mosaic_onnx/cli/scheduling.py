@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,6 +10,7 @@ import typer
 from mosaic_onnx.cli import options as opt
 from mosaic_onnx.cli.console import Reporter
 from mosaic_onnx.cli.parse import split_words
+from mosaic_onnx.core.compatibility import StrEnum
 
 if TYPE_CHECKING:
     from rich.table import Table

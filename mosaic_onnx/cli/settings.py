@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mosaic_onnx.core.compatibility import tomllib
 from mosaic_onnx.core.errors import UsageError
 from mosaic_onnx.core.suggestions import did_you_mean
 
@@ -134,8 +135,6 @@ def _read(path: Path) -> Settings | None:
     Raises:
         UsageError: it is not TOML.
     """
-    import tomllib
-
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

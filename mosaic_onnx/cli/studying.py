@@ -1,54 +1,30 @@
-"""Commands that explain plans, read other tools' profiles and reproduce the paper."""
+"""Commands that compare plans, read other tools' profiles and reproduce the paper."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mosaic_onnx.cli import options as opt
 from mosaic_onnx.cli.console import Reporter
+from mosaic_onnx.cli.parse import split_words
+
+if TYPE_CHECKING:
+    from mosaic_onnx.reproduce.puzzle.run import Measured
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this room."""
-    app.command("explain")(explain)
     app.command("diff")(diff)
     app.command("import")(import_profile)
     app.command("reproduce")(reproduce)
 
 
 PlanFile = Annotated[Path, typer.Argument(metavar="PLAN.json", help="A plan.")]
-
-
-def explain(
-    profile_file: opt.ProfileFile,
-    plan_file: PlanFile,
-    layer: Annotated[str | None, typer.Option("--layer", metavar="NAME", help="Explain one layer (or node).")] = None,
-    time_limit: opt.TimeLimit = 10.0,
-    as_json: opt.Json = False,
-    quiet: opt.Quiet = False,
-) -> None:
-    """Say why a plan is as it is: boundaries, missing operators, or one layer's costs and moves."""
-    from mosaic_onnx import api
-    from mosaic_onnx.cli.explanations import layer_tables, plan_tables
-
-    reporter = Reporter(json=as_json, quiet=quiet)
-    profile, plan = api.load_profile(profile_file), api.load_plan(plan_file)
-    if layer is not None:
-        one = api.explain_layer(profile, plan, layer)
-        reporter.show(*layer_tables(one))
-        reporter.result(f"{one.name} runs on {one.state}, in slice {one.slice_number}")
-        reporter.emit("mosaic-onnx/explanation/1", {"layer": dataclasses.asdict(one)})
-        return
-    whole = api.explain_plan(profile, plan, time_limit)
-    reporter.show(*plan_tables(whole))
-    for lift in whole.lifts:
-        reporter.result(f"if {lift.device} ran {lift.operator}: {lift.seconds * 1e3:+.4g} ms")
-    reporter.emit("mosaic-onnx/explanation/1", {"plan": dataclasses.asdict(whole)})
 
 
 def diff(
@@ -106,23 +82,27 @@ def reproduce(
         "report"
     ),
     reduced: Annotated[bool, typer.Option("--reduced", help="Fewer workloads and random plans: for a look.")] = False,
+    device_words: opt.OwnDevices = None,
     force: opt.Force = False,
     as_json: opt.Json = False,
     quiet: opt.Quiet = False,
 ) -> None:
-    """Reproduce a paper's evaluation on simulated devices: tables, plots, theirs beside ours."""
+    """Reproduce a paper's evaluation on simulated devices (puzzle: or on -d): tables, plots, theirs beside ours."""
     from mosaic_onnx.core.errors import UsageError
     from mosaic_onnx.files.atomic import refuse_to_replace
     from mosaic_onnx.reproduce.run import reproduce as reproduce_mosaic
 
     if paper not in ("mosaic", "puzzle", "flowoptimizer"):
         raise UsageError(f"there is no paper called '{paper}' here", "mosaic-onnx reproduce mosaic -o report/")
+    if device_words and paper != "puzzle":
+        raise UsageError(f"-d says nothing of {paper}: it is reproduced on descriptions", "leave it out")
     reporter = Reporter(json=as_json, quiet=quiet)
     refuse_to_replace(output, force=force)
     if paper == "puzzle":
         from mosaic_onnx.reproduce.puzzle.run import reproduce_puzzle
 
-        compared = reproduce_puzzle(output, reduced=reduced, note=reporter.note)
+        measured = _measured_networks(split_words(device_words or ()), reporter) if device_words else None
+        compared = reproduce_puzzle(output, reduced=reduced, measured=measured, note=reporter.note)
         reporter.result(str(output))
         reporter.emit("mosaic-onnx/puzzle-reproduction/1", {"folder": str(output), **compared.as_fields()})
         return
@@ -139,6 +119,29 @@ def reproduce(
         reporter.note(f"{'met' if verdict.met else 'NOT MET'}: {verdict.what} ({verdict.detail})")
     fields = {"files": list(report.files), "verdicts": [dataclasses.asdict(each) for each in report.verdicts]}
     reporter.emit("mosaic-onnx/reproduction/1", {"folder": str(output), **fields})
+
+
+def _measured_networks(words: tuple[str, ...], reporter: Reporter) -> Measured:
+    """Return the profiles of the puzzle's networks, measured on devices."""
+    import tempfile
+
+    import onnx
+
+    from mosaic_onnx import api
+    from mosaic_onnx.reproduce.puzzle.random_scenarios import NETWORKS
+    from mosaic_onnx.reproduce.puzzle.run import Measured
+    from mosaic_onnx.zoo import build
+
+    profiles = {}
+    with tempfile.TemporaryDirectory(prefix="mosaic-") as folder:
+        for name in NETWORKS:
+            path = Path(folder) / f"{name}.onnx"
+            onnx.save(build(name), path)
+            profiles[name] = api.profile(path, devices=words, note=reporter.note)
+            path.unlink()
+            reporter.note(f"{name}: {len(profiles[name].layers)} layers measured")
+    devices = next(iter(profiles.values())).devices
+    return Measured(", ".join(device.name for device in devices), profiles)
 
 
 def _options(words: list[str]) -> dict[str, object]:

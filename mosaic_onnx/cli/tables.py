@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from mosaic_onnx.api import Inspection, Selection
+    from mosaic_onnx.api import Selection
     from mosaic_onnx.core.plans import Plan
     from mosaic_onnx.core.profiles import Profile
 
@@ -63,17 +63,6 @@ def absent_table(found: Selection) -> Table:
     """Return a table of the devices that are not available, with the reasons."""
     rows = [(absent.name, absent.backend, absent.reason) for absent in found.absent]
     return table("not here", ("device", "backend", "why"), rows)
-
-
-def inspection_table(seen: Inspection) -> Table:
-    """Return a table of layers, the tensors that cross the boundary after each, and the devices that can run it."""
-    names = [device.name for device in seen.devices]
-    rows = []
-    for index, layer in enumerate(seen.graph.layers):
-        can = [seen.reasons[index].get(name) or "yes" for name in names]
-        crossing = f"{len(seen.crossing[index])} / {megabytes(seen.crossing_bytes(index))}"
-        rows.append((layer.name, " ".join(layer.op_types[:4]), megabytes(layer.parameter_bytes), crossing, *can))
-    return table("layers", ("layer", "operators", "weights", "crossing after", *names), rows, most=MANY)
 
 
 def profile_table(measured: Profile) -> Table:

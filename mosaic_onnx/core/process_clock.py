@@ -18,14 +18,16 @@ class ProcessClock:
     the time that they took. Where the system does not tell how long a thread waited (Linux does), every second counts.
     """
 
-    def __init__(self, pid: int, began_s: float, *, is_new: bool) -> None:
+    def __init__(self, pid: int, began_s: float, *, is_new: bool, patience: float = PATIENCE) -> None:
         """Start the clock.
 
         Args:
             pid: the process.
             began_s: the moment, of the monotonic clock.
             is_new: the process was started since then, and everything that it waited counts.
+            patience: the clock runs at least at this part of the wall clock's speed; 1 is the wall clock.
         """
+        self._patience = patience
         self._pid = pid
         self._began_s = began_s
         self._before_s: Mapping[int, float] = {} if is_new else waited_s(pid)
@@ -35,7 +37,7 @@ class ProcessClock:
         wall_s = time.monotonic() - self._began_s
         now_s = waited_s(self._pid)
         held_up_s = max((waited - self._before_s.get(thread, 0.0) for thread, waited in now_s.items()), default=0.0)
-        return max(wall_s - held_up_s, wall_s / PATIENCE)
+        return max(wall_s - held_up_s, wall_s / self._patience)
 
 
 def waited_s(pid: int) -> dict[int, float]:

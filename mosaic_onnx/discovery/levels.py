@@ -33,6 +33,8 @@ def with_levels(selection: Selection) -> tuple[Selection, dict[str, str]]:
 
 
 def _levels_of(device: Device, backend: object) -> tuple[Device, str]:
+    if device.host:
+        return device, "it belongs to another machine, whose frequencies are not set from here"
     if not isinstance(backend, SetsLevels):
         return device, f"backend {device.backend} sets no frequencies"
     offer = backend.offered_levels(device)

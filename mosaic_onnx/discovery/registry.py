@@ -12,6 +12,7 @@ import onnx
 from mosaic_onnx.backends.base import (
     AbsentDevice,
     Backend,
+    BrokenBackend,
     DescribesDevices,
     FoundDevices,
     Memory,
@@ -102,7 +103,7 @@ def _find(name: str, backend: Backend) -> FoundDevices:
     try:
         return backend.find()
     except Exception as error:  # the contract says that it never raises; another package's backend may break it
-        return FoundDevices(absent=(AbsentDevice(name, name, f"its find() failed: {type(error).__name__}: {error}"),))
+        return FoundDevices(absent=(BrokenBackend(name, name, f"its find() failed: {type(error).__name__}: {error}"),))
 
 
 def select_devices(

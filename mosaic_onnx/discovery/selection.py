@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from mosaic_onnx.backends.base import AbsentDevice, Backend
+from mosaic_onnx.backends.base import AbsentDevice, Backend, BrokenBackend
 from mosaic_onnx.core.devices import Device
 from mosaic_onnx.discovery.registry import backends, find_all, left_out, select_devices
 from mosaic_onnx.isolation.backend import isolated
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,7 @@ class Selection:
 
 
 def select(words: Sequence[str] = (), precision: str = "f32", *, lower: bool = False) -> Selection:
-    """Find the devices of this machine and select those that take part.
+    """Find the devices of this machine and select those that take part; a backend that breaks meanwhile is told.
 
     Args:
         words: device names, ``devices.toml`` files or shipped descriptions; none for the default set.
@@ -51,6 +54,9 @@ def select(words: Sequence[str] = (), precision: str = "f32", *, lower: bool = F
     """
     candidates = isolated(backends())
     found = find_all(candidates)
+    for one in found.absent:
+        if isinstance(one, BrokenBackend):
+            _LOG.warning("backend %s is left out: %s", one.name, one.reason)
     chosen = select_devices(words, found, precision, lower=lower)
     everything = {device.name: device for device in (*found.devices.values(), *chosen)}
     return Selection(

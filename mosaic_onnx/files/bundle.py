@@ -151,13 +151,18 @@ class Bundle:
         """Return the path of the canonical partitioned model."""
         return self.folder / f"{self.prefix}{MODEL}"
 
+    @property
+    def original_path(self) -> Path:
+        """Return the path of the model before it was cut."""
+        return self.folder / SLICES / f"{self.prefix}{ORIGINAL}"
+
     def original(self) -> onnx.ModelProto:
         """Return the model before it was cut; its external data lies in ``slices/``.
 
         Raises:
             ModelError: the file is damaged, or holds what a vendor's compiler made and the bundle is not trusted.
         """
-        model = open_model(self.folder / SLICES / f"{self.prefix}{ORIGINAL}").model
+        model = open_model(self.original_path).model
         if not self.is_trusted:
             refuse_compiled_nodes([model], f"bundle {self.folder}")
         return model

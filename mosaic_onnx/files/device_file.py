@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Literal
 
 from pydantic import Field
 
+from mosaic_onnx.core.compatibility import tomllib
 from mosaic_onnx.core.devices import Device, OptionValue
 from mosaic_onnx.core.errors import ModelError
 from mosaic_onnx.core.profiles import HOST

@@ -107,6 +107,11 @@ class Manifest(FileModel):
         return names
 
 
+def manifest_schema() -> dict[str, Any]:
+    """Return the JSON Schema of a bundle's manifest, as far as reading it relies on its keys."""
+    return Manifest.model_json_schema(by_alias=True)
+
+
 def read_manifest(folder: Path) -> tuple[Manifest, Mapping[str, Any]]:
     """Return the checked manifest of a bundle, and its whole JSON object; all files have the digests that it states.
 

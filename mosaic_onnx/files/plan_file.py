@@ -72,6 +72,11 @@ class _File(FileModel):
     models: list[_Model] = []
 
 
+def plan_schema() -> dict[str, Any]:
+    """Return the JSON Schema of a plan file."""
+    return _File.model_json_schema(by_alias=True)
+
+
 def read_plan(path: str | os.PathLike[str]) -> Plan:
     """Read a plan file.
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
@@ -136,6 +136,11 @@ class _File(FileModel):
     exclusive: list[Annotated[list[Name], Field(min_length=2, max_length=2)]] = []
     links: list[_Link] = []
     slowdowns: dict[Name, dict[Name, Factor]] = {}
+
+
+def profile_schema() -> dict[str, Any]:
+    """Return the JSON Schema of a profile file."""
+    return _File.model_json_schema(by_alias=True)
 
 
 def read_profile(path: str | os.PathLike[str]) -> Profile:

@@ -14,6 +14,7 @@ from typing import Any
 from mosaic_onnx.core.errors import ModelError
 
 SEAL = "seal"
+_READ_BYTES = 2**20
 _HINT = "compile the model again"
 _LEFTOVER = ".mosaic-"
 """The start of the names of a runtime's temporary files, which a killed process leaves behind."""
@@ -21,8 +22,11 @@ _LEFTOVER = ".mosaic-"
 
 def file_digest(path: Path) -> str:
     """Return the SHA-256 (hex) of a file."""
+    digest = hashlib.sha256()
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        while part := file.read(_READ_BYTES):
+            digest.update(part)
+    return digest.hexdigest()
 
 
 def file_digests(folder: Path) -> dict[str, str]:

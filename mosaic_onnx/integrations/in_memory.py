@@ -5,9 +5,9 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Unpack
 
 import onnx
+from typing_extensions import Unpack
 
 from mosaic_onnx.core.errors import ModelError, OutputsDifferError
 from mosaic_onnx.core.tensors import external_bytes

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Unpack
+
+from typing_extensions import Unpack
 
 from mosaic_onnx.core.errors import ModelError, UsageError
 from mosaic_onnx.core.plans import Plan

@@ -18,6 +18,7 @@ from mosaic_onnx.backends.base import (
     AbsentDevice,
     Array,
     Backend,
+    BrokenBackend,
     CanCrash,
     CostSource,
     FoundDevices,
@@ -28,6 +29,7 @@ from mosaic_onnx.backends.base import (
 )
 from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.errors import BackendError, DeviceError, UsageError
+from mosaic_onnx.core.process_clock import PATIENCE
 from mosaic_onnx.isolation.messages import device_from_json, device_to_json, write_slice
 from mosaic_onnx.isolation.process import ChildDied, ChildProcess
 from mosaic_onnx.isolation.tensors import SharedTensors
@@ -53,9 +55,10 @@ class IsolatedBackend:
         Args:
             inner: the backend, as this process imported it.
             address: ``module:NAME`` under which a child finds it.
-            limit_s: how long running one slice may take; None for the usual.
+            limit_s: how long running one slice may take, by the wall clock; None for the usual.
             isolates_all: no device stays in this process.
         """
+        self._patience = PATIENCE if limit_s is None else 1.0
         self.inner = inner
         self.address = address
         self.limit_s = SLICE_LIMIT_S if limit_s is None else limit_s
@@ -80,7 +83,7 @@ class IsolatedBackend:
         """Devices here; never raises. Asked in a child unless the backend's plain device cannot crash."""
         if not self.isolates(Device(self.name, backend=self.name)):
             return self.inner.find()
-        child = self._spare = self._spare or ChildProcess(self.name, {self.name: self.address})
+        child = self._spare = self._spare or ChildProcess(self.name, {self.name: self.address}, self._patience)
         try:
             answer = child.ask(f"{_ACTIONS}:find", {"backend": self.name}, FIND_LIMIT_S, "which devices it has")
         except ChildDied as died:
@@ -97,7 +100,7 @@ class IsolatedBackend:
             return self._none_found(f"it gave an invalid answer: {error}")
 
     def _none_found(self, reason: str) -> FoundDevices:
-        return FoundDevices(absent=(AbsentDevice(self.name, self.name, f"asked for its devices, it {reason}"),))
+        return FoundDevices(absent=(BrokenBackend(self.name, self.name, f"asked for its devices, it {reason}"),))
 
     def supports(self, node: onnx.NodeProto, device: Device) -> str | None:
         """None if the device may take the node, else the reason.
@@ -151,7 +154,7 @@ class IsolatedBackend:
         """Return the child of a device; devices never share one, since some runtimes keep the options of the first."""
         if device.name not in self._children:
             child, self._spare = self._spare, None
-            self._children[device.name] = child or ChildProcess(device.name, {self.name: self.address})
+            self._children[device.name] = child or ChildProcess(device.name, {self.name: self.address}, self._patience)
             self._children[device.name].name = device.name
         return self._children[device.name]
 

@@ -20,7 +20,7 @@ from typing import IO, Any
 
 from mosaic_onnx.core.errors import InternalError
 from mosaic_onnx.core.module_command import module_command
-from mosaic_onnx.core.process_clock import ProcessClock
+from mosaic_onnx.core.process_clock import PATIENCE, ProcessClock
 from mosaic_onnx.isolation.limits import child_memory_bytes
 from mosaic_onnx.isolation.marks import Mark, Marks
 from mosaic_onnx.isolation.shared_folder import SharedFolder
@@ -77,13 +77,15 @@ class ChildProcess:
         files: a folder for what both read, in memory where the system has such a folder.
     """
 
-    def __init__(self, name: str, addresses: Mapping[str, str]) -> None:
+    def __init__(self, name: str, addresses: Mapping[str, str], patience: float = PATIENCE) -> None:
         """Prepare.
 
         Args:
             name: what messages call it: the devices that it runs.
             addresses: ``module:NAME`` of each backend, by the backend's name.
+            patience: of the clock of its limits (``ProcessClock``); 1 for limits by the wall clock.
         """
+        self._patience = patience
         self.name = name
         self.generation = 0
         self._addresses = dict(addresses)
@@ -178,7 +180,7 @@ class ChildProcess:
         """Send bytes, read a line; what was read so far where the child dies; errors as for ``_send``."""
         is_new = self._process is None
         process = self._process or self._start()
-        clock = ProcessClock(process.pid, wait.began_s, is_new=is_new)
+        clock = ProcessClock(process.pid, wait.began_s, is_new=is_new, patience=self._patience)
         to_child, from_child = _pipes(process)
         with contextlib.suppress(BrokenPipeError):  # a dead child shows when it is read from
             to_child.write(message)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -17,6 +18,10 @@ from typing import IO
 from mosaic_onnx.core.module_command import module_command
 from mosaic_onnx.core.process_clock import ProcessClock
 
+WORD_EVERY_S = 10.0
+"""So often somebody who waits is told for what."""
+_DOING = {"check": "the check", "load": "the loading in ONNX Runtime", "types": "the types and shapes"}
+_LOG = logging.getLogger(__name__)
 _TAIL_BYTES = 4000
 _CHILD = "mosaic_onnx.loading.child"
 
@@ -84,9 +89,13 @@ def _run(job: str, text: str, said: IO[bytes], answer: IO[bytes], time_limit_s: 
     try:
         while (left_s := time_limit_s - clock.elapsed_s()) > 0:
             with contextlib.suppress(subprocess.TimeoutExpired):
-                child.communicate(unsent, timeout=left_s)
+                child.communicate(unsent, timeout=min(left_s, WORD_EVERY_S))
                 return child.returncode
             unsent = None  # a second call goes on where the first one stopped
+            waited_s = time.monotonic() - began_s
+            if waited_s < time_limit_s:
+                what = _DOING.get(job, job)
+                _LOG.warning("waiting for %s of a model: %.0f s, given up at %.0f s", what, waited_s, time_limit_s)
         raise ChildFailure("time", f"not done after {time_limit_s:g} s")
     finally:
         if child.poll() is None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Unpack
+
+from typing_extensions import Unpack
 
 from mosaic_onnx.backends.base import SliceModel
 from mosaic_onnx.core.errors import DeviceError, MosaicError, UsageError

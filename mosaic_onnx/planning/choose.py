@@ -36,8 +36,10 @@ def choose(
         BackendError: no candidate runs.
     """
     plan = next((one.plan for one in candidates if one.name == PLAN), candidates[0].plan)
-    stated = any(isinstance(selection.backends.get(one.backend), CostSource) for one in selection.chosen)
-    if stated or plan.objective not in ("latency", "throughput"):
+    is_timed_here = all(
+        not one.host and not isinstance(selection.backends.get(one.backend), CostSource) for one in selection.chosen
+    )
+    if not is_timed_here or plan.objective not in ("latency", "throughput"):
         found = contest_by_prediction([one for one in candidates if not one.is_yardstick], refused)
     else:
         by_clock = contest if plan.objective == "latency" else contest_by_rate

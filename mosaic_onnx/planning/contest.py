@@ -1,6 +1,7 @@
 """Do no harm. The plan runs against every single device, in turn; the fastest is delivered.
 
-Simulated devices are judged by the simulator's figures, not by a stopwatch: their real time means nothing.
+Simulated devices are judged by the simulator's figures, not by a stopwatch: their real time means nothing. So are
+devices of other machines, whose runs would be timed with the way there.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ about is taken from the device.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -29,6 +30,8 @@ RunPlan = Callable[[Plan], Sequence[float]]
 """[slice] seconds while the whole plan runs (``time_plan``); empty where there is nothing to learn."""
 Places = tuple[tuple[tuple[int, ...], str], ...]
 """[slice] its layers and its state."""
+METHODS_ASKED = 4
+"""So many planner methods may be asked for one plan, one after the other."""
 
 
 def make_plan(profile: Profile, request: Request) -> Plan:
@@ -68,12 +71,13 @@ class FeedbackLoop:
 
     Attributes:
         measure: measures slices whole.
-        request: what the plan is best at; the first plan may take its time limit, each later one a share of it.
+        request: what the plan is best at; the first plan may take its time limit, and all later ones together as much.
         run: times the slices of a plan while it runs; None leaves that out.
         round_limit: plans whose slices are measured at most, those with a refused slice not counted.
         run_limit: plans that are run at most.
         refusal_limit: plans with a refused slice that are given up at most.
         plan: makes plans.
+        clock: tells the time, in seconds.
     """
 
     measure: MeasureSlices
@@ -83,6 +87,7 @@ class FeedbackLoop:
     run_limit: int = 6
     refusal_limit: int = 24
     plan: MakePlan = make_plan
+    clock: Callable[[], float] = time.monotonic
 
     def __call__(self, profile: Profile) -> Refined:
         """Plan and measure until the plan's slices are all measured, or the rounds are used up.
@@ -96,7 +101,6 @@ class FeedbackLoop:
         seen = _Seen(profile, self.request)
         while seen.round_count < self.round_limit and seen.refused_count < self.refusal_limit:
             plan = self._plan(seen)
-            seen.request = replace(seen.request, time_limit_s=self.request.time_limit_s / max(1, self.round_limit))
             wanted = [choice for choice in unmeasured(seen.profile, plan) if choice not in seen.unmeasurable]
             if wanted and self._refused(seen, wanted):
                 continue
@@ -118,13 +122,30 @@ class FeedbackLoop:
             InfeasibleError: no plan satisfies the constraints.
         """
         try:
-            return self.plan(seen.profile, seen.request)
+            return self._timed_plan(seen)
         except InfeasibleError:
             if not seen.request.in_list_order:
                 raise
         seen.is_listable = False
         seen.request = replace(seen.request, in_list_order=False)
-        return self.plan(seen.profile, seen.request)
+        return self._timed_plan(seen)
+
+    def _timed_plan(self, seen: _Seen) -> Plan:
+        """Return the next plan, and leave the plans after it a share of what later plans may still take.
+
+        ``auto`` asks up to ``METHODS_ASKED`` methods, each of which may take the request's time.
+        """
+        began_s = self.clock()
+        try:
+            return self.plan(seen.profile, seen.request)
+        finally:
+            if seen.is_first:
+                seen.is_first = False
+            else:
+                seen.later_plans_s += self.clock() - began_s
+            left_s = max(0.0, self.request.time_limit_s - seen.later_plans_s)
+            share_s = min(left_s / METHODS_ASKED, self.request.time_limit_s / max(1, self.round_limit))
+            seen.request = replace(seen.request, time_limit_s=share_s)
 
     def _refused(self, seen: _Seen, wanted: Sequence[Choice]) -> bool:
         """Measure slices; a layer that makes its slice fail is taken from the device. Whether there was one."""
@@ -199,6 +220,8 @@ class _Seen:
         runs: the plans that were run, by their slices.
         round_count: plans whose slices were measured and all ran.
         refused_count: plans with a refused slice.
+        is_first: nothing was planned yet.
+        later_plans_s: how long the plans after the first took to make.
     """
 
     profile: Profile
@@ -208,6 +231,8 @@ class _Seen:
     runs: dict[Places, Run] = field(default_factory=dict)
     round_count: int = 0
     refused_count: int = 0
+    is_first: bool = True
+    later_plans_s: float = 0.0
 
     def best(self, last: Plan) -> Plan:
         """The last plan; for latency, one that took less when it was run than the last one promises.

@@ -18,6 +18,7 @@ from mosaic_onnx.core.graphs import FunctionKey, call_key, function_key, node_ke
 from mosaic_onnx.core.layer_facts import LayerFacts, layer_facts
 from mosaic_onnx.core.layers import LayerGraph
 from mosaic_onnx.isolation.backend import IsolatedBackend
+from mosaic_onnx.isolation.board.backend import BoardBackend
 from mosaic_onnx.loading.normalise import Normalised
 from mosaic_onnx.profiling.measuring.meter import open_meter
 from mosaic_onnx.profiling.measuring.probing import compile_refusals
@@ -80,8 +81,8 @@ def annotate(
             backend = backend_of(device, backends)
             if isinstance(backend, CostSource):
                 continue
-            store = open_store(profiled, device, None, options)
             with closing(open_meter(backend, device, options.limit_s)) as meter:
+                store = open_store(profiled, device, None, options, meter.machine())
                 found[device.name] = compile_refusals(profiled, found[device.name], meter, store, ticker)
     reasons = tuple(
         {name: refused[index] for name, refused in found.items() if index in refused}
@@ -103,7 +104,11 @@ def backend_of(device: Device, backends: Mapping[str, Backend]) -> Backend:
 
 
 def refusals(normalised: Normalised, graph: LayerGraph, device: Device, backend: Backend) -> dict[int, str]:
-    """Return {layer: why a measured device cannot run it}, as far as its backend tells without compiling."""
+    """Return {layer: why a measured device cannot run it}, as far as its backend tells without compiling.
+
+    Raises:
+        BackendError: the device belongs to another machine, which cannot be used.
+    """
     model = normalised.model
     if isinstance(backend, LimitsModelSize) and (reason := backend.too_large(len(model.graph.node), device)):
         return dict.fromkeys(range(len(graph.layers)), reason)
@@ -112,7 +117,10 @@ def refusals(normalised: Normalised, graph: LayerGraph, device: Device, backend:
     leaves = {key: list(_leaves(node, functions)) for key, node in nodes.items()}
     try:
         claims = iter(_claims(backend, [leaf for each in leaves.values() for leaf in each], device))
-    except BackendError as error:  # it crashed, hung, or broke its contract: the other devices go on without it
+    except BackendError as error:
+        if device.host:  # the user named it, and nothing of it can be used
+            raise BackendError(error.message, error.hint) from error
+        # It crashed, hung, or broke its contract: the other devices go on without it.
         return dict.fromkeys(range(len(graph.layers)), error.message)
     reasons = {key: [next(claims) for _ in each] for key, each in leaves.items()}
     refused = {}
@@ -131,6 +139,9 @@ def _claims(backend: Backend, nodes: Sequence[onnx.NodeProto], device: Device) -
     Raises:
         BackendError: it raised something, or its process crashed or hung; the message names the device.
     """
+    if device.host:
+        with closing(BoardBackend(backend, device)) as board:
+            return board.claims(nodes)
     if isinstance(backend, IsolatedBackend):
         return backend.claims(nodes, device)
     try:

@@ -6,10 +6,25 @@ import hashlib
 import os
 import platform
 import re
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 _CPU_FACTS = ("model name", "flags", "features", "cpu part", "cpu implementer", "hardware")
+
+
+@dataclass(frozen=True)
+class MachineFacts:
+    """The facts of a machine that its measurements depend on.
+
+    Attributes:
+        fingerprint: of its hardware and system.
+        versions: of its backends, providers and drivers.
+    """
+
+    fingerprint: Mapping[str, str | int]
+    versions: Mapping[str, str]
 
 
 @cache

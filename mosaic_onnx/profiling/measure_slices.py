@@ -75,10 +75,10 @@ def measure_segments(
         backend = backend_of(device, backends)
         if isinstance(backend, CostSource):
             continue
-        store = open_store(profiled, device, level, options)
         with contextlib.closing(open_meter(backend, device, options.limit_s)) as meter, held_at(backend, device, level):
+            store = open_store(profiled, device, level, options, meter.machine())
             for span in spans:
-                measurements[*span, state] = _measured(profiled, span, meter, store, options.effort.slice, ticker)
+                measurements[(*span, state)] = _measured(profiled, span, meter, store, options.effort.slice, ticker)
     ran = {choice: one.seconds for choice, one in measurements.items() if one.seconds is not None and not one.wrong}
     return SegmentsMeasured(
         segments=tuple(MeasuredSlice(*choice, ran[choice]) for choice in dict.fromkeys(choices) if choice in ran),

@@ -57,7 +57,7 @@ class PickOptimisation:
         """Return the slice's device with another optimisation level; None where its own is best."""
         device = self.devices[device_of(one.state)]
         backend = self.backends.get(device.backend)
-        if not isinstance(backend, OffersOptimisations) or not self._is_worth_it(one):
+        if device.host or not isinstance(backend, OffersOptimisations) or not self._is_worth_it(one):
             return None
         offered = backend.optimisations(device)
         if not offered:

@@ -41,7 +41,7 @@ from mosaic_onnx.profiling.energy.joules import idle_power_w
 from mosaic_onnx.profiling.energy.profiler import EnergyProfiler, LayerPower
 from mosaic_onnx.profiling.estimators.levels import fill_levels
 from mosaic_onnx.profiling.levels import held_at, measured_states, switch_costs
-from mosaic_onnx.profiling.machine import fingerprint
+from mosaic_onnx.profiling.machine import MachineFacts, fingerprint
 from mosaic_onnx.profiling.measurement_store import MeasurementStore
 from mosaic_onnx.profiling.measuring.copies import SHARED, copy_entries
 from mosaic_onnx.profiling.measuring.meter import Meter, open_meter
@@ -124,6 +124,7 @@ class _Profiling:
     notes: list[str] = field(default_factory=list)
     power: dict[str, LayerPower] = field(default_factory=dict)
     frequency_hz: dict[str, float] = field(default_factory=dict)
+    elsewhere: dict[str, MachineFacts] = field(default_factory=dict)
 
     def run(self) -> Profile:
         devices = [self._with_settable_levels(device) for device in self.devices]
@@ -148,7 +149,9 @@ class _Profiling:
         if not device.levels or isinstance(backend, CostSource):
             return device
         reason = f"backend {device.backend} cannot set them"
-        if isinstance(backend, SetsLevels) and not (reason := backend.offered_levels(device).why_not):
+        if device.host:
+            reason = "those of another machine cannot be set"
+        elif isinstance(backend, SetsLevels) and not (reason := backend.offered_levels(device).why_not):
             return device
         self.notes.append(f"{device.name}: its levels are left out: {reason}")
         return dataclasses.replace(device, levels=())
@@ -176,9 +179,11 @@ class _Profiling:
         else:
             refused = self.annotation.refused(device.name)
         with contextlib.closing(open_meter(backend, device, self.options.limit_s)) as meter:
+            if (elsewhere := meter.machine()) is not None:
+                self.elsewhere[device.name] = elsewhere
             for state, level in measured_states(device):
                 self.found[state] = DeviceTimings(device, dict(refused))
-                store = open_store(profiled, device, level, self.options)
+                store = open_store(profiled, device, level, self.options, meter.machine())
                 with held_at(backend, device, level) as control:
                     self._warm_up(profiled, meter)
                     DeviceProfiler(
@@ -210,7 +215,8 @@ class _Profiling:
 
     def _measure_power(self, profiled: ProfiledModel, meter: Meter, store: MeasurementStore, state: str) -> None:
         """Measure the power of each layer, if joules are wanted."""
-        if self.options.energy_s:
+        device = self.found[state].device
+        if self.options.energy_s and not device.host:  # the meters are this machine's
             layers = [index for index in range(len(self.graph.layers)) if index not in self.found[state].refused]
             profiler = EnergyProfiler(profiled, meter, store, self.options.energy_s, self._idle_w, self.ticker)
             self.power[state] = profiler.run(layers)
@@ -285,6 +291,8 @@ class _Profiling:
         cache_notes = self.options.cache.notes if self.options.cache else []
         notes = [*self.notes, *profiled.notes, *cache_notes]
         meta: dict[str, object] = {"machine": fingerprint(), "versions": dict(self.options.versions)}
+        if self.elsewhere:
+            meta["other_machines"] = {name: dataclasses.asdict(facts) for name, facts in self.elsewhere.items()}
         if notes:
             meta["notes"] = notes
         if self.frequency_hz:

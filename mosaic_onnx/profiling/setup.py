@@ -14,7 +14,7 @@ from mosaic_onnx.core.layers import LayerGraph
 from mosaic_onnx.files.cache import Cache, digest
 from mosaic_onnx.profiling.device_profiler import ProfilingEffort
 from mosaic_onnx.profiling.digest import layer_digests
-from mosaic_onnx.profiling.machine import fingerprint
+from mosaic_onnx.profiling.machine import MachineFacts, fingerprint
 from mosaic_onnx.profiling.measurement_store import Conditions, MeasurementStore
 from mosaic_onnx.profiling.profiled_model import ProfiledModel
 from mosaic_onnx.profiling.reference_tensors import ReferenceTensors
@@ -51,12 +51,24 @@ class ProfileOptions:
 
 
 def open_store(
-    profiled: ProfiledModel, device: Device, level: Level | None, options: ProfileOptions
+    profiled: ProfiledModel,
+    device: Device,
+    level: Level | None,
+    options: ProfileOptions,
+    elsewhere: MachineFacts | None = None,
 ) -> MeasurementStore:
-    """Return the store of a device's measurements at a level."""
-    return MeasurementStore(
-        options.cache, device, level, Conditions(options.versions, fingerprint(), profiled.identity)
-    )
+    """Return the store of a device's measurements at a level.
+
+    Args:
+        profiled: the model.
+        device: what is measured.
+        level: that it is held at; None where it has none.
+        options: of profiling.
+        elsewhere: facts of the machine that measures; None for this one.
+    """
+    facts = elsewhere or MachineFacts(fingerprint(), options.versions)
+    conditions = Conditions(facts.versions, facts.fingerprint, profiled.identity)
+    return MeasurementStore(options.cache, device, level, conditions)
 
 
 def open_profiled_model(

@@ -63,7 +63,7 @@ class Tune:
             device = self.devices[device_of(plan.slices[first].state)]
             backend = self.backends.get(device.backend)
             small = sum(weight_bytes(one.model.graph) for one in slices[first : last + 1]) <= MOST_BYTES
-            if isinstance(backend, Optimises) and small:
+            if isinstance(backend, Optimises) and small and not device.host:
                 extractor = extractor or Extractor(original, folder)
                 cut = _cut(extractor, plan, first, last, backend, device)
                 tuned[first : last + 1] = cut or slices[first : last + 1]

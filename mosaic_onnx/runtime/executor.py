@@ -32,6 +32,7 @@ class Executor:
         self._slot = Slot(self._loaded, self._wiring)
         self._lock = threading.Lock()
         self._stack = ExitStack()
+        self._stack.callback(loaded.release)
         self._workers: Workers | None = None
         self._order: SliceOrder = slice_order(self.device_names, self._wiring.needs, concurrent=loaded.is_concurrent)
         if loaded.is_concurrent and len(set(self.device_names)) > 1:

@@ -64,7 +64,7 @@ class LevelControls:
         Raises:
             BackendError: the level cannot be set by this process.
         """
-        if not device.levels or isinstance(backend, CostSource) or not isinstance(backend, SetsLevels):
+        if not device.levels or device.host or isinstance(backend, CostSource) or not isinstance(backend, SetsLevels):
             return runner
         if device.name not in self.controls:
             self.controls[device.name] = backend.level_control(device)

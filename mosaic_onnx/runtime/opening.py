@@ -13,6 +13,7 @@ from mosaic_onnx.core.cpu_cores import parse_cores
 from mosaic_onnx.core.devices import Device, device_of
 from mosaic_onnx.core.errors import BackendError, DeviceError, MosaicError, UsageError, failure_line
 from mosaic_onnx.core.plans import Plan
+from mosaic_onnx.isolation.board.backend import Boards
 from mosaic_onnx.runtime.dependencies import Wiring, wire
 from mosaic_onnx.runtime.levels import LevelControls
 from mosaic_onnx.runtime.steps import Loaded
@@ -29,17 +30,24 @@ class LoadedPlan:
         wiring: the tensors between them.
         is_concurrent: devices work side by side on one request.
         levels: controls of the devices whose level the plan sets.
+        boards: children on other machines.
     """
 
     slices: tuple[Loaded, ...]
     wiring: Wiring
     is_concurrent: bool
     levels: LevelControls = field(default_factory=LevelControls)
+    boards: Boards = field(default_factory=Boards)
 
     def close(self) -> None:
         """Give the runners back; calling it twice is harmless."""
         for each in self.slices:
             close_quietly(each.runner, each.device)
+        self.release()
+
+    def release(self) -> None:
+        """Give back what the runners shared, after they are closed; calling it twice is harmless."""
+        self.boards.close()
         self.levels.close()
 
 
@@ -72,12 +80,13 @@ def load_plan(
     pairs = exclusive_pairs(devices.values(), backends) if is_concurrent else ()
     wiring = wire(slices, inputs, outputs, [device.name for device in places], is_concurrent, pairs)
     memories: dict[str, Memory | None] = {}
-    levels = LevelControls()
+    levels, boards = LevelControls(), Boards()
     with ExitStack() as undo:
         undo.callback(levels.close)
+        undo.callback(boards.close)
         loaded = []
         for model, device in zip(slices, places, strict=True):
-            backend = _backend(backends, device)
+            backend = boards.backend(_backend(backends, device), device)
             with _named_failure(model, device):
                 if device.name not in memories:
                     memories[device.name] = backend.memory(device)
@@ -86,7 +95,7 @@ def load_plan(
             held = levels.levelled(runner, backend, device)
             loaded.append(Loaded(model, held, device.name, memories[device.name]))
         undo.pop_all()
-    return LoadedPlan(tuple(loaded), wiring, is_concurrent, levels)
+    return LoadedPlan(tuple(loaded), wiring, is_concurrent, levels, boards)
 
 
 @contextmanager
@@ -140,5 +149,5 @@ def held_cores(devices: Mapping[str, Device]) -> dict[str, frozenset[int]]:
     return {
         name: frozenset(parse_cores(str(device.options["cores"]))[:1])
         for name, device in devices.items()
-        if "cores" in device.options
+        if "cores" in device.options and not device.host
     }

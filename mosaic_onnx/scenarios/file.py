@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import tomllib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from mosaic_onnx.core.compatibility import tomllib
 from mosaic_onnx.core.errors import ModelError
 from mosaic_onnx.files.strict_json import FileModel, Name, NonNegative, read, validated
 from mosaic_onnx.scenarios.scenario import Group, ModelEntry, Scenario
@@ -48,6 +48,11 @@ class _File(FileModel):
     drop: Literal["late", "never"] = "late"
     accelerator: Name | None = None
     groups: list[_Group] = Field(min_length=1)
+
+
+def scenario_schema() -> dict[str, Any]:
+    """Return the JSON Schema of a scenario file."""
+    return _File.model_json_schema(by_alias=True)
 
 
 def read_scenario(path: str | os.PathLike[str]) -> Scenario:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from mosaic_onnx.core.errors import UsageError
+from mosaic_onnx.core.errors import InfeasibleError, UsageError
 from mosaic_onnx.scenarios.baselines import BASELINES
 from mosaic_onnx.scenarios.bound import MultiplierBound, multiplier_bound
 from mosaic_onnx.scenarios.instance import Instance
@@ -95,6 +95,24 @@ def schedule_instance(
     state = _search(instance, bound, options, note)
     scheduled = _with_figures(instance, OURS, seed, state.best.schedule, bound, state.best.multiplier)
     return Scheduled(**vars(scheduled) | {"baselines": state.baselines, "rounds": state.round})
+
+
+def judged_again(instance: Instance, scheduled: Scheduled, options: SchedulingOptions) -> Scheduled:
+    """Return a schedule with its figures, and those of the baselines, under other costs of the same scenario.
+
+    A baseline that is better under these costs takes the place of ours.
+    """
+    bound, seed = multiplier_bound(instance), options.search.seed
+    ours = _with_figures(instance, scheduled.scheduler, seed, scheduled.schedule, bound)
+    found: dict[str, Scheduled] = {}
+    for name in scheduled.baselines:
+        try:
+            found[name] = _with_figures(instance, OURS, seed, BASELINES[name](instance), bound)
+        except InfeasibleError:
+            continue
+    best = min((ours, *found.values()), key=lambda one: one.multiplier)
+    baselines = {name: one.multiplier for name, one in found.items()}
+    return replace(best, baselines=baselines, rounds=scheduled.rounds)
 
 
 def _search(

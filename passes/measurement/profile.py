@@ -63,6 +63,7 @@ class Profile:
         from mosaic_onnx.backends.hardware.energy_meters import find_meters
         from mosaic_onnx.profiling.energy.modelled import with_modelled_energy
         from mosaic_onnx.profiling.energy.source import real_devices, refuse_without_joules
+        from mosaic_onnx.profiling.idle_devices import idle_devices
         from mosaic_onnx.profiling.profile_model import profile_model
 
         devices, backends = state.selection.chosen, state.selection.backends
@@ -86,4 +87,6 @@ class Profile:
             state.progress,
             annotation=state.annotation,
         )
+        for device, reason in idle_devices(profile).items():
+            state.note(f"{device} is left out, since it runs none of the layers: {reason}")
         return replace(state, profile=with_modelled_energy(profile, self.watts) if self.watts else profile)

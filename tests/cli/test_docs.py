@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 BLOCK = re.compile(r"(?P<not_run><!-- not run: (?P<reason>.+?) -->\n)?```bash\n(?P<commands>.*?)```", re.DOTALL)
-DOCUMENTS = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
+DOCUMENTS = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
 
 
 def command_blocks(document: Path) -> list[str]:

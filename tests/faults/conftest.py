@@ -69,6 +69,7 @@ def flaky_machine(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def mosaic(
     capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     limits: None,
@@ -80,9 +81,10 @@ def mosaic(
 
     def run(*words: str) -> Done:
         capsys.readouterr()
+        caplog.clear()
         code = cli.run(list(words))
         said = capsys.readouterr()
-        return Done(code, said.out, said.err)
+        return Done(code, said.out, said.err + caplog.text)  # without pytest, warnings go to stderr
 
     return run
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from mosaic_onnx.files.bundle import read_bundle
-from tests.faults.conftest import Mosaic
+from tests.faults.conftest import Done, Mosaic
 
 CRASHES = ("raise", "exit", "segv", "hang", "memory")
 WRONG = ("nan", "shape", "value")
@@ -33,6 +33,12 @@ def strike(monkeypatch: pytest.MonkeyPatch, *words: str) -> None:
     monkeypatch.setenv("FAULT", ":".join(words))
 
 
+def is_blamed(done: Done) -> bool:
+    """Tell whether a message names the device or its backend, beyond the list of who takes part."""
+    lines = (line for line in done.stderr.splitlines() if not line.startswith("devices:"))
+    return any("flaky" in line for line in lines)
+
+
 @pytest.mark.parametrize("how", [pytest.param(how, marks=() if how == "segv" else pytest.mark.slow) for how in CRASHES])
 def test_devices_names_the_backend_that_breaks_and_lists_the_others(
     mosaic: Mosaic, monkeypatch: pytest.MonkeyPatch, how: str
@@ -51,8 +57,8 @@ def test_profile_goes_on_without_what_the_device_cannot_do(
     strike(monkeypatch, place, how)
     done = mosaic("profile", str(model), "--json")
     assert done.exit_code == 0, done.stderr
-    named = "flaky" in done.stdout or "flaky" in done.stderr
-    assert named or place == "find"  # found nowhere, it has no part in the profile
+    reasons = [layer.get("reasons", {}) for layer in json.loads(done.stdout)["layers"]]
+    assert is_blamed(done) or place == "close" or all("flaky" in each for each in reasons)
     cpu = [layer["cost"]["cpu"] for layer in json.loads(done.stdout)["layers"]]
     assert all(cost["seconds"] > 0 for cost in cpu)
 
@@ -64,6 +70,7 @@ def test_compile_delivers_the_plan_of_the_other_device(
     strike(monkeypatch, place, how)
     done = mosaic("compile", str(model), "-o", "out.mosaic")
     assert done.exit_code == 0, done.stderr
+    assert is_blamed(done) or place == "close"
     plan = read_bundle("out.mosaic").plan
     if place != "close":
         assert {one.state for one in plan.slices} == {"cpu"}
@@ -97,7 +104,7 @@ def test_a_device_that_breaks_in_one_phase_of_compile_alone_loses_the_plan_to_th
     if phase == "rehearsal":  # a plan that cannot be rehearsed is still judged in the contest
         return
     assert used == {"slow"}
-    assert "flaky" in done.stderr + done.stdout
+    assert is_blamed(done)
 
 
 @pytest.fixture

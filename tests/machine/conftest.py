@@ -23,18 +23,28 @@ MODEL = """<ir_version: 9, opset_import: ["" : 17]>
 Become = Callable[[str], Path]
 
 
+def made_this_machine(name: str, root: Path, patch: pytest.MonkeyPatch) -> None:
+    """Make a recorded machine this process's machine.
+
+    Args:
+        name: of the machine.
+        root: where its files are written.
+        patch: undoes it.
+    """
+    MACHINES[name](root)
+    obeying_clocks(root)
+    patch.setenv(ROOT_VARIABLE, str(root))
+    patch.setenv(NAME_VARIABLE, name)
+    install(patch.setattr)
+
+
 @pytest.fixture
 def become(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Become:
     """Make a recorded machine this process's machine; the folder of its files comes back."""
 
     def made(name: str) -> Path:
-        root = tmp_path / name
-        MACHINES[name](root)
-        obeying_clocks(root)
-        monkeypatch.setenv(ROOT_VARIABLE, str(root))
-        monkeypatch.setenv(NAME_VARIABLE, name)
-        install(monkeypatch.setattr)
-        return root
+        made_this_machine(name, tmp_path / name, monkeypatch)
+        return tmp_path / name
 
     return made
 
@@ -50,5 +60,9 @@ def obeying_clocks(root: Path) -> None:
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
     """A chain of four layers."""
-    onnx.save(onnx.parser.parse_model(MODEL), tmp_path / "chain.onnx")
-    return tmp_path / "chain.onnx"
+    return saved_model(tmp_path)
+
+
+def saved_model(folder: Path) -> Path:
+    onnx.save(onnx.parser.parse_model(MODEL), folder / "chain.onnx")
+    return folder / "chain.onnx"

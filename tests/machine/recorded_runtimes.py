@@ -9,7 +9,6 @@ recorded files hold, or that their governor would pick.
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint
@@ -27,28 +26,13 @@ from mosaic_onnx.backends.sharing import CoreUse
 from mosaic_onnx.core.devices import Device
 from mosaic_onnx.discovery import registry
 from tests.machine.recorded_machines import MACHINES, Machine
+from tests.machine.simulated_time import TIME, simulate_time
 
 NAME_VARIABLE = "MOSAIC_TEST_MACHINE"
 SAMPLING_S = 0.010
 """So often the recorded ``ondemand`` governor looks at the load."""
 HZ = 1e9
 """Of a device without a frequency domain."""
-TICK_S = 1e-5
-"""Simulated time goes on by so much whenever somebody looks at the clock."""
-
-
-@dataclass
-class SimulatedTime:
-    """The recorded machine's time, in the place of ``time.perf_counter``; nothing disturbs it."""
-
-    now_s: float = 0.0
-
-    def __call__(self) -> float:
-        self.now_s += TICK_S
-        return self.now_s
-
-
-TIME = SimulatedTime()
 RAN: list[tuple[str, float]] = []
 """Devices and frequencies of the work, in order; tests clear and read it."""
 
@@ -267,12 +251,13 @@ def install(patch: Callable[[object, str, object], object] = setattr) -> None:
         patch: sets an attribute of a module.
     """
     cores = set(range(machine().core_count))
+    ONNXRUNTIME.clocks.clear()
+    OPENVINO_RUNTIME.clocks.clear()
     points = [
         EntryPoint(name, f"{__name__}:{value}", registry.GROUP)
         for name, value in (("onnxruntime", "ONNXRUNTIME"), ("openvino", "OPENVINO_RUNTIME"))
     ]
     patch(registry, "entry_points", lambda group: points)
-    patch(time, "perf_counter", TIME)
-    patch(time, "process_time", TIME)
+    simulate_time(patch)
     patch(os, "sched_getaffinity", lambda process: cores)
     patch(os, "sched_setaffinity", lambda process, chosen: None)

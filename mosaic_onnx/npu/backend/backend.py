@@ -24,7 +24,7 @@ from mosaic_onnx.core.graphs import operator_name, subgraphs
 from mosaic_onnx.core.layer_facts import LayerFacts
 from mosaic_onnx.core.profiles import HOST, Cost, SwitchCost, TransferCost
 from mosaic_onnx.files.cache import Cache
-from mosaic_onnx.npu.backend.costs import LayerCosts, layer_costs, slice_cost
+from mosaic_onnx.npu.backend.costs import LayerCosts, parts_of, slice_cost
 from mosaic_onnx.npu.backend.options import (
     NAME,
     NpuOptions,
@@ -125,13 +125,12 @@ class Npu:
                 f"device {device.name}: {hardware.name} has no dataflow {dataflow!r}",
                 f"its levels may be {', '.join(dataflows_of(hardware))}",
             )
-        return layer_costs(facts, _costs(hardware, dataflow, options))
+        costs = _costs(hardware, dataflow, options)
+        return [costs.of(part) for part in parts_of(facts, hardware)]
 
     def copies(self, device: Device) -> tuple[TransferCost, ...]:
         """Return the costs of transfers over the NPU's link; its energy is not described."""
-        line = _line(hardware_of(read_options(device).hardware))
-        places = ((HOST, device.name), (device.name, HOST))
-        return tuple(TransferCost(*each, line.seconds_per_byte, line.seconds) for each in places)
+        return link_costs(hardware_of(read_options(device).hardware), device.name)
 
     def switches(self, device: Device) -> tuple[SwitchCost, ...]:
         """Return the costs of changing the dataflow; into ``best`` its layers pay for their own mappings."""
@@ -148,6 +147,14 @@ class Npu:
 
 def _costs(hardware: Hardware, dataflow: str, options: NpuOptions) -> LayerCosts:
     return LayerCosts(hardware, dataflow, options.objective, Cache())
+
+
+def link_costs(hardware: Hardware, device: str) -> tuple[TransferCost, ...]:
+    """Return the costs of transfers between host and an NPU, in and out."""
+    line = _line(hardware)
+    return tuple(
+        TransferCost(*places, line.seconds_per_byte, line.seconds) for places in ((HOST, device), (device, HOST))
+    )
 
 
 def _line(hardware: Hardware) -> CopyLine:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from math import prod
 
 import onnx
@@ -19,6 +19,51 @@ from mosaic_onnx.npu.layers.model import ValueFacts, layers_of_part, value_facts
 from mosaic_onnx.npu.layers.nest import NpuLayer
 from mosaic_onnx.npu.search.dataflow import BEST, best_dataflow
 
+_NO_SHAPES = "its shapes are not known, and the NPU's costs depend on them"
+
+
+@dataclass(frozen=True)
+class NpuPart:
+    """A layer of the compiler as an NPU sees it, whatever the NPU's sizes.
+
+    Attributes:
+        operators: what it runs, one after the other; what fuses is one of them.
+        refusal: why it cannot run the layer; empty where it can.
+        weight_count: weights that it holds; of densified depthwise kernels with their zeros.
+        output_count: elements of the tensors that it hands on.
+    """
+
+    operators: tuple[NpuLayer, ...] = ()
+    refusal: str = ""
+    weight_count: int = 0
+    output_count: int = 0
+
+
+def parts_of(facts: Sequence[LayerFacts], hardware: Hardware) -> tuple[NpuPart, ...]:
+    """Return each layer of the compiler as the NPU sees it; only the hardware's operators matter, not its sizes."""
+    known: tuple[onnx.GraphProto, ValueFacts] | None = None
+    found = []
+    for one in facts:
+        if one.graph is None:
+            found.append(NpuPart(refusal=_NO_SHAPES))
+            continue
+        if known is None or known[0] is not one.graph:
+            known = one.graph, value_facts(one.graph)
+        found.append(_part_of(one, known[1], hardware))
+    return tuple(found)
+
+
+def _part_of(facts: LayerFacts, values: ValueFacts, hardware: Hardware) -> NpuPart:
+    layers, refused = layers_of_part(facts.nodes, facts.outputs, values, hardware)
+    if refused:
+        return NpuPart(refusal=f"{refused[0].operator} ({refused[0].name}): {refused[0].reason}")
+    is_dense = hardware.operators.depthwise == "densified"
+    return NpuPart(
+        operators=layers,
+        weight_count=facts.dense_parameter_count if is_dense else facts.parameter_count,
+        output_count=sum(prod(values.shapes[name]) for name in facts.outputs if name in values.shapes),
+    )
+
 
 class LayerCosts:
     """The costs of layers on one NPU in one dataflow; equal operators are searched once, and kept in the cache."""
@@ -31,19 +76,13 @@ class LayerCosts:
         self.cache = cache
         self._known: dict[str, tuple[float, float] | str] = {}
 
-    def of(self, facts: LayerFacts, values: ValueFacts) -> Cost | str:
-        """Return the cost of a layer of the compiler, or the reason why the NPU cannot run it.
-
-        Args:
-            facts: the layer.
-            values: of the graph that its nodes are of.
-        """
-        layers, refused = layers_of_part(facts.nodes, facts.outputs, values, self.hardware)
-        if refused:
-            return f"{refused[0].operator} ({refused[0].name}): {refused[0].reason}"
+    def of(self, part: NpuPart) -> Cost | str:
+        """Return the cost of a layer of the compiler, or the reason why the NPU cannot run it."""
+        if part.refusal:
+            return part.refusal
         total_s = total_j = 0.0
-        for layer in layers:
-            found = self._layer(layer)
+        for operator in part.operators:
+            found = self._operator(operator)
             if isinstance(found, str):
                 return found
             total_s, total_j = total_s + found[0], total_j + found[1]
@@ -51,12 +90,12 @@ class LayerCosts:
         return Cost(
             seconds=total_s,
             joules=total_j,
-            parameter_bytes=self._stored_weights(facts) * size.weight_bytes,
-            activation_bytes=_elements(facts, values) * size.activation_bytes,
+            parameter_bytes=part.weight_count * size.weight_bytes,
+            activation_bytes=part.output_count * size.activation_bytes,
             source="simulated",
         )
 
-    def _layer(self, layer: NpuLayer) -> tuple[float, float] | str:
+    def _operator(self, layer: NpuLayer) -> tuple[float, float] | str:
         """Return seconds and joules of an operator with what fuses behind it, or why no mapping runs it."""
         key = str(layer.key())
         if key not in self._known:
@@ -75,30 +114,6 @@ class LayerCosts:
             joules += hardware.reconfiguration_s * hardware.energy.static_w
         return seconds, joules
 
-    def _stored_weights(self, facts: LayerFacts) -> int:
-        """Return the weights that the layer holds; a densified depthwise kernel with its zeros."""
-        is_dense = self.hardware.operators.depthwise == "densified"
-        return facts.dense_parameter_count if is_dense else facts.parameter_count
-
-
-def _elements(facts: LayerFacts, values: ValueFacts) -> int:
-    """Return the elements of the tensors that the layer hands on."""
-    return sum(prod(values.shapes[name]) for name in facts.outputs if name in values.shapes)
-
-
-def layer_costs(facts: Sequence[LayerFacts], costs: LayerCosts) -> list[Cost | str]:
-    """Return the cost of each layer, or the reason why the NPU cannot run it."""
-    known: tuple[onnx.GraphProto, ValueFacts] | None = None
-    found: list[Cost | str] = []
-    for one in facts:
-        if one.graph is None:
-            found.append("its shapes are not known, and the NPU's costs depend on them")
-            continue
-        if known is None or known[0] is not one.graph:
-            known = one.graph, value_facts(one.graph)
-        found.append(costs.of(one, known[1]))
-    return found
-
 
 def slice_cost(model: onnx.ModelProto, costs: LayerCosts) -> Cost | str:
     """Return the cost of a slice taken as one layer, or the reason why the NPU cannot run it.
@@ -109,7 +124,7 @@ def slice_cost(model: onnx.ModelProto, costs: LayerCosts) -> Cost | str:
     """
     if not model.graph.value_info and model.graph.node:
         model = onnx.shape_inference.infer_shapes(model)
-    facts = whole_model_facts(model)
     nodes = tuple(zip(node_keys(model.graph), model.graph.node, strict=True))
     outputs = tuple(value.name for value in model.graph.output)
-    return costs.of(replace(facts, nodes=nodes, outputs=outputs), value_facts(model.graph))
+    facts = replace(whole_model_facts(model), nodes=nodes, outputs=outputs, graph=model.graph)
+    return costs.of(parts_of([facts], costs.hardware)[0])

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from math import isfinite
 from typing import cast
@@ -90,16 +91,20 @@ def device_of_hardware(name_or_path: str) -> Device:
         ModelError: the file is wrong.
     """
     hardware = load_hardware(name_or_path)
+    return replace(device_like(hardware, dataflows_of(hardware)), options={"hardware": name_or_path})
+
+
+def device_like(hardware: Hardware, dataflows: Sequence[str]) -> Device:
+    """Return a hardware's device with the given dataflows as levels, without the options that a run needs."""
     return Device(
         f"{NAME}:{hardware.name}",
         backend=NAME,
         precision=hardware.precision.name,
         simulated=True,
-        levels=tuple(Level(name) for name in dataflows_of(hardware)),
+        levels=tuple(Level(name) for name in dataflows),
         io="resident" if hardware.link.resident else "host",
         slice_memory_bytes=hardware.slice_bytes,
         activation_memory="sum" if hardware.slice_bytes is not None else "live",
-        options={"hardware": name_or_path},
     )
 
 

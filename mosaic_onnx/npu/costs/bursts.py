@@ -18,6 +18,9 @@ class Bursts:
     """``[M]`` bytes and counts; for the first four see ``latency.Transfers``.
 
     Attributes:
+        residual_burst: least that the last visit of an output tile loads, a fused addition's operand with it.
+        residual_count: how often that is, where input channels are the innermost cut loop.
+        block: what the innermost cut loop is: 0 pixels, 1 output channels, 2 input channels, -1 none or not known.
         each_load: least that a visit loads.
         visits: of all tiles.
         each_store: least that leaves at once.
@@ -28,6 +31,9 @@ class Bursts:
     before_drain: Floats
     burst: Floats
     count: Floats
+    residual_burst: Floats
+    residual_count: Floats
+    block: Ints
     each_load: Floats
     visits: Floats
     each_store: Floats
@@ -52,7 +58,7 @@ def bursts_of(nest: LoopNest, hardware: Hardware, tilings: Tilings, order: tuple
     weights = tilings.tile("K") * tilings.tile("C") * tap_bytes
     inputs = tilings.tile("N") * tilings.tile(channel) * window * size.activation_bytes
     outputs = tilings.tile("N") * tilings.tile("K") * tilings.tile("P") * tilings.tile("Q")
-    residual = outputs * (nest.residual_elements / nest.output_elements * size.activation_bytes)
+    residual = outputs * (_residual_share(nest) * size.activation_bytes)
     again = nest.repeats > 1  # with one tile a repeat, the next repeat loads everything
     second = np.where(weight_change | again, weights, 0) + np.where(input_change | again, inputs, 0) + residual
     is_one = innermost < 0  # one tile a repeat: every visit loads everything
@@ -62,19 +68,47 @@ def bursts_of(nest: LoopNest, hardware: Hardware, tilings: Tilings, order: tuple
     least_window = tilings.axes["P"].least_span * tilings.axes["Q"].least_span
     least_weights = tilings.least("K") * tilings.least("C") * float(tap_bytes)
     least_inputs = tilings.least("N") * tilings.least(channel) * least_window * float(size.activation_bytes)
-    burst = least_weights + least_inputs + last  # the store of the tile before the last has the port first
+    block = np.full_like(innermost, -1)
+    if _pixels_together(order):
+        block = np.select(
+            [np.isin(innermost, _numbers(frozenset(PIXELS))), innermost == _NUMBER["K"], is_sum], [0, 1, 2], -1
+        )
+    first_window = tilings.axes["P"].first_span * tilings.axes["Q"].first_span
+    first_inputs = tilings.tile("N") * tilings.least(channel) * first_window * float(size.activation_bytes)
+    again_inputs = np.where(block == 0, np.maximum(first_inputs, least_inputs), least_inputs)
+    burst = least_weights + again_inputs + last  # the store of the tile before the last has the port first
     count = np.where(innermost >= 0, visits / _block_trips(tilings, order, innermost) - 1, 0.0)
     return Bursts(
         second_load=np.where(visits > 1, second, np.inf),
         before_drain=before,
         burst=burst,
         count=count,
+        residual_burst=least_weights + least_inputs + last * _residual_share(nest),
+        residual_count=np.where(is_sum & (tilings.trips("C") >= _APART), visits / tilings.trips("C"), 0.0)
+        * bool(nest.residual_elements),
+        block=block,
         each_load=np.where(weight_change | is_one, least_weights, 0.0)
         + np.where(input_change | is_one, least_inputs, 0.0),
         visits=visits.astype(np.float64),
         each_store=last,
         stores=np.where(is_sum, visits / tilings.trips("C"), visits),
     )
+
+
+_APART = 4
+"""From so many visits of an output tile on, the stall before its last and that after it replace different visits'
+computation, so that they add up."""
+
+
+def _pixels_together(order: tuple[str, ...]) -> bool:
+    """Return whether the pixel loops stand together in an order."""
+    places = [order.index(loop) for loop in PIXELS]
+    return max(places) - min(places) == len(PIXELS) - 1
+
+
+def _residual_share(nest: LoopNest) -> float:
+    """Return the elements that a fused addition reads for each output."""
+    return nest.residual_elements / nest.output_elements
 
 
 _NUMBER = {loop: number for number, loop in enumerate(("N", "K", "C", "P", "Q"))}

@@ -10,6 +10,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 
 from mosaic_onnx.npu.costs.bursts import bursts_of
+from mosaic_onnx.npu.costs.phases import later_phase_cycles
 from mosaic_onnx.npu.costs.tiling import Floats, Ints, Tilings
 from mosaic_onnx.npu.costs.traffic import DramTraffic, compulsory_bytes, first_load, last_store
 from mosaic_onnx.npu.hardware.description import Hardware
@@ -28,6 +29,12 @@ class Transfers:
         before_drain: most that is stored while the last tile computes.
         burst: least of the loads (and the store beside them) each time that the innermost cut loop begins again.
         burst_count: how often it does.
+        residual_burst: least of the load before an output tile's last computation, where a fused addition's operand
+            comes with it.
+        residual_count: how often that load is one of many.
+        block: what the innermost cut loop is; see ``bursts.Bursts``.
+        later_phases: least after the first of several phases of input channels; -inf where there are none.
+        first_share: least share of the work that the first phase has.
     """
 
     all: Floats
@@ -37,6 +44,11 @@ class Transfers:
     before_drain: Floats
     burst: Floats
     burst_count: Floats
+    residual_burst: Floats
+    residual_count: Floats
+    block: Ints
+    later_phases: Floats
+    first_share: Floats
 
     def take(self, index: Ints) -> Transfers:
         """Return the entries at the given places."""
@@ -51,11 +63,13 @@ class Work:
         all: over the layer.
         first: for the first and largest tile.
         last: for the last and smallest tile.
+        ends: at most for the last tile of an inner loop: of the pixels, of output channels, of input channels.
     """
 
     all: Floats
     first: Floats
     last: Floats
+    ends: tuple[Floats, Floats, Floats]
 
 
 def transfers_of(
@@ -80,6 +94,11 @@ def transfers_of(
         before_drain=cycles(bursts.before_drain),
         burst=cycles(bursts.burst),
         burst_count=bursts.count,
+        residual_burst=cycles(bursts.residual_burst),
+        residual_count=bursts.residual_count,
+        block=bursts.block,
+        later_phases=later_phase_cycles(nest, hardware, tilings, traffic, order, cycles),
+        first_share=1.0 / tilings.trips("C"),
     )
 
 
@@ -87,13 +106,19 @@ def overlapped_cycles(work: Work, transfers: Transfers) -> Floats:
     """Return ``[M]`` cycles with double buffers: the busier of array and DRAM port, and what neither can hide.
 
     The array waits for the first tile, and its last tile must leave. It waits again where an inner loop begins anew and
-    more must be loaded at once than the tile before it takes to compute: only one tile is loaded ahead. The port moves
-    every byte; it idles while the first tile computes and the second is there, and while the last tile computes.
+    more must be loaded at once than the tile before it takes to compute: only one tile is loaded ahead; likewise before
+    the last visit of an output tile to which something is added. The port moves every byte; it idles while the first
+    tile computes and the second is there, and while the last tile computes. Where phases differ (``phases``), the first
+    one's work and the later ones' bytes add up.
     """
-    stalls = transfers.burst_count * np.maximum(transfers.burst - work.first, 0.0)
+    before = np.select([transfers.block == number for number in range(3)], list(work.ends), work.first)
+    stalls = transfers.burst_count * np.maximum(transfers.burst - before, 0.0)
+    stalls = stalls + transfers.residual_count * np.maximum(transfers.residual_burst - work.first, 0.0)
+    first_phase = transfers.fill + work.all * transfers.first_share - work.first
+    phased = first_phase + transfers.later_phases + work.last
     array = transfers.fill + work.all + stalls + transfers.drain
     idle = np.maximum(work.first - transfers.second_load, 0.0) + np.maximum(work.last - transfers.before_drain, 0.0)
-    return np.asarray(np.maximum(array, transfers.all + idle))
+    return np.asarray(np.maximum(np.maximum(array, transfers.all + idle), phased))
 
 
 def serial_cycles(work: Work, transfers: Transfers) -> Floats:

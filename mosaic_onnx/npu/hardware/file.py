@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import tomllib
 from importlib import resources
 from typing import Annotated, Literal
 
 from pydantic import Field
 
+from mosaic_onnx.core.compatibility import tomllib
 from mosaic_onnx.core.errors import ModelError, UsageError
 from mosaic_onnx.files.strict_json import ByteCount, FileModel, Name, NonNegative, read, validated
 from mosaic_onnx.npu.hardware import description as described

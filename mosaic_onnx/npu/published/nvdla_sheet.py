@@ -17,7 +17,6 @@ SheetKind = Literal["conv", "conv + elwise", "fc"]
 COLUMNS = ("layer", "kind", "C", "H", "W", "K", "R", "S", "padded", "stride", "P", "Q", "pooled", "A", "B")
 OPTIONAL = {"padded": "", "pooled": "", **dict.fromkeys(("P", "Q", "H", "W", "R", "S", "stride", "A", "B"), "1")}
 """Columns that may be empty: a fully connected layer has no extent."""
-FULLY_CONNECTED_BATCH = 16
 WINOGRAD_WEIGHTS, WINOGRAD_MACS = 16 / 9, 2.25
 """A 3×3 filter becomes 4×4 values, and needs 2.25 times fewer multiplications."""
 BYTES_PER_KB = 1024
@@ -42,7 +41,7 @@ class SheetRow:
 
 @dataclass(frozen=True)
 class SheetCost:
-    """The sheet's figures of a row; of a fully connected layer, per image of a batch of 16.
+    """The sheet's figures of a row.
 
     Attributes:
         dram_traffic_kb: kB of 1,024 bytes.
@@ -67,15 +66,15 @@ def sheet_cost(row: SheetRow, hardware: Hardware) -> SheetCost:
 
     Stride s folds s×s input pixels into channels. Input and weights are read once, except where the smaller of both
     does not fit beside the least that must be kept of the other; then the other is read again for each part of it.
+    A fully connected layer is a convolution of one pixel, its weights read for each image: with batches, as the sheet's
+    text may be read, its rows of ResNet-50 do not add up to its total (docs/npu.md).
     """
     folded = _up(row.C * row.stride**2, 16)
     rows, columns = ceil(row.H / row.stride), ceil(row.W / row.stride)
     taps = ceil(row.R / row.stride) * ceil(row.S / row.stride)
     is_winograd = row.R == row.S == 3
     weights = folded * taps * row.K * (WINOGRAD_WEIGHTS if is_winograd else 1)
-    is_connected = row.kind == "fc"
-    batch = FULLY_CONNECTED_BATCH if is_connected else 1
-    inputs, outputs = folded * rows * columns * batch, row.A * row.B * _up(row.K, 16) * batch
+    inputs, outputs = folded * rows * columns, row.A * row.B * _up(row.K, 16)
     kept_rows = row.R + 1 if row.C < 16 else row.R
     least = (folded * min(kept_rows, rows) * columns, folded * taps * 32)
     moved = _traffic(inputs, weights, outputs, least, hardware.buffer.total_bytes)
@@ -83,7 +82,7 @@ def sheet_cost(row: SheetRow, hardware: Hardware) -> SheetCost:
         moved += outputs
     macs = folded * rows * columns * _up(row.K, 128) * row.R * row.S / row.stride**2
     mac_cycles = macs / hardware.array.mac_count / (WINOGRAD_MACS if is_winograd else 1)
-    kilobytes = moved / BYTES_PER_KB / batch
+    kilobytes = moved / BYTES_PER_KB
     dram_cycles = kilobytes * 1000 / hardware.dram.bytes_per_cycle
     exact = row.C * row.K * row.R * row.S * ceil(row.H / row.stride) * ceil(row.W / row.stride)
     return SheetCost(kilobytes, dram_cycles, mac_cycles, exact)

@@ -21,7 +21,7 @@ from mosaic_onnx.npu.search.genetic import genetic_mapping
 BEST, GENETIC, VECTOR = "best", "genetic", "vector"
 DATAFLOWS = (BEST, *FIXED, GENETIC)
 """The dataflows that a layer can be run in, by the names that the command line takes."""
-COST_MODEL = 2
+COST_MODEL = 3
 """Raised whenever a formula changes: what the cache holds of older ones is not found any more."""
 
 

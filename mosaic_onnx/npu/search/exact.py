@@ -16,7 +16,16 @@ from mosaic_onnx.npu.costs.energy import movement_j, operations_j
 from mosaic_onnx.npu.costs.evaluate import Cost, Objective, evaluate
 from mosaic_onnx.npu.costs.latency import fixed_cycles, overlapped_cycles, serial_cycles
 from mosaic_onnx.npu.costs.mapping import TILED, Mapping, Spatial, Stationary
-from mosaic_onnx.npu.costs.on_chip import Factors, Steps, buffer_bytes, factors_of, steps_of, tile_cycles, work_of
+from mosaic_onnx.npu.costs.on_chip import (
+    Factors,
+    Steps,
+    Tiles,
+    buffer_bytes,
+    factors_of,
+    steps_of,
+    tile_cycles,
+    work_of,
+)
 from mosaic_onnx.npu.costs.tiling import Floats, Ints, Tilings, tilings_of
 from mosaic_onnx.npu.hardware.description import DIMENSIONS, Hardware
 from mosaic_onnx.npu.layers.nest import LoopNest
@@ -129,7 +138,7 @@ class _Search:
         stationary: Stationary,
         chosen: tuple[Ints, Points, Tilings],
         steps: Steps,
-        tiles: tuple[Floats, Floats],
+        tiles: Tiles,
     ) -> None:
         """Compute the cost of points and keep the best."""
         index, some, tilings = chosen

@@ -152,13 +152,15 @@ def _undominated(
     moved = [transfers_of(nest, hardware, some, traffic, order) for traffic, order in parts]
     total = np.stack([traffic.total for traffic, _ in parts])
     better = [np.stack([each.before_drain for each in moved]), np.stack([each.second_load for each in moved])]
-    figures = ([each.all for each in moved], [each.burst for each in moved], [each.burst_count for each in moved])
-    worse = [total, *(np.stack(figure) for figure in figures)]
+    names = ("all", "burst", "burst_count", "residual_burst", "residual_count", "later_phases")
+    worse = [total, *(np.stack([getattr(each, name) for each in moved]) for name in names)]
+    block = np.stack([each.block for each in moved])  # decides which computation hides a burst
     keep = np.ones(total.shape, dtype=bool)
     for one in range(len(orders)):
         for other in range(len(orders)):
             if one != other:
                 no_worse, equal = _compared(worse, better, one, other)
+                no_worse &= (block[one] == block[other]) | (moved[other].burst_count == 0)
                 keep[one] &= ~(no_worse & (~equal | (other < one)))
     kept = [np.flatnonzero(row).astype(np.int64) for row in keep]
     return _joined(

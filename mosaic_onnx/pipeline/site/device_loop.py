@@ -1,4 +1,4 @@
-"""Search, measure the slices that the best schedule uses, search again with what they really take."""
+"""Search, measure the slices that the best schedule uses, search again with what they really take; then rehearse."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from mosaic_onnx.passes.base import run_pass
 from mosaic_onnx.passes.measurement.measure_slices import MeasureSlices
 from mosaic_onnx.pipeline.compilation import Note
 from mosaic_onnx.pipeline.site.profiled import ProfiledScenario
+from mosaic_onnx.pipeline.site.rehearsal import rehearsed
 from mosaic_onnx.profiling.measure_slices import Choice
 from mosaic_onnx.scenarios.instance import Instance
 from mosaic_onnx.scenarios.schedule import Schedule
-from mosaic_onnx.scenarios.solve import OURS, Scheduled, SchedulingOptions, schedule_instance
+from mosaic_onnx.scenarios.solve import OURS, Scheduled, SchedulingOptions, judged_again, schedule_instance
 
 MOST_ROUNDS = 4
 
@@ -42,11 +43,24 @@ def schedule_measured(
         scheduled = schedule_instance(instance, limited, note)
         measured = measure_schedule(profiled, instance, scheduled.schedule, note)
         if measured is None:
-            return profiled, instance, scheduled
+            break
         profiled = measured
-    instance = profiled.instance
-    note(f"the schedule still changed after {MOST_ROUNDS} rounds of measuring its slices")
-    return profiled, instance, schedule_instance(instance, limited, note)
+    else:
+        instance = profiled.instance
+        note(f"the schedule still changed after {MOST_ROUNDS} rounds of measuring its slices")
+        scheduled = schedule_instance(instance, limited, note)
+    return _in_company(profiled, instance, scheduled, options, note)
+
+
+def _in_company(
+    profiled: ProfiledScenario, instance: Instance, scheduled: Scheduled, options: SchedulingOptions, note: Note
+) -> tuple[ProfiledScenario, Instance, Scheduled]:
+    """Run the schedule, and judge it and the baselines by what slices take in company."""
+    raised = rehearsed(profiled, instance, scheduled.schedule, scheduled.multiplier, note)
+    if raised is profiled:
+        return profiled, instance, scheduled
+    again = judged_again(raised.instance, scheduled, options)
+    return raised, raised.instance, again
 
 
 def measure_schedule(

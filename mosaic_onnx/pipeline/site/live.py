@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from itertools import combinations
 
 from mosaic_onnx.backends.base import Backend
+from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.errors import DeviceError, UsageError, failure_line
 from mosaic_onnx.discovery.registry import backends
 from mosaic_onnx.files.bundle import Bundle
@@ -19,6 +21,7 @@ from mosaic_onnx.pipeline.site.folder import Site
 from mosaic_onnx.pipeline.site.serve import load_bundle, scaled
 from mosaic_onnx.runtime.opening import held_cores
 from mosaic_onnx.runtime.workers import Workers
+from mosaic_onnx.scenarios.instance import unit_of
 from mosaic_onnx.scenarios.scenario import Group
 from mosaic_onnx.scenarios.serving.frame import Frame
 from mosaic_onnx.scenarios.serving.model_runner import ModelRunner
@@ -104,7 +107,7 @@ class LiveSite:
         }
         here = {device.name: device for row in bundles.values() for one in row.values() for device in one.devices}
         with ExitStack() as undo:
-            workers = Workers(here, held_cores(here))
+            workers = Workers(here, held_cores(here), _of_one_unit(here.values()))
             undo.callback(workers.close)
             candidates = _backends(isolation, undo)
 
@@ -256,6 +259,11 @@ class LiveSite:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _of_one_unit(devices: Iterable[Device]) -> list[tuple[str, str]]:
+    """Return the pairs of devices that are configurations of one piece of hardware: they never work at once."""
+    return [(one.name, other.name) for one, other in combinations(devices, 2) if unit_of(one) == unit_of(other)]
 
 
 def _backends(isolation: Isolation | None, undo: ExitStack) -> dict[str, Backend]:

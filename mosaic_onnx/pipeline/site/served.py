@@ -19,9 +19,8 @@ from mosaic_onnx.scenarios.scenario import Scenario
 from mosaic_onnx.scenarios.schedule import Schedule
 from mosaic_onnx.scenarios.serving.frame import Frame
 from mosaic_onnx.scenarios.serving.perfetto import scenario_trace
-from mosaic_onnx.scenarios.serving.statistics import ScenarioStatistics, scenario_statistics
+from mosaic_onnx.scenarios.serving.statistics import ScenarioStatistics, Tally
 from mosaic_onnx.scenarios.serving.virtual import serve_virtually
-from mosaic_onnx.scenarios.simulation.score import real_time_term
 
 Show = Callable[[ScenarioStatistics], None]
 Watch = Callable[[], AbstractContextManager[Show | None]]
@@ -34,7 +33,7 @@ class Served:
 
     Attributes:
         site: what was served.
-        frames: all that are over.
+        frames: those that are over, of a long run the last.
         statistics: what they came to.
         losses: devices that failed meanwhile, whose frames ran again elsewhere.
     """
@@ -48,8 +47,8 @@ class Served:
     def score(self) -> float:
         """Return XRBench's score, time only: as in the simulation, of the frames that ran."""
         weights = {f"{group.name}/{entry.name}": group.weight for group in self.site.groups for entry in group.models}
-        scores = [_model_score([frame for frame in self.frames if frame.model == name]) for name in weights]
-        return 100.0 * float(np.average(scores, weights=list(weights.values())))
+        scores = {one.name: one.score for one in self.statistics.models}
+        return 100.0 * float(np.average([scores[name] for name in weights], weights=list(weights.values())))
 
     def as_fields(self) -> dict[str, Any]:
         """Return the figures for JSON."""
@@ -131,14 +130,5 @@ def _serve_simulated(site: Site, seconds: float, multiplier: float, seed: int) -
     frames = serve_virtually(instance, schedule, seconds, seed)
     ends = [frame.completion_s for frame in frames if frame.completion_s is not None]
     lasted_s = max([seconds, *ends])
-    statistics = scenario_statistics(list(site.bundles), frames, instance.unit_names, lasted_s, is_simulated=True)
+    statistics = Tally(frames).statistics(site.bundles, instance.unit_names, lasted_s, is_simulated=True)
     return Served(site, frames, statistics)
-
-
-def _model_score(frames: Sequence[Frame]) -> float:
-    """Return the mean of the real-time term over a model's frames, times the share that was not dropped."""
-    if not frames:
-        return 0.0
-    late = [frame.completion_s - frame.due_s for frame in frames if frame.completion_s is not None]
-    kept = sum(not frame.is_dropped for frame in frames) / len(frames)
-    return float(real_time_term(np.array(late)).sum() / len(frames) * kept)

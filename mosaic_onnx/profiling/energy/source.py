@@ -37,8 +37,15 @@ def refuse_without_joules(
     if not unknown:
         return
     found = find_meters() if meters is None else meters
+    belongs = {device.name: device.host for device in devices}
     if found.meters:
-        return
+        unknown = [name for name in unknown if belongs[name]]
+        if not unknown:
+            return
+        raise UsageError(
+            f"the energy of {', '.join(unknown)} cannot be known: the meters of another machine are not read",
+            f"declare power, for example --watts {unknown[0]}=3,15 (idle, busy), for every device",
+        )
     reasons = "; ".join(f"{absent.name}: {absent.reason}" for absent in found.absent)
     raise UsageError(
         f"the energy of {', '.join(unknown)} cannot be known: no meter can be read here ({reasons})",

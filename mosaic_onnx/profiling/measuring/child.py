@@ -1,24 +1,17 @@
 """The actions of a measuring child; its parent is ``worker.ChildMeter``.
 
-Each action takes the child's ``Host`` and a request, and returns its answer. On another machine this module is the
-child itself: ``python -m mosaic_onnx.profiling.measuring.child``.
+Each action takes the child's ``Host`` and a request, and returns its answer.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import json
-import os
-import sys
-import tempfile
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
-from mosaic_onnx.isolation.child import Host, answer, set_up
+from mosaic_onnx.isolation.child import Host
 from mosaic_onnx.isolation.messages import device_from_json, read_slice, read_tensors
 from mosaic_onnx.profiling.machine import fingerprint
-from mosaic_onnx.profiling.measuring.blobs import receive
 from mosaic_onnx.profiling.measuring.meter import LocalMeter
 from mosaic_onnx.profiling.measuring.slices import SliceTrial
 from mosaic_onnx.profiling.measuring.timing import TimeBudget
@@ -68,25 +61,3 @@ def machine(host: Host, request: Request) -> Json:
 def _meter(host: Host, request: Request) -> LocalMeter:
     device = device_from_json(request["device"])
     return LocalMeter(host.backend(device.backend), device)
-
-
-def serve_remote(requests: BinaryIO, answers: BinaryIO) -> None:
-    """Answer requests whose files travel with them (``blobs``), until there are no more."""
-    host = set_up(json.loads(requests.readline()))
-    with tempfile.TemporaryDirectory(prefix="mosaic-measuring-") as folder:
-        for line in requests:
-            request = receive(line, requests, answers, Path(folder))
-            answers.write(json.dumps(answer(host, request)).encode() + b"\n")
-            answers.flush()
-
-
-def main() -> None:
-    """Take standard output away from everyone else, then serve another machine."""
-    descriptor = os.dup(sys.stdout.fileno())
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    with os.fdopen(descriptor, "wb") as answers:
-        serve_remote(sys.stdin.buffer, answers)
-
-
-if __name__ == "__main__":
-    main()

@@ -19,6 +19,7 @@ from mosaic_onnx.core.errors import BackendError
 from mosaic_onnx.isolation.backend import IsolatedBackend, address_of
 from mosaic_onnx.isolation.process import ChildProcess
 from mosaic_onnx.profiling.energy.joules import Energy
+from mosaic_onnx.profiling.machine import MachineFacts
 from mosaic_onnx.profiling.measuring.copies import CopyTimes, measure_copies
 from mosaic_onnx.profiling.measuring.slices import (
     SliceMeasurement,
@@ -54,6 +55,13 @@ class Meter(Protocol):
 
         Raises:
             BackendError: the device could not be measured.
+        """
+
+    def machine(self) -> MachineFacts | None:
+        """Return the facts of the machine that it measures on; None for this one.
+
+        Raises:
+            BackendError: that machine cannot be reached.
         """
 
     def close(self) -> None:
@@ -93,6 +101,9 @@ class LocalMeter:
         memory = self.backend.memory(self.device)
         return None if memory is None else measure_copies(memory, budget)
 
+    def machine(self) -> None:
+        """Return None: it measures on this machine."""
+
     def close(self) -> None:
         """Do nothing: there is nothing to release."""
 
@@ -110,16 +121,16 @@ def open_meter(backend: Backend, device: Device, limit_s: float) -> Meter:
     """
     from mosaic_onnx.profiling.measuring.worker import ChildMeter
 
-    if isinstance(backend, IsolatedBackend) and not device.host:
-        if not backend.isolates(device):
-            return LocalMeter(backend.inner, device)
-        return ChildMeter(backend.child(device), device, limit_s, owns_child=False)
-    address = backend.address if isinstance(backend, IsolatedBackend) else address_of(backend)
-    risky = backend.can_crash(device) if isinstance(backend, CanCrash) else True
-    if address is None or not (risky or device.host):
-        return LocalMeter(backend, device)
     if device.host:
         from mosaic_onnx.profiling.measuring.remote import RemoteMeter
 
-        return RemoteMeter(address, device, limit_s)
+        return RemoteMeter(backend, device, limit_s)
+    if isinstance(backend, IsolatedBackend):
+        if not backend.isolates(device):
+            return LocalMeter(backend.inner, device)
+        return ChildMeter(backend.child(device), device, limit_s, owns_child=False)
+    address = address_of(backend)
+    risky = backend.can_crash(device) if isinstance(backend, CanCrash) else True
+    if address is None or not risky:
+        return LocalMeter(backend, device)
     return ChildMeter(ChildProcess(device.name, {device.backend: address}), device, limit_s)

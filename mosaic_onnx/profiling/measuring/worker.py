@@ -15,6 +15,7 @@ from mosaic_onnx.core.errors import BackendError
 from mosaic_onnx.isolation.messages import device_to_json, write_slice, write_tensors
 from mosaic_onnx.isolation.process import ChildDied, ChildProcess
 from mosaic_onnx.profiling.energy.joules import Energy
+from mosaic_onnx.profiling.machine import MachineFacts
 from mosaic_onnx.profiling.measuring.copies import CopyTimes
 from mosaic_onnx.profiling.measuring.slices import SliceMeasurement, SliceTrial
 from mosaic_onnx.profiling.measuring.timing import TimeBudget
@@ -28,7 +29,7 @@ SLOWEST = 2000.0
 NODE_S = 0.02
 """Compiling a node is given so long."""
 CHILD = "mosaic_onnx.profiling.measuring.child"
-"""The module of the actions, and the child itself on another machine."""
+"""The module of the actions."""
 
 
 def request_limit_s(most_s: float, trial: SliceTrial | None, node_count: int) -> float:
@@ -96,6 +97,10 @@ class ChildMeter:
         return CopyTimes(
             **{key: tuple((int(b), float(s)) for b, s in value) for key, value in answer["copies"].items()}
         )
+
+    def machine(self) -> MachineFacts | None:
+        """See ``Meter``."""
+        return None
 
     def close(self) -> None:
         """End the child where it is the meter's own; calling it twice is harmless."""

@@ -109,12 +109,16 @@ def watch(program: Executor, inputs: Mapping[str, Array], seconds: float, min_ru
     return watched
 
 
-@dataclass(frozen=True)
 class MarkedBackend:
     """A backend whose every call to a vendor's code leaves a mark first."""
 
-    inner: Backend
-    marks: Marks
+    def __init__(self, inner: Backend, marks: Marks) -> None:
+        """Wrap a backend; optional parts of its contract, such as setting levels, are handed on."""
+        self.inner = inner
+        self.marks = marks
+        for name in dir(inner):
+            if not name.startswith("_") and not hasattr(self, name):
+                setattr(self, name, getattr(inner, name))
 
     def __post_init__(self) -> None:
         """Hand on the optional parts of the contract: which cores a device works on, say."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,7 +62,7 @@ def profiles_of(devices: Sequence[Device]) -> dict[str, Profile]:
     return {name: described_profile(layered(name), devices) for name in NETWORKS}
 
 
-def random_scenario(profiles: dict[str, Profile], number: int, seed: int) -> RandomScenario:
+def random_scenario(profiles: Mapping[str, Profile], number: int, seed: int) -> RandomScenario:
     """Draw a scenario: two groups of one to three different networks.
 
     A group's base period is the sum of its models' latencies on their best single device; its period is that times

@@ -9,7 +9,9 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Protocol
+
+from typing_extensions import Self
 
 from mosaic_onnx.core.errors import BackendError, UsageError
 from mosaic_onnx.scenarios.instance import Instance

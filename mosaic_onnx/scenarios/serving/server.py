@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -14,8 +15,10 @@ from mosaic_onnx.scenarios.scenario import DropRule, Group
 from mosaic_onnx.scenarios.schedule import Policy
 from mosaic_onnx.scenarios.serving.frame import Frame
 from mosaic_onnx.scenarios.serving.model_runner import ModelRunner
-from mosaic_onnx.scenarios.serving.statistics import ScenarioStatistics, scenario_statistics
+from mosaic_onnx.scenarios.serving.statistics import ScenarioStatistics, Tally
 
+KEPT_FRAMES = 20_000
+"""Frames that are over and kept with their slices' times; a server that runs for days must not grow."""
 _MICROSECONDS = 1e6
 
 
@@ -75,6 +78,7 @@ class ScenarioServer:
         seed: int = 0,
         on_frame: Callable[[Frame], None] = lambda frame: None,
         rescue: Callable[[Frame], bool] = lambda frame: False,
+        kept_frame_count: int = KEPT_FRAMES,
     ) -> None:
         """Prepare; ``start`` begins.
 
@@ -89,6 +93,7 @@ class ScenarioServer:
             on_frame: called with every frame that is over, on a worker's thread.
             rescue: called on a worker's thread with a frame that failed; where it says True, the frame runs again on
                 the slices that are in force then. It may call ``change``.
+            kept_frame_count: frames that are over and can still be asked for; older ones are only counted.
         """
         self._runners = dict(runners)
         self._order = order
@@ -100,7 +105,8 @@ class ScenarioServer:
         self._random = random.Random(seed)
         self._condition = threading.Condition()
         self._groups = {group.name: _ServedGroup(group, 0.0, 0.0) for group in groups}
-        self._over: list[Frame] = []
+        self._over: deque[Frame] = deque(maxlen=kept_frame_count)
+        self._tally = Tally()
         self._open_count = 0
         self._is_stopping = False
         self._started_s = 0.0
@@ -152,15 +158,15 @@ class ScenarioServer:
 
     @property
     def frames(self) -> tuple[Frame, ...]:
-        """Return the frames that are over, in the order in which they ended."""
+        """Return the frames that are over, in the order in which they ended: the last ``kept_frame_count``."""
         with self._condition:
             return tuple(self._over)
 
     def statistics(self) -> ScenarioStatistics:
         """Return what the frames so far came to."""
-        frames, seconds = self.frames, self.seconds
-        names = [f"{name}/{entry.name}" for name, one in self._groups.items() for entry in one.group.models]
-        return scenario_statistics(names, frames, self._devices, seconds)
+        with self._condition:
+            names = [f"{name}/{entry.name}" for name, one in self._groups.items() for entry in one.group.models]
+            return self._tally.statistics(names, self._devices, self.seconds)
 
     # ---- changes while it runs ---------------------------------------------------------------------------------------
 
@@ -249,6 +255,7 @@ class ScenarioServer:
             return
         with self._condition:
             self._over.append(frame)
+            self._tally.add(frame)
             self._open_count -= 1
             self._condition.notify_all()
         self._on_frame(frame)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from array import array
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 
 from mosaic_onnx.scenarios.serving.frame import Frame
+from mosaic_onnx.scenarios.simulation.score import real_time_term
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,7 @@ class ModelStatistics:
         wrong_count: those whose outputs were compared and differed.
         rerun_count: how often a frame ran again on other slices, since a device had failed on it.
         rate_hz: completed frames a second.
+        score: XRBench's score of its frames, time only, from 0 to 1.
         p50_s: median latency; None where none completed.
         p90_s: 90th percentile.
         p99_s: 99th percentile.
@@ -39,6 +42,7 @@ class ModelStatistics:
     wrong_count: int
     rerun_count: int
     rate_hz: float
+    score: float
     p50_s: float | None
     p90_s: float | None
     p99_s: float | None
@@ -78,53 +82,94 @@ class ScenarioStatistics:
         return asdict(self) | {"models": models}
 
 
-def model_statistics(name: str, frames: Sequence[Frame], seconds: float) -> ModelStatistics:
-    """Return what the frames of one model came to.
+@dataclass
+class ModelTally:
+    """One model's frames, counted as they end: a long run keeps sixteen bytes of each.
 
-    Args:
-        name: ``group/model``.
-        frames: those that are over.
-        seconds: over which rates are taken.
+    Attributes:
+        frame_count: frames that are over.
+        dropped_count: those that were dropped.
+        failed_count: those that a device failed on.
+        wrong_count: those whose outputs differed.
+        rerun_count: how often a frame ran again.
+        latency_s: of every frame that completed.
+        lateness_s: of the same, from its deadline to its completion; negative where it was in time.
     """
-    latencies = [latency for frame in frames if (latency := frame.latency_s) is not None]
-    quantiles = [float(one) for one in np.percentile(latencies, [50, 90, 99])] if latencies else [None] * 3
-    return ModelStatistics(
-        name=name,
-        frame_count=len(frames),
-        completed_count=len(latencies),
-        dropped_count=sum(frame.is_dropped for frame in frames),
-        late_count=sum(frame.is_late for frame in frames),
-        failed_count=sum(frame.error is not None for frame in frames),
-        wrong_count=sum(frame.is_wrong for frame in frames),
-        rerun_count=sum(frame.rerun_count for frame in frames),
-        rate_hz=len(latencies) / seconds if seconds > 0 else 0.0,
-        p50_s=quantiles[0],
-        p90_s=quantiles[1],
-        p99_s=quantiles[2],
-    )
+
+    frame_count: int = 0
+    dropped_count: int = 0
+    failed_count: int = 0
+    wrong_count: int = 0
+    rerun_count: int = 0
+    latency_s: array[float] = field(default_factory=lambda: array("d"))
+    lateness_s: array[float] = field(default_factory=lambda: array("d"))
+
+    def add(self, frame: Frame) -> None:
+        """Count a frame that is over."""
+        self.frame_count += 1
+        self.dropped_count += frame.is_dropped
+        self.failed_count += frame.error is not None
+        self.wrong_count += frame.is_wrong
+        self.rerun_count += frame.rerun_count
+        if frame.completion_s is not None:
+            self.latency_s.append(frame.completion_s - frame.arrival_s)
+            self.lateness_s.append(frame.completion_s - frame.due_s)
+
+    def statistics(self, name: str, seconds: float) -> ModelStatistics:
+        """Return what the frames came to; rates are taken over so many seconds."""
+        latencies, lateness = np.array(self.latency_s), np.array(self.lateness_s)
+        quantiles = [float(one) for one in np.percentile(latencies, [50, 90, 99])] if len(latencies) else [None] * 3
+        kept_share = 1.0 - self.dropped_count / self.frame_count if self.frame_count else 0.0
+        met = float(real_time_term(lateness).sum()) / self.frame_count if self.frame_count else 0.0
+        return ModelStatistics(
+            name=name,
+            frame_count=self.frame_count,
+            completed_count=len(latencies),
+            dropped_count=self.dropped_count,
+            late_count=int((lateness > 0).sum()),
+            failed_count=self.failed_count,
+            wrong_count=self.wrong_count,
+            rerun_count=self.rerun_count,
+            rate_hz=len(latencies) / seconds if seconds > 0 else 0.0,
+            score=met * kept_share,
+            p50_s=quantiles[0],
+            p90_s=quantiles[1],
+            p99_s=quantiles[2],
+        )
 
 
-def scenario_statistics(
-    names: Sequence[str], frames: Iterable[Frame], devices: Sequence[str], seconds: float, *, is_simulated: bool = False
-) -> ScenarioStatistics:
-    """Return what all frames came to.
+class Tally:
+    """All frames of a run, counted as they end; it is not made for several threads at once."""
 
-    Args:
-        names: models in the order to tell them.
-        frames: those that are over.
-        devices: in the order to tell them.
-        seconds: how long the run took.
-        is_simulated: the times are the simulator's.
-    """
-    by_model: dict[str, list[Frame]] = {name: [] for name in names}
-    busy_s = dict.fromkeys(devices, 0.0)
-    for frame in frames:
-        by_model.setdefault(frame.model, []).append(frame)
+    def __init__(self, frames: Iterable[Frame] = ()) -> None:
+        """Count some frames to begin with."""
+        self._models: dict[str, ModelTally] = {}
+        self._busy_s: dict[str, float] = {}
+        for frame in frames:
+            self.add(frame)
+
+    def add(self, frame: Frame) -> None:
+        """Count a frame that is over."""
+        self._models.setdefault(frame.model, ModelTally()).add(frame)
         for span in frame.spans:
-            busy_s[span.device] = busy_s.get(span.device, 0.0) + span.end_s - span.start_s
-    return ScenarioStatistics(
-        seconds=seconds,
-        models=tuple(model_statistics(name, own, seconds) for name, own in by_model.items()),
-        utilisation={device: busy / seconds if seconds > 0 else 0.0 for device, busy in busy_s.items()},
-        is_simulated=is_simulated,
-    )
+            self._busy_s[span.device] = self._busy_s.get(span.device, 0.0) + span.end_s - span.start_s
+
+    def statistics(
+        self, names: Iterable[str], devices: Iterable[str], seconds: float, *, is_simulated: bool = False
+    ) -> ScenarioStatistics:
+        """Return what all frames came to.
+
+        Args:
+            names: models in the order to tell them.
+            devices: in the order to tell them.
+            seconds: how long the run took.
+            is_simulated: the times are the simulator's.
+        """
+        models = {name: self._models.get(name, ModelTally()) for name in (*names, *self._models)}
+        busy_s = {device: self._busy_s.get(device, 0.0) for device in (*devices, *self._busy_s)}
+        return ScenarioStatistics(
+            seconds=seconds,
+            models=tuple(one.statistics(name, seconds) for name, one in models.items()),
+            utilisation={device: busy / seconds if seconds > 0 else 0.0 for device, busy in busy_s.items()},
+            is_simulated=is_simulated,
+        )

@@ -9,7 +9,6 @@ import json
 import random
 import shutil
 import tempfile
-import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
@@ -19,6 +18,7 @@ from typing import Any
 import tomli_w
 
 from mosaic_onnx import api
+from mosaic_onnx.core.compatibility import tomllib
 from mosaic_onnx.core.devices import Device, Level
 from mosaic_onnx.core.errors import MosaicError
 from mosaic_onnx.core.graphs import node_keys, put_in_order

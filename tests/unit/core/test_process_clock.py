@@ -51,6 +51,8 @@ def test_no_load_stretches_a_limit_for_ever(monkeypatch: pytest.MonkeyPatch) -> 
     clock = ProcessClock(os.getpid(), time.monotonic() - 50.0, is_new=True)
     monkeypatch.setattr(process_clock, "waited_s", lambda pid: {pid: 1e9})
     assert clock.elapsed_s() == pytest.approx(50.0 / PATIENCE, rel=0.1)
+    wall = ProcessClock(os.getpid(), time.monotonic() - 50.0, is_new=True, patience=1.0)
+    assert wall.elapsed_s() == pytest.approx(50.0, rel=0.1)
 
 
 def test_a_process_that_is_gone_has_only_the_wall_clock() -> None:

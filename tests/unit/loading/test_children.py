@@ -9,6 +9,7 @@ import pytest
 from onnx import parser
 
 from mosaic_onnx.core.process_clock import PATIENCE
+from mosaic_onnx.loading import children
 from mosaic_onnx.loading.children import ChildFailure, run_child
 
 ENDLESS = (
@@ -25,11 +26,15 @@ def request(folder: Path, text: str, *, may_run: bool = True) -> dict[str, objec
     return words | {"shapes": {}, "symbols": {"n": 2}}
 
 
-def test_a_child_that_hangs_is_ended_at_its_limit(tmp_path: Path) -> None:
+def test_a_child_that_hangs_is_ended_at_its_limit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(children, "WORD_EVERY_S", 1.0)
     started_s = time.monotonic()
     with pytest.raises(ChildFailure, match="time: not done after 3 s"):
         run_child("types", request(tmp_path, ENDLESS), 3.0, 4 * 2**30)
     assert time.monotonic() - started_s < PATIENCE * 3.0 + 10
+    assert "waiting for the types and shapes of a model" in caplog.text
 
 
 def test_a_child_without_memory_says_so(tmp_path: Path) -> None:

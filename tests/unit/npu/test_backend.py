@@ -26,7 +26,6 @@ from mosaic_onnx.npu.backend.options import option_rules
 from mosaic_onnx.npu.hardware.file import load_hardware, preset_text
 from mosaic_onnx.npu.layers.nest import LoopNest
 from mosaic_onnx.npu.search.dataflow import best_dataflow
-from mosaic_onnx.planner.core.request import Request
 from mosaic_onnx.planning.profile_plan import plan_profile
 from mosaic_onnx.profiling.profile_model import profile_model
 from tests.unit.backends.helpers import slice_of
@@ -259,8 +258,9 @@ def test_a_plan_over_dataflows_is_never_worse_than_with_any_one(seed: int, tmp_p
     path.write_text(text.replace("reconfiguration_s = 1e-4", f"reconfiguration_s = {10.0 ** (seed - 8)}"))
     board = select_devices(["hikey970:big"], HERE)
     cpu = tuple(replace(each, levels=each.levels[-1:]) for each in board)
-    device, model = npu(str(path)), random_chain(seed)
-    every = plan_profile(profile_of(model, tmp_path, [*cpu, device])).predicted.seconds
+    device, ready = npu(str(path)), normalised(random_chain(seed), tmp_path)
+    graph, known = layerize(ready), {"npu": BACKEND, "simulated": SIMULATED}
+    every = plan_profile(profile_model(ready, graph, [*cpu, device], known)).predicted.seconds
     for level in device.levels:
-        one = profile_of(model, tmp_path, [*cpu, replace(device, levels=(level,))])
-        assert every <= plan_profile(one, Request()).predicted.seconds * (1 + 1e-9), level.name
+        one = profile_model(ready, graph, [*cpu, replace(device, levels=(level,))], known)
+        assert every <= plan_profile(one).predicted.seconds * (1 + 1e-9), level.name

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from math import ceil
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from mosaic_onnx.npu.hardware.file import load_hardware
 from mosaic_onnx.npu.layers.nest import LoopNest
 from mosaic_onnx.npu.published.eyeriss_chip import ALEXNET_MAPPINGS, chip_cost
 from mosaic_onnx.npu.published.midap import block_cycles, block_of, valid_taps
-from mosaic_onnx.npu.published.nvdla_sheet import SheetRow, read_sheet, sheet_cost
+from mosaic_onnx.npu.published.nvdla_sheet import SheetKind, SheetRow, read_sheet, sheet_cost
 from mosaic_onnx.npu.published.scale_sim import SystolicDataflow, scale_sim_cycles
 from mosaic_onnx.npu.search.exact import best_mapping
 from tests.unit.npu.helpers import convolution
@@ -46,9 +47,34 @@ def test_every_row_of_nvdlas_sheet_is_exact(shared: Path) -> None:
         assert cost.cycles == pytest.approx(float(expected["cycles"]), rel=1e-12), row.name
 
 
-def test_a_fully_connected_layer_shares_its_weights_over_a_batch_of_sixteen() -> None:
-    cost = sheet_cost(SheetRow("fc", "fc", 2048, 1, 1, 1000, 1, 1, 1, 1, 1), load_hardware("nvdla-full"))
-    assert cost.dram_traffic_kb == pytest.approx(2 + 1008 / 1024 + 2000 / 16)
+def sheet_of_resnet50() -> list[SheetRow]:
+    """All 54 rows as the handed-out half writes them: strides in branch2a, 256 channels into res2a's branch2a."""
+    rows = [SheetRow("conv1", "conv", 3, 224, 224, 64, 7, 7, 2, 56, 56)]
+    channels, extent = 64, 56
+    for stage, (count, width) in enumerate(((3, 64), (4, 128), (6, 256), (3, 512)), start=2):
+        for unit in range(count):
+            stride, is_last = (2 if stage > 2 and not unit else 1), (stage, unit) == (5, 2)
+            made = extent // stride
+            if not unit:
+                rows.append(_row(channels, extent, 4 * width, 1, stride, made))
+            rows.append(_row(256 if (stage, unit) == (2, 0) else channels, extent, width, 1, stride, made))
+            rows.append(_row(width, made, width, 3, 1, made))
+            rows.append(_row(width, made, 4 * width, 1, 1, 1 if is_last else made, "conv + elwise"))
+            channels, extent = 4 * width, made
+    return [*rows, _row(2048, 1, 1000, 1, 1, 1, "fc")]
+
+
+def _row(
+    channels: int, extent: int, outputs: int, taps: int, stride: int, made: int, kind: SheetKind = "conv"
+) -> SheetRow:
+    return SheetRow("row", kind, channels, extent, extent, outputs, taps, taps, stride, made, made)
+
+
+def test_the_rows_of_nvdlas_sheet_add_up_to_its_total() -> None:
+    hardware = load_hardware("nvdla-full")
+    rows = sheet_of_resnet50()
+    assert len(rows) == 54
+    assert ceil(sum(sheet_cost(row, hardware).cycles for row in rows)) == 7_113_691
 
 
 def test_midaps_closed_form_is_within_two_percent_of_its_simulator_on_average(shared: Path) -> None:

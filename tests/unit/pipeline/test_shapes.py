@@ -106,8 +106,15 @@ def test_a_transformer_with_lengths_that_two_inputs_share(tmp_path: Path) -> Non
     onnx.save(attention(), tmp_path / "bert.onnx")
     shapes = {"ids": (1, (32, 64, 128)), "mask": (1, (32, 64, 128))}
     bundle = api.compile(tmp_path / "bert.onnx", devices=["cpu"], input_shapes=shapes, cache=False)
-    assert len(bundle.shapes) == 2
-    assert api.verify(bundle).passed
+    assert [one.input_specs[0].shape for one in (bundle, *bundle.shapes)] == [(1, 32), (1, 64), (1, 128)]
+    report = api.verify(bundle)
+    assert report.passed
+    assert len(report.outputs) == 3
+    one = {"ids": (1, 64), "mask": (1, 64)}
+    alone = api.compile(
+        tmp_path / "bert.onnx", devices=["cpu"], input_shapes=one, cache=False, output=tmp_path / "one.mosaic"
+    )
+    assert size_of(bundle.folder) <= size_of(alone.folder) * 1.02
     reference = onnxruntime.InferenceSession(str(tmp_path / "bert.onnx"), providers=["CPUExecutionProvider"])
     with api.load(bundle) as session:
         for length in (128, 32, 64):

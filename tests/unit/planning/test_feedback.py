@@ -13,7 +13,7 @@ from mosaic_onnx.core.plans import Plan
 from mosaic_onnx.core.profiles import Cost, MeasuredSlice, Profile, ProfileLayer
 from mosaic_onnx.planner.core.request import Request
 from mosaic_onnx.planning.calibrate import ALONE, IN_PLAN, learn
-from mosaic_onnx.planning.feedback import FeedbackLoop, unmeasured
+from mosaic_onnx.planning.feedback import METHODS_ASKED, FeedbackLoop, unmeasured
 from mosaic_onnx.planning.profile_plan import plan_profile
 from mosaic_onnx.profiling.measure_slices import Choice, SegmentsMeasured
 
@@ -231,3 +231,25 @@ def test_what_company_costs_is_added_to_slices_that_were_measured_alone_only() -
     assert {(one.first, one.last): one.seconds for one in again.segments} == {(0, 0): 1.25, (1, 1): 1.25, (0, 3): 4.0}
     noisy = learn(again, [MeasuredSlice(0, 0, "a", 9.0, meta={IN_PLAN: True})])
     assert noisy.segments == again.segments
+
+
+def test_all_later_plans_together_take_no_longer_than_one_time_limit() -> None:
+    given = profile([[1.0, 1.5]] * 6)
+    now_s = 0.0
+    asked_s: list[float] = []
+
+    def measure(choices: Sequence[Choice]) -> SegmentsMeasured:
+        sound = tuple(MeasuredSlice(*choice, 1.0) for choice in choices if choice[2] == "b")
+        return SegmentsMeasured(sound, {choice: "it fails" for choice in choices if choice[2] == "a"})
+
+    def slow_plan(of: Profile, request: Request) -> Plan:
+        nonlocal now_s
+        now_s += METHODS_ASKED * request.time_limit_s  # every method uses its time up
+        asked_s.append(request.time_limit_s)
+        return plan_profile(of, request)
+
+    loop = FeedbackLoop(measure, Request(time_limit_s=10.0), plan=slow_plan, clock=lambda: now_s)
+    loop(given)  # device a loses one layer after the other
+    assert asked_s[0] == 10.0
+    assert len(asked_s) > 6
+    assert METHODS_ASKED * sum(asked_s[1:]) <= 10.0 + 1e-9

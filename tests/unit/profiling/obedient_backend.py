@@ -1,12 +1,11 @@
 """A backend on a recorded machine: its runs take as long, and count as many joules, as the held frequency says.
 
-The outputs are ONNX Runtime's; the clock and the counter of energy are the recorded files'. A child process that
-measures finds the same machine by ``MOSAIC_SYSTEM_ROOT``.
+The outputs are ONNX Runtime's. Time is simulated (``tests/machine/simulated_time.py``). Frequencies and joules are
+those of the recorded files.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,11 +22,12 @@ from mosaic_onnx.backends.base import (
     Runner,
     SliceModel,
 )
-from mosaic_onnx.backends.hardware.frequencies import FrequencyDomain
+from mosaic_onnx.backends.hardware.frequencies import SysfsDomain
 from mosaic_onnx.backends.hardware.levels import DomainLevels, named_domain, offered_levels
 from mosaic_onnx.backends.hardware.system import SystemFiles
 from mosaic_onnx.backends.onnxruntime.backend import BACKEND as ORT
 from mosaic_onnx.core.devices import Device
+from tests.machine.simulated_time import TIME
 
 CYCLES = 4e6
 """Of every node but a Relu, which costs nothing: a slice of one Relu shows what a call costs."""
@@ -37,8 +37,10 @@ DYNAMIC_W = {"policy0": 1.0, "policy4": 4.0}
 """At the highest frequency; it falls with the cube of the frequency, as V²f does where V follows f."""
 
 
-def domain_of(device: Device) -> FrequencyDomain:
-    return named_domain(SystemFiles(), str(device.options["domain"]))
+def domain_of(device: Device) -> SysfsDomain:
+    found = named_domain(SystemFiles(), str(device.options["domain"]))
+    assert isinstance(found, SysfsDomain)
+    return found
 
 
 @dataclass(frozen=True)
@@ -46,13 +48,13 @@ class ObedientRunner:
     """A slice that takes γ/f + ε seconds and adds its joules to the recorded counter."""
 
     inner: Runner
-    domain: FrequencyDomain
+    domain: SysfsDomain
     cycles: float
 
     def _work(self) -> None:
         hertz = int(self.domain.highest.read_text()) * self.domain.unit_hz
         seconds = self.cycles / hertz + FIXED_S
-        time.sleep(seconds)
+        TIME.now_s += seconds
         scale = (hertz / self.domain.frequencies_hz[-1]) ** 3
         count_joules(DYNAMIC_W[self.domain.name] * scale * seconds)
 
@@ -116,6 +118,7 @@ class FollowedLevels(DomainLevels):
 
     def read_hz(self) -> float | None:
         domain = self.domains[0]
+        assert isinstance(domain, SysfsDomain)
         domain.current.write_text(domain.highest.read_text())
         return domain.read_hz()
 

@@ -88,17 +88,21 @@ class _DyingRunner:
         self.device, self.failing = device, failing
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        self._fail_if_pulled_out()
         return self.inner.run(inputs)
 
     def bind(self, inputs: Mapping[str, Place], outputs: Mapping[str, Place]) -> Callable[[], None]:
         bound = self.inner.bind(inputs, outputs)
 
         def call() -> None:
-            if self.device in self.failing:
-                raise RuntimeError("pulled out")
+            self._fail_if_pulled_out()
             bound()
 
         return call
+
+    def _fail_if_pulled_out(self) -> None:
+        if self.device in self.failing:
+            raise RuntimeError("pulled out")
 
     def assignment(self) -> Mapping[str, str] | None:
         return self.inner.assignment()
@@ -155,6 +159,14 @@ def test_without_another_plan_the_frames_of_a_failing_device_count_as_failed(sit
         assert not live.losses
         statistics = live.statistics()
         assert all(one.failed_count == one.frame_count - one.dropped_count > 0 for one in statistics.models)
+
+
+def test_devices_in_processes_of_their_own_serve_right_outputs(site: Path) -> None:
+    served = api.serve_scenario(site, seconds=1.0, check_every=1, isolation=api.Isolation(30.0))
+    assert not served.losses
+    for one in served.statistics.models:
+        assert one.completed_count > 0
+        assert one.wrong_count == one.failed_count == 0
 
 
 def test_the_command_serves_a_site_and_prints_the_shares(site: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -20,7 +20,7 @@ from mosaic_onnx.scenarios.serving.frame import Frame, FrameDropped, SliceSpan
 from mosaic_onnx.scenarios.serving.model_runner import ModelRunner
 from mosaic_onnx.scenarios.serving.perfetto import scenario_trace
 from mosaic_onnx.scenarios.serving.server import ScenarioServer, ServingOrder
-from mosaic_onnx.scenarios.serving.statistics import scenario_statistics
+from mosaic_onnx.scenarios.serving.statistics import Tally
 
 MODEL = """
 <ir_version: 10, opset_import: ["" : 17]>
@@ -155,10 +155,11 @@ def test_statistics_and_trace_tell_what_frames_did() -> None:
     done, missed = Frame("g/m", 0, 0.0, 0.5), Frame("g/m", 1, 1.0, 1.5)
     done.completion_s, done.spans = 0.6, (SliceSpan(0, "a", 0.1, 0.6),)
     missed.drop()
-    told = scenario_statistics(["g/m"], [done, missed], ["a", "b"], 2.0)
+    told = Tally([done, missed]).statistics(["g/m"], ["a", "b"], 2.0)
     model = told.models[0]
     assert (model.frame_count, model.completed_count, model.late_count, model.dropped_count) == (2, 1, 1, 1)
-    assert (model.rate_hz, model.p50_s, model.miss_share) == (0.5, 0.6, 1.0)
+    assert (model.rate_hz, model.p50_s, model.miss_share, model.drop_share) == (0.5, 0.6, 1.0, 0.5)
+    assert told.as_fields()["models"][0]["drop_share"] == 0.5
     assert told.utilisation == {"a": 0.25, "b": 0.0}
     events = [
         event for event in scenario_trace([done, missed], ["g/m"], ["a", "b"])["traceEvents"] if event["ph"] == "X"
@@ -193,6 +194,15 @@ def test_a_site_serves_right_outputs(site: Path) -> None:
         assert one.completed_count > 0
         assert one.wrong_count == one.failed_count == 0
     assert served.trace()["traceEvents"]
+
+
+def test_a_schedule_is_rehearsed_before_it_is_written(site: Path) -> None:
+    from mosaic_onnx.pipeline.site.folder import read_site
+
+    for bundle in read_site(site).bundles.values():
+        company = bundle.profile.meta["company"]
+        assert isinstance(company, dict)
+        assert company["cpu"] >= 1.0
 
 
 def test_a_wrong_output_is_seen(site: Path) -> None:
@@ -239,3 +249,13 @@ def test_scaling_periods_scales_deadlines() -> None:
 
     one = scaled([replace(group("g", 2.0, 4.0), jitter_s=1.0)], 0.5)[0]
     assert (one.period_s, one.deadline_s, one.jitter_s) == (1.0, 2.0, 1.0)
+
+
+def test_a_long_run_counts_all_frames_and_keeps_the_last(workers: Workers) -> None:
+    runner = SlowRunner("g/m", workers, "a", 0.0)
+    order = ServingOrder(("g/m",))
+    with ScenarioServer([group("g", 0.005)], {"g/m": runner}, order, workers, ["a"], kept_frame_count=3) as server:
+        server.serve_for(0.2)
+        frames, counted = server.frames, server.statistics().models[0].frame_count
+    assert len(frames) == 3 < counted
+    assert [frame.number for frame in frames] == [counted - 3, counted - 2, counted - 1]

@@ -15,6 +15,7 @@ from tests.unit.backends.helpers import slice_of, unary
 
 pytest.importorskip("openvino", reason="openvino is not installed")
 from mosaic_onnx.backends.openvino.backend import BACKEND
+from mosaic_onnx.backends.openvino.claims import MOST_NESTED_IFS
 from mosaic_onnx.backends.openvino.maps import too_many_maps
 
 F32 = Device("openvino", backend="openvino", options={"threads": 1})
@@ -320,3 +321,26 @@ def test_a_slice_that_wants_more_memory_maps_than_there_are_is_refused(tmp_path:
     assert reason is not None
     assert "10,000 nodes want about 10,500 memory maps and the system grants 10,000" in reason
     assert too_many_maps(10_000, tmp_path / "absent", tmp_path / "limit") is None
+
+
+def nested_ifs(depth: int) -> onnx.NodeProto:
+    """An If whose branches are Ifs, down to a depth."""
+    value = onnx.helper.make_tensor_value_info("o", onnx.TensorProto.FLOAT, [2])
+    inner = onnx.helper.make_node("Relu", ["x"], ["o"])
+    for _ in range(depth):
+        branches = [onnx.helper.make_graph([inner], name, [], [value]) for name in ("then", "else")]
+        inner = onnx.helper.make_node("If", ["c"], ["o"], then_branch=branches[0], else_branch=branches[1])
+    return inner
+
+
+def test_ifs_that_would_compile_for_minutes_are_not_claimed() -> None:
+    assert BACKEND.supports(nested_ifs(3), F32) is None
+    chain = nested_ifs(1)
+    for _ in range(MOST_NESTED_IFS):
+        value = onnx.helper.make_tensor_value_info("o", onnx.TensorProto.FLOAT, [2])
+        other = onnx.helper.make_graph([onnx.helper.make_node("Neg", ["x"], ["o"])], "else", [], [value])
+        body = onnx.helper.make_graph([chain], "then", [], [value])
+        chain = onnx.helper.make_node("If", ["c"], ["o"], then_branch=body, else_branch=other)
+    reason = BACKEND.supports(chain, F32)
+    assert reason is not None
+    assert "each doubles the time" in reason

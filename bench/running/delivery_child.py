@@ -1,4 +1,4 @@
-"""Time a delivered bundle against what users run today: ``python -m bench.delivery_child MODEL BUNDLE ROUNDS``.
+"""Time a delivered bundle against what users run today: ``python -m bench.running.delivery_child MODEL BUNDLE ROUNDS``.
 
 A process of its own for each model, as a user's is. It prints one object of JSON: seconds by name, a figure a round.
 """

@@ -17,10 +17,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.delivery_child import DELIVERED, ONNXRUNTIME, OPENVINO
 from bench.measuring import geometric_row
 from bench.records import Records
 from bench.report import Row
+from bench.running.delivery_child import DELIVERED, ONNXRUNTIME, OPENVINO
 from bench.workloads import CLASSIC, PAPER, SHARED, Workload, absent, classic, corpus, paper
 from mosaic_onnx.profiling.interleaved import InterleavedTimings
 
@@ -78,7 +78,7 @@ def _measure(model: Workload, mode: str, quick: bool) -> Mapping[str, Any]:
         done = _python(compiling, COMPILE_LIMIT_S, environment)
         if done.returncode:
             return {"failure": f"not compiled: {_last_line(done.stderr)}"}
-        timing = ["-m", "bench.delivery_child", str(model.path), str(target), str(7 if quick else 21)]
+        timing = ["-m", "bench.running.delivery_child", str(model.path), str(target), str(7 if quick else 21)]
         done = _python(timing, TIMING_LIMIT_S, environment)
         if done.returncode:
             return {"failure": f"not timed: {_last_line(done.stderr)}"}
@@ -87,7 +87,7 @@ def _measure(model: Workload, mode: str, quick: bool) -> Mapping[str, Any]:
 
 
 def _python(words: Sequence[str], limit_s: float, environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
-    command, root = [sys.executable, *words], Path(__file__).parents[1]
+    command, root = [sys.executable, *words], Path(__file__).parents[2]
     try:
         return subprocess.run(
             command, check=False, capture_output=True, text=True, timeout=limit_s, env=environment, cwd=root

@@ -1,4 +1,4 @@
-"""Requests to a measuring child on another machine: files travel by content, each once.
+"""Requests to a child on another machine: files travel by content, each once; arrays of a run travel in the message.
 
 A request is a line of JSON: the request with the name of a blob in place of each file, and the size of each blob. The
 child answers with the names that it does not have yet; their bytes follow, and then the child's answer comes. A blob is
@@ -7,14 +7,20 @@ named by its SHA-256, and the child keeps it as a file of that name while it liv
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import numpy as np
+
+from mosaic_onnx.backends.base import Array
+from mosaic_onnx.isolation.messages import dtype_of
+
 Json = Any
-FILE_KEYS = ("slice", "inputs", "expected")
+FILE_KEYS = ("slice", "inputs", "expected", "nodes")
 """Entries of a request that name a file under ``path``."""
 
 
@@ -61,3 +67,28 @@ def receive(line: bytes, stream: BinaryIO, answers: BinaryIO, folder: Path) -> d
         if key in request:
             request[key] = {**request[key], "path": str(folder / request[key]["path"]), "folder": None}
     return request
+
+
+def arrays_to_json(arrays: Mapping[str, Array]) -> Json:
+    """Return arrays as JSON values."""
+    return {name: _array_to_json(np.asarray(array)) for name, array in arrays.items()}
+
+
+def _array_to_json(array: Array) -> Json:
+    if array.dtype.kind in "OUS":
+        return {"dtype": "object", "shape": list(array.shape), "strings": [str(each) for each in array.reshape(-1)]}
+    content = base64.b64encode(np.ascontiguousarray(array).tobytes()).decode()
+    return {"dtype": array.dtype.name, "shape": list(array.shape), "content": content}
+
+
+def arrays_from_json(value: Json) -> dict[str, Array]:
+    """Return the arrays of ``arrays_to_json``."""
+    return {name: _array_from_json(entry) for name, entry in value.items()}
+
+
+def _array_from_json(entry: Json) -> Array:
+    shape = tuple(entry["shape"])
+    if "strings" in entry:
+        return np.array(entry["strings"], dtype=object).reshape(shape)
+    content = base64.b64decode(entry["content"])
+    return np.frombuffer(content, dtype_of(entry["dtype"])).reshape(shape).copy()

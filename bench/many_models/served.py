@@ -1,0 +1,171 @@
+"""Three small networks served by the wall clock: ours, Best Mapping, and sessions of their own, in turn.
+
+On a machine that does anything else meanwhile the figures say nothing. Sites and figures are kept (``bench.records``),
+so that an interrupted run goes on.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import onnx
+
+from bench.many_models.scenario_rivals import OwnSessions
+from bench.records import FOLDER, Records
+from bench.report import Row
+from mosaic_onnx import api
+from mosaic_onnx.core.cpu_cores import usable_cores
+from mosaic_onnx.core.devices import Device
+from mosaic_onnx.files.device_file import write_devices
+from mosaic_onnx.loading.inputs import make_inputs
+from mosaic_onnx.pipeline.site.folder import Site, read_site
+from mosaic_onnx.pipeline.site.served import serve_site, site_instance
+from mosaic_onnx.scenarios.search.genetic import SearchOptions
+from mosaic_onnx.scenarios.simulation.figures import group_figures
+from mosaic_onnx.scenarios.simulation.multiplier import ScheduleEvaluator
+from mosaic_onnx.scenarios.solve import SchedulingOptions
+from mosaic_onnx.zoo import build
+
+NETWORKS = ("squeezenet", "mnasnet_0.5", "mobilenet_v2_1.0")
+SCENARIO = """schema = "mosaic-onnx/scenario/1"
+[[groups]]
+name = "camera"
+period_ms = 60
+models = ["squeezenet.onnx", "mobilenet_v2_1.0.onnx"]
+[[groups]]
+name = "gesture"
+period_ms = 30
+models = ["mnasnet_0.5.onnx"]
+"""
+OURS, BEST_MAPPING, OWN = "ours", "best-mapping", "own sessions"
+SATISFIED = 95.0
+PRECISION = 1.05
+"""The least satisfied multiplier is found within this ratio."""
+ROOMS = (1.15, 1.5, 2.0)
+"""Simulated and measured makespans are compared at so many times the least satisfied multiplier."""
+
+
+def served_rows(kind: str, kinds: Sequence[str], *, quick: bool) -> Iterator[Row]:
+    """Return the rows of one set of devices; ``quick`` serves once, for less time.
+
+    Args:
+        kind: what to call the devices.
+        kinds: of which each of two cores has a device: a backend, and its precision where that is not f32.
+        quick: for a look, not for a figure.
+    """
+    if len(usable_cores()) < 2:
+        yield Row(f"{kind}: measured", float("nan"), "ratio", note="skipped: one core only")
+        return
+    name = kind.replace(", ", "-").replace(" ", "-")
+    records = Records.of(f"scenarios-{name}", quick=quick)
+    folder = FOLDER / f"scenarios{'.quick' if quick else ''}" / name
+    yield from _measured(records, kind, _cores(kinds), folder, rounds=1 if quick else 2, seconds=1.5 if quick else 3.0)
+
+
+def _cores(kinds: Sequence[str]) -> list[Device]:
+    """Return a device for each of two cores and each kind; those of one core are its configurations."""
+    made = []
+    for core in usable_cores()[:2]:
+        for kind in kinds:
+            backend, _, precision = kind.partition(" ")
+            options = {"cores": str(core), "threads": 1}
+            name, meta = "-".join(filter(None, (backend, precision, str(core)))), {"unit": f"core{core}"}
+            made.append(Device(name, backend, precision=precision or "f32", options=options, meta=meta))
+    return made
+
+
+def _measured(
+    records: Records, kind: str, devices: Sequence[Device], folder: Path, *, rounds: int, seconds: float
+) -> Iterator[Row]:
+    """Three networks: ours, Best Mapping, and own sessions, in turn."""
+    sites = {scheduler: _site(folder, devices, scheduler) for scheduler in (OURS, BEST_MAPPING)}
+    own = _own_sessions(folder, sites[OURS])
+    scores: dict[str, Callable[[float], float]] = {
+        scheduler: lambda multiplier, site=site: serve_site(site, seconds=seconds, multiplier=multiplier).score  # type: ignore[misc]
+        for scheduler, site in sites.items()
+    }
+    scores[OWN] = lambda multiplier: own.score(seconds, multiplier)
+    begin = {scheduler: site.multiplier for scheduler, site in sites.items()} | {OWN: sites[BEST_MAPPING].multiplier}
+    found: dict[str, list[float]] = {name: [] for name in scores}
+    for number in range(rounds):
+        for name, score in scores.items():
+            key = f"{kind}: {name}, round {number}"
+            measured = records.once(key, lambda s=score, at=begin[name]: {"multiplier": _least(s, at)})  # type: ignore[misc]
+            found[name].append(measured["multiplier"])
+    note = f"served {seconds:g} s at each multiplier, wall clock; the least satisfied within 5 %; {rounds} rounds"
+    for name, multipliers in found.items():
+        row = ", ".join(f"{one:.3g}" for one in multipliers)
+        yield Row(f"{kind}: α* measured, {name}", _mean(multipliers), "ratio", note=f"{row}; {note}")
+    for rival in (BEST_MAPPING, OWN):
+        ratios = [ours / theirs for ours, theirs in zip(found[OURS], found[rival], strict=True)]
+        interval = (min(ratios), max(ratios))
+        name = f"{kind}: α* measured, ours over {rival}"
+        yield Row(name, _mean(ratios), "ratio", 1 / 1.2, rival, _mean(ratios), interval, note)
+    errors: list[float] = []
+    for room in ROOMS:
+        at = room * max(found[OURS])
+        key = f"{kind}: makespans at {room:g}"
+        errors += records.once(key, lambda at=at: {"errors": _makespan_errors(sites[OURS], seconds, at)})["errors"]  # type: ignore[misc]
+    words = ", ".join(f"{one:+.1%}" for one in errors)
+    mean = float(np.mean(np.abs(errors)))
+    yield Row(f"{kind}: mean error of simulated group makespans", mean, "share", 0.10, "measured", note=words)
+
+
+def _site(folder: Path, devices: Sequence[Device], scheduler: str) -> Site:
+    """Return the site of a scheduler; made where it is not there."""
+    target = folder / f"{scheduler}.mosaic"
+    if target.exists():
+        return read_site(target)
+    folder.mkdir(parents=True, exist_ok=True)
+    for network in NETWORKS:
+        if not (folder / f"{network}.onnx").exists():
+            onnx.save(build(network), folder / f"{network}.onnx")
+    (folder / "scenario.toml").write_text(SCENARIO)
+    write_devices(devices, folder / "devices.toml", force=True)
+    options = SchedulingOptions(scheduler, SearchOptions(time_limit_s=20.0))
+    api.schedule_site(folder / "scenario.toml", target, devices=[str(folder / "devices.toml")], options=options)
+    return read_site(target)
+
+
+def _own_sessions(folder: Path, site: Site) -> OwnSessions:
+    inputs = {name: make_inputs(bundle.original(), 0) for name, bundle in site.bundles.items()}
+    paths = {name: folder / f"{name.partition('/')[2]}.onnx" for name in site.bundles}
+    return OwnSessions(site.groups, paths, inputs)
+
+
+def _least(score: Callable[[float], float], start: float) -> float:
+    """Return the least satisfied multiplier, by steps of a quarter from a guess, then by bisection."""
+    low = high = start
+    if score(start) >= SATISFIED:
+        while score(low := low / 1.25) >= SATISFIED and low > 1e-3:
+            high = low
+    else:
+        while score(high := high * 1.25) < SATISFIED and high < 1e3:
+            low = high
+    while high / low > PRECISION:
+        middle = math.sqrt(low * high)
+        low, high = (low, middle) if score(middle) >= SATISFIED else (middle, high)
+    return high
+
+
+def _mean(values: Sequence[float]) -> float:
+    return float(np.exp(np.mean(np.log(values))))
+
+
+def _makespan_errors(site: Site, seconds: float, multiplier: float) -> list[float]:
+    """Return (simulated − measured) / measured of the mean makespan of each group."""
+    served = serve_site(site, seconds=seconds, multiplier=multiplier)
+    instance, schedule = site_instance(site, multiplier)
+    figures = group_figures(ScheduleEvaluator(instance, schedule).run(1.0), instance)
+    errors = []
+    for group, simulated in zip(site.groups, figures, strict=True):
+        by_request: dict[int, float] = {}
+        for frame in served.frames:
+            if frame.model.startswith(f"{group.name}/") and frame.latency_s is not None:
+                by_request[frame.number] = max(by_request.get(frame.number, 0.0), frame.latency_s)
+        measured = float(np.mean(list(by_request.values())))
+        errors.append(((simulated.mean_makespan_s or 0.0) - measured) / measured)
+    return errors
