@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import tomllib
+
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field
 
+from mosaic_onnx.core.compatibility import tomllib
 from mosaic_onnx.core.errors import ModelError, UsageError
 from mosaic_onnx.files.strict_json import ByteCount, Count, FileModel, Name, NonNegative, read, validated
 
