@@ -28,7 +28,6 @@ from mosaic_onnx.core.layers import LayerGraph
 from mosaic_onnx.core.plans import Plan
 from mosaic_onnx.core.profiles import Profile
 from mosaic_onnx.core.shape_mix import WeighedShape, mixed_shapes
-from mosaic_onnx.core.signature import given_inputs, tensor_specs
 from mosaic_onnx.core.signature import TensorSpec, given_inputs, tensor_specs
 from mosaic_onnx.discovery.health import Finding, examine
 from mosaic_onnx.discovery.selection import Selection, participation, select

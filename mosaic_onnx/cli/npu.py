@@ -11,7 +11,6 @@ from mosaic_onnx.cli.console import Reporter
 from mosaic_onnx.cli.npu_explore import explore_sizes
 from mosaic_onnx.cli.npu_words import CostModelWord, DataflowWord, HardwareName, NpuObjectiveWord
 from mosaic_onnx.cli.options import Json, NoCache, Quiet
-from mosaic_onnx.core.compatibility import StrEnum
 
 if TYPE_CHECKING:
     from mosaic_onnx.npu.hardware.description import Hardware
