@@ -86,7 +86,7 @@ def import_pipeedge(
 
 
 class _Kind:
-    """What a device type file says of one kind of host for one model."""
+    """A kind of host: its link, its memory and its seconds for each layer of one model."""
 
     def __init__(self, fields: Fields, seconds: list[float]) -> None:
         """Take bandwidth and memory."""

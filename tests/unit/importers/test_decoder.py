@@ -187,5 +187,8 @@ def test_the_commands_import_and_mix_shapes(tmp_path: Path, capsys: pytest.Captu
     both = json.loads(capsys.readouterr().out)["predicted"]["seconds"]
     assert run(["plan", files[0], *limits]) == 0
     assert both > json.loads(capsys.readouterr().out)["predicted"]["seconds"]
+    assert run(["plan", *files, "--shapes", "1,128", "--time-limit", "0.5"]) == 0
+    said = capsys.readouterr()
+    assert "prefill.json: " in said.out + said.err
     assert run(["plan", *files, "--shapes", "1,x"]) == 2
     assert run(["plan", *files, "--shapes", "1"]) == 2
