@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import Annotated
 
 import typer
+
+from mosaic_onnx.core.compatibility import StrEnum
 
 
 class DataflowWord(StrEnum):

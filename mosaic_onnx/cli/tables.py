@@ -129,7 +129,12 @@ def plan_line(planned: Plan) -> str:
 def pareto_table(front: Sequence[Plan]) -> Table:
     """Return a table of the latency and energy of every plan of the front."""
     rows = [
-        (milliseconds(one.predicted.seconds), f"{(one.predicted.joules or 0) * 1e3:.4g} mJ", str(len(one.slices)))
+        (
+            milliseconds(one.predicted.seconds),
+            f"{(one.predicted.joules or 0) * 1e3:.4g} mJ",
+            str(len(one.slices)),
+            "" if one.gap is None else f"{one.gap:.2%}",
+        )
         for one in front
     ]
-    return table("Pareto front", ("latency", "energy", "slices"), rows)
+    return table("Pareto front", ("latency", "energy", "slices", "gap"), rows)

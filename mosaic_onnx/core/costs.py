@@ -190,6 +190,25 @@ class TableRows:
         return None if self._table.layer_j is None else self._table.layer_j.tolist()
 
     @cached_property
+    def touched_bytes(self) -> Ints:
+        """Return [L] bytes of the tensors that each layer reads or makes: what is live while it runs alone."""
+        table, sizes = self._table, self.tensor_bytes
+        pairs = zip(table.layer_inputs, table.layer_outputs, strict=True)
+        return np.array([sum(sizes[t] for t in {*inputs, *outputs}) for inputs, outputs in pairs], dtype=np.int64)
+
+    @cached_property
+    def before(self) -> list[tuple[int, ...]]:
+        """Return [L] the layers that make what each layer reads, each once, ascending."""
+        maker = self.producer
+        return [tuple(sorted({maker[t] for t in inputs} - {-1})) for inputs in self._table.layer_inputs]
+
+    @cached_property
+    def after(self) -> list[tuple[int, ...]]:
+        """Return [L] the layers that read what each layer makes, each once, ascending."""
+        readers = self._table.consumers
+        return [tuple(sorted({r for t in outputs for r in readers[t]})) for outputs in self._table.layer_outputs]
+
+    @cached_property
     def output_tensors(self) -> list[int]:
         """Return the model's outputs, ascending."""
         return [tensor for tensor, output in enumerate(self.is_output) if output]

@@ -208,6 +208,6 @@ def _as_joules(table: CostTable, request: Request, budget: float, starts: tuple[
     if not ranked:
         return found
     best = min(ranked)[1]
-    moved = improve(swapped, best, rank, max(until - time.monotonic(), 0.5))
+    moved = improve(swapped, best, rank, max(until, time.monotonic() + 0.5))
     how = found.bound_method.replace("joules", "errors")
     return Answer((*found.proposals, moved), found.bound, how)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from mosaic_onnx.core.costs import CostTable
@@ -17,6 +18,7 @@ from mosaic_onnx.planner.core.request_constraints import at_least, meets
 from mosaic_onnx.planner.core.simulate import Timeline, simulate, value
 from mosaic_onnx.planner.core.transfers import HOST_MEMORY
 from mosaic_onnx.planner.registry import METHODS, method_named
+from mosaic_onnx.planner.relaxations import with_relaxations
 
 UNITS: dict[Objective, Literal["seconds", "joules", "joule_seconds"]] = {
     "latency": "seconds",
@@ -63,6 +65,17 @@ def solve(table: CostTable, request: Request) -> Solution:
         NoPlanFoundError: none was found, and that there is none was not proved.
         UsageError: there is no such method, or joules are asked for and the table has none.
     """
+    try:
+        return solve_once(table, request)
+    except InfeasibleError as error:
+        if request.method != "auto":
+            raise
+        refusal = with_relaxations(table, request, error, solve_once)
+    raise refusal
+
+
+def solve_once(table: CostTable, request: Request) -> Solution:
+    """Return what ``solve`` returns; a refusal does not say what would be enough."""
     _check_request(table, request)
     table, states = top_levels(table, request)
     search = _Search(table, request)
@@ -92,14 +105,20 @@ class _Search:
 
     def run(self) -> None:
         """Ask the method that the request names, or each that fits until one proves that nothing better exists."""
+        until = time.monotonic() + self.request.time_limit_s
         auto = self.request.method == "auto"
         names = [self.request.method]
         if auto:
             names = [name for name, method in METHODS.items() if method.automatic(self.table, self.request)]
         for name in names:
             method = method_named(name)
+            left = max(until - time.monotonic(), 0.0)
+            if self.best is not None and not left:
+                self.notes.append(f"method {name} did not run: the time limit was reached")
+                continue
+            seen = self.table if method.sees_all else self.relaxed
             try:
-                answer = method.function(self.table if method.sees_all else self.relaxed, self.request)
+                answer = method.function(seen, replace(self.request, time_limit_s=left))
             except NoPlanFoundError as error:
                 self._miss(error)
                 continue
@@ -115,6 +134,8 @@ class _Search:
                 continue
             self.answers.append((name, answer))
             for proposal in answer.proposals:
+                if self.best is not None and time.monotonic() > until:
+                    break
                 self._offer(name, proposal)
             if self.best is not None and not self.request.pareto and self._is_proved(answer):
                 return
@@ -136,8 +157,6 @@ class _Search:
         return answer.bound is not None and abs(figure - answer.bound) <= TOLERANCE * abs(figure)
 
     def _offer(self, method: str, proposal: Proposal) -> None:
-        if self.request.in_list_order and not is_listed(proposal):
-            return
         try:
             judged = _judge(self.table, self.request, method, proposal)
         except InfeasibleError as error:
@@ -158,11 +177,6 @@ class _Search:
             self.nearest = distance, error
 
 
-def is_listed(proposal: Proposal) -> bool:
-    """Return whether every slice holds neighbours of the list of layers, in its order."""
-    return all(layers == tuple(range(layers[0], layers[0] + len(layers))) for layers, _ in proposal)
-
-
 def _is_better(one: _Judged, other: _Judged) -> bool:
     """Return whether a figure is smaller, or as small with fewer slices."""
     if abs(one.figure - other.figure) <= TOLERANCE * abs(other.figure):
@@ -172,6 +186,9 @@ def _is_better(one: _Judged, other: _Judged) -> bool:
 
 def solve_front(table: CostTable, request: Request) -> tuple[Plan, ...]:
     """Return plans that none beats in both seconds and joules, fastest first, as far as the methods found them.
+
+    Each plan's bound is of the joules of all plans that are faster than the next one: a gap of 0 throughout says that
+    the front is whole.
 
     Raises:
         InfeasibleError: no proposal satisfies the constraints.
@@ -186,7 +203,21 @@ def solve_front(table: CostTable, request: Request) -> tuple[Plan, ...]:
     for one in sorted(search.judged, key=lambda one: (one.timeline.seconds, one.timeline.joules or 0.0)):
         if not front or (one.timeline.joules or 0.0) < (front[-1].timeline.joules or 0.0) * (1 - TOLERANCE):
             front.append(one)
-    return tuple(plan_of(table, request, one.method, one.proposal, one.timeline) for one in front)
+    plans = [plan_of(table, request, one.method, one.proposal, one.timeline) for one in front]
+    proof = next((answer for _, answer in search.answers if answer.least_j is not None), None)
+    return tuple(plans) if proof is None else _with_gaps(plans, proof)
+
+
+def _with_gaps(front: list[Plan], proof: Answer) -> tuple[Plan, ...]:
+    """Return the plans of a front, each with the least joules of any plan that is faster than the next one."""
+    faster_than = [plan.predicted.seconds * (1 - TOLERANCE) for plan in front[1:]] + [float("inf")]
+    plans = []
+    for plan, deadline_s in zip(front, faster_than, strict=True):
+        joules = plan.predicted.joules or 0.0
+        least_j = min(proof.least_j(deadline_s), joules) if proof.least_j is not None else 0.0
+        gap = joules / least_j - 1 if least_j > 0 else None
+        plans.append(replace(plan, bound=Bound(least_j, "joules", proof.least_j_method), gap=gap))
+    return tuple(plans)
 
 
 def plan_of(

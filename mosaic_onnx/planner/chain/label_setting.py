@@ -62,12 +62,16 @@ def best_by_labels(table: CostTable, weights: Weights, request: Request) -> Prop
 
 
 def labels_apply(table: CostTable, request: Request) -> bool:
-    """Return whether the table is a chain, not too long, on which slices far apart depend on one another."""
+    """Return whether the table is a chain, not too long, on which slices far apart depend on one another.
+
+    Under limits only where devices are capped or may hold one slice: switches and groups are in the chain's front.
+    """
     if len(table.layer_names) > MOST_LAYERS or not is_chain(table, range(len(table.layer_names))):
         return False
-    switches = table.switch_s.any() or table.switch_j.any()
-    capped = np.isfinite(table.memory_bytes).any()
-    return bool(switches or capped or request.one_slice_per_device or (table.group >= 0).any())
+    if np.isfinite(table.memory_bytes).any() or request.one_slice_per_device:
+        return True
+    limited = request.deadline_s is not None or request.budget_j is not None
+    return not limited and bool(table.switch_s.any() or table.switch_j.any() or (table.group >= 0).any())
 
 
 class Label(NamedTuple):

@@ -2,41 +2,46 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import numpy as np
 
 from mosaic_onnx.core.costs import Bools, CostTable, Floats, Ints
-from mosaic_onnx.planner.core.device_classes import device_classes
+from mosaic_onnx.planner.core.deadline import FOREVER, TimeUpError, timed
 from mosaic_onnx.planner.core.lower_bounds import possible_states, segment_floor
 from mosaic_onnx.planner.core.objective_weights import LATENCY, Weighed, weigh
-from mosaic_onnx.planner.throughput.area_bound import area_bound
-from mosaic_onnx.planner.throughput.loads import pieces_of
+from mosaic_onnx.planner.throughput.area_bound import fractional_area
 
 
-def concurrent_bound(table: CostTable, *, quick: bool = False) -> tuple[float, str]:
+def concurrent_bound(table: CostTable, *, quick: bool = False, until: float = FOREVER) -> tuple[float, str]:
     """Return a lower bound of every concurrent plan's makespan, and how it was proved; inf where no plan exists.
 
     Args:
         table: costs.
         quick: settle for a lower area bound of more than two kinds of device.
+        until: ``time.monotonic()`` up to which layers are put on the critical path.
     """
     if not table.layer_names:
         return 0.0, "no layers"
     weighed = weigh(table, LATENCY)
-    path_s = critical_path_s(table, weighed)
-    area_s = fractional_area_s(table, weighed, quick=quick)
+    area_s, path_s = fractional_area(table, quick=quick), critical_path_s(table, weighed, until)
     return (path_s, "fastest critical path") if path_s >= area_s else (area_s, "fractional area")
 
 
-def critical_path_s(table: CostTable, weighed: Weighed) -> float:
+def critical_path_s(table: CostTable, weighed: Weighed, until: float = FOREVER) -> float:
     """Return the longest path, each layer in the state that lets it end first; copies count where the device changes.
 
     The end of a layer in state s is at least its own time in s after the latest of its inputs, each at the least over
     the states of its maker. Where layers share a slice, its tensors are only ready later.
     """
-    finish = earliest_ends(table, weighed)
-    ends = finish.min(axis=1)
-    longest = float(ends.max(initial=0.0))
-    for tensor in np.flatnonzero(table.is_output & (table.producer >= 0)).tolist():
+    finish = np.full(table.layer_s.shape, np.nan)
+    with suppress(TimeUpError):
+        _fill_ends(table, weighed, finish, until)
+        if not np.isfinite(finish.min(axis=1, initial=np.inf)).all():
+            return float("inf")
+    done = ~np.isnan(finish).any(axis=1)
+    longest = float(finish[done].min(axis=1).max(initial=0.0))
+    for tensor in np.flatnonzero(table.is_output & (table.producer >= 0) & done[table.producer]).tolist():
         arrived = finish[int(table.producer[tensor])] + table.to_host_s[tensor]
         longest = max(longest, float(arrived.min()))
     return longest * (1 - 1e-12)
@@ -44,13 +49,19 @@ def critical_path_s(table: CostTable, weighed: Weighed) -> float:
 
 def earliest_ends(table: CostTable, weighed: Weighed) -> Floats:
     """Return [L, S] seconds before which the layer cannot end in that state; inf where it cannot run there."""
+    finish = np.full(table.layer_s.shape, np.inf)
+    _fill_ends(table, weighed, finish, FOREVER)
+    return finish
+
+
+def _fill_ends(table: CostTable, weighed: Weighed, finish: Floats, until: float) -> None:
+    """Write down [L, S] earliest ends, layer by layer; ``TimeUpError`` is raised after ``until``."""
     device = table.state_device
     ways = _Ways(table)
     opened = _certain_slice_s(table)
     seconds = np.where(possible_states(table), segment_floor(table, weighed), np.inf)
-    finish = np.full_like(seconds, np.inf)
     other_device = device[:, None] != device[None, :]
-    for layer, read in enumerate(table.layer_inputs):
+    for layer, read in enumerate(timed(table.layer_inputs, until)):
         by_maker: dict[int, list[int]] = {}
         for tensor in read:
             by_maker.setdefault(int(table.producer[tensor]), []).append(tensor)
@@ -64,7 +75,6 @@ def earliest_ends(table: CostTable, weighed: Weighed) -> Floats:
             after = finish[maker][:, None] + np.where(other_device, slowest + opened[layer][None, :], 0.0)
             start = np.maximum(start, after.min(axis=0))
         finish[layer] = start + seconds[layer]
-    return finish
 
 
 def _certain_slice_s(table: CostTable) -> Floats:
@@ -114,12 +124,3 @@ class _Ways:
             )
             for (source, device), rows in found.items()
         }
-
-
-def fractional_area_s(table: CostTable, weighed: Weighed, *, quick: bool = False) -> float:
-    """Return the work of all layers, freely divided among the devices."""
-    classes = device_classes(table)
-    floor = np.where(possible_states(table), segment_floor(table, weighed), np.inf)
-    work = np.stack([floor[:, list(one.states)].min(axis=1) for one in classes], axis=1)
-    pieces = np.stack([work[list(layers)].sum(axis=0) for layers in pieces_of(table)])
-    return area_bound(pieces, [len(one.devices) for one in classes], quick=quick).seconds

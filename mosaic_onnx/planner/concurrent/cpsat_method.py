@@ -12,7 +12,7 @@ from mosaic_onnx.core.costs import CostTable
 from mosaic_onnx.core.errors import InfeasibleError
 from mosaic_onnx.planner.concurrent.bound import concurrent_bound
 from mosaic_onnx.planner.concurrent.cpsat_model import ALL_SETS_LAYERS, ConcurrentModel, LayerSet, convex_sets
-from mosaic_onnx.planner.concurrent.method import finished, has_caps, listed, seed_plans, slices_cost
+from mosaic_onnx.planner.concurrent.method import Judge, finished, listed, seed_plans, seed_share, slices_cost
 from mosaic_onnx.planner.concurrent.span_search import by_spans
 from mosaic_onnx.planner.core.ortools import available, new_solver
 from mosaic_onnx.planner.core.request import TOLERANCE, Answer, MethodUnavailable, PlacedSlice, Proposal, Request
@@ -30,8 +30,9 @@ def concurrent_cpsat(table: CostTable, request: Request) -> Answer:
         raise MethodUnavailable("concurrent-cpsat needs OR-tools", "pip install 'mosaic-onnx[solver]'")
     began = time.monotonic()
     limit_s = request.time_limit_s
-    bound_s, how = concurrent_bound(table)
-    plans = seed_plans(table, request, (0.3 if has_caps(table) else 0.15) * limit_s)
+    bound_s, how = concurrent_bound(table, until=began + 0.1 * limit_s)
+    judge = Judge(table, request)
+    plans = seed_plans(table, request, judge, seed_share(table, 0.15) * limit_s)
     joined = by_spans(table, request.seed, True, began + 0.6 * limit_s)
     if joined is not None:
         plans += [joined.proposal] if joined.proposal is not None else []
@@ -39,7 +40,7 @@ def concurrent_cpsat(table: CostTable, request: Request) -> Answer:
             bound_s, how = joined.bound_s, "CP-SAT, span by span between gates"
     share = 0.65 if joined is not None else 0.4
     plans += listed(table, request, plans, bound_s, began + share * limit_s)
-    plans = list(finished(table, request, plans, began + (share + 0.1) * limit_s))
+    plans = list(finished(table, request, judge, plans, began + (share + 0.1) * limit_s))
     beat_s = _seconds(table, plans[0]) if plans else math.inf
     if beat_s <= bound_s * (1 + TOLERANCE):
         return Answer(tuple(plans), bound_s, how)
@@ -55,7 +56,7 @@ def concurrent_cpsat(table: CostTable, request: Request) -> Answer:
     if status == cp_model.INFEASIBLE and not plans and complete:
         raise InfeasibleError("no plan keeps groups, pins and memory caps", "Relax a cap, a pin or a group.")
     if status in (cp_model.OPTIMAL, cp_model.FEASIBLE):
-        found = finished(table, request, [model.proposal(solver)], began + request.time_limit_s)
+        found = finished(table, request, judge, [model.proposal(solver)], began + limit_s)
         plans = [*found, *plans]
     proved_s = solver.best_objective_bound * model.unit_s if complete and status != cp_model.INFEASIBLE else 0.0
     if proved_s > bound_s:

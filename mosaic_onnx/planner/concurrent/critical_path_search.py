@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import random
-import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 
 from mosaic_onnx.planner.concurrent.list_scheduling import Lister, Schedule
+from mosaic_onnx.planner.core.deadline import TimeUpError, check_time
 from mosaic_onnx.planner.core.request import TOLERANCE
 
 RESTARTS = 60
@@ -30,32 +31,32 @@ def improve(lister: Lister, start: Schedule, priority: Sequence[float], seed: in
     """
     best = current = descend(lister, start, priority, deadline)
     chance = random.Random(seed)
-    for _ in range(RESTARTS):
-        if time.monotonic() > deadline:
-            break
-        shaken = lister.schedule(priority, _shaken(lister, current.state, chance))
-        if shaken.seconds == float("inf"):
-            continue
-        found = descend(lister, shaken, priority, deadline)
-        if found.seconds <= current.seconds * (1 + TOLERANCE):
-            current = found
-        if found.seconds < best.seconds * (1 - TOLERANCE):
-            best = found
+    with suppress(TimeUpError):
+        for _ in range(RESTARTS):
+            check_time(deadline)
+            shaken = lister.schedule(priority, _shaken(lister, current.state, chance))
+            if shaken.seconds == float("inf"):
+                continue
+            found = descend(lister, shaken, priority, deadline)
+            if found.seconds <= current.seconds * (1 + TOLERANCE):
+                current = found
+            if found.seconds < best.seconds * (1 - TOLERANCE):
+                best = found
     return best
 
 
 def descend(lister: Lister, start: Schedule, priority: Sequence[float], deadline: float) -> Schedule:
     """Take the first move that helps, again and again."""
     current, moved = start, True
-    while moved:
-        moved = False
-        for states in _moves(lister, current):
-            if time.monotonic() > deadline:
-                return current
-            tried = lister.schedule(priority, states)
-            if tried.seconds < current.seconds * (1 - TOLERANCE):
-                current, moved = tried, True
-                break
+    with suppress(TimeUpError):
+        while moved:
+            moved = False
+            for states in _moves(lister, current):
+                check_time(deadline)
+                tried = lister.schedule(priority, states)
+                if tried.seconds < current.seconds * (1 - TOLERANCE):
+                    current, moved = tried, True
+                    break
     return current
 
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from mosaic_onnx.core.costs import CostTable, Floats
 from mosaic_onnx.planner.concurrent.tasks import INF, Tasks
+from mosaic_onnx.planner.core.deadline import EVERY, FOREVER, check_time, timed
 from mosaic_onnx.planner.core.lower_bounds import scratch_alone
 from mosaic_onnx.planner.core.request import PlacedSlice, Proposal
 
@@ -48,9 +49,9 @@ class Schedule:
 class Lister:
     """List scheduling of one set of tasks."""
 
-    def __init__(self, table: CostTable, tasks: Tasks) -> None:
-        """Prepare for a table and its tasks."""
-        self.table, self.tasks = table, tasks
+    def __init__(self, table: CostTable, tasks: Tasks, until: float = FOREVER) -> None:
+        """Prepare for a table and its tasks; after ``until``, all methods raise ``TimeUpError``."""
+        self.table, self.tasks, self.until = table, tasks, until
         self.rows = table.rows
         self.switching = bool(table.switch_s.any())
         self.capped = [cap < INF for cap in self.rows.memory_bytes]
@@ -81,7 +82,7 @@ class Lister:
         count, state_count = len(self.tasks.layers), len(self.rows.state_device)
         seconds = np.array(self.tasks.seconds).reshape(count, state_count)
         outlook = np.zeros((count, state_count))
-        for task in range(count - 1, -1, -1):
+        for task in timed(range(count - 1, -1, -1), self.until):
             for reader in self.tasks.after[task]:
                 ahead = (outlook[reader] + seconds[reader])[None, :] + self._ways(task, reader)
                 outlook[task] = np.maximum(outlook[task], ahead.min(axis=1))
@@ -96,7 +97,7 @@ class Lister:
     def _upward(self, seconds: Sequence[float]) -> list[float]:
         """Return [N] its seconds and the longest way after it, half of the mean copies counted."""
         rank = [0.0] * len(self.tasks.layers)
-        for task in range(len(rank) - 1, -1, -1):
+        for task in timed(range(len(rank) - 1, -1, -1), self.until):
             ahead = 0.0
             for reader in self.tasks.after[task]:
                 ahead = max(ahead, rank[reader] + self._mean_way(task, reader))
@@ -173,6 +174,8 @@ class _Pass:
         heapq.heapify(ready)
         turn = 0
         while ready:
+            if not turn % EVERY:
+                check_time(self.lister.until)
             task = heapq.heappop(ready)[1]
             if not self._place(task):
                 return Schedule(INF, self.state, self.start, self.end, self.cause, self.turn)

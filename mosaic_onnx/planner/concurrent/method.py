@@ -21,6 +21,7 @@ from mosaic_onnx.planner.concurrent.critical_path_search import improve
 from mosaic_onnx.planner.concurrent.list_scheduling import Lister, Schedule
 from mosaic_onnx.planner.concurrent.span_search import by_spans
 from mosaic_onnx.planner.concurrent.tasks import Tasks, chain_tasks, single_tasks
+from mosaic_onnx.planner.core.deadline import TimeUpError, part_of
 from mosaic_onnx.planner.core.objective_weights import ENERGY, weigh
 from mosaic_onnx.planner.core.orders import candidate_orders
 from mosaic_onnx.planner.core.ortools import available
@@ -42,6 +43,10 @@ SPREAD_PAIRS = 40_000
 """Up to so many pairs of layer and device plans for throughput are made as seeds."""
 SPAN_LAYERS = 12_000
 """Models of more layers are not cut at their gates."""
+JUDGED, MERGED = 3, 6
+"""Time for judging so many plans is kept back at the end; joining slices takes as long as judging so many."""
+LARGE_LAYERS = 5_000
+"""Of models with more layers than this, sequential plans are what the search begins with."""
 MAX_CHOICES = 12_000
 """Up to so many pairs of layer and state the solver is tried."""
 
@@ -65,28 +70,37 @@ def heft(table: CostTable, request: Request) -> Answer:
         InfeasibleError: proved: no sequential plan exists, and so none at all.
     """
     began = time.monotonic()
-    seeds = seed_plans(table, request, (0.4 if has_caps(table) else 0.2) * request.time_limit_s)
-    bound, how = lower_bound(table, request)
-    plans = list(seeds)
+    until = began + request.time_limit_s
+    judge = Judge(table, request)
+    plans = seed_plans(table, request, judge, seed_share(table, 0.2) * request.time_limit_s)
+    until -= JUDGED * judge.longest_s
+    bound, how = lower_bound(table, request, part_of(until, 0.2))
     joined = None
     if len(table.layer_names) <= SPAN_LAYERS:
-        joined = by_spans(table, request.seed, False, time.monotonic() + 0.2 * request.time_limit_s)
+        joined = by_spans(table, request.seed, False, part_of(until, 0.3))
     if joined is not None:
         plans += [joined.proposal] if joined.proposal is not None else []
         if request.objective == "latency" and joined.bound_s > bound:
             bound, how = joined.bound_s, "critical paths and areas of the spans between gates"
     goal_s = bound if request.objective == "latency" else 0.0
-    plans += listed(table, request, plans, goal_s, began + 0.6 * request.time_limit_s)
-    return Answer(finished(table, request, plans, began + 0.8 * request.time_limit_s), bound, how)
+    plans += listed(table, request, plans, goal_s, part_of(until, 0.6))
+    return Answer(finished(table, request, judge, plans, until), bound, how)
 
 
-def lower_bound(table: CostTable, request: Request) -> tuple[float, str]:
+def seed_share(table: CostTable, share: float) -> float:
+    """Return what part of the time seeds get: more where caps bind, which list scheduling is weak at, or many layers."""
+    if len(table.layer_names) > LARGE_LAYERS:
+        return 0.6
+    return 2 * share if has_caps(table) else share
+
+
+def lower_bound(table: CostTable, request: Request, until: float) -> tuple[float, str]:
     """Return a lower bound of the objective over all concurrent plans, and how it was proved.
 
     Joules: execution and copies are those of a sequential plan, so its bound without idle power holds, and idle power
     is drawn for the makespan's bound at least.
     """
-    seconds, how = concurrent_bound(table)
+    seconds, how = concurrent_bound(table, until=until)
     if request.objective == "latency" or table.layer_j is None:
         return seconds, how
     idle = float(table.idle_w.sum())
@@ -103,15 +117,18 @@ def has_caps(table: CostTable) -> bool:
     return bool(np.isfinite(np.minimum(table.memory_bytes, table.slice_memory_bytes)).any())
 
 
-def seed_plans(table: CostTable, request: Request, time_limit_s: float) -> list[Proposal]:
+def seed_plans(table: CostTable, request: Request, judge: Judge, time_limit_s: float) -> list[Proposal]:
     """Return good plans of the other schedule and objectives, which this search must not fall behind.
 
     Limits are left out, since a concurrent plan may keep them where these do not.
     """
-    until = time.monotonic() + time_limit_s
+    began = time.monotonic()
+    until = began + time_limit_s
     asked = Request(objective=request.objective, time_limit_s=0.6 * time_limit_s, seed=request.seed)
-    orders = candidate_orders(table) if has_caps(table) else ()
-    answers = [Answer(tuple(capped_plans(table, asked, orders, until))), sequential(table, asked)]
+    answers = [sequential(table, asked)]
+    with suppress(TimeUpError):
+        orders = candidate_orders(table, until=until)
+        answers.append(Answer(tuple(capped_plans(table, asked, orders, part_of(until, 0.5)))))
     if request.objective != "latency" and request.deadline_s is not None:
         answers.append(sequential(table, replace(asked, objective="latency")))
     if request.one_slice_per_device:
@@ -121,17 +138,43 @@ def seed_plans(table: CostTable, request: Request, time_limit_s: float) -> list[
     if left > 0 and len(table.layer_names) * len(table.device_names) <= SPREAD_PAIRS:
         with suppress(InfeasibleError):
             answers.append(throughput(table, replace(asked, objective="throughput", time_limit_s=left)))
-    return _ranked(table, request, dict.fromkeys(plan for answer in answers for plan in answer.proposals))
+    plans = dict.fromkeys(plan for answer in answers for plan in answer.proposals)
+    return judge.best_first(plans, until)
 
 
-def _ranked(table: CostTable, request: Request, plans: Iterable[Proposal]) -> list[Proposal]:
-    """Return the plans that can run, best first."""
-    rank = rank_of(request)
-    judged = []
-    for number, plan in enumerate(plans):
-        with suppress(InfeasibleError):
-            judged.append((rank(simulate(table, plan, request.schedule)), number, plan))
-    return [plan for _, _, plan in sorted(judged)]
+class Judge:
+    """Ranks plans by the simulator, each once.
+
+    Attributes:
+        longest_s: what judging one plan took at most.
+    """
+
+    def __init__(self, table: CostTable, request: Request) -> None:
+        """Prepare for plans of a request."""
+        self.table, self.request, self.rank = table, request, rank_of(request)
+        self.longest_s = 0.0
+        self._known: dict[Proposal, float] = {}
+
+    def best_first(self, plans: Iterable[Proposal], until: float) -> list[Proposal]:
+        """Return those of the plans that can run, best first; as many as are judged until then, one at least."""
+        judged: dict[Proposal, float] = {}
+        for plan in plans:
+            if plan not in self._known:
+                if judged and time.monotonic() + self.longest_s > until:
+                    continue
+                self._known[plan] = self._judged(plan)
+            if self._known[plan] < float("inf"):
+                judged[plan] = self._known[plan]
+        return sorted(judged, key=judged.__getitem__)
+
+    def _judged(self, plan: Proposal) -> float:
+        began = time.monotonic()
+        try:
+            return self.rank(simulate(self.table, plan, self.request.schedule))
+        except InfeasibleError:
+            return float("inf")
+        finally:
+            self.longest_s = max(self.longest_s, time.monotonic() - began)
 
 
 def listed(
@@ -139,10 +182,13 @@ def listed(
 ) -> list[Proposal]:
     """Return plans by list scheduling; no time is spent on improving one that meets the bound."""
     plans: list[Proposal] = []
-    kinds = [single_tasks(table), chain_tasks(table)]
+    try:
+        kinds = [single_tasks(table, deadline), chain_tasks(table, deadline)]
+    except TimeUpError:
+        return plans
     for number, tasks in enumerate(kinds[: 1 if len(kinds[1].layers) == len(kinds[0].layers) else 2]):
-        lister = Lister(table, tasks)
-        starts = _starts(lister, tasks, seeds, deadline)
+        lister = Lister(table, tasks, deadline)
+        starts = _starts(lister, tasks, seeds)
         plans += [schedule.proposal(tasks) for schedule, _ in starts]
         if starts and starts[0][0].seconds > bound * (1 + TOLERANCE) and time.monotonic() < deadline:
             share = time.monotonic() + (deadline - time.monotonic()) / (2 - number)
@@ -151,43 +197,36 @@ def listed(
     return plans
 
 
-def _starts(
-    lister: Lister, tasks: Tasks, seeds: Sequence[Proposal], deadline: float
-) -> list[tuple[Schedule, list[float]]]:
-    """Return list schedules that found a place for every task, best first, each with its priorities."""
-    if time.monotonic() > deadline:
-        return []
-    outlook = lister.peft_outlook()
-    finite = [[value for value in row if value < float("inf")] for row in outlook.tolist()]
-    peft = [sum(row) / max(len(row), 1) for row in finite]
-    upward, fastest = lister.heft_priority(), lister.fastest_priority()
-    found = [
-        (lister.schedule(upward), upward),
-        (lister.schedule(peft, outlook=outlook), peft),
-        (lister.schedule(upward, outlook=outlook), upward),
-        (lister.schedule(fastest), fastest),
-    ]
-    for seed in seeds[:KEPT]:
-        if time.monotonic() > deadline:
-            break
-        state = {layer: placed.state for placed in seed for layer in placed.layers}
-        found.append((lister.schedule(upward, [state[layers[0]] for layers in tasks.layers]), upward))
+def _starts(lister: Lister, tasks: Tasks, seeds: Sequence[Proposal]) -> list[tuple[Schedule, list[float]]]:
+    """Return list schedules that found a place for every task, best first, each with its priorities.
+
+    What is most likely to help comes first, and they are as many as the lister's time allows.
+    """
+    found: list[tuple[Schedule, list[float]]] = []
+    with suppress(TimeUpError):
+        upward = lister.heft_priority()
+        for seed in seeds[:KEPT]:
+            state = {layer: placed.state for placed in seed for layer in placed.layers}
+            found.append((lister.schedule(upward, [state[layers[0]] for layers in tasks.layers]), upward))
+        found.append((lister.schedule(upward), upward))
+        fastest = lister.fastest_priority()
+        found.append((lister.schedule(fastest), fastest))
+        outlook = lister.peft_outlook()
+        finite = [[value for value in row if value < float("inf")] for row in outlook.tolist()]
+        peft = [sum(row) / max(len(row), 1) for row in finite]
+        found.append((lister.schedule(peft, outlook=outlook), peft))
+        found.append((lister.schedule(upward, outlook=outlook), upward))
     return sorted((pair for pair in found if pair[0].seconds < float("inf")), key=lambda pair: pair[0].seconds)
 
 
-def finished(table: CostTable, request: Request, plans: Iterable[Proposal], deadline: float) -> tuple[Proposal, ...]:
+def finished(
+    table: CostTable, request: Request, judge: Judge, plans: Iterable[Proposal], deadline: float
+) -> tuple[Proposal, ...]:
     """The plans that can run, best first; the first few with slices merged and polished instead of as they were."""
-    rank = rank_of(request)
-    judged: dict[Proposal, float] = {}
-    for plan in dict.fromkeys(plans):
-        try:
-            judged[plan] = rank(simulate(table, plan, request.schedule))
-        except InfeasibleError:
-            continue
-    best = sorted(judged, key=judged.__getitem__)
+    best = judge.best_first(plans, part_of(deadline, 0.5))
     done: list[Proposal] = []
     for plan in best[:KEPT]:
-        if done and time.monotonic() > deadline:
+        if time.monotonic() + MERGED * judge.longest_s > deadline:
             done.append(plan)
             continue
         merged = merge_harmless(table, request, plan)

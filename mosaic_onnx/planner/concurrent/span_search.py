@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from mosaic_onnx.core.costs import CostTable
-from mosaic_onnx.planner.concurrent.bound import concurrent_bound, earliest_ends, fractional_area_s
+from mosaic_onnx.planner.concurrent.bound import concurrent_bound, earliest_ends
 from mosaic_onnx.planner.concurrent.cpsat_model import ConcurrentModel
 from mosaic_onnx.planner.concurrent.critical_path_search import improve
 from mosaic_onnx.planner.concurrent.list_scheduling import Lister, Schedule
@@ -27,10 +27,12 @@ from mosaic_onnx.planner.concurrent.separators import (
     spans,
 )
 from mosaic_onnx.planner.concurrent.tasks import Tasks, single_tasks, worthwhile_states
+from mosaic_onnx.planner.core.deadline import TimeUpError, check_time
 from mosaic_onnx.planner.core.objective_weights import LATENCY, weigh
 from mosaic_onnx.planner.core.ortools import new_solver
 from mosaic_onnx.planner.core.request import TOLERANCE
 from mosaic_onnx.planner.core.simulate import simulate
+from mosaic_onnx.planner.throughput.area_bound import fractional_area
 
 EFFORT_S = (0.1, 0.4, 1.6, 6.4)
 """Seconds that one span gets when it is looked at for the first, second … time after the quick look."""
@@ -70,11 +72,17 @@ def by_spans(table: CostTable, seed: int, solve: bool, deadline: float) -> Joine
         table: costs.
         seed: of searches that draw by chance.
         solve: use the solver.
-        deadline: ``time.monotonic()`` at which to stop; a quick look at every span is taken in any case.
+        deadline: ``time.monotonic()`` at which to stop; None is the answer where there was no time to look at every
+            span.
     """
+    if time.monotonic() > deadline:
+        return None
     search = _Search(relaxed(table), seed, solve, deadline)
     cases = case_count(search.states, search.parts)
-    return search.run() if len(search.parts) > 1 and cases <= MAX_CASES else None
+    try:
+        return search.run() if len(search.parts) > 1 and cases <= MAX_CASES else None
+    except TimeUpError:
+        return None
 
 
 class _Search:
@@ -128,18 +136,20 @@ class _Search:
 
     def _bounds(self, span: Span, begin: int) -> dict[int, float]:
         """By the state of the gate at its end: a lower bound of the span from one state of the gate before it."""
+        check_time(self.deadline)
         table = span_table(self.table, span, begin, -1)
         if span.end is None:
             return {-1: concurrent_bound(table, quick=True)[0]}
         weighed = weigh(table, LATENCY)
         row = table.layer_names.index(self.table.layer_names[span.end])
         ends = earliest_ends(table, weighed)[row]
-        area_s = fractional_area_s(table, weighed, quick=True)
+        area_s = fractional_area(table, quick=True)
         return {end: max(float(ends[end]), area_s) for end in self.states[span.end]}
 
     def _look(self, case: Case) -> None:
         """Take a quick look at a case, unless its equal has been looked at."""
         number, begin, end = case
+        check_time(self.deadline)
         table = span_table(self.table, self.parts[number], begin, end)
         self.keys[case] = key_of(table)
         if self.keys[case] not in self.looked:

@@ -9,6 +9,7 @@ from itertools import permutations
 import numpy as np
 
 from mosaic_onnx.core.costs import Bools, CostTable, Floats
+from mosaic_onnx.planner.core.deadline import FOREVER, timed
 from mosaic_onnx.planner.core.lower_bounds import possible_states
 from mosaic_onnx.planner.core.memory import slice_memory
 from mosaic_onnx.planner.core.orders import predecessors, successors
@@ -93,12 +94,12 @@ class Tasks:
     """[N] tasks that read what it makes."""
 
 
-def single_tasks(table: CostTable) -> Tasks:
+def single_tasks(table: CostTable, until: float = FOREVER) -> Tasks:
     """Return every layer a task."""
-    return tasks_of(table, [(layer,) for layer in range(len(table.layer_names))])
+    return tasks_of(table, [(layer,) for layer in range(len(table.layer_names))], until)
 
 
-def chain_tasks(table: CostTable) -> Tasks:
+def chain_tasks(table: CostTable, until: float = FOREVER) -> Tasks:
     """Return layers in a row, each the only reader of the one before and reading only that, form a task."""
     before, after = predecessors(table), successors(table)
     chains: list[list[int]] = []
@@ -111,22 +112,26 @@ def chain_tasks(table: CostTable) -> Tasks:
         else:
             chain_of[layer] = len(chains)
             chains.append([layer])
-    return tasks_of(table, [tuple(chain) for chain in chains])
+    return tasks_of(table, [tuple(chain) for chain in chains], until)
 
 
-def tasks_of(table: CostTable, parts: Sequence[tuple[int, ...]]) -> Tasks:
+def tasks_of(table: CostTable, parts: Sequence[tuple[int, ...]], until: float = FOREVER) -> Tasks:
     """Return the tasks with their costs and tensors.
 
     Args:
         table: costs.
         parts: layers of each task, ascending; in a topological order, no two tasks waiting for each other.
+        until: ``time.monotonic()`` at which to give up.
+
+    Raises:
+        TimeUpError: it took longer.
     """
     rows = table.rows
     task_of = {layer: task for task, layers in enumerate(parts) for layer in layers}
     reads, makes, before = [], [], []
     after: list[set[int]] = [set() for _ in parts]
     maker: dict[int, int] = {}
-    for task, layers in enumerate(parts):
+    for task, layers in enumerate(timed(parts, until)):
         read = dict.fromkeys(t for layer in layers for t in table.layer_inputs[layer])
         external = [t for t in read if rows.producer[t] < 0 or task_of[rows.producer[t]] != task]
         for tensor in external:
@@ -136,7 +141,7 @@ def tasks_of(table: CostTable, parts: Sequence[tuple[int, ...]]) -> Tasks:
         reads.append(external)
         before.append(sorted({maker[tensor] for tensor in external} - {-1}))
         makes.append(_needed_elsewhere(table, layers, task_of, task))
-    seconds = _seconds(table, parts)
+    seconds = _seconds(table, parts, until)
     return Tasks(
         layers=tuple(parts),
         seconds=seconds,
@@ -159,13 +164,13 @@ def _needed_elsewhere(table: CostTable, layers: Iterable[int], task_of: dict[int
     ]
 
 
-def _seconds(table: CostTable, parts: Sequence[tuple[int, ...]]) -> list[list[float]]:
+def _seconds(table: CostTable, parts: Sequence[tuple[int, ...]], until: float) -> list[list[float]]:
     """Return [N][S] what each task takes as a slice; inf where a layer cannot run or a cap does not hold it."""
     possible = possible_states(table)
     rows = table.rows
     caps = [min(rows.slice_memory_bytes[d], rows.memory_bytes[d]) for d in rows.state_device]
     seconds = []
-    for layers in parts:
+    for layers in timed(parts, until):
         able = possible[list(layers)].all(axis=0)
         row = [INF] * len(caps)
         for state in np.flatnonzero(able).tolist():

@@ -87,13 +87,7 @@ def fits_alone(table: CostTable) -> Bools:
 
 def scratch_alone(table: CostTable) -> Ints:
     """Return [L, S] bytes of workspace and activations of a slice of that one layer."""
-    live = np.array(
-        [
-            sum(table.rows.tensor_bytes[tensor] for tensor in {*inputs, *outputs})
-            for inputs, outputs in zip(table.layer_inputs, table.layer_outputs, strict=True)
-        ],
-        dtype=np.int64,
-    )
+    live = table.rows.touched_bytes
     sums = table.activation_sum[table.state_device]
     scratch: Ints = table.workspace_bytes + np.where(sums, table.activation_bytes, live[:, None])
     return scratch

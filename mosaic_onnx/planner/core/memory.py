@@ -90,3 +90,10 @@ def check_memory(table: CostTable, proposal: Proposal) -> None:
                 f"the slices on {table.device_names[device]} need {bytes_text(total + rest[device])}, "
                 f"its memory_bytes is {bytes_text(rows.memory_bytes[device])}"
             )
+
+
+def device_bytes(table: CostTable, proposal: Proposal, device: int) -> int:
+    """Return the bytes that a device's slices need: all their parameters, and the most that one of them needs else."""
+    needs = [slice_memory(table, placed) for placed in proposal if table.rows.state_device[placed.state] == device]
+    scratch = max((need.workspace + need.activations for need in needs), default=0)
+    return sum(need.parameters for need in needs) + scratch

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 import numpy as np
 
 from mosaic_onnx.core.costs import CostTable, Ints
+from mosaic_onnx.planner.core.deadline import FOREVER, timed
 
 READY_LOOKED_AT = 64
 """Number of ready layers the min-frontier order compares, so that very wide graphs stay linear."""
@@ -15,17 +17,12 @@ READY_LOOKED_AT = 64
 
 def predecessors(table: CostTable) -> list[tuple[int, ...]]:
     """Return [L] the layers that make what each layer reads, each once, ascending."""
-    return [
-        tuple(sorted({int(table.producer[t]) for t in inputs if table.producer[t] >= 0}))
-        for inputs in table.layer_inputs
-    ]
+    return table.rows.before
 
 
 def successors(table: CostTable) -> list[tuple[int, ...]]:
     """Return [L] the layers that read what each layer makes, each once, ascending."""
-    return [
-        tuple(sorted({reader for t in outputs for reader in table.consumers[t]})) for outputs in table.layer_outputs
-    ]
+    return table.rows.after
 
 
 def file_order(table: CostTable) -> tuple[int, ...]:
@@ -33,7 +30,7 @@ def file_order(table: CostTable) -> tuple[int, ...]:
     return tuple(range(len(table.layer_names)))
 
 
-def depth_first_order(table: CostTable) -> tuple[int, ...]:
+def depth_first_order(table: CostTable, until: float = FOREVER) -> tuple[int, ...]:
     """Follow each branch to its end before the next is begun: after a layer, the reader it has just made ready."""
     stack: list[int] = []
 
@@ -41,10 +38,10 @@ def depth_first_order(table: CostTable) -> tuple[int, ...]:
         stack.extend(sorted(ready, reverse=True))
         return stack.pop()
 
-    return _order(table, take)
+    return _order(table, take, until)
 
 
-def min_frontier_order(table: CostTable) -> tuple[int, ...]:
+def min_frontier_order(table: CostTable, until: float = FOREVER) -> tuple[int, ...]:
     """Greedily keep the bytes that are live between layers few: so that a cut between layers costs little."""
     waiting: list[int] = []
     readers_left = [len(readers) for readers in table.consumers]
@@ -64,16 +61,20 @@ def min_frontier_order(table: CostTable) -> tuple[int, ...]:
             readers_left[t] -= 1
         return layer
 
-    return _order(table, take)
+    return _order(table, take, until)
 
 
-def implied_order(table: CostTable, states: Ints, by_size: bool = False) -> tuple[int, ...]:
+def implied_order(table: CostTable, states: Ints, by_size: bool = False, until: float = FOREVER) -> tuple[int, ...]:
     """Return an order with few changes of state under a placement: stay in a state until nothing of it is ready.
 
     Args:
         table: costs.
         states: [L] state of each layer.
         by_size: move on to the state with the most ready layers, else to that of the earliest ready layer.
+        until: ``time.monotonic()`` at which to give up.
+
+    Raises:
+        TimeUpError: it took longer.
     """
     waiting: dict[int, list[int]] = {}
     current = -1
@@ -86,7 +87,7 @@ def implied_order(table: CostTable, states: Ints, by_size: bool = False) -> tupl
             current = _next_state(table, waiting, current, by_size)
         return heapq.heappop(waiting[current])
 
-    return _order(table, take)
+    return _order(table, take, until)
 
 
 def _next_state(table: CostTable, waiting: dict[int, list[int]], current: int, by_size: bool) -> int:
@@ -99,21 +100,34 @@ def _next_state(table: CostTable, waiting: dict[int, list[int]], current: int, b
     return min((state for state, layers in waiting.items() if layers), key=rank)
 
 
-def candidate_orders(table: CostTable, placements: Sequence[Ints] = ()) -> tuple[tuple[int, ...], ...]:
-    """Return all different orders worth cutting: file, depth-first, min-frontier, and those that placements imply."""
-    orders = [file_order(table), depth_first_order(table), min_frontier_order(table)]
-    for states in placements:
-        orders += [implied_order(table, states), implied_order(table, states, by_size=True)]
-    return tuple(dict.fromkeys(orders))
+def candidate_orders(
+    table: CostTable, placements: Sequence[Ints] = (), until: float = FOREVER
+) -> Iterator[tuple[int, ...]]:
+    """Yield different orders worth cutting: those that placements imply, file, depth-first, min-frontier.
+
+    Raises:
+        TimeUpError: making the next one takes longer than ``until``.
+    """
+    makers: list[Callable[[], tuple[int, ...]]] = [
+        partial(implied_order, table, states, by_size, until) for states in placements for by_size in (True, False)
+    ]
+    makers += [partial(file_order, table)]
+    makers += [partial(make, table, until) for make in (depth_first_order, min_frontier_order)]
+    done: set[tuple[int, ...]] = set()
+    for make in makers:
+        order = make()
+        if order not in done:
+            done.add(order)
+            yield order
 
 
-def _order(table: CostTable, take: Callable[[list[int]], int]) -> tuple[int, ...]:
+def _order(table: CostTable, take: Callable[[list[int]], int], until: float) -> tuple[int, ...]:
     """Run Kahn's algorithm; ``take`` is told the layers just made ready and says which ready layer is next."""
     after = successors(table)
     missing = np.array([len(before) for before in predecessors(table)], dtype=np.int64)
     ready = [int(layer) for layer in np.flatnonzero(missing == 0)]
     order = []
-    for _ in range(len(table.layer_names)):
+    for _ in timed(table.layer_names, until):
         layer = take(ready)
         order.append(layer)
         ready = []

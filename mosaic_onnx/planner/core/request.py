@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -107,13 +108,27 @@ class Answer:
         bound: proved lower bound of the request's objective over all plans of its schedule under the constraints
             (seconds, joules or joule-seconds); None where the method proves none.
         bound_method: how the bound was proved, in words for the plan file.
+        least_j: of a front: no plan that takes at most so many seconds draws fewer joules than what this returns.
+        least_j_method: how that was proved.
     """
 
     proposals: tuple[Proposal, ...]
     bound: float | None = None
     bound_method: str = ""
+    least_j: Callable[[float], float] | None = None
+    least_j_method: str = ""
 
 
 def within(value: float, limit: float | None) -> bool:
     """Return whether ``value`` keeps ``limit``, up to rounding; None is no limit."""
     return limit is None or value <= limit * (1 + TOLERANCE)
+
+
+def ms(seconds: float | None) -> str:
+    """Return seconds in the unit of ``--deadline-ms``, for messages."""
+    return f"{1e3 * (seconds or 0.0):.6g} ms"
+
+
+def mj(joules: float | None) -> str:
+    """Return joules in the unit of ``--energy-mj``, for messages."""
+    return f"{1e3 * (joules or 0.0):.6g} mJ"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mosaic_onnx.core.costs import CostTable
 from mosaic_onnx.core.errors import InfeasibleError
-from mosaic_onnx.planner.core.request import PlacedSlice, Proposal, Request, within
+from mosaic_onnx.planner.core.request import PlacedSlice, Proposal, Request, mj, ms, within
 from mosaic_onnx.planner.core.simulate import Timeline
 
 
@@ -15,19 +15,26 @@ def meets(table: CostTable, request: Request, proposal: Proposal, timeline: Time
         InfeasibleError: naming what it breaks.
     """
     if not within(timeline.seconds, request.deadline_s):
-        raise InfeasibleError(f"the plan takes {timeline.seconds:.6g} s, the deadline is {request.deadline_s:.6g} s")
+        raise InfeasibleError(f"the plan takes {ms(timeline.seconds)}, the deadline is {ms(request.deadline_s)}")
     if request.budget_j is not None and not within(timeline.joules or 0.0, request.budget_j):
-        raise InfeasibleError(f"the plan draws {timeline.joules:.6g} J, the budget is {request.budget_j:.6g} J")
+        raise InfeasibleError(f"the plan draws {mj(timeline.joules)}, the budget is {mj(request.budget_j)}")
     if not within(error_sum(table, proposal), request.max_error):
         error = error_sum(table, proposal)
         raise InfeasibleError(f"the layers' errors add up to {error:.3g}, the budget is {request.max_error:.3g}")
     devices = [table.rows.state_device[placed.state] for placed in proposal]
     if request.one_slice_per_device and len(set(devices)) < len(devices):
         raise InfeasibleError("a device holds more than one slice")
+    if request.in_list_order and not is_listed(proposal):
+        raise InfeasibleError("a slice does not hold neighbours of the list of layers, in its order")
     if len(proposal) < min(request.min_slice_count, len(table.layer_names)):
         raise InfeasibleError(f"the plan has {len(proposal)} slices, at least {request.min_slice_count} are asked for")
     if request.max_slice_count is not None and len(proposal) > request.max_slice_count:
         raise InfeasibleError(f"the plan has {len(proposal)} slices, at most {request.max_slice_count} are allowed")
+
+
+def is_listed(proposal: Proposal) -> bool:
+    """Return whether every slice holds neighbours of the list of layers, in its order."""
+    return all(layers == tuple(range(layers[0], layers[0] + len(layers))) for layers, _ in proposal)
 
 
 def error_sum(table: CostTable, proposal: Proposal) -> float:

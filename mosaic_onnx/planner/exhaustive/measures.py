@@ -21,6 +21,7 @@ from mosaic_onnx.planner.core.lower_bounds import segment_floor
 from mosaic_onnx.planner.core.objective_weights import LATENCY, Weights, weigh
 from mosaic_onnx.planner.core.orders import successors
 from mosaic_onnx.planner.core.request import TOLERANCE, Request
+from mosaic_onnx.planner.core.simulate import together
 from mosaic_onnx.planner.exhaustive.slice_options import SliceOption
 from mosaic_onnx.planner.exhaustive.transfers import END, Effect
 
@@ -157,6 +158,8 @@ class Measures:
         times = list(vector[self.free_at : self.arrival_at])
         base = self.arrival_at
         start = times[device] + switch_s
+        if self.table.exclusive:
+            start = max(start, *(times[other] for other in self.table.exclusive[device]), 0.0)
         for index, late in effect.arrivals:
             start = max(start, vector[base + index] + late)
         end = start + option.seconds
@@ -197,10 +200,11 @@ class Measures:
         load = 0.0
         if asked.loads:
             loads = vector[self.load_at : self.free_at]
-            on_devices = sum(loads[: self.device_count])
-            load = max(max(loads, default=0.0), (on_devices + rest_s) / max(self.device_count, 1))
-            if not rest_s:
-                load = max(loads, default=0.0)
+            loads = vector[self.load_at : self.free_at]
+            on_devices, on_links = loads[: self.device_count], loads[self.device_count :]
+            load = max([*together(self.table, on_devices), *on_links], default=0.0)
+            if rest_s:
+                load = max(load, (sum(on_devices) + rest_s) / max(self.device_count, 1))
         return Figures(seconds, joules, load, error)
 
     def value(self, figures: Figures) -> float:

@@ -13,12 +13,11 @@ from mosaic_onnx.core.errors import InfeasibleError
 from mosaic_onnx.planner.core.infeasibility import check_possible
 from mosaic_onnx.planner.core.request import TOLERANCE, Answer, MethodUnavailable, PlacedSlice, Proposal, Request
 from mosaic_onnx.planner.core.request_constraints import meets
-from mosaic_onnx.planner.core.simulate import simulate
+from mosaic_onnx.planner.core.simulate import simulate, value
 from mosaic_onnx.planner.exhaustive.errors import TooLargeError
 from mosaic_onnx.planner.exhaustive.refusal import refusal
 from mosaic_onnx.planner.exhaustive.search import Effort, Search
 from mosaic_onnx.planner.search.initial_solutions import one_state_plans, runs
-from mosaic_onnx.planner.search.simulated_search import rank_of
 
 LAYERS = 7
 """Up to so many layers ``auto`` runs this first."""
@@ -107,8 +106,7 @@ def _optimum(
 
 def _fewer_slices(table: CostTable, request: Request, best: Proposal) -> Proposal:
     """Return a plan of the same figure with slices of one state joined, as many as can be."""
-    rank = rank_of(request)
-    limit = rank(simulate(table, best, request.schedule)) * (1 + TOLERANCE)
+    limit = value(simulate(table, best, request.schedule), request.objective) * (1 + TOLERANCE / 10)
     for earlier, later in combinations(range(len(best)), 2):
         if best[earlier].state != best[later].state:
             continue
@@ -122,7 +120,7 @@ def _fewer_slices(table: CostTable, request: Request, best: Proposal) -> Proposa
                 meets(table, request, candidate, timeline)
             except InfeasibleError:
                 continue
-            if rank(timeline) <= limit:
+            if value(timeline, request.objective) <= limit:
                 return _fewer_slices(table, request, candidate)
     return best
 

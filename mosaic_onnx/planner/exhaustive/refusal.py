@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -12,7 +14,7 @@ from mosaic_onnx.core.plans import Objective
 from mosaic_onnx.core.quantities import bytes_text
 from mosaic_onnx.planner.core.error_costs import errors_as_joules
 from mosaic_onnx.planner.core.infeasibility import check_limits
-from mosaic_onnx.planner.core.request import Request
+from mosaic_onnx.planner.core.request import Request, mj, ms
 from mosaic_onnx.planner.core.request_constraints import error_sum
 from mosaic_onnx.planner.core.simulate import simulate, value
 from mosaic_onnx.planner.exhaustive.errors import TooLargeError
@@ -21,9 +23,10 @@ from mosaic_onnx.planner.search.initial_solutions import one_state_plans
 
 TRANSITIONS = 500_000
 """Number of slices appended to partial plans to explain one refusal."""
+EXPLAINED_S = 2.0
+"""What one search for an explanation may take."""
 BEAM = 12
 """Width of the search that comes first, for a good plan to prune with."""
-NOTHING = "no plan satisfies the caps, groups, limits and demands together: all plans were looked at"
 
 
 def refusal(table: CostTable, request: Request) -> InfeasibleError:
@@ -34,7 +37,27 @@ def refusal(table: CostTable, request: Request) -> InfeasibleError:
         return error
     except TooLargeError:
         pass
-    return InfeasibleError(NOTHING, "relax a cap, a limit, a pin or a group")
+    asked = ", ".join(_asked(table, request)) or "every layer"
+    return InfeasibleError(f"no plan satisfies what is asked together: {asked}; all plans were looked at")
+
+
+def _asked(table: CostTable, request: Request) -> Iterator[str]:
+    """Yield what may be in the way, in words."""
+    if request.deadline_s is not None:
+        yield f"the deadline of {ms(request.deadline_s)}"
+    if request.budget_j is not None:
+        yield f"the budget of {mj(request.budget_j)}"
+    if request.max_error is not None:
+        yield f"the error budget of {request.max_error:.3g}"
+    caps = np.isfinite(np.minimum(table.memory_bytes, table.slice_memory_bytes))
+    if caps.any():
+        yield f"the memory of {', '.join(np.array(table.device_names)[caps])}"
+    if (table.group >= 0).any():
+        yield "groups on one device each"
+    if request.one_slice_per_device:
+        yield "one slice a device"
+    if request.min_slice_count > 1:
+        yield f"at least {request.min_slice_count} slices"
 
 
 def _check(table: CostTable, request: Request) -> None:
@@ -60,7 +83,7 @@ def _check(table: CostTable, request: Request) -> None:
 def _least(table: CostTable, request: Request, objective: Objective) -> float | None:
     """Return the optimum of another objective; None where there is no plan."""
     asked = replace(request, objective=objective, pareto=False)
-    search = Search(table, asked, Effort(TRANSITIONS))
+    search = Search(table, asked, Effort(TRANSITIONS, time.monotonic() + EXPLAINED_S))
     for proposal in one_state_plans(table):
         search.offer(proposal)
     search.optimum(BEAM)
@@ -123,7 +146,7 @@ def _least_cap(table: CostTable, request: Request, kind: str, device: int) -> in
 def _check_error(table: CostTable, request: Request) -> None:
     """Name the least sum of errors within the other limits."""
     free = replace(request, objective="energy", max_error=None, budget_j=None, deadline_s=None)
-    found = Search(errors_as_joules(table), free, Effort(TRANSITIONS)).optimum()
+    found = Search(errors_as_joules(table), free, Effort(TRANSITIONS, time.monotonic() + EXPLAINED_S)).optimum()
     if found is not None and error_sum(table, found) > (request.max_error or 0.0):
         raise InfeasibleError(
             f"no plan keeps the error budget of {request.max_error:.3g}: the least is {error_sum(table, found):.3g}",

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mosaic_onnx.core.costs import Floats, Ints
+from mosaic_onnx.planner.core.deadline import EVERY, FOREVER, check_time, timed
 from mosaic_onnx.planner.placement.problem import Placement
 
 TABLE_LIMIT = 1 << 23
@@ -35,15 +36,20 @@ class Factor:
     table: Floats
 
 
-def solve_placement(problem: Placement, table_limit: int = TABLE_LIMIT) -> tuple[float, Ints] | None:
+def solve_placement(
+    problem: Placement, table_limit: int = TABLE_LIMIT, until: float = FOREVER
+) -> tuple[float, Ints] | None:
     """Return the least placement cost and [L] its states; None where the graph is too wide for tables of that size.
 
     The value is inf where no placement exists; the states then mean nothing.
+
+    Raises:
+        TimeUpError: it took longer than ``until``.
     """
     if any(len(choices) == 0 for choices in problem.choices):
         return float("inf"), np.zeros(len(problem.choices), dtype=np.int64)
-    prepared = prepare(problem, table_limit)
-    return None if prepared is None else prepared.solve(problem.unary)
+    prepared = prepare(problem, table_limit, until)
+    return None if prepared is None else prepared.solve(problem.unary, until)
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,28 +62,36 @@ class Prepared:
     """those of the layers' own costs left out"""
     order: list[int]
 
-    def solve(self, unary: Sequence[Floats]) -> tuple[float, Ints]:
+    def solve(self, unary: Sequence[Floats], until: float = FOREVER) -> tuple[float, Ints]:
         """Return the least cost and [L] its states with other costs of the layers.
 
         Args:
             unary: [L] arrays as in the problem, of the same sizes.
+            until: ``time.monotonic()`` at which to give up.
+
+        Raises:
+            TimeUpError: it took longer.
         """
         own = [Factor((layer,), costs) for layer, costs in enumerate(unary)]
-        least, picked = minimise(self.sizes, [*own, *self.factors], self.order)
+        least, picked = minimise(self.sizes, [*own, *self.factors], self.order, until)
         states = np.array(
             [choices[picked[layer]] for layer, choices in enumerate(self.problem.choices)], dtype=np.int64
         )
         return least + self.problem.constant, states
 
 
-def prepare(problem: Placement, table_limit: int = TABLE_LIMIT) -> Prepared | None:
-    """Return the problem ready to be solved; None where the graph is too wide, or a layer has no state."""
+def prepare(problem: Placement, table_limit: int = TABLE_LIMIT, until: float = FOREVER) -> Prepared | None:
+    """Return the problem ready to be solved; None where the graph is too wide, or a layer has no state.
+
+    Raises:
+        TimeUpError: it took longer than ``until``.
+    """
     if any(len(choices) == 0 for choices in problem.choices):
         return None
     if any(len(hub.places) > PLACE_LIMIT for hub in problem.hubs):
         return None
     sizes, factors = factors_of(problem)
-    order = elimination_order(sizes, [factor.scope for factor in factors], table_limit)
+    order = elimination_order(sizes, [factor.scope for factor in factors], table_limit, until)
     return None if order is None else Prepared(problem, sizes, factors[len(problem.choices) :], order)
 
 
@@ -106,7 +120,10 @@ def factors_of(problem: Placement) -> tuple[list[int], list[Factor]]:
 
 
 def elimination_order(
-    sizes: Sequence[int], scopes: Sequence[tuple[int, ...]], table_limit: int = TABLE_LIMIT
+    sizes: Sequence[int],
+    scopes: Sequence[tuple[int, ...]],
+    table_limit: int = TABLE_LIMIT,
+    until: float = FOREVER,
 ) -> list[int] | None:
     """Greedily eliminate the variable whose table is smallest, of these the one that ties fewest new pairs.
 
@@ -122,12 +139,16 @@ def elimination_order(
         fill = sum([len(around) - 1 - len(around & neighbours[other]) for other in around])
         return weight, fill, variable
 
-    waiting = [rank(variable) for variable in range(len(sizes))]
+    waiting = [rank(variable) for variable in timed(range(len(sizes)), until)]
     current = dict(enumerate(waiting))
     heapq.heapify(waiting)
     order: list[int] = []
     total = 0.0
+    steps = 0
     while waiting:
+        steps += 1
+        if not steps % EVERY:
+            check_time(until)
         entry = heapq.heappop(waiting)
         variable = entry[2]
         if current.get(variable) != entry:
@@ -157,7 +178,9 @@ def _neighbours(count: int, scopes: Sequence[tuple[int, ...]]) -> list[set[int]]
     return neighbours
 
 
-def minimise(sizes: Sequence[int], factors: Sequence[Factor], order: Sequence[int]) -> tuple[float, list[int]]:
+def minimise(
+    sizes: Sequence[int], factors: Sequence[Factor], order: Sequence[int], until: float = FOREVER
+) -> tuple[float, list[int]]:
     """The least sum of the factors over all assignments, and an assignment that reaches it (index per variable)."""
     buckets: list[list[Factor]] = [[] for _ in sizes]
     turn = {variable: index for index, variable in enumerate(order)}
@@ -165,7 +188,7 @@ def minimise(sizes: Sequence[int], factors: Sequence[Factor], order: Sequence[in
     for factor in factors:
         buckets[min(factor.scope, key=turn.__getitem__)].append(factor)
     best: list[tuple[tuple[int, ...], NDArray[np.integer]]] = []
-    for variable in order:
+    for variable in timed(order, until):
         scope = tuple(sorted({other for factor in buckets[variable] for other in factor.scope} - {variable}))
         table = table_sum((*scope, variable), sizes, buckets[variable])
         best.append((scope, table.argmin(axis=-1).astype(np.min_scalar_type(sizes[variable]))))

@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import heapq
 import time
-from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from mosaic_onnx.core.costs import CostTable, Floats, Ints
+from mosaic_onnx.planner.core.deadline import TimeUpError, check_time, timed
 from mosaic_onnx.planner.core.lower_bounds import scratch_alone
 from mosaic_onnx.planner.core.objective_weights import Weighed
 from mosaic_onnx.planner.placement import elimination
@@ -52,14 +53,19 @@ def price_memory(table: CostTable, weighed: Weighed, until: float) -> Priced | N
     Args:
         table: costs.
         weighed: the same costs, each as one number.
-        until: ``time.monotonic()`` at which to stop; one step is made in any case.
+        until: ``time.monotonic()`` at which to stop.
     """
-    problem = placement(table, weighed)
-    prepared = elimination.prepare(problem)
+    try:
+        problem = placement(table, weighed, until=until)
+        prepared = elimination.prepare(problem, until=until)
+    except TimeUpError:
+        return None
     if prepared is None:
         return None
-    search = _Search(table, problem, prepared.solve)
-    search.run(until)
+    search = _Search(table, problem, prepared, until)
+    search.run()
+    if search.bound == -INF:
+        return None
     uncovered = tuple(word for word in problem.uncovered if not word.startswith("memory caps"))
     how = "prices on the bytes of capped devices (Lagrangian relaxation)"
     best = search.repaired[0][2] if search.repaired else None
@@ -70,10 +76,8 @@ def price_memory(table: CostTable, weighed: Weighed, until: float) -> Priced | N
 class _Search:
     """Subgradient steps over the prices."""
 
-    def __init__(
-        self, table: CostTable, problem: Placement, solve: Callable[[list[Floats]], tuple[float, Ints]]
-    ) -> None:
-        self.table, self.problem, self.solve = table, problem, solve
+    def __init__(self, table: CostTable, problem: Placement, prepared: elimination.Prepared, until: float) -> None:
+        self.table, self.problem, self.prepared, self.until = table, problem, prepared, until
         self.caps = np.where(np.isfinite(table.memory_bytes), table.memory_bytes, INF)
         self.capped = np.isfinite(self.caps)
         self.layers = np.arange(len(table.layer_names))
@@ -82,26 +86,30 @@ class _Search:
         self.repaired: list[tuple[float, int, Ints]] = []
         """(cost, number, states), the cheapest first"""
 
-    def run(self, until: float) -> None:
+    def run(self) -> None:
         """Make steps until the gap is small or the time is up."""
+        with suppress(TimeUpError):
+            self._descend()
+
+    def _descend(self) -> None:
         length, idle = 1.0, 0
         for number in range(STEPS):
             began = time.monotonic()
-            least, states = self.solve(self._priced_costs())
+            least, states = self.prepared.solve(self._priced_costs(), self.until)
             bound = least - float(self.prices[self.capped] @ self.caps[self.capped])
-            self._repair(states, number)
             if bound > self.bound + 1e-12 * abs(bound):
                 self.bound, self.best_prices, idle = bound, self.prices, 0
             else:
                 idle += 1
                 if idle >= NO_GAIN:
                     length, idle, self.prices = length / 2, 0, self.best_prices
+            self._repair(states, number)
             over = np.where(self.capped, self._used(states) - self.caps, 0.0)
             slope = np.where((self.prices > 0) | (over > 0), over, 0.0)
             norm = float(slope @ slope)
             target = self.repaired[0][0] if self.repaired else 1.05 * max(self.bound, 1e-30)
             done = not norm or target - self.bound <= CLOSE * target
-            if done or 2 * time.monotonic() - began > until:
+            if done or 2 * time.monotonic() - began > self.until:
                 return
             gain = max(target - bound, CLOSE * target)
             self.prices = np.maximum(self.prices + length * gain / norm * over, 0.0)
@@ -122,7 +130,7 @@ class _Search:
         return used
 
     def _repair(self, states: Ints, number: int) -> None:
-        found = Repair(self.table, self.problem, states).run()
+        found = Repair(self.table, self.problem, states, self.until).run()
         if found is not None:
             self.repaired.append((value(self.problem, found), number, found))
             self.repaired = sorted(self.repaired, key=lambda one: one[:2])[:4]
@@ -131,8 +139,9 @@ class _Search:
 class Repair:
     """Moves layers off devices that hold too much."""
 
-    def __init__(self, table: CostTable, problem: Placement, states: Ints) -> None:
-        """Start from a placement: [L] states."""
+    def __init__(self, table: CostTable, problem: Placement, states: Ints, until: float) -> None:
+        """Start from a placement: [L] states; ``TimeUpError`` is raised after ``until``."""
+        self.until = until
         self.table, self.problem = table, problem
         self.states = states.copy()
         self.device = table.state_device
@@ -163,10 +172,12 @@ class Repair:
 
     def _unload(self, device: int) -> bool:
         waiting = [
-            (self._rate(layer)[0], layer) for layer in np.flatnonzero(self.device[self.states] == device).tolist()
+            (self._rate(layer)[0], layer)
+            for layer in timed(np.flatnonzero(self.device[self.states] == device).tolist(), self.until)
         ]
         heapq.heapify(waiting)
         while self.room[device] < 0 and waiting:
+            check_time(self.until)
             rate, layer = heapq.heappop(waiting)
             now, choice = self._rate(layer)
             if choice < 0:

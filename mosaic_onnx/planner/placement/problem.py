@@ -21,6 +21,7 @@ from functools import cache, cached_property
 import numpy as np
 
 from mosaic_onnx.core.costs import Bools, CostTable, Floats, Ints
+from mosaic_onnx.planner.core.deadline import FOREVER, timed
 from mosaic_onnx.planner.core.lower_bounds import (
     arrivals,
     certain_overhead,
@@ -96,7 +97,7 @@ class Placement:
     uncovered: tuple[str, ...]
 
 
-def placement(table: CostTable, weighed: Weighed, keep: Bools | None = None) -> Placement:
+def placement(table: CostTable, weighed: Weighed, keep: Bools | None = None, until: float = FOREVER) -> Placement:
     """Build the placement problem.
 
     Args:
@@ -104,17 +105,21 @@ def placement(table: CostTable, weighed: Weighed, keep: Bools | None = None) -> 
         weighed: the same costs, each as one number.
         keep: [L, S] the states to choose from; by default the useful ones (``useful_states``). Where two levels of one
             device are kept for a layer, level switches are charged along the path.
+        until: ``time.monotonic()`` at which to give up.
+
+    Raises:
+        TimeUpError: it took longer.
     """
     builder = _Builder(table, weighed, useful_states(table, [weighed]) if keep is None else keep)
-    builder.add_tensors()
+    builder.add_tensors(until)
     builder.add_path()
     return builder.build()
 
 
 def is_exact(table: CostTable) -> bool:
     """Return whether the best placement is the best sequential plan: nothing depends on how layers form slices."""
-    both = Weights(1.0, 1.0) if table.layer_j is not None else LATENCY
-    return not placement(table, weigh(table, both)).uncovered
+    weighed = weigh(table, Weights(1.0, 1.0) if table.layer_j is not None else LATENCY)
+    return not _uncovered(table, weighed, arrivals(table, weighed)[2])
 
 
 def value(problem: Placement, states: Sequence[int] | Ints) -> float:
@@ -157,9 +162,9 @@ class _Builder:
         self.constant = 0.0
         self.uncovered = _uncovered(table, weighed, arrival_exact)
 
-    def add_tensors(self) -> None:
+    def add_tensors(self, until: float) -> None:
         """Charge every tensor: in its maker's row, in a link to its only reader, or in a hub."""
-        for t in range(len(self.table.tensor_names)):
+        for t in timed(range(len(self.table.tensor_names)), until):
             producer, readers = int(self.table.producer[t]), self.table.consumers[t]
             if producer >= 0 and self.table.is_output[t]:
                 self._add_single(producer, self.weighed.to_host[t, self.choices[producer]])

@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from mosaic_onnx.core.costs import CostTable, Ints
-from mosaic_onnx.planner.core.lower_bounds import possible_states, useful_states
+from mosaic_onnx.planner.core.deadline import TimeUpError
+from mosaic_onnx.planner.core.lower_bounds import possible_states, scratch_alone, segment_floor, useful_states
 from mosaic_onnx.planner.core.objective_weights import Weighed
 from mosaic_onnx.planner.core.request import MethodUnavailable
 from mosaic_onnx.planner.placement import elimination, mincut
@@ -56,14 +57,31 @@ def relax(table: CostTable, weighed: Weighed, time_limit_s: float, solver: str =
     Args:
         table: costs.
         weighed: the same costs, each as one number.
-        time_limit_s: for integer programs; cuts and elimination take what they take (seconds at 10,000 layers).
+        time_limit_s: of all together. Where it is up before anything is proved about transfers, every layer is placed
+            where it is cheapest (``cheapest_layers``).
         solver: ``mincut``, ``elimination`` or ``milp``; empty picks what fits.
 
     Raises:
         MethodUnavailable: the named solver does not fit the graph.
     """
-    problem = placement(table, weighed)
-    full = _all_levels(table, weighed, problem) if solver in ("", "elimination") else None
+    until = time.monotonic() + time_limit_s
+    try:
+        return _relax(table, weighed, until, solver)
+    except TimeUpError:
+        return cheapest_layers(table, weighed)
+
+
+def cheapest_layers(table: CostTable, weighed: Weighed) -> Relaxed:
+    """Return every layer where it is cheapest, transfers left out: what is left where nothing else fits the time."""
+    floor = np.where(possible_states(table), segment_floor(table, weighed), np.inf)
+    bound = float(floor.min(axis=1, initial=np.inf).sum()) * (1 - 1e-12)
+    uncovered = ("transfers", "slice overheads", "caps")
+    return Relaxed(bound, floor.argmin(axis=1), "cheapest states", False, uncovered)
+
+
+def _relax(table: CostTable, weighed: Weighed, until: float, solver: str) -> Relaxed:
+    problem = placement(table, weighed, until=until)
+    full = _all_levels(table, weighed, problem, until) if solver in ("", "elimination") else None
     if full is not None:
         return full
     if solver in ("", "mincut"):
@@ -73,12 +91,12 @@ def relax(table: CostTable, weighed: Weighed, time_limit_s: float, solver: str =
         if solver:
             raise MethodUnavailable("a minimum cut needs two states (or two devices whose levels switch freely)")
     if solver in ("", "elimination"):
-        eliminated = elimination.solve_placement(problem)
+        eliminated = elimination.solve_placement(problem, until=until)
         if eliminated is not None:
             return Relaxed(*eliminated, "variable elimination", True, problem.uncovered)
         if solver:
             raise MethodUnavailable("the graph is too wide for elimination")
-    return _integer_program(problem, [], time_limit_s)
+    return _integer_program(problem, [], until - time.monotonic())
 
 
 def relax_within(
@@ -117,23 +135,25 @@ def memory_sides(table: CostTable, problem: Placement) -> list[SideConstraint]:
 
 
 def over_memory(table: CostTable, states: Ints) -> bool:
-    """Return whether the parameters of a placement alone break a device's cap."""
-    layers = np.arange(len(states))
-    used = np.bincount(
-        table.state_device[states], table.parameter_bytes[layers, states], minlength=len(table.device_names)
-    )
-    return bool((used > table.memory_bytes).any())
+    """Return whether a placement breaks a device's cap however short its slices are."""
+    if np.isinf(table.memory_bytes).all():
+        return False
+    layers, devices = np.arange(len(states)), table.state_device[states]
+    used = np.bincount(devices, table.parameter_bytes[layers, states], minlength=len(table.device_names))
+    scratch = np.zeros(len(used))
+    np.maximum.at(scratch, devices, scratch_alone(table)[layers, states])
+    return bool((used + scratch > table.memory_bytes).any())
 
 
-def _all_levels(table: CostTable, weighed: Weighed, collapsed: Placement) -> Relaxed | None:
+def _all_levels(table: CostTable, weighed: Weighed, collapsed: Placement, until: float) -> Relaxed | None:
     """Elimination over all levels, where switches or overheads make them matter and the graph is narrow enough."""
     if not (weighed.switch.any() or weighed.slice.any()):
         return None
     keep = possible_states(table)
     if all(len(choices) == row.sum() for choices, row in zip(collapsed.choices, keep, strict=True)):
         return None
-    problem = placement(table, weighed, keep)
-    eliminated = elimination.solve_placement(problem, LEVELS_KEPT)
+    problem = placement(table, weighed, keep, until)
+    eliminated = elimination.solve_placement(problem, LEVELS_KEPT, until)
     if eliminated is None:
         return None
     return Relaxed(*eliminated, "variable elimination over all levels", True, problem.uncovered)

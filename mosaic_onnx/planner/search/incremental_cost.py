@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from mosaic_onnx.core.costs import CostTable
+from mosaic_onnx.planner.core.deadline import FOREVER, timed
 from mosaic_onnx.planner.core.memory import SliceMemory, slice_memory
 from mosaic_onnx.planner.core.request import PlacedSlice, Proposal
 from mosaic_onnx.planner.core.simulate import slice_cost
@@ -101,7 +102,8 @@ class _DeviceMemory:
 class IncrementalCost:
     """A plan that changes, and what it costs."""
 
-    def __init__(self, table: CostTable, proposal: Proposal) -> None:
+    def __init__(self, table: CostTable, proposal: Proposal, until: float = FOREVER) -> None:
+        """Sum up a plan; ``TimeUpError`` is raised where that takes longer than ``until``."""
         self.table = table
         self.rows = table.rows
         self.switching = bool(table.switch_s.any() or table.switch_j.any())
@@ -118,9 +120,9 @@ class IncrementalCost:
         for number, (layers, _) in enumerate(proposal):
             for layer in layers:
                 self.slice_of[layer] = number
-        self._copied = [self._copies(tensor) for tensor in range(len(table.tensor_names))]
+        self._copied = [self._copies(tensor) for tensor in timed(range(len(table.tensor_names)), until)]
         self._device_memory = [_DeviceMemory() for _ in table.device_names]
-        for number in self._plan.order if any(self.capped) else ():
+        for number in timed(self._plan.order if any(self.capped) else (), until):
             self._hold(number, 1)
         total = _Sum(*self._switches(self._plan.order, {}))
         for figures in (*(self._execution(placed) for placed in proposal), *self._copied):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import islice
 
 import numpy as np
 
@@ -13,6 +14,10 @@ from mosaic_onnx.planner.core.orders import file_order, implied_order
 from mosaic_onnx.planner.core.request import PlacedSlice, Proposal
 
 INF = float("inf")
+SPARE = 1.05
+"""Devices are filled to a share at which so many times the bytes of all layers would fit."""
+QUICK_LAYERS = 50_000
+"""Layers of the plans with all layers in one state that are looked at before anything else."""
 
 
 def runs(table: CostTable, order: Sequence[int], states: Sequence[int] | Ints) -> Proposal:
@@ -70,31 +75,32 @@ def _cut(table: CostTable, layers: tuple[int, ...], state: int, spare: Sequence[
         layers = layers[low:]
 
 
-def implied_plans(table: CostTable, placements: Sequence[Ints]) -> list[Proposal]:
-    """Return each placement along the orders that it implies, and along the file's."""
-    plans = []
+def implied_plans(table: CostTable, placements: Sequence[Ints]) -> Iterator[Proposal]:
+    """Yield each placement along the orders that it implies, and along the file's."""
     for states in placements:
-        orders = [implied_order(table, states), implied_order(table, states, by_size=True), file_order(table)]
-        plans += [runs(table, order, states) for order in dict.fromkeys(orders)]
-    return plans
+        done: set[tuple[int, ...]] = set()
+        for by_size in (False, True, None):
+            order = file_order(table) if by_size is None else implied_order(table, states, by_size)
+            if order not in done:
+                done.add(order)
+                yield runs(table, order, states)
 
 
-def filled_plans(table: CostTable, orders: Sequence[Sequence[int]]) -> list[Proposal]:
-    """Return layers along each order to the fastest device until its memory is full, then to the next.
+def filled_plans(table: CostTable, orders: Sequence[Sequence[int]]) -> Iterator[Proposal]:
+    """Yield layers along each order on the fastest device until its memory is full, then on the next.
 
-    A layer that the device of the moment cannot run goes to the fastest one without a cap that can.
+    Devices are filled to the same share, so that there is room left on each for layers that the device of the moment
+    cannot run.
     """
     if np.isinf(table.memory_bytes).all():
-        return []
+        return
     able = possible_states(table)
     seconds = np.where(able, table.layer_s, table.layer_s[able].max(initial=0.0) * 2.0)
     liked = np.argsort(seconds.sum(axis=0), kind="stable").tolist()
-    plans = []
     for order in orders:
         states = _fill(table, order, liked, able)
         if states is not None:
-            plans.append(runs(table, order, states))
-    return plans
+            yield runs(table, order, states)
 
 
 def _fill(table: CostTable, order: Sequence[int], liked: list[int], able: Bools) -> Ints | None:
@@ -102,32 +108,46 @@ def _fill(table: CostTable, order: Sequence[int], liked: list[int], able: Bools)
     rows = table.rows
     scratch = (table.workspace_bytes + table.activation_bytes).max(axis=0, initial=0)
     room = {d: cap - (0.0 if cap == INF else float(scratch.max(initial=0))) for d, cap in enumerate(rows.memory_bytes)}
+    needed = np.where(able, table.parameter_bytes, 0).max(axis=1).sum()
+    total = sum(room.values())
+    share = 1.0 if total == INF else min(1.0, SPARE * float(needed) / max(total, 1.0))
+    left_over = {device: (1.0 - share) * spare if spare < INF else 0.0 for device, spare in room.items()}
     states = np.zeros(len(order), dtype=np.int64)
     group_device: dict[int, int] = {}
     full: set[int] = set()
+    may_run = able.tolist()
     for layer in order:
         group = rows.group[layer]
+        chosen = -1
         for state in liked:
             device = rows.state_device[state]
-            needed = rows.parameter_bytes[layer][state]
-            wrong = device in full or not able[layer, state]
-            if wrong or (group >= 0 and group_device.get(group, device) != device):
+            if not may_run[layer][state] or (group >= 0 and group_device.get(group, device) != device):
                 continue
-            if needed > room[device]:
-                full.add(device)
-                continue
-            room[device] -= needed
-            states[layer] = state
-            if group >= 0:
-                group_device[group] = device
-            break
-        else:
+            after = room[device] - rows.parameter_bytes[layer][state]
+            if device not in full and after >= left_over[device]:
+                chosen = state
+                break
+            full.add(device)
+            if after >= 0 and chosen < 0:
+                chosen = state
+        if chosen < 0:
             return None
+        states[layer] = chosen
+        room[rows.state_device[chosen]] -= rows.parameter_bytes[layer][chosen]
+        if group >= 0:
+            group_device[group] = rows.state_device[chosen]
     return states
 
 
-def one_state_plans(table: CostTable) -> list[Proposal]:
-    """Return all layers in one state, for each state that can run them all."""
+def one_state_plans(table: CostTable) -> Iterator[Proposal]:
+    """Yield all layers in one state, for each state that can run them all, the fastest first."""
     able = np.flatnonzero(possible_states(table).all(axis=0))
     order = file_order(table)
-    return [runs(table, order, np.full(len(order), state)) for state in able] if order else []
+    for state in able[np.argsort(table.layer_s[:, able].sum(axis=0), kind="stable")] if order else ():
+        yield runs(table, order, np.full(len(order), state))
+
+
+def quick_plans(table: CostTable) -> Iterator[Proposal]:
+    """Yield plans that are made in a moment: all layers in one state; devices filled in turn."""
+    yield from islice(one_state_plans(table), 1 + QUICK_LAYERS // max(len(table.layer_names), 1))
+    yield from filled_plans(table, [file_order(table)])

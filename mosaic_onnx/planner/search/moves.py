@@ -24,16 +24,19 @@ SHIFTS = (1, 2, 4, 8, 16)
 """Layers that cross a boundary at once."""
 
 
-def improve(table: CostTable, proposal: Proposal, rank: Rank, time_limit_s: float) -> Proposal:
+def improve(table: CostTable, proposal: Proposal, rank: Rank, until: float) -> Proposal:
     """Change the proposal for the better until no move helps or time is up.
 
     Args:
         table: costs.
         proposal: a plan that can run.
         rank: what is to be made small.
-        time_limit_s: when to stop.
+        until: ``time.monotonic()`` at which to stop.
+
+    Raises:
+        TimeUpError: that was before the first change could be judged.
     """
-    walk = _Walk(table, proposal, rank, time.monotonic() + time_limit_s)
+    walk = _Walk(table, proposal, rank, until)
     while walk.sweep():
         pass
     return walk.ledger.proposal
@@ -43,7 +46,7 @@ class _Walk:
     """Sweeps over all moves of a plan, taking each that helps."""
 
     def __init__(self, table: CostTable, proposal: Proposal, rank: Rank, until: float) -> None:
-        self.ledger = IncrementalCost(table, proposal)
+        self.ledger = IncrementalCost(table, proposal, until)
         self.rank = rank
         self.until = until
         self.best = self._rank(self.ledger.figures)

@@ -13,10 +13,11 @@ import numpy as np
 from mosaic_onnx.core.costs import CostTable, Floats, Ints
 from mosaic_onnx.core.errors import InfeasibleError
 from mosaic_onnx.planner.chain.method import best_slices
+from mosaic_onnx.planner.core.deadline import part_of
 from mosaic_onnx.planner.core.infeasibility import check_limits
-from mosaic_onnx.planner.core.lower_bounds import possible_states, segment_floor
+from mosaic_onnx.planner.core.lower_bounds import possible_states
 from mosaic_onnx.planner.core.objective import has_joules, objective_of, rank_of, single_weights
-from mosaic_onnx.planner.core.objective_weights import ENERGY, LATENCY, Weighed, Weights, weigh
+from mosaic_onnx.planner.core.objective_weights import ENERGY, LATENCY, Weights, weigh
 from mosaic_onnx.planner.core.request import Proposal, Request
 from mosaic_onnx.planner.core.simulate import simulate
 from mosaic_onnx.planner.placement.memory_prices import Priced, price_memory
@@ -36,8 +37,6 @@ from mosaic_onnx.planner.sequential.lagrangian_hull import Asked, Hull, Supporte
 INF = float("inf")
 PROGRAM_CHOICES = 2_000
 """Up to so many pairs of layer and state an integer program looks at memory caps that prices have looked at."""
-PLACEMENT_CHOICES = 120_000
-"""Up to so many pairs of layer and state placements are solved; that takes seconds at the end of the range."""
 SOLVER_SHARE = 0.5
 """Of the time that is left, what an integer program may take."""
 
@@ -121,8 +120,10 @@ def _ask_chain(table: CostTable, weights: Weights) -> Asked:
 def _single(table: CostTable, weights: Weights, request: Request, until: float) -> tuple[list[Relaxed], Priced | None]:
     """Return the best placement; and under memory caps, where that breaks one, what prices and a program say."""
     weighed = weigh(table, weights)
-    if table.layer_s.size > PLACEMENT_CHOICES:
-        return [_cheapest_layers(table, weighed)], None
+    if table.layer_s.size > PROGRAM_CHOICES and np.isfinite(table.memory_bytes).any():
+        priced = price_memory(table, weighed, time.monotonic() + _share(until))  # its first step has no prices
+        if priced is not None:
+            return [priced.relaxed], priced
     relaxed = relax(table, weighed, _share(until))
     if relaxed.states is None or not over_memory(table, relaxed.states):
         return [relaxed], None
@@ -131,13 +132,6 @@ def _single(table: CostTable, weights: Weights, request: Request, until: float) 
     if priced is None or table.layer_s.size <= PROGRAM_CHOICES:
         found.append(relax_within(table, [weighed], [], time_limit_s=_share(until)))
     return found, priced
-
-
-def _cheapest_layers(table: CostTable, weighed: Weighed) -> Relaxed:
-    """Return every layer where it is cheapest, transfers left out: what is left for very large tables."""
-    floor = np.where(possible_states(table), segment_floor(table, weighed), INF)
-    bound = float(floor.min(axis=1, initial=INF).sum()) * (1 - 1e-12)
-    return Relaxed(bound, floor.argmin(axis=1), "cheapest states", False, ("transfers", "slice overheads", "caps"))
 
 
 def _both(table: CostTable, request: Request, until: float) -> Bounded:
@@ -175,11 +169,13 @@ def _closer(table: CostTable, request: Request, hull: Hull, bound: float, until:
     """Return what closes the gap that weighed sums leave; nothing where there is none."""
     nothing = Closed(0.0, "")
     limited = request.deadline_s is not None or request.budget_j is not None
-    if not limited or len(hull.points) < 2:
+    if not limited:
         return nothing
     if on_one_order(table):
         incumbent = _incumbent(request, hull)
-        return nothing if incumbent <= bound else close_chain(table, request, hull, incumbent)
+        return nothing if incumbent <= bound else close_chain(table, request, hull, incumbent, part_of(until, 0.8))
+    if len(hull.points) < 2:
+        return nothing
     closed = close_placements(table, request)
     return closed or close_program(table, request, _share(until)) or nothing
 

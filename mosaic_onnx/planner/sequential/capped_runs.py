@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import math
 import time
-from collections.abc import Sequence, Set
+from collections.abc import Iterable, Iterator, Sequence, Set
 
 import numpy as np
 
@@ -28,10 +28,13 @@ FREE_LAYERS = 400
 """Longest slice on a device without caps, in layers."""
 
 
-def capped_plans(table: CostTable, request: Request, orders: Sequence[Sequence[int]], until: float) -> list[Proposal]:
-    """Return the plan of each order, as long as there is time; none where no device is capped."""
+def capped_plans(
+    table: CostTable, request: Request, orders: Iterable[Sequence[int]], until: float
+) -> Iterator[Proposal]:
+    """Yield the plan of each order, as long as there is time; none where no device is capped."""
+    if np.isinf(table.memory_bytes).all():
+        return
     weighed = weigh(table, ENERGY if request.objective == "energy" else LATENCY)
-    plans: list[Proposal] = []
     parts = units(table, join_idle=False)
     together = {layer for layers in parts.layers for layer in layers[1:]}
     began = time.monotonic()
@@ -39,12 +42,11 @@ def capped_plans(table: CostTable, request: Request, orders: Sequence[Sequence[i
         order = [layer for unit in unit_order(parts, layer_order) for layer in parts.layers[unit]]
         taken = (time.monotonic() - began) / max(number, 1)
         if time.monotonic() + taken > (began + until) / 2:
-            break
+            return
         plan = capped_runs(table, weighed, order, until, together)
         if plan is None:
-            break
-        plans.append(plan)
-    return plans
+            return
+        yield plan
 
 
 def capped_runs(

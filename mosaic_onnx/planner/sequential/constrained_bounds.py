@@ -24,6 +24,8 @@ FRONT_LABELS = 400_000
 """Labels that the exact front of placements may look at."""
 THIN_SPANS = 500
 """Into how many spans of seconds a chain's front is thinned where it is too large."""
+SUMS = 6
+"""Number of weighed sums that prune the front between a deadline and a budget."""
 PLACEMENTS = 4
 """Number of placements or plans are handed on as starts."""
 
@@ -38,7 +40,7 @@ class Closed:
     proposals: tuple[Proposal, ...] = ()
 
 
-def close_chain(table: CostTable, request: Request, hull: Hull, incumbent: float) -> Closed:
+def close_chain(table: CostTable, request: Request, hull: Hull, incumbent: float, until: float) -> Closed:
     """Return the front of a chain between the limits and the best plan known so far, exact where it is not too large.
 
     Args:
@@ -46,8 +48,9 @@ def close_chain(table: CostTable, request: Request, hull: Hull, incumbent: float
         request: with its limits.
         hull: what weighed sums have proved.
         incumbent: the objective of the best plan known; inf for none.
+        until: ``time.monotonic()`` at which to settle for a thinned front.
     """
-    points = chain_front(table, _wanted(request, hull, incumbent))
+    points = chain_front(table, _wanted(request, hull, incumbent), until=until)
     if points is None:
         thin = _thinned(table, hull)
         return Closed(0.0, "", proposals=_best(request, thin))
@@ -106,12 +109,7 @@ def on_one_order(table: CostTable) -> bool:
 
 def chain_uncovered(table: CostTable) -> tuple[str, ...]:
     """In words, what the programs along a chain do not charge or forbid."""
-    reasons = {
-        "level switches": bool(table.switch_s.any() or table.switch_j.any()),
-        "memory caps of whole devices": bool(np.isfinite(table.memory_bytes).any()),
-        "groups": bool((table.group >= 0).any()),
-    }
-    return tuple(reason for reason, present in reasons.items() if present)
+    return ("memory caps of whole devices",) if np.isfinite(table.memory_bytes).any() else ()
 
 
 def thinned_front(table: CostTable, least_s: float, most_s: float) -> list[ChainPoint]:
@@ -136,7 +134,7 @@ def _wanted(request: Request, hull: Hull, incumbent: float) -> list[HalfPlane]:
     planes += [HalfPlane(0.0, 1.0, min(joules))] if joules else []
     if seconds and joules:
         sums = [answer.weights for answer in hull.answers if answer.weights.seconds and answer.weights.joules]
-        planes += [_sum_plane(weights, min(seconds), min(joules)) for weights in sums[-2:]]
+        planes += [_sum_plane(weights, min(seconds), min(joules)) for weights in sums[-SUMS:]]
     return planes
 
 

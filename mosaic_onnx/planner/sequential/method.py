@@ -1,6 +1,7 @@
 """The sequential method for any graph: exact where it is small, else bounds, plans from several sides, and moves.
 
-1. Small graphs are searched whole (``exhaustive``): the answer is exact, with every feature of the profile.
+1. Small graphs are searched whole (``exhaustive``): the answer is exact, with every feature of the profile. For others
+   plans that are made in a moment come first, so that there is a plan whatever the time limit.
 2. The best placement without slices (``relaxation``, for several weights ``hull``, under limits ``placement_front`` or
    an integer program) gives the lower bound, and plans along the orders that it implies.
 3. Interval programs cut several topological orders into slices.
@@ -10,12 +11,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from operator import itemgetter
 
 from mosaic_onnx.core.costs import CostTable
 from mosaic_onnx.core.errors import InfeasibleError
+from mosaic_onnx.planner.core.deadline import FOREVER, TimeUpError, check_time, part_of
 from mosaic_onnx.planner.core.infeasibility import check_possible
 from mosaic_onnx.planner.core.objective import rank_of
 from mosaic_onnx.planner.core.orders import candidate_orders
@@ -23,10 +26,11 @@ from mosaic_onnx.planner.core.request import TOLERANCE, Answer, Proposal, Reques
 from mosaic_onnx.planner.core.simulate import simulate
 from mosaic_onnx.planner.exhaustive.method import optimum_within
 from mosaic_onnx.planner.placement.problem import is_exact
-from mosaic_onnx.planner.search.initial_solutions import filled_plans, implied_plans, one_state_plans
+from mosaic_onnx.planner.search.initial_solutions import filled_plans, implied_plans, quick_plans
 from mosaic_onnx.planner.search.moves import improve
 from mosaic_onnx.planner.sequential.bounds import Bounded, bounded
 from mosaic_onnx.planner.sequential.capped_runs import capped_plans
+from mosaic_onnx.planner.sequential.constrained_bounds import chain_uncovered, on_one_order
 from mosaic_onnx.planner.sequential.order_cuts import cut_plans
 
 INF = float("inf")
@@ -37,7 +41,9 @@ TRANSITIONS = 200_000
 SMALL_LAYERS = 40
 """Graphs of more layers are not searched whole."""
 IMPROVED = 3
-"""Number of of the best plans are improved by moves."""
+"""Number of the best plans that are improved by moves."""
+JUDGED = 3
+"""Time for so many plans is kept back, for the answer to be judged and written out."""
 
 Ranked = tuple[Proposal, tuple[float, float]]
 """A plan that can run, and its rank."""
@@ -54,12 +60,15 @@ def sequential(table: CostTable, request: Request) -> Answer:
     exact = _whole(table, request, QUICK_TRANSITIONS, until)
     if exact is not None:
         return exact
+    began = time.monotonic()
+    ranked = _ranked(table, request, quick_plans(table))
+    until -= JUDGED * (time.monotonic() - began) / max(len(ranked), 1)
     relaxed = bounded(table, request, until)
-    plans = [*relaxed.proposals, *implied_plans(table, relaxed.placements), *one_state_plans(table)]
-    ranked = _ranked(table, request, plans)
+    plans = (plan for part in (relaxed.proposals, implied_plans(table, relaxed.placements)) for plan in part)
+    ranked = _merged(ranked, _ranked(table, request, plans, until))
     goal = (0.0, relaxed.bound * (1 + TOLERANCE))
     if not ranked or ranked[0][1] > goal:
-        ranked = sorted([*ranked, *_cut(table, request, relaxed, until)], key=itemgetter(1))
+        ranked = _merged(ranked, _ranked(table, request, _cut(table, request, relaxed, until), until))
         ranked = [*_improved(table, request, ranked, goal, until), *ranked]
     answer = Answer(tuple(plan for plan, _ in ranked), relaxed.bound, relaxed.how)
     best = min((rank for _, rank in ranked), default=(INF, INF))
@@ -72,22 +81,28 @@ def sequential(table: CostTable, request: Request) -> Answer:
 def _whole(
     table: CostTable, request: Request, transition_limit: int, until: float, start: Proposal | None = None
 ) -> Answer | None:
-    """Return the exact answer of a small graph; None where it is too large, or where placements are plans."""
+    """Return the exact answer of a small graph; None where it is too large, or other methods are exact at less cost.
+
+    Those are the best placement where placements are plans, and under limits the front of a chain.
+    """
+    limited = request.deadline_s is not None or request.budget_j is not None
+    demands = request.one_slice_per_device or request.min_slice_count > 1 or request.in_list_order
+    if limited and not demands and on_one_order(table) and not chain_uncovered(table):
+        return None
     if len(table.layer_names) > SMALL_LAYERS or is_exact(table):
         return None
     return optimum_within(table, request, transition_limit, until, start)
 
 
-def _cut(table: CostTable, request: Request, relaxed: Bounded, until: float) -> list[Ranked]:
-    """Return plans from several orders cut into slices."""
-    orders = candidate_orders(table, relaxed.placements[:1])[::-1]  # implied ones first
+def _cut(table: CostTable, request: Request, relaxed: Bounded, until: float) -> Iterator[Proposal]:
+    """Yield plans from several orders cut into slices."""
     first = relaxed.placements[0] if relaxed.placements else None
-    plans = [
-        *filled_plans(table, orders),
-        *capped_plans(table, request, orders, until),
-        *cut_plans(table, request, orders, first, until, relaxed.prices),
-    ]
-    return _ranked(table, request, plans)
+    orders: list[tuple[int, ...]] = []
+    with suppress(TimeUpError):
+        orders.extend(candidate_orders(table, relaxed.placements[:1], part_of(until, 0.3)))
+    yield from filled_plans(table, orders)
+    yield from capped_plans(table, request, orders, until)
+    yield from cut_plans(table, request, orders, first, until, relaxed.prices)
 
 
 def _improved(
@@ -99,8 +114,11 @@ def _improved(
     for index, (proposal, figure) in enumerate(starts[:IMPROVED]):
         if figure <= goal:
             break
-        left = max(until - time.monotonic(), 0.1) / (min(len(starts), IMPROVED) - index)
-        improved.append(improve(table, proposal, rank, left))
+        if improved and time.monotonic() > until:
+            break
+        share = part_of(until, 1 / (min(len(starts), IMPROVED) - index))
+        with suppress(TimeUpError):
+            improved.append(improve(table, proposal, rank, share))
     return _ranked(table, request, improved)
 
 
@@ -110,15 +128,22 @@ def sequential_fits(table: CostTable, request: Request) -> bool:
     return fits and not request.pareto and request.max_error is None
 
 
-def _ranked(table: CostTable, request: Request, proposals: Iterable[Proposal]) -> list[Ranked]:
-    """Return the different proposals that can run, best first."""
+def _ranked(table: CostTable, request: Request, proposals: Iterable[Proposal], until: float = FOREVER) -> list[Ranked]:
+    """Return the different proposals that can run, best first, as many as are made and judged until then."""
     rank = rank_of(request)
     judged: dict[Proposal, tuple[float, float]] = {}
-    for proposal in proposals:
-        if proposal not in judged:
-            try:
-                timeline = simulate(table, proposal)
-            except InfeasibleError:
-                continue
-            judged[proposal] = rank(timeline.seconds, timeline.joules or 0.0)
+    with suppress(TimeUpError):
+        for proposal in proposals:
+            check_time(until)
+            if proposal not in judged:
+                try:
+                    timeline = simulate(table, proposal)
+                except InfeasibleError:
+                    continue
+                judged[proposal] = rank(timeline.seconds, timeline.joules or 0.0)
     return sorted(judged.items(), key=itemgetter(1))
+
+
+def _merged(some: Sequence[Ranked], others: Sequence[Ranked]) -> list[Ranked]:
+    """Return the plans of both, each once, best first."""
+    return sorted(dict([*some, *others]).items(), key=itemgetter(1))

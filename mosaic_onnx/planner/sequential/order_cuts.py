@@ -33,8 +33,8 @@ def cut_plans(
     states: Ints | None,
     until: float,
     prices: Floats | None = None,
-) -> list[Proposal]:
-    """Return the best slices along each order, as long as there is time; under limits and for products along the hull.
+) -> Iterator[Proposal]:
+    """Yield the best slices along each order, as long as there is time; under limits and for products along the hull.
 
     Args:
         table: costs.
@@ -56,8 +56,9 @@ def cut_plans(
             cutter.ask(single)
         else:
             Hull(cutter.ask).explore(promise_of(request), until)
+        yield from found
+        found.clear()
         longest = max(longest, time.monotonic() - began)
-    return found
 
 
 @dataclass

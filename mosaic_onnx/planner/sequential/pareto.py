@@ -7,13 +7,15 @@ switches) and few enough. Else the best plans found for many weights, with a low
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from mosaic_onnx.core.costs import CostTable
 from mosaic_onnx.core.errors import InfeasibleError, UsageError
 from mosaic_onnx.planner.chain.label_setting import best_by_labels, labels_apply
 from mosaic_onnx.planner.chain.pareto import chain_front
+from mosaic_onnx.planner.core.deadline import TimeUpError, part_of
 from mosaic_onnx.planner.core.infeasibility import check_possible
 from mosaic_onnx.planner.core.objective import Rank, has_joules, rank_of
 from mosaic_onnx.planner.core.objective_weights import Weights
@@ -29,7 +31,7 @@ from mosaic_onnx.planner.sequential.constrained_bounds import (
     on_one_order,
     thinned_front,
 )
-from mosaic_onnx.planner.sequential.lagrangian_hull import Asked, everywhere, nowhere
+from mosaic_onnx.planner.sequential.lagrangian_hull import Asked, Hull, everywhere
 from mosaic_onnx.planner.sequential.method import SMALL_LAYERS, TRANSITIONS
 
 
@@ -49,18 +51,28 @@ class Front:
         plans: by rising seconds and falling joules.
         exact: no plan lies below it.
         how: in words, what was done.
+        hull: bounds of plans that are not in it; None where it is exact.
     """
 
     plans: tuple[FrontPlan, ...]
     exact: bool
     how: str
+    hull: Hull | None = None
+
+    def least_j(self, deadline_s: float) -> float:
+        """Return joules below which no plan within a deadline is."""
+        if self.hull is not None:
+            return self.hull.joules_within(deadline_s)
+        figures = [(plan.timeline.seconds, plan.timeline.joules or 0.0) for plan in self.plans]
+        return min((joules for seconds, joules in figures if seconds <= deadline_s), default=float("inf"))
 
 
 def pareto(table: CostTable, request: Request) -> Answer:
     """Return the method: the front's plans as proposals; the bound is the objective's alone."""
     found = front(table, request)
     bound = bounded(table, replace(request, pareto=False), time.monotonic() + request.time_limit_s / 2)
-    return Answer(tuple(plan.proposal for plan in found.plans), bound.bound, bound.how)
+    how = found.how if found.exact else "lower hull of weighed sums"
+    return Answer(tuple(plan.proposal for plan in found.plans), bound.bound, bound.how, found.least_j, how)
 
 
 def pareto_fits(table: CostTable, request: Request) -> bool:
@@ -79,8 +91,7 @@ def front(table: CostTable, request: Request) -> Front:
         raise UsageError("the profile has no joules, so there is no front of time and energy", "give `joules`")
     check_possible(table)
     asked = replace(request, pareto=True)
-    coupled = bool(chain_uncovered(table))
-    if on_one_order(table) and not coupled:
+    if on_one_order(table) and not chain_uncovered(table):
         return _along_chain(table, asked)
     whole = front_within(table, asked, TRANSITIONS) if len(table.layer_names) <= SMALL_LAYERS else None
     if whole is not None:
@@ -96,17 +107,16 @@ def front(table: CostTable, request: Request) -> Front:
 
 def _along_chain(table: CostTable, request: Request) -> Front:
     """Return the front of a chain: exact where it is not too large and nothing couples slices far apart."""
-    points = chain_front(table)
+    until = time.monotonic() + request.time_limit_s
+    hull = hull_of(table, part_of(until, 0.1))
+    hull.explore(everywhere, part_of(until, 0.1))
+    known = _judged(table, [point.proposal for point in hull.points])
+    figures = [(plan.timeline.seconds, plan.timeline.joules or 0.0) for plan in known]
+    points = chain_front(table, known=figures, until=part_of(until, 0.8))
     if points is not None and not chain_uncovered(table):
-        return _front(
-            request,
-            _judged(table, [point.proposal for point in points]),
-            exact=True,
-            how="front along the chain, exact",
-        )
+        found = [*known, *_judged(table, [point.proposal for point in points])]
+        return _front(request, found, exact=True, how="front along the chain, exact")
     if points is None:
-        hull = hull_of(table, time.monotonic() + request.time_limit_s)
-        hull.explore(nowhere)
         ends = [point.seconds for point in hull.points]
         points = thinned_front(table, min(ends), max(ends)) if len(ends) > 1 else []
     return _searched(table, request, [point.proposal for point in points])
@@ -130,10 +140,11 @@ def _searched(table: CostTable, request: Request, known: Sequence[Proposal]) -> 
         if found:
             rank = _sum_rank(answer.weights)
             best = min(found, key=lambda plan: rank(plan.timeline.seconds, plan.timeline.joules or 0.0))
-            left = max(until - time.monotonic(), 0.05) / (len(answers) - index)
-            found += _judged(table, [improve(table, best.proposal, rank, left)])
+            with suppress(TimeUpError):
+                share = part_of(until, 1 / (len(answers) - index))
+                found += _judged(table, [improve(table, best.proposal, rank, share)])
     how = "plans for the weights of the lower hull, improved by moves"
-    return _front(request, found, exact=False, how=how)
+    return replace(_front(request, found, exact=False, how=how), hull=hull)
 
 
 def _plan_of(answer: Asked) -> list[Proposal]:
@@ -144,7 +155,7 @@ def _sum_rank(weights: Weights) -> Rank:
     return lambda seconds, joules: (0.0, weights.seconds * seconds + weights.joules * joules)
 
 
-def _judged(table: CostTable, proposals: Sequence[Proposal]) -> list[FrontPlan]:
+def _judged(table: CostTable, proposals: Iterable[Proposal]) -> list[FrontPlan]:
     """Return the different proposals that can run, with the simulator's word."""
     judged = []
     for proposal in dict.fromkeys(proposals):

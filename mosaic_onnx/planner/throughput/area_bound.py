@@ -7,19 +7,63 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mosaic_onnx.core.costs import Floats, Ints
+from mosaic_onnx.core.costs import CostTable, Floats, Ints
+from mosaic_onnx.planner.core.device_classes import device_classes
+from mosaic_onnx.planner.core.lower_bounds import possible_states, segment_floor
+from mosaic_onnx.planner.core.objective_weights import LATENCY, weigh
+from mosaic_onnx.planner.throughput.loads import pieces_of
+
+SAMPLED_PIECES = 2_000
+"""Prices are found from so many pieces at most, spread evenly over all of them."""
 
 
 @dataclass(frozen=True, eq=False)
 class Area:
-    """A lower bound of the largest device load, and the prices that prove it."""
+    """A lower bound of the largest device load, and the prices that prove it.
+
+    With them the bound is (Σ_v min_c (price·work + byte_price·bytes) - Σ_c byte_price·cap·count) / Σ_c price·count.
+    """
 
     seconds: float
     price: Floats
-    """[C] what a second of each class counts for; with them the bound is Σ_v min_c price·work / Σ_c price·count"""
+    """[C] what a second of each class counts for"""
+    byte_price: Floats
+    """[C] what a byte on each class counts for; 0 where its devices have no cap"""
 
 
-def area_bound(work_s: Floats, class_counts: Sequence[int], *, quick: bool = False) -> Area:
+@dataclass(frozen=True, eq=False)
+class Weights:
+    """Parameters of the pieces, and the caps on them."""
+
+    bytes: Floats
+    """[V, C] of each piece on a device of each class"""
+    cap_bytes: Floats
+    """[C] what one device of each class holds; inf for no cap"""
+
+
+def fractional_area(table: CostTable, *, quick: bool = False) -> float:
+    """Return a lower bound of the largest device load, and so of every makespan: work freely divided among devices.
+
+    Args:
+        table: costs; parameters count where devices have caps.
+        quick: do not look for the best prices of more than two classes.
+    """
+    classes = device_classes(table)
+    floor = np.where(possible_states(table), segment_floor(table, weigh(table, LATENCY)), np.inf)
+    work = np.stack([floor[:, list(one.states)].min(axis=1) for one in classes], axis=1)
+    held = np.stack([table.parameter_bytes[:, list(one.states)].min(axis=1) for one in classes], axis=1)
+    if (table.group >= 0).any():
+        pieces = pieces_of(table)
+        work = np.stack([work[list(layers)].sum(axis=0) for layers in pieces])
+        held = np.stack([held[list(layers)].sum(axis=0) for layers in pieces])
+    caps = np.array([table.memory_bytes[one.devices[0]] for one in classes])
+    weights = Weights(held.astype(np.float64), caps) if np.isfinite(caps).any() else None
+    return area_bound(work, [len(one.devices) for one in classes], weights, quick=quick).seconds
+
+
+def area_bound(
+    work_s: Floats, class_counts: Sequence[int], weights: Weights | None = None, *, quick: bool = False
+) -> Area:
     """Return the least T so that the work fits into T seconds of every device, each piece of it freely divided.
 
     The linear program only finds the prices; the bound is computed from them afresh, so it holds whatever the solver's
@@ -28,56 +72,91 @@ def area_bound(work_s: Floats, class_counts: Sequence[int], *, quick: bool = Fal
     Args:
         work_s: [V, C] seconds of each piece on a device of each class; inf where it cannot run.
         class_counts: [C] how many devices there are of each.
+        weights: bytes and caps; None for no caps.
         quick: do not look for the best prices of more than two classes.
     """
     counts = np.asarray(class_counts, dtype=np.float64)
-    best = Area(0.0, np.ones(len(counts)))
+    nothing = np.zeros(len(counts))
+    best = Area(0.0, np.ones(len(counts)), nothing)
     if not len(work_s):
         return best
-    candidates = [np.ones(len(counts))]
+    candidates = [(np.ones(len(counts)), nothing)]
     if not quick or len(counts) <= 2:
-        candidates += _prices(work_s, counts)
-    for price in candidates:
-        seconds = priced_work(work_s, price).sum() / float(price @ counts)
+        candidates += [(price, nothing) for price in _prices_of_two(work_s, counts)] if len(counts) == 2 else []
+        if len(counts) > 2 or weights is not None:
+            candidates += _prices(work_s, counts, weights)
+    for price, byte_price in candidates:
+        extra = 0.0 if weights is None else byte_price * weights.bytes
+        worth = priced_work(work_s, price, extra).sum()
+        if weights is not None and byte_price.any():
+            worth -= float((byte_price * np.where(byte_price > 0, weights.cap_bytes, 0.0)) @ counts)
+        seconds = worth / float(price @ counts)
         if seconds > best.seconds:
-            best = Area(float(seconds) * (1 - 1e-12), price)
+            best = Area(float(seconds) * (1 - 1e-12), price, byte_price)
     return best
 
 
-def priced_work(work_s: Floats, price: Floats) -> Floats:
-    """Return [V] the cheapest that each piece can be at these prices; inf where no class with a price can run it."""
+def priced_work(work_s: Floats, price: Floats, extra: Floats | float = 0.0) -> Floats:
+    """Return [V] the cheapest that each piece can be at these prices; inf where no class with a price can run it.
+
+    Args:
+        work_s: [V, C] seconds; inf where a class cannot run the piece.
+        price: [C] of a second.
+        extra: [V, C] what is paid besides.
+    """
     runnable = np.isfinite(work_s)
     with np.errstate(invalid="ignore"):
-        priced: Floats = np.where(runnable, np.where(runnable, work_s, 0.0) * price, np.inf).min(axis=1)
+        worth = np.where(runnable, work_s, 0.0) * price + extra
+        priced: Floats = np.where(runnable, worth, np.inf).min(axis=1)
     return priced
 
 
-def _prices(work_s: Floats, counts: Floats) -> list[Floats]:
-    """Return prices worth trying: the dual solution of the linear program over classes."""
-    if len(counts) == 1:
-        return []
-    if len(counts) == 2:
-        return _prices_of_two(work_s, counts)
+def _prices(work_s: Floats, counts: Floats, weights: Weights | None) -> list[tuple[Floats, Floats]]:
+    """Return prices worth trying: the dual solution of the linear program over classes, for a sample of the pieces."""
+    step = -(-len(work_s) // SAMPLED_PIECES)
+    sample = slice(None, None, step)
+    return _dual(work_s[sample], counts, None if weights is None else _sampled(weights, sample))
+
+
+def _sampled(weights: Weights, sample: slice) -> Weights:
+    """Return a sample of the pieces, and caps of the same share of all bytes."""
+    part = weights.bytes[sample].sum() / max(float(weights.bytes.sum()), 1.0)
+    return Weights(weights.bytes[sample], weights.cap_bytes * part)
+
+
+def _dual(work_s: Floats, counts: Floats, weights: Weights | None) -> list[tuple[Floats, Floats]]:
     from scipy.optimize import linprog
-    from scipy.sparse import coo_array, hstack
+    from scipy.sparse import coo_array, hstack, vstack
 
     pieces, classes = np.nonzero(np.isfinite(work_s))
     columns = np.arange(len(pieces))
     shares = coo_array((np.ones(len(pieces)), (pieces, columns)), shape=(len(work_s), len(pieces) + 1))
     loads = coo_array((work_s[pieces, classes], (classes, columns)), shape=(len(counts), len(pieces)))
     limits = hstack([loads, coo_array(-counts.reshape(-1, 1))])
+    rooms = np.zeros(len(counts))
+    capped = np.zeros(0, dtype=np.int64)
+    unit = 1.0
+    if weights is not None:
+        capped = np.flatnonzero(np.isfinite(weights.cap_bytes))
+        unit = max(float(weights.bytes.max(initial=0.0)), 1.0)
+        held = weights.bytes[pieces, classes] / unit
+        bytes_of = coo_array((held, (classes, columns)), shape=(len(counts), len(pieces) + 1)).tocsr()[capped]
+        limits = vstack([limits, bytes_of])
+        rooms = np.concatenate([rooms, weights.cap_bytes[capped] * counts[capped] / unit])
     answer = linprog(
         c=np.concatenate([np.zeros(len(pieces)), [1.0]]),
         A_ub=limits.tocsr(),
-        b_ub=np.zeros(len(counts)),
+        b_ub=rooms,
         A_eq=shares.tocsr(),
         b_eq=np.ones(len(work_s)),
         method="highs",
     )
     if answer.status != 0:
         return []
-    price: Floats = np.maximum(-np.asarray(answer.ineqlin.marginals, dtype=np.float64), 0.0)
-    return [price] if price @ counts > 0 else []
+    dual = np.maximum(-np.asarray(answer.ineqlin.marginals, dtype=np.float64), 0.0)
+    price, byte_price = dual[: len(counts)], np.zeros(len(counts))
+    byte_price[capped] = dual[len(counts) :] / unit
+    return [(price, byte_price)] if price @ counts > 0 else []
 
 
 def _prices_of_two(work_s: Floats, counts: Floats) -> list[Floats]:

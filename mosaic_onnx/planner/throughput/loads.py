@@ -119,6 +119,11 @@ class Loads:
                     near[self.maker[tensor]] = None
         return list(near)
 
+    @property
+    def keeps_caps(self) -> bool:
+        """Return whether every device holds its pieces' parameters, its slices as short as can be."""
+        return all(room >= scratch for room, scratch in zip(self.room, self.largest_scratch, strict=True))
+
     def layer_states(self) -> Ints:
         """Return [L] state of each layer."""
         states = np.zeros(len(self.table.layer_names), dtype=np.int64)

@@ -1,27 +1,30 @@
 """Throughput where a device may run several slices: layers spread over devices, whatever their order.
 
-Starts: the best pipeline with one slice a device, each device alone, and a greedy filling. Then pieces move while that
-lowers the largest loads. The bound is the fractional area; ``spread_cpsat`` finds better plans and bounds.
+Starts: the best pipeline with one slice a device, placements by prices on the devices' seconds and bytes, each device
+alone, and a greedy filling. Then pieces move while that lowers the largest loads. The bound is that of the prices, or
+the fractional area.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import replace
 
 import numpy as np
 
 from mosaic_onnx.core.costs import CostTable, Floats, Ints
 from mosaic_onnx.core.errors import InfeasibleError
-from mosaic_onnx.planner.core.device_classes import device_classes
-from mosaic_onnx.planner.core.lower_bounds import possible_states, scratch_alone, segment_floor
-from mosaic_onnx.planner.core.objective_weights import LATENCY, weigh
+from mosaic_onnx.planner.core.deadline import FOREVER, TimeUpError, part_of, timed
+from mosaic_onnx.planner.core.lower_bounds import possible_states, scratch_alone
 from mosaic_onnx.planner.core.orders import implied_order
 from mosaic_onnx.planner.core.ortools import available
 from mosaic_onnx.planner.core.request import Answer, Proposal, Request
-from mosaic_onnx.planner.search.initial_solutions import runs
+from mosaic_onnx.planner.search.initial_solutions import quick_plans, runs
 from mosaic_onnx.planner.search.simulated_search import best_of, polish
-from mosaic_onnx.planner.throughput.area_bound import area_bound
+from mosaic_onnx.planner.throughput.area_bound import fractional_area
+from mosaic_onnx.planner.throughput.load_prices import price_loads
 from mosaic_onnx.planner.throughput.loads import Loads, fastest_states, pieces_of
 from mosaic_onnx.planner.throughput.pipeline import one_slice_per_device
 
@@ -33,10 +36,14 @@ SHARPNESS = 12
 """The sum of loads to this power is what moves lower: nearly the largest load, but it also sees the others."""
 POLISHED_PIECES = 60
 """Up to so many pieces the best plan is polished by whole simulations."""
-PIPELINE_LAYERS = 6_000
+PIPELINE_LAYERS = 2_000
 """Up to so many layers pipelines of one slice a device are looked for as starts."""
-EXACT_AREA_PIECES = 20_000
-"""Up to so many pieces the area bound is a linear program's; above, that of equal prices."""
+PIPELINE_SHARE, PRICES_SHARE, MOVES_SHARE = 0.25, 0.6, 0.6
+"""Of the time limit, what pipelines may take; of what is left, prices; of what is then left, each start's moves."""
+WRITTEN, PRICED = 3.0, 9.0
+"""What writing plans out takes, and the first step of prices at least, in times of what the first plans took."""
+LARGE_PIECES = 1_500
+"""With more pieces than this, any move that helps is made at once."""
 SINGLE_STARTS = 200
 """Up to so many pieces, starting from each device alone is worth its time."""
 
@@ -47,25 +54,48 @@ def throughput(table: CostTable, request: Request) -> Answer:
     Raises:
         InfeasibleError: with one slice per device asked for, none such exists.
     """
-    pipeline = one_slice_per_device(table, request) if request.one_slice_per_device else _pipeline(table, request)
     if request.one_slice_per_device:
-        return pipeline
-    deadline = time.monotonic() + request.time_limit_s
+        return one_slice_per_device(table, request)
+    began = time.monotonic()
+    deadline = began + request.time_limit_s
+    quick = list(quick_plans(table))
     pieces = pieces_of(table)
-    area_s = _area(table, pieces)
-    best: list[Loads] = []
-    for start in _starts(table, pieces, pipeline.proposals):
-        loads = Loads(table, pieces, start)
-        improve(loads, area_s, deadline)
-        best.append(loads)
-    best.sort(key=lambda loads: max(loads.seconds))
-    proposals = [*pipeline.proposals]
-    for loads in best[:4]:
-        proposals += slices_of(table, loads.layer_states())
-    proposals = list(dict.fromkeys(proposals))
+    bound_s, how = fractional_area(table), "fractional area"
+    quick_s = time.monotonic() - began
+    deadline -= WRITTEN * quick_s
+    pipeline = _pipeline(table, replace(request, time_limit_s=PIPELINE_SHARE * request.time_limit_s))
+    known = [placed_states(table, plan) for plan in pipeline.proposals[-1:]]
+    share = part_of(deadline, PRICES_SHARE)
+    in_time = time.monotonic() + PRICED * quick_s < share
+    priced = price_loads(table, known[0] if known else None, share) if in_time else None
+    if priced is not None:
+        known = [*priced.placements, *known]
+        if priced.bound_s > bound_s:
+            bound_s, how = priced.bound_s, "prices on the devices' seconds and bytes (Lagrangian relaxation)"
+    improved = _improved(table, pieces, _starts(table, pieces, known), bound_s, deadline)
+    proposals = [plan for loads in improved[:4] for plan in slices_of(table, loads.layer_states(), deadline)]
+    proposals = list(dict.fromkeys([*proposals, *pipeline.proposals[::-1], *quick]))
     if proposals and len(pieces) <= POLISHED_PIECES:
         proposals.append(polish(table, request, best_of(table, request, proposals), deadline))
-    return Answer(tuple(proposals), area_s, "fractional area")
+    return Answer(tuple(proposals), bound_s, how)
+
+
+def _improved(
+    table: CostTable,
+    pieces: Sequence[tuple[int, ...]],
+    starts: Iterable[tuple[int, ...]],
+    scale_s: float,
+    deadline: float,
+) -> list[Loads]:
+    """Return the starts after moves, best first."""
+    done: list[Loads] = []
+    for start in starts:
+        if time.monotonic() > deadline:
+            break
+        loads = Loads(table, pieces, start)
+        improve(loads, scale_s, part_of(deadline, MOVES_SHARE))
+        done.append(loads)
+    return sorted(done, key=lambda loads: (not loads.keeps_caps, max(loads.seconds)))
 
 
 def for_throughput(table: CostTable, request: Request) -> bool:
@@ -82,15 +112,34 @@ def solver_applies(table: CostTable, request: Request) -> bool:
 def improve(loads: Loads, scale_s: float, deadline: float) -> None:
     """Move pieces one at a time, always the move that lowers the sharpened sum most, until none does.
 
-    Only pieces that bear on the busiest device are looked at.
+    Only pieces that bear on the busiest device are looked at. Where they are very many, every move that helps is made.
     """
     scale = 1 / max(scale_s, 1e-30)
+    if len(loads.device_of) > LARGE_PIECES:
+        _sweep(loads, scale, deadline)
+        return
     for _ in range(MAX_MOVES):
         busiest = max(range(len(loads.seconds)), key=loads.seconds.__getitem__)
-        move = _best_move(loads, loads.bearing_on(busiest), scale)
-        if move is None or time.monotonic() > deadline:
-            return
-        loads.move(*move)
+        with suppress(TimeUpError):
+            move = _best_move(loads, timed(loads.bearing_on(busiest), deadline), scale)
+            if move is not None:
+                loads.move(*move)
+                continue
+        return
+
+
+def _sweep(loads: Loads, scale: float, deadline: float) -> None:
+    """Make the best move of each piece that bears on the busiest device, again and again until none helps."""
+    helped = True
+    with suppress(TimeUpError):
+        while helped:
+            helped = False
+            busiest = max(range(len(loads.seconds)), key=loads.seconds.__getitem__)
+            for piece in timed(loads.bearing_on(busiest), deadline):
+                move = _best_move(loads, (piece,), scale)
+                if move is not None:
+                    loads.move(*move)
+                    helped = True
 
 
 def _best_move(loads: Loads, candidates: Iterable[int], scale: float) -> tuple[int, int] | None:
@@ -110,10 +159,21 @@ def _best_move(loads: Loads, candidates: Iterable[int], scale: float) -> tuple[i
     return move
 
 
-def slices_of(table: CostTable, states: Ints) -> list[Proposal]:
-    """Return plans that run each layer in its state, in few slices."""
-    orders = dict.fromkeys(implied_order(table, states, by_size) for by_size in (False, True))
-    return list(dict.fromkeys(runs(table, order, states) for order in orders))
+def slices_of(table: CostTable, states: Ints, deadline: float = FOREVER) -> list[Proposal]:
+    """Return plans that run each layer in its state, in few slices; one at least, more while there is time."""
+    plans: dict[Proposal, None] = {}
+    for by_size in (False, True):
+        if not plans or time.monotonic() < deadline:
+            plans[runs(table, implied_order(table, states, by_size), states)] = None
+    return list(plans)
+
+
+def placed_states(table: CostTable, proposal: Proposal) -> Ints:
+    """Return [L] the state of each layer."""
+    states = np.zeros(len(table.layer_names), dtype=np.int64)
+    for layers, state in proposal:
+        states[list(layers)] = state
+    return states
 
 
 def _pipeline(table: CostTable, request: Request) -> Answer:
@@ -126,18 +186,12 @@ def _pipeline(table: CostTable, request: Request) -> Answer:
         return Answer(())
 
 
-def _starts(
-    table: CostTable, pieces: Sequence[tuple[int, ...]], proposals: Sequence[Proposal]
-) -> list[tuple[int, ...]]:
-    """Return [P] devices: the last (best) pipeline's, every single device's, and a greedy filling."""
-    rows = table.rows
+def _starts(table: CostTable, pieces: Sequence[tuple[int, ...]], known: Iterable[Ints]) -> list[tuple[int, ...]]:
+    """Return [P] devices: those of known placements, a greedy filling, and every single device."""
     possible = np.where(possible_states(table), table.layer_s, np.inf)
     layer_s = np.stack([possible[:, table.state_device == d].min(axis=1) for d in range(len(table.device_names))])
     work = np.stack([layer_s[:, list(layers)].sum(axis=1) for layers in pieces])
-    starts = []
-    for proposal in proposals[-1:]:
-        device = {layer: rows.state_device[placed.state] for placed in proposal for layer in placed.layers}
-        starts.append(tuple(device[layers[0]] for layers in pieces))
+    starts = [tuple(table.state_device[states[[layers[0] for layers in pieces]]].tolist()) for states in known]
     starts.append(_filled(work, *_weights(table, pieces)))
     if len(pieces) <= SINGLE_STARTS:
         starts += [(device,) * len(pieces) for device in range(work.shape[1])]
@@ -162,12 +216,3 @@ def _filled(work: Floats, needed: Ints, room: Floats) -> tuple[int, ...]:
         room[device] -= needed[piece, device]
         loads[device] += work[piece, device]
     return tuple(device_of)
-
-
-def _area(table: CostTable, pieces: Sequence[tuple[int, ...]]) -> float:
-    """Return the fractional area bound over pieces."""
-    classes = device_classes(table)
-    floor = segment_floor(table, weigh(table, LATENCY))
-    work = np.stack([floor[:, list(one.states)].min(axis=1) for one in classes], axis=1)
-    summed = np.stack([work[list(layers)].sum(axis=0) for layers in pieces]) if pieces else work
-    return area_bound(summed, [len(one.devices) for one in classes], quick=len(pieces) > EXACT_AREA_PIECES).seconds

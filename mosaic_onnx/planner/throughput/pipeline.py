@@ -11,11 +11,13 @@ import heapq
 import math
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 
 import numpy as np
 
 from mosaic_onnx.core.costs import CostTable
 from mosaic_onnx.core.errors import InfeasibleError
+from mosaic_onnx.planner.core.deadline import TimeUpError, part_of
 from mosaic_onnx.planner.core.device_classes import DeviceClass, device_classes
 from mosaic_onnx.planner.core.orders import candidate_orders
 from mosaic_onnx.planner.core.request import Answer, PlacedSlice, Proposal, Request
@@ -77,9 +79,12 @@ class _Search:
     def along_orders(self) -> None:
         """The interval program along the list's order, then over several orders at once if there is time."""
         self._along([list(self.lattice.fixed)], math.inf)
-        orders = [unit_order(self.units, order) for order in candidate_orders(self.table)]
-        if len(self.lattice.fixed) <= SEVERAL_ORDERS:
-            self._along([list(self.lattice.fixed), *orders], (time.monotonic() + self.deadline) / 2)
+        if len(self.lattice.fixed) > SEVERAL_ORDERS:
+            return
+        with suppress(TimeUpError):
+            found = candidate_orders(self.table, until=self.deadline)
+            orders = [unit_order(self.units, order) for order in found]
+            self._along([list(self.lattice.fixed), *orders], part_of(self.deadline, 0.5))
 
     def _along(self, orders: Sequence[Sequence[int]], deadline: float) -> None:
         """The best chain through the prefixes of some orders."""

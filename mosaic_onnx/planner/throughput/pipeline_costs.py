@@ -112,23 +112,12 @@ def unit_of(units: Units) -> dict[int, int]:
     return {layer: unit for unit, layers in enumerate(units.layers) for layer in layers}
 
 
-def _touched_bytes(table: CostTable) -> Floats:
-    """Return [L] bytes of the tensors that each layer reads or makes; summed, no fewer than are live at once."""
-    return np.array(
-        [
-            sum(table.rows.tensor_bytes[tensor] for tensor in {*inputs, *outputs})
-            for inputs, outputs in zip(table.layer_inputs, table.layer_outputs, strict=True)
-        ],
-        dtype=np.float64,
-    )
-
-
 def caps_can_bind(table: CostTable) -> bool:
     """Return whether a device could be too small for the whole model."""
     caps = np.minimum(table.memory_bytes, table.slice_memory_bytes)[table.state_device]
     if np.isinf(caps).all():
         return False
-    activations = np.maximum(table.activation_bytes, _touched_bytes(table)[:, None])
+    activations = np.maximum(table.activation_bytes, table.rows.touched_bytes[:, None])
     need = (table.parameter_bytes + table.workspace_bytes + activations).sum(axis=0)
     return bool((need > caps).any())
 
@@ -138,7 +127,7 @@ class _Memory:
 
     def __init__(self, table: CostTable, member: csr_array, states: Sequence[int]) -> None:
         sums = table.activation_sum[table.state_device[list(states)]]
-        touched = _touched_bytes(table)
+        touched = table.rows.touched_bytes
         parameters = table.parameter_bytes[:, states].astype(np.float64)
         activations = table.activation_bytes[:, states].astype(np.float64)
         workspace = table.workspace_bytes[:, states]

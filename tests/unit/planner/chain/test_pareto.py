@@ -50,6 +50,22 @@ def test_the_front_along_a_chain_equals_that_of_all_plans(seeds: range) -> None:
             assert (timeline.seconds, timeline.joules) == pytest.approx((point.seconds, point.joules), rel=1e-9)
 
 
+def test_the_front_of_a_chain_with_switches_and_groups_equals_that_of_all_plans() -> None:
+    for seed in range(25):
+        rng = np.random.default_rng(seed)
+        kind = replace(EVERYTHING, layers=int(rng.integers(2, 6)), groups=seed % 3 == 0, segments=seed % 2 == 0)
+        table = cost_table(random_chain(rng, kind))
+        table = replace(table, memory_bytes=np.full(2, np.inf))
+        wanted = front([(timeline.seconds, timeline.joules or 0.0) for _, timeline in every_plan(table)])
+        known = [(seconds * 1.2, joules * 1.1) for seconds, joules in wanted]
+        for found in (chain_front(table), chain_front(table, known=known)):
+            assert found is not None
+            timelines = [simulate(table, point.proposal) for point in found]
+            points = [(timeline.seconds, timeline.joules or 0.0) for timeline in timelines]
+            assert np.allclose(points, [(point.seconds, point.joules) for point in found], rtol=1e-9), seed
+            assert np.allclose(front(points), wanted, rtol=1e-9), seed
+
+
 def test_half_planes_prune_only_plans_outside_them() -> None:
     table = long_chain(12, 2)
     whole = chain_front(table)

@@ -9,9 +9,13 @@ from typing import Any
 import pytest
 
 from mosaic_onnx.core.constraints import Constraints
+from mosaic_onnx.core.cost_table import cost_table
+from mosaic_onnx.core.errors import InfeasibleError
 from mosaic_onnx.files.profile_file import read_profile
 from mosaic_onnx.planner.core.request import Request
-from mosaic_onnx.planning.profile_plan import plan_profile
+from mosaic_onnx.planning.profile_plan import plan_front, plan_profile
+from tests.unit.planner.enumeration import truth
+from tests.unit.planner.exhaustive.test_against_enumeration import check
 
 SHARED = Path(os.environ.get("MOSAIC_SHARED", Path(__file__).parents[5] / "shared"))
 CASES = SHARED / "benchmarks" / "planner-cases"
@@ -60,3 +64,33 @@ def test_a_plan_that_exists_is_found(
 
 def test_the_least_energy_of_alexnet_on_three_devices() -> None:
     assert planned("alexnet_rk3399", objective="energy")[0] == pytest.approx(0.575419, abs=1e-6)
+
+
+@pytest.mark.parametrize("name", ["case_107", "case_20166", "case_30586"])
+def test_every_kind_of_request_gets_the_enumerated_optimum(name: str) -> None:
+    table = cost_table(read_profile(CASES / f"{name}.json"))
+    known = truth(table)
+    assert known is not None
+    for schedule in ("sequential", "concurrent"):
+        for objective in ("latency", "throughput", *(("energy", "edp") if table.layer_j is not None else ())):
+            for one_slice in (False, True):
+                request = Request(objective=objective, schedule=schedule, one_slice_per_device=one_slice)  # type: ignore[arg-type]
+                check(table, known, request)
+
+
+def test_the_front_of_alexnet_holds_what_deadlines_find_and_is_exact() -> None:
+    profile = read_profile(CASES / "alexnet_rk3399.json")
+    front = plan_front(profile, Request())
+    assert all(plan.gap == pytest.approx(0.0, abs=1e-9) for plan in front)
+    assert front[-1].predicted.joules == pytest.approx(0.575419, abs=1e-6)
+    figures = [(plan.predicted.seconds, plan.predicted.joules or 0.0) for plan in front]
+    for deadline_s in (0.1184, 0.12):
+        figure, gap = planned("alexnet_rk3399", objective="energy", deadline_s=deadline_s)
+        assert gap < 1e-9
+        assert figure == pytest.approx(min(joules for seconds, joules in figures if seconds <= deadline_s), rel=1e-9)
+
+
+def test_a_deadline_that_cannot_be_kept_names_the_fastest_plan_in_milliseconds() -> None:
+    with pytest.raises(InfeasibleError, match=r"deadline of 100 ms: the fastest takes at least 114\.3") as caught:
+        planned("alexnet_rk3399", objective="energy", deadline_s=0.1)
+    assert caught.value.hint == "enough on its own: --deadline-ms 114.4"

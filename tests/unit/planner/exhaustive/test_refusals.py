@@ -21,19 +21,34 @@ def chain(*devices: Device, seconds: float = 1.0) -> Profile:
 
 
 def test_a_deadline_names_the_fastest_plan() -> None:
-    with pytest.raises(InfeasibleError, match=r"deadline of 2 s: the fastest takes at least 3 s"):
+    with pytest.raises(InfeasibleError, match=r"deadline of 2000 ms: the fastest takes at least 3000 ms") as caught:
         solve(cost_table(chain(Device("a"))), Request(deadline_s=2.0))
+    assert caught.value.hint == "enough on its own: --deadline-ms 3000"
 
 
 def test_a_budget_names_the_least_joules() -> None:
-    with pytest.raises(InfeasibleError, match=r"budget of 5 J: .* at least 6 J"):
+    with pytest.raises(InfeasibleError, match=r"budget of 5000 mJ: .* at least 6000 mJ"):
         solve(cost_table(chain(Device("a"))), Request(budget_j=5.0))
 
 
 def test_a_cap_names_the_device_and_the_least_that_is_enough() -> None:
     with pytest.raises(InfeasibleError, match="a's memory_bytes of 250: the least that is enough is 300") as caught:
         solve(cost_table(chain(Device("a", memory_bytes=250))), Request())
-    assert caught.value.hint == "raise the cap by 50 bytes, or add a device"
+    assert caught.value.hint.startswith("raise the cap by 50 bytes, or add a device")
+
+
+def test_caps_of_a_table_that_is_not_searched_whole_are_named_with_what_is_enough() -> None:
+    devices = Device("a", memory_bytes=400), Device("b", memory_bytes=300)
+    profile = chain(*devices)
+    layers = tuple(
+        ProfileLayer(f"l{n}", (f"t{n}",), (f"t{n + 1}",), profile.layers[0].cost, parameter_bytes=100) for n in range(9)
+    )
+    tensors = {f"t{n}": 0 for n in range(10)}
+    table = cost_table(Profile("chain", devices, tensors, ("t0",), ("t9",), layers))
+    with pytest.raises(InfeasibleError) as caught:
+        solve(table, Request())
+    assert "--memory a=600 (200 bytes more)" in caught.value.hint
+    assert "--memory b=" in caught.value.hint
 
 
 def test_a_demand_that_alone_is_in_the_way_is_named() -> None:

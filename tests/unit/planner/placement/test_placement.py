@@ -42,7 +42,7 @@ def test_elimination_finds_the_best_of_all_placements(seeds: range) -> None:
             problem = placement(table, weigh(table, LATENCY))
             assert value(problem, found.states) == pytest.approx(found.bound, rel=1e-12)
             assert found.states is not None
-            plan = implied_plans(table, [found.states])[0]
+            plan = next(implied_plans(table, [found.states]))
             assert simulate(table, plan).seconds == pytest.approx(found.bound, rel=1e-9)
 
 

@@ -159,7 +159,7 @@ def test_the_ledger_agrees_with_the_simulator_after_every_move() -> None:
             seen.append((seconds, joules))
             return 0.0, seconds
 
-        improved = improve(table, start, rank, 5.0)
+        improved = improve(table, start, rank, time.monotonic() + 5)
         after = simulate(table, improved)
         assert after.seconds <= before.seconds
         figures = IncrementalCost(table, improved).figures
@@ -173,7 +173,7 @@ def test_the_ledger_agrees_with_the_simulator_after_every_move() -> None:
 def test_a_plan_that_no_move_can_run_is_left_alone() -> None:
     table = everything(5)
     start = tuple(PlacedSlice((layer,), 0) for layer in range(len(table.layer_names)))
-    assert improve(table, start, lambda seconds, joules: (0.0, 0.0), 1.0) == start
+    assert improve(table, start, lambda seconds, joules: (0.0, 0.0), time.monotonic() + 1) == start
 
 
 def test_a_known_plan_prunes_the_whole_search_but_not_the_best_plan() -> None:
