@@ -90,7 +90,7 @@ def heft(table: CostTable, request: Request) -> Answer:
 
 
 def seed_share(table: CostTable, share: float) -> float:
-    """Return what part of the time seeds get: more where caps bind or layers are many, where lists are weak."""
+    """Return the part of the time that seeds get: more where caps bind, or layers are many."""
     if len(table.layer_names) > LARGE_LAYERS:
         return 0.75
     return 2 * share if has_caps(table) else share
