@@ -19,4 +19,12 @@ else:
         __str__ = str.__str__
 
 
-__all__ = ["StrEnum", "tomllib"]
+__all__ = ["StrEnum", "add_note", "tomllib"]
+
+
+def add_note(error: BaseException, note: str) -> None:
+    """Add a note to an exception; tracebacks show it since Python 3.11."""
+    if sys.version_info >= (3, 11):
+        error.add_note(note)
+    else:
+        error.__notes__ = [*getattr(error, "__notes__", ()), note]

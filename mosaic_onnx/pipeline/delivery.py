@@ -123,6 +123,12 @@ def replay(compilation: Compilation) -> list[str]:
     if "plan" not in given:
         words += _request_words(option_of(passes, "request"))
     words += ["--granularity", option_of(passes, "granularity"), "--seed", str(option_of(passes, "seed"))]
+    effort = option_of(passes, "effort") if "profile" not in given else None
+    if effort is not None and effort.name != "normal":
+        words += ["--effort", effort.name]
+    inputs: Path | None = option_of(passes, "inputs")
+    if inputs is not None:
+        words += ["--inputs", inputs.name]
     if samples is not None:
         words += ["--samples", str(samples.name)]
     for flag, rules in (("--pin", constraints.pins), ("--forbid", constraints.forbids)):
@@ -158,7 +164,7 @@ def contest_fields(judged: Contest) -> dict[str, Any]:
         fields["spread"] = {name: judged.timings.spread(name) for name in judged.timings.seconds}
         if judged.is_rate:
             fields["seconds_are"] = "per request, of many"
-        fields["round_count"] = len(next(iter(judged.timings.seconds.values())))
+        fields["round_count"] = max(map(len, judged.timings.seconds.values()))
     if judged.ratio is not None:
         fields["plan_against_best_single"] = asdict(judged.ratio)
     return fields
