@@ -72,7 +72,7 @@ from mosaic_onnx.pipeline.throughput_benchmark import ThroughputBenchmark, throu
 from mosaic_onnx.planner.core.request import Request
 from mosaic_onnx.planning import profile_plan
 from mosaic_onnx.planning.candidates import single_device_plan
-from mosaic_onnx.planning.profile_plan import plan_front, plan_of_slices, proposal_of
+from mosaic_onnx.planning.profile_plan import plan_of_slices, proposal_of
 from mosaic_onnx.profiling.progress import Progress
 from mosaic_onnx.report.gather import content_of, read_subject
 from mosaic_onnx.report.headline import Headline, headline_of

@@ -154,8 +154,7 @@ def plan(
     from mosaic_onnx import api
     from mosaic_onnx.cli.scheduling import plan_jointly
     from mosaic_onnx.cli.views.explanations import show_what_ifs
-    from mosaic_onnx.cli.views.tables import pareto_table, plan_line, plan_table, singles_table
-    from mosaic_onnx.cli.tables import milliseconds, pareto_table, plan_line, plan_table, singles_table
+    from mosaic_onnx.cli.views.tables import milliseconds, pareto_table, plan_line, plan_table, singles_table
     from mosaic_onnx.core.errors import UsageError
     from mosaic_onnx.files.atomic import refuse_to_replace
     from mosaic_onnx.files.plan_file import plan_to_fields
