@@ -86,7 +86,7 @@ EFFORTS: Mapping[EffortName, Effort] = {
             layer=TimeBudget(0.004, min_runs=3, max_runs=20),
             slice=TimeBudget(0.08, min_runs=3, max_runs=50),
             alone_s=0.2,
-            levels_s=0.15,
+            levels_s=0.0,
             looks_again=False,
             name="quick",
             kept_as=("quick", "", "thorough"),

@@ -48,7 +48,7 @@ class ProfilingEffort:
         layer: for one layer alone.
         slice: for a slice of several layers, and as much again for its kernels.
         alone_s: in all, for measuring layers alone whose time in place is known; the most expensive come first.
-        levels_s: for comparing a runtime's levels of optimisation on one slice.
+        levels_s: for comparing a runtime's levels of optimisation on one slice; 0 takes the device's own.
         looks_again: measure slices a second time, later than the first, since other load may have disturbed that.
         name: what users call this effort.
         kept_as: names in the cache's keys, so that measurements of less effort are kept apart: the first is stored
