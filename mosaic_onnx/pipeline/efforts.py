@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any, Literal, cast, get_args
 
 from mosaic_onnx.core.errors import UsageError
@@ -152,7 +152,8 @@ def _with_effort(one: Pass, effort: Effort) -> Pass:
             "cutting": effort.profiling,
         },
     }
-    changes = dict(own.get(one.name, {}))
+    known = {each.name for each in fields(cast(Any, one))} if is_dataclass(one) else set()
+    changes = {name: value for name, value in own.get(one.name, {}).items() if name in known}
     for name, inner in held_passes(one):
         changes[name] = with_effort(inner, effort) if isinstance(inner, tuple) else _with_effort(inner, effort)
     return cast(Pass, replace(cast(Any, one), **changes)) if changes else one
