@@ -88,7 +88,7 @@ class _Relaxing:
             ({"min_slice_count": 0}, "leaving out --min-slices"),
             ({"max_slice_count": None}, "leaving out --max-slices"),
         ):
-            relaxed = replace(request, **change)  # type: ignore[arg-type]
+            relaxed = replace(request, **change)
             if relaxed != request and self._plan(table, relaxed) is not None:
                 yield words
         enough = [

@@ -113,7 +113,7 @@ def _improved(
 ) -> list[Ranked]:
     """Return the best few starts after moves; none where the best start reaches the goal."""
     rank = rank_of(request)
-    improved = []
+    improved: list[Proposal] = []
     for index, (proposal, figure) in enumerate(starts[:IMPROVED]):
         if figure <= goal:
             break

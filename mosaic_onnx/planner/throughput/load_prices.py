@@ -120,8 +120,9 @@ class _Search:
             if prices is None or self.mixture_s - self.bound_s <= CLOSE * self.mixture_s:
                 return
             if self.best_prices is not None:
-                prices = tuple(
-                    SMOOTHING * best + (1 - SMOOTHING) * new for best, new in zip(self.best_prices, prices, strict=True)
+                prices = (
+                    SMOOTHING * self.best_prices[0] + (1 - SMOOTHING) * prices[0],
+                    SMOOTHING * self.best_prices[1] + (1 - SMOOTHING) * prices[1],
                 )
             self._ask(*prices)
             if 2 * time.monotonic() - began > self.until:
