@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 export MOSAIC_SHARED ?= $(abspath ../shared)
 
-.PHONY: demo setup test test-bare test-all test-corpus fuzz soak soak-scenario coverage golden
+.PHONY: docs docs-recorded demo setup test test-bare test-all test-corpus fuzz soak soak-scenario coverage golden
 .PHONY: test-providers test-cuda bench-cuda run-test-cuda run-bench-cuda lint bench clean
 
 setup: $(STAMP)
@@ -105,6 +105,20 @@ lint: setup
 
 clean:
 	rm -rf $(VENV) build dist demo report
+
+# The documentation as a site, build/site: every link is checked, references are made from the code.
+docs: setup
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+	@echo "docs: build/site/index.html"
+
+# Types the commands of docs/terminal.md into a terminal again (tmux), and draws the plan of the first page again.
+docs-recorded: setup
+	$(BIN)/python -m docs.generator.record_terminal -o docs/terminal.md
+	mkdir -p build
+	$(BIN)/python examples/zoo.py mnasnet_1.0 -o build/mnasnet_1.0.onnx
+	$(BIN)/mosaic-onnx profile build/mnasnet_1.0.onnx -d hikey970 -o build/mnasnet.profile.json --force
+	$(BIN)/python -m docs.generator.plan_picture build/mnasnet.profile.json -o docs/images/plan.svg
 
 bench: setup
 	$(BIN)/python -m bench

@@ -17,6 +17,7 @@ from typing_extensions import Unpack
 from mosaic_onnx.analysis.compare_changes import Supposed, compare_changes
 from mosaic_onnx.analysis.explain import explain_layer, explain_plan
 from mosaic_onnx.analysis.plan_diff import diff_plans
+from mosaic_onnx.analysis.what_if import request_of
 from mosaic_onnx.backends.base import Array
 from mosaic_onnx.backends.hardware.energy_meters import find_meters
 from mosaic_onnx.core.constraints import Constraints, constrain
@@ -38,7 +39,7 @@ from mosaic_onnx.files.device_file import write_devices
 from mosaic_onnx.files.plan_file import read_plan, write_front, write_plan
 from mosaic_onnx.files.profile_file import read_profile, write_profile
 from mosaic_onnx.importers import import_profile
-from mosaic_onnx.loading.inputs import make_inputs, read_inputs
+from mosaic_onnx.loading.inputs import make_inputs, read_arrays, read_inputs
 from mosaic_onnx.loading.shape_choices import ShapeChoices, only_combination
 from mosaic_onnx.passes.base import run_passes
 from mosaic_onnx.passes.editing import configured
@@ -46,10 +47,18 @@ from mosaic_onnx.passes.state import State, say_nothing
 from mosaic_onnx.pipeline.benchmarking import Benchmark, benchmark
 from mosaic_onnx.pipeline.compilation import Compilation, compile_model
 from mosaic_onnx.pipeline.delivery import bind_bundle, deliver, verify_bundle
+from mosaic_onnx.pipeline.efforts import with_effort
 from mosaic_onnx.pipeline.exporting import Annotated, Exported, annotate_model, export_model, export_slices
 from mosaic_onnx.pipeline.load_session import SessionOptions, load_model, load_session
 from mosaic_onnx.pipeline.npu_design import explore_npu
-from mosaic_onnx.pipeline.options import CompileOptions, InspectOptions, PathLike, ProfileOptions, with_paths
+from mosaic_onnx.pipeline.options import (
+    CompileOptions,
+    InspectOptions,
+    PathLike,
+    ProfileOptions,
+    with_paths,
+    without_effort,
+)
 from mosaic_onnx.pipeline.outside import After, Before, Instead
 from mosaic_onnx.pipeline.pipelines import INSPECT, PLAN, PROFILE
 from mosaic_onnx.pipeline.site.device_loop import schedule_measured
@@ -61,8 +70,9 @@ from mosaic_onnx.pipeline.site.situations import read_situations, write_situatio
 from mosaic_onnx.pipeline.site.slowdowns import measure_slowdowns
 from mosaic_onnx.pipeline.throughput_benchmark import ThroughputBenchmark, throughput_benchmark
 from mosaic_onnx.planner.core.request import Request
+from mosaic_onnx.planning import profile_plan
 from mosaic_onnx.planning.candidates import single_device_plan
-from mosaic_onnx.planning.profile_plan import plan_front
+from mosaic_onnx.planning.profile_plan import plan_of_slices, proposal_of
 from mosaic_onnx.profiling.progress import Progress
 from mosaic_onnx.report.gather import content_of, read_subject
 from mosaic_onnx.report.headline import Headline, headline_of
@@ -292,7 +302,8 @@ def profile(
     """
     selection = _select_aloud(devices, note)
     start = State(Path(model), selection, Cache() if cache else None, note, progress)
-    return run_passes(configured(PROFILE, with_paths(options)), start).profile
+    given, effort = without_effort(with_paths(options))
+    return run_passes(with_effort(configured(PROFILE, given), effort), start).profile
 
 
 def load_profile(file: PathLike) -> Profile:
@@ -323,6 +334,20 @@ def plan(profile: Profile | PathLike, request: Request | None = None, constraint
     measured = profile if isinstance(profile, Profile) else read_profile(profile)
     options = {"request": request or Request(), "constraints": constraints or Constraints()}
     return run_passes(configured(PLAN, options), State(profile=measured)).plan
+
+
+def plan_front(
+    profile: Profile | PathLike, request: Request | None = None, constraints: Constraints | None = None
+) -> tuple[Plan, ...]:
+    """Every plan of a profile that no other plan beats in both seconds and joules, fastest first.
+
+    Raises:
+        ModelError: the profile's file is wrong.
+        InfeasibleError: no plan satisfies the constraints.
+        UsageError: the profile has no joules.
+    """
+    measured = profile if isinstance(profile, Profile) else read_profile(profile)
+    return profile_plan.plan_front(measured, request or Request(), constraints)
 
 
 def what_if(
@@ -502,8 +527,7 @@ def compile(
     Raises:
         MosaicError: of the kind that the thing has: model, usage, infeasible, outputs differ, backend.
     """
-    folder = bundle_folder(model, output)
-    refuse_target(folder, force=force)
+    folder = free_bundle_folder(model, output, force=force)
     compilation = compile_unwritten(model, devices=devices, cache=cache, progress=progress, note=note, **options)
     return write(compilation, folder, force=force)
 
@@ -557,6 +581,18 @@ def write(compilation: Compilation, folder: PathLike, *, force: bool = False) ->
 def bundle_folder(model: PathLike, output: PathLike | None = None) -> Path:
     """Return the path of a bundle: the given folder, or ``MODEL.mosaic`` beside the model."""
     return Path(model).with_suffix(".mosaic") if output is None else Path(output)
+
+
+def free_bundle_folder(model: PathLike, output: PathLike | None = None, *, force: bool = False) -> Path:
+    """Return where a bundle goes, before anything is measured for it.
+
+    Raises:
+        UsageError: something else is there, or the folder above cannot take it.
+    """
+    folder = bundle_folder(model, output)
+    given = Path(model)
+    refuse_target(folder, force=force, least_bytes=given.stat().st_size if given.is_file() else 0)
+    return folder
 
 
 def load(
@@ -642,13 +678,21 @@ def run(
     if iterations < 1:
         raise UsageError(f"{iterations} iterations: there is nothing to run", "give at least one")
     if not isinstance(source, Bundle) and Path(source).is_file():
-        plain, model = load_model(Path(source), _one_device(devices), only_combination(input_shapes or {}), options)
+        shapes, given = only_combination(input_shapes or {}), _arrays(inputs)
+        plain, model = load_model(Path(source), _one_device(devices), shapes, options, given)
         with plain:
             return run_repeatedly(plain, _inputs_of(model, inputs, seed), iterations, warmup)
     bundle = _opened(source, devices, trust=trust)
     fed = bundle_inputs(bundle, inputs, seed)
     with load(bundle, input_shapes=input_shapes, options=options) as session:
         return run_repeatedly(session, fed, iterations, warmup)
+
+
+def _arrays(inputs: Mapping[str, Array] | Array | PathLike | None) -> Mapping[str, Array]:
+    """Return given inputs by name, the empty name for an array alone; none where they are made up."""
+    if inputs is None or isinstance(inputs, Mapping):
+        return inputs or {}
+    return {"": inputs} if isinstance(inputs, np.ndarray) else read_arrays(Path(inputs))
 
 
 def bench(
@@ -886,6 +930,16 @@ def annotate(model: PathLike, profile: Profile, plan: Plan, output: PathLike, *,
     """
     refuse_to_replace(Path(output), force=force)
     return annotate_model(Path(model), profile, plan, Path(output))
+
+
+def plan_in_profile(profile: Profile, plan: Plan, constraints: Constraints | None = None) -> Plan:
+    """Return the slices of a plan with their costs in another profile of the same layers: of one shape of several.
+
+    Raises:
+        InfeasibleError: they break a constraint there.
+    """
+    constrained = constrain(profile, constraints or Constraints())
+    return plan_of_slices(constrained, request_of(plan), plan.method, proposal_of(constrained, plan))
 
 
 def mix_shapes(profiles: Sequence[Profile | PathLike], weights: Sequence[float]) -> Profile:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import logging
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from typing import Protocol
 
 from mosaic_onnx.core.compatibility import add_note
 from mosaic_onnx.core.errors import MosaicError, UsageError
+from mosaic_onnx.core.progress import Step
 from mosaic_onnx.passes.state import State, is_made
+
+_log = logging.getLogger(__name__)
 
 
 class Pass(Protocol):
@@ -99,6 +104,9 @@ def run_pass(one: Pass, state: State) -> State:
         MosaicError: the pass failed; the error's ``passes`` name it.
     """
     check_order((one,), state)
+    if state.progress is not None:
+        state.progress(Step(one.name))
+    started_s = time.perf_counter()
     try:
         after = one(state)
     except MosaicError as error:
@@ -108,6 +116,7 @@ def run_pass(one: Pass, state: State) -> State:
         add_note(error, f"in pass {one.name}")
         raise
     _check_promises(one, state, after)
+    _log.info("pass %s: %.3f s", one.name, time.perf_counter() - started_s)
     return after
 
 

@@ -59,7 +59,7 @@ def every(passes: Passes) -> Iterator[Pass]:
     """Yield every pass in order, those inside others too, each after the one that holds it."""
     for one in passes:
         yield one
-        for _, inner in _held(one):
+        for _, inner in held_passes(one):
             yield from every(inner if isinstance(inner, tuple) else (inner,))
 
 
@@ -74,7 +74,7 @@ def with_options(one: P, options: Mapping[str, Any]) -> P:
         return one
     names = {each.name for each in fields(one)}
     changes: dict[str, Any] = {name: value for name, value in options.items() if name in names}
-    for name, inner in _held(one):
+    for name, inner in held_passes(one):
         if name in changes:
             continue
         changes[name] = configured(inner, options) if isinstance(inner, tuple) else with_options(inner, options)
@@ -93,7 +93,7 @@ def option_of(passes: Passes, name: str) -> Any:
     raise UsageError(f"no pass has an option {name!r}", f"passes: {', '.join(one.name for one in every(passes))}")
 
 
-def _held(one: Pass) -> Iterator[tuple[str, Any]]:
+def held_passes(one: Pass) -> Iterator[tuple[str, Any]]:
     """Yield the fields of a pass that hold passes: one, or a tuple of them."""
     if not is_dataclass(one):
         return

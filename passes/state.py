@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from mosaic_onnx.core.layers import LayerGraph
     from mosaic_onnx.core.plans import Plan
     from mosaic_onnx.core.profiles import Profile
+    from mosaic_onnx.core.progress import Progress
     from mosaic_onnx.discovery.selection import Selection
     from mosaic_onnx.files.cache import Cache
     from mosaic_onnx.loading.model import OpenedModel
@@ -27,8 +28,8 @@ if TYPE_CHECKING:
     from mosaic_onnx.planning.error_judging import Judged
     from mosaic_onnx.planning.slice_cutter import SliceCutter
     from mosaic_onnx.profiling.annotation import Annotation
+    from mosaic_onnx.profiling.device_profiler import ProfilingEffort
     from mosaic_onnx.profiling.measure_slices import Choice, SegmentsMeasured
-    from mosaic_onnx.profiling.progress import Progress
     from mosaic_onnx.profiling.setup import ProfileOptions
     from mosaic_onnx.verification.precision.report import Precision
     from mosaic_onnx.verification.precision.samples import Samples
@@ -72,7 +73,7 @@ class State:
         selection: devices that take part, and their backends.
         cache: where measurements are kept; None measures everything anew.
         note: told what was assumed, and what the user should hear.
-        progress: told how far the measuring has come; None for nobody.
+        progress: told at the begin of each pass, and after each measurement; None for nobody.
 
         opened: the model as its file has it (``load``).
         normalised: the model sorted, its shapes concrete (``normalise``).
@@ -139,21 +140,26 @@ class State:
         """Return the names of the model's outputs."""
         return tuple(value.name for value in self.normalised.model.graph.output)
 
-    def with_cutter(self) -> State:
-        """Return the state with what cuts the normalised model, made on first need."""
+    def with_cutter(self, effort: ProfilingEffort | None = None) -> State:
+        """Return the state with what cuts the normalised model, made on first need.
+
+        Args:
+            effort: how long a runtime's levels of optimisation are compared; None for the usual.
+        """
         if is_made(self.cutter):
             return self
         from mosaic_onnx.planning.slice_cutter import SliceCutter
 
-        cutter = SliceCutter(self.normalised, self.graph, self.selection, self.measuring)
+        cutter = SliceCutter(self.normalised, self.graph, self.selection, self.measuring(effort))
         return replace(self, cutter=cutter)
 
-    @property
-    def measuring(self) -> ProfileOptions:
-        """Return how this model is measured: its identity, its inputs, the cache."""
+    def measuring(self, effort: ProfilingEffort | None = None) -> ProfileOptions:
+        """Return how this model is measured: its identity, its inputs, the cache, how long (None for the usual)."""
+        from mosaic_onnx.profiling.device_profiler import ProfilingEffort
         from mosaic_onnx.profiling.setup import ProfileOptions
 
         return ProfileOptions(
+            effort=effort or ProfilingEffort(),
             model_name=self.opened.path.name,
             model_sha256=self.opened.sha256,
             inputs=self.inputs,

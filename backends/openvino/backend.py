@@ -56,8 +56,10 @@ class Openvino:
             versions = {"openvino": ov.__version__}
             answers = ask_plugins(core())
         except Exception as error:  # a broken installation is reported, not raised
-            hint = "pip install 'mosaic-onnx[openvino]'" if isinstance(error, ImportError) else "see its message"
-            return FoundDevices(absent=(AbsentDevice("openvino", NAME, f"{error} ({hint})"),))
+            hint = error.hint if isinstance(error, BackendError) else "see its message"
+            return FoundDevices(
+                absent=(AbsentDevice("openvino", NAME, f"{error.args[0] if error.args else error} ({hint})"),)
+            )
         found = found_among(answers, _tried(answers))
         return replace(found, versions=versions | dict(found.versions))
 

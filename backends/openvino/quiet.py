@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from mosaic_onnx.core.errors import BackendError
+
 _REPORTER = "openvino_telemetry"
 _ONE_AT_A_TIME = threading.Lock()
 
@@ -22,13 +24,15 @@ def openvino_module() -> Any:
     """Return the ``openvino`` module.
 
     Raises:
-        ImportError: it is not installed, or broken.
+        BackendError: it is not installed, or broken.
     """
-    if "openvino" not in sys.modules:
-        with _ONE_AT_A_TIME, _hidden(_REPORTER):
-            import openvino
-    import openvino
-
+    try:
+        if "openvino" not in sys.modules:
+            with _ONE_AT_A_TIME, _hidden(_REPORTER):
+                import openvino
+        import openvino
+    except ImportError as error:
+        raise BackendError(f"OpenVINO cannot be imported: {error}", "pip install 'mosaic-onnx[openvino]'") from error
     return openvino
 
 

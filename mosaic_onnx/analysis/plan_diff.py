@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from mosaic_onnx.core.devices import device_of
 from mosaic_onnx.core.errors import ModelError
 from mosaic_onnx.core.plans import Plan, Transfer
 from mosaic_onnx.core.profiles import Profile
@@ -35,6 +36,7 @@ class PlanDiff:
         transfers_new: transfers only of the second.
         bytes: change of the bytes moved.
         settings: objective, schedule and method where they differ, before and after.
+        is_elsewhere: the plans have no device in common, so that every layer moved and a list of them says nothing.
     """
 
     seconds: float
@@ -47,6 +49,7 @@ class PlanDiff:
     transfers_new: tuple[Transfer, ...]
     bytes: int
     settings: Mapping[str, tuple[str, str]]
+    is_elsewhere: bool = False
 
 
 def diff_plans(before: Plan, after: Plan, profile: Profile | None = None) -> PlanDiff:
@@ -87,6 +90,7 @@ def diff_plans(before: Plan, after: Plan, profile: Profile | None = None) -> Pla
         transfers_new=tuple(transfer for key, transfer in come.items() if key not in gone),
         bytes=sum(t.bytes for t in after.transfers) - sum(t.bytes for t in before.transfers),
         settings=settings,
+        is_elsewhere={device_of(state) for state in old.values()}.isdisjoint(device_of(s) for s in new.values()),
     )
 
 

@@ -11,7 +11,7 @@ import typer
 
 from mosaic_onnx.cli import options as opt
 from mosaic_onnx.cli.console import Reporter
-from mosaic_onnx.cli.parse import parse_numbers, split_words
+from mosaic_onnx.cli.parse import parse_effort, parse_numbers, split_words
 from mosaic_onnx.cli.pass_flags import takes
 from mosaic_onnx.pipeline.pipelines import COMPILE, INSPECT, PLAN, PROFILE
 
@@ -33,19 +33,20 @@ def devices(
     quiet: opt.Quiet = False,
 ) -> None:
     """List the devices that are here, and why others are not."""
-    from mosaic_onnx import api
-    from mosaic_onnx.cli.tables import absent_table, device_table
-
     reporter = Reporter(json=as_json, quiet=quiet)
+    reporter.begin("looking for devices")
+    from mosaic_onnx import api
+    from mosaic_onnx.cli.views.tables import absent_table, device_table
+
     found = api.find_devices(split_words(device_words or ()))
     if write is not None:
         api.write_devices(found.devices, write, force=force)
         reporter.note(f"wrote {write}")
-    reporter.show(device_table(found))
-    if found.absent:
-        reporter.show(absent_table(found))
-    for device in found.devices:
-        reporter.result(device.name)
+    if quiet:
+        for device in found.devices:
+            reporter.result(device.name)
+    else:
+        reporter.show_result(device_table(found), *([absent_table(found)] if found.absent else []))
     reporter.emit(
         "mosaic-onnx/device-list/1",
         {
@@ -65,10 +66,11 @@ def inspect(
     quiet: opt.Quiet = False,
 ) -> None:
     """Show a model or bundle: inputs, outputs, work, layers, and which device can run which layer (and why not)."""
-    from mosaic_onnx import api
-    from mosaic_onnx.cli.inspection import inspection_line, inspection_table, signature_table
-
     reporter = Reporter(json=as_json, quiet=quiet)
+    reporter.begin(f"reading {model}")
+    from mosaic_onnx import api
+    from mosaic_onnx.cli.views.inspection import inspection_line, inspection_table, signature_table
+
     seen = api.inspect(model, devices=split_words(device_words or ()), **options)
     for note in seen.notes:
         reporter.note(f"note: {note}")
@@ -83,6 +85,8 @@ def profile(
     options: Mapping[str, Any],
     output: opt.Output = None,
     device_words: opt.Devices = None,
+    effort: opt.Effort = None,
+    time_budget: opt.TimeBudget = None,
     no_cache: opt.NoCache = False,
     dry_run: opt.DryRun = False,
     force: opt.Force = False,
@@ -90,22 +94,25 @@ def profile(
     quiet: opt.Quiet = False,
 ) -> None:
     """Measure every layer on every device; Ctrl-C keeps what was measured."""
+    reporter = Reporter(json=as_json, quiet=quiet)
+    reporter.begin(f"profiling {model}")
     from mosaic_onnx import api
-    from mosaic_onnx.cli.tables import profile_table
+    from mosaic_onnx.cli.terminal.progress import PROFILE_STAGES
+    from mosaic_onnx.cli.views.tables import profile_table
     from mosaic_onnx.files.atomic import refuse_to_replace
     from mosaic_onnx.files.profile_file import profile_to_fields
 
-    reporter = Reporter(json=as_json, quiet=quiet)
     target = output or model.with_suffix(".profile.json")
     if not dry_run:
         refuse_to_replace(target, force=force)
-    with reporter.progress("profile") as progress:
+    with reporter.progress(PROFILE_STAGES, effort) as progress:
         measured = api.profile(
             model,
             devices=split_words(device_words or ()),
             cache=not no_cache,
             progress=progress,
             note=reporter.note,
+            **parse_effort(effort, time_budget),
             **options,
         )
     reporter.show(profile_table(measured))
@@ -142,21 +149,24 @@ def plan(
     quiet: opt.Quiet = False,
 ) -> None:
     """Plan from a profile, with no device at hand; several profiles are planned together, for one makespan."""
+    reporter = Reporter(json=as_json, quiet=quiet)
+    reporter.begin(f"planning {', '.join(map(str, profile_files))}")
     from mosaic_onnx import api
-    from mosaic_onnx.cli.explanations import show_what_ifs
     from mosaic_onnx.cli.scheduling import plan_jointly
-    from mosaic_onnx.cli.tables import pareto_table, plan_line, plan_table, singles_table
+    from mosaic_onnx.cli.views.explanations import show_what_ifs
+    from mosaic_onnx.cli.views.tables import milliseconds, pareto_table, plan_line, plan_table, singles_table
     from mosaic_onnx.core.errors import UsageError
     from mosaic_onnx.files.atomic import refuse_to_replace
     from mosaic_onnx.files.plan_file import plan_to_fields
 
-    reporter = Reporter(json=as_json, quiet=quiet)
     request, constraints = options["request"], options["constraints"]
     sum_latency = request.objective == SUM_LATENCY
     if sum_latency:
         request = dataclasses.replace(request, objective="latency")
     if output is not None:
         refuse_to_replace(output, force=force)
+    if shapes and sum_latency:
+        raise UsageError("--shapes plans one model, sum-latency several", "leave one of them out")
     measured = api.mix_shapes(profile_files, parse_numbers(shapes, "--shapes")) if shapes else None
     if what_ifs and ((measured is None and len(profile_files) > 1) or sum_latency or pareto or output is not None):
         raise UsageError("--what-if takes one profile, and neither --pareto nor -o", "plan the profile alone for that")
@@ -184,6 +194,12 @@ def plan(
         reporter.show(singles_table(planned, singles))
     if output is not None:
         api.write_plan(planned, output)
+    for file in profile_files if shapes else ():
+        alone = api.plan_in_profile(api.load_profile(file), planned, constraints)
+        reporter.note(f"{file}: {milliseconds(alone.predicted.seconds)}")
+    notes = planned.meta.get("notes")
+    for note in notes if isinstance(notes, list) else ():
+        reporter.note(str(note))
     reporter.result(plan_line(planned))
     fields = plan_to_fields(planned)
     reporter.emit(str(fields.pop("schema")), fields)
@@ -204,6 +220,8 @@ def compile_model(
         Path | None,
         typer.Option("--plan", metavar="PLAN.json", help="Deliver this plan; with --profile, nothing is measured."),
     ] = None,
+    effort: opt.Effort = None,
+    time_budget: opt.TimeBudget = None,
     no_cache: opt.NoCache = False,
     dry_run: opt.DryRun = False,
     force: opt.Force = False,
@@ -211,15 +229,16 @@ def compile_model(
     quiet: opt.Quiet = False,
 ) -> None:
     """Profile, plan, partition, measure and prove a model; write MODEL.mosaic/."""
-    from mosaic_onnx import api
-    from mosaic_onnx.cli.report import compiled_fields, compiled_tables
-    from mosaic_onnx.files.bundle import refuse_target
-
     reporter = Reporter(json=as_json, quiet=quiet)
-    folder = api.bundle_folder(model, output)
-    if not dry_run:
-        refuse_target(folder, force=force)
-    with reporter.progress("compile") as progress:
+    reporter.begin(f"compiling {model}")
+    from mosaic_onnx import api
+    from mosaic_onnx.cli.terminal.progress import COMPILE_STAGES, WITHIN_BUDGET
+    from mosaic_onnx.cli.views.headline import headline
+    from mosaic_onnx.cli.views.report import compiled_fields, compiled_tables
+
+    folder = api.bundle_folder(model, output) if dry_run else api.free_bundle_folder(model, output, force=force)
+    within = options["request"].max_error is not None
+    with reporter.progress(WITHIN_BUDGET if within else COMPILE_STAGES, effort) as progress:
         done = api.compile_unwritten(
             model,
             devices=split_words(device_words or ()),
@@ -229,10 +248,12 @@ def compile_model(
             passes=split_words(passes or ()),
             given_profile=profile_file,
             given_plan=plan_file,
+            **parse_effort(effort, time_budget),
             **options,
         )
     for one in (done, *done.shapes):
         reporter.show(*compiled_tables(one))
+        reporter.note(f"{model.name}: {headline(one)}")
     if dry_run:
         reporter.note(f"dry run: {folder} was not written")
     else:

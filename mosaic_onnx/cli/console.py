@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -12,13 +12,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+    from mosaic_onnx.core.progress import Progress
+
 
 class OutputClosed(Exception):
     """The reader of stdout is gone (``| head -1``): there is nobody left to write to."""
-
-
-ProgressCall = Callable[[int, int, float], None]
-"""(measurements done, measurements in all as far as known, seconds left)."""
 
 
 @dataclass(frozen=True)
@@ -36,10 +34,12 @@ class Reporter:
     def show(self, *renderables: RenderableType) -> None:
         """Print tables or text to stderr."""
         if not self.quiet and not self.json:
-            from rich.console import Console
+            _render(renderables, to_stderr=True)
 
-            for renderable in renderables:
-                Console(stderr=True, highlight=False).print(renderable)
+    def show_result(self, *renderables: RenderableType) -> None:
+        """Print tables that are a command's result to stdout."""
+        if not self.json:
+            _render(renderables, to_stderr=False)
 
     def note(self, text: str) -> None:
         """Print a plain line to stderr; markup in it has no effect."""
@@ -62,28 +62,49 @@ class Reporter:
         if self.json:
             _write_out(json.dumps({"schema": schema, **fields}, indent=1, allow_nan=False, default=str))
 
+    def begin(self, text: str) -> None:
+        """Write what is begun, before modules are imported for it: the first line is there at once."""
+        self.note(f"{text} …")
+
     @contextmanager
-    def progress(self, title: str) -> Iterator[ProgressCall | None]:
-        """Show a progress bar with the time left, on a terminal only; yield None where there is no bar."""
-        if self.quiet or self.json or not sys.stderr.isatty():
+    def progress(self, stages: tuple[str, ...], effort: str | None = None) -> Iterator[Progress | None]:
+        """Show how far a command has come: a bar on a terminal, lines elsewhere; yield None where nothing is shown.
+
+        Args:
+            stages: names of the passes that will run, in order.
+            effort: how long they measure; None for the usual.
+        """
+        if self.quiet or self.json:
             yield None
             return
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+        from mosaic_onnx.cli.terminal.progress import bar_progress, expected, plain_progress
 
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[left]}"),
-        )
-        with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-            task = bar.add_task(title, total=None, left="")
+        shown = bar_progress if sys.stderr.isatty() else plain_progress
+        with shown(expected(stages, (effort or "normal").lower())) as progress:
+            yield progress
 
-            def call(done: int, total: int, left_s: float) -> None:
-                bar.update(task, completed=done, total=total, left=f"{left_s:.0f} s left")
 
-            yield call
+def _render(renderables: Sequence[RenderableType], *, to_stderr: bool) -> None:
+    """Print renderables; off a terminal, as wide as they need.
+
+    Raises:
+        OutputClosed: nobody reads stdout any more.
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    from mosaic_onnx.cli.terminal.columns import show_whole
+
+    console = Console(stderr=to_stderr, highlight=False)
+    try:
+        for renderable in renderables:
+            if isinstance(renderable, Table):
+                show_whole(console, renderable)
+            else:
+                console.print(renderable)
+    except BrokenPipeError:
+        if not to_stderr:
+            raise OutputClosed from None
 
 
 def _write_out(text: str) -> None:
@@ -93,6 +114,7 @@ def _write_out(text: str) -> None:
         OutputClosed: nobody reads stdout any more.
     """
     try:
-        print(text, flush=True)
+        sys.stdout.write(f"{text}\n")  # at once: the line never runs into one of stderr
+        sys.stdout.flush()
     except BrokenPipeError:
         raise OutputClosed from None

@@ -20,9 +20,10 @@ def register(app: typer.Typer) -> None:
 
 def doctor(device_words: opt.Devices = None, as_json: opt.Json = False, quiet: opt.Quiet = False) -> None:
     """Say what this machine offers: devices, frequencies, energy meters, huge pages, load, versions."""
+    reporter = Reporter(json=as_json, quiet=quiet)
+    reporter.begin("examining this machine")
     from mosaic_onnx import api
 
-    reporter = Reporter(json=as_json, quiet=quiet)
     findings = api.examine_machine(split_words(device_words or ()))
     width = max(len(one.topic) for one in findings)
     for one in findings:

@@ -33,9 +33,10 @@ def export(
     quiet: opt.Quiet = False,
 ) -> None:
     """Write the partitioned model as one file that ONNX Runtime alone runs."""
+    reporter = Reporter(json=as_json, quiet=quiet)
+    reporter.begin(f"reading {bundle}")
     from mosaic_onnx import api
 
-    reporter = Reporter(json=as_json, quiet=quiet)
     done = api.export(bundle, output, slices=slices, keep_tags=keep_tags, force=force)
     reporter.result(str(output))
     reporter.note(f"IR version {done.ir_version}, runs in ONNX Runtime {done.least_runtime} and later")

@@ -6,6 +6,7 @@ import errno
 import gc
 import json
 import os
+import re
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -16,6 +17,7 @@ import typer
 
 from mosaic_onnx.cli.console import OutputClosed
 from mosaic_onnx.core.errors import MosaicError
+from mosaic_onnx.core.suggestions import did_you_mean
 
 INTERRUPTED = 130
 BUG = 70
@@ -101,8 +103,18 @@ def _refuse_usage(arguments: Sequence[str], error: Any) -> int:
     if type(error).__name__ == "NoArgsIsHelpError":
         print(error.format_message())
         return UNWRITABLE
-    words = " ".join(word for word in error.ctx.command_path.split()) if error.ctx else "mosaic-onnx"
-    return _fail(arguments, error.format_message(), f"{words} --help", 2)
+    command = error.ctx.command_path if error.ctx else "mosaic-onnx"
+    message = error.format_message().replace("Value error, ", "")
+    return _fail(arguments, message, _nearest_choice(message) or f"{command} --help", 2)
+
+
+def _nearest_choice(message: str) -> str:
+    """Return which of the choices of an option a wrong word comes near to; empty where there are none."""
+    found = re.search(r"'([^']*)' is not one of ('.*')", message)
+    if found is None:
+        return ""
+    hint = did_you_mean(found[1], re.findall(r"'([^']*)'", found[2]))
+    return hint if hint.startswith("did you mean") else ""
 
 
 @contextmanager

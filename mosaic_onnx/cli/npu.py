@@ -29,7 +29,7 @@ def register(parent: typer.Typer) -> None:
 @app.command("list")
 def list_presets(as_json: Json = False, quiet: Quiet = False) -> None:
     """List the NPUs that ship with mosaic-onnx."""
-    from mosaic_onnx.cli.tables import table
+    from mosaic_onnx.cli.views.tables import table
     from mosaic_onnx.npu.hardware.file import load_hardware, preset_names
 
     reporter = Reporter(json=as_json, quiet=quiet)
@@ -148,7 +148,7 @@ def map_layers(
 
 def _tell_published(reporter: Reporter, hardware: Hardware, layers: list[dict[str, Any]]) -> None:
     """Print layers by a published rule."""
-    from mosaic_onnx.cli.tables import table
+    from mosaic_onnx.cli.views.tables import table
     from mosaic_onnx.npu.model_map import SCHEMA
 
     cycles = sum(layer["cycles"] for layer in layers)

@@ -46,7 +46,7 @@ def explore_sizes(
 ) -> None:
     """Sweep an NPU's sizes (emulated), plan the models on CPU and NPU for each, and keep what nothing beats."""
     from mosaic_onnx import api
-    from mosaic_onnx.cli.tables import table
+    from mosaic_onnx.cli.views.tables import table
     from mosaic_onnx.files.atomic import refuse_to_replace, write_atomically
     from mosaic_onnx.npu.explore.explore import SCHEMA
     from mosaic_onnx.npu.explore.page import page_of
@@ -76,7 +76,7 @@ def explore_sizes(
 
 def _front_rows(found: Exploration) -> list[tuple[str, ...]]:
     """Return the rows of the points that none beats."""
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for place in found.front:
         point = found.points[place]
         area = "–" if point.area_mm2 is None else f"{point.area_mm2:.3g} mm²"

@@ -54,6 +54,18 @@ Validate = Annotated[
 Fallback = Annotated[
     bool, typer.Option("--fallback", help="Another device of the bundle takes over a slice that failed; counted.")
 ]
+Effort = Annotated[
+    str | None,
+    typer.Option(
+        "--effort",
+        metavar="quick|normal|thorough",
+        help="How long to measure: quick for a first answer, thorough as long as it pays. Default: normal.",
+    ),
+]
+TimeBudget = Annotated[
+    str | None,
+    typer.Option("--time-budget", metavar="20s", help="About how long the whole may take: measurements are cut short."),
+]
 ServedSeconds = Annotated[float, typer.Option("--seconds", min=0, help="How long to serve a scenario.")]
 ServedMultiplier = Annotated[
     float, typer.Option("--multiplier", metavar="FACTOR", help="Scales all periods and deadlines of a scenario.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from typing import Any
 
 from mosaic_onnx.core.errors import UsageError
 
@@ -27,6 +28,22 @@ def parse_bytes(text: str) -> int:
     if match is None or match[2].upper() not in _UNITS:
         raise UsageError(f"'{text}' is not an amount of memory", "write it as 100MB, 4GiB or a number of bytes")
     return int(float(match[1]) * _UNITS[match[2].upper()])
+
+
+def parse_seconds(text: str, flag: str) -> float:
+    """Return the seconds of a text such as ``20s``, ``2min`` or ``500ms``; a bare number is in seconds."""
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(ms|s|min|h|)\s*", text.lower())
+    if match is None:
+        raise UsageError(f"{flag} '{text}' is not a time", f"write {flag} 20s, 2min or 500ms")
+    return float(match[1]) * {"ms": 1e-3, "": 1.0, "s": 1.0, "min": 60.0, "h": 3600.0}[match[2]]
+
+
+def parse_effort(effort: str | None, time_budget: str | None) -> dict[str, Any]:
+    """Return the options that say how long to measure, as the API takes them; only those that were given."""
+    given: dict[str, Any] = {} if effort is None else {"effort": effort}
+    if time_budget is not None:
+        given["time_budget_s"] = parse_seconds(time_budget, "--time-budget")
+    return given
 
 
 def parse_caps(words: Iterable[str], flag: str) -> dict[str, int]:

@@ -38,12 +38,13 @@ def show(
     source: Source, profile_file: ProfileOfPlan = None, as_json: opt.Json = False, quiet: opt.Quiet = False
 ) -> None:
     """Show a plan: its slices, its transfers, and what could run instead."""
+    reporter = Reporter(json=as_json, quiet=quiet)
+    reporter.begin(f"reading {source}")
     from mosaic_onnx import api
-    from mosaic_onnx.cli.plan_views import candidate_table, transfer_table
-    from mosaic_onnx.cli.tables import plan_line, plan_table
+    from mosaic_onnx.cli.views.plan_views import candidate_table, transfer_table
+    from mosaic_onnx.cli.views.tables import plan_line, plan_table
     from mosaic_onnx.files.plan_file import plan_to_fields
 
-    reporter = Reporter(json=as_json, quiet=quiet)
     subject = api.read_subject(source, profile_file)
     alone = api.single_devices(subject.profile, subject.plan)
     _show_filled(reporter, plan_table(subject.profile, subject.plan), "no slices")
@@ -65,10 +66,11 @@ def explain(
     quiet: opt.Quiet = False,
 ) -> None:
     """Say why a plan is as it is: boundaries, missing operators, or one layer's costs and moves."""
-    from mosaic_onnx import api
-    from mosaic_onnx.cli.explanations import layer_tables, plan_tables
-
     reporter = Reporter(json=as_json, quiet=quiet)
+    reporter.begin(f"reading {source}")
+    from mosaic_onnx import api
+    from mosaic_onnx.cli.views.explanations import layer_tables, plan_tables
+
     subject = api.read_subject(source) if plan_file is None else api.read_subject(plan_file, source)
     profile, plan = subject.profile, subject.plan
     if layer is not None:
@@ -104,9 +106,10 @@ def report(
     quiet: opt.Quiet = False,
 ) -> None:
     """Write a plan as one page to look at: graph, timeline, layers, transfers, memory, what would help."""
+    reporter = Reporter(json=as_json, quiet=quiet)
+    reporter.begin(f"reading {source}")
     from mosaic_onnx import api
 
-    reporter = Reporter(json=as_json, quiet=quiet)
     written = api.report(
         source,
         output,

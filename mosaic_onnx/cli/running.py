@@ -49,8 +49,11 @@ def run(
     quiet: opt.Quiet = False,
 ) -> None:
     """Run a bundle, or a plain model on one device (-d); outputs to an .npz file with -o. With --scenario: a site."""
+    reporter = Reporter(json=as_json, quiet=quiet)
+    if not scenario:
+        reporter.begin(f"loading {source}")
     from mosaic_onnx import api
-    from mosaic_onnx.cli.tables import milliseconds, table
+    from mosaic_onnx.cli.views.tables import milliseconds, table
     from mosaic_onnx.core.errors import UsageError
     from mosaic_onnx.files.atomic import refuse_to_replace
 
@@ -72,7 +75,6 @@ def run(
             quiet=quiet,
         )
         return
-    reporter = Reporter(json=as_json, quiet=quiet)
     if random and inputs is not None:
         raise UsageError("--random and --inputs exclude each other", "give one of them")
     if output is not None:
@@ -97,10 +99,13 @@ def run(
     if output is not None:
         api.write_arrays(done.outputs, output)
         reporter.result(str(output))
-    reporter.result(
-        f"latency: median {milliseconds(done.median_s)}, lowest {milliseconds(min(done.seconds))}, "
-        f"{len(done.seconds)} iterations"
-    )
+    if len(done.seconds) == 1:
+        reporter.result(f"latency: {milliseconds(done.median_s)} in one timed run: --iterations times more of them")
+    else:
+        reporter.result(
+            f"latency: median {milliseconds(done.median_s)}, lowest {milliseconds(min(done.seconds))}, "
+            f"{len(done.seconds)} iterations"
+        )
     reporter.emit(
         "mosaic-onnx/run/1",
         {
@@ -136,12 +141,13 @@ def verify(
     quiet: opt.Quiet = False,
 ) -> None:
     """Prove a bundle right: every slice against the original, unoptimised model, and every node where the plan says."""
+    reporter = Reporter(json=as_json, quiet=quiet)
+    reporter.begin(f"verifying {bundle}")
     from mosaic_onnx import api
-    from mosaic_onnx.cli.report import proof_tables
+    from mosaic_onnx.cli.views.report import proof_tables
     from mosaic_onnx.core.errors import OutputsDifferError
     from mosaic_onnx.pipeline.delivery import proof_fields
 
-    reporter = Reporter(json=as_json, quiet=quiet)
     report = api.verify(bundle, inputs=inputs, seed=seed, devices=split_words(device_words or ()), trust=trust)
     reporter.show(*proof_tables(report))
     reporter.emit("mosaic-onnx/proof/1", proof_fields(report))

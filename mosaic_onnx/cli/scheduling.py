@@ -73,12 +73,13 @@ def schedule(
     quiet: opt.Quiet = False,
 ) -> None:
     """Plan many models with periods and deadlines on one machine: the least period multiplier that holds."""
+    reporter = Reporter(json=as_json, quiet=quiet)
+    reporter.begin(f"scheduling {scenario_file}")
     from mosaic_onnx import api
     from mosaic_onnx.scenarios.schedule_file import schedule_to_fields
     from mosaic_onnx.scenarios.search.genetic import SearchOptions
     from mosaic_onnx.scenarios.solve import SchedulingOptions
 
-    reporter = Reporter(json=as_json, quiet=quiet)
     options = SchedulingOptions(
         scheduler=scheduler.value,
         search=SearchOptions(seed=seed, time_limit_s=time_limit),
@@ -87,7 +88,7 @@ def schedule(
         checkpoint=checkpoint,
     )
     words, cache, note = split_words(device_words or ()), not no_cache, reporter.note
-    with reporter.progress("profile") as bar:
+    with reporter.progress(()) as bar:
         if output is None:
             instance = api.load_scenario(scenario_file, devices=words, cache=cache, progress=bar, note=note)
         else:
@@ -127,13 +128,14 @@ def serve_scenario(
     quiet: opt.Quiet = False,
 ) -> None:
     """Serve all models of a site by the wall clock (simulated devices: by a virtual one); rates, latencies, misses."""
+    reporter = Reporter(json=as_json, quiet=quiet)
+    reporter.begin(f"loading {site}")
     from mosaic_onnx import api
-    from mosaic_onnx.cli.serving import live, statistics_tables
+    from mosaic_onnx.cli.views.serving import live, statistics_tables
     from mosaic_onnx.core.errors import UsageError
     from mosaic_onnx.files.atomic import refuse_to_replace, write_atomically
     from mosaic_onnx.files.strict_json import dump
 
-    reporter = Reporter(json=as_json, quiet=quiet)
     if not multiplier > 0:
         raise UsageError(f"--multiplier {multiplier}: it must be above 0", "1 for the periods of the scenario")
     if trace is not None:
@@ -176,7 +178,7 @@ def plan_jointly(
     Raises:
         UsageError: the whole front is asked for.
     """
-    from mosaic_onnx.cli.tables import milliseconds, plan_line, plan_table
+    from mosaic_onnx.cli.views.tables import milliseconds, plan_line, plan_table
     from mosaic_onnx.core.errors import UsageError
     from mosaic_onnx.files.atomic import write_atomically
     from mosaic_onnx.files.profile_file import read_profile
@@ -201,7 +203,7 @@ def plan_jointly(
 
 def _tables(instance: Instance, scheduled: Scheduled) -> list[Table]:
     """Return the groups' figures at the least period multiplier, and where the slices run."""
-    from mosaic_onnx.cli.tables import milliseconds, table
+    from mosaic_onnx.cli.views.tables import milliseconds, table
 
     groups = [
         (

@@ -24,6 +24,7 @@ def register(app: typer.Typer) -> None:
     app.command("reproduce")(reproduce)
 
 
+PAPERS = ("mosaic", "puzzle", "flowoptimizer")
 PlanFile = Annotated[Path, typer.Argument(metavar="PLAN.json", help="A plan.")]
 
 
@@ -37,11 +38,12 @@ def diff(
     quiet: opt.Quiet = False,
 ) -> None:
     """Say what one plan does otherwise than another of the same layers."""
-    from mosaic_onnx import api
-    from mosaic_onnx.cli.explanations import diff_tables
-    from mosaic_onnx.cli.tables import milliseconds
-
     reporter = Reporter(json=as_json, quiet=quiet)
+    reporter.begin(f"reading {before} and {after}")
+    from mosaic_onnx import api
+    from mosaic_onnx.cli.views.explanations import diff_tables
+    from mosaic_onnx.cli.views.tables import milliseconds
+
     profile = None if profile_file is None else api.load_profile(profile_file)
     found = api.diff_plans(api.load_plan(before), api.load_plan(after), profile)
     reporter.show(*diff_tables(found))
@@ -61,12 +63,13 @@ def import_profile(
     quiet: opt.Quiet = False,
 ) -> None:
     """Turn a profile that another tool wrote into profile.json."""
+    reporter = Reporter(json=as_json, quiet=quiet)
+    reporter.begin(f"reading {file}")
     from mosaic_onnx import api
-    from mosaic_onnx.cli.tables import profile_table
+    from mosaic_onnx.cli.views.tables import profile_table
     from mosaic_onnx.files.atomic import refuse_to_replace
     from mosaic_onnx.files.profile_file import profile_to_fields
 
-    reporter = Reporter(json=as_json, quiet=quiet)
     target = output or file.with_suffix(".profile.json")
     refuse_to_replace(target, force=force)
     imported = api.import_profile(kind, file, **_options(option or []))
@@ -88,15 +91,18 @@ def reproduce(
     quiet: opt.Quiet = False,
 ) -> None:
     """Reproduce a paper's evaluation on simulated devices (puzzle: or on -d): tables, plots, theirs beside ours."""
+    reporter = Reporter(json=as_json, quiet=quiet)
+    reporter.begin(f"reproducing {paper}")
     from mosaic_onnx.core.errors import UsageError
+    from mosaic_onnx.core.suggestions import did_you_mean
     from mosaic_onnx.files.atomic import refuse_to_replace
     from mosaic_onnx.reproduce.run import reproduce as reproduce_mosaic
 
-    if paper not in ("mosaic", "puzzle", "flowoptimizer"):
-        raise UsageError(f"there is no paper called '{paper}' here", "mosaic-onnx reproduce mosaic -o report/")
+    paper = paper.lower()
+    if paper not in PAPERS:
+        raise UsageError(f"there is no paper called '{paper}' here", did_you_mean(paper, PAPERS))
     if device_words and paper != "puzzle":
         raise UsageError(f"-d says nothing of {paper}: it is reproduced on descriptions", "leave it out")
-    reporter = Reporter(json=as_json, quiet=quiet)
     refuse_to_replace(output, force=force)
     if paper == "puzzle":
         from mosaic_onnx.reproduce.puzzle.run import reproduce_puzzle
@@ -115,9 +121,15 @@ def reproduce(
         return
     report = reproduce_mosaic(output, quick=reduced)
     reporter.result(str(output))
+    for text in report.notes:
+        reporter.note(f"note: {text}")
     for verdict in report.verdicts:
         reporter.note(f"{'met' if verdict.met else 'NOT MET'}: {verdict.what} ({verdict.detail})")
-    fields = {"files": list(report.files), "verdicts": [dataclasses.asdict(each) for each in report.verdicts]}
+    fields = {
+        "files": list(report.files),
+        "notes": list(report.notes),
+        "verdicts": [dataclasses.asdict(each) for each in report.verdicts],
+    }
     reporter.emit("mosaic-onnx/reproduction/1", {"folder": str(output), **fields})
 
 

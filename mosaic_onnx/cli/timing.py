@@ -44,10 +44,11 @@ def bench(
     quiet: opt.Quiet = False,
 ) -> None:
     """Time a bundle: latency percentiles, throughput, each slice measured beside predicted."""
+    reporter = Reporter(json=as_json, quiet=quiet)
+    reporter.begin(f"loading {bundle}")
     from mosaic_onnx import api
     from mosaic_onnx.files.atomic import refuse_to_replace
 
-    reporter = Reporter(json=as_json, quiet=quiet)
     if throughput:
         words = split_words(device_words or ())
         _show_rates(reporter, api.bench_throughput(bundle, inputs=inputs, seed=seed, devices=words, trust=trust))
@@ -74,7 +75,7 @@ def bench(
 
 
 def _show_rates(reporter: Reporter, done: ThroughputBenchmark) -> None:
-    from mosaic_onnx.cli.tables import milliseconds, table
+    from mosaic_onnx.cli.views.tables import milliseconds, table
 
     rows = [
         (
@@ -97,7 +98,7 @@ def _show_rates(reporter: Reporter, done: ThroughputBenchmark) -> None:
 
 
 def _summary(done: Benchmark) -> str:
-    from mosaic_onnx.cli.tables import milliseconds
+    from mosaic_onnx.cli.views.tables import milliseconds
     from mosaic_onnx.pipeline.benchmarking import PERCENTILES
 
     figures = [f"min {milliseconds(min(done.seconds))}"]
@@ -110,7 +111,7 @@ def _summary(done: Benchmark) -> str:
 
 def _tables(done: Benchmark) -> list[Table]:
     """Return tables of slices and of transfers, if there are any."""
-    from mosaic_onnx.cli.tables import MANY, megabytes, milliseconds, table
+    from mosaic_onnx.cli.views.tables import MANY, megabytes, milliseconds, table
 
     slices = [
         (

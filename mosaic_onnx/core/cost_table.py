@@ -352,7 +352,9 @@ def _cheaper_direct(lines: _CopyLines) -> tuple[dict[tuple[int, int], Floats], d
     """Return seconds and joules of direct copies; inf for the tensors that are cheaper by way of host.
 
     A tensor goes directly where that takes no more seconds than its two copies by way of host; of equal seconds the
-    fewer joules decide. Pairs between which no tensor goes directly are left out.
+    fewer joules decide. A way by host that costs nothing at all beside a direct way that costs something was not
+    measured (published tables give direct copies only), so it is not taken. Pairs between which no tensor goes
+    directly are left out.
     """
     out_s, in_s = lines.by_state(to_host=True, joules=False), lines.by_state(to_host=False, joules=False)
     out_j, in_j = lines.by_state(to_host=True, joules=True), lines.by_state(to_host=False, joules=True)
@@ -361,7 +363,8 @@ def _cheaper_direct(lines: _CopyLines) -> tuple[dict[tuple[int, int], Floats], d
     for (source, destination), (straight, own_j) in lines.direct().items():
         by_host_s = out_s[:, source] + in_s[:, destination]
         by_host_j = out_j[:, source] + in_j[:, destination]
-        direct = (straight < by_host_s) | ((straight == by_host_s) & (own_j <= by_host_j))
+        unknown = (by_host_s == 0) & (by_host_j == 0)
+        direct = unknown | (straight < by_host_s) | ((straight == by_host_s) & (own_j <= by_host_j))
         if direct.any():
             found_s[source, destination] = np.where(direct, straight, INF)
             found_j[source, destination] = np.where(direct, own_j, INF)

@@ -16,6 +16,6 @@ def joules_text(joules: float) -> str:
 def bytes_text(count: float) -> str:
     """Return bytes as text in bytes below 10 kB, else in kB, MB or GB (powers of 1000), three figures."""
     for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if count >= size and count >= 10_000:
+        if count >= max(size, 10_000):
             return f"{count / size:.3g} {unit}"
     return f"{count:.0f} bytes"

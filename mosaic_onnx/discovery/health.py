@@ -120,11 +120,20 @@ def _huge_pages(files: SystemFiles) -> Finding:
 def _load() -> Finding:
     if not hasattr(os, "getloadavg"):
         return Finding("load", "absent", "this system does not tell its load")
-    load, core_count = os.getloadavg()[0], len(usable_cores())
-    text = f"{load:.1f} on {core_count} cores in the last minute"
-    if load > BUSY_SHARE * core_count:
-        return Finding("load", "note", f"{text}: measurements will be disturbed, stop other programs first")
-    return Finding("load", "ok", text)
+    if busy_text():
+        return Finding("load", "note", f"{_load_text()}: measurements will be disturbed, stop other programs first")
+    return Finding("load", "ok", _load_text())
+
+
+def _load_text() -> str:
+    return f"{os.getloadavg()[0]:.1f} on {len(usable_cores())} cores in the last minute"
+
+
+def busy_text() -> str:
+    """Return what disturbs measurements on this machine now; empty where its load is low, or not known."""
+    if not hasattr(os, "getloadavg") or os.getloadavg()[0] <= BUSY_SHARE * len(usable_cores()):
+        return ""
+    return f"the machine is busy (load {_load_text()})"
 
 
 def _versions() -> list[str]:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import shutil
 import tempfile
 from pathlib import Path
 
 from mosaic_onnx.core.errors import ModelError, UsageError
+from mosaic_onnx.core.quantities import bytes_text
 from mosaic_onnx.files.in_place import sync_folder
+
+_PROBE_BYTES = 1 << 16
+"""Written to see whether a folder takes anything: more than a file system keeps inside its own records."""
 
 
 def write_atomically(path: str | os.PathLike[str], content: bytes) -> None:
@@ -37,13 +43,45 @@ def write_atomically(path: str | os.PathLike[str], content: bytes) -> None:
 
 
 def refuse_to_replace(path: str | os.PathLike[str], *, force: bool) -> None:
-    """Raise ``UsageError`` before long work whose result would replace a file.
+    """Raise ``UsageError`` before long work whose result could not be written, or would replace a file.
 
     Raises:
-        UsageError: ``path`` exists and ``force`` is off.
+        UsageError: ``path`` exists and ``force`` is off, or the nearest folder above it that is there cannot be
+            written.
     """
-    if not force and Path(path).exists():
+    target = Path(path)
+    if not force and target.exists():
         raise UsageError(f"{path} exists", "name another output, or --force to replace it")
+    refuse_unwritable(next(folder for folder in target.absolute().parents if folder.exists()))
+
+
+def refuse_unwritable(folder: Path, least_bytes: int = 0) -> None:
+    """Raise ``UsageError`` before long work whose result a folder cannot take.
+
+    Args:
+        folder: where something will be written.
+        least_bytes: what it will take at least.
+
+    Raises:
+        UsageError: it is no folder, cannot be written, or its disk has too little room.
+    """
+    if not folder.is_dir():
+        raise UsageError(f"{folder} is not a folder", "create it, or name another output with -o")
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(bytes(_PROBE_BYTES))
+            file.flush()
+        free_bytes = shutil.disk_usage(folder).free
+    except OSError as error:
+        hint = "make room there, or name another output with -o"
+        if error.errno != errno.ENOSPC:
+            hint = "name an output with -o in a folder that you can write"
+        raise UsageError(f"cannot write in {folder}: {error.strerror}", hint) from error
+    if free_bytes < least_bytes:
+        raise UsageError(
+            f"{folder} has {bytes_text(free_bytes)} free, and the output takes at least {bytes_text(least_bytes)}",
+            "make room there, or name another output with -o",
+        )
 
 
 def read_text(path: str | os.PathLike[str]) -> str:

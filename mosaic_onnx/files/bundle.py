@@ -35,6 +35,7 @@ from mosaic_onnx.core.errors import ModelError, MosaicError, UsageError
 from mosaic_onnx.core.plans import Plan
 from mosaic_onnx.core.profiles import Profile
 from mosaic_onnx.core.signature import TensorSpec, given_inputs, tensor_specs
+from mosaic_onnx.files.atomic import refuse_unwritable
 from mosaic_onnx.files.device_file import devices_to_toml, read_devices
 from mosaic_onnx.files.in_place import can_exchange, put_in_place
 from mosaic_onnx.files.manifest import (
@@ -172,15 +173,19 @@ class Bundle:
         return replace(self, is_trusted=True, shapes=tuple(one.trusted() for one in self.shapes))
 
 
-def refuse_target(folder: Path, *, force: bool) -> None:
-    """Raise ``UsageError`` before long work whose result would replace something.
+def refuse_target(folder: Path, *, force: bool, least_bytes: int = 0) -> None:
+    """Raise ``UsageError`` before long work whose result could not be written, or would replace something.
+
+    Args:
+        folder: where a bundle will be.
+        force: replace one that is there.
+        least_bytes: what it will take at least.
 
     Raises:
-        UsageError: the folder exists and ``force`` is off, or it is not a bundle.
+        UsageError: the folder exists and ``force`` is off, or it is not a bundle; or there is no room for it.
     """
+    refuse_unwritable(folder.parent, least_bytes)
     if not folder.exists():
-        if not folder.parent.is_dir():
-            raise UsageError(f"{folder.parent} is not a folder", "create it, or name another output with -o")
         return
     if not force:
         raise UsageError(f"{folder} exists", "name another output with -o, or --force to replace it")

@@ -6,6 +6,7 @@ import json
 import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
@@ -83,7 +84,22 @@ def validated(content: object, model: type[AnyFileModel], schema: str, what: str
 
 
 def read(path: str | os.PathLike[str]) -> tuple[str, str]:
-    """Return the text of a file and its name for messages."""
+    """Return the text of a file and its name for messages.
+
+    Raises:
+        ModelError: it is missing or unreadable, or it is a model or a bundle.
+    """
+    given = Path(path)
+    if given.suffix.lower() == ".onnx":
+        raise ModelError(
+            f"{path} is a model: a profile or a plan is expected here",
+            f"measure it first: mosaic-onnx profile {path}; or compile it, which plans too",
+        )
+    if given.is_dir():
+        raise ModelError(
+            f"{path} is a folder: a profile or a plan is expected here",
+            f"of a bundle, name {given / 'profile.json'} or {given / 'plan.json'}",
+        )
     return read_text(path), os.fspath(path)
 
 

@@ -186,6 +186,24 @@ def read_inputs(path: Path, model: onnx.ModelProto) -> dict[str, Array]:
     return check_inputs(arrays, model, str(path))
 
 
+def shapes_of_free(arrays: Mapping[str, Array], model: onnx.ModelProto) -> dict[str, tuple[int, ...]]:
+    """Return the shapes that given arrays have where the model leaves dimensions free.
+
+    Args:
+        arrays: by input name; the array of the empty name is that of the only input.
+        model: as its file has it, its shapes still free.
+    """
+    inputs = model_inputs(model)
+    found = {}
+    for value in inputs:
+        array = arrays.get(value.name, arrays.get("") if len(inputs) == 1 else None)
+        dims = value.type.tensor_type.shape.dim
+        is_free = any(not dim.HasField("dim_value") or dim.dim_value < 0 for dim in dims)
+        if array is not None and is_free and len(dims) == array.ndim:
+            found[value.name] = array.shape
+    return found
+
+
 def read_arrays(path: Path) -> dict[str, Array]:
     """Return the arrays by name; the array of a ``.npy`` file has the empty name."""
     try:

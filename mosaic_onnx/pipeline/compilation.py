@@ -55,9 +55,14 @@ class Compilation:
         return self.state.delivered.tuned
 
     @property
+    def single_plans(self) -> dict[str, Plan]:
+        """Plans by device that can run the whole model, and by runtime's default."""
+        return {one.name: one.plan for one in self.state.candidates if one.name != PLAN}
+
+    @property
     def single_predicted(self) -> dict[str, float]:
-        """Seconds by device that can run the whole model, as the simulator predicts them."""
-        return {one.name: one.plan.predicted.seconds for one in self.state.candidates if one.name != PLAN}
+        """Seconds of those, as the simulator predicts them."""
+        return {name: plan.predicted.seconds for name, plan in self.single_plans.items()}
 
 
 def compile_model(
@@ -86,6 +91,9 @@ def compile_model(
         InfeasibleError: no plan satisfies the constraints.
         BackendError: a device failed.
     """
+    if _is_uncut(selection, options):
+        name = selection.chosen[0].name
+        note(f"one device takes part: there is nothing to partition; {name} is measured against its runtime's default")
     asked = combinations(options.get("input_shapes", {}))
     if len(asked) > 1:
         _refuse_for_many_shapes(options)
@@ -101,6 +109,15 @@ def compile_model(
 def shapes_text(shapes: Mapping[str, tuple[int, ...]]) -> str:
     """Return shapes as the command line takes them."""
     return " ".join(f"{name}:{','.join(map(str, shape))}" for name, shape in shapes.items())
+
+
+def _is_uncut(selection: Selection, options: CompileOptions) -> bool:
+    """Return whether the only answer is the whole model on one device."""
+    if len(selection.chosen) != 1 or selection.chosen[0].simulated or options.get("levels"):
+        return False
+    request = options.get("request")
+    is_demanding = request is not None and (request.min_slice_count > 1 or request.max_error is not None)
+    return not (is_demanding or options.get("given_plan") or selection.chosen[0].levels)
 
 
 def _refuse_for_many_shapes(options: Mapping[str, object]) -> None:
@@ -123,7 +140,7 @@ def _compile_for_shapes(
     options: CompileOptions,
 ) -> Compilation:
     """Compile for one set of shapes."""
-    passes = compile_passes(options)
+    passes = compile_passes(options, is_uncut=_is_uncut(selection, options))
     outside = tuple(one for one in options.get("passes", ()) if isinstance(one, str))
     first: MosaicError | None = None
     while True:

@@ -123,12 +123,23 @@ def replay(compilation: Compilation) -> list[str]:
     if "plan" not in given:
         words += _request_words(option_of(passes, "request"))
     words += ["--granularity", option_of(passes, "granularity"), "--seed", str(option_of(passes, "seed"))]
+    effort = option_of(passes, "effort") if "profile" not in given else None
+    if effort is not None and effort.name != "normal":
+        words += ["--effort", effort.name]
+    inputs: Path | None = option_of(passes, "inputs")
+    if inputs is not None:
+        words += ["--inputs", inputs.name]
     if samples is not None:
         words += ["--samples", str(samples.name)]
     for flag, rules in (("--pin", constraints.pins), ("--forbid", constraints.forbids)):
         words += [word for pattern, device in rules for word in (flag, f"{pattern}={device}")]
     for flag, caps in (("--memory", constraints.memory_bytes), ("--slice-memory", constraints.slice_memory_bytes)):
         words += [word for device, count in caps.items() for word in (flag, f"{device}={count}")]
+    words += [
+        word for one in constraints.max_slice_counts.items() for word in ("--max-slices-on", f"{one[0]}={one[1]}")
+    ]
+    if constraints.quantile is not None:
+        words += ["--quantile", f"{constraints.quantile:g}"]
     for name, shape in option_of(passes, "input_shapes").items():
         words += ["--input-shape", f"{name}:{','.join(map(str, shape))}"]
     return words + [word for name in compilation.outside for word in ("--pass", name)]
@@ -140,6 +151,8 @@ def _request_words(request: Request) -> list[str]:
         words += ["--max-error", f"{request.max_error:g}"]
     if request.min_slice_count:
         words += ["--min-slices", str(request.min_slice_count)]
+    if request.max_slice_count is not None:
+        words += ["--max-slices", str(request.max_slice_count)]
     return words
 
 
@@ -151,7 +164,7 @@ def contest_fields(judged: Contest) -> dict[str, Any]:
         fields["spread"] = {name: judged.timings.spread(name) for name in judged.timings.seconds}
         if judged.is_rate:
             fields["seconds_are"] = "per request, of many"
-        fields["round_count"] = len(next(iter(judged.timings.seconds.values())))
+        fields["round_count"] = max(map(len, judged.timings.seconds.values()))
     if judged.ratio is not None:
         fields["plan_against_best_single"] = asdict(judged.ratio)
     return fields

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import onnx
 
-from mosaic_onnx.backends.base import Backend, SliceModel
+from mosaic_onnx.backends.base import Array, Backend, SliceModel
 from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.errors import UsageError
 from mosaic_onnx.core.plans import Plan, Predicted, Slice
@@ -18,6 +18,7 @@ from mosaic_onnx.discovery.selection import Selection
 from mosaic_onnx.files.bundle import Bundle
 from mosaic_onnx.isolation.backend import IsolatedBackend, in_process, isolated
 from mosaic_onnx.loading.input_shapes import Shapes
+from mosaic_onnx.loading.inputs import shapes_of_free
 from mosaic_onnx.loading.model import open_model
 from mosaic_onnx.loading.normalise import normalise
 from mosaic_onnx.pipeline.delivery import bind_bundle, tuned_slices
@@ -126,7 +127,11 @@ def _sample_ranges(bundle: Bundle) -> dict[str, tuple[float, float]]:
 
 
 def load_model(
-    path: Path, selection: Selection, shapes: Shapes | None = None, options: SessionOptions | None = None
+    path: Path,
+    selection: Selection,
+    shapes: Shapes | None = None,
+    options: SessionOptions | None = None,
+    given: Mapping[str, Array] | None = None,
 ) -> tuple[Session, onnx.ModelProto]:
     """Load a plain model, uncut, on one device: nothing is measured, planned or proved.
 
@@ -135,6 +140,7 @@ def load_model(
         selection: whose first chosen device runs it.
         shapes: of dynamic inputs.
         options: how it takes requests.
+        given: arrays that it will be run with, whose shapes count where none is given.
 
     Returns:
         The session, and the model with concrete shapes.
@@ -144,7 +150,8 @@ def load_model(
         UsageError: no device is chosen, or the shapes do not fit.
         BackendError: the device cannot load the model.
     """
-    normalised = normalise(open_model(path), shapes or {})
+    opened = open_model(path)
+    normalised = normalise(opened, {**shapes_of_free(given or {}, opened.model), **(shapes or {})})
     graph = normalised.model.graph
     specs = tensor_specs(given_inputs(graph)), tensor_specs(graph.output)
     names = (tuple(spec.name for spec in specs[0]), tuple(spec.name for spec in specs[1]))

@@ -17,6 +17,7 @@ from mosaic_onnx.core.profiles import Profile
 from mosaic_onnx.loading.shape_choices import ShapeChoices
 from mosaic_onnx.passes.base import Passes
 from mosaic_onnx.passes.editing import configured
+from mosaic_onnx.pipeline.efforts import Effort, EffortName, effort_named, on_one_device, with_effort
 from mosaic_onnx.pipeline.outside import Change, changed
 from mosaic_onnx.pipeline.pipelines import COMPILE, from_given, within_budget
 from mosaic_onnx.planner.core.request import Request
@@ -41,6 +42,8 @@ class ProfileOptions(InspectOptions, total=False):
     """Options up to the profile.
 
     Attributes:
+        effort: how long to measure: ``quick``, ``normal`` or ``thorough``.
+        time_budget_s: about how long the whole may take; what is measured is shortened to fit.
         inputs: a file of inputs; None makes them up from ``seed``.
         seed: of made-up inputs.
         levels: measure real devices at their frequencies and let the plan set one for each slice.
@@ -48,6 +51,8 @@ class ProfileOptions(InspectOptions, total=False):
         sustained_s: how long each device works before it is measured.
     """
 
+    effort: EffortName
+    time_budget_s: float | None
     inputs: PathLike | None
     seed: int
     levels: bool
@@ -88,14 +93,18 @@ def with_paths(options: Mapping[str, Any]) -> dict[str, Any]:
     return given
 
 
-def compile_passes(options: Mapping[str, Any]) -> Passes:
+def compile_passes(options: Mapping[str, Any], *, is_uncut: bool = False) -> Passes:
     """Return the passes of a compilation with these options; a budget of errors makes it the variant within it.
+
+    Args:
+        options: see ``CompileOptions``.
+        is_uncut: one device without levels takes part: nothing is measured that only a cut needs.
 
     Raises:
         UsageError: options that exclude each other.
     """
     request: Request = options.get("request", Request())
-    given = with_paths(options)
+    given, effort = without_effort(with_paths(options))
     profile, plan = given.pop("given_profile", None), given.pop("given_plan", None)
     if plan is not None and request.max_error is not None:
         raise UsageError("a given plan is delivered as it is: it is not searched within --max-error", "leave one out")
@@ -105,4 +114,16 @@ def compile_passes(options: Mapping[str, Any]) -> Passes:
         "energy": "required" if request.needs_joules else "none",
     }
     changes = given.pop("passes", ())
-    return changed(configured(from_given(passes, profile, plan), given | derived), changes)
+    effort = on_one_device(effort) if is_uncut else effort
+    return changed(with_effort(configured(from_given(passes, profile, plan), given | derived), effort), changes)
+
+
+def without_effort(options: Mapping[str, Any]) -> tuple[dict[str, Any], Effort]:
+    """Return options without what says how long to measure, and the effort that this is.
+
+    Raises:
+        UsageError: there is no such effort.
+    """
+    given = dict(options)
+    name, seconds = given.pop("effort", None), given.pop("time_budget_s", None)
+    return given, effort_named(name or "normal", seconds)

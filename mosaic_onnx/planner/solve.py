@@ -17,8 +17,8 @@ from mosaic_onnx.planner.core.request import TOLERANCE, Answer, MethodUnavailabl
 from mosaic_onnx.planner.core.request_constraints import at_least, meets
 from mosaic_onnx.planner.core.simulate import Timeline, simulate, value
 from mosaic_onnx.planner.core.transfers import HOST_MEMORY
+from mosaic_onnx.planner.refusal_hints import with_hints
 from mosaic_onnx.planner.registry import METHODS, method_named
-from mosaic_onnx.planner.relaxations import with_relaxations
 
 UNITS: dict[Objective, Literal["seconds", "joules", "joule_seconds"]] = {
     "latency": "seconds",
@@ -70,7 +70,7 @@ def solve(table: CostTable, request: Request) -> Solution:
     except InfeasibleError as error:
         if request.method != "auto":
             raise
-        refusal = with_relaxations(table, request, error, solve_once)
+        refusal = with_hints(table, request, error, solve_once)
     raise refusal
 
 

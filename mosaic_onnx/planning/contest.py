@@ -15,9 +15,9 @@ from mosaic_onnx.core.errors import BackendError
 from mosaic_onnx.core.plans import Plan
 from mosaic_onnx.planner.core.request import TOLERANCE
 from mosaic_onnx.planning.candidates import PLAN, Candidate
-from mosaic_onnx.profiling.interleaved import InterleavedTimings, Ratio
+from mosaic_onnx.profiling.interleaved import EarlyStop, InterleavedTimings, Ratio
 from mosaic_onnx.profiling.whole_plans.child import Machine, PlanToRun
-from mosaic_onnx.profiling.whole_plans.timing import time_plans
+from mosaic_onnx.profiling.whole_plans.timing import Rounds, time_plans
 
 NO_HARM = 1.01
 """The delivered bundle's largest time as a share of a yardstick's, interval included."""
@@ -51,10 +51,12 @@ class Effort:
     Attributes:
         round_count: rounds that are wanted.
         budget_s: no round starts after it, but three always run.
+        stop: when the contest is decided earlier; None for never.
     """
 
     round_count: int = 21
-    budget_s: float = 12.0
+    budget_s: float = 8.0
+    stop: EarlyStop | None = field(default_factory=EarlyStop)
 
 
 def contest(
@@ -90,7 +92,7 @@ def contest(
         one.name: PlanToRun(one.plan, one.tuned, one.devices) for one in candidates if not (twin and one.name == PLAN)
     }
     machine = Machine(devices, backends)
-    timed = time_plans(running, machine, inputs, outputs, round_count=effort.round_count, budget_s=effort.budget_s)
+    timed = time_plans(running, machine, inputs, outputs, Rounds(effort.round_count, effort.budget_s, effort.stop))
     failed |= timed.failed
     timings = timed.timings
     if timings is None:

@@ -77,6 +77,7 @@ class FeedbackLoop:
         run_limit: plans that are run at most.
         refusal_limit: plans with a refused slice that are given up at most.
         plan: makes plans.
+        limit_s: no round starts after it; the first always does.
         clock: tells the time, in seconds.
     """
 
@@ -87,6 +88,7 @@ class FeedbackLoop:
     run_limit: int = 6
     refusal_limit: int = 24
     plan: MakePlan = make_plan
+    limit_s: float = float("inf")
     clock: Callable[[], float] = time.monotonic
 
     def __call__(self, profile: Profile) -> Refined:
@@ -99,7 +101,11 @@ class FeedbackLoop:
             InfeasibleError: no plan satisfies the constraints.
         """
         seen = _Seen(profile, self.request)
+        end_s = self.clock() + self.limit_s
         while seen.round_count < self.round_limit and seen.refused_count < self.refusal_limit:
+            if seen.round_count and self.clock() > end_s:
+                plan = self._plan(seen)
+                break
             plan = self._plan(seen)
             wanted = [choice for choice in unmeasured(seen.profile, plan) if choice not in seen.unmeasurable]
             if wanted and self._refused(seen, wanted):
@@ -162,6 +168,8 @@ class FeedbackLoop:
     def _run(self, seen: _Seen, plan: Plan) -> bool:
         """Run a plan for the first time; whether anything was learned from it."""
         places = _places(plan)
+        if len(plan.slices) == 1:  # alone or in the plan, that is the same run
+            return False
         if self.run is None or places in seen.runs or len(seen.runs) >= self.run_limit:
             return False
         taken = self.run(plan)

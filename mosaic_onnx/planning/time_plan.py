@@ -37,7 +37,7 @@ class Effort:
         max_runs: at most so many.
     """
 
-    seconds: float = 1.0
+    seconds: float = 0.4
     min_runs: int = 2
     max_runs: int = 100
 

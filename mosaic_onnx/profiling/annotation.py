@@ -76,7 +76,8 @@ def annotate(
         else:
             found[device.name] = refusals(normalised, graph, device, backend)
     if options is not None:
-        profiled, ticker = open_profiled_model(normalised.model, normalised.folder, graph, options), Ticker(progress)
+        profiled = open_profiled_model(normalised.model, normalised.folder, graph, options)
+        ticker = Ticker(progress, "annotate")
         for device in devices:
             backend = backend_of(device, backends)
             if isinstance(backend, CostSource):

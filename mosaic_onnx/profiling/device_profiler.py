@@ -48,11 +48,20 @@ class ProfilingEffort:
         layer: for one layer alone.
         slice: for a slice of several layers, and as much again for its kernels.
         alone_s: in all, for measuring layers alone whose time in place is known; the most expensive come first.
+        levels_s: for comparing a runtime's levels of optimisation on one slice.
+        looks_again: measure slices a second time, later than the first, since other load may have disturbed that.
+        name: what users call this effort.
+        kept_as: names in the cache's keys, so that measurements of less effort are kept apart: the first is stored
+            under, all are looked up in turn.
     """
 
-    layer: TimeBudget = field(default_factory=lambda: TimeBudget(0.03))
-    slice: TimeBudget = field(default_factory=lambda: TimeBudget(1.0))
-    alone_s: float = 6.0
+    layer: TimeBudget = field(default_factory=lambda: TimeBudget(0.015))
+    slice: TimeBudget = field(default_factory=lambda: TimeBudget(0.3))
+    alone_s: float = 2.0
+    levels_s: float = 0.4
+    looks_again: bool = True
+    name: str = "normal"
+    kept_as: tuple[str, ...] = ("",)
 
 
 @dataclass
@@ -92,6 +101,7 @@ class DeviceProfiler:
 
     def run(self) -> None:
         """Measure all that is not known yet."""
+        self.ticker.device = self.timings.device.name
         self.timings.slice_s = self._overhead()
         proved: set[int] = set()
         tried: set[Span] = set()
@@ -103,7 +113,8 @@ class DeviceProfiler:
             self._costliest(proved)
         self._measure_slices(tried)
         self._settle()
-        self._look_again()
+        if self.effort.looks_again:
+            self._look_again()
 
     def _candidates(self) -> list[int]:
         return [layer for layer in range(len(self.profiled.graph.layers)) if layer not in self.timings.refused]
@@ -146,11 +157,10 @@ class DeviceProfiler:
         worth = [(span, one) for span, one in once if one.load_s + (one.seconds or 0.0) <= _MOST_AGAIN_S]
         self.ticker.expect(len(worth))
         for span, measurement in worth:
-            self.ticker.begin()
             again = measurement.least(measure_span(self.profiled, span, self.meter, self._precision, self.effort.slice))
             self.timings.slices[span] = again
             self.store.keep_measurement(self._digest(span), again)
-            self.ticker.end(True)
+            self.ticker.end()
 
     def _alone(self, layers: Sequence[int], until: float | None = None) -> list[str]:
         """Measure layers alone, equal ones once, while there is time; return the digests that were measured."""
@@ -168,7 +178,7 @@ class DeviceProfiler:
                     self.profiled.hold_all(unknown)
             for span in batch:
                 if until is not None and time.perf_counter() > until:
-                    self.ticker.end(False)
+                    self.ticker.end()
                     continue
                 measurement = self._measure(span, self.effort.layer)
                 measured.append(self._digest(span).text)
@@ -210,16 +220,14 @@ class DeviceProfiler:
     def _measure(self, span: Span, budget: TimeBudget) -> SliceMeasurement:
         """Return the measurement of a slice, from the store or by measuring."""
         digest = self._digest(span)
-        self.ticker.begin()
         measurement = self.store.measurement(digest)
-        was_measured = measurement is None
         if measurement is None:
             measurement = measure_span(self.profiled, span, self.meter, self._precision, budget)
             # A slice of several layers that runs into the limit is stored, so that it is not tried again.
             self.store.keep_measurement(
                 digest, measurement if span[0] == span[1] else replace(measurement, is_lasting=True)
             )
-        self.ticker.end(was_measured)
+        self.ticker.end()
         return measurement
 
     @property
@@ -247,14 +255,12 @@ class DeviceProfiler:
         """Return the seconds that the smallest slice takes: one Relu of one element."""
         digest = Digest("one Relu")
         self.ticker.expect(1)
-        self.ticker.begin()
         measurement = self.store.measurement(digest)
-        was_measured = measurement is None
         if measurement is None:
             trial = SliceTrial({"x": np.ones(1, np.float32)}, {}, self.effort.layer)
             measurement = self.meter.measure(_least_slice(), trial)
             self.store.keep_measurement(digest, measurement)
-        self.ticker.end(was_measured)
+        self.ticker.end()
         return measurement.seconds or 0.0
 
     def _digest(self, span: Span) -> Digest:

@@ -7,7 +7,7 @@ so no call always runs first. Other load on the machine slows all calls alike.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,13 +46,59 @@ class InterleavedTimings:
         low, high = np.percentile(self.seconds[name], [25, 75])
         return float((high - low) / 2 / self.median_s(name))
 
-    def ratio(self, name: str, against: str) -> Ratio:
-        """Return the ratio of medians with a bootstrap interval over rounds; a round's figures are drawn together."""
-        a, b = np.asarray(self.seconds[name]), np.asarray(self.seconds[against])
-        drawn = np.random.default_rng(0).integers(0, len(a), (RESAMPLE_COUNT, len(a)))
+    def ratio(self, name: str, against: str, coverage: float = 0.95) -> Ratio:
+        """Return the ratio of medians with a bootstrap interval over rounds; a round's figures are drawn together.
+
+        Args:
+            name: numerator.
+            against: denominator.
+            coverage: of the interval.
+        """
+        count = min(len(self.seconds[name]), len(self.seconds[against]))  # one may have been given up early
+        a, b = np.asarray(self.seconds[name][:count]), np.asarray(self.seconds[against][:count])
+        drawn = np.random.default_rng(0).integers(0, count, (RESAMPLE_COUNT, count))
         ratios = np.median(a[drawn], axis=1) / np.median(b[drawn], axis=1)
-        low, high = np.percentile(ratios, [2.5, 97.5])
+        low, high = np.percentile(ratios, [50 * (1 - coverage), 50 * (1 + coverage)])
         return Ratio(float(np.median(a) / np.median(b)), float(low), float(high))
+
+
+@dataclass(frozen=True)
+class EarlyStop:
+    """When a contest is decided before its rounds are over.
+
+    After every round the rivals are compared with the fastest. A rival whose interval lies above ``hopeless`` runs no
+    more; once every other one is surely slower, or surely as fast up to ``same``, no round follows. Looking after
+    every round would find differences by chance more often than the interval says, so its coverage is higher.
+
+    Attributes:
+        least_rounds: that always run.
+        same: ratios nearer to one than this are called equal.
+        hopeless: ratio above which a rival is given up.
+        coverage: of the intervals.
+    """
+
+    least_rounds: int = 5
+    same: float = 0.01
+    hopeless: float = 1.1
+    coverage: float = 0.99
+
+    def rivals(self, timings: InterleavedTimings, running: Sequence[str]) -> tuple[str, ...]:
+        """Return those that must run on for a decision; empty where there is one.
+
+        Args:
+            timings: so far.
+            running: names that ran in the last round.
+        """
+        best = min(running, key=timings.median_s)
+        kept, is_open = [best], False
+        for name in running:
+            if name == best:
+                continue
+            ratio = timings.ratio(name, best, self.coverage)
+            if ratio.low <= self.hopeless:
+                kept.append(name)
+                is_open |= ratio.low <= 1 and not (ratio.low >= 1 - self.same and ratio.high <= 1 + self.same)
+        return tuple(name for name in running if name in kept) if is_open else ()
 
 
 def measure_interleaved(
@@ -62,6 +108,7 @@ def measure_interleaved(
     repeat_count: int = 3,
     warmup_count: int = 2,
     budget_s: float = float("inf"),
+    stop: EarlyStop | None = None,
 ) -> InterleavedTimings:
     """Time several calls in turn.
 
@@ -71,6 +118,7 @@ def measure_interleaved(
         repeat_count: runs of a call per round, of which the least counts.
         warmup_count: runs of each before the first round.
         budget_s: no round starts after it, but three always run.
+        stop: when the comparison is decided earlier; None for never.
     """
     names = list(calls)
     for name in names:
@@ -83,6 +131,14 @@ def measure_interleaved(
             break
         for name in names[number % len(names) :] + names[: number % len(names)]:
             seconds[name].append(min(_once(calls[name]) for _ in range(repeat_count)))
+        if stop is not None and number + 1 >= stop.least_rounds:
+            names = list(stop.rivals(_timings(seconds, repeat_count), names))
+            if not names:
+                break
+    return _timings(seconds, repeat_count)
+
+
+def _timings(seconds: Mapping[str, Sequence[float]], repeat_count: int) -> InterleavedTimings:
     return InterleavedTimings({name: tuple(values) for name, values in seconds.items()}, repeat_count)
 
 

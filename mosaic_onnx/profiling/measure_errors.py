@@ -70,7 +70,7 @@ class ErrorProfiler:
     ) -> Profile:
         """Return the profile with the errors of every layer in every state."""
         lower = [device for device in self.devices if is_lower(device)]
-        ticker = Ticker(progress)
+        ticker = Ticker(progress, "measure_errors")
         found: dict[str, ErrorContributions] = {}
         opened: ContributionMeter | None = None
         try:
@@ -99,8 +99,7 @@ class ErrorProfiler:
         ticker.expect(len(layers))
 
         def tick() -> None:
-            ticker.begin()
-            ticker.end(True)
+            ticker.end()
 
         return opened.measure(device, backend_of(device, self.backends), layers, limit_s, tick)
 

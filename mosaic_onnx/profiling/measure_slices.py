@@ -65,7 +65,7 @@ def measure_segments(
     Raises:
         UsageError: a state belongs to no device, or a slice lies outside the model.
     """
-    options, ticker = options or ProfileOptions(), Ticker(progress)
+    options, ticker = options or ProfileOptions(), Ticker(progress, "measure_slices")
     profiled = open_profiled_model(normalised.model, normalised.folder, graph, options)
     by_state = _by_state(choices, graph)
     ticker.expect(sum(map(len, by_state.values())))
@@ -94,13 +94,12 @@ def _measured(
     profiled: ProfiledModel, span: Span, meter: Meter, store: MeasurementStore, budget: TimeBudget, ticker: Ticker
 ) -> SliceMeasurement:
     """Return the measurement of a slice, from the store or by measuring."""
-    ticker.begin()
     digest = profiled.digest(span)
     known = store.measurement(digest)
     measurement = known or measure_span(profiled, span, meter, store.device.precision, budget)
     if known is None:
         store.keep_measurement(digest, measurement)
-    ticker.end(known is None)
+    ticker.end()
     return measurement
 
 

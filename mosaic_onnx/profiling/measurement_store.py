@@ -15,7 +15,7 @@ from mosaic_onnx.profiling.energy.joules import Energy
 from mosaic_onnx.profiling.measuring.copies import CopyTimes
 from mosaic_onnx.profiling.measuring.slices import SliceMeasurement
 
-PROTOCOL = 4
+PROTOCOL = 5
 """Version of the measuring method; raise it with every change that changes figures, so that no old entry is used."""
 
 Json = Any
@@ -29,11 +29,13 @@ class Conditions:
         versions: of backends, providers and drivers.
         machine: ``machine.fingerprint``.
         model: digest of model and inputs, for slices whose cost depends on values.
+        efforts: names of how long was measured (``ProfilingEffort.kept_as``).
     """
 
     versions: Mapping[str, str]
     machine: Mapping[str, str | int]
     model: str
+    efforts: tuple[str, ...] = ("",)
 
 
 @dataclass(frozen=True)
@@ -53,9 +55,12 @@ class MeasurementStore:
     conditions: Conditions
 
     def measurement(self, digest: Digest, what: str = "slice") -> SliceMeasurement | None:
-        """Return the stored measurement of a slice (``what``: ``probe`` for compiling alone)."""
-        value = self._recall(what, digest)
-        return _made(SliceMeasurement, value)
+        """Return the stored measurement of a slice (``what``: ``probe`` for compiling alone).
+
+        One that other load disturbed is not returned: it is measured again.
+        """
+        found = _made(SliceMeasurement, self._recall(what, digest))
+        return None if found is not None and found.is_disturbed else found
 
     def keep_measurement(self, digest: Digest, measurement: SliceMeasurement, what: str = "slice") -> None:
         """Store a measurement, unless the next try may end otherwise."""
@@ -110,17 +115,21 @@ class MeasurementStore:
         self._keep(what, digest, list(names))
 
     def _recall(self, what: str, digest: Digest | None) -> Json | None:
-        return None if self.cache is None else self.cache.lookup(self._key(what, digest))
+        if self.cache is None:
+            return None
+        found = (self.cache.lookup(self._key(what, digest, effort)) for effort in self.conditions.efforts)
+        return next((value for value in found if value is not None), None)
 
     def _keep(self, what: str, digest: Digest | None, value: Json) -> None:
         if self.cache is not None:
-            self.cache.store(self._key(what, digest), value)
+            self.cache.store(self._key(what, digest, self.conditions.efforts[0]), value)
 
-    def _key(self, what: str, digest: Digest | None) -> dict[str, Json]:
+    def _key(self, what: str, digest: Digest | None, effort: str) -> dict[str, Json]:
         depends = digest is not None and digest.depends_on_values
         device = self.device
         return {
             "protocol": PROTOCOL,
+            **({"effort": effort} if effort else {}),
             "what": what,
             "slice": None if digest is None else digest.text,
             "model": self.conditions.model if depends else None,

@@ -30,7 +30,7 @@ HOPELESS = 1.1
 MOST_NODES = 20_000
 """Larger slices are not tried: loading them at every level takes longer than it may save."""
 SECONDS = 1.0
-"""No round starts after this time."""
+"""No round starts after this time, where nobody says another."""
 
 
 @dataclass(frozen=True)
@@ -83,12 +83,19 @@ class PickOptimisation:
         if known:
             return known[0]
         inputs = self._profiled.trial(span, self.options.effort.slice).inputs
-        best = fastest(self._profiled.slice_model(span), inputs, backend, {AS_IT_IS: device, **offered})
+        choices, limit_s = {AS_IT_IS: device, **offered}, self.options.effort.levels_s
+        best = fastest(self._profiled.slice_model(span), inputs, backend, choices, limit_s)
         store.keep_names("optimisation", digest, (best,))
         return best
 
 
-def fastest(model: SliceModel, inputs: Mapping[str, Array], backend: Backend, choices: Mapping[str, Device]) -> str:
+def fastest(
+    model: SliceModel,
+    inputs: Mapping[str, Array],
+    backend: Backend,
+    choices: Mapping[str, Device],
+    limit_s: float = SECONDS,
+) -> str:
     """Return the name of the device on which the slice runs fastest; ``AS_IT_IS`` unless another one is clearly faster.
 
     Args:
@@ -96,6 +103,7 @@ def fastest(model: SliceModel, inputs: Mapping[str, Array], backend: Backend, ch
         inputs: the tensors that it reads.
         backend: the backend that loads it.
         choices: devices by name, ``AS_IT_IS`` among them; those that fail are skipped.
+        limit_s: no round starts after this time.
     """
     calls = {}
     with ExitStack() as stack:
@@ -110,10 +118,10 @@ def fastest(model: SliceModel, inputs: Mapping[str, Array], backend: Backend, ch
         if AS_IT_IS not in calls or len(calls) == 1:
             return AS_IT_IS
         first = measure_interleaved(calls, round_count=3, repeat_count=1)
-        limit_s = HOPELESS * first.median_s(AS_IT_IS)
-        calls = {name: call for name, call in calls.items() if name == AS_IT_IS or first.median_s(name) < limit_s}
+        slowest_s = HOPELESS * first.median_s(AS_IT_IS)
+        calls = {name: call for name, call in calls.items() if name == AS_IT_IS or first.median_s(name) < slowest_s}
         if len(calls) == 1:
             return AS_IT_IS
-        timings = measure_interleaved(calls, budget_s=SECONDS)
+        timings = measure_interleaved(calls, budget_s=limit_s)
     best = min(calls, key=timings.median_s)
     return best if timings.ratio(best, AS_IT_IS).high < 1 - LEAST_GAIN else AS_IT_IS

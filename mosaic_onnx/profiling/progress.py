@@ -1,13 +1,12 @@
-"""Progress of profiling: measurements done, in all, and the time left."""
+"""Count measurements and report them as they are done."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-Progress = Callable[[int, int, float], None]
-"""Called with (measurements done, measurements in all as far as known, seconds left)."""
+from mosaic_onnx.core.progress import Progress, Step
+
+__all__ = ["Progress", "Ticker"]
 
 
 @dataclass
@@ -16,38 +15,29 @@ class Ticker:
 
     Attributes:
         tell: called with the progress; None for no reports.
-        done: how many measurements are done.
-        total: number of measurements in all, as far as known.
-        spent_s: time of those that were measured.
-        measured: number of those done that were measured, not stored ones.
+        stage: name of the pass that measures.
+        device: the device that is measured now.
+        done_count: how many measurements are done.
+        total_count: number of measurements in all, as far as known.
     """
 
     tell: Progress | None = None
-    done: int = 0
-    total: int = 0
-    spent_s: float = 0.0
-    measured: int = 0
-    _started: float = field(default_factory=time.perf_counter)
+    stage: str = "profile"
+    device: str = ""
+    done_count: int = 0
+    total_count: int = 0
 
     def expect(self, count: int) -> None:
         """Add measurements to the total."""
-        self.total += count
+        self.total_count += count
         self._call()
 
-    def begin(self) -> None:
-        """Start the clock of one measurement."""
-        self._started = time.perf_counter()
-
-    def end(self, was_measured: bool) -> None:
-        """Count one measurement; ``was_measured`` unless it was stored before."""
-        self.done += 1
-        self.total = max(self.total, self.done)
-        if was_measured:
-            self.measured += 1
-            self.spent_s += time.perf_counter() - self._started
+    def end(self) -> None:
+        """Count one measurement."""
+        self.done_count += 1
+        self.total_count = max(self.total_count, self.done_count)
         self._call()
 
     def _call(self) -> None:
         if self.tell is not None:
-            each_s = self.spent_s / self.measured if self.measured else 0.0
-            self.tell(self.done, self.total, each_s * (self.total - self.done))
+            self.tell(Step(self.stage, self.device, self.done_count, self.total_count))

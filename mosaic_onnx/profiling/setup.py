@@ -67,7 +67,7 @@ def open_store(
         elsewhere: facts of the machine that measures; None for this one.
     """
     facts = elsewhere or MachineFacts(fingerprint(), options.versions)
-    conditions = Conditions(facts.versions, facts.fingerprint, profiled.identity)
+    conditions = Conditions(facts.versions, facts.fingerprint, profiled.identity, options.effort.kept_as)
     return MeasurementStore(options.cache, device, level, conditions)
 
 

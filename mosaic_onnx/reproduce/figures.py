@@ -1,9 +1,10 @@
-"""The plots of the report: counterparts of the paper's Figures 3, 4 and 7 to 17. Needs matplotlib (extra report)."""
+"""The plots of the report: the paper's Figures 3, 4 and 7 to 17, its printed numbers beside ours. Needs matplotlib."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from mosaic_onnx.core.plans import Objective
 from mosaic_onnx.core.profiles import HOST
 from mosaic_onnx.files.device_file import read_shipped
 from mosaic_onnx.profiling.estimators.plots import draw_fits, save_figure
+from mosaic_onnx.reproduce import paper
 from mosaic_onnx.reproduce.accuracy import benchmark_points
 from mosaic_onnx.reproduce.findings import Findings, Governed
 from mosaic_onnx.reproduce.paper import DEVICES
@@ -20,7 +22,11 @@ from mosaic_onnx.reproduce.workloads import described_profile, layered
 from mosaic_onnx.zoo import WORKLOADS
 
 Series = Mapping[str, Sequence[float]]
+Beside = Mapping[str, tuple[tuple[float, ...], tuple[float, ...]]]
+"""By comparison, the paper's figures and ours."""
 MEAN = "Average"
+PAPER = "the paper's"
+FONT_POINTS = 13
 NORMALISED: Mapping[Governed, str] = {
     "latency": "latency over TF-GPU-O (simulated)",
     "energy": "energy over TF-GPU-O (simulated)",
@@ -36,15 +42,49 @@ def draw_all(found: Findings, folder: Path) -> tuple[Path, ...]:
     import matplotlib
 
     matplotlib.use("Agg")
-    drawn = [
-        _layers(folder, "figure_03_layer_seconds.png", energy=False),
-        _layers(folder, "figure_04_layer_joules.png", energy=True),
-        _copies(folder),
-        *_versions(found, folder),
-        *_estimation(found, folder),
-        *_planning(found, folder),
-    ]
+    with matplotlib.rc_context({"font.size": FONT_POINTS}):
+        drawn = [
+            save_figure(layers_figure(energy=False), folder / "figure_03_layer_seconds.png"),
+            save_figure(layers_figure(energy=True), folder / "figure_04_layer_joules.png"),
+            _copies(folder),
+            *_versions(found, folder),
+            save_figure(reductions_figure(reductions_beside(found)), folder / "figures_08_to_13_reductions.png"),
+            *_estimation(found, folder),
+            *_planning(found, folder),
+        ]
     return tuple(drawn)
+
+
+def reductions_beside(found: Findings) -> Beside:
+    """Return for each comparison that was run the paper's four reductions and ours, in per cent (axes: ``DEVICES``)."""
+    printed = {
+        "latency, large models": (paper.LATENCY_LARGE, "latency", found.large),
+        "energy, large models": (paper.ENERGY_LARGE, "energy", found.large),
+        "latency, small models": (paper.LATENCY_SMALL, "latency", found.small),
+        "energy, small models": (paper.ENERGY_SMALL, "energy", found.small),
+    }
+    return {
+        title: (tuple(theirs), found.reductions(cast("Governed", objective), large=names is found.large))
+        for title, (theirs, objective, names) in printed.items()
+        if names
+    }
+
+
+def reductions_figure(beside: Beside) -> Any:
+    """Return a plot of how far MOSAIC is below each device-preferred version: the paper's figures beside ours."""
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(1, len(beside), figsize=(4.2 * len(beside), 4), layout="constrained", sharey=True)
+    places = np.arange(len(DEVICES))
+    for axis, (title, (theirs, ours)) in zip(np.atleast_1d(axes), beside.items(), strict=True):
+        for offset, label, values, colour in ((-0.2, PAPER, theirs, "0.6"), (0.2, "ours, simulated", ours, "C0")):
+            bars = axis.bar(places + offset, values, 0.4, label=label, color=colour)
+            axis.bar_label(bars, fmt="%.0f", fontsize=FONT_POINTS - 2)
+        axis.set_xticks(places, [device.upper() for device in DEVICES])
+        axis.set(title=title, ylim=(0, 105))
+    np.atleast_1d(axes)[0].set_ylabel("MOSAIC below the version that prefers …, %")
+    np.atleast_1d(axes)[0].legend(loc="upper right")
+    return figure
 
 
 def _versions(found: Findings, folder: Path) -> list[Path]:
@@ -85,7 +125,8 @@ def _estimation(found: Findings, folder: Path) -> list[Path]:
             for label, errors in (("law of Equation 3", found.errors), ("bent law", found.bent_errors))
         }
         path = folder / f"figure_{number}_error_{objective}.png"
-        drawn.append(_bars(path, _codes(found.scope.workloads), series, "absolute error, % (simulated)"))
+        printed = getattr(paper.OVERHEADS, f"error_{objective}")
+        drawn.append(_bars(path, _codes(found.scope.workloads), series, "absolute error, % (simulated)", printed))
     return drawn
 
 
@@ -96,13 +137,15 @@ def _planning(found: Findings, folder: Path) -> list[Path]:
         times = [each for each in found.planning if each.objective == objective]
         series = {"interval": _with_mean([1e3 * each.interval_s for each in times])}
         path = folder / f"figure_{number}_planning_{objective}.png"
-        drawn.append(_bars(path, _codes(found.scope.workloads), series, "planning, ms (measured here)"))
+        printed = getattr(paper.OVERHEADS, f"planning_{objective}_ms")
+        drawn.append(_bars(path, _codes(found.scope.workloads), series, "planning, ms (measured here)", printed))
     return drawn
 
 
-def _layers(folder: Path, name: str, *, energy: bool) -> Path:
-    """Draw Figures 3 and 4: each layer of MN-1.0 and MO-1.4 on each device at its highest level."""
+def layers_figure(*, energy: bool) -> Any:
+    """Return Figure 3 or 4: each layer of MN-1.0 and MO-1.4 on each device at its highest level."""
     from matplotlib import pyplot
+    from matplotlib.ticker import MaxNLocator
 
     devices = read_shipped("hikey970")
     figure, axes = pyplot.subplots(2, 1, figsize=(9, 6), layout="constrained")
@@ -113,8 +156,9 @@ def _layers(folder: Path, name: str, *, energy: bool) -> Path:
             values = [np.nan if cost is None else (cost.joules if energy else cost.seconds) for cost in costs]
             axis.plot(range(1, len(values) + 1), 1e3 * np.array(values, dtype=float), marker="o", label=device.name)
         axis.set(title=WORKLOADS[workload].code, xlabel="layer", ylabel="mJ" if energy else "ms", yscale="log")
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes[0].legend(ncols=4)
-    return save_figure(figure, folder / name)
+    return figure
 
 
 def _copies(folder: Path) -> Path:
@@ -125,8 +169,8 @@ def _copies(folder: Path) -> Path:
     return draw_fits(points, folder / "figure_07_communication.png", "copy to the device, simulated")
 
 
-def _bars(path: Path, groups: Sequence[str], series: Series, ylabel: str) -> Path:
-    """Draw grouped bars; the last group is the mean."""
+def _bars(path: Path, groups: Sequence[str], series: Series, ylabel: str, printed: float | None = None) -> Path:
+    """Draw grouped bars; the last group is the mean, beside the one that the paper prints where it prints one."""
     from matplotlib import pyplot
 
     labels = [*groups, MEAN]
@@ -135,9 +179,11 @@ def _bars(path: Path, groups: Sequence[str], series: Series, ylabel: str) -> Pat
     for index, (name, values) in enumerate(series.items()):
         places = np.arange(len(labels)) + (index - (len(series) - 1) / 2) * width
         axis.bar(places, values, width, label=name)
+    if printed is not None:
+        axis.axhline(printed, color="0.4", linestyle="--", label=f"{PAPER}: {printed:g} on average")
     axis.set_xticks(range(len(labels)), labels)
     axis.set_ylabel(ylabel)
-    axis.legend(ncols=5, fontsize="small", loc="upper center", bbox_to_anchor=(0.5, -0.12))
+    axis.legend(ncols=4, loc="upper center", bbox_to_anchor=(0.5, -0.12))
     return save_figure(figure, path)
 
 

@@ -12,15 +12,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.optimize import linprog
-from scipy.sparse import coo_array
 
 from mosaic_onnx.core.costs import CostTable, Floats
 from mosaic_onnx.scenarios.instance import Instance
 from mosaic_onnx.scenarios.simulation.arrivals import request_counts
 from mosaic_onnx.scenarios.simulation.score import SATISFIED_SCORE, STEEPNESS_PER_MS
+
+if TYPE_CHECKING:
+    from scipy.sparse import coo_array
 
 _LATENESS_S = 0.6e-3
 _UNCOUNTED = 1.0 / (1.0 + math.exp(STEEPNESS_PER_MS * _LATENESS_S * 1e3))
@@ -103,6 +105,8 @@ def _critical_path(table: CostTable, seconds: list[float]) -> float:
 
 def _load_bound(instance: Instance) -> float:
     """Return the linear program; its variables: x[m, l, u] where finite, e[m], α."""
+    from scipy.optimize import linprog
+
     counts = request_counts(instance.scenario)
     costs = [unit_seconds(instance, m) for m in range(len(instance.models))]
     sizes = [int(np.isfinite(cost).sum()) for cost in costs]
@@ -186,5 +190,7 @@ class _Rows:
         return self._matrix(self._equal, row_count)
 
     def _matrix(self, pieces: list[tuple[np.ndarray, np.ndarray, np.ndarray]], row_count: int) -> coo_array:
+        from scipy.sparse import coo_array
+
         rows, columns, values = (np.concatenate(part) for part in zip(*pieces, strict=True))
         return coo_array((values, (rows, columns)), shape=(row_count, self._column_count))

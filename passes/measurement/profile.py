@@ -61,6 +61,7 @@ class Profile:
             ProfilingInterrupted: Ctrl-C; it holds what was measured until then.
         """
         from mosaic_onnx.backends.hardware.energy_meters import find_meters
+        from mosaic_onnx.discovery.health import busy_text
         from mosaic_onnx.profiling.energy.modelled import with_modelled_energy
         from mosaic_onnx.profiling.energy.source import real_devices, refuse_without_joules
         from mosaic_onnx.profiling.idle_devices import idle_devices
@@ -71,13 +72,14 @@ class Profile:
             refuse_without_joules(devices, backends, self.watts)
         is_metered = self.energy != "none" and bool(real_devices(devices, backends)) and not self.watts
         options = replace(
-            state.measuring,
+            state.measuring(self.effort),
             limit_s=self.limit_s,
             sustained_s=self.sustained_s,
             energy_s=ENERGY_S if is_metered and find_meters().meters else 0.0,
         )
-        if self.effort is not None:
-            options = replace(options, effort=self.effort)
+        busy = busy_text()
+        if busy and real_devices(devices, backends):
+            state.note(f"{busy}: figures may be off, and are measured again next time")
         profile = profile_model(
             state.normalised,
             state.graph,
@@ -87,6 +89,9 @@ class Profile:
             state.progress,
             annotation=state.annotation,
         )
+        notes = profile.meta.get("notes")
+        for text in notes if isinstance(notes, list) else ():
+            state.note(f"note: {text}")
         for device, reason in idle_devices(profile).items():
             state.note(f"{device} is left out, since it runs none of the layers: {reason}")
         return replace(state, profile=with_modelled_energy(profile, self.watts) if self.watts else profile)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from mosaic_onnx.core.plans import Plan
     from mosaic_onnx.core.profiles import Profile
     from mosaic_onnx.planner.core.request import Request
+    from mosaic_onnx.profiling.device_profiler import ProfilingEffort
     from mosaic_onnx.profiling.measure_slices import Choice, SegmentsMeasured
 
 
@@ -30,11 +31,13 @@ class Feedback:
         round_limit: plans whose slices are measured at most, those with a refused slice not counted.
         run_limit: plans that are run at most.
         refusal_limit: plans with a refused slice that are given up at most.
+        limit_s: no round starts after it; the first always does.
+        cutting: how long a runtime's levels of optimisation are compared on each slice; None for the usual.
     """
 
     name: ClassVar[str] = "feedback"
     requires: ClassVar[tuple[str, ...]] = ("selection", "opened", "normalised", "inputs", "graph", "profile")
-    ensures: ClassVar[tuple[str, ...]] = ("profile", "table", "plan", "cutter")
+    ensures: ClassVar[tuple[str, ...]] = ("profile", "table", "plan", "alternatives", "cutter")
 
     estimate: Pass
     plan: Pass
@@ -43,6 +46,8 @@ class Feedback:
     round_limit: int = 5
     run_limit: int = 6
     refusal_limit: int = 24
+    limit_s: float = float("inf")
+    cutting: ProfilingEffort | None = None
 
     def __call__(self, state: State) -> State:
         """Replace the profile by what was learned, and add the plan and its cost table.
@@ -52,14 +57,16 @@ class Feedback:
         """
         from mosaic_onnx.planning.feedback import FeedbackLoop
 
-        start = state.with_cutter()
+        start = state.with_cutter(self.cutting)
         rounds = _Rounds(self, start)
         limits = self.round_limit, self.run_limit, self.refusal_limit
         request = option_of((self.plan,), "request")
-        refined = FeedbackLoop(rounds.measure, request, rounds.run, *limits, plan=rounds.plan)(state.profile)
+        loop = FeedbackLoop(rounds.measure, request, rounds.run, *limits, plan=rounds.plan, limit_s=self.limit_s)
+        refined = loop(state.profile)
         if self.round_limit and not refined.is_settled:
             state.note(f"the plan still changed after {refined.round_count} rounds of measuring its slices")
-        end = replace(start, profile=refined.profile, plan=refined.plan)
+        others = rounds.last.alternatives if request.objective == "throughput" else ()
+        end = replace(start, profile=refined.profile, plan=refined.plan, alternatives=others)
         is_estimated = rounds.last.profile is refined.profile
         return replace(end, table=rounds.last.table) if is_estimated else run_pass(self.estimate, end)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import ClassVar
 
 from mosaic_onnx.core.options import option
@@ -12,7 +13,12 @@ from mosaic_onnx.passes.state import State
 
 @dataclass(frozen=True)
 class Normalise:
-    """Normalise with the given input shapes; the rest is guessed, and the user is told."""
+    """Normalise with the given input shapes; the rest is guessed, and the user is told.
+
+    Attributes:
+        input_shapes: shapes of dynamic inputs.
+        inputs: a file of inputs, whose shapes count where none is given.
+    """
 
     name: ClassVar[str] = "normalise"
     requires: ClassVar[tuple[str, ...]] = ("opened",)
@@ -25,6 +31,7 @@ class Normalise:
         metavar="NAME:1,3,224,224",
         words="shapes",
     )
+    inputs: Path | None = None
 
     def __call__(self, state: State) -> State:
         """Add the normalised model; the opened one stays as it is.
@@ -33,9 +40,13 @@ class Normalise:
             UsageError: a given shape does not fit the model.
             ModelError: a shape is impossible.
         """
+        from mosaic_onnx.loading.inputs import read_arrays, shapes_of_free
         from mosaic_onnx.loading.normalise import normalise
 
-        normalised = normalise(state.opened, only_combination(self.input_shapes))
+        shapes = only_combination(self.input_shapes)
+        if self.inputs is not None:
+            shapes = {**shapes_of_free(read_arrays(self.inputs), state.opened.model), **shapes}
+        normalised = normalise(state.opened, shapes)
         for text in (*normalised.defaults, *normalised.notes):
             state.note(text)
         return replace(state, normalised=normalised)

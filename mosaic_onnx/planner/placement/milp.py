@@ -10,13 +10,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import numpy as np
-import scipy.sparse
-from scipy.optimize import Bounds, LinearConstraint, milp
 
 from mosaic_onnx.core.costs import Floats, Ints
 from mosaic_onnx.planner.placement.problem import Hub, Placement
+
+if TYPE_CHECKING:
+    import scipy.sparse
 
 RELATIVE_TOLERANCE = 1e-6
 """Tolerance of the solver's bound; proved bounds are lowered by it."""
@@ -93,6 +95,8 @@ class _Rows:
 
 def linear_model(problem: Placement, sides: Sequence[SideConstraint] = ()) -> LinearModel:
     """Return the problem's linear program; every layer must have a choice."""
+    from scipy.sparse import csr_array
+
     counts = [len(choices) for choices in problem.choices]
     first = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
     rows = _Rows()
@@ -114,7 +118,7 @@ def linear_model(problem: Placement, sides: Sequence[SideConstraint] = ()) -> Li
         weights = _costs(side.problem)
         used = np.flatnonzero(weights)
         rows.add(used.tolist(), weights[used].tolist(), -np.inf, side.limit - side.problem.constant)
-    matrix = scipy.sparse.csr_array((rows.value, (rows.row, rows.column)), shape=(len(rows.lower), column))
+    matrix = csr_array((rows.value, (rows.row, rows.column)), shape=(len(rows.lower), column))
     return LinearModel(
         cost, matrix, np.array(rows.lower), np.array(rows.upper), first[:-1], int(first[-1]), problem.constant
     )
@@ -122,6 +126,8 @@ def linear_model(problem: Placement, sides: Sequence[SideConstraint] = ()) -> Li
 
 def solve_mixed(model: LinearModel, problem: Placement, time_limit_s: float, whole: bool = True) -> Solved:
     """Solve with HiGHS, which scipy holds; ``whole=False`` solves the relaxation only, for its bound."""
+    from scipy.optimize import Bounds, LinearConstraint, milp
+
     scale = float(np.abs(model.cost).max(initial=0.0)) or 1.0
     result = milp(
         model.cost / scale,

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import numpy as np
-import scipy.sparse
-from scipy.sparse import csgraph
 
 from mosaic_onnx.core.costs import Floats, Ints
 from mosaic_onnx.planner.placement.problem import Hub, Placement
+
+if TYPE_CHECKING:
+    import scipy.sparse
 
 SCALE = 1 << 28
 """Units of the integer flow: capacities and flows stay well inside scipy's 32 bits."""
@@ -107,6 +109,8 @@ class _Cut:
 
     def _matrix(self, unary: Floats, forbidden: float) -> scipy.sparse.csr_array:
         """Return [nodes + 2, nodes + 2] capacities; the last two nodes are source and sink."""
+        from scipy.sparse import coo_array, csr_array
+
         layers = np.arange(len(unary))
         source, sink = self.node_count, self.node_count + 1
         rows = np.concatenate([np.full(len(unary), source), layers, [arc[0] for arc in self.arcs]])
@@ -118,7 +122,7 @@ class _Cut:
         kept = capacities > 0
         shape = (self.node_count + 2, self.node_count + 2)
         where = (rows[kept].astype(np.int32), columns[kept].astype(np.int32))
-        return scipy.sparse.csr_array(scipy.sparse.coo_array((capacities[kept], where), shape=shape))
+        return csr_array(coo_array((capacities[kept], where), shape=shape))
 
     def _add_link(self, first: int, second: int, costs: Floats) -> None:
         rows, columns = self._present(first), self._present(second)
@@ -168,6 +172,8 @@ def _minimum_cut(capacities: scipy.sparse.csr_array) -> tuple[float, float, Floa
     Returns:
         The flow's value (a lower bound on every cut), the cut's capacity, [nodes] 1 for those on the sink's side.
     """
+    from scipy.sparse import csgraph, csr_array
+
     source, sink = capacities.shape[0] - 2, capacities.shape[0] - 1
     residual, flow = capacities, 0.0
     most = min(float(capacities[[source]].sum()), float(capacities[:, [sink]].sum()))
@@ -182,7 +188,7 @@ def _minimum_cut(capacities: scipy.sparse.csr_array) -> tuple[float, float, Floa
         whole.data = np.floor(np.minimum(residual.data, 2.0 * left) / unit).astype(np.int32)
         step = csgraph.maximum_flow(whole, source, sink)
         flow += step.flow_value * unit
-        residual = scipy.sparse.csr_array(residual - scipy.sparse.csr_array(step.flow) * unit)
+        residual = csr_array(residual - csr_array(step.flow) * unit)
         residual.data = np.maximum(residual.data, 0.0)
         side = _unreached(whole - step.flow, source)
         found = float((1.0 - side) @ capacities @ side)
@@ -193,7 +199,9 @@ def _minimum_cut(capacities: scipy.sparse.csr_array) -> tuple[float, float, Floa
 
 def _unreached(capacities: scipy.sparse.csr_array, source: int) -> Floats:
     """Return [nodes] 1 for those that no path of positive capacities joins to the source."""
-    positive = scipy.sparse.csr_array(capacities)
+    from scipy.sparse import csgraph, csr_array
+
+    positive = csr_array(capacities)
     positive.data = (positive.data > 0).astype(np.int8)
     positive.eliminate_zeros()
     side = np.ones(positive.shape[0])

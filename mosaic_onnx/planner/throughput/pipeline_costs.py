@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.sparse import csr_array
 
 from mosaic_onnx.core.costs import Bools, CostTable, Floats
 from mosaic_onnx.planner.core.device_classes import DeviceClass
 from mosaic_onnx.planner.core.lower_bounds import segment_floor
 from mosaic_onnx.planner.core.objective_weights import LATENCY, weigh
 from mosaic_onnx.planner.throughput.units import Units
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,6 +104,8 @@ def _crossing_costs(table: CostTable) -> tuple[Floats, Floats]:
 
 def _unit_matrix(units: Units, layer_count: int) -> csr_array:
     """Return [V, L] 1 where the layer belongs to the unit."""
+    from scipy.sparse import csr_array
+
     pairs = [(unit, layer) for unit, layers in enumerate(units.layers) for layer in layers]
     places = np.array(pairs, dtype=np.int64).reshape(-1, 2)
     ones = np.ones(len(places))

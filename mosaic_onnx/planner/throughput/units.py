@@ -11,8 +11,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from mosaic_onnx.core.costs import CostTable, Ints
 from mosaic_onnx.planner.core.orders import predecessors
@@ -92,6 +90,9 @@ def _group_units(table: CostTable) -> Ints:
 
 def _components(edges: Iterable[tuple[int, int]], node_count: int) -> Ints:
     """Return [node] its strong component, numbered in a topological order."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
     ends = np.array(list(edges), dtype=np.int64).reshape(-1, 2)
     graph = coo_array((np.ones(len(ends), np.int8), (ends[:, 0], ends[:, 1])), shape=(node_count, node_count))
     count, label = connected_components(graph, connection="strong")

@@ -72,10 +72,8 @@ class EnergyProfiler:
         reasons: dict[int, str] = {}
         self.ticker.expect(len(layers))
         for layer in layers:
-            self.ticker.begin()
             digest = self.profiled.digest((layer, layer))
             energy = self.store.energy(digest)
-            was_measured = energy is None
             try:
                 energy = energy or self._measure(layer)
                 self.store.keep_energy(digest, energy)
@@ -85,7 +83,7 @@ class EnergyProfiler:
                     reasons[layer] = energy.meter
             except (BackendError, ModelError) as failure:
                 reasons[layer] = failure.message
-            self.ticker.end(was_measured)
+            self.ticker.end()
         watts = {layer: max((one.watts or 0.0) - self.idle_w, 0.0) for layer, one in found.items()}
         meter = next((one.meter for one in found.values()), "")
         error = statistics.median(one.error for one in found.values()) if found else 0.0

@@ -55,13 +55,12 @@ def _compiled(
     profiled: ProfiledModel, span: Span, meter: Meter, store: MeasurementStore, ticker: Ticker
 ) -> SliceMeasurement:
     """Return whether a slice compiles, from the store or by compiling."""
-    ticker.begin()
     digest = profiled.digest(span)
     known = store.measurement(digest) or store.measurement(digest, _PROBE)
     measurement = known or _tried(profiled, span, meter)
     if known is None:
         store.keep_measurement(digest, measurement, _PROBE)
-    ticker.end(known is None)
+    ticker.end()
     return measurement
 
 

@@ -21,6 +21,11 @@ from mosaic_onnx.profiling.energy.joules import Energy, measure_energy
 from mosaic_onnx.profiling.measuring.timing import TimeBudget, Timing, time_call, time_in_flight
 from mosaic_onnx.verification.differences import Difference, difference
 
+SPREAD = 0.1
+"""Half of the runs may take so much more than the least, relative to it, before other load is suspected."""
+SHORTEST_S = 1e-3
+"""Below this, interrupts and clocks alone spread the runs of a slice."""
+
 
 @dataclass(frozen=True)
 class SliceTrial:
@@ -54,6 +59,7 @@ class SliceMeasurement:
         is_lasting: another try would end the same way, unlike after a crash or a hang.
         differences: of the outputs that are not bit-identical to the reference's; dropped once there is a verdict.
         spell_count: number of separate measurements; the figures are those of the fastest.
+        is_disturbed: other load slowed half of the runs by more than ``SPREAD``; the cache does not answer with it.
     """
 
     reason: str = ""
@@ -66,6 +72,7 @@ class SliceMeasurement:
     is_lasting: bool = True
     differences: tuple[Difference, ...] = ()
     spell_count: int = 1
+    is_disturbed: bool = False
 
     def least(self, other: SliceMeasurement) -> SliceMeasurement:
         """Return the faster of this and another measurement; other load may have disturbed one of them."""
@@ -102,6 +109,7 @@ def measure_slice(backend: Backend, device: Device, model: SliceModel, trial: Sl
             run_count=timing.run_count,
             load_s=load_s,
             error=_largest(differences) if trial.expected else None,
+            is_disturbed=_is_disturbed(timing),
             differences=differences,
         )
     except Exception as failure:  # a provider may raise anything
@@ -131,6 +139,11 @@ def measure_slice_energy(
         return measure_energy(lambda: _drop(runner.run(inputs)), meters, least_s=least_s)
     finally:
         runner.close()
+
+
+def _is_disturbed(timing: Timing) -> bool:
+    """Return whether the runs lie too far apart; very short runs always do."""
+    return timing.seconds >= SHORTEST_S and timing.median_s > (1 + SPREAD) * timing.seconds
 
 
 def _reason(failure: BaseException, device: Device) -> str:

@@ -16,9 +16,30 @@ from mosaic_onnx.files.plan_file import plan_from_json
 from mosaic_onnx.isolation.child import Host
 from mosaic_onnx.isolation.marks import Mark, Marks
 from mosaic_onnx.isolation.messages import device_from_json, read_slice, read_tensors
-from mosaic_onnx.profiling.interleaved import measure_interleaved
+from mosaic_onnx.profiling.interleaved import EarlyStop, InterleavedTimings, measure_interleaved
 from mosaic_onnx.runtime.executor import Executor, open_program
 from mosaic_onnx.runtime.trace import Trace
+
+
+@dataclass(frozen=True)
+class Rounds:
+    """How long plans run in turn.
+
+    Attributes:
+        round_count: rounds that are wanted.
+        budget_s: no round starts after it, but three always run.
+        stop: when the comparison is decided earlier; None for never.
+    """
+
+    round_count: int
+    budget_s: float
+    stop: EarlyStop | None = None
+
+
+def measured(calls: Mapping[str, Callable[[], object]], rounds: Rounds) -> InterleavedTimings:
+    """Time calls in turn."""
+    return measure_interleaved(calls, round_count=rounds.round_count, budget_s=rounds.budget_s, stop=rounds.stop)
+
 
 Json = Any
 Request = Mapping[str, Json]
@@ -71,7 +92,8 @@ def time(host: Host, request: Request) -> Json:
     inputs = read_tensors(request["tensors"])
     programs: dict[str, Executor] = {name: host.objects[number] for name, number in request["numbers"].items()}
     calls = {name: (lambda program=program: program.run(inputs)) for name, program in programs.items()}
-    timings = measure_interleaved(calls, round_count=request["round_count"], budget_s=request["budget_s"])
+    stop = None if request["stop"] is None else EarlyStop(**request["stop"])
+    timings = measured(calls, Rounds(request["round_count"], request["budget_s"], stop))
     return {"seconds": dict(timings.seconds), "repeat_count": timings.repeat_count}
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from mosaic_onnx.backends.base import Array, Backend, SliceModel
@@ -19,6 +19,7 @@ from mosaic_onnx.isolation.backend import IsolatedBackend, address_of
 from mosaic_onnx.isolation.messages import device_to_json, write_slice, write_tensors
 from mosaic_onnx.isolation.process import ChildDied, ChildProcess
 from mosaic_onnx.profiling.interleaved import InterleavedTimings
+from mosaic_onnx.profiling.whole_plans.actions import Rounds
 from mosaic_onnx.runtime.trace import Span, Trace
 
 Json = Any
@@ -129,10 +130,11 @@ class ProgramChild:
         taken = {name: tuple(map(float, values)) for name, values in answer["seconds"].items()}
         return InterleavedTimings(taken, 1)
 
-    def time(self, numbers: Mapping[str, int], round_count: int, budget_s: float) -> InterleavedTimings:
+    def time(self, numbers: Mapping[str, int], rounds: Rounds) -> InterleavedTimings:
         """Time loaded plans in turn, by name; errors as for ``open``."""
-        request = {"numbers": dict(numbers), "round_count": round_count, "budget_s": budget_s, "tensors": self._inputs}
-        answer = self._ask("time", request, LIMIT_S + 10 * budget_s, "to time plans", 2 * budget_s)
+        request = {"numbers": dict(numbers), "tensors": self._inputs, **asdict(rounds)}
+        limit_s, usual_s = LIMIT_S + 10 * rounds.budget_s, 2 * rounds.budget_s
+        answer = self._ask("time", request, limit_s, "to time plans", usual_s)
         seconds = {name: tuple(map(float, values)) for name, values in answer["seconds"].items()}
         return InterleavedTimings(seconds, int(answer["repeat_count"]))
 

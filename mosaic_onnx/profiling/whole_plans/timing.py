@@ -12,11 +12,13 @@ from dataclasses import dataclass, field
 
 from mosaic_onnx.backends.base import Array
 from mosaic_onnx.core.errors import BackendError, DeviceError
-from mosaic_onnx.profiling.interleaved import InterleavedTimings, measure_interleaved
-from mosaic_onnx.profiling.whole_plans.actions import run_repeatedly, watch
+from mosaic_onnx.profiling.interleaved import InterleavedTimings
+from mosaic_onnx.profiling.whole_plans.actions import Rounds, measured, run_repeatedly, watch
 from mosaic_onnx.profiling.whole_plans.child import DeviceDied, Machine, PlanToRun, ProgramChild
 from mosaic_onnx.runtime.executor import Executor, open_program
 from mosaic_onnx.runtime.trace import Trace
+
+__all__ = ["Rounds", "TimedPlans", "WatchEffort", "time_one_plan", "time_plans", "trace_plan"]
 
 
 @dataclass(frozen=True)
@@ -46,9 +48,7 @@ def time_plans(
     machine: Machine,
     inputs: Mapping[str, Array],
     outputs: Sequence[str],
-    *,
-    round_count: int,
-    budget_s: float,
+    rounds: Rounds,
 ) -> TimedPlans:
     """Load plans and time them in turn; one whose device fails is left out, and the others are timed without it.
 
@@ -57,11 +57,10 @@ def time_plans(
         machine: where they run.
         inputs: the model's inputs.
         outputs: names of the model's outputs.
-        round_count: rounds that are wanted.
-        budget_s: no round starts after it, but three always run.
+        rounds: how long.
     """
     if not machine.isolates(list(plans.values())):
-        return _time_here(plans, machine, inputs, outputs, round_count, budget_s)
+        return _time_here(plans, machine, inputs, outputs, rounds)
     left, failed = dict(plans), dict[str, str]()
     while left:
         numbers: dict[str, int] = {}
@@ -77,7 +76,7 @@ def time_plans(
                         failed[name] = error.message
                 left = {each: one for each, one in left.items() if each in numbers}
                 name = ""
-                return TimedPlans(child.time(numbers, round_count, budget_s) if numbers else None, failed)
+                return TimedPlans(child.time(numbers, rounds) if numbers else None, failed)
         except DeviceError as error:  # one of those that ran once may have failed now
             words = error.message
             guilty = [each for each, one in left.items() if each == name or error.device in one.devices]
@@ -92,8 +91,7 @@ def _time_here(
     machine: Machine,
     inputs: Mapping[str, Array],
     outputs: Sequence[str],
-    round_count: int,
-    budget_s: float,
+    rounds: Rounds,
 ) -> TimedPlans:
     failed: dict[str, str] = {}
     running: dict[str, Executor] = {}
@@ -111,7 +109,7 @@ def _time_here(
         if not running:
             return TimedPlans(None, failed)
         calls = {name: (lambda program=program: program.run(inputs)) for name, program in running.items()}
-        return TimedPlans(measure_interleaved(calls, round_count=round_count, budget_s=budget_s), failed)
+        return TimedPlans(measured(calls, rounds), failed)
 
 
 def trace_plan(

@@ -68,8 +68,10 @@ def test_a_budget_of_errors_adds_passes_and_replaces_one() -> None:
 def test_the_options_of_the_python_api_are_the_fields_of_the_passes() -> None:
     assert set(InspectOptions.__annotations__) == options_of(INSPECT)
     profile = set(ProfileOptions.__annotations__)
-    assert profile == options_of(PROFILE) - {"samples"}
-    assert set(CompileOptions.__annotations__) == options_of(COMPILE) | {"passes", "given_profile", "given_plan"}
+    efforts = {"effort", "time_budget_s"}  # options of several passes at once
+    assert profile == options_of(PROFILE) - {"samples"} | efforts
+    others = {"passes", "given_profile", "given_plan"}
+    assert set(CompileOptions.__annotations__) == options_of(COMPILE) | others | efforts
 
 
 def test_every_option_of_a_plan_has_one_flag() -> None:

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +12,7 @@ from mosaic_onnx.backends.base import Array, KernelTime, SliceModel
 from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.errors import InputsRefusedError
 from mosaic_onnx.core.layers import Layer, LayerGraph, TensorInfo
+from mosaic_onnx.core.progress import Step
 from mosaic_onnx.files.cache import Cache
 from mosaic_onnx.profiling.aggregate import in_place_seconds, state_costs
 from mosaic_onnx.profiling.attribution import KernelShare, sharing_layers
@@ -208,6 +209,15 @@ def test_a_second_survey_measures_nothing(tmp_path: Path, times_kernels: bool) -
     assert meter.asked == []
 
 
+def test_what_other_load_disturbed_is_measured_again_next_time(tmp_path: Path) -> None:
+    cache = Cache(tmp_path)
+    run(ScriptedMeter(lambda span: replace(fine(span), is_disturbed=span == (2, 2))), cache=cache)
+    meter = ScriptedMeter(fine)
+    run(meter, cache=cache)
+    assert (2, 2) in meter.asked
+    assert (1, 1) not in meter.asked
+
+
 def test_a_crash_is_tried_again_next_time_and_a_refusal_is_not(tmp_path: Path) -> None:
     cache = Cache(tmp_path)
 
@@ -239,12 +249,12 @@ def test_an_interruption_keeps_what_was_found(tmp_path: Path) -> None:
 
 
 def test_progress_counts_up_to_all() -> None:
-    told: list[tuple[int, int, float]] = []
-    run(ScriptedMeter(fine), ticker=Ticker(lambda done, total, left_s: told.append((done, total, left_s))))
-    done, total, left_s = told[-1]
-    assert done == total > 4
-    assert left_s == 0.0
-    assert [row[0] for row in told] == sorted(row[0] for row in told)
+    told: list[Step] = []
+    run(ScriptedMeter(fine), ticker=Ticker(told.append))
+    assert told[-1].done_count == told[-1].total_count > 4
+    assert {(step.stage, step.device) for step in told} == {("profile", DEVICE.name)}
+    counts = [step.done_count for step in told]
+    assert counts == sorted(counts)
 
 
 def test_stretches_are_runs_of_consecutive_layers() -> None:

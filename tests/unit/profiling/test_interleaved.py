@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from mosaic_onnx.profiling.interleaved import InterleavedTimings, measure_interleaved
+import time
+
+import numpy as np
+
+from mosaic_onnx.profiling.interleaved import EarlyStop, InterleavedTimings, measure_interleaved
 
 
 def test_every_call_runs_in_every_round_and_none_is_always_first() -> None:
@@ -30,3 +34,36 @@ def test_a_difference_smaller_than_the_scatter_has_an_interval_around_one() -> N
     b = tuple(1.0 + 0.1 * ((i + 2) % 5) for i in range(20))
     ratio = InterleavedTimings({"a": a, "b": b}, 1).ratio("a", "b")
     assert ratio.low < 1.0 < ratio.high
+
+
+def seconds_of(medians_s: dict[str, float], spread: float, rounds: int) -> InterleavedTimings:
+    """Timings of ``rounds`` rounds whose figures lie evenly around medians."""
+    share = np.linspace(1 - spread, 1 + spread, rounds)
+    drawn = np.random.default_rng(1)
+    return InterleavedTimings(
+        {name: tuple(median_s * drawn.permutation(share)) for name, median_s in medians_s.items()}, 1
+    )
+
+
+def test_a_contest_stops_when_every_rival_is_surely_slower() -> None:
+    timings = seconds_of({"a": 1.0, "b": 1.3, "c": 1.5}, 0.02, 7)
+    assert EarlyStop().rivals(timings, ["a", "b", "c"]) == ()
+
+
+def test_a_contest_goes_on_while_one_rival_may_be_faster_and_hopeless_ones_run_no_more() -> None:
+    timings = seconds_of({"a": 1.0, "b": 1.02, "c": 1.5}, 0.05, 7)
+    assert EarlyStop().rivals(timings, ["a", "b", "c"]) == ("a", "b")
+
+
+def test_rivals_that_are_the_same_within_a_percent_need_no_more_rounds() -> None:
+    timings = seconds_of({"a": 1.0, "b": 1.001}, 0.002, 15)
+    assert EarlyStop().rivals(timings, ["a", "b"]) == ()
+
+
+def test_rounds_end_early_and_the_ratio_takes_the_rounds_that_both_ran() -> None:
+    waits_s = {"fast": 0.001, "slow": 0.004}
+    calls = {name: (lambda wait_s=wait_s: time.sleep(wait_s)) for name, wait_s in waits_s.items()}
+    timings = measure_interleaved(calls, round_count=50, repeat_count=1, stop=EarlyStop(least_rounds=3))
+    assert 3 <= len(timings.seconds["fast"]) < 50
+    uneven = InterleavedTimings({"a": (1.0, 1.0, 1.0), "b": (2.0, 2.0)}, 1)
+    assert uneven.ratio("b", "a").value == 2.0

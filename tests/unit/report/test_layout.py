@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mosaic_onnx.core.devices import Device
@@ -32,6 +32,7 @@ def graphs_with_cuts(draw: st.DrawFn) -> tuple[Profile, tuple[PlacedSlice, ...]]
     return profile_of(reads), tuple(PlacedSlice(tuple(range(a, b)), 0) for a, b in pairwise(bounds))
 
 
+@settings(max_examples=40)
 @given(graphs_with_cuts())
 def test_every_layer_stands_below_what_it_reads_and_in_its_slices_rows(
     case: tuple[Profile, tuple[PlacedSlice, ...]],
@@ -44,6 +45,7 @@ def test_every_layer_stands_below_what_it_reads_and_in_its_slices_rows(
     assert all(above.bottom < below.top for above, below in pairwise(drawn.bands))
 
 
+@settings(max_examples=40)
 @given(graphs_with_cuts())
 def test_no_two_layers_overlap_and_all_are_within_the_width(case: tuple[Profile, tuple[PlacedSlice, ...]]) -> None:
     drawn = lay_out(*case)

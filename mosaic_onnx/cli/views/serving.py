@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from mosaic_onnx.cli.tables import milliseconds, table
+from mosaic_onnx.cli.views.tables import milliseconds, table
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mosaic_onnx.cli.tables import MANY, megabytes, table
+from mosaic_onnx.cli.views.tables import MANY, megabytes, table
 
 if TYPE_CHECKING:
     from rich.table import Table

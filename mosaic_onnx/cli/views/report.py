@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from mosaic_onnx.cli.tables import MANY, megabytes, milliseconds, plan_line, table
+from mosaic_onnx.cli.views.headline import headline
+from mosaic_onnx.cli.views.tables import MANY, megabytes, milliseconds, table
 from mosaic_onnx.files.plan_file import plan_to_fields
 from mosaic_onnx.passes.editing import option_of
 from mosaic_onnx.pipeline.compilation import shapes_text
 from mosaic_onnx.pipeline.delivery import contest_fields, proof_fields
+from mosaic_onnx.planning.candidates import PLAN
 
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from mosaic_onnx.core.plans import Plan
     from mosaic_onnx.pipeline.compilation import Compilation
     from mosaic_onnx.verification.precision.report import Precision
     from mosaic_onnx.verification.report import VerifyReport
@@ -61,7 +64,14 @@ def _slices(done: Compilation) -> Table:
             )
         )
     columns = ("slice", "device", "layers", "from … to", "predicted", "tensors out", "weights")
-    return table(f"delivered{_shapes(done)}: {plan_line(plan)}", columns, rows, most=MANY)
+    return table(f"delivered{_shapes(done)}: {_count(plan, done)}", columns, rows, most=MANY)
+
+
+def _count(plan: Plan, done: Compilation) -> str:
+    """Return how many slices and transfers there are; figures stand in the headline, measured where they were."""
+    moved = megabytes(sum(transfer.bytes for transfer in plan.transfers))
+    slices = f"{len(plan.slices)} slice{'' if len(plan.slices) == 1 else 's'}"
+    return f"{done.state.contest.winner}: {slices}, {len(plan.transfers)} transfers ({moved})"
 
 
 def _shapes(done: Compilation) -> str:
@@ -75,11 +85,11 @@ def _shapes(done: Compilation) -> str:
 def _contest(done: Compilation) -> Table:
     judged, measured = done.state.contest, done.state.contest.timings
     simulated = {device.name for device in done.state.profile.devices if device.simulated}
-    predicted = {"plan": done.state.plan.predicted.seconds, **done.single_predicted}
-    if judged.is_rate:
-        predicted = {one.name: one.plan.predicted.interval_seconds for one in done.state.candidates}
+    plans = {PLAN: done.state.plan, **done.single_plans}
+    with_joules = any(one.predicted.joules is not None for one in plans.values())
     rows = []
-    for name, seconds in predicted.items():
+    for name, one in plans.items():
+        seconds = one.predicted.interval_seconds if judged.is_rate else one.predicted.seconds
         figure, spread, ratio = "–", "–", "–"
         if measured is not None and name in measured.seconds:
             figure, spread = milliseconds(measured.median_s(name)), f"±{measured.spread(name):.1%}"
@@ -88,17 +98,30 @@ def _contest(done: Compilation) -> Table:
                 ratio = f"{against.value:.3f} ({against.low:.3f}–{against.high:.3f})"
         note = judged.failed.get(name, "delivered" if name == judged.winner else "")
         label = f"{name} (simulated)" if name in simulated else name
-        rows.append((label, milliseconds(seconds), figure, spread, ratio, note))
-    columns = ("candidate", "predicted", "measured median", "spread", "ratio to the plan", "")
+        energy = (_energy(one),) if with_joules else ()
+        if measured is None:
+            rows.append((label, *energy, milliseconds(seconds), note))
+        else:
+            rows.append((label, *energy, milliseconds(seconds), figure, spread, ratio, note))
+    columns: tuple[str, ...] = ("candidate", "predicted", "measured median", "spread", "ratio to the plan", "")
+    if measured is None:
+        columns = ("candidate", "predicted latency", "")
+    if with_joules:
+        columns = (columns[0], "predicted energy", *columns[1:])
     what = "requests under full load, one every …" if judged.is_rate else "the plan against every single device"
     made = table(what, columns, rows)
     made.caption = judged.reason
     return made
 
 
+def _energy(one: Plan) -> str:
+    return "–" if one.predicted.joules is None else f"{one.predicted.joules * 1e3:.4g} mJ"
+
+
 def compiled_fields(done: Compilation) -> dict[str, Any]:
     """Return a compilation's report as JSON values."""
     return {
+        "headline": headline(done),
         "plan": plan_to_fields(done.plan),
         "planned": plan_to_fields(done.state.plan),
         "measured": contest_fields(done.state.contest),

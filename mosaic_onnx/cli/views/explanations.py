@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from mosaic_onnx.cli.tables import MANY, megabytes, milliseconds, table
+from mosaic_onnx.cli.views.tables import MANY, megabytes, milliseconds, table
 from mosaic_onnx.files.plan_file import plan_to_fields
 
 if TYPE_CHECKING:
@@ -80,10 +80,20 @@ def diff_tables(found: PlanDiff) -> list[Table]:
     before, after = found.slices
     settings = [(word, old, new) for word, (old, new) in found.settings.items()]
     settings.append(("slices", str(before), str(after)))
-    return [
-        table("layers that moved", ("layer", "before", "after"), moved, most=MANY),
-        table("otherwise", ("", "before", "after"), settings),
-    ]
+    tables = [table("otherwise", ("", "before", "after"), settings)]
+    if moved and found.is_elsewhere:
+        tables.insert(0, table("layers that moved, by state", ("before", "after", "layers"), _by_states(found)))
+    elif moved:
+        tables.insert(0, table("layers that moved", ("layer", "before", "after"), moved, most=MANY))
+    return tables
+
+
+def _by_states(found: PlanDiff) -> list[tuple[str, str, str]]:
+    """Return how many layers went from which state to which."""
+    counts: dict[tuple[str, str], int] = {}
+    for layer in found.moved:
+        counts[layer.before, layer.after] = counts.get((layer.before, layer.after), 0) + 1
+    return [(before, after, str(count)) for (before, after), count in counts.items()]
 
 
 def show_what_ifs(reporter: Reporter, found: Sequence[Supposed], objective: Objective) -> None:

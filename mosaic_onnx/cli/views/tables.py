@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING
 from rich.markup import escape
 from rich.table import Table
 
+from mosaic_onnx.cli.terminal.columns import justification, longest_word, shortened
+from mosaic_onnx.core.quantities import bytes_text
+
 if TYPE_CHECKING:
     from mosaic_onnx.api import Selection
     from mosaic_onnx.core.plans import Plan
@@ -17,23 +20,31 @@ MANY = 40
 """Most rows of a table; the number of further rows is shown."""
 
 
+_BOUND_UNITS = {"seconds": "ms", "joules": "mJ", "joule_seconds": "mJ·s"}
+"""Thousandths of a bound's units, as the other figures are given."""
+
+
 def milliseconds(seconds: float | None) -> str:
     """Return seconds as text in milliseconds; a dash for None."""
     return "–" if seconds is None else f"{seconds * 1e3:.4g} ms"
 
 
 def megabytes(count: float | None) -> str:
-    """Return bytes as text in MB (10⁶); a dash for None."""
-    return "–" if count is None else f"{count / 1e6:.3g} MB"
+    """Return bytes as text, in MB (10⁶) where they are many; a dash for None."""
+    return "–" if count is None else bytes_text(count)
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], *, most: int | None = None) -> Table:
-    """Return a table with text in the first column and right-aligned figures in the others."""
-    made = Table(title=escape(title), title_justify="left")
-    for index, column in enumerate(columns):
-        made.add_column(column, justify="left" if index == 0 else "right", overflow="fold")
-    every = list(rows)
+    """Return a table with figures to the right and text to the left; words are never broken over lines."""
+    made = Table(title=escape(title), title_justify="left", caption_justify="left")
+    every = [[shortened(cell) for cell in row] for row in rows]
     shown = every if most is None or len(every) <= most + 1 else every[:most]
+    for index, column in enumerate(columns):
+        cells = [row[index] for row in shown]
+        justify = justification(cells)
+        whole = max(map(len, cells), default=0) if justify == "right" else 0  # a figure stays with its unit
+        width = max(longest_word([column, *cells]), whole)
+        made.add_column(column, justify=justify, min_width=width, overflow="fold")
     for row in shown:
         made.add_row(*(escape(cell) for cell in row))
     if len(shown) < len(every):
@@ -85,8 +96,7 @@ def plan_table(measured: Profile, planned: Plan) -> Table:
         parameter_bytes = sum(measured.layers[layer].parameter_bytes for layer in one.layers)
         span = milliseconds(one.end_s - one.start_s)
         rows.append((str(number), one.state, f"{len(one.layers)}", layers, span, megabytes(parameter_bytes)))
-    title = f"{plan_line(planned)}"
-    return table(title, ("slice", "state", "layers", "from … to", "predicted", "weights"), rows, most=MANY)
+    return table("slices", ("slice", "state", "layers", "from … to", "predicted", "weights"), rows, most=MANY)
 
 
 def singles_table(planned: Plan, singles: Mapping[str, Plan]) -> Table:
@@ -110,19 +120,19 @@ def singles_table(planned: Plan, singles: Mapping[str, Plan]) -> Table:
 def plan_line(planned: Plan) -> str:
     """Return a summary of the plan in one line."""
     predicted = planned.predicted
-    words = [f"{planned.objective} plan ({planned.method}): {milliseconds(predicted.seconds)}"]
+    words = [f"{planned.objective} plan ({planned.method}): predicted {milliseconds(predicted.seconds)}"]
     if predicted.joules is not None:
         words.append(f"{predicted.joules * 1e3:.4g} mJ")
     if planned.objective == "throughput":
         words.append(f"one every {milliseconds(predicted.interval_seconds)}")
     moved = sum(transfer.bytes for transfer in planned.transfers)
-    words.append(f"{len(planned.slices)} slices")
+    words.append(f"{len(planned.slices)} slice{'' if len(planned.slices) == 1 else 's'}")
     if planned.replicas:
         words.append(f"again on {', '.join(planned.replicas)}")
     words.append(f"{len(planned.transfers)} transfers ({megabytes(moved)})")
     if planned.bound is not None:
         gap = "" if planned.gap is None else f", gap {planned.gap:.2%}"
-        words.append(f"lower bound {planned.bound.value:.4g} {planned.bound.unit}{gap}")
+        words.append(f"lower bound {planned.bound.value * 1e3:.4g} {_BOUND_UNITS[planned.bound.unit]}{gap}")
     return ", ".join(words)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from mosaic_onnx.cli.tables import MANY, megabytes, milliseconds, table
+from mosaic_onnx.cli.views.tables import MANY, megabytes, milliseconds, table
 
 if TYPE_CHECKING:
     from rich.table import Table

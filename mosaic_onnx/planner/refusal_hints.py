@@ -49,7 +49,7 @@ Solve = Callable[[CostTable, Request], Solved]
 """Finds a plan; raises ``InfeasibleError`` where it finds none."""
 
 
-def with_relaxations(table: CostTable, request: Request, error: InfeasibleError, solve: Solve) -> InfeasibleError:
+def with_hints(table: CostTable, request: Request, error: InfeasibleError, solve: Solve) -> InfeasibleError:
     """Return the error with a hint that says which limit or cap may be relaxed, and how far, for a plan to exist.
 
     Args:
@@ -86,8 +86,9 @@ class _Relaxing:
         for change, words in (
             ({"one_slice_per_device": False}, "leaving out --one-slice-per-device"),
             ({"min_slice_count": 0}, "leaving out --min-slices"),
+            ({"max_slice_count": None}, "leaving out --max-slices"),
         ):
-            relaxed = replace(request, **change)  # type: ignore[arg-type]
+            relaxed = replace(request, **change)
             if relaxed != request and self._plan(table, relaxed) is not None:
                 yield words
         enough = [

@@ -1,0 +1,158 @@
+"""How long a compilation measures: three efforts and a time budget, as options of the pipeline's passes.
+
+``normal`` is the passes' own defaults. ``bench efforts`` measures what each costs and gains (docs/benchmarks.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, cast, get_args
+
+from mosaic_onnx.core.errors import UsageError
+from mosaic_onnx.core.suggestions import did_you_mean
+from mosaic_onnx.passes.base import Pass, Passes
+from mosaic_onnx.passes.editing import held_passes
+from mosaic_onnx.planning import contest, time_plan
+from mosaic_onnx.profiling.device_profiler import ProfilingEffort
+from mosaic_onnx.profiling.interleaved import EarlyStop
+from mosaic_onnx.profiling.measuring.timing import TimeBudget
+
+EffortName = Literal["quick", "normal", "thorough"]
+
+
+@dataclass(frozen=True)
+class Effort:
+    """The time that each part of a compilation may take.
+
+    Attributes:
+        profiling: for layers, slices and levels of optimisation.
+        running: for a plan whose slices are timed while it runs.
+        contest: for the candidates in turn.
+        round_limit: plans whose slices are measured.
+        run_limit: plans that are run.
+        feedback_s: no round of planning and measuring starts after it.
+        usual_s: about how long a compilation of a network of ten milliseconds takes; a time budget is a share of it.
+    """
+
+    profiling: ProfilingEffort = field(default_factory=ProfilingEffort)
+    running: time_plan.Effort = field(default_factory=time_plan.Effort)
+    contest: contest.Effort = field(default_factory=contest.Effort)
+    round_limit: int = 5
+    run_limit: int = 6
+    feedback_s: float = float("inf")
+    usual_s: float = 20.0
+
+    def within(self, seconds: float) -> Effort:
+        """Return the same effort with no more time than a budget allows.
+
+        Loading, planning and proving take what they take: below some seconds nothing is left to be shortened.
+
+        Args:
+            seconds: for the whole compilation.
+        """
+        share = min(1.0, seconds / self.usual_s)
+        profiling, running = self.profiling, self.running
+        return replace(
+            self,
+            profiling=replace(
+                profiling,
+                layer=_shorter(profiling.layer, share),
+                slice=_shorter(profiling.slice, share),
+                alone_s=profiling.alone_s * share,
+                levels_s=profiling.levels_s * share,
+                looks_again=profiling.looks_again and share > 0.5,
+                kept_as=profiling.kept_as if share == 1 else ("within budget", *profiling.kept_as),
+            ),
+            running=replace(running, seconds=running.seconds * share),
+            contest=replace(self.contest, budget_s=min(self.contest.budget_s, 0.25 * seconds)),
+            round_limit=self.round_limit if share == 1 else max(1, round(self.round_limit * share)),
+            feedback_s=0.3 * seconds,
+        )
+
+
+def _shorter(budget: TimeBudget, share: float) -> TimeBudget:
+    return replace(budget, seconds=budget.seconds * share, min_runs=min(budget.min_runs, 3 if share < 1 else 5))
+
+
+def on_one_device(effort: Effort) -> Effort:
+    """Return an effort without what only a choice between devices needs: layers alone, plans that are run."""
+    return replace(effort, profiling=replace(effort.profiling, alone_s=0.0), run_limit=0)
+
+
+EFFORTS: Mapping[EffortName, Effort] = {
+    "quick": Effort(
+        profiling=ProfilingEffort(
+            layer=TimeBudget(0.004, min_runs=3, max_runs=20),
+            slice=TimeBudget(0.08, min_runs=3, max_runs=50),
+            alone_s=0.2,
+            levels_s=0.15,
+            looks_again=False,
+            name="quick",
+            kept_as=("quick", "", "thorough"),
+        ),
+        running=time_plan.Effort(seconds=0.15, max_runs=20),
+        contest=contest.Effort(round_count=9, budget_s=1.0, stop=EarlyStop(least_rounds=3)),
+        round_limit=1,
+        run_limit=0,
+        usual_s=5.0,
+    ),
+    "normal": Effort(),
+    "thorough": Effort(
+        profiling=ProfilingEffort(
+            layer=TimeBudget(0.03),
+            slice=TimeBudget(1.0),
+            alone_s=20.0,
+            levels_s=1.0,
+            name="thorough",
+            kept_as=("thorough",),
+        ),
+        running=time_plan.Effort(seconds=1.0),
+        contest=contest.Effort(round_count=41, budget_s=40.0, stop=None),
+        round_limit=8,
+        run_limit=8,
+        usual_s=90.0,
+    ),
+}
+
+
+def effort_named(name: str, time_budget_s: float | None = None) -> Effort:
+    """Return an effort by its name, within a time budget.
+
+    Raises:
+        UsageError: there is no such effort, or the budget is not a positive number.
+    """
+    known: tuple[EffortName, ...] = get_args(EffortName)
+    found = next((one for one in known if one == name.lower()), None)
+    if found is None:
+        raise UsageError(f"there is no effort {name!r}", did_you_mean(name, known))
+    if time_budget_s is None:
+        return EFFORTS[found]
+    if not time_budget_s > 0:
+        raise UsageError(f"a time budget of {time_budget_s:g} s leaves no time", "give some seconds: 20s")
+    return EFFORTS[found].within(time_budget_s)
+
+
+def with_effort(passes: Passes, effort: Effort) -> Passes:
+    """Return a compilation, or a part of one, whose passes take as long as an effort says."""
+    return tuple(_with_effort(one, effort) for one in passes)
+
+
+def _with_effort(one: Pass, effort: Effort) -> Pass:
+    """Return a pass with its share of an effort; passes inside it too."""
+    own: dict[str, dict[str, Any]] = {
+        "profile": {"effort": effort.profiling},
+        "measure_slices": {"effort": effort.profiling},
+        "time_plan": {"effort": effort.running},
+        "select": {"effort": effort.contest},
+        "feedback": {
+            "round_limit": effort.round_limit,
+            "run_limit": effort.run_limit,
+            "limit_s": effort.feedback_s,
+            "cutting": effort.profiling,
+        },
+    }
+    changes = dict(own.get(one.name, {}))
+    for name, inner in held_passes(one):
+        changes[name] = with_effort(inner, effort) if isinstance(inner, tuple) else _with_effort(inner, effort)
+    return cast(Pass, replace(cast(Any, one), **changes)) if changes else one

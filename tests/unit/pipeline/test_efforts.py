@@ -1,0 +1,60 @@
+"""Efforts: the same passes, measuring for another time."""
+
+from __future__ import annotations
+
+import pytest
+
+from mosaic_onnx.core.errors import UsageError
+from mosaic_onnx.passes.editing import every, find
+from mosaic_onnx.pipeline.efforts import EFFORTS, effort_named, on_one_device
+from mosaic_onnx.pipeline.options import compile_passes
+from mosaic_onnx.pipeline.pipelines import COMPILE
+from mosaic_onnx.planner.core.request import Request
+
+
+def test_normal_is_what_the_passes_do_by_themselves() -> None:
+    plain = {one.name: one for one in COMPILE}
+    made = {one.name: one for one in compile_passes({})}
+    assert list(made) == list(plain)
+    assert made["feedback"].round_limit == plain["feedback"].round_limit  # type: ignore[attr-defined]
+
+
+def test_an_effort_reaches_every_pass_that_measures() -> None:
+    quick = compile_passes({"effort": "quick", "request": Request(min_slice_count=2)})
+    measuring = [one for one in every(quick) if one.name in ("profile", "measure_slices")]
+    assert len(measuring) >= 2
+    assert {one.effort.name for one in measuring} == {"quick"}  # type: ignore[attr-defined]
+    feedback, select = find(quick, "feedback"), find(quick, "select")
+    assert (feedback.round_limit, feedback.run_limit) == (1, 0)  # type: ignore[attr-defined]
+    assert select.min_slice_count == 2  # type: ignore[attr-defined]
+    assert select.effort is EFFORTS["quick"].contest  # type: ignore[attr-defined]
+
+
+def test_more_effort_never_measures_less() -> None:
+    quick, normal, thorough = EFFORTS.values()
+    for less, more in ((quick, normal), (normal, thorough)):
+        assert less.profiling.slice.seconds < more.profiling.slice.seconds
+        assert less.profiling.layer.seconds < more.profiling.layer.seconds
+        assert less.contest.budget_s < more.contest.budget_s
+        assert less.round_limit <= more.round_limit
+
+
+def test_a_time_budget_shortens_what_is_measured_and_keeps_it_apart_in_the_cache() -> None:
+    half = effort_named("normal", EFFORTS["normal"].usual_s / 2)
+    assert half.profiling.slice.seconds == EFFORTS["normal"].profiling.slice.seconds / 2
+    assert half.contest.budget_s < EFFORTS["normal"].contest.budget_s
+    assert half.profiling.kept_as[0] not in EFFORTS["normal"].profiling.kept_as
+    assert effort_named("normal", 1e6).profiling == EFFORTS["normal"].profiling
+
+
+@pytest.mark.parametrize(("name", "seconds"), [("lazy", None), ("normal", 0.0), ("normal", float("nan"))])
+def test_an_effort_that_does_not_exist_is_refused(name: str, seconds: float | None) -> None:
+    with pytest.raises(UsageError):
+        effort_named(name, seconds)
+
+
+def test_on_one_device_nothing_is_measured_that_only_a_cut_needs() -> None:
+    alone = on_one_device(EFFORTS["normal"])
+    assert (alone.profiling.alone_s, alone.run_limit) == (0.0, 0)
+    uncut = compile_passes({}, is_uncut=True)
+    assert find(uncut, "feedback").run_limit == 0  # type: ignore[attr-defined]
