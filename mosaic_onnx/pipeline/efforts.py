@@ -1,4 +1,4 @@
-"""How long a compilation measures: three efforts and a time budget, as options of the pipeline's passes.
+"""The measuring time of a compilation: three efforts and a time budget, as options of the pipeline's passes.
 
 ``normal`` is the passes' own defaults. ``bench efforts`` measures what each costs and gains (docs/benchmarks.md).
 """

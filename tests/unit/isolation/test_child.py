@@ -1,4 +1,4 @@
-"""What a child answers: results, failures with their hints, and nothing for strangers."""
+"""A child's answers: results, failures with their hints, and nothing for strangers."""
 
 from __future__ import annotations
 
