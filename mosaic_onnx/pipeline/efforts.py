@@ -152,7 +152,7 @@ def _with_effort(one: Pass, effort: Effort) -> Pass:
             "cutting": effort.profiling,
         },
     }
-    known = {each.name for each in fields(cast(Any, one))} if is_dataclass(one) else set()
+    known: set[str] = {each.name for each in fields(cast(Any, one))} if is_dataclass(one) else set()
     changes = {name: value for name, value in own.get(one.name, {}).items() if name in known}
     for name, inner in held_passes(one):
         changes[name] = with_effort(inner, effort) if isinstance(inner, tuple) else _with_effort(inner, effort)

@@ -147,7 +147,7 @@ def _inputs_again(nest: LoopNest, tilings: Tilings, channel: str, block: Ints) -
 
     Loops of the block stand at their first tile; of other cut loops any tile may be in turn.
     """
-    elements: Floats = tilings.least(channel) * 1.0
+    elements = np.asarray(tilings.least(channel), dtype=np.float64)
     for loop in PIXELS:
         is_first = (block >> _NUMBER[loop] & 1 > 0) | (tilings.trips(loop) == 1)
         axis = tilings.axes[loop]
