@@ -17,6 +17,7 @@ from typing_extensions import Unpack
 from mosaic_onnx.analysis.compare_changes import Supposed, compare_changes
 from mosaic_onnx.analysis.explain import explain_layer, explain_plan
 from mosaic_onnx.analysis.plan_diff import diff_plans
+from mosaic_onnx.analysis.what_if import request_of
 from mosaic_onnx.backends.base import Array
 from mosaic_onnx.backends.hardware.energy_meters import find_meters
 from mosaic_onnx.core.constraints import Constraints, constrain
@@ -71,6 +72,7 @@ from mosaic_onnx.pipeline.throughput_benchmark import ThroughputBenchmark, throu
 from mosaic_onnx.planner.core.request import Request
 from mosaic_onnx.planning import profile_plan
 from mosaic_onnx.planning.candidates import single_device_plan
+from mosaic_onnx.planning.profile_plan import plan_of_slices, proposal_of
 from mosaic_onnx.profiling.progress import Progress
 from mosaic_onnx.report.gather import content_of, read_subject
 from mosaic_onnx.report.headline import Headline, headline_of
@@ -928,6 +930,16 @@ def annotate(model: PathLike, profile: Profile, plan: Plan, output: PathLike, *,
     """
     refuse_to_replace(Path(output), force=force)
     return annotate_model(Path(model), profile, plan, Path(output))
+
+
+def plan_in_profile(profile: Profile, plan: Plan, constraints: Constraints | None = None) -> Plan:
+    """Return the slices of a plan with their costs in another profile of the same layers: of one shape of several.
+
+    Raises:
+        InfeasibleError: they break a constraint there.
+    """
+    constrained = constrain(profile, constraints or Constraints())
+    return plan_of_slices(constrained, request_of(plan), plan.method, proposal_of(constrained, plan))
 
 
 def mix_shapes(profiles: Sequence[Profile | PathLike], weights: Sequence[float]) -> Profile:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-import sys
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from typing import Protocol
 
+from mosaic_onnx.core.compatibility import add_note
 from mosaic_onnx.core.errors import MosaicError, UsageError
 from mosaic_onnx.core.progress import Step
 from mosaic_onnx.passes.state import State, is_made
@@ -113,8 +113,7 @@ def run_pass(one: Pass, state: State) -> State:
         error.passes = (one.name, *error.passes)
         raise
     except Exception as error:
-        if sys.version_info >= (3, 11):
-            error.add_note(f"in pass {one.name}")
+        add_note(error, f"in pass {one.name}")
         raise
     _check_promises(one, state, after)
     _log.info("pass %s: %.3f s", one.name, time.perf_counter() - started_s)

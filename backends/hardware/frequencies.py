@@ -43,6 +43,10 @@ class FrequencyDomain(Protocol):
     def governor(self) -> str:
         """Return the governor's name; empty where it is unknown."""
 
+    @property
+    def lock_path(self) -> str:
+        """Return the file that whoever holds it locks; empty where there is none."""
+
     def why_not(self) -> str | None:
         """Return why its frequency cannot be set, with a remedy; None where it can."""
 
@@ -92,6 +96,11 @@ class SysfsDomain:
     def files(self) -> tuple[Path, Path]:
         """Return the files that holding it writes."""
         return self.lowest, self.highest
+
+    @property
+    def lock_path(self) -> str:
+        """Return the file of the upper limit."""
+        return str(self.highest)
 
     @property
     def is_writable(self) -> bool:

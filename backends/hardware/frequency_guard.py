@@ -3,19 +3,23 @@
 A guard process is started before the first change. It is told the former settings of each domain, and waits for the end
 of its standard input; when the other process ends in any way (SIGKILL included), the kernel closes that pipe and the
 guard restores what is still held. One guard serves all devices of a process, since several may share a domain: the
-settings before the first of them are the former ones.
+settings before the first of them are the former ones. A guard locks the domains that its process holds, so that another
+process neither fights over them nor takes held limits for the former ones.
 
 Run as ``python -m mosaic_onnx.backends.hardware.frequency_guard`` it is the guard. Each line of its input is JSON:
-``{"hold": NAME, "settings": [...]}``, answered with ``ready``, or ``{"restore": NAME}``, answered with the failures.
+``{"lock": NAME, "path": …}`` and ``{"hold": NAME, "settings": […]}`` are answered with ``ready``, ``{"restore": NAME}``
+with an empty line, and all of them with words where something is wrong.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -26,6 +30,9 @@ from mosaic_onnx.backends.hardware.frequencies import FrequencyDomain, Setting, 
 from mosaic_onnx.backends.hardware.nvml import unlock_clocks
 from mosaic_onnx.core.errors import BackendError
 from mosaic_onnx.core.module_command import module_command
+
+LOCK_LIMIT_S = 10.0
+"""Another process's guard may take so long to restore what it held."""
 
 
 @dataclass
@@ -45,8 +52,19 @@ class FrequencyLimits:
         """
         with self._lock:
             if not self._user_count.get(domain.name):
-                self._tell({"hold": domain.name, "settings": domain.former_settings()}, "ready")
+                self._take(domain)
             self._user_count[domain.name] = self._user_count.get(domain.name, 0) + 1
+
+    def _take(self, domain: FrequencyDomain) -> None:
+        """Lock a domain, and let the guard remember its settings."""
+        try:
+            self._tell({"lock": domain.name, "path": domain.lock_path}, "ready")
+            self._tell({"hold": domain.name, "settings": domain.former_settings()}, "ready")
+        except BackendError:
+            self._tell({"restore": domain.name}, "")
+            if not self._user_count:
+                self._end_guard()
+            raise
 
     def set_hz(self, domain: FrequencyDomain, frequency_hz: float) -> bool:
         """Bring a held domain to a frequency, and return whether that changed it.
@@ -98,7 +116,7 @@ class FrequencyLimits:
         if not line:
             raise BackendError("the guard of frequency limits died: the limits may not be as they were")
         if answer != expected:
-            raise BackendError(f"frequency limits could not be restored: {answer}")
+            raise BackendError(f"frequency limits: {answer}")
 
     def _end_guard(self) -> None:
         guard, self._guard = self._guard, None
@@ -180,22 +198,66 @@ def restore(settings: Sequence[Setting]) -> list[str]:
     return list(failures.values())
 
 
+@dataclass
+class _Held:
+    """The domains that the guard's process holds: locks, and what restores them, by name."""
+
+    locks: dict[str, int] = field(default_factory=dict)
+    settings: dict[str, Sequence[Setting]] = field(default_factory=dict)
+
+    def lock(self, name: str, path: str) -> str:
+        """Lock a domain; return ``ready``, or why it cannot be."""
+        if not path or sys.platform == "win32":  # no such domains there
+            return "ready"
+        import fcntl
+
+        try:
+            descriptor = os.open(path, os.O_RDONLY)
+        except OSError as error:
+            return f"{path} cannot be opened: {error.strerror}"
+        until_s = time.monotonic() + LOCK_LIMIT_S
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                if time.monotonic() >= until_s:
+                    os.close(descriptor)
+                    return f"another process holds {name} at a frequency: wait for its end"
+                time.sleep(0.01)
+            else:
+                self.locks[name] = descriptor
+                return "ready"
+
+    def hold(self, name: str, settings: Sequence[Setting]) -> str:
+        """Remember what restores a domain."""
+        self.settings[name] = settings
+        return "ready"
+
+    def restore(self, name: str) -> str:
+        """Restore and unlock a domain; return the failures."""
+        failures = restore(self.settings.pop(name, ()))
+        if name in self.locks:
+            os.close(self.locks.pop(name))
+        return "; ".join(failures)
+
+
 def main() -> None:
     """Restore domains as told, and at the end of the input those that are still held."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # the pipe's end tells that the parent ended
-    held: dict[str, Sequence[Setting]] = {}
+    held = _Held()
     for line in sys.stdin:
         message = json.loads(line)
-        if "hold" in message:
-            held[message["hold"]] = message["settings"]
-            answer = "ready"
+        if "lock" in message:
+            answer = held.lock(message["lock"], message["path"])
+        elif "hold" in message:
+            answer = held.hold(message["hold"], message["settings"])
         else:
-            answer = "; ".join(restore(held.pop(message["restore"])))
+            answer = held.restore(message["restore"])
         sys.stdout.write(answer + "\n")
         sys.stdout.flush()
-    for settings in held.values():
-        restore(settings)
+    for name in list(held.settings):
+        held.restore(name)
 
 
 if __name__ == "__main__":

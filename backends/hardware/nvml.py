@@ -113,6 +113,11 @@ class NvmlClock:
         """Return nothing: NVIDIA's driver does not name its policy."""
         return ""
 
+    @property
+    def lock_path(self) -> str:
+        """Return nothing: NVML's former settings are never read, so none can be read too early."""
+        return ""
+
     @cached_property
     def frequencies_hz(self) -> tuple[float, ...]:
         """Return some of the supported clocks, the lowest and the highest among them; none where none are told."""

@@ -114,7 +114,7 @@ def dataflow_plans(names: list[str]) -> list[Row]:
 
 
 def stated_profile(name: str, board: Device, npu: Device) -> Profile:
-    """What a described board and an emulated NPU state for a network of the zoo; nothing is measured."""
+    """The costs that a described board and an emulated NPU state for a network of the zoo; nothing is measured."""
     one = layered(name, "fused")
     results = []
     for source, device in ((SIMULATED, board), (BACKEND, npu)):

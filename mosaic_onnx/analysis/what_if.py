@@ -119,12 +119,14 @@ def request_of(plan: Plan) -> Request:
     """Return the planner's request, as far as a plan file tells it."""
     demands = plan.constraints
     deadline, budget = demands.get("deadline_s"), demands.get("budget_j")
+    most = demands.get("max_slice_count")
     return Request(
         objective=plan.objective,
         schedule=plan.schedule,
         deadline_s=deadline if isinstance(deadline, float) else None,
         budget_j=budget if isinstance(budget, float) else None,
         one_slice_per_device=bool(demands.get("one_slice_per_device")),
+        max_slice_count=most if isinstance(most, int) else None,
     )
 
 

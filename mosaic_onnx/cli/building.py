@@ -154,7 +154,7 @@ def plan(
     from mosaic_onnx import api
     from mosaic_onnx.cli.scheduling import plan_jointly
     from mosaic_onnx.cli.views.explanations import show_what_ifs
-    from mosaic_onnx.cli.views.tables import pareto_table, plan_line, plan_table, singles_table
+    from mosaic_onnx.cli.views.tables import milliseconds, pareto_table, plan_line, plan_table, singles_table
     from mosaic_onnx.core.errors import UsageError
     from mosaic_onnx.files.atomic import refuse_to_replace
     from mosaic_onnx.files.plan_file import plan_to_fields
@@ -165,6 +165,8 @@ def plan(
         request = dataclasses.replace(request, objective="latency")
     if output is not None:
         refuse_to_replace(output, force=force)
+    if shapes and sum_latency:
+        raise UsageError("--shapes plans one model, sum-latency several", "leave one of them out")
     measured = api.mix_shapes(profile_files, parse_numbers(shapes, "--shapes")) if shapes else None
     if what_ifs and ((measured is None and len(profile_files) > 1) or sum_latency or pareto or output is not None):
         raise UsageError("--what-if takes one profile, and neither --pareto nor -o", "plan the profile alone for that")
@@ -192,6 +194,12 @@ def plan(
         reporter.show(singles_table(planned, singles))
     if output is not None:
         api.write_plan(planned, output)
+    for file in profile_files if shapes else ():
+        alone = api.plan_in_profile(api.load_profile(file), planned, constraints)
+        reporter.note(f"{file}: {milliseconds(alone.predicted.seconds)}")
+    notes = planned.meta.get("notes")
+    for note in notes if isinstance(notes, list) else ():
+        reporter.note(str(note))
     reporter.result(plan_line(planned))
     fields = plan_to_fields(planned)
     reporter.emit(str(fields.pop("schema")), fields)

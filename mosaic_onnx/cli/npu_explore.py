@@ -76,7 +76,7 @@ def explore_sizes(
 
 def _front_rows(found: Exploration) -> list[tuple[str, ...]]:
     """Return the rows of the points that none beats."""
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for place in found.front:
         point = found.points[place]
         area = "–" if point.area_mm2 is None else f"{point.area_mm2:.3g} mm²"

@@ -9,7 +9,7 @@ import typer
 
 from mosaic_onnx.cli.console import Reporter
 
-KINDS = ("profile", "plan", "devices", "manifest", "scenario", "npu")
+KINDS = ("profile", "plan", "devices", "manifest", "scenario", "npu", "decoder", "machine")
 
 
 def register(app: typer.Typer) -> None:
@@ -35,6 +35,7 @@ def schema_of(kind: str) -> dict[str, Any]:
     from mosaic_onnx.files.manifest import manifest_schema
     from mosaic_onnx.files.plan_file import plan_schema
     from mosaic_onnx.files.profile_file import profile_schema
+    from mosaic_onnx.importers.decoder.file import decoder_schema, machine_schema
     from mosaic_onnx.npu.hardware.file import npu_schema
     from mosaic_onnx.scenarios.file import scenario_schema
 
@@ -45,6 +46,8 @@ def schema_of(kind: str) -> dict[str, Any]:
         "manifest": manifest_schema,
         "scenario": scenario_schema,
         "npu": npu_schema,
+        "decoder": decoder_schema,
+        "machine": machine_schema,
     }
     if kind not in known:
         raise UsageError(f"there is no file called '{kind}' here", f"one of {', '.join(known)}")

@@ -16,7 +16,17 @@ else:
     class StrEnum(str, Enum):
         """Words that are text."""
 
-        __str__ = str.__str__
+        def __str__(self) -> str:
+            """Return the word."""
+            return str(self.value)
 
 
-__all__ = ["StrEnum", "tomllib"]
+__all__ = ["StrEnum", "add_note", "tomllib"]
+
+
+def add_note(error: BaseException, note: str) -> None:
+    """Add a note to an exception; tracebacks show it since Python 3.11."""
+    if sys.version_info >= (3, 11):
+        error.add_note(note)
+    else:
+        vars(error).setdefault("__notes__", []).append(note)

@@ -15,8 +15,11 @@ from mosaic_onnx.core.profiles import Profile
 from mosaic_onnx.files.profile_checks import check_profile
 from mosaic_onnx.importers.decoder.profile import import_decoder
 from mosaic_onnx.importers.dnn_partitioning import import_dnn_partitioning
+from mosaic_onnx.importers.hope import import_hope
 from mosaic_onnx.importers.onnxruntime_profile import import_onnxruntime
 from mosaic_onnx.importers.pipedream import import_pipedream
+from mosaic_onnx.importers.pipeedge import import_pipeedge
+from mosaic_onnx.importers.piper import import_piper
 from mosaic_onnx.importers.tensorrt import import_tensorrt
 
 __all__ = [
@@ -24,8 +27,11 @@ __all__ = [
     "Kind",
     "import_decoder",
     "import_dnn_partitioning",
+    "import_hope",
     "import_onnxruntime",
     "import_pipedream",
+    "import_pipeedge",
+    "import_piper",
     "import_profile",
     "import_tensorrt",
 ]
@@ -70,6 +76,38 @@ IMPORT_FORMATS: Mapping[str, ImportFormat] = {
             "backward": "count the backward pass too",
         },
     ),
+    "piper": ImportFormat(
+        import_piper,
+        "Piper's workload JSON: equal devices gpu0 …, forward and backward of a sample",
+        {
+            "device_count": "devices, in place of the file's own number",
+            "way": "how each node runs (vanilla, activation recomp)",
+            "time_unit_s": "seconds of one unit of timePerSample (1)",
+            "in_flight": "samples whose activations are in memory at once (1)",
+        },
+    ),
+    "pipeedge": ImportFormat(
+        import_pipeedge,
+        "PipeEdge's models.yml with device_types.yml and devices.yml: hosts joined by links",
+        {
+            "model": "which of the file's models",
+            "device_types": "that file (device_types.yml beside the first)",
+            "devices": "that file (devices.yml beside the first)",
+            "batch_size": "of the measurements (8)",
+            "dtype": "of the measurements (torch.float32)",
+        },
+    ),
+    "hope": ImportFormat(
+        import_hope,
+        "HOPE's phone tables: …-layerwise-latency.csv, with the graph and transfers",
+        {
+            "info": "the file …-info.txt, which holds the graph",
+            "transfers": "the file …-data-trans.csv",
+            "threads": "of the big cores: 1, 2 or 4 (4)",
+            "little_threads": "take the little cores as a device, with 1, 2 or 4 threads",
+            "missing_transfer_us": "for shapes without a transfer time (HOPE takes 1300)",
+        },
+    ),
     "tensorrt": ImportFormat(
         import_tensorrt,
         "trtexec --exportProfile JSON: one device",
@@ -91,6 +129,12 @@ NUMBERS: Mapping[str, tuple[type, ...]] = {
     "device_count": (int,),
     "prompt_count": (int,),
     "token_count": (int,),
+    "in_flight": (int,),
+    "batch_size": (int,),
+    "threads": (int,),
+    "little_threads": (int,),
+    "time_unit_s": (int, float),
+    "missing_transfer_us": (int, float),
     "bandwidth_bytes_per_s": (int, float),
 }
 """Options that are numbers."""

@@ -135,6 +135,11 @@ def replay(compilation: Compilation) -> list[str]:
         words += [word for pattern, device in rules for word in (flag, f"{pattern}={device}")]
     for flag, caps in (("--memory", constraints.memory_bytes), ("--slice-memory", constraints.slice_memory_bytes)):
         words += [word for device, count in caps.items() for word in (flag, f"{device}={count}")]
+    words += [
+        word for one in constraints.max_slice_counts.items() for word in ("--max-slices-on", f"{one[0]}={one[1]}")
+    ]
+    if constraints.quantile is not None:
+        words += ["--quantile", f"{constraints.quantile:g}"]
     for name, shape in option_of(passes, "input_shapes").items():
         words += ["--input-shape", f"{name}:{','.join(map(str, shape))}"]
     return words + [word for name in compilation.outside for word in ("--pass", name)]
@@ -146,6 +151,8 @@ def _request_words(request: Request) -> list[str]:
         words += ["--max-error", f"{request.max_error:g}"]
     if request.min_slice_count:
         words += ["--min-slices", str(request.min_slice_count)]
+    if request.max_slice_count is not None:
+        words += ["--max-slices", str(request.max_slice_count)]
     return words
 
 

@@ -15,53 +15,39 @@ GROUP = "mosaic_onnx.passes"
 
 
 @dataclass(frozen=True)
-class Before:
-    """A pass that runs before another.
+class _OnePass:
+    """A pass from outside, and the pass of the pipeline whose place it refers to.
 
     Attributes:
-        name: of the other.
-        added: the pass.
+        name: of the pipeline's pass.
+        added: the pass from outside.
     """
 
     name: str
     added: Pass
 
+
+class Before(_OnePass):
+    """Run a pass before the named one."""
+
     def __call__(self, passes: Passes) -> Passes:
-        """Return the passes with this one among them."""
+        """Return the passes with the added one among them."""
         return editing.before(passes, self.name, self.added)
 
 
-@dataclass(frozen=True)
-class After:
-    """A pass that runs after another.
-
-    Attributes:
-        name: of the other.
-        added: the pass.
-    """
-
-    name: str
-    added: Pass
+class After(_OnePass):
+    """Run a pass after the named one."""
 
     def __call__(self, passes: Passes) -> Passes:
-        """Return the passes with this one among them."""
+        """Return the passes with the added one among them."""
         return editing.after(passes, self.name, self.added)
 
 
-@dataclass(frozen=True)
-class Instead:
-    """A pass in the place of another.
-
-    Attributes:
-        name: of the other.
-        added: the pass.
-    """
-
-    name: str
-    added: Pass
+class Instead(_OnePass):
+    """Run a pass in the place of the named one."""
 
     def __call__(self, passes: Passes) -> Passes:
-        """Return the passes with this one in the place of the other."""
+        """Return the passes with the added one in the place of the other."""
         return editing.instead(passes, self.name, self.added)
 
 

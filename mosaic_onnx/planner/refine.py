@@ -177,7 +177,7 @@ def _merged(
     table: CostTable, request: Request, limits: Limits, proposals: Sequence[Proposal], until: float
 ) -> Iterator[Proposal]:
     """Yield proposals that exceed the limits with slices merged until they keep them, where that can be done."""
-    ranked = []
+    ranked: list[tuple[float, int, Proposal]] = []
     for proposal in proposals:
         if not limits.keeps(proposal) and len(proposal) <= MERGED_SLICES:
             ranked.append((_figure(table, request, proposal), len(ranked), proposal))

@@ -17,8 +17,8 @@ from mosaic_onnx.planner.core.request import TOLERANCE, Answer, MethodUnavailabl
 from mosaic_onnx.planner.core.request_constraints import at_least, meets
 from mosaic_onnx.planner.core.simulate import Timeline, simulate, value
 from mosaic_onnx.planner.core.transfers import HOST_MEMORY
+from mosaic_onnx.planner.refusal_hints import with_hints
 from mosaic_onnx.planner.registry import METHODS, method_named
-from mosaic_onnx.planner.relaxations import with_relaxations
 
 UNITS: dict[Objective, Literal["seconds", "joules", "joule_seconds"]] = {
     "latency": "seconds",
@@ -70,7 +70,7 @@ def solve(table: CostTable, request: Request) -> Solution:
     except InfeasibleError as error:
         if request.method != "auto":
             raise
-        refusal = with_relaxations(table, request, error, solve_once)
+        refusal = with_hints(table, request, error, solve_once)
     raise refusal
 
 
@@ -263,7 +263,11 @@ def _check_request(table: CostTable, request: Request) -> None:
     if request.method != "auto":
         method_named(request.method)
     if request.needs_joules and table.layer_j is None and table.layer_names:
-        raise UsageError("the profile has no joules, so only time can be planned", "use --objective latency")
+        raise UsageError(
+            "the profile has no joules, so only time can be planned",
+            "use --objective latency, or measure again with a meter or declared power: "
+            "mosaic-onnx profile MODEL.onnx --watts DEVICE=IDLE,BUSY",
+        )
 
 
 def _judge(table: CostTable, request: Request, method: str, proposal: Proposal) -> _Judged:

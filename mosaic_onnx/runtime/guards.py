@@ -83,6 +83,10 @@ class GuardedBackend:
         """The backend's name."""
         return self.inner.name
 
+    def around(self, inner: Backend) -> GuardedBackend:
+        """Return another backend, guarded in the same way."""
+        return GuardedBackend(inner, self._guards)
+
     def find(self) -> FoundDevices:
         """See ``Backend``."""
         return self.inner.find()
@@ -111,7 +115,8 @@ class GuardedRunner:
         """Load the slice."""
         self._model = model
         self._guards = guards
-        self._left = [each for each in guards.fallbacks if each.name != device.name]
+        # A device of another machine has a child of its own plan's, which only the plan can start.
+        self._left = [each for each in guards.fallbacks if each.name != device.name and not each.host]
         self._device = device
         self._name = model.model.graph.name or ", ".join(model.outputs)
         try:

@@ -105,6 +105,7 @@ def build_instance(scenario: Scenario, profiles: Sequence[Profile]) -> Instance:
         _check_devices(names[0], profiles[0], name, profile)
         if not profile.layers:
             raise ModelError(f"model {name} has no layers", "leave it out of the scenario")
+        _check_known(name, profile)
     if scenario.accelerator is not None and scenario.accelerator not in [device.name for device in devices]:
         listed = ", ".join(device.name for device in devices)
         raise UsageError(f"accelerator {scenario.accelerator!r} is not a device", f"the devices are {listed}")
@@ -115,6 +116,18 @@ def build_instance(scenario: Scenario, profiles: Sequence[Profile]) -> Instance:
     )
     unit_names, unit_of_state = _units(devices)
     return Instance(scenario, models, unit_names, unit_of_state, _slowdowns(devices, unit_names, profiles))
+
+
+def _check_known(name: str, profile: Profile) -> None:
+    """Refuse a profile with features that a scenario's simulation would pass over."""
+    features = {
+        "max_slice_count": any(device.max_slice_count is not None for device in profile.devices),
+        "links": bool(profile.links),
+        "switches[].layers": any(switch.layers for switch in profile.switches),
+    }
+    unknown = next((key for key, present in features.items() if present), None)
+    if unknown is not None:
+        raise UsageError(f"the profile of {name} has {unknown}, which scenarios do not know", "leave it out there")
 
 
 def _check_devices(first_name: str, first: Profile, name: str, profile: Profile) -> None:

@@ -37,7 +37,7 @@ class Feedback:
 
     name: ClassVar[str] = "feedback"
     requires: ClassVar[tuple[str, ...]] = ("selection", "opened", "normalised", "inputs", "graph", "profile")
-    ensures: ClassVar[tuple[str, ...]] = ("profile", "table", "plan", "cutter")
+    ensures: ClassVar[tuple[str, ...]] = ("profile", "table", "plan", "alternatives", "cutter")
 
     estimate: Pass
     plan: Pass
@@ -65,7 +65,8 @@ class Feedback:
         refined = loop(state.profile)
         if self.round_limit and not refined.is_settled:
             state.note(f"the plan still changed after {refined.round_count} rounds of measuring its slices")
-        end = replace(start, profile=refined.profile, plan=refined.plan)
+        others = rounds.last.alternatives if request.objective == "throughput" else ()
+        end = replace(start, profile=refined.profile, plan=refined.plan, alternatives=others)
         is_estimated = rounds.last.profile is refined.profile
         return replace(end, table=rounds.last.table) if is_estimated else run_pass(self.estimate, end)
 

@@ -1,4 +1,4 @@
-"""What a vendor's compiler made is read by that vendor's parser alone: a bundle's is refused before that."""
+"""A node that a vendor's compiler made is read by that vendor's parser alone: a bundle's is refused before that."""
 
 from __future__ import annotations
 

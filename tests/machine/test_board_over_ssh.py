@@ -55,7 +55,7 @@ def test_a_plan_made_here_runs_on_the_board(
         ("profile", str(model), "-d", devices, "-o", "both.json"),
         ("plan", "both.json", "--pin", "a|b=board", "--pin", "c|y=here", "-o", "plan.json"),
         ("compile", str(model), "-d", devices, "--profile", "both.json", "--plan", "plan.json", "-o", "both.mosaic"),
-        ("run", "both.mosaic", "-d", devices, "--iterations", "1", "-o", "outputs.npz"),
+        ("run", "both.mosaic", "-d", devices, "--iterations", "1", "--validate", "-o", "outputs.npz"),
         ("verify", "both.mosaic", "-d", devices),
     ):
         done = mosaic(*words)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -65,6 +65,16 @@ class Machine(FileModel):
     schema_: Literal["mosaic-onnx/machine/1"] = Field(alias="schema")
     name: Name
     devices: list[MachineDevice] = Field(min_length=1)
+
+
+def decoder_schema() -> dict[str, Any]:
+    """Return the JSON Schema of a described decoder."""
+    return Decoder.model_json_schema(by_alias=True)
+
+
+def machine_schema() -> dict[str, Any]:
+    """Return the JSON Schema of a described machine."""
+    return Machine.model_json_schema(by_alias=True)
 
 
 def presets(kind: Literal["decoder", "machine"]) -> tuple[str, ...]:

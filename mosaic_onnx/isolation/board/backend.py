@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import onnx
@@ -20,6 +20,18 @@ from mosaic_onnx.isolation.messages import device_to_json, write_slice
 from mosaic_onnx.isolation.process import ChildDied
 
 Json = Any
+
+
+@runtime_checkable
+class Wraps(Protocol):
+    """A backend that watches another one's slices, wherever they run."""
+
+    @property
+    def inner(self) -> Backend:
+        """Return the backend that it watches."""
+
+    def around(self, inner: Backend) -> Backend:
+        """Return another backend, watched in the same way."""
 
 
 def board_process(backend: Backend, device: Device) -> BoardProcess:
@@ -192,9 +204,11 @@ class Boards:
         """
         if not device.host:
             return inner
+        bare = inner.inner if isinstance(inner, Wraps) else inner
         if device.name not in self.backends:
-            self.backends[device.name] = BoardBackend(inner, device)
-        return self.backends[device.name]
+            self.backends[device.name] = BoardBackend(bare, device)
+        board = self.backends[device.name]
+        return inner.around(board) if isinstance(inner, Wraps) else board
 
     def close(self) -> None:
         """End the children; calling it twice is harmless."""

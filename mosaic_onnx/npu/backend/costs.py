@@ -1,4 +1,4 @@
-"""What layers of the compiler cost on an NPU in one of its dataflows, from the exact search."""
+"""Costs of the compiler's layers on an NPU in one of its dataflows, from the exact search."""
 
 from __future__ import annotations
 

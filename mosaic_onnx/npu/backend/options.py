@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from math import isfinite
-from typing import cast
 
 from mosaic_onnx.backends.option_model import OptionRule, harmless, rules_of
 from mosaic_onnx.core.devices import Device, Level, OptionValue
@@ -69,7 +68,7 @@ def read_options(device: Device) -> NpuOptions:
         )
     if isinstance(time_scale, str | bool) or not isfinite(time_scale) or time_scale < 0:
         raise UsageError(f"device {device.name}: option time_scale = {time_scale!r} is not a number from 0 on")
-    return NpuOptions(hardware, cast(Objective, objective), float(time_scale))
+    return NpuOptions(hardware, objective, float(time_scale))
 
 
 @lru_cache(maxsize=64)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import onnx
@@ -161,7 +162,7 @@ class _Rounding:
             )
             return [narrow, helper.make_node("Cast", [between], [target], f"{target}/widen", to=TensorProto.FLOAT)]
         names = [self._constant(source, scale), self._constant(source, zero)]
-        extra = {} if axis is None or not scale.ndim else {"axis": axis}
+        extra: dict[str, Any] = {} if axis is None or not scale.ndim else {"axis": axis}
         quantise = helper.make_node(
             "QuantizeLinear", [source, *names], [between], f"{target}/quantise", domain=_DOMAIN, **extra
         )

@@ -1,4 +1,4 @@
-"""What nothing beats: the points of a sweep that no other point equals or betters in everything."""
+"""The front: the points of a sweep that no other point equals or betters in everything."""
 
 from __future__ import annotations
 

@@ -50,8 +50,14 @@ def _buffer(hardware: Hardware, value: Values) -> Hardware:
     def scaled(part: int | None) -> int | None:
         return None if part is None else max(1, int(part * value[0] // whole))
 
-    parts = {name: scaled(getattr(buffer, name)) for name in ("bytes", "weight_bytes", "activation_bytes")}
-    return replace(hardware, buffer=replace(buffer, **parts, output_bytes=scaled(buffer.output_bytes)))
+    resized = replace(
+        buffer,
+        bytes=scaled(buffer.bytes),
+        weight_bytes=scaled(buffer.weight_bytes),
+        activation_bytes=scaled(buffer.activation_bytes),
+        output_bytes=scaled(buffer.output_bytes),
+    )
+    return replace(hardware, buffer=resized)
 
 
 def _registers(hardware: Hardware, value: Values) -> Hardware:

@@ -1,4 +1,4 @@
-"""What runtimes do today with a model that one device cannot hold."""
+"""The usual ways to place a model that one device cannot hold, as runtimes do it."""
 
 from __future__ import annotations
 

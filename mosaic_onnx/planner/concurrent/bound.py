@@ -120,7 +120,7 @@ class _Ways:
         return {
             (source, device): (
                 np.min(rows, axis=0),
-                np.isfinite(rows).all(axis=0) & (len(rows) == len(self.columns[device])),
+                np.asarray(np.isfinite(rows).all(axis=0) & (len(rows) == len(self.columns[device]))),
             )
             for (source, device), rows in found.items()
         }

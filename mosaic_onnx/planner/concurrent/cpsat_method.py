@@ -12,8 +12,9 @@ from mosaic_onnx.core.costs import CostTable
 from mosaic_onnx.core.errors import InfeasibleError
 from mosaic_onnx.planner.concurrent.bound import concurrent_bound
 from mosaic_onnx.planner.concurrent.cpsat_model import ALL_SETS_LAYERS, ConcurrentModel, LayerSet, convex_sets
-from mosaic_onnx.planner.concurrent.method import Judge, finished, listed, seed_plans, seed_share, slices_cost
+from mosaic_onnx.planner.concurrent.method import JUDGED, Judge, finished, listed, seed_plans, seed_share, slices_cost
 from mosaic_onnx.planner.concurrent.span_search import by_spans
+from mosaic_onnx.planner.core.deadline import TimeUpError
 from mosaic_onnx.planner.core.ortools import available, new_solver
 from mosaic_onnx.planner.core.request import TOLERANCE, Answer, MethodUnavailable, PlacedSlice, Proposal, Request
 from mosaic_onnx.planner.core.simulate import simulate
@@ -45,13 +46,16 @@ def concurrent_cpsat(table: CostTable, request: Request) -> Answer:
     if beat_s <= bound_s * (1 + TOLERANCE):
         return Answer(tuple(plans), bound_s, how)
     sets, complete = offer_sets(table, plans)
-    model = ConcurrentModel(table, sets, beat_s if plans else _serial_s(table), bound_s)
+    try:
+        model = ConcurrentModel(table, sets, beat_s if plans else _serial_s(table), bound_s, began + 0.8 * limit_s)
+    except TimeUpError:
+        return Answer(tuple(plans), bound_s, how)
     if plans:
         hint = plans[0] if slices_cost(table) else _alone(plans[0])
         model.suggest(hint, simulate(table, hint, "concurrent").slice_times)
     from ortools.sat.python import cp_model
 
-    solver = new_solver(began + 0.9 * request.time_limit_s - time.monotonic(), request.seed)
+    solver = new_solver(began + 0.9 * limit_s - JUDGED * judge.longest_s - time.monotonic(), request.seed)
     status = solver.solve(model.model)
     if status == cp_model.INFEASIBLE and not plans and complete:
         raise InfeasibleError("no plan keeps groups, pins and memory caps", "Relax a cap, a pin or a group.")

@@ -16,6 +16,7 @@ import numpy as np
 
 from mosaic_onnx.core.costs import CostTable
 from mosaic_onnx.planner.concurrent.tasks import Levels
+from mosaic_onnx.planner.core.deadline import FOREVER, timed
 from mosaic_onnx.planner.core.lower_bounds import possible_states
 from mosaic_onnx.planner.core.memory import slice_memory
 from mosaic_onnx.planner.core.orders import predecessors
@@ -64,7 +65,14 @@ class _Candidate:
 class ConcurrentModel:
     """The model of one table with some sets of layers."""
 
-    def __init__(self, table: CostTable, sets: Sequence[LayerSet], beat_s: float, bound_s: float) -> None:
+    def __init__(
+        self,
+        table: CostTable,
+        sets: Sequence[LayerSet],
+        beat_s: float,
+        bound_s: float,
+        until: float = FOREVER,
+    ) -> None:
         """Build it.
 
         Args:
@@ -72,6 +80,10 @@ class ConcurrentModel:
             sets: sets of layers that may be slices; every layer alone among them.
             beat_s: a makespan that is known to be reachable.
             bound_s: a proved lower bound.
+            until: ``time.monotonic()`` at which to give up.
+
+        Raises:
+            TimeUpError: it took longer.
         """
         from ortools.sat.python import cp_model
 
@@ -83,14 +95,15 @@ class ConcurrentModel:
         self.holding: list[list[int]] = [[] for _ in table.layer_names]
         """[L] candidates that hold each layer"""
         self._add_sets(sets)
-        self.finish = [self._finish(layer) for layer in range(len(table.layer_names))]
-        self.state_of = [self._states_of(layer) for layer in range(len(table.layer_names))]
+        layers = range(len(table.layer_names))
+        self.finish = [self._finish(layer) for layer in timed(layers, until)]
+        self.state_of = [self._states_of(layer) for layer in timed(layers, until)]
         """[L] state -> the layer runs in it"""
-        self.device_of = [self._devices_of(layer) for layer in range(len(table.layer_names))]
+        self.device_of = [self._devices_of(layer) for layer in timed(layers, until)]
         """[L] device -> the layer runs there"""
         self._one_at_a_time()
         self.host_time: dict[int, cp_model.IntVar] = {}
-        for candidate in self.candidates:
+        for candidate in timed(self.candidates, until):
             self._wait_for_inputs(candidate)
         self._keep_together()
         self._cap_memory()
@@ -302,17 +315,19 @@ class ConcurrentModel:
         for device, cap in enumerate(self.rows.memory_bytes):
             if cap == float("inf"):
                 continue
-            weights = sum(
+            weights = [
                 self.rows.parameter_bytes[layer][state] * literal
                 for layer, states in enumerate(self.state_of)
                 for state, literal in states.items()
                 if self.rows.state_device[state] == device
-            )
+            ]
+            largest = self.model.new_int_var(0, int(cap), "")
+            self.model.add(sum(weights) + largest <= int(cap))
             for candidate in self.candidates:
                 for state, literal in candidate.on.items():
                     if self.rows.state_device[state] == device:
                         need = slice_memory(self.table, PlacedSlice(candidate.layers, state))
-                        self.model.add(weights + (need.workspace + need.activations) * literal <= int(cap))
+                        self.model.add(largest >= (need.workspace + need.activations) * literal)
 
     def _end(self) -> None:
         """The makespan: the last slice's end, or the last output's arrival at host."""

@@ -45,9 +45,11 @@ SPAN_LAYERS = 12_000
 """Models of more layers are not cut at their gates."""
 JUDGED, MERGED = 3, 6
 """Time for judging so many plans is kept back at the end; joining slices takes as long as judging so many."""
+LISTED = 0.1
+"""Of the time limit, what list scheduling gets at least."""
 LARGE_LAYERS = 5_000
 """Of models with more layers than this, sequential plans are what the search begins with."""
-MAX_CHOICES = 12_000
+MAX_CHOICES = 6_000
 """Up to so many pairs of layer and state the solver is tried."""
 
 
@@ -72,9 +74,9 @@ def heft(table: CostTable, request: Request) -> Answer:
     began = time.monotonic()
     until = began + request.time_limit_s
     judge = Judge(table, request)
-    plans = seed_plans(table, request, judge, seed_share(table, 0.2) * request.time_limit_s)
+    bound, how = lower_bound(table, request, part_of(until, 0.15))
+    plans = seed_plans(table, request, judge, seed_share(table, 0.2) * max(until - time.monotonic(), 0.0))
     until -= JUDGED * judge.longest_s
-    bound, how = lower_bound(table, request, part_of(until, 0.2))
     joined = None
     if len(table.layer_names) <= SPAN_LAYERS:
         joined = by_spans(table, request.seed, False, part_of(until, 0.3))
@@ -90,7 +92,7 @@ def heft(table: CostTable, request: Request) -> Answer:
 def seed_share(table: CostTable, share: float) -> float:
     """Return the part of the time that seeds get: more where caps bind, or layers are many."""
     if len(table.layer_names) > LARGE_LAYERS:
-        return 0.6
+        return 0.75
     return 2 * share if has_caps(table) else share
 
 
@@ -124,7 +126,8 @@ def seed_plans(table: CostTable, request: Request, judge: Judge, time_limit_s: f
     """
     began = time.monotonic()
     until = began + time_limit_s
-    asked = Request(objective=request.objective, time_limit_s=0.6 * time_limit_s, seed=request.seed)
+    share = 0.9 if len(table.layer_names) > LARGE_LAYERS else 0.6
+    asked = Request(objective=request.objective, time_limit_s=share * time_limit_s, seed=request.seed)
     answers = [sequential(table, asked)]
     with suppress(TimeUpError):
         orders = candidate_orders(table, until=until)
@@ -182,6 +185,7 @@ def listed(
 ) -> list[Proposal]:
     """Return plans by list scheduling; no time is spent on improving one that meets the bound."""
     plans: list[Proposal] = []
+    deadline = max(deadline, time.monotonic() + LISTED * request.time_limit_s)
     try:
         kinds = [single_tasks(table, deadline), chain_tasks(table, deadline)]
     except TimeUpError:
@@ -205,10 +209,10 @@ def _starts(lister: Lister, tasks: Tasks, seeds: Sequence[Proposal]) -> list[tup
     found: list[tuple[Schedule, list[float]]] = []
     with suppress(TimeUpError):
         upward = lister.heft_priority()
+        found.append((lister.schedule(upward), upward))
         for seed in seeds[:KEPT]:
             state = {layer: placed.state for placed in seed for layer in placed.layers}
             found.append((lister.schedule(upward, [state[layers[0]] for layers in tasks.layers]), upward))
-        found.append((lister.schedule(upward), upward))
         fastest = lister.fastest_priority()
         found.append((lister.schedule(fastest), fastest))
         outlook = lister.peft_outlook()

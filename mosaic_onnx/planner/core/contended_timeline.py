@@ -43,7 +43,7 @@ def contended_times(
 
 
 class _Simulation:
-    """What waits, what works, and when what ends."""
+    """The line of what waits, the slices at work, and the times of ends."""
 
     def __init__(
         self, table: CostTable, proposal: Proposal, moved: PaidTransfers, slice_s: list[float], switch_s: list[float]

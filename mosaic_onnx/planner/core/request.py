@@ -122,13 +122,3 @@ class Answer:
 def within(value: float, limit: float | None) -> bool:
     """Return whether ``value`` keeps ``limit``, up to rounding; None is no limit."""
     return limit is None or value <= limit * (1 + TOLERANCE)
-
-
-def ms(seconds: float | None) -> str:
-    """Return seconds in the unit of ``--deadline-ms``, for messages."""
-    return f"{1e3 * (seconds or 0.0):.6g} ms"
-
-
-def mj(joules: float | None) -> str:
-    """Return joules in the unit of ``--energy-mj``, for messages."""
-    return f"{1e3 * (joules or 0.0):.6g} mJ"

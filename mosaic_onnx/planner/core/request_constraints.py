@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from mosaic_onnx.core.costs import CostTable
 from mosaic_onnx.core.errors import InfeasibleError
-from mosaic_onnx.planner.core.request import PlacedSlice, Proposal, Request, mj, ms, within
+from mosaic_onnx.core.quantities import joules_text, seconds_text
+from mosaic_onnx.planner.core.request import PlacedSlice, Proposal, Request, within
 from mosaic_onnx.planner.core.simulate import Timeline
 
 
@@ -14,10 +15,13 @@ def meets(table: CostTable, request: Request, proposal: Proposal, timeline: Time
     Raises:
         InfeasibleError: naming what it breaks.
     """
-    if not within(timeline.seconds, request.deadline_s):
-        raise InfeasibleError(f"the plan takes {ms(timeline.seconds)}, the deadline is {ms(request.deadline_s)}")
-    if request.budget_j is not None and not within(timeline.joules or 0.0, request.budget_j):
-        raise InfeasibleError(f"the plan draws {mj(timeline.joules)}, the budget is {mj(request.budget_j)}")
+    deadline_s, budget_j = request.deadline_s, request.budget_j
+    if deadline_s is not None and not within(timeline.seconds, deadline_s):
+        seconds, limit = seconds_text(timeline.seconds), seconds_text(deadline_s)
+        raise InfeasibleError(f"the plan takes {seconds}, the deadline is {limit}")
+    if budget_j is not None and not within(timeline.joules or 0.0, budget_j):
+        joules, limit = joules_text(timeline.joules or 0.0), joules_text(budget_j)
+        raise InfeasibleError(f"the plan draws {joules}, the budget is {limit}")
     if not within(error_sum(table, proposal), request.max_error):
         error = error_sum(table, proposal)
         raise InfeasibleError(f"the layers' errors add up to {error:.3g}, the budget is {request.max_error:.3g}")

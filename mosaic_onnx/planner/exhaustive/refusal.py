@@ -11,10 +11,10 @@ import numpy as np
 from mosaic_onnx.core.costs import CostTable
 from mosaic_onnx.core.errors import InfeasibleError
 from mosaic_onnx.core.plans import Objective
-from mosaic_onnx.core.quantities import bytes_text
+from mosaic_onnx.core.quantities import bytes_text, joules_text, seconds_text
 from mosaic_onnx.planner.core.error_costs import errors_as_joules
 from mosaic_onnx.planner.core.infeasibility import check_limits
-from mosaic_onnx.planner.core.request import Request, mj, ms
+from mosaic_onnx.planner.core.request import Request
 from mosaic_onnx.planner.core.request_constraints import error_sum
 from mosaic_onnx.planner.core.simulate import simulate, value
 from mosaic_onnx.planner.exhaustive.errors import TooLargeError
@@ -24,7 +24,7 @@ from mosaic_onnx.planner.search.initial_solutions import one_state_plans
 TRANSITIONS = 500_000
 """Number of slices appended to partial plans to explain one refusal."""
 EXPLAINED_S = 2.0
-"""What one search for an explanation may take."""
+"""The limit of one search for an explanation."""
 BEAM = 12
 """Width of the search that comes first, for a good plan to prune with."""
 
@@ -44,9 +44,9 @@ def refusal(table: CostTable, request: Request) -> InfeasibleError:
 def _asked(table: CostTable, request: Request) -> Iterator[str]:
     """Yield what may be in the way, in words."""
     if request.deadline_s is not None:
-        yield f"the deadline of {ms(request.deadline_s)}"
+        yield f"the deadline of {seconds_text(request.deadline_s)}"
     if request.budget_j is not None:
-        yield f"the budget of {mj(request.budget_j)}"
+        yield f"the budget of {joules_text(request.budget_j)}"
     if request.max_error is not None:
         yield f"the error budget of {request.max_error:.3g}"
     caps = np.isfinite(np.minimum(table.memory_bytes, table.slice_memory_bytes))

@@ -21,7 +21,7 @@ from functools import cache, cached_property
 import numpy as np
 
 from mosaic_onnx.core.costs import Bools, CostTable, Floats, Ints
-from mosaic_onnx.planner.core.deadline import FOREVER, timed
+from mosaic_onnx.planner.core.deadline import FOREVER, check_time, timed
 from mosaic_onnx.planner.core.lower_bounds import (
     arrivals,
     certain_overhead,
@@ -110,6 +110,7 @@ def placement(table: CostTable, weighed: Weighed, keep: Bools | None = None, unt
     Raises:
         TimeUpError: it took longer.
     """
+    check_time(until)
     builder = _Builder(table, weighed, useful_states(table, [weighed]) if keep is None else keep)
     builder.add_tensors(until)
     builder.add_path()

@@ -24,6 +24,8 @@ from mosaic_onnx.planner.throughput.units import units
 
 MAX_USES = 64
 """Up to so many combinations of used devices."""
+SECONDS_PER_LAYER = 2e-4
+"""Roughly what the program takes for a layer: it is not begun where that is too long."""
 FREE_LAYERS = 400
 """Longest slice on a device without caps, in layers."""
 
@@ -32,7 +34,8 @@ def capped_plans(
     table: CostTable, request: Request, orders: Iterable[Sequence[int]], until: float
 ) -> Iterator[Proposal]:
     """Yield the plan of each order, as long as there is time; none where no device is capped."""
-    if np.isinf(table.memory_bytes).all():
+    longest = SECONDS_PER_LAYER * len(table.layer_names)
+    if np.isinf(table.memory_bytes).all() or time.monotonic() + longest > until:
         return
     weighed = weigh(table, ENERGY if request.objective == "energy" else LATENCY)
     parts = units(table, join_idle=False)

@@ -186,8 +186,3 @@ def products(hull: Hull, left: Supported, right: Supported) -> float:
 def everywhere(_: Hull, left: Supported, right: Supported) -> float:
     """Return the whole hull, wide gaps first."""
     return -(right.seconds - left.seconds) * (left.joules - right.joules)
-
-
-def nowhere(_: Hull, left: Supported, right: Supported) -> float:
-    """Only the ends."""
-    return INF

@@ -42,6 +42,8 @@ SMALL_LAYERS = 40
 """Graphs of more layers are not searched whole."""
 IMPROVED = 3
 """Number of the best plans that are improved by moves."""
+FILLED_LAYERS = 20_000
+"""Up to so many layers devices are filled along other orders than the file's."""
 JUDGED = 3
 """Time for so many plans is kept back, for the answer to be judged and written out."""
 
@@ -100,7 +102,8 @@ def _cut(table: CostTable, request: Request, relaxed: Bounded, until: float) -> 
     orders: list[tuple[int, ...]] = []
     with suppress(TimeUpError):
         orders.extend(candidate_orders(table, relaxed.placements[:1], part_of(until, 0.3)))
-    yield from filled_plans(table, orders)
+    if len(table.layer_names) <= FILLED_LAYERS:
+        yield from filled_plans(table, orders)
     yield from capped_plans(table, request, orders, until)
     yield from cut_plans(table, request, orders, first, until, relaxed.prices)
 
@@ -110,7 +113,7 @@ def _improved(
 ) -> list[Ranked]:
     """Return the best few starts after moves; none where the best start reaches the goal."""
     rank = rank_of(request)
-    improved = []
+    improved: list[Proposal] = []
     for index, (proposal, figure) in enumerate(starts[:IMPROVED]):
         if figure <= goal:
             break
@@ -132,9 +135,13 @@ def _ranked(table: CostTable, request: Request, proposals: Iterable[Proposal], u
     """Return the different proposals that can run, best first, as many as are made and judged until then."""
     rank = rank_of(request)
     judged: dict[Proposal, tuple[float, float]] = {}
+    waiting = iter(proposals)
     with suppress(TimeUpError):
-        for proposal in proposals:
-            check_time(until)
+        while True:
+            check_time(until)  # before the next one is made
+            proposal = next(waiting, None)
+            if proposal is None:
+                break
             if proposal not in judged:
                 try:
                     timeline = simulate(table, proposal)

@@ -32,7 +32,7 @@ CLOSE = 2e-3
 SWEEPS = 4
 """Number of times that all places where stretches meet are moved."""
 OVER_CAP = 10.0
-"""What exceeding all caps by their whole size costs in the mixture, in bounds."""
+"""The penalty in the mixture of exceeding all caps by their whole size, in bounds."""
 SMOOTHING = 0.5
 """Share of the best prices so far in the prices that are tried next."""
 
@@ -112,15 +112,17 @@ class _Search:
     def run(self) -> None:
         """Ask for columns until the mixture is nearly at the bound, or the time is up."""
         even = np.full(self.device_count, 1.0 / self.device_count)
-        self._ask(even, np.zeros(self.device_count))
+        if not self._ask(even, np.zeros(self.device_count)):
+            return
         for _ in range(STEPS):
             began = time.monotonic()
             prices = self._mix()
             if prices is None or self.mixture_s - self.bound_s <= CLOSE * self.mixture_s:
                 return
             if self.best_prices is not None:
-                prices = tuple(
-                    SMOOTHING * best + (1 - SMOOTHING) * new for best, new in zip(self.best_prices, prices, strict=True)
+                prices = (
+                    SMOOTHING * self.best_prices[0] + (1 - SMOOTHING) * prices[0],
+                    SMOOTHING * self.best_prices[1] + (1 - SMOOTHING) * prices[1],
                 )
             self._ask(*prices)
             if 2 * time.monotonic() - began > self.until:
@@ -145,17 +147,20 @@ class _Search:
         columns = [column.states for column in reversed(self.columns)]
         return Mixed(self.bound_s * (1 - 1e-9), (*([mixed] if mixed is not None else []), *columns[:2]))
 
-    def _ask(self, price: Floats, byte_price: Floats) -> None:
-        """Find the cheapest placement at some prices, and what it proves."""
+    def _ask(self, price: Floats, byte_price: Floats) -> bool:
+        """Find the cheapest placement at some prices, and what it proves; whether there is any placement."""
         weighed = with_device_prices(self.table, self.weighed, price, byte_price)
         problem = placement(self.table, weighed, self.keep, self.until)
         sizes, factors = elimination.factors_of(problem)
         least, picked = elimination.minimise(sizes, factors, self.order, self.until)
+        if not np.isfinite(least):
+            return False
         caps = np.where(self.capped, self.table.memory_bytes, 0.0)
         bound = (least + problem.constant - float(byte_price @ caps)) / max(float(price.sum()), 1e-300)
         if bound > self.bound_s:
             self.bound_s, self.best_prices = bound, (price, byte_price)
         self.add(np.array([choices[picked[n]] for n, choices in enumerate(problem.choices)], dtype=np.int64))
+        return True
 
     def _mix(self) -> tuple[Floats, Floats] | None:
         """Return the prices of the best mixture of all columns, which is kept."""
@@ -239,18 +244,22 @@ def with_device_prices(table: CostTable, weighed: Weighed, price: Floats, byte_p
         (first, last, state): cost * each[state] + float(held[first : last + 1, state].sum())
         for (first, last, state), cost in weighed.segments.items()
     }
-    with np.errstate(invalid="ignore"):
-        layer = np.where(np.isfinite(weighed.layer), weighed.layer * each, np.inf) + held
+    layer = _times(weighed.layer, each) + held
     return replace(
         weighed,
         layer=layer,
         to_host=weighed.to_host * each,
         from_host=weighed.from_host * each,
-        direct={(a, b): costs * (each[a] + each[b]) for (a, b), costs in weighed.direct.items()},
+        direct={(a, b): _times(costs, each[a] + each[b]) for (a, b), costs in weighed.direct.items()},
         switch=weighed.switch * each,
         slice=weighed.slice * price,
         segments=segments,
     )
+
+
+def _times(costs: Floats, price: Floats | float) -> Floats:
+    """Return costs at a price; inf, which stands for "cannot", stays that."""
+    return np.where(np.isfinite(costs), np.where(np.isfinite(costs), costs, 0.0) * price, np.inf)
 
 
 def _add_copies(table: CostTable, states: Ints, loads: Floats) -> None:
@@ -266,7 +275,7 @@ def _add_copies(table: CostTable, states: Ints, loads: Floats) -> None:
         at = maker if maker >= 0 else readers[0] if readers else -1
         for device, reader in reached.items():
             direct = table.direct_s.get((state_of[maker], state_of[reader])) if maker >= 0 else None
-            if direct is not None:
+            if direct is not None and np.isfinite(direct[tensor]):
                 loads[at, [source, device]] += direct[tensor]
                 continue
             by_host = by_host or (maker >= 0 and own[source])

@@ -20,7 +20,7 @@ from mosaic_onnx.reproduce.flowoptimizer.compare import (
 )
 
 PUBLISHED = {"nvdla": "87.1 %", "eyeriss": "92.3 %"}
-"""How much better FlowOptimizer's searched model is than the models searched with these dataflows, on average."""
+"""The paper's gain of its searched model over the models searched with these dataflows, on average."""
 TITLES: Mapping[Objective, str] = {"latency": "Latency", "energy": "Energy", "edp": "Energy-delay product"}
 PLOTS = ("dataflows.png", "genetic.png")
 

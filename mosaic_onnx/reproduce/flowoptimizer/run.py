@@ -95,11 +95,16 @@ def reproduce_flowoptimizer(
     except OSError as error:
         raise UsageError(f"cannot make the folder {folder}: {error.strerror}") from error
     comparisons = compare(every_operator(reduced=reduced), _REDUCED_SEEDS if reduced else _SEEDS, note=note)
-    try:
-        plots, notes = draw(comparisons, folder), ()
-    except ImportError:
-        plots, notes = (), ("no plots: matplotlib is not installed: pip install 'mosaic-onnx[report]'",)
+    plots, notes = _plots(comparisons, folder)
     report = FlowOptimizerReport(folder, ("report.md", "operators.json", *plots), comparisons, notes)
     write_atomically(folder / "report.md", report_text(comparisons, plots).encode())
     write_atomically(folder / "operators.json", (json.dumps(report.as_fields(), indent=1) + "\n").encode())
     return report
+
+
+def _plots(comparisons: tuple[Comparison, ...], folder: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return names of the plots, and why there are none."""
+    try:
+        return draw(comparisons, folder), ()
+    except ImportError:
+        return (), ("no plots: matplotlib is not installed: pip install 'mosaic-onnx[report]'",)

@@ -91,7 +91,7 @@ def joint_plan_to_fields(joint: JointPlan) -> dict[str, object]:
 def _least_sum(merged: MergedProfile, table: CostTable, profiles: Sequence[Profile], request: Request) -> JointPlan:
     if request.schedule != "concurrent":
         raise UsageError("the sum of latencies is planned side by side", "--schedule concurrent")
-    limits = request.deadline_s, request.budget_j, request.max_error
+    limits = request.deadline_s, request.budget_j, request.max_error, request.max_slice_count
     if any(limit is not None for limit in limits) or request.one_slice_per_device or request.min_slice_count:
         raise UsageError("sum-latency takes no deadline, budget or slice count", "leave them out")
     found = least_sum_latency(table, merged.first_layers, [_part(merged, m) for m in range(len(profiles))], request)

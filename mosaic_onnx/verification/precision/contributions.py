@@ -136,6 +136,8 @@ class ContributionMeter:
     ) -> float | str:
         """Return one layer's contribution, or why it is unknown."""
         one = self._graph.layers[layer]
+        if device.host:
+            return "its error was not measured: errors are not measured on another machine"
         try:
             runner = backend.load(self._extractor.extract(one.nodes, one.outputs), device)
         except Exception as error:  # a provider may raise anything

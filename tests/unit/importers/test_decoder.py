@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from mosaic_onnx.cli import run
+from mosaic_onnx.cli.schemas import schema_of
 from mosaic_onnx.core.constraints import Constraints, constrain
 from mosaic_onnx.core.cost_table import cost_table
 from mosaic_onnx.core.errors import ModelError, UsageError
@@ -164,3 +167,28 @@ def test_profiles_of_different_models_are_no_shapes_of_one() -> None:
         mix_shapes([one, one], [1.0])
     with pytest.raises(UsageError, match="above 0"):
         mix_shapes([one, one], [1.0, 0.0])
+
+
+def test_both_descriptions_have_a_json_schema() -> None:
+    assert set(schema_of("decoder")["required"]) >= {"block_count", "hidden", "source"}
+    assert schema_of("machine")["properties"]["devices"]["minItems"] == 1
+
+
+def test_the_commands_import_and_mix_shapes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "small.toml").write_text(SMALL)
+    files = []
+    for name, tokens in (("prefill", "9"), ("decode", "1")):
+        files.append(str(tmp_path / f"{name}.json"))
+        words = ["import", "decoder", str(tmp_path / "small.toml"), "-o", files[-1]]
+        assert run([*words, "--option", "prompt_count=4", "--option", f"token_count={tokens}"]) == 0
+    capsys.readouterr()
+    limits = ["--time-limit", "0.5", "--json"]
+    assert run(["plan", *files, "--shapes", "1,128", *limits]) == 0
+    both = json.loads(capsys.readouterr().out)["predicted"]["seconds"]
+    assert run(["plan", files[0], *limits]) == 0
+    assert both > json.loads(capsys.readouterr().out)["predicted"]["seconds"]
+    assert run(["plan", *files, "--shapes", "1,128", "--time-limit", "0.5"]) == 0
+    said = capsys.readouterr()
+    assert "prefill.json: " in said.out + said.err
+    assert run(["plan", *files, "--shapes", "1,x"]) == 2
+    assert run(["plan", *files, "--shapes", "1"]) == 2

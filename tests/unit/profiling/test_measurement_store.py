@@ -3,16 +3,23 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import onnx.parser
 import pytest
 
 from mosaic_onnx.core.devices import Device, Level
 from mosaic_onnx.files.cache import Cache
+from mosaic_onnx.layering.layerize import layerize
 from mosaic_onnx.profiling.attribution import KernelShare
 from mosaic_onnx.profiling.digest import Digest
+from mosaic_onnx.profiling.machine import MachineFacts
 from mosaic_onnx.profiling.measurement_store import Conditions, MeasurementStore
 from mosaic_onnx.profiling.measuring.copies import CopyTimes
 from mosaic_onnx.profiling.measuring.slices import SliceMeasurement
+from mosaic_onnx.profiling.setup import ProfileOptions, open_profiled_model, open_store
 from mosaic_onnx.verification.differences import Difference
+from tests.unit.profiling.helpers import normalised_model
+
+MODEL = """<ir_version: 9, opset_import: ["" : 17]> one (float[1,8] x) => (float[1,8] y) { y = Sin (x) }"""
 
 ONE = Digest("one")
 MEASURED = SliceMeasurement(seconds=0.5, median_s=0.6, run_count=9, load_s=1.0, error=1e-7)
@@ -38,6 +45,19 @@ def test_what_is_kept_comes_back(store: MeasurementStore) -> None:
 def test_without_a_cache_nothing_is_kept() -> None:
     LEDGER.keep_measurement(ONE, MEASURED)
     assert LEDGER.measurement(ONE) is None
+
+
+def test_what_a_board_measured_is_kept_under_the_boards_own_facts(tmp_path: Path) -> None:
+    normalised = normalised_model(onnx.parser.parse_model(MODEL))
+    options = ProfileOptions(cache=Cache(tmp_path), versions={"onnxruntime": "1.31"})
+    profiled = open_profiled_model(normalised.model, normalised.folder, layerize(normalised), options)
+    device = Device("npu", backend="b")
+    board = MachineFacts({"cpu": "Cortex-A76"}, {"onnxruntime": "1.23"})
+    open_store(profiled, device, None, options, board).keep_measurement(ONE, MEASURED)
+    assert open_store(profiled, device, None, options, board).measurement(ONE) == MEASURED
+    newer = replace(board, versions={"onnxruntime": "1.31"})
+    assert open_store(profiled, device, None, options, newer).measurement(ONE) is None
+    assert open_store(profiled, device, None, options).measurement(ONE) is None
 
 
 def test_a_refusal_is_kept_and_a_crash_is_not(store: MeasurementStore) -> None:

@@ -6,13 +6,14 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
 
 from mosaic_onnx.backends.hardware.frequencies import cpu_policies, devfreq_domains, domains_of_cores
-from mosaic_onnx.backends.hardware.frequency_guard import FrequencyControl
+from mosaic_onnx.backends.hardware.frequency_guard import FrequencyControl, FrequencyLimits
 from mosaic_onnx.backends.hardware.system import SystemFiles
 from mosaic_onnx.core.errors import BackendError
 from tests.unit.backends.hardware.recorded import BIG_KHZ, LITTLE_KHZ, phone, policy, write
@@ -75,6 +76,23 @@ def test_two_devices_of_one_domain_restore_it_when_both_are_done(tmp_path: Path)
     assert limits(board.big) == before
 
 
+def test_another_process_waits_for_a_held_domain_and_then_knows_its_former_limits(tmp_path: Path) -> None:
+    board = phone(tmp_path)
+    before = limits(board.big)
+    _, big = cpu_policies(board.files)
+    first, second = FrequencyControl([big], FrequencyLimits()), FrequencyControl([big], FrequencyLimits())
+    first.set_hz(big, 6.82e8)
+    waiting = threading.Thread(target=second.set_hz, args=(big, 2.362e9))
+    waiting.start()
+    waiting.join(0.5)
+    assert waiting.is_alive()
+    first.close()
+    waiting.join(20.0)
+    assert limits(board.big) == ("2362000", "2362000")
+    second.close()
+    assert limits(board.big) == before
+
+
 def test_limits_are_restored_when_the_work_fails(tmp_path: Path) -> None:
     board = phone(tmp_path)
     before = limits(board.big)
@@ -122,5 +140,5 @@ def test_a_domain_that_may_not_be_set_says_which_file_and_what_to_run(tmp_path: 
     write(tmp_path / "sys/class/devfreq/npu", {"available_frequencies": "100 200", "cur_freq": 100})
     (domain,) = devfreq_domains(SystemFiles(tmp_path))
     assert "max_freq is not writable" in (domain.why_not() or "")
-    with pytest.raises(BackendError, match="limits of npu cannot be read"):
+    with pytest.raises(BackendError, match="max_freq cannot be opened"):
         FrequencyControl([domain]).set_hz(domain, 100.0)

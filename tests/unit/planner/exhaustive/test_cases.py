@@ -91,6 +91,6 @@ def test_the_front_of_alexnet_holds_what_deadlines_find_and_is_exact() -> None:
 
 
 def test_a_deadline_that_cannot_be_kept_names_the_fastest_plan_in_milliseconds() -> None:
-    with pytest.raises(InfeasibleError, match=r"deadline of 100 ms: the fastest takes at least 114\.3") as caught:
+    with pytest.raises(InfeasibleError, match=r"deadline of 100 ms: the fastest takes at least 114\.4") as caught:
         planned("alexnet_rk3399", objective="energy", deadline_s=0.1)
-    assert caught.value.hint == "enough on its own: --deadline-ms 114.4"
+    assert caught.value.hint.endswith("enough on its own: --deadline-ms 114.4")

@@ -23,7 +23,7 @@ def chain(*devices: Device, seconds: float = 1.0) -> Profile:
 def test_a_deadline_names_the_fastest_plan() -> None:
     with pytest.raises(InfeasibleError, match=r"deadline of 2000 ms: the fastest takes at least 3000 ms") as caught:
         solve(cost_table(chain(Device("a"))), Request(deadline_s=2.0))
-    assert caught.value.hint == "enough on its own: --deadline-ms 3000"
+    assert caught.value.hint.endswith("enough on its own: --deadline-ms 3000")
 
 
 def test_a_budget_names_the_least_joules() -> None:
@@ -32,9 +32,11 @@ def test_a_budget_names_the_least_joules() -> None:
 
 
 def test_a_cap_names_the_device_and_the_least_that_is_enough() -> None:
-    with pytest.raises(InfeasibleError, match="a's memory_bytes of 250: the least that is enough is 300") as caught:
+    with pytest.raises(
+        InfeasibleError, match="a's memory_bytes of 250 bytes: the least that is enough is 300 bytes"
+    ) as caught:
         solve(cost_table(chain(Device("a", memory_bytes=250))), Request())
-    assert caught.value.hint.startswith("raise the cap by 50 bytes, or add a device")
+    assert caught.value.hint.startswith("raise the cap: --memory a=300; or add a device")
 
 
 def test_caps_of_a_table_that_is_not_searched_whole_are_named_with_what_is_enough() -> None:

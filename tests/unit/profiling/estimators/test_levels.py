@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mosaic_onnx.backends.simulated.backend import BACKEND
-from mosaic_onnx.core.devices import Device
+from mosaic_onnx.core.devices import Device, Level
 from mosaic_onnx.core.errors import ModelError
 from mosaic_onnx.core.layer_facts import LayerFacts
 from mosaic_onnx.core.profiles import Cost, Profile, ProfileLayer
@@ -111,6 +111,13 @@ def test_on_another_law_the_reported_error_is_the_true_one(overlap: float) -> No
     assert errors.seconds == pytest.approx(expected, abs=1e-9)
     assert errors.mean_seconds_error == pytest.approx(np.mean(np.abs(expected)))
     assert errors.worst_seconds_error > 0.005
+
+
+def test_levels_that_are_no_frequencies_are_not_estimated() -> None:
+    full = profile(device())
+    dataflows = tuple(Level(level.name) for level in LEVELS["big"])
+    ends = ends_only(replace(full, devices=(replace(full.devices[0], levels=dataflows),)))
+    assert fill_levels(ends) == ends
 
 
 def test_power_is_dynamic_by_volts_squared_times_hertz_plus_static() -> None:

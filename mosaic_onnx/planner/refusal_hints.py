@@ -1,4 +1,4 @@
-"""What would make a refused request feasible: each limit, cap or demand that alone is in the way, and what is enough.
+"""Find what makes a refused request feasible: each limit, cap or demand that alone is in the way, and what is enough.
 
 Each is left out in turn, and a plan is looked for: what that plan takes is enough, though less may be.
 """
@@ -24,7 +24,7 @@ from mosaic_onnx.planner.core.simulate import Timeline
 SHARE, ALL = 0.1, 0.5
 """Of the time limit, what one search may take, and all together."""
 LEAST_S = 0.5
-"""What one search may take at least."""
+"""The least time of one search."""
 GROWTHS = (1.1, 1.5, 3.0, float("inf"))
 """Factors by which the cap of one device is tried."""
 HALVINGS = 3
@@ -49,7 +49,7 @@ Solve = Callable[[CostTable, Request], Solved]
 """Finds a plan; raises ``InfeasibleError`` where it finds none."""
 
 
-def with_relaxations(table: CostTable, request: Request, error: InfeasibleError, solve: Solve) -> InfeasibleError:
+def with_hints(table: CostTable, request: Request, error: InfeasibleError, solve: Solve) -> InfeasibleError:
     """Return the error with a hint that says which limit or cap may be relaxed, and how far, for a plan to exist.
 
     Args:
@@ -86,8 +86,9 @@ class _Relaxing:
         for change, words in (
             ({"one_slice_per_device": False}, "leaving out --one-slice-per-device"),
             ({"min_slice_count": 0}, "leaving out --min-slices"),
+            ({"max_slice_count": None}, "leaving out --max-slices"),
         ):
-            relaxed = replace(request, **change)  # type: ignore[arg-type]
+            relaxed = replace(request, **change)
             if relaxed != request and self._plan(table, relaxed) is not None:
                 yield words
         enough = [
