@@ -66,7 +66,9 @@ class Effort:
             ),
             running=replace(running, seconds=running.seconds * share),
             contest=replace(self.contest, budget_s=min(self.contest.budget_s, 0.25 * seconds)),
-            round_limit=self.round_limit if share == 1 else max(1, round(self.round_limit * share)),
+            round_limit=self.round_limit
+            if share == 1
+            else max(min(1, self.round_limit), round(self.round_limit * share)),
             feedback_s=0.3 * seconds,
         )
 
@@ -92,10 +94,10 @@ EFFORTS: Mapping[EffortName, Effort] = {
             kept_as=("quick", "", "thorough"),
         ),
         running=time_plan.Effort(seconds=0.15, max_runs=20),
-        contest=contest.Effort(round_count=9, budget_s=1.0, stop=EarlyStop(least_rounds=3)),
-        round_limit=1,
+        contest=contest.Effort(round_count=9, budget_s=0.5, stop=EarlyStop(least_rounds=3), repeat_count=1),
+        round_limit=0,
         run_limit=0,
-        usual_s=5.0,
+        usual_s=10.0,
     ),
     "normal": Effort(),
     "thorough": Effort(
