@@ -1,4 +1,4 @@
-"""What each effort costs and gains on ten models, against the compilation as it was before there were efforts.
+"""The cost and gain of each effort on ten models, against the compilation as it was before there were efforts.
 
 All compilations of a model run one after the other in turn, cold, and what they deliver is then timed interleaved.
 Beside them: how good the estimate of the time left was. A model takes minutes, so figures are kept as records: a call

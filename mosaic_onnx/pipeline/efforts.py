@@ -1,4 +1,4 @@
-"""How long a compilation measures: three efforts and a time budget, as options of the pipeline's passes.
+"""The measuring time of a compilation: three efforts and a time budget, as options of the pipeline's passes.
 
 ``normal`` is the passes' own defaults. ``bench efforts`` measures what each costs and gains (docs/benchmarks.md).
 """
@@ -154,7 +154,7 @@ def _with_effort(one: Pass, effort: Effort) -> Pass:
             "cutting": effort.profiling,
         },
     }
-    known = {each.name for each in fields(cast(Any, one))} if is_dataclass(one) else set()
+    known: set[str] = {each.name for each in fields(cast(Any, one))} if is_dataclass(one) else set()
     changes = {name: value for name, value in own.get(one.name, {}).items() if name in known}
     for name, inner in held_passes(one):
         changes[name] = with_effort(inner, effort) if isinstance(inner, tuple) else _with_effort(inner, effort)

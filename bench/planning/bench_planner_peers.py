@@ -12,7 +12,7 @@ from importlib.util import find_spec
 
 import numpy as np
 
-from bench.bench_planner_scale import table_of
+from bench.planning.bench_planner_scale import table_of
 from bench.report import Row
 from mosaic_onnx.core.costs import CostTable
 from mosaic_onnx.planner.core.objective_weights import LATENCY, weigh
