@@ -32,6 +32,7 @@ class Effort:
         round_limit: plans whose slices are measured.
         run_limit: plans that are run.
         feedback_s: no round of planning and measuring starts after it.
+        least_gain: share of the best single device's predicted seconds that a cut must save to be tried.
         usual_s: about how long a compilation of a network of ten milliseconds takes; a time budget is a share of it.
     """
 
@@ -41,6 +42,7 @@ class Effort:
     round_limit: int = 5
     run_limit: int = 6
     feedback_s: float = float("inf")
+    least_gain: float = 0.0
     usual_s: float = 20.0
 
     def within(self, seconds: float) -> Effort:
@@ -97,6 +99,7 @@ EFFORTS: Mapping[EffortName, Effort] = {
         contest=contest.Effort(round_count=9, budget_s=0.5, stop=EarlyStop(least_rounds=3), repeat_count=1),
         round_limit=0,
         run_limit=0,
+        least_gain=0.1,
         usual_s=10.0,
     ),
     "normal": Effort(),
@@ -151,6 +154,7 @@ def _with_effort(one: Pass, effort: Effort) -> Pass:
             "round_limit": effort.round_limit,
             "run_limit": effort.run_limit,
             "limit_s": effort.feedback_s,
+            "least_gain": effort.least_gain,
             "cutting": effort.profiling,
         },
     }
