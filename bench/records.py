@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 FOLDER = Path(os.environ.get("MOSAIC_BENCH_RECORDS", ".bench"))
-"""Where records are kept; delete it to measure anew."""
+"""The folder of records; delete it to measure anew."""
 
 
 @dataclass(frozen=True)

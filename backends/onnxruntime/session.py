@@ -137,8 +137,13 @@ def stdout_kept_clean() -> Iterator[None]:
         os.close(kept)
 
 
-def assignment(session: Any) -> Mapping[str, str]:
-    """Return the provider that runs each node, by the name that the node has after optimisation."""
+def assignment(session: Any) -> Mapping[str, str] | None:
+    """Return the provider that runs each node, by the name that the node has after optimisation.
+
+    None where the installed ONNX Runtime cannot tell: 1.23, the one for Python 3.10, cannot.
+    """
+    if not hasattr(session, "get_provider_graph_assignment_info"):
+        return None
     return {
         _RENAMED_BY_LAYOUT.sub("", node.name): group.ep_name
         for group in session.get_provider_graph_assignment_info()

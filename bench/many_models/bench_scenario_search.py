@@ -1,4 +1,4 @@
-"""How soon the search for a schedule is near what a long one finds: three networks of about ResNet-50's depth.
+"""The search for a schedule in 120 s against a long one: three networks of about ResNet-50's depth.
 
 The bar is 120 s to within 3 % of what an hour finds. The stand-in for the hour, which a benchmark can wait for, is
 600 s that do not end for want of a gain; figures are kept (``bench.records``). Simulated: no device is needed.

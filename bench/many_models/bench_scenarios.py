@@ -22,7 +22,7 @@ BASELINES = ("npu-only", "best-mapping", "mosaic-each", "band", "edf")
 def run(quick: bool) -> list[Row]:
     """All rows; ``quick`` draws fewer scenarios and serves for less time."""
     records = Records.of("scenarios", quick=quick)
-    rows = [*_simulated(records, 2 if quick else 10, 3.0 if quick else 10.0)]
+    rows = [*_simulated(records, 2 if quick else 10, 3.0 if quick else 5.0)]
     return [*rows, *served_rows("two cores", ["onnxruntime"], quick=quick)]
 
 

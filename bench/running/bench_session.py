@@ -37,10 +37,10 @@ def run(quick: bool) -> list[Row]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for model in (*paper(("squeezenet",), folder), *classic(() if quick else ("resnet50",), folder)):
-            rows.append(_overhead(model, 5 if quick else 21))
+            rows.append(_overhead(model, 5 if quick else 15))
         if len(usable_cores()) < 2:
             return [*rows, Row("throughput", float("nan"), "ratio", note="skipped: one core only")]
-        for model in (*paper(("squeezenet",), folder), *classic(() if quick else ("resnet50",), folder)):
+        for model in paper(("squeezenet",), folder) if quick else classic(("resnet50",), folder):
             rows += _throughput(model, folder, 1.0 if quick else 3.0)
     return rows + ([Row("resnet50", float("nan"), "ratio", note=absent())] if absent() else [])
 

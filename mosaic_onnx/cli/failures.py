@@ -23,7 +23,7 @@ INTERRUPTED = 130
 BUG = 70
 UNWRITABLE = 2
 OUTPUT_CLOSED = 141
-"""What a shell says of a program that ended by SIGPIPE, as other tools do when ``head`` has read enough."""
+"""The exit code of a program that ended by SIGPIPE, as other tools give when ``head`` has read enough."""
 _NOT_WRITTEN = {
     errno.ENOSPC: "make room on the disk, or name another output",
     errno.EDQUOT: "make room within the quota, or name another output",

@@ -50,9 +50,15 @@ def _loaded(room: str, name: str) -> Any:
     module = import_module(f"mosaic_onnx.cli.{room}")
     holder = typer.Typer(rich_markup_mode=None)
     module.register(holder)
+    holder.registered_commands = [one for one in holder.registered_commands if _name_of(one) == name]
     command = typer.main.get_group(holder).commands[name]
     _add_shared_options(command)
     return command
+
+
+def _name_of(one: Any) -> str:
+    """Return the name under which typer will offer a registered command."""
+    return str(one.name or one.callback.__name__.replace("_", "-"))
 
 
 def _add_shared_options(command: Any) -> None:

@@ -16,7 +16,9 @@ else:
     class StrEnum(str, Enum):
         """Words that are text."""
 
-        __str__ = str.__str__
+        def __str__(self) -> str:
+            """Return the word."""
+            return str(self.value)
 
 
 __all__ = ["StrEnum", "add_note", "tomllib"]
@@ -27,4 +29,4 @@ def add_note(error: BaseException, note: str) -> None:
     if sys.version_info >= (3, 11):
         error.add_note(note)
     else:
-        error.__notes__ = [*getattr(error, "__notes__", ()), note]
+        vars(error).setdefault("__notes__", []).append(note)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import logging
 import os
 import re
 import tempfile
@@ -26,6 +27,8 @@ _ENTRY = re.compile(r"^[0-9a-f]{64}\.json$")
 _LEFTOVER = re.compile(r"^\.[0-9a-f]{64}\.json\.")
 _LEFTOVER_AGE_S = 3600.0
 """A temporary file of at least this age has no living writer."""
+
+_log = logging.getLogger(__name__)
 
 Json = Any
 Key = Mapping[str, Json]
@@ -139,6 +142,7 @@ class Cache:
 
     def _note(self, text: str) -> None:
         if text not in self.notes:
+            _log.info("%s", text)
             self.notes.append(text)
 
 

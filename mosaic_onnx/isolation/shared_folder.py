@@ -18,7 +18,8 @@ try:
 except ImportError:  # not POSIX: what is left behind there lies in the temporary folder, which the system clears
     fcntl = None  # type: ignore[assignment]
 
-_PREFIX = "mosaic-child-"
+_PREFIX = "mosaic-locked-"
+"""Only folders whose owners lock them have it."""
 _YOUNG_S = 60.0
 """A folder of this age may still be on its way to its lock."""
 _MEMORY = "/dev/shm"

@@ -1,4 +1,4 @@
-"""How long a compilation measures: three efforts and a time budget, as options of the pipeline's passes.
+"""The measuring time of a compilation: three efforts and a time budget, as options of the pipeline's passes.
 
 ``normal`` is the passes' own defaults. ``bench efforts`` measures what each costs and gains (docs/benchmarks.md).
 """
@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any, Literal, cast, get_args
 
 from mosaic_onnx.core.errors import UsageError
@@ -86,7 +86,7 @@ EFFORTS: Mapping[EffortName, Effort] = {
             layer=TimeBudget(0.004, min_runs=3, max_runs=20),
             slice=TimeBudget(0.08, min_runs=3, max_runs=50),
             alone_s=0.2,
-            levels_s=0.15,
+            levels_s=0.0,
             looks_again=False,
             name="quick",
             kept_as=("quick", "", "thorough"),
@@ -152,7 +152,8 @@ def _with_effort(one: Pass, effort: Effort) -> Pass:
             "cutting": effort.profiling,
         },
     }
-    changes = dict(own.get(one.name, {}))
+    known: set[str] = {each.name for each in fields(cast(Any, one))} if is_dataclass(one) else set()
+    changes = {name: value for name, value in own.get(one.name, {}).items() if name in known}
     for name, inner in held_passes(one):
         changes[name] = with_effort(inner, effort) if isinstance(inner, tuple) else _with_effort(inner, effort)
     return cast(Pass, replace(cast(Any, one), **changes)) if changes else one

@@ -1,4 +1,4 @@
-"""What would make a refused request feasible: each limit, cap or demand that alone is in the way, and what is enough.
+"""Find what makes a refused request feasible: each limit, cap or demand that alone is in the way, and what is enough.
 
 Each is left out in turn, and a plan is looked for: what that plan takes is enough, though less may be.
 """
@@ -24,7 +24,7 @@ from mosaic_onnx.planner.core.simulate import Timeline
 SHARE, ALL = 0.1, 0.5
 """Of the time limit, what one search may take, and all together."""
 LEAST_S = 0.5
-"""What one search may take at least."""
+"""The least time of one search."""
 GROWTHS = (1.1, 1.5, 3.0, float("inf"))
 """Factors by which the cap of one device is tried."""
 HALVINGS = 3

@@ -263,7 +263,11 @@ def _check_request(table: CostTable, request: Request) -> None:
     if request.method != "auto":
         method_named(request.method)
     if request.needs_joules and table.layer_j is None and table.layer_names:
-        raise UsageError("the profile has no joules, so only time can be planned", "use --objective latency")
+        raise UsageError(
+            "the profile has no joules, so only time can be planned",
+            "use --objective latency, or measure again with a meter or declared power: "
+            "mosaic-onnx profile MODEL.onnx --watts DEVICE=IDLE,BUSY",
+        )
 
 
 def _judge(table: CostTable, request: Request, method: str, proposal: Proposal) -> _Judged:

@@ -1,4 +1,4 @@
-"""Who is delivered: by the clock where it says something, else by the simulator's figures."""
+"""Choose the candidate to deliver: by the clock where it says something, else by the simulator's figures."""
 
 from __future__ import annotations
 

@@ -14,6 +14,7 @@ The order of the work:
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
@@ -25,6 +26,7 @@ import onnx
 from mosaic_onnx.backends.base import SliceModel
 from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.errors import ModelError
+from mosaic_onnx.core.quantities import seconds_text
 from mosaic_onnx.profiling.attribution import KernelShare, layer_shares, sharing_layers, tag_nodes, value_layers
 from mosaic_onnx.profiling.digest import Digest
 from mosaic_onnx.profiling.measurement_store import MeasurementStore
@@ -35,6 +37,7 @@ from mosaic_onnx.profiling.measuring.tolerance import with_verdict
 from mosaic_onnx.profiling.profiled_model import ProfiledModel, Span
 from mosaic_onnx.profiling.progress import Ticker
 
+_log = logging.getLogger(__name__)
 _MOST_STRETCHES = 16
 _MOST_AGAIN_S = 3.0
 """A slice that takes longer than this to compile and run is measured only once."""
@@ -48,7 +51,7 @@ class ProfilingEffort:
         layer: for one layer alone.
         slice: for a slice of several layers, and as much again for its kernels.
         alone_s: in all, for measuring layers alone whose time in place is known; the most expensive come first.
-        levels_s: for comparing a runtime's levels of optimisation on one slice.
+        levels_s: for comparing a runtime's levels of optimisation on one slice; 0 takes the device's own.
         looks_again: measure slices a second time, later than the first, since other load may have disturbed that.
         name: what users call this effort.
         kept_as: names in the cache's keys, so that measurements of less effort are kept apart: the first is stored
@@ -228,6 +231,7 @@ class DeviceProfiler:
                 digest, measurement if span[0] == span[1] else replace(measurement, is_lasting=True)
             )
         self.ticker.end()
+        _log.debug("%s: layers %d…%d: %s", self.timings.device.name, *span, _said(measurement))
         return measurement
 
     @property
@@ -265,6 +269,14 @@ class DeviceProfiler:
 
     def _digest(self, span: Span) -> Digest:
         return self.profiled.digest(span)
+
+
+def _said(measurement: SliceMeasurement) -> str:
+    """Return a measurement as text for the log."""
+    if measurement.seconds is None:
+        return measurement.reason or "compiles"
+    words = f"{seconds_text(measurement.seconds)}, {measurement.run_count} runs"
+    return f"{words}, disturbed" if measurement.is_disturbed else words
 
 
 def measure_span(

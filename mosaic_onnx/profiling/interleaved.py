@@ -64,7 +64,7 @@ class InterleavedTimings:
 
 @dataclass(frozen=True)
 class EarlyStop:
-    """When a contest is decided before its rounds are over.
+    """The rule that ends a contest before its rounds are over.
 
     After every round the rivals are compared with the fastest. A rival whose interval lies above ``hopeless`` runs no
     more; once every other one is surely slower, or surely as fast up to ``same``, no round follows. Looking after

@@ -68,7 +68,9 @@ class PickOptimisation:
         return offered.get(self.picked[key])
 
     def _is_worth_it(self, one: Slice) -> bool:
-        """Return whether the slice can be measured, and is not too large for it."""
+        """Return whether there is time for it, and the slice can be measured and is not too large for it."""
+        if not self.options.effort.levels_s:
+            return False
         return one.layers == tuple(range(one.layers[0], one.layers[-1] + 1)) and len(one.nodes) <= MOST_NODES
 
     @cached_property

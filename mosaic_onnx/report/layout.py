@@ -21,7 +21,7 @@ class Band:
 
 @dataclass(frozen=True)
 class Layout:
-    """Where each layer stands.
+    """The position of each layer.
 
     Attributes:
         column: [L] 0 is the middle.

@@ -285,7 +285,7 @@ def test_energy_without_meters_is_refused_before_measuring_with_the_ways_out(
 ) -> None:
     from mosaic_onnx.backends.hardware.energy_meters import Meters
 
-    monkeypatch.setattr("mosaic_onnx.profiling.energy_source.find_meters", lambda: Meters((), ()))
+    monkeypatch.setattr("mosaic_onnx.profiling.energy.source.find_meters", lambda: Meters((), ()))
     words = ("-d", "cpu", "--objective", "energy", "--no-cache", "--dry-run")
     done = mosaic("compile", str(compiled / "small.onnx"), *words)
     assert done.exit_code == 2
@@ -318,7 +318,7 @@ def test_a_busy_machine_is_told(mosaic: Mosaic, compiled: Path, monkeypatch: pyt
     monkeypatch.setattr(os, "getloadavg", lambda: (99.0, 99.0, 99.0))
     assert "the machine is busy (load 99.0" in mosaic(*words).stderr
     monkeypatch.setattr(os, "getloadavg", lambda: (0.0, 0.0, 0.0))
-    assert "busy" not in mosaic(*words).stderr
+    assert "the machine is busy" not in mosaic(*words).stderr
 
 
 def test_with_one_device_there_is_nothing_to_partition(mosaic: Mosaic, compiled: Path) -> None:

@@ -1,1 +1,1 @@
-"""What the commands share of the terminal: progress, columns of tables, log lines, closed pipes."""
+"""The terminal: progress, columns of tables, log lines, closed pipes."""

@@ -38,7 +38,7 @@ STAGES = {
     "correct": "proving",
     "verify": "proving",
 }
-"""What users read of a pass."""
+"""The words shown for each pass."""
 EVERY_S = 3.0
 """Seconds between plain lines."""
 PROFILE_STAGES = ("load", "normalise", "read_inputs", "layerize", "annotate", "profile")

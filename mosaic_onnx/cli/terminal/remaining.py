@@ -1,4 +1,4 @@
-"""How long a compilation will still take, from what its stages usually take and have taken so far.
+"""Estimate the time left of a compilation from what its stages usually take and have taken so far.
 
 Stages follow each other, and each has an expected time. A stage that counts measurements is taken to have done as much
 of its time as of its measurements; the others are expected to take their time. What was slower or faster than expected

@@ -1,1 +1,1 @@
-"""What commands show: tables and lines made of what the API returns."""
+"""Views: tables and lines made of what the API returns."""

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from mosaic_onnx.profiling.interleaved import InterleavedTimings
 
 NAMES = {"onnxruntime": "ONNX Runtime's default", "openvino": "OpenVINO's default"}
-"""How users call what a backend does when it is told nothing."""
+"""The users' name of a backend's default."""
 SAME = 0.01
 """Relative: figures that differ by less are called the same."""
 

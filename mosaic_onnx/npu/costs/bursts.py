@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mosaic_onnx.npu.costs.mapping import PIXELS
+from mosaic_onnx.npu.costs.mapping import PIXELS, TILED
 from mosaic_onnx.npu.costs.tiling import Floats, Ints, Tilings, visit_count
 from mosaic_onnx.npu.costs.traffic import last_store, relevant_loops
 from mosaic_onnx.npu.hardware.description import Hardware
@@ -20,7 +20,7 @@ class Bursts:
     Attributes:
         residual_burst: least that the last visit of an output tile loads, a fused addition's operand with it.
         residual_count: how often that is, where input channels are the innermost cut loop.
-        block: what the innermost cut loop is: 0 pixels, 1 output channels, 2 input channels, -1 none or not known.
+        block: the loops whose last tile hides the burst, a bit each by its place in ``TILED``.
         each_load: least that a visit loads.
         visits: of all tiles.
         each_store: least that leaves at once.
@@ -68,16 +68,10 @@ def bursts_of(nest: LoopNest, hardware: Hardware, tilings: Tilings, order: tuple
     least_window = tilings.axes["P"].least_span * tilings.axes["Q"].least_span
     least_weights = tilings.least("K") * tilings.least("C") * float(tap_bytes)
     least_inputs = tilings.least("N") * tilings.least(channel) * least_window * float(size.activation_bytes)
-    block = np.full_like(innermost, -1)
-    if _pixels_together(order):
-        block = np.select(
-            [np.isin(innermost, _numbers(frozenset(PIXELS))), innermost == _NUMBER["K"], is_sum], [0, 1, 2], -1
-        )
-    first_window = tilings.axes["P"].first_span * tilings.axes["Q"].first_span
-    first_inputs = tilings.tile("N") * tilings.least(channel) * first_window * float(size.activation_bytes)
-    again_inputs = np.where(block == 0, np.maximum(first_inputs, least_inputs), least_inputs)
+    trips, block = _inner_block(tilings, order, innermost)
+    again_inputs = _inputs_again(nest, tilings, channel, block) * float(size.activation_bytes)
     burst = least_weights + again_inputs + last  # the store of the tile before the last has the port first
-    count = np.where(innermost >= 0, visits / _block_trips(tilings, order, innermost) - 1, 0.0)
+    count = np.where(innermost >= 0, visits / trips - 1, 0.0)
     return Bursts(
         second_load=np.where(visits > 1, second, np.inf),
         before_drain=before,
@@ -100,18 +94,12 @@ _APART = 4
 computation, so that they add up."""
 
 
-def _pixels_together(order: tuple[str, ...]) -> bool:
-    """Return whether the pixel loops stand together in an order."""
-    places = [order.index(loop) for loop in PIXELS]
-    return max(places) - min(places) == len(PIXELS) - 1
-
-
 def _residual_share(nest: LoopNest) -> float:
     """Return the elements that a fused addition reads for each output."""
     return nest.residual_elements / nest.output_elements
 
 
-_NUMBER = {loop: number for number, loop in enumerate(("N", "K", "C", "P", "Q"))}
+_NUMBER = {loop: number for number, loop in enumerate(TILED)}
 
 
 def _numbers(loops: frozenset[str]) -> list[int]:
@@ -135,14 +123,34 @@ def _growth(tilings: Tilings, innermost: Ints) -> Floats:
     return growth
 
 
-def _block_trips(tilings: Tilings, order: tuple[str, ...], innermost: Ints) -> Ints:
-    """Return ``[M]`` the trips of the innermost cut loop; of all pixel loops that stand together at the inside."""
+def _inner_block(tilings: Tilings, order: tuple[str, ...], innermost: Ints) -> tuple[Ints, Ints]:
+    """Return ``[M]`` trips and members of the innermost cut loop, of all pixel loops that stand together there.
+
+    A member is a bit, by the loop's place in ``TILED``. Input channels are none: sums leave only behind their last
+    tile, so that the first tile of the next block hides what follows.
+    """
     pixel = np.isin(innermost, [_NUMBER[loop] for loop in PIXELS])
     trips = np.ones(innermost.shape, dtype=np.int64)
+    members = np.zeros(innermost.shape, dtype=np.int64)
     inside = np.ones(innermost.shape, dtype=bool)
     for loop in reversed(order):
         is_pixel = loop in PIXELS
         belongs = inside & ((innermost == _NUMBER[loop]) | (pixel & is_pixel))
         trips = trips * np.where(belongs, tilings.trips(loop), 1)
+        members |= np.where(belongs & (loop != "C"), 1 << _NUMBER[loop], 0)
         inside &= belongs | (tilings.trips(loop) == 1)
-    return trips
+    return trips, members
+
+
+def _inputs_again(nest: LoopNest, tilings: Tilings, channel: str, block: Ints) -> Floats:
+    """Return ``[M]`` least input elements of the tile with which the innermost block begins again.
+
+    Loops of the block stand at their first tile; of other cut loops any tile may be in turn.
+    """
+    elements = np.asarray(tilings.least(channel), dtype=np.float64)
+    for loop in PIXELS:
+        is_first = (block >> _NUMBER[loop] & 1 > 0) | (tilings.trips(loop) == 1)
+        axis = tilings.axes[loop]
+        first, least = (axis.tile, axis.least) if loop == "N" else (axis.first_span, axis.least_span)
+        elements = elements * np.where(is_first, first, least)
+    return elements

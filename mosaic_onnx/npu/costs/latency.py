@@ -32,7 +32,7 @@ class Transfers:
         residual_burst: least of the load before an output tile's last computation, where a fused addition's operand
             comes with it.
         residual_count: how often that load is one of many.
-        block: what the innermost cut loop is; see ``bursts.Bursts``.
+        block: the loops whose last tile hides the burst; see ``bursts.Bursts``.
         later_phases: least after the first of several phases of input channels; -inf where there are none.
         first_share: least share of the work that the first phase has.
     """
@@ -63,13 +63,17 @@ class Work:
         all: over the layer.
         first: for the first and largest tile.
         last: for the last and smallest tile.
-        ends: at most for the last tile of an inner loop: of the pixels, of output channels, of input channels.
+        first_array: of the array alone, for the first tile.
+        each_buffer: of the buffer alone, for every tile.
+        shrinks: of the array's cycles where a loop stands at its last tile, a factor for each loop of ``TILED``.
     """
 
     all: Floats
     first: Floats
     last: Floats
-    ends: tuple[Floats, Floats, Floats]
+    first_array: Floats
+    each_buffer: Floats
+    shrinks: tuple[Floats, ...]
 
 
 def transfers_of(
@@ -111,7 +115,10 @@ def overlapped_cycles(work: Work, transfers: Transfers) -> Floats:
     tile computes and the second is there, and while the last tile computes. Where phases differ (``phases``), the first
     one's work and the later ones' bytes add up.
     """
-    before = np.select([transfers.block == number for number in range(3)], list(work.ends), work.first)
+    before = work.first_array
+    for place, shrink in enumerate(work.shrinks):
+        before = np.where(transfers.block >> place & 1, before * shrink, before)
+    before = np.maximum(before, work.each_buffer)
     stalls = transfers.burst_count * np.maximum(transfers.burst - before, 0.0)
     stalls = stalls + transfers.residual_count * np.maximum(transfers.residual_burst - work.first, 0.0)
     first_phase = transfers.fill + work.all * transfers.first_share - work.first

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import ceil
 
 import numpy as np
 
 from mosaic_onnx.npu.costs.latency import Work
-from mosaic_onnx.npu.costs.mapping import PIXELS, TILED, Spatial, Stationary
+from mosaic_onnx.npu.costs.mapping import TILED, Spatial, Stationary
 from mosaic_onnx.npu.costs.tiling import Floats, Ints, Tilings, visit_count
 from mosaic_onnx.npu.costs.traffic import input_elements
 from mosaic_onnx.npu.hardware.description import DIMENSIONS, Hardware
@@ -53,24 +53,30 @@ def steps_of(nest: LoopNest, tilings: Tilings, factors: Factors) -> Steps:
     return Steps(tiled, -(-nest.R // factors["R"]), -(-nest.S // factors["S"]))
 
 
-Tiles = tuple[Floats, Floats, Floats, Floats, Floats]
-"""``[M]`` cycles of the array for the first (largest) tile, for the last (smallest), and at most for the last tile of
-the pixel loops, of output channels, of input channels."""
+@dataclass(frozen=True)
+class TileCycles:
+    """``[M]`` cycles of the array for single tiles.
+
+    Attributes:
+        first: for the first and largest tile.
+        last: for the last and smallest tile.
+        shrinks: for each loop of ``TILED``, the factor by which its last tile takes less than its first.
+    """
+
+    first: Floats
+    last: Floats
+    shrinks: tuple[Floats, ...]
 
 
-def tile_cycles(nest: LoopNest, tilings: Tilings, factors: Factors) -> Tiles:
-    """Return the array's cycles for the tiles that bounds are made of."""
-    whole = np.full(tilings.trips("N").shape, float(ceil(nest.R / factors["R"]) * ceil(nest.S / factors["S"])))
-    large = {loop: -(-tilings.tile(loop) // factors[loop]) for loop in TILED}
-    small = {loop: -(-tilings.least(loop) // factors[loop]) for loop in TILED}
-
-    def with_least(loops: Collection[str]) -> Floats:
-        product = whole
-        for loop in TILED:
-            product = product * (small if loop in loops else large)[loop]
-        return product
-
-    return with_least(()), with_least(TILED), with_least(PIXELS), with_least(("K",)), with_least(("C",))
+def tile_cycles(nest: LoopNest, tilings: Tilings, factors: Factors) -> TileCycles:
+    """Return the array's cycles for single tiles."""
+    first = np.full(tilings.trips("N").shape, float(ceil(nest.R / factors["R"]) * ceil(nest.S / factors["S"])))
+    last, shrinks = first, []
+    for loop in TILED:
+        large, small = -(-tilings.tile(loop) // factors[loop]), -(-tilings.least(loop) // factors[loop])
+        first, last = first * large, last * small
+        shrinks.append(small / large)
+    return TileCycles(first, last, tuple(shrinks))
 
 
 def work_of(
@@ -78,7 +84,7 @@ def work_of(
     hardware: Hardware,
     tilings: Tilings,
     steps: Steps,
-    tiles: Tiles,
+    tiles: TileCycles,
     array_bytes: Floats,
 ) -> Work:
     """Return the cycles of array or buffer, whichever is more; the buffer's are spread evenly over the tiles.
@@ -88,13 +94,19 @@ def work_of(
         hardware: the NPU.
         tilings: ``M`` tilings.
         steps: of the array over the layer.
-        tiles: of the array, from ``tile_cycles``.
+        tiles: of the array.
         array_bytes: ``[M]`` between buffer and array over the layer.
     """
     cycles = array_bytes / hardware.buffer.bytes_per_cycle
     each = cycles / visit_count(nest, tilings)
-    first, last, *ends = (np.maximum(tile, each) for tile in tiles)
-    return Work(np.maximum(steps.cycles * float(nest.repeats), cycles), first, last, (ends[0], ends[1], ends[2]))
+    return Work(
+        all=np.maximum(steps.cycles * float(nest.repeats), cycles),
+        first=np.maximum(tiles.first, each),
+        last=np.maximum(tiles.last, each),
+        first_array=tiles.first,
+        each_buffer=each,
+        shrinks=tiles.shrinks,
+    )
 
 
 def allowed_stationary(nest: LoopNest, hardware: Hardware) -> tuple[Stationary, ...]:

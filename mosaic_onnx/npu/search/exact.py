@@ -19,7 +19,7 @@ from mosaic_onnx.npu.costs.mapping import TILED, Mapping, Spatial, Stationary
 from mosaic_onnx.npu.costs.on_chip import (
     Factors,
     Steps,
-    Tiles,
+    TileCycles,
     buffer_bytes,
     factors_of,
     steps_of,
@@ -138,7 +138,7 @@ class _Search:
         stationary: Stationary,
         chosen: tuple[Ints, Points, Tilings],
         steps: Steps,
-        tiles: Tiles,
+        tiles: TileCycles,
     ) -> None:
         """Compute the cost of points and keep the best."""
         index, some, tilings = chosen

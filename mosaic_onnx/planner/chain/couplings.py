@@ -1,4 +1,4 @@
-"""What couples slices of a chain that are far apart, as one number for each label: the code.
+"""Couplings of slices of a chain that are far apart, as one number for each label: the code.
 
 Switching a device's level costs something that depends on the level of its last slice, and the layers of a group share
 a device. So a label carries the level of each switching device, and the device of each group that has begun and not

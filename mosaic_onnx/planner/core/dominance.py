@@ -23,8 +23,10 @@ def top_levels(table: CostTable, request: Request) -> tuple[CostTable, tuple[int
     states = tuple(range(len(table.state_names)))
     seconds_only = request.objective in ("latency", "throughput") and request.budget_j is None and not request.pareto
     seconds_only = seconds_only and request.method == "auto"
-    # Transfers that wait for one another are served first come, first served: there, faster layers may end later.
-    seconds_only = seconds_only and not (table.copies_occupy_device and request.schedule == "concurrent")
+    # Where transfers wait for one another, first come, first served, or devices slow each other, faster layers may end
+    # later.
+    waiting = table.copies_occupy_device or table.link_names or table.slowdown is not None
+    seconds_only = seconds_only and not (waiting and request.schedule == "concurrent")
     if not seconds_only or table.direct_s or table.segments or len(states) == len(table.device_names):
         return table, states
     kept = tuple(sorted(state for device in range(len(table.device_names)) for state in _left(table, device)))
@@ -49,6 +51,10 @@ def _never_more(costs: Floats | Ints, top: int, states: Ints) -> bool:
 
 def _with_states(table: CostTable, kept: tuple[int, ...]) -> CostTable:
     at = list(kept)
+    place = {state: number for number, state in enumerate(kept)}
+    switches = {
+        (place[a], place[b]): costs for (a, b), costs in table.layer_switches.items() if a in place and b in place
+    }
     return replace(
         table,
         state_names=tuple(table.state_names[state] for state in kept),
@@ -64,5 +70,6 @@ def _with_states(table: CostTable, kept: tuple[int, ...]) -> CostTable:
         from_host_j=table.from_host_j[:, at],
         switch_s=table.switch_s[np.ix_(at, at)],
         switch_j=table.switch_j[np.ix_(at, at)],
+        layer_switches=switches,
         layer_error=None if table.layer_error is None else table.layer_error[:, at],
     )

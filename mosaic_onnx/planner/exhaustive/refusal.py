@@ -24,7 +24,7 @@ from mosaic_onnx.planner.search.initial_solutions import one_state_plans
 TRANSITIONS = 500_000
 """Number of slices appended to partial plans to explain one refusal."""
 EXPLAINED_S = 2.0
-"""What one search for an explanation may take."""
+"""The limit of one search for an explanation."""
 BEAM = 12
 """Width of the search that comes first, for a good plan to prune with."""
 

@@ -34,7 +34,7 @@ CLOSE = 2e-3
 SWEEPS = 4
 """Number of times that all places where stretches meet are moved."""
 OVER_CAP = 10.0
-"""What exceeding all caps by their whole size costs in the mixture, in bounds."""
+"""The penalty in the mixture of exceeding all caps by their whole size, in bounds."""
 SMOOTHING = 0.5
 """Share of the best prices so far in the prices that are tried next."""
 

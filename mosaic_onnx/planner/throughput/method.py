@@ -41,7 +41,7 @@ PIPELINE_LAYERS = 2_000
 PIPELINE_SHARE, PRICES_SHARE, MOVES_SHARE = 0.25, 0.6, 0.6
 """Of the time limit, what pipelines may take; of what is left, prices; of what is then left, each start's moves."""
 WRITTEN, PRICED = 3.0, 9.0
-"""What writing plans out takes, and the first step of prices at least, in times of what the first plans took."""
+"""The time of writing plans out, and of the first step of prices at least, in times of the first plans' time."""
 LARGE_PIECES = 1_500
 """With more pieces than this, any move that helps is made at once."""
 SINGLE_STARTS = 200

@@ -23,7 +23,7 @@ from mosaic_onnx.runtime.trace import Trace
 
 @dataclass(frozen=True)
 class Rounds:
-    """How long plans run in turn.
+    """The limits of running plans in turn.
 
     Attributes:
         round_count: rounds that are wanted.

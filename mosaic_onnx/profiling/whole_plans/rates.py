@@ -19,7 +19,7 @@ from mosaic_onnx.runtime.session import Session
 
 @dataclass(frozen=True)
 class RateEffort:
-    """How long to measure.
+    """The limits of the measurement.
 
     Attributes:
         round_count: rounds; in each, every plan is measured once.

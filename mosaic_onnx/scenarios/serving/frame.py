@@ -47,7 +47,7 @@ class Frame:
         self.spans: tuple[SliceSpan, ...] = ()
         self.error: BaseException | None = None
         self.rerun_count = 0
-        """How often it ran again on other slices, since a device had failed on it."""
+        """The number of times it ran again on other slices, after a device had failed on it."""
         self.is_wrong = False
         """Its outputs were compared with the expected ones, and differed."""
         self._lock = threading.Lock()

@@ -103,7 +103,7 @@ def test_forbids_that_leave_no_device_are_named_device_by_device() -> None:
 
 def test_a_pin_that_breaks_a_cap_is_named_with_the_bytes() -> None:
     said = conflict(profile_of(), Constraints(pins=(("conv1", "npu"),), slice_memory_bytes={"npu": 50}))
-    assert said == "layer conv1: pinned to npu, it needs 102 bytes alone, slice_memory_bytes of npu is 50"
+    assert said == "layer conv1: pinned to npu, it needs 102 bytes alone, slice_memory_bytes of npu is 50 bytes"
 
 
 def test_layers_that_only_one_device_can_run_and_hold_are_named_as_few_as_possible() -> None:

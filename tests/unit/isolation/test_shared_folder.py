@@ -50,7 +50,7 @@ def test_what_a_killed_process_left_is_removed_by_the_next(tmp_path: Path) -> No
 
 @posix
 def test_a_folder_that_is_just_being_made_is_left_alone(tmp_path: Path) -> None:
-    young = tmp_path / "mosaic-child-young"
+    young = tmp_path / "mosaic-locked-young"
     young.mkdir()
     remove_left_behind(tmp_path)
     assert young.exists()
@@ -63,8 +63,8 @@ def test_a_folder_that_is_just_being_made_is_left_alone(tmp_path: Path) -> None:
 def test_a_link_is_not_followed(tmp_path: Path) -> None:
     precious = tmp_path / "precious"
     precious.mkdir()
-    (tmp_path / "mosaic-child-link").symlink_to(precious)
-    os.utime(tmp_path / "mosaic-child-link", (0, 0), follow_symlinks=False)
+    (tmp_path / "mosaic-locked-link").symlink_to(precious)
+    os.utime(tmp_path / "mosaic-locked-link", (0, 0), follow_symlinks=False)
     remove_left_behind(tmp_path)
     assert precious.exists()
 

@@ -30,6 +30,11 @@ def test_an_effort_reaches_every_pass_that_measures() -> None:
     assert select.effort is EFFORTS["quick"].contest  # type: ignore[attr-defined]
 
 
+def test_a_given_profile_and_plan_take_any_effort() -> None:
+    given = {"given_profile": "p.json", "given_plan": "q.json", "effort": "quick"}
+    assert [one.name for one in compile_passes(given)][-1] == "verify"
+
+
 def test_more_effort_never_measures_less() -> None:
     quick, normal, thorough = EFFORTS.values()
     for less, more in ((quick, normal), (normal, thorough)):

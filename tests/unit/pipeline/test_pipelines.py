@@ -76,4 +76,4 @@ def test_the_options_of_the_python_api_are_the_fields_of_the_passes() -> None:
 
 def test_every_option_of_a_plan_has_one_flag() -> None:
     flags = [found.flag for kind in (Request, Constraints) for each in fields(kind) if (found := declared(each))]
-    assert len(flags) == len(set(flags)) == 14
+    assert len(flags) == len(set(flags)) == 17

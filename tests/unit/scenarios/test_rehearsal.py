@@ -1,4 +1,4 @@
-"""What slices take in company: the runs of a served schedule, less what other devices cost."""
+"""The times of slices in company: the runs of a served schedule, less what other devices cost."""
 
 from __future__ import annotations
 

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 from mosaic_onnx.core.cost_table import cost_table
+from mosaic_onnx.core.devices import Device, Level
+from mosaic_onnx.core.profiles import Cost, LayerSwitchCost, Profile, ProfileLayer, SwitchCost
 from mosaic_onnx.planner import solve as solve_module
 from mosaic_onnx.planner.core.dominance import top_levels
 from mosaic_onnx.planner.core.request import Request
@@ -47,3 +49,34 @@ def test_energy_needs_every_level() -> None:
     table = cost_table(replace(random_profile(0, chain=True, layer_count=5, state_count=4), segments=()))
     for request in (Request(objective="energy"), Request(budget_j=1.0), Request(pareto=True)):
         assert top_levels(table, request)[0] is table
+
+
+def test_costs_of_switches_before_layers_stay_with_their_states() -> None:
+    """One device's lower level goes; the other's two levels, neither of which beats the other, keep their switch."""
+    layers = tuple(
+        ProfileLayer(
+            f"l{k}",
+            (f"t{k}",),
+            (f"t{k + 1}",),
+            {"a@low": Cost(9.0), "a@high": Cost(8.0), "b@low": Cost(1.0 + k), "b@high": Cost(3.0 - k)},
+        )
+        for k in range(3)
+    )
+    dear = SwitchCost("b", "low", "high", 5.0, layers={"l2": LayerSwitchCost(0.25)})
+    devices = tuple(Device(name, levels=(Level("low"), Level("high"))) for name in "ab")
+    tensors = {f"t{k}": 1 for k in range(4)}
+    table = cost_table(Profile("p", devices, tensors, ("t0",), ("t3",), layers, switches=(dear,)))
+    kept, states = top_levels(table, Request())
+    assert states == (1, 2, 3)
+    assert {pair: costs[0].tolist() for pair, costs in kept.layer_switches.items()} == {(1, 2): [5.0, 5.0, 0.25]}
+    assert solve(table, Request()).timeline.seconds == 1.0 + 2.0 + 0.25 + 1.0
+
+
+def test_levels_stay_where_links_are_shared_or_devices_slow_each_other() -> None:
+    profile = random_profile(0, chain=True, layer_count=5, state_count=4)
+    table = replace(cost_table(replace(profile, segments=())), direct_s={}, direct_j={}, copies_occupy_device=False)
+    count = len(table.device_names)
+    side_by_side = Request(schedule="concurrent")
+    assert top_levels(replace(table, link_names=("l",)), side_by_side)[1] == tuple(range(len(table.state_names)))
+    slowed = replace(table, slowdown=((2.0,) * count,) * count)
+    assert top_levels(slowed, side_by_side)[1] == tuple(range(len(table.state_names)))

@@ -1,17 +1,16 @@
-"""What each effort costs and gains on ten models, against the compilation as it was before there were efforts.
+"""The cost and gain of each effort on ten models, against the compilation as it was before there were efforts.
 
 All compilations of a model run one after the other in turn, cold, and what they deliver is then timed interleaved.
-Beside them: how good the estimate of the time left was. A model takes minutes, so results are kept in a file: a call
+Beside them: how good the estimate of the time left was. A model takes minutes, so figures are kept as records: a call
 goes on with the models that are missing, for as long as ``MOSAIC_BENCH_SECONDS`` says.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.measuring import interleaved
+from bench.records import Records
 from bench.report import Row
 from bench.workloads import Workload, classic, corpus, paper
 from mosaic_onnx.cli.terminal.progress import COMPILE_STAGES, expected
@@ -58,7 +58,6 @@ ROUNDS = 15
 CLASSIC = ("squeezenet", "resnet50", "inception_v1", "shufflenet", "densenet121")
 PAPER = ("mobilenet_v2_1.0", "mnasnet_0.5")
 CORPUS = ("yolox_nano", "vespa_transformer_mlm", "twinlitenet_fp32")
-STATE = Path(os.environ.get("MOSAIC_BENCH_STATE", ".bench/efforts.json"))
 
 Json = dict[str, Any]
 
@@ -103,18 +102,13 @@ class Watcher:
 
 
 def run(quick: bool) -> list[Row]:
-    known: dict[str, Json] = json.loads(STATE.read_text()) if STATE.is_file() else {}
+    records = Records.of("efforts", quick=quick)
     until_s = time.monotonic() + float(os.environ.get("MOSAIC_BENCH_SECONDS", "inf"))
     with tempfile.TemporaryDirectory() as name:
         for model in _models(Path(name), quick):
-            if model.name not in known and time.monotonic() < until_s:
-                try:
-                    known[model.name] = _measured(model, len(known))
-                except MosaicError as error:
-                    known[model.name] = {"error": error.message}
-                STATE.parent.mkdir(parents=True, exist_ok=True)
-                STATE.write_text(json.dumps(known, indent=1))
-    return [row for name, one in known.items() for row in _rows(name, one)]
+            if time.monotonic() < until_s:
+                records.once(model.name, lambda model=model: _measured(model, len(records.known())))
+    return [row for name, one in records.known().items() for row in _rows(name, one)]
 
 
 def _models(folder: Path, quick: bool) -> Iterator[Workload]:
@@ -125,7 +119,14 @@ def _models(folder: Path, quick: bool) -> Iterator[Workload]:
 
 
 def _measured(model: Workload, turn: int) -> Json:
-    """Compile at every effort, then time what they deliver in turn."""
+    """Compile at every effort, then time what they deliver in turn; an error is kept too."""
+    try:
+        return _compared(model, turn)
+    except MosaicError as error:
+        return {"error": error.message}
+
+
+def _compared(model: Workload, turn: int) -> Json:
     names = list(EFFORTS_MEASURED)
     names = names[turn % len(names) :] + names[: turn % len(names)]
     found: Json = {}
@@ -169,7 +170,7 @@ def _compiled(model: Workload, effort: Effort) -> tuple[State, Json]:
     return state, figures
 
 
-def _rows(name: str, one: Json) -> Iterator[Row]:
+def _rows(name: str, one: Mapping[str, Any]) -> Iterator[Row]:
     if "error" in one:
         yield Row(f"{name}: not compiled", float("nan"), "s", note=one["error"])
         return
