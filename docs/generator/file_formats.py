@@ -13,6 +13,8 @@ WHAT = {
     "manifest": "`manifest.json` of a bundle: the keys that reading relies on; further keys are facts for people.",
     "scenario": "A scenario: models with periods and deadlines that share the devices.",
     "npu": "The hardware of an emulated NPU.",
+    "decoder": "The shape of a decoder whose costs are modelled (`import --from decoder`).",
+    "machine": "Published figures of the devices that such a decoder is planned for.",
 }
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import sys
 import time
+from typing import TextIO
 
 ROOT = "mosaic_onnx"
 _STARTED_S = time.perf_counter()
@@ -18,12 +20,21 @@ class _SinceStart(logging.Formatter):
         return f"{time.perf_counter() - _STARTED_S:8.3f} s  {room}: {record.getMessage()}"
 
 
+class _Stderr(logging.StreamHandler[TextIO]):
+    """Writes to what is stderr at the time, which a caller of the commands may replace between two of them."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one line."""
+        self.setStream(sys.stderr)
+        super().emit(record)
+
+
 def enable() -> None:
     """Write log lines of the package to stderr; calling it twice adds no second line."""
     logger = logging.getLogger(ROOT)
     logger.setLevel(logging.DEBUG)
     if not any(isinstance(handler.formatter, _SinceStart) for handler in logger.handlers):
-        handler = logging.StreamHandler()
+        handler = _Stderr()
         handler.setFormatter(_SinceStart())
         logger.addHandler(handler)
         logger.propagate = False

@@ -91,7 +91,7 @@ def test_an_absent_device_is_refused_with_its_reason() -> None:
 
 
 def test_an_unknown_word_is_refused_with_what_is_here() -> None:
-    with pytest.raises(UsageError, match=r"'gpu0'(.|\n)*here: cpu, openvino-bf16, qnn"):
+    with pytest.raises(UsageError, match=r"'gpu0'(.|\n)*one of: cpu, openvino-bf16, qnn"):
         select_devices(["gpu0"], HERE)
 
 
