@@ -21,7 +21,7 @@ class Plan:
 
     name: ClassVar[str] = "plan"
     requires: ClassVar[tuple[str, ...]] = ("profile", "table")
-    ensures: ClassVar[tuple[str, ...]] = ("plan",)
+    ensures: ClassVar[tuple[str, ...]] = ("plan", "alternatives")
 
     request: Request = field(default_factory=Request)
     join_idle_cuts: bool = False
