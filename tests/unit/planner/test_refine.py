@@ -23,7 +23,7 @@ from mosaic_onnx.planner.core.simulate import simulate
 from mosaic_onnx.planner.refine import refine
 from mosaic_onnx.planner.solve import solve
 
-QUICK = Request(time_limit_s=0.3)
+QUICK = Request(time_limit_s=2.0)
 
 
 def zigzag(layer_count: int, **npu: object) -> Profile:
