@@ -23,7 +23,7 @@ from mosaic_onnx.planner.core.simulate import simulate
 from mosaic_onnx.planner.refine import refine
 from mosaic_onnx.planner.solve import solve
 
-QUICK = Request(time_limit_s=0.3)
+QUICK = Request(time_limit_s=1.0)
 
 
 def zigzag(layer_count: int, **npu: object) -> Profile:
@@ -58,7 +58,7 @@ def least_of_chain(table: CostTable, most: float) -> float:
     return min(best.values())
 
 
-@pytest.mark.parametrize("most", [1, 2, 3, 5, 8])
+@pytest.mark.parametrize("most", [1, 3, 8])
 def test_no_plan_has_more_slices_than_allowed_and_few_are_nearly_the_best(most: int) -> None:
     table = cost_table(zigzag(12))
     solution = solve(table, replace(QUICK, max_slice_count=most))
@@ -69,7 +69,7 @@ def test_no_plan_has_more_slices_than_allowed_and_few_are_nearly_the_best(most: 
     assert best - 1e-9 <= solution.timeline.seconds <= 1.15 * best  # exact where the machine is not loaded
 
 
-@pytest.mark.parametrize("most", [1, 2, 4])
+@pytest.mark.parametrize("most", [1, 4])
 def test_a_device_runs_no_more_slices_than_it_takes(most: int) -> None:
     table = cost_table(constrain(zigzag(12), Constraints(max_slice_counts={"npu": most})))
     solution = solve(table, QUICK)
