@@ -44,6 +44,7 @@ class Terminal:
 
         Raises:
             TimeoutError: it was not done in ``LIMIT_S``.
+            RuntimeError: it failed.
         """
         self._tmux("send-keys", "clear", "Enter")
         time.sleep(0.3)
@@ -55,7 +56,7 @@ class Terminal:
             time.sleep(0.5)
             lines = self._tmux("capture-pane", "-p", "-S", "-").rstrip().splitlines()
             if len(lines) > 1 and lines[-1].rstrip() == PROMPT.strip():
-                return "\n".join(line.rstrip() for line in lines[:-1])
+                return _without_failure(command, [line.rstrip() for line in lines[:-1]])
         raise TimeoutError(f"{command}: not done after {LIMIT_S:.0f} s")
 
     def close(self) -> None:
@@ -67,6 +68,17 @@ class Terminal:
         given = [*target, *words] if "-t" not in words else list(words)
         made = ["tmux", "-L", "mosaic-record", "-f", "/dev/null", command, *given]
         return subprocess.run(made, check=True, capture_output=True, text=True).stdout
+
+
+def _without_failure(command: str, lines: list[str]) -> str:
+    """Return the lines as one text.
+
+    Raises:
+        RuntimeError: one of them is an error; a page of failures is worse than none.
+    """
+    if any(line.startswith("error:") for line in lines):
+        raise RuntimeError("\n".join([f"{command} failed:", *lines]))
+    return "\n".join(lines)
 
 
 def _environment() -> list[str]:
