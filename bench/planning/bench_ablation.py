@@ -122,7 +122,7 @@ STAGES = (
     Stage("dominated levels left out", "", ((ROOM + "solve.top_levels", same_table),)),
     Stage("whole search", "sequential", ((ROOM + "sequential.method.optimum_within", none),)),
     Stage("start: placements along their orders", "sequential", ((ROOM + "sequential.method.implied_plans", nothing),)),
-    Stage("start: one state for all", "sequential", ((ROOM + "sequential.method.one_state_plans", nothing),)),
+    Stage("start: one pass over the layers", "sequential", ((ROOM + "sequential.method.quick_plans", nothing),)),
     Stage("start: devices filled in turn", "sequential", ((ROOM + "sequential.method.filled_plans", nothing),)),
     Stage("start: one slice a capped device", "sequential", ((ROOM + "sequential.method.capped_plans", nothing),)),
     Stage("caps: prices on bytes", "sequential", ((ROOM + "sequential.bounds.price_memory", none),)),
@@ -145,6 +145,7 @@ STAGES = (
     ),
     Stage("simulated search", "concurrent", ((ROOM + "concurrent.method.polish", third),)),
     Stage("simulated search", "throughput", ((ROOM + "throughput.method.polish", third),)),
+    Stage("prices on loads", "throughput", ((ROOM + "throughput.method.price_loads", none),)),
     Stage("start: pipeline", "throughput", ((ROOM + "throughput.method._pipeline", no_answer),)),
     Stage("moves of pieces", "throughput", ((ROOM + "throughput.method.improve", none),)),
     Stage(

@@ -1,7 +1,8 @@
 """The front of seconds and joules: all plans that no other plan beats in both.
 
-Exact where the graph is small enough to be searched whole, or where placements are plans (no overheads, caps, segments,
-switches) and few enough. Else the best plans found for many weights, with a lower bound for each.
+Exact along chains without caps on whole devices, where the graph is small enough to be searched whole, and where
+placements are plans (no overheads, caps, segments, switches) and few enough. Else the best plans found for many
+weights, with a lower bound for each.
 """
 
 from __future__ import annotations

@@ -27,6 +27,8 @@ from mosaic_onnx.planner.throughput.method import slices_of, throughput
 if TYPE_CHECKING:
     from ortools.sat.python import cp_model
 
+LATEST = 0.75
+"""After this part of the time limit the model is not begun any more."""
 UNITS_IN_ALL = 1 << 28
 """Whole units that all work on its slowest device is cut into.
 
@@ -47,7 +49,9 @@ def throughput_cpsat(table: CostTable, request: Request) -> Answer:
 
     started = time.monotonic()
     pieces = pieces_of(table)
-    heuristic = throughput(table, replace(request, time_limit_s=0.4 * request.time_limit_s))
+    heuristic = throughput(table, replace(request, time_limit_s=0.6 * request.time_limit_s))
+    if time.monotonic() - started > LATEST * request.time_limit_s:
+        return heuristic
     hint = _best_start(table, pieces, heuristic.proposals)
     model = _Model(table, pieces)
     model.suggest(hint)
@@ -145,10 +149,12 @@ class _Model:
             least, scratch_least = table.parameter_bytes[:, states].min(axis=1), scratch[:, states].min(axis=1)
             columns = [row[device] for row in self.on]
             needed = [int(least[list(layers)].sum()) for layers in self.pieces]
+            cap = int(table.memory_bytes[device])
+            largest = self.model.new_int_var(0, cap, "")
             weights = sum(bytes_ * column for bytes_, column in zip(needed, columns, strict=True))
+            self.model.add(weights + largest <= cap)
             for column, layers in zip(columns, self.pieces, strict=True):
-                extra = int(scratch_least[list(layers)].max())
-                self.model.add(weights + extra * column <= int(table.memory_bytes[device]))
+                self.model.add(largest >= int(scratch_least[list(layers)].max()) * column)
 
     def _copy(self, tensor: int) -> None:
         """A reader away from the maker loads its own device and the maker's, directly or by way of host."""

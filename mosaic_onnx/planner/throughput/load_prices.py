@@ -27,6 +27,8 @@ from mosaic_onnx.planner.placement import elimination
 from mosaic_onnx.planner.placement.problem import placement
 
 STEPS = 60
+IDLE_STEPS = 8
+"""After so many steps without a higher bound, the prices are as good as they get."""
 CLOSE = 2e-3
 """Relative gap between the bound and the mixture at which prices are good enough."""
 SWEEPS = 4
@@ -114,8 +116,9 @@ class _Search:
         even = np.full(self.device_count, 1.0 / self.device_count)
         if not self._ask(even, np.zeros(self.device_count)):
             return
+        idle = 0
         for _ in range(STEPS):
-            began = time.monotonic()
+            began, before_s = time.monotonic(), self.bound_s
             prices = self._mix()
             if prices is None or self.mixture_s - self.bound_s <= CLOSE * self.mixture_s:
                 return
@@ -125,7 +128,8 @@ class _Search:
                     SMOOTHING * self.best_prices[1] + (1 - SMOOTHING) * prices[1],
                 )
             self._ask(*prices)
-            if 2 * time.monotonic() - began > self.until:
+            idle = 0 if self.bound_s > before_s * (1 + CLOSE / 10) else idle + 1
+            if idle == IDLE_STEPS or 2 * time.monotonic() - began > self.until:
                 self._mix()
                 return
 

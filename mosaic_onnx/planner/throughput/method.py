@@ -30,7 +30,7 @@ from mosaic_onnx.planner.throughput.pipeline import one_slice_per_device
 
 MAX_MOVES = 4_000
 """Number of moves one improvement may make."""
-MAX_ASSIGNMENTS = 20_000
+MAX_ASSIGNMENTS = 3_000
 """Up to so many pairs of piece and device the solver is tried."""
 SHARPNESS = 12
 """The sum of loads to this power is what moves lower: nearly the largest load, but it also sees the others."""
@@ -38,10 +38,12 @@ POLISHED_PIECES = 60
 """Up to so many pieces the best plan is polished by whole simulations."""
 PIPELINE_LAYERS = 2_000
 """Up to so many layers pipelines of one slice a device are looked for as starts."""
-PIPELINE_SHARE, PRICES_SHARE, MOVES_SHARE = 0.25, 0.6, 0.6
-"""Of the time limit, what pipelines may take; of what is left, prices; of what is then left, each start's moves."""
+PRICES_SHARE, PIPELINE_SHARE, MOVES_SHARE = 0.5, 0.4, 0.6
+"""What prices may take of the time that is left, then pipelines, then each start's moves."""
 WRITTEN, PRICED = 3.0, 9.0
 """The time of writing plans out, and of the first step of prices at least, in times of the first plans' time."""
+SMALL_CHOICES = 20_000
+"""Up to so many pairs of layer and state prices are begun whatever the first plans took."""
 LARGE_PIECES = 1_500
 """With more pieces than this, any move that helps is made at once."""
 SINGLE_STARTS = 200
@@ -63,11 +65,12 @@ def throughput(table: CostTable, request: Request) -> Answer:
     bound_s, how = fractional_area(table), "fractional area"
     quick_s = time.monotonic() - began
     deadline -= WRITTEN * quick_s
-    pipeline = _pipeline(table, replace(request, time_limit_s=PIPELINE_SHARE * request.time_limit_s))
-    known = [placed_states(table, plan) for plan in pipeline.proposals[-1:]]
     share = part_of(deadline, PRICES_SHARE)
-    in_time = time.monotonic() + PRICED * quick_s < share
-    priced = price_loads(table, known[0] if known else None, share) if in_time else None
+    in_time = table.layer_s.size <= SMALL_CHOICES or time.monotonic() + PRICED * quick_s < share
+    priced = price_loads(table, None, share) if in_time else None
+    left_s = PIPELINE_SHARE * max(deadline - time.monotonic(), 0.0)
+    pipeline = _pipeline(table, replace(request, time_limit_s=left_s))
+    known = [placed_states(table, plan) for plan in pipeline.proposals[-1:]]
     if priced is not None:
         known = [*priced.placements, *known]
         if priced.bound_s > bound_s:

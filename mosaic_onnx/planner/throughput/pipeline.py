@@ -7,7 +7,6 @@ the exact program ran, its value is the bound; else the fractional area bound is
 
 from __future__ import annotations
 
-import heapq
 import math
 import time
 from collections.abc import Sequence
@@ -17,6 +16,7 @@ import numpy as np
 
 from mosaic_onnx.core.costs import CostTable
 from mosaic_onnx.core.errors import InfeasibleError
+from mosaic_onnx.core.topological import order_by_sources
 from mosaic_onnx.planner.core.deadline import TimeUpError, part_of
 from mosaic_onnx.planner.core.device_classes import DeviceClass, device_classes
 from mosaic_onnx.planner.core.orders import candidate_orders
@@ -207,16 +207,5 @@ def unit_order(units: Units, layer_order: Sequence[int]) -> list[int]:
     """Return the fixed units in a topological order, each as early as the order of its layers asks."""
     place = {layer: step for step, layer in enumerate(layer_order)}
     first = [min(place[layer] for layer in layers) for layers in units.layers]
-    waiting = [len(before) for before in units.before]
-    ready = [(first[unit], unit) for unit in range(len(first)) if waiting[unit] == 0]
-    heapq.heapify(ready)
-    order: list[int] = []
-    while ready:
-        unit = heapq.heappop(ready)[1]
-        if unit not in units.floating:
-            order.append(unit)
-        for reader in units.after[unit]:
-            waiting[reader] -= 1
-            if waiting[reader] == 0:
-                heapq.heappush(ready, (first[reader], reader))
-    return order
+    order = order_by_sources(units.before, rank=first).positions
+    return [unit for unit in order if unit not in units.floating]

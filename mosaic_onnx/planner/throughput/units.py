@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mosaic_onnx.core.costs import CostTable, Ints
+from mosaic_onnx.core.topological import order_by_sources
 from mosaic_onnx.planner.core.orders import predecessors
 
 
@@ -104,27 +105,13 @@ def _components(edges: Iterable[tuple[int, int]], node_count: int) -> Ints:
 
 def _topological_rank(edges: Ints, label: Ints, count: int) -> Ints:
     """Return [component] its place in a topological order that keeps to the layers' order where it can."""
-    import heapq
-
     first = np.full(count, len(label), dtype=np.int64)
     np.minimum.at(first, label, np.arange(len(label)))
-    after: list[set[int]] = [set() for _ in range(count)]
+    before: list[set[int]] = [set() for _ in range(count)]
     for source, destination in edges.tolist():
-        after[source].add(destination)
-    waiting = np.zeros(count, dtype=np.int64)
-    for readers in after:
-        for reader in readers:
-            waiting[reader] += 1
-    ready = [(int(first[unit]), unit) for unit in range(count) if waiting[unit] == 0]
-    heapq.heapify(ready)
+        before[destination].add(source)
     rank = np.zeros(count, dtype=np.int64)
-    for place in range(count):
-        unit = heapq.heappop(ready)[1]
-        rank[unit] = place
-        for reader in after[unit]:
-            waiting[reader] -= 1
-            if waiting[reader] == 0:
-                heapq.heappush(ready, (int(first[reader]), reader))
+    rank[list(order_by_sources(before, rank=first.tolist()).positions)] = np.arange(count)
     return rank
 
 
