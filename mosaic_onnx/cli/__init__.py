@@ -23,7 +23,7 @@ COMMANDS = {
     "verify": LazyCommand("running", "Prove a bundle right, slice by slice and end to end."),
     "bench": LazyCommand("timing", "Time a bundle: latency, throughput, each slice measured beside predicted."),
     "export": LazyCommand("exporting", "Write the partitioned model as one file that ONNX Runtime alone runs."),
-    "annotate": LazyCommand("exporting", "Annotate a model with a plan's devices, for stock ONNX Runtime."),
+    "annotate": LazyCommand("exporting", "Tag a model's nodes with a plan's devices, for stock ONNX Runtime."),
     "show": LazyCommand("reporting", "Show a plan: its slices, its transfers, and what could run instead."),
     "explain": LazyCommand(
         "reporting", "Say why a plan is as it is: boundaries, missing operators, one layer's moves."

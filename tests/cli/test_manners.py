@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import re
 import shutil
@@ -108,6 +109,16 @@ def test_the_help_lists_every_command_with_the_first_words_of_its_own_help() -> 
         assert loaded[name].name == name
         assert loaded[name].help, name
         assert len(lazy.summary) <= 80
+
+
+def test_no_command_of_a_room_is_left_out_of_the_list() -> None:
+    rooms = {path.stem for path in Path(cli.__file__).parent.glob("*.py") if "\ndef register(" in path.read_text()}
+    assert {lazy.room for lazy in cli.COMMANDS.values()} == rooms
+    for room in rooms:
+        holder = typer.Typer()
+        importlib.import_module(f"mosaic_onnx.cli.{room}").register(holder)
+        offered = set(typer.main.get_group(holder).commands)
+        assert offered == {name for name, lazy in cli.COMMANDS.items() if lazy.room == room}
 
 
 def test_every_command_takes_v() -> None:

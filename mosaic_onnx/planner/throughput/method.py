@@ -39,7 +39,7 @@ POLISHED_PIECES = 60
 PIPELINE_LAYERS = 2_000
 """Up to so many layers pipelines of one slice a device are looked for as starts."""
 PRICES_SHARE, PIPELINE_SHARE, MOVES_SHARE = 0.5, 0.4, 0.6
-"""What prices may take of the time that is left, then pipelines, then each start's moves."""
+"""The shares of the time left that prices, then pipelines, then each start's moves may take."""
 WRITTEN, PRICED = 3.0, 9.0
 """The time of writing plans out, and of the first step of prices at least, in times of the first plans' time."""
 SMALL_CHOICES = 20_000
