@@ -13,7 +13,6 @@ import onnx
 import onnxruntime
 import pytest
 
-from mosaic_onnx import api
 from mosaic_onnx.files.seal import sealed
 from tests.cli.conftest import Mosaic
 
@@ -165,7 +164,7 @@ def test_an_interrupted_profile_keeps_what_was_measured(
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(api, "run_passes", interrupt)
+    monkeypatch.setattr("mosaic_onnx.api.profiling.run_passes", interrupt)
     done = mosaic("profile", str(model), "-d", "cpu")
     assert done.exit_code == 130
     assert "kept" in done.stderr

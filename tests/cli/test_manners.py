@@ -316,7 +316,7 @@ def test_an_interruption_says_only_what_is_true_of_the_cache(
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(api, "run_passes", interrupt)
+    monkeypatch.setattr("mosaic_onnx.api.profiling.run_passes", interrupt)
     words = ("profile", str(compiled / "small.onnx"), "-d", "cpu")
     assert "is kept" in mosaic(*words).stderr
     assert "nothing is kept" in mosaic(*words, "--no-cache").stderr

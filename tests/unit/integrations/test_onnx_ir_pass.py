@@ -12,7 +12,7 @@ import onnxruntime
 import pytest
 
 import mosaic_onnx
-from mosaic_onnx.core.errors import InfeasibleError, UsageError
+from mosaic_onnx.core.errors import InfeasibleError, ModelError, UsageError
 from mosaic_onnx.core.plans import Plan
 from mosaic_onnx.core.profiles import Profile
 
@@ -82,7 +82,7 @@ def test_a_partitioned_model_comes_out_as_it_went_in(planned: tuple[Profile, Pla
 
 def test_a_plan_of_another_model_is_refused_by_name(planned: tuple[Profile, Plan]) -> None:
     other = onnx.parser.parse_model(MODEL.replace("[two]", "[other]"))
-    with pytest.raises(mosaic_onnx.api.ModelError, match="two"):
+    with pytest.raises(ModelError, match="two"):
         PartitionPass(*planned)(onnx_ir.from_proto(other))
 
 
