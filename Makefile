@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 export MOSAIC_SHARED ?= $(abspath ../shared)
 
-.PHONY: docs docs-recorded demo setup test test-bare test-all test-corpus fuzz soak soak-scenario coverage golden
+.PHONY: docs docs-recorded demo setup test test-bare test-all test-faults test-corpus fuzz soak soak-scenario coverage golden
 .PHONY: test-providers test-cuda bench-cuda run-test-cuda run-bench-cuda lint bench clean
 
 setup: $(STAMP)
@@ -24,6 +24,10 @@ test-bare: setup
 
 test-all: setup
 	$(BIN)/python -m pytest -q -m "not whole_corpus" -n 2
+
+# The whole fault table: a device that breaks in every place, in every way, in every command. Most of its time is waiting.
+test-faults: setup
+	$(BIN)/python -m pytest -q -n 4 tests/faults
 
 # Every model of the shared corpus through every test of models. What has passed with this very code is kept in .verdicts/
 # and not run again: after an interruption, call it again. A table of verdicts stands at the end.

@@ -32,6 +32,7 @@ class Effort:
         round_limit: plans whose slices are measured.
         run_limit: plans that are run.
         feedback_s: no round of planning and measuring starts after it.
+        least_gain: share of the best single device's predicted seconds that a cut must save to be tried.
         usual_s: about how long a compilation of a network of ten milliseconds takes; a time budget is a share of it.
     """
 
@@ -41,6 +42,7 @@ class Effort:
     round_limit: int = 5
     run_limit: int = 6
     feedback_s: float = float("inf")
+    least_gain: float = 0.0
     usual_s: float = 20.0
 
     def within(self, seconds: float) -> Effort:
@@ -66,7 +68,9 @@ class Effort:
             ),
             running=replace(running, seconds=running.seconds * share),
             contest=replace(self.contest, budget_s=min(self.contest.budget_s, 0.25 * seconds)),
-            round_limit=self.round_limit if share == 1 else max(1, round(self.round_limit * share)),
+            round_limit=self.round_limit
+            if share == 1
+            else max(min(1, self.round_limit), round(self.round_limit * share)),
             feedback_s=0.3 * seconds,
         )
 
@@ -92,10 +96,11 @@ EFFORTS: Mapping[EffortName, Effort] = {
             kept_as=("quick", "", "thorough"),
         ),
         running=time_plan.Effort(seconds=0.15, max_runs=20),
-        contest=contest.Effort(round_count=9, budget_s=1.0, stop=EarlyStop(least_rounds=3)),
-        round_limit=1,
+        contest=contest.Effort(round_count=9, budget_s=0.5, stop=EarlyStop(least_rounds=3), repeat_count=1),
+        round_limit=0,
         run_limit=0,
-        usual_s=5.0,
+        least_gain=0.1,
+        usual_s=10.0,
     ),
     "normal": Effort(),
     "thorough": Effort(
@@ -149,6 +154,7 @@ def _with_effort(one: Pass, effort: Effort) -> Pass:
             "round_limit": effort.round_limit,
             "run_limit": effort.run_limit,
             "limit_s": effort.feedback_s,
+            "least_gain": effort.least_gain,
             "cutting": effort.profiling,
         },
     }

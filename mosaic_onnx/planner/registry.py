@@ -64,6 +64,7 @@ class Method:
         help: one line for people.
         automatic: whether ``auto`` runs it on this table for this request.
         sees_all: it gets the table itself, the others the relaxed one (``core.relaxation``).
+        time_share: of the time that is left, what ``auto`` gives it where other methods follow.
         words: what may follow the name after a colon (``preferred:npu``); empty for nothing.
     """
 
@@ -72,6 +73,7 @@ class Method:
     automatic: Callable[[CostTable, Request], bool] = never
     words: str = ""
     sees_all: bool = False
+    time_share: float = 1.0
 
 
 METHODS: Mapping[str, Method] = {
@@ -85,7 +87,10 @@ METHODS: Mapping[str, Method] = {
         interval, "MOSAIC's dynamic program over consecutive layers in O(L·S), exact on chains", interval_fits
     ),
     "labels": Method(
-        labels, "exact on chains with caps on devices, level switches, groups, one slice a device", labels_apply
+        labels,
+        "exact on chains with caps on devices, level switches, groups, one slice a device",
+        labels_apply,
+        time_share=0.3,
     ),
     "sequential": Method(
         sequential,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -118,7 +119,7 @@ class _Search:
                 continue
             seen = self.table if method.sees_all else self.relaxed
             try:
-                answer = method.function(seen, replace(self.request, time_limit_s=left))
+                answer = method.function(seen, replace(self.request, time_limit_s=left * _time_share(name, names)))
             except NoPlanFoundError as error:
                 self._miss(error)
                 continue
@@ -175,6 +176,17 @@ class _Search:
                 distance = broken_limits(self.request, timeline) or distance
         if self.nearest is None or distance < self.nearest[0]:
             self.nearest = distance, error
+
+
+def _time_share(name: str, names: Sequence[str]) -> float:
+    """Return what part of the time that is left a method gets: not all where others follow that need some.
+
+    Half is kept for ``refine``: where it runs, what comes before it searches without limits that the plan must keep.
+    """
+    if name == names[-1]:
+        return 1.0
+    share = METHODS[name].time_share
+    return min(share, 0.5) if names[-1] == "refine" else share
 
 
 def _is_better(one: _Judged, other: _Judged) -> bool:

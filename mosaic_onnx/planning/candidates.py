@@ -111,6 +111,24 @@ def single_device_plan(profile: Profile, device: str, like: Plan, table: CostTab
         return None
 
 
+def worth_cutting(profile: Profile, plan: Plan, request: Request, least_gain: float, table: CostTable) -> Plan:
+    """Return a plan, or the best single device where a cut is not predicted to gain enough to be tried.
+
+    Args:
+        profile: what was measured.
+        plan: the planner's answer.
+        request: what was asked; with limits or a demand for slices, the plan stays.
+        least_gain: share of the best single device's seconds that the plan must save.
+        table: the profile's cost table.
+    """
+    is_limited = request.deadline_s is not None or request.budget_j is not None or request.max_error is not None
+    if not least_gain or request.objective != "latency" or is_limited or request.min_slice_count > 1:
+        return plan
+    alone = [single_device_plan(profile, device.name, plan, table) for device in profile.devices]
+    best = min((one for one in alone if one is not None), key=lambda one: one.predicted.seconds, default=plan)
+    return plan if plan.predicted.seconds <= (1 - least_gain) * best.predicted.seconds else best
+
+
 def single_device_plans(
     profile: Profile,
     like: Plan,

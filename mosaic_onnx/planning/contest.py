@@ -52,11 +52,13 @@ class Effort:
         round_count: rounds that are wanted.
         budget_s: no round starts after it, but three always run.
         stop: when the contest is decided earlier; None for never.
+        repeat_count: runs of a candidate in a round, of which the least counts.
     """
 
     round_count: int = 21
     budget_s: float = 8.0
     stop: EarlyStop | None = field(default_factory=EarlyStop)
+    repeat_count: int = 3
 
 
 def contest(
@@ -92,7 +94,8 @@ def contest(
         one.name: PlanToRun(one.plan, one.tuned, one.devices) for one in candidates if not (twin and one.name == PLAN)
     }
     machine = Machine(devices, backends)
-    timed = time_plans(running, machine, inputs, outputs, Rounds(effort.round_count, effort.budget_s, effort.stop))
+    rounds = Rounds(effort.round_count, effort.budget_s, effort.stop, effort.repeat_count)
+    timed = time_plans(running, machine, inputs, outputs, rounds)
     failed |= timed.failed
     timings = timed.timings
     if timings is None:

@@ -134,6 +134,8 @@ def content_of(subject: Subject, *, time_limit_s: float = 10.0, trace: Trace | N
     """
     profile, plan = subject.profile, subject.plan
     notes = []
+    if subject.bundle is not None and subject.bundle.shapes:
+        notes.append(f"The bundle holds plans for {len(subject.bundle.shapes) + 1} sets of shapes; this is the first.")
     layer_count = len(profile.layers)
     if layer_count > MOST_MOVED:
         notes.append(f"With more than {MOST_MOVED} layers the page does not say what moving each one would change.")

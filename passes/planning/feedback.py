@@ -32,6 +32,7 @@ class Feedback:
         run_limit: plans that are run at most.
         refusal_limit: plans with a refused slice that are given up at most.
         limit_s: no round starts after it; the first always does.
+        least_gain: share of the best single device's predicted seconds that a cut must save to be tried; 0 for any.
         cutting: how long a runtime's levels of optimisation are compared on each slice; None for the usual.
     """
 
@@ -47,6 +48,7 @@ class Feedback:
     run_limit: int = 6
     refusal_limit: int = 24
     limit_s: float = float("inf")
+    least_gain: float = 0.0
     cutting: ProfilingEffort | None = None
 
     def __call__(self, state: State) -> State:
@@ -55,6 +57,7 @@ class Feedback:
         Raises:
             InfeasibleError: no plan satisfies the constraints.
         """
+        from mosaic_onnx.planning.candidates import worth_cutting
         from mosaic_onnx.planning.feedback import FeedbackLoop
 
         start = state.with_cutter(self.cutting)
@@ -68,7 +71,8 @@ class Feedback:
         others = rounds.last.alternatives if request.objective == "throughput" else ()
         end = replace(start, profile=refined.profile, plan=refined.plan, alternatives=others)
         is_estimated = rounds.last.profile is refined.profile
-        return replace(end, table=rounds.last.table) if is_estimated else run_pass(self.estimate, end)
+        end = replace(end, table=rounds.last.table) if is_estimated else run_pass(self.estimate, end)
+        return replace(end, plan=worth_cutting(end.profile, end.plan, request, self.least_gain, end.table))
 
 
 @dataclass

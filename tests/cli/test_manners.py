@@ -418,6 +418,9 @@ def test_a_reproduction_without_plots_says_why(mosaic: Mosaic, monkeypatch: pyte
         ("verify", "BUNDLE"),
         ("bench", "BUNDLE", "--iterations", "2", "--warmup", "0"),
         ("export", "BUNDLE", "-o", "one.onnx"),
+        ("show", "BUNDLE"),
+        ("explain", "BUNDLE"),
+        ("diff", "PLAN", "PLAN"),
         ("cache", "dir"),
         ("npu", "list"),
         ("plan", "PROFILE", "--deadline-ms", "0"),
@@ -427,7 +430,7 @@ def test_a_reproduction_without_plots_says_why(mosaic: Mosaic, monkeypatch: pyte
     ids=" ".join,
 )
 def test_a_command_writes_one_json_object_and_nothing_else(mosaic: Mosaic, compiled: Path, words: tuple[str]) -> None:
-    names = {"MODEL": "small.onnx", "PROFILE": "p.json", "BUNDLE": "small.mosaic"}
+    names = {"MODEL": "small.onnx", "PROFILE": "p.json", "BUNDLE": "small.mosaic", "PLAN": "small.mosaic/plan.json"}
     done = mosaic(*(str(compiled / names[word]) if word in names else word for word in words), "--json")
     assert done.json["schema"].startswith("mosaic-onnx/")
     assert (done.exit_code == 0) == (not done.json["schema"].startswith("mosaic-onnx/error"))

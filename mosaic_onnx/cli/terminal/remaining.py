@@ -19,15 +19,15 @@ EXPECTED_S: Mapping[str, float] = {
     "read_inputs": 0.2,
     "layerize": 0.2,
     "annotate": 0.3,
-    "profile": 7.0,
+    "profile": 8.0,
     "measure_errors": 4.0,
-    "feedback": 2.5,
+    "feedback": 6.0,
     "keep_budget": 6.0,
-    "rewrite": 0.8,
+    "rewrite": 0.1,
     "judge_errors": 2.0,
-    "select": 4.0,
+    "select": 6.0,
     "correct": 0.1,
-    "verify": 1.5,
+    "verify": 2.0,
 }
 """Seconds of each pass at normal effort on a network of a few milliseconds (``bench efforts`` prints them)."""
 INSIDE = {"estimate": "feedback", "plan": "feedback", "measure_slices": "feedback", "time_plan": "feedback"}

@@ -71,8 +71,8 @@ class _Simulation:
 
     def _first_slices(self) -> list[bool]:
         """Return the slices that are the first of their devices."""
-        seen: set[int] = set()
-        return [not (device in seen or seen.add(device)) for device in self.device]  # type: ignore[func-returns-value]
+        first = {device: k for k, device in reversed(list(enumerate(self.device)))}
+        return [first[device] == k for k, device in enumerate(self.device)]
 
     def run(self) -> tuple[Spans, Spans]:
         """Go from event to event until nothing is left."""

@@ -29,16 +29,25 @@ class Rounds:
         round_count: rounds that are wanted.
         budget_s: no round starts after it, but three always run.
         stop: when the comparison is decided earlier; None for never.
+        repeat_count: runs of a plan in a round, of which the least counts.
     """
 
     round_count: int
     budget_s: float
     stop: EarlyStop | None = None
+    repeat_count: int = 3
 
 
 def measured(calls: Mapping[str, Callable[[], object]], rounds: Rounds) -> InterleavedTimings:
     """Time calls in turn."""
-    return measure_interleaved(calls, round_count=rounds.round_count, budget_s=rounds.budget_s, stop=rounds.stop)
+    return measure_interleaved(
+        calls,
+        round_count=rounds.round_count,
+        repeat_count=rounds.repeat_count,
+        warmup_count=min(2, rounds.repeat_count),
+        budget_s=rounds.budget_s,
+        stop=rounds.stop,
+    )
 
 
 Json = Any
@@ -93,7 +102,7 @@ def time(host: Host, request: Request) -> Json:
     programs: dict[str, Executor] = {name: host.objects[number] for name, number in request["numbers"].items()}
     calls = {name: (lambda program=program: program.run(inputs)) for name, program in programs.items()}
     stop = None if request["stop"] is None else EarlyStop(**request["stop"])
-    timings = measured(calls, Rounds(request["round_count"], request["budget_s"], stop))
+    timings = measured(calls, Rounds(request["round_count"], request["budget_s"], stop, request["repeat_count"]))
     return {"seconds": dict(timings.seconds), "repeat_count": timings.repeat_count}
 
 

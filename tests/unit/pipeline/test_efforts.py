@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import pytest
 
+from mosaic_onnx.core.cost_table import cost_table
+from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.errors import UsageError
+from mosaic_onnx.core.profiles import Cost, Profile, ProfileLayer
 from mosaic_onnx.passes.editing import every, find
 from mosaic_onnx.pipeline.efforts import EFFORTS, effort_named, on_one_device
 from mosaic_onnx.pipeline.options import compile_passes
 from mosaic_onnx.pipeline.pipelines import COMPILE
 from mosaic_onnx.planner.core.request import Request
+from mosaic_onnx.planning.candidates import worth_cutting
+from mosaic_onnx.planning.profile_plan import plan_profile
 
 
 def test_normal_is_what_the_passes_do_by_themselves() -> None:
@@ -25,7 +30,7 @@ def test_an_effort_reaches_every_pass_that_measures() -> None:
     assert len(measuring) >= 2
     assert {one.effort.name for one in measuring} == {"quick"}  # type: ignore[attr-defined]
     feedback, select = find(quick, "feedback"), find(quick, "select")
-    assert (feedback.round_limit, feedback.run_limit) == (1, 0)  # type: ignore[attr-defined]
+    assert (feedback.round_limit, feedback.run_limit) == (0, 0)  # type: ignore[attr-defined]
     assert select.min_slice_count == 2  # type: ignore[attr-defined]
     assert select.effort is EFFORTS["quick"].contest  # type: ignore[attr-defined]
 
@@ -63,3 +68,25 @@ def test_on_one_device_nothing_is_measured_that_only_a_cut_needs() -> None:
     assert (alone.profiling.alone_s, alone.run_limit) == (0.0, 0)
     uncut = compile_passes({}, is_uncut=True)
     assert find(uncut, "feedback").run_limit == 0  # type: ignore[attr-defined]
+
+
+def test_a_cut_that_promises_little_is_not_tried_where_effort_is_low() -> None:
+    profile = two_devices(gain=0.05)
+    request = Request()
+    plan = plan_profile(profile, request)
+    assert len(plan.slices) == 2
+    table = cost_table(profile)
+    assert len(worth_cutting(profile, plan, request, 0.1, table).slices) == 1
+    assert worth_cutting(profile, plan, request, 0.01, table) is plan
+    assert worth_cutting(profile, plan, Request(deadline_s=1.0), 0.1, table) is plan
+
+
+def two_devices(gain: float) -> Profile:
+    """Two layers on two devices; the second is faster on the second layer by a share of the whole."""
+    costs = ({"a": Cost(0.5), "b": Cost(0.9)}, {"a": Cost(0.5), "b": Cost(0.5 - gain)})
+    layers = tuple(
+        ProfileLayer(f"layer{at}", (f"t{at}",), (f"t{at + 1}",), cost, nodes=(f"n{at}",))
+        for at, cost in enumerate(costs)
+    )
+    tensors = {"t0": 4, "t1": 4, "t2": 4}
+    return Profile("two", (Device("a", "x"), Device("b", "x")), tensors, ("t0",), ("t2",), layers)
