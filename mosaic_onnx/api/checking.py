@@ -1,4 +1,4 @@
-"""What is said of a bundle: its proof, its report, its export."""
+"""Check and describe a bundle: its proof, its report, its export."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ SPAN_LAYERS = 12_000
 JUDGED, MERGED = 3, 6
 """Time for judging so many plans is kept back at the end; joining slices takes as long as judging so many."""
 LISTED = 0.1
-"""Of the time limit, what list scheduling gets at least."""
+"""Of the time limit, what list scheduling gets at least, unless layers are very many."""
 LARGE_LAYERS = 5_000
 """Of models with more layers than this, sequential plans are what the search begins with."""
 MAX_CHOICES = 6_000
@@ -185,7 +185,8 @@ def listed(
 ) -> list[Proposal]:
     """Return plans by list scheduling; no time is spent on improving one that meets the bound."""
     plans: list[Proposal] = []
-    deadline = max(deadline, time.monotonic() + LISTED * request.time_limit_s)
+    if len(table.layer_names) <= LARGE_LAYERS:
+        deadline = max(deadline, time.monotonic() + LISTED * request.time_limit_s)
     try:
         kinds = [single_tasks(table, deadline), chain_tasks(table, deadline)]
     except TimeUpError:

@@ -77,9 +77,9 @@ def by_spans(table: CostTable, seed: int, solve: bool, deadline: float) -> Joine
     """
     if time.monotonic() > deadline:
         return None
-    search = _Search(relaxed(table), seed, solve, deadline)
-    cases = case_count(search.states, search.parts)
     try:
+        search = _Search(relaxed(table), seed, solve, deadline)
+        cases = case_count(search.states, search.parts)
         return search.run() if len(search.parts) > 1 and cases <= MAX_CASES else None
     except TimeUpError:
         return None
@@ -91,7 +91,7 @@ class _Search:
     def __init__(self, table: CostTable, seed: int, solve: bool, deadline: float) -> None:
         self.table, self.seed, self.solve, self.deadline = table, seed, solve, deadline
         self.parts = spans(table)
-        self.states = [np.flatnonzero(row).tolist() for row in worthwhile_states(table)]
+        self.states = [np.flatnonzero(row).tolist() for row in worthwhile_states(table, deadline)]
         self.single: dict[Case, Known] = {}
         self.bounds: dict[tuple[int, int], dict[int, float]] = {}
         self.keys: dict[Case, bytes] = {}

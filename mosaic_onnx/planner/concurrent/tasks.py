@@ -62,10 +62,10 @@ class Levels:
         return no_slower and all(bool((need[rows, a] <= need[rows, b]).all()) for need in needs)
 
 
-def worthwhile_states(table: CostTable) -> Bools:
+def worthwhile_states(table: CostTable, until: float = FOREVER) -> Bools:
     """Return [L, S] the states that are worth trying for each layer as a slice of its own."""
     levels, found = Levels(table), possible_states(table)
-    for layer, row in enumerate(found):
+    for layer, row in enumerate(timed(found, until)):
         kept = levels.worthwhile((layer,), np.flatnonzero(row).tolist())
         row[:] = False
         row[kept] = True

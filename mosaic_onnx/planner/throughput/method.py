@@ -38,9 +38,9 @@ POLISHED_PIECES = 60
 """Up to so many pieces the best plan is polished by whole simulations."""
 PIPELINE_LAYERS = 2_000
 """Up to so many layers pipelines of one slice a device are looked for as starts."""
-PRICES_SHARE, PIPELINE_SHARE, MOVES_SHARE = 0.5, 0.4, 0.6
+PRICES_SHARE, PIPELINE_SHARE, MOVES_SHARE = 0.65, 0.4, 0.6
 """The shares of the time left that prices, then pipelines, then each start's moves may take."""
-WRITTEN, PRICED = 3.0, 9.0
+WRITTEN, PRICED = 3.0, 7.5
 """The time of writing plans out, and of the first step of prices at least, in times of the first plans' time."""
 SMALL_CHOICES = 20_000
 """Up to so many pairs of layer and state prices are begun whatever the first plans took."""
