@@ -31,7 +31,8 @@ def every_command() -> Iterator[tuple[str, Any]]:
 
 
 def _section(words: str, command: Any) -> str:
-    context = command.make_context(words.rsplit(maxsplit=1)[-1], [], resilient_parsing=True)
+    name = words.rsplit(maxsplit=1)[-1]
+    context = command.make_context(name, [], resilient_parsing=True, help_option_names=["-h", "--help"])
     usage = " ".join(["mosaic-onnx", words, *command.collect_usage_pieces(context)])
     lines = [f"## {words}\n", f"{_plain(command.help or '')}\n", f"```text\n{usage}\n```\n"]
     rows = [record for one in command.get_params(context) if (record := _record(one, context)) is not None]

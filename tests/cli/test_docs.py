@@ -23,7 +23,17 @@ def command_blocks(document: Path) -> list[str]:
 WITH_BLOCKS = [document for document in DOCUMENTS if command_blocks(document)]
 
 
-LONG = ("planner.md", "scenarios.md", "sessions.md", "cpp.md", "ci.md", "energy.md", "look.md", "getting-started.md")
+LONG = (
+    "planner.md",
+    "scenarios.md",
+    "sessions.md",
+    "npu.md",
+    "cpp.md",
+    "ci.md",
+    "energy.md",
+    "look.md",
+    "getting-started.md",
+)
 """Documents whose commands take more than ten seconds: their blocks run in `make test-all`."""
 
 

@@ -145,7 +145,9 @@ def count_joules(joules: float) -> None:
     """Add joules to the recorded RAPL counter; do nothing on a machine without one."""
     counter = SystemFiles().path("class", "powercap", "intel-rapl:0", "energy_uj")
     if counter.exists():
-        counter.write_text(str(int(counter.read_text()) + round(1e6 * joules)))
+        renewed = counter.with_name(f".{counter.name}.{os.getpid()}")  # whole at once: others read it meanwhile
+        renewed.write_text(str(int(counter.read_text()) + round(1e6 * joules)))
+        renewed.replace(counter)
 
 
 def read_joules() -> float:

@@ -25,7 +25,7 @@ class _Stderr(logging.StreamHandler[TextIO]):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write one line."""
-        self.setStream(sys.stderr)
+        self.stream = sys.stderr  # not setStream, which flushes the one before: it may be closed
         super().emit(record)
 
 
