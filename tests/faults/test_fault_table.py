@@ -44,9 +44,9 @@ def test_devices_names_the_backend_that_breaks_and_lists_the_others(
     mosaic: Mosaic, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
     strike(monkeypatch, "find", how)
-    done = mosaic("devices")
+    done = mosaic("devices", "--json")
     assert done.exit_code == 0, done.stderr
-    assert done.stdout.split() == ["cpu"]
+    assert [device["name"] for device in json.loads(done.stdout)["devices"]] == ["cpu"]
     assert "asked for its" in " ".join(done.stderr.split())
 
 

@@ -39,6 +39,7 @@ def test_every_way_to_throughput_takes_part_in_the_contest(tmp_path: Path) -> No
     assert {plan.slices[0].state for plan in plans if len(plan.slices) == 1} >= set(made.state.selection.by_name)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(len(usable_cores()) < 2, reason="replicas need two cores")
 def test_replicas_are_measured_and_proved_on_each_device(tmp_path: Path) -> None:
     model = onnx.parser.parse_model("""

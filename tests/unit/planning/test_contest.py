@@ -225,6 +225,7 @@ def test_a_plan_for_throughput_is_predicted_to_do_what_it_did() -> None:
     assert (faster.predicted.interval_seconds, faster.bound, faster.gap) == (0.8, None, None)
 
 
+@pytest.mark.slow
 def test_real_devices_are_measured_by_the_requests_they_answer() -> None:
     model = onnx.parser.parse_model("""
         <ir_version: 9, opset_import: ["" : 17]>

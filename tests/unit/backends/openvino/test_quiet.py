@@ -68,6 +68,7 @@ import openvino_telemetry
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_a_plain_import_reports_so_that_the_watching_is_no_idle_one(tmp_path: Path) -> None:
     assert said_by("import openvino\n", tmp_path).endswith(" True")
     assert list(tmp_path.iterdir())
