@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from mosaic_onnx.backends.option_model import OptionRule
 from mosaic_onnx.core.devices import Device, Level
-from mosaic_onnx.core.layer_facts import LayerFacts
+from mosaic_onnx.core.graph.layer_facts import LayerFacts
 from mosaic_onnx.core.profiles import Cost, SwitchCost, TransferCost
 
 Array = NDArray[np.generic]

@@ -18,7 +18,7 @@ from typing import Protocol, runtime_checkable
 from mosaic_onnx.backends.base import Backend, SliceModel
 from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.errors import MosaicError
-from mosaic_onnx.core.module_command import module_command
+from mosaic_onnx.core.process.module_command import module_command
 
 _TIME_LIMIT_S = 60.0
 

@@ -8,8 +8,8 @@ from itertools import combinations
 from typing import Protocol, runtime_checkable
 
 from mosaic_onnx.backends.base import Backend
-from mosaic_onnx.core.cpu_cores import usable_cores
 from mosaic_onnx.core.devices import Device
+from mosaic_onnx.core.process.cpu_cores import usable_cores
 
 
 @dataclass(frozen=True)

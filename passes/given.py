@@ -36,7 +36,7 @@ class GivenProfile:
             ModelError: the file is wrong, or not of this model.
             UsageError: none of its devices is here.
         """
-        from mosaic_onnx.core.graphs import node_keys
+        from mosaic_onnx.core.graph.graphs import node_keys
         from mosaic_onnx.files.profile_file import read_profile
         from mosaic_onnx.planning.given import fit_profile
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mosaic_onnx.backends.base import Array
-    from mosaic_onnx.core.costs import CostTable
+    from mosaic_onnx.core.cost_tables.costs import CostTable
     from mosaic_onnx.core.layers import LayerGraph
     from mosaic_onnx.core.plans import Plan
     from mosaic_onnx.core.profiles import Profile

@@ -29,7 +29,7 @@ from types import TracebackType
 from mosaic_onnx.backends.hardware.frequencies import FrequencyDomain, Setting, write_setting
 from mosaic_onnx.backends.hardware.nvml import unlock_clocks
 from mosaic_onnx.core.errors import BackendError
-from mosaic_onnx.core.module_command import module_command
+from mosaic_onnx.core.process.module_command import module_command
 
 LOCK_LIMIT_S = 10.0
 """Another process's guard may take so long to restore what it held."""

@@ -54,9 +54,9 @@ from mosaic_onnx.backends.onnxruntime.session import MEMORY_SUFFIX, caller_cores
 from mosaic_onnx.backends.option_model import OptionRule
 from mosaic_onnx.backends.probe import ProbeResult, probe
 from mosaic_onnx.backends.sharing import CoreUse
-from mosaic_onnx.core.cpu_cores import can_pin, core_words, usable_cores
 from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.errors import BackendError, MosaicError
+from mosaic_onnx.core.process.cpu_cores import can_pin, core_words, usable_cores
 
 
 @dataclass(frozen=True)

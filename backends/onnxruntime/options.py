@@ -7,9 +7,15 @@ from dataclasses import dataclass, field, fields
 
 from mosaic_onnx.backends.onnxruntime.provider_facts import facts_of
 from mosaic_onnx.backends.option_model import OptionRule, harmless, rules_of
-from mosaic_onnx.core.cpu_cores import can_pin, default_thread_count, parse_cores, why_not_cores, why_not_threads
 from mosaic_onnx.core.devices import Device, OptionValue
 from mosaic_onnx.core.errors import UsageError
+from mosaic_onnx.core.process.cpu_cores import (
+    can_pin,
+    default_thread_count,
+    parse_cores,
+    why_not_cores,
+    why_not_threads,
+)
 
 CPU_PROVIDER = "CPUExecutionProvider"
 OPTIMISATIONS = ("all", "extended", "basic", "disabled")

@@ -15,8 +15,8 @@ from mosaic_onnx.backends.integers import is_cut_to_32_bits, passes_32_bits
 from mosaic_onnx.backends.onnxruntime.memory import OrtBuffer, OrtMemory, element_type_of_array, host_value
 from mosaic_onnx.backends.onnxruntime.session import assignment
 from mosaic_onnx.backends.onnxruntime.types import element_type_of, is_native, lies_flat, packed, unpacked
-from mosaic_onnx.core.cpu_cores import pinned
 from mosaic_onnx.core.errors import BackendError
+from mosaic_onnx.core.process.cpu_cores import pinned
 
 
 @dataclass(frozen=True)

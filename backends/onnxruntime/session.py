@@ -19,9 +19,9 @@ from mosaic_onnx.backends.onnxruntime.cuda import preload
 from mosaic_onnx.backends.onnxruntime.options import OrtOptions
 from mosaic_onnx.backends.onnxruntime.plugins import provider_options
 from mosaic_onnx.backends.onnxruntime.provider_facts import CUDA, facts_of
-from mosaic_onnx.core.cpu_cores import pinned
 from mosaic_onnx.core.errors import BackendError
-from mosaic_onnx.core.tensors import weight_bytes
+from mosaic_onnx.core.graph.tensors import weight_bytes
+from mosaic_onnx.core.process.cpu_cores import pinned
 
 MEMORY_SUFFIX = ".memory.csv"
 """Suffix of the file in which a recording session writes its kernels' memory."""

@@ -34,9 +34,9 @@ from mosaic_onnx.backends.openvino.runner import OpenvinoRunner
 from mosaic_onnx.backends.option_model import OptionRule
 from mosaic_onnx.backends.probe import ProbeResult, probe
 from mosaic_onnx.backends.sharing import CoreUse
-from mosaic_onnx.core.cpu_cores import pinned, usable_cores
 from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.errors import BackendError
+from mosaic_onnx.core.process.cpu_cores import pinned, usable_cores
 
 
 @dataclass(frozen=True)

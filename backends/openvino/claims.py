@@ -12,7 +12,7 @@ from onnx import TensorProto, helper
 
 from mosaic_onnx.backends.integers import with_bodies
 from mosaic_onnx.backends.onnxruntime.types import numpy_type
-from mosaic_onnx.core.graphs import subgraphs
+from mosaic_onnx.core.graph.graphs import subgraphs
 
 _TYPES = frozenset(
     {

@@ -24,7 +24,7 @@ from mosaic_onnx.backends.openvino.quiet import openvino_module
 from mosaic_onnx.backends.openvino.rewrites import unsigned_after_concat
 from mosaic_onnx.backends.openvino.runner import Port, short_reason
 from mosaic_onnx.core.errors import BackendError, MosaicError
-from mosaic_onnx.core.tensors import external_bytes, is_external, tensor_bytes, weight_bytes
+from mosaic_onnx.core.graph.tensors import external_bytes, is_external, tensor_bytes, weight_bytes
 
 _LARGEST_MESSAGE_BYTES = 2**31 - 2**20
 _MANY_BYTES, _LARGE_BYTES = 2**28, 2**20

@@ -6,9 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from mosaic_onnx.backends.option_model import OptionRule, harmless, rules_of
-from mosaic_onnx.core.cpu_cores import can_pin, default_thread_count, parse_cores, why_not_cores, why_not_threads
 from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.errors import UsageError
+from mosaic_onnx.core.process.cpu_cores import (
+    can_pin,
+    default_thread_count,
+    parse_cores,
+    why_not_cores,
+    why_not_threads,
+)
 
 _PROPERTY = "properties."
 _PRECISIONS = ("f32", "bf16", "f16")

@@ -12,8 +12,8 @@ import numpy as np
 from mosaic_onnx.backends.base import Array, Place
 from mosaic_onnx.backends.integers import is_cut_to_32_bits, limited_to_32_bits, passes_32_bits
 from mosaic_onnx.backends.openvino.quiet import openvino_module
-from mosaic_onnx.core.cpu_cores import pinned
 from mosaic_onnx.core.errors import BackendError
+from mosaic_onnx.core.process.cpu_cores import pinned
 
 _IN_PLACE: tuple[dict[str, object], bool, bool] = ({}, True, True)
 """Arguments of OpenVINO's own ``infer``: no new inputs, outputs shared, strings decoded."""

@@ -27,7 +27,7 @@ from mosaic_onnx.backends.simulated.options import CopyLine, SimulatedOptions, o
 from mosaic_onnx.backends.simulated.runner import SimulatedMemory, SimulatedRunner
 from mosaic_onnx.core.devices import Device, Level
 from mosaic_onnx.core.errors import UsageError
-from mosaic_onnx.core.layer_facts import LayerFacts
+from mosaic_onnx.core.graph.layer_facts import LayerFacts
 from mosaic_onnx.core.profiles import HOST, Cost, SwitchCost, TransferCost
 
 NAME = "simulated"
@@ -151,7 +151,7 @@ def level_of(device: Device, state: str) -> Level | None:
 
 def slice_seconds(model: onnx.ModelProto, device: Device) -> float:
     """Return the simulated seconds of a slice at the level in the device's options (default: the highest)."""
-    from mosaic_onnx.core.layer_facts import whole_model_facts
+    from mosaic_onnx.core.graph.layer_facts import whole_model_facts
 
     options = read_options(device)
     named = next((level for level in device.levels if level.name == options.level), None)

@@ -9,7 +9,7 @@ import numpy as np
 
 from mosaic_onnx.backends.simulated.options import SimulatedOptions
 from mosaic_onnx.core.devices import Device, Level
-from mosaic_onnx.core.layer_facts import LayerFacts
+from mosaic_onnx.core.graph.layer_facts import LayerFacts
 
 SMALLEST_NOISE_FACTOR = 0.1
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from bench.records import Records
 from bench.report import Row
-from mosaic_onnx.core.cost_table import cost_table
+from mosaic_onnx.core.cost_tables.cost_table import cost_table
 from mosaic_onnx.files.device_file import read_shipped
 from mosaic_onnx.reproduce.workloads import described_profile, highest_only, layered
 from mosaic_onnx.scenarios.baselines.whole import best_single_device

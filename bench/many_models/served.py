@@ -17,8 +17,8 @@ from bench.many_models.scenario_rivals import OwnSessions
 from bench.records import FOLDER, Records
 from bench.report import Row
 from mosaic_onnx import api
-from mosaic_onnx.core.cpu_cores import usable_cores
 from mosaic_onnx.core.devices import Device
+from mosaic_onnx.core.process.cpu_cores import usable_cores
 from mosaic_onnx.files.device_file import write_devices
 from mosaic_onnx.loading.inputs import make_inputs
 from mosaic_onnx.pipeline.site.folder import Site, read_site

@@ -18,8 +18,8 @@ import numpy as np
 
 from bench.report import Row
 from bench.workloads import SHARED
-from mosaic_onnx.core.cost_table import cost_table
-from mosaic_onnx.core.costs import CostTable
+from mosaic_onnx.core.cost_tables.cost_table import cost_table
+from mosaic_onnx.core.cost_tables.costs import CostTable
 from mosaic_onnx.core.errors import MosaicError
 from mosaic_onnx.files.device_file import read_shipped
 from mosaic_onnx.importers import import_profile

@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from bench.report import Row
-from mosaic_onnx.core.cost_table import cost_table
-from mosaic_onnx.core.costs import CostTable
+from mosaic_onnx.core.cost_tables.cost_table import cost_table
+from mosaic_onnx.core.cost_tables.costs import CostTable
 from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.profiles import Cost, Profile, ProfileLayer, TransferCost
 from mosaic_onnx.importers import import_profile

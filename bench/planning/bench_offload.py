@@ -12,8 +12,8 @@ from pathlib import Path
 
 from bench.report import Row
 from mosaic_onnx.core.constraints import Constraints, constrain
-from mosaic_onnx.core.cost_table import cost_table
-from mosaic_onnx.core.costs import CostTable
+from mosaic_onnx.core.cost_tables.cost_table import cost_table
+from mosaic_onnx.core.cost_tables.costs import CostTable
 from mosaic_onnx.importers.decoder.file import read_decoder, read_machine
 from mosaic_onnx.importers.decoder.profile import import_decoder, shape_profile
 from mosaic_onnx.importers.decoder.work import Call

@@ -12,7 +12,7 @@ import numpy as np
 
 from bench.peak import peak_bytes
 from bench.report import Row
-from mosaic_onnx.core.cost_table import cost_table
+from mosaic_onnx.core.cost_tables.cost_table import cost_table
 from mosaic_onnx.core.devices import Device, Level
 from mosaic_onnx.core.profiles import Cost, Profile, ProfileLayer, TransferCost
 from mosaic_onnx.planner.core.request import Request

@@ -14,7 +14,7 @@ import numpy as np
 
 from bench.planning.bench_planner_scale import table_of
 from bench.report import Row
-from mosaic_onnx.core.costs import CostTable
+from mosaic_onnx.core.cost_tables.costs import CostTable
 from mosaic_onnx.planner.core.objective_weights import LATENCY, weigh
 from mosaic_onnx.planner.core.ortools import new_solver
 from mosaic_onnx.planner.core.request import Request

@@ -19,8 +19,8 @@ import numpy as np
 from bench.peak import peak_bytes
 from bench.planning.bench_planner_graphs import OVERHEAD_S, Case, profile_of
 from bench.report import Row
-from mosaic_onnx.core.cost_table import cost_table
-from mosaic_onnx.core.costs import CostTable
+from mosaic_onnx.core.cost_tables.cost_table import cost_table
+from mosaic_onnx.core.cost_tables.costs import CostTable
 from mosaic_onnx.core.errors import MosaicError
 from mosaic_onnx.planner.core.request import Request
 from mosaic_onnx.planner.core.simulate import value

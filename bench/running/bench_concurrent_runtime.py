@@ -18,9 +18,9 @@ from onnx import helper, numpy_helper
 from bench.measuring import program_of, ratio_row, repeats
 from bench.report import Row
 from bench.workloads import Workload, absent, classic
-from mosaic_onnx.core.cpu_cores import usable_cores
 from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.plans import Schedule
+from mosaic_onnx.core.process.cpu_cores import usable_cores
 from mosaic_onnx.discovery.selection import Selection, select
 from mosaic_onnx.passes.base import run_passes
 from mosaic_onnx.passes.state import State

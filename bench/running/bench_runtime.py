@@ -18,11 +18,11 @@ from onnx import parser
 from bench.report import Row
 from mosaic_onnx.backends.base import Array, SliceModel
 from mosaic_onnx.backends.onnxruntime.backend import BACKEND
-from mosaic_onnx.core.cpu_cores import usable_cores
 from mosaic_onnx.core.devices import Device
-from mosaic_onnx.core.graphs import is_constant, node_keys
+from mosaic_onnx.core.graph.graphs import is_constant, node_keys
 from mosaic_onnx.core.layers import LayerGraph
 from mosaic_onnx.core.plans import Plan, Predicted, Schedule, Slice
+from mosaic_onnx.core.process.cpu_cores import usable_cores
 from mosaic_onnx.layering.layerize import layerize
 from mosaic_onnx.loading.inputs import make_inputs
 from mosaic_onnx.loading.model import open_model

@@ -15,8 +15,8 @@ import numpy as np
 from bench.measuring import repeats
 from bench.report import Row
 from bench.workloads import Workload, absent, classic, paper
-from mosaic_onnx.core.cpu_cores import usable_cores
 from mosaic_onnx.core.devices import Device
+from mosaic_onnx.core.process.cpu_cores import usable_cores
 from mosaic_onnx.discovery.selection import Selection, select
 from mosaic_onnx.files.bundle import read_bundle
 from mosaic_onnx.loading.inputs import make_inputs

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from mosaic_onnx.analysis.layer_moves import LayerMove, layer_move
 from mosaic_onnx.analysis.plan_diff import MovedLayer, PlanDiff, diff_plans
 from mosaic_onnx.analysis.what_if import OperatorGain, operator_gains
-from mosaic_onnx.core.cost_table import cost_table
-from mosaic_onnx.core.costs import CostTable
+from mosaic_onnx.core.cost_tables.cost_table import cost_table
+from mosaic_onnx.core.cost_tables.costs import CostTable
 from mosaic_onnx.core.devices import device_of
 from mosaic_onnx.core.errors import InfeasibleError, ModelError, UsageError
 from mosaic_onnx.core.plans import Plan, Transfer

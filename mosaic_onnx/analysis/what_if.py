@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from mosaic_onnx.core.cost_table import cost_table
+from mosaic_onnx.core.cost_tables.cost_table import cost_table
 from mosaic_onnx.core.errors import InfeasibleError
 from mosaic_onnx.core.plans import Plan
 from mosaic_onnx.core.profiles import Cost, Profile, ProfileLayer

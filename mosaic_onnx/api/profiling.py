@@ -11,13 +11,13 @@ from typing import Any
 from typing_extensions import Unpack
 
 from mosaic_onnx.api.machine import select_aloud
+from mosaic_onnx.core.cost_tables.shape_mix import WeighedShape, mixed_shapes
 from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.errors import UsageError
-from mosaic_onnx.core.layer_facts import LayerFacts, layer_facts
+from mosaic_onnx.core.graph.layer_facts import LayerFacts, layer_facts
+from mosaic_onnx.core.graph.signature import TensorSpec, given_inputs, tensor_specs
 from mosaic_onnx.core.layers import LayerGraph
 from mosaic_onnx.core.profiles import Profile
-from mosaic_onnx.core.shape_mix import WeighedShape, mixed_shapes
-from mosaic_onnx.core.signature import TensorSpec, given_inputs, tensor_specs
 from mosaic_onnx.discovery.selection import select
 from mosaic_onnx.files.bundle import read_bundle
 from mosaic_onnx.files.cache import Cache

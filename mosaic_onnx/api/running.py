@@ -12,7 +12,7 @@ import onnx
 
 from mosaic_onnx.backends.base import Array
 from mosaic_onnx.core.errors import ModelError, UsageError
-from mosaic_onnx.core.signature import given_inputs, tensor_specs
+from mosaic_onnx.core.graph.signature import given_inputs, tensor_specs
 from mosaic_onnx.discovery.selection import Selection, select
 from mosaic_onnx.files.atomic import write_atomically
 from mosaic_onnx.files.bundle import Bundle, read_bundle

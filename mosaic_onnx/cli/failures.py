@@ -17,7 +17,7 @@ import typer
 
 from mosaic_onnx.cli.console import OutputClosed
 from mosaic_onnx.core.errors import MosaicError
-from mosaic_onnx.core.suggestions import did_you_mean
+from mosaic_onnx.core.text.suggestions import did_you_mean
 
 INTERRUPTED = 130
 BUG = 70

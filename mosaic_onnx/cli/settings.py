@@ -13,7 +13,7 @@ from typing import Any
 
 from mosaic_onnx.core.compatibility import tomllib
 from mosaic_onnx.core.errors import UsageError
-from mosaic_onnx.core.suggestions import did_you_mean
+from mosaic_onnx.core.text.suggestions import did_you_mean
 
 OWN_FILE = "mosaic.toml"
 SHARED_FILE = "pyproject.toml"

@@ -94,7 +94,7 @@ def reproduce(
     reporter = Reporter(json=as_json, quiet=quiet)
     reporter.begin(f"reproducing {paper}")
     from mosaic_onnx.core.errors import UsageError
-    from mosaic_onnx.core.suggestions import did_you_mean
+    from mosaic_onnx.core.text.suggestions import did_you_mean
     from mosaic_onnx.files.atomic import refuse_to_replace
     from mosaic_onnx.reproduce.run import reproduce as reproduce_mosaic
 

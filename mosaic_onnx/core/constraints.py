@@ -6,11 +6,11 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
+from mosaic_onnx.core.cost_tables.feasibility import Rules, check_feasible
+from mosaic_onnx.core.cost_tables.quantiles import at_quantile
 from mosaic_onnx.core.errors import UsageError
-from mosaic_onnx.core.feasibility import Rules, check_feasible
 from mosaic_onnx.core.options import option
 from mosaic_onnx.core.profiles import Profile, ProfileLayer
-from mosaic_onnx.core.quantiles import at_quantile
 
 Rule = tuple[str, str]
 """(regular expression, device name)"""

@@ -15,7 +15,7 @@ from mosaic_onnx.backends.hardware.cpu_clusters import cpu_clusters
 from mosaic_onnx.backends.hardware.energy_meters import Meters
 from mosaic_onnx.backends.hardware.levels import all_domains
 from mosaic_onnx.backends.hardware.system import SystemFiles, read_text
-from mosaic_onnx.core.cpu_cores import core_words, usable_cores
+from mosaic_onnx.core.process.cpu_cores import core_words, usable_cores
 from mosaic_onnx.discovery.selection import Selection
 
 Verdict = Literal["ok", "note", "absent"]

@@ -22,7 +22,7 @@ from mosaic_onnx.backends.base import (
 )
 from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.errors import BackendError, UsageError
-from mosaic_onnx.core.suggestions import did_you_mean, same_but_case
+from mosaic_onnx.core.text.suggestions import did_you_mean, same_but_case
 from mosaic_onnx.data import shipped_descriptions
 from mosaic_onnx.files.device_file import read_devices, read_shipped
 

@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 
 from mosaic_onnx.core.errors import ModelError, UsageError
-from mosaic_onnx.core.quantities import bytes_text
+from mosaic_onnx.core.text.quantities import bytes_text
 from mosaic_onnx.files.in_place import sync_folder
 
 _PROBE_BYTES = 1 << 16

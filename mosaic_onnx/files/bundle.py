@@ -32,9 +32,9 @@ from mosaic_onnx import __version__
 from mosaic_onnx.backends.base import SliceModel
 from mosaic_onnx.core.devices import Device, device_of
 from mosaic_onnx.core.errors import ModelError, MosaicError, UsageError
+from mosaic_onnx.core.graph.signature import TensorSpec, given_inputs, tensor_specs
 from mosaic_onnx.core.plans import Plan
 from mosaic_onnx.core.profiles import Profile
-from mosaic_onnx.core.signature import TensorSpec, given_inputs, tensor_specs
 from mosaic_onnx.files.atomic import refuse_unwritable
 from mosaic_onnx.files.device_file import devices_to_toml, read_devices
 from mosaic_onnx.files.in_place import can_exchange, put_in_place

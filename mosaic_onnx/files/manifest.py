@@ -11,7 +11,7 @@ from typing import Any, Literal, cast
 from pydantic import ConfigDict, Field
 
 from mosaic_onnx.core.errors import ModelError
-from mosaic_onnx.core.signature import TensorSpec
+from mosaic_onnx.core.graph.signature import TensorSpec
 from mosaic_onnx.files.atomic import read_text
 from mosaic_onnx.files.seal import check_files, seal_of
 from mosaic_onnx.files.strict_json import FileModel, Index, load, validated

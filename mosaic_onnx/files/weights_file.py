@@ -13,8 +13,8 @@ import onnx
 import onnx.numpy_helper
 
 from mosaic_onnx.core.errors import ModelError
-from mosaic_onnx.core.graphs import subgraphs
-from mosaic_onnx.core.tensors import external_entry, is_external, tensor_bytes
+from mosaic_onnx.core.graph.graphs import subgraphs
+from mosaic_onnx.core.graph.tensors import external_entry, is_external, tensor_bytes
 
 SMALLEST_BYTES = 1024
 """Smaller tensors stay in the model: shape inference reads them, and a reference would be as long."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from mosaic_onnx.core.errors import ModelError
-from mosaic_onnx.core.topological import order_by_sources
+from mosaic_onnx.core.graph.topological import order_by_sources
 
 
 def topological(names: Sequence[str], successors: Mapping[str, Sequence[str]], where: str) -> list[str]:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from mosaic_onnx.core.errors import ModelError
-from mosaic_onnx.core.graphs import free_name
+from mosaic_onnx.core.graph.graphs import free_name
 
 MAX_FILE_BYTES = 512 * 1024 * 1024
 """Larger files are refused (the largest published profile has 0.6 MB)."""

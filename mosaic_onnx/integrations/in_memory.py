@@ -10,7 +10,7 @@ import onnx
 from typing_extensions import Unpack
 
 from mosaic_onnx.core.errors import ModelError, OutputsDifferError
-from mosaic_onnx.core.tensors import external_bytes
+from mosaic_onnx.core.graph.tensors import external_bytes
 from mosaic_onnx.discovery.selection import select
 from mosaic_onnx.files.cache import Cache
 from mosaic_onnx.loading.model import OpenedModel

@@ -29,7 +29,7 @@ from mosaic_onnx.backends.base import (
 )
 from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.errors import BackendError, DeviceError, UsageError
-from mosaic_onnx.core.process_clock import PATIENCE
+from mosaic_onnx.core.process.process_clock import PATIENCE
 from mosaic_onnx.isolation.messages import device_from_json, device_to_json, write_slice
 from mosaic_onnx.isolation.process import ChildDied, ChildProcess
 from mosaic_onnx.isolation.tensors import SharedTensors

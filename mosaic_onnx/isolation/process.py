@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from mosaic_onnx.core.errors import InternalError
-from mosaic_onnx.core.module_command import module_command
-from mosaic_onnx.core.process_clock import PATIENCE, ProcessClock
+from mosaic_onnx.core.process.module_command import module_command
+from mosaic_onnx.core.process.process_clock import PATIENCE, ProcessClock
 from mosaic_onnx.isolation.limits import child_memory_bytes
 from mosaic_onnx.isolation.marks import Mark, Marks
 from mosaic_onnx.isolation.shared_folder import SharedFolder

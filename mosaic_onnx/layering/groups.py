@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from mosaic_onnx.core.topological import order_by_sources
+from mosaic_onnx.core.graph.topological import order_by_sources
 
 
 class Groups:

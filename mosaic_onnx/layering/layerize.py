@@ -12,9 +12,9 @@ from typing import Literal
 
 import onnx
 
-from mosaic_onnx.core.graphs import node_keys, operator_name, writes
+from mosaic_onnx.core.graph.graphs import node_keys, operator_name, writes
+from mosaic_onnx.core.graph.signature import given_inputs
 from mosaic_onnx.core.layers import Layer, LayerGraph, TensorInfo
-from mosaic_onnx.core.signature import given_inputs
 from mosaic_onnx.layering.groups import Groups
 from mosaic_onnx.layering.patterns import merge_fusion_groups
 from mosaic_onnx.layering.view import GraphView, graph_view

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from mosaic_onnx.core.graphs import writes
+from mosaic_onnx.core.graph.graphs import writes
 from mosaic_onnx.layering.groups import Groups
 from mosaic_onnx.layering.view import GraphView
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import onnx
 
-from mosaic_onnx.core.graphs import domain_of, initializer_names, parameter_nodes, reads, writes
+from mosaic_onnx.core.graph.graphs import domain_of, initializer_names, parameter_nodes, reads, writes
 from mosaic_onnx.core.layers import TensorInfo
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import onnx
 
-from mosaic_onnx.core.graphs import domain_of, every_node, put_in_order
+from mosaic_onnx.core.graph.graphs import domain_of, every_node, put_in_order
 from mosaic_onnx.loading.checks import RUNTIME_DOMAINS
 
 _RUNTIME_OPERATORS = frozenset(

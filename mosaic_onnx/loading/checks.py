@@ -13,7 +13,7 @@ from pathlib import Path
 import onnx
 
 from mosaic_onnx.core.errors import ModelError
-from mosaic_onnx.core.graphs import (
+from mosaic_onnx.core.graph.graphs import (
     FunctionKey,
     call_key,
     domain_of,
@@ -24,7 +24,7 @@ from mosaic_onnx.core.graphs import (
     subgraphs,
     superseded_constants,
 )
-from mosaic_onnx.core.topological import order_by_sources
+from mosaic_onnx.core.graph.topological import order_by_sources
 from mosaic_onnx.loading.node_checks import check_node_names
 from mosaic_onnx.loading.tensors import TensorChecker
 

@@ -31,7 +31,7 @@ def _check_one(path: Path, words: Mapping[str, Any]) -> dict[str, object]:
     import onnx
 
     from mosaic_onnx.core.errors import ModelError
-    from mosaic_onnx.core.graphs import is_orderly
+    from mosaic_onnx.core.graph.graphs import is_orderly
     from mosaic_onnx.loading.checker_workarounds import mend_for_checker
     from mosaic_onnx.loading.checks import Limits, check_parsed
     from mosaic_onnx.loading.files import parse_model, read_regular_file

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from mosaic_onnx.core.module_command import module_command
-from mosaic_onnx.core.process_clock import ProcessClock
+from mosaic_onnx.core.process.module_command import module_command
+from mosaic_onnx.core.process.process_clock import ProcessClock
 
 WORD_EVERY_S = 10.0
 """So often somebody who waits is told for what."""

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import onnx
 
 from mosaic_onnx.core.errors import ModelError
-from mosaic_onnx.core.graphs import every_node, operator_name
+from mosaic_onnx.core.graph.graphs import every_node, operator_name
 
 _OPERATOR = "EPContext"
 """ONNX Runtime's operator for such a node, whatever domain a provider gives it."""

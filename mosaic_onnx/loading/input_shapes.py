@@ -10,7 +10,7 @@ from typing import Literal
 import onnx
 
 from mosaic_onnx.core.errors import UsageError
-from mosaic_onnx.core.signature import given_inputs
+from mosaic_onnx.core.graph.signature import given_inputs
 
 Shapes = Mapping[str, tuple[int, ...]]
 Role = Literal["batch", "image", "latent", "frames", "samples", "past", "total", "vocabulary", "sequence", "other"]

@@ -20,7 +20,7 @@ from typing import Any
 import onnx
 
 from mosaic_onnx.core.errors import ModelError
-from mosaic_onnx.core.graphs import (
+from mosaic_onnx.core.graph.graphs import (
     FunctionKey,
     call_key,
     domain_of,

@@ -10,7 +10,7 @@ import onnx
 from onnx import numpy_helper
 
 from mosaic_onnx.core.errors import ModelError
-from mosaic_onnx.core.graphs import domain_of
+from mosaic_onnx.core.graph.graphs import domain_of
 from mosaic_onnx.core.layers import TensorInfo
 
 _TERM = re.compile(r"[A-Za-z]*(\.\.\.[A-Za-z]*)?")

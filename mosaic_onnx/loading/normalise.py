@@ -15,9 +15,9 @@ from typing import Any
 import onnx
 
 from mosaic_onnx.core.errors import ModelError
-from mosaic_onnx.core.graphs import is_constant, put_in_order, superseded_constants
+from mosaic_onnx.core.graph.graphs import is_constant, put_in_order, superseded_constants
+from mosaic_onnx.core.graph.tensors import tensor_bytes
 from mosaic_onnx.core.layers import TensorInfo
-from mosaic_onnx.core.tensors import tensor_bytes
 from mosaic_onnx.loading.children import ChildFailure, run_child
 from mosaic_onnx.loading.input_shapes import FreeDim, Shapes, fix_inputs, free_dims, symbols_of_shapes
 from mosaic_onnx.loading.model import Limits, OpenedModel

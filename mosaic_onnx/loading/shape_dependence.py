@@ -9,7 +9,7 @@ from collections.abc import Collection, Sequence
 
 import onnx
 
-from mosaic_onnx.core.graphs import FunctionKey, call_key, every_node, function_key, reads, subgraphs, writes
+from mosaic_onnx.core.graph.graphs import FunctionKey, call_key, every_node, function_key, reads, subgraphs, writes
 
 _SHAPED_BY: dict[str, tuple[int, ...]] = {
     **dict.fromkeys(("Reshape", "Expand", "OneHot", "TopK", "Squeeze", "Unsqueeze", "Split", "CenterCropPad"), (1,)),

@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 import onnx
 
 from mosaic_onnx.core.errors import ModelError
-from mosaic_onnx.core.tensors import element_bits, is_external, is_known_type, tensor_bytes
+from mosaic_onnx.core.graph.tensors import element_bits, is_external, is_known_type, tensor_bytes
 
 _T = onnx.TensorProto
 _TYPED_FIELDS = ("float_data", "int32_data", "int64_data", "double_data", "uint64_data", "string_data")

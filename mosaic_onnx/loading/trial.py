@@ -13,9 +13,9 @@ from typing import Any
 
 import onnx
 
-from mosaic_onnx.core.graphs import put_in_order, writes
-from mosaic_onnx.core.signature import given_inputs
-from mosaic_onnx.core.tensors import tensor_bytes
+from mosaic_onnx.core.graph.graphs import put_in_order, writes
+from mosaic_onnx.core.graph.signature import given_inputs
+from mosaic_onnx.core.graph.tensors import tensor_bytes
 from mosaic_onnx.loading.checker_workarounds import mend_operators
 from mosaic_onnx.loading.input_shapes import FreeDim, fix_inputs, free_dims, guesses
 from mosaic_onnx.loading.inputs import make_inputs

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any, Literal, cast, get_args
 
 from mosaic_onnx.core.errors import UsageError
-from mosaic_onnx.core.suggestions import did_you_mean
+from mosaic_onnx.core.text.suggestions import did_you_mean
 from mosaic_onnx.passes.base import Pass, Passes
 from mosaic_onnx.passes.editing import held_passes
 from mosaic_onnx.planning import contest, time_plan

@@ -11,8 +11,8 @@ import onnx
 from mosaic_onnx.backends.base import Array, Backend, SliceModel
 from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.errors import UsageError
+from mosaic_onnx.core.graph.signature import TensorSpec, given_inputs, tensor_specs
 from mosaic_onnx.core.plans import Plan, Predicted, Slice
-from mosaic_onnx.core.signature import TensorSpec, given_inputs, tensor_specs
 from mosaic_onnx.discovery.registry import backends
 from mosaic_onnx.discovery.selection import Selection
 from mosaic_onnx.files.bundle import Bundle

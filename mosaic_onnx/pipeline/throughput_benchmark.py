@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from mosaic_onnx.backends.base import Array, SliceModel
-from mosaic_onnx.core.cpu_cores import parse_cores, usable_cores
 from mosaic_onnx.core.devices import Device, device_of
 from mosaic_onnx.core.errors import BackendError
+from mosaic_onnx.core.process.cpu_cores import parse_cores, usable_cores
 from mosaic_onnx.files.bundle import Bundle
 from mosaic_onnx.files.manifest import SLICES
 from mosaic_onnx.pipeline.delivery import bind_bundle

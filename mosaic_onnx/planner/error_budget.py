@@ -14,7 +14,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from mosaic_onnx.core.costs import CostTable, Floats
+from mosaic_onnx.core.cost_tables.costs import CostTable, Floats
 from mosaic_onnx.core.errors import InfeasibleError
 from mosaic_onnx.planner.chain.label_setting import labels, labels_apply
 from mosaic_onnx.planner.chain.method import interval

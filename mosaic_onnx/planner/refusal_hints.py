@@ -15,7 +15,7 @@ from typing import Protocol
 
 import numpy as np
 
-from mosaic_onnx.core.costs import CostTable
+from mosaic_onnx.core.cost_tables.costs import CostTable
 from mosaic_onnx.core.errors import InfeasibleError
 from mosaic_onnx.planner.core.memory import device_bytes
 from mosaic_onnx.planner.core.request import Proposal, Request

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mosaic_onnx.core.costs import CostTable
+from mosaic_onnx.core.cost_tables.costs import CostTable
 from mosaic_onnx.core.errors import UsageError
-from mosaic_onnx.core.suggestions import did_you_mean
+from mosaic_onnx.core.text.suggestions import did_you_mean
 from mosaic_onnx.planner.baselines.ablations import hca, hcca
 from mosaic_onnx.planner.baselines.algorithm1 import algorithm1
 from mosaic_onnx.planner.baselines.best_of import best_of

@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from mosaic_onnx.core.costs import CostTable
+from mosaic_onnx.core.cost_tables.costs import CostTable
 from mosaic_onnx.core.errors import InfeasibleError, NoPlanFoundError, UsageError
 from mosaic_onnx.core.plans import Bound, Objective, Plan, Predicted, Slice, Transfer
 from mosaic_onnx.planner.core.dominance import top_levels

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from mosaic_onnx.backends.base import HasDefault
-from mosaic_onnx.core.costs import CostTable
+from mosaic_onnx.core.cost_tables.costs import CostTable
 from mosaic_onnx.core.devices import Device, device_of
 from mosaic_onnx.core.errors import InfeasibleError
 from mosaic_onnx.core.plans import Plan

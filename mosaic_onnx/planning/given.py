@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 
-from mosaic_onnx.core.costs import CostTable
+from mosaic_onnx.core.cost_tables.costs import CostTable
 from mosaic_onnx.core.devices import Device, device_of
 from mosaic_onnx.core.errors import ModelError, UsageError
 from mosaic_onnx.core.plans import Plan

@@ -7,11 +7,11 @@ from dataclasses import replace
 import numpy as np
 
 from mosaic_onnx.core.constraints import Constraints, constrain
-from mosaic_onnx.core.cost_table import cost_table
-from mosaic_onnx.core.costs import CostTable
+from mosaic_onnx.core.cost_tables.cost_table import cost_table
+from mosaic_onnx.core.cost_tables.costs import CostTable
+from mosaic_onnx.core.cost_tables.feasibility import check_feasible
 from mosaic_onnx.core.devices import device_of
 from mosaic_onnx.core.errors import InfeasibleError
-from mosaic_onnx.core.feasibility import check_feasible
 from mosaic_onnx.core.plans import Plan, Slice
 from mosaic_onnx.core.profiles import Profile
 from mosaic_onnx.planner.core.request import PlacedSlice, Proposal, Request

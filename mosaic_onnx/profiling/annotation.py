@@ -14,8 +14,8 @@ import onnx
 from mosaic_onnx.backends.base import Backend, CostSource, LimitsModelSize
 from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.errors import BackendError, UsageError, failure_line
-from mosaic_onnx.core.graphs import FunctionKey, call_key, function_key, node_keys, subgraphs
-from mosaic_onnx.core.layer_facts import LayerFacts, layer_facts
+from mosaic_onnx.core.graph.graphs import FunctionKey, call_key, function_key, node_keys, subgraphs
+from mosaic_onnx.core.graph.layer_facts import LayerFacts, layer_facts
 from mosaic_onnx.core.layers import LayerGraph
 from mosaic_onnx.isolation.backend import IsolatedBackend
 from mosaic_onnx.isolation.board.backend import BoardBackend

@@ -26,7 +26,7 @@ import onnx
 from mosaic_onnx.backends.base import SliceModel
 from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.errors import ModelError
-from mosaic_onnx.core.quantities import seconds_text
+from mosaic_onnx.core.text.quantities import seconds_text
 from mosaic_onnx.profiling.attribution import KernelShare, layer_shares, sharing_layers, tag_nodes, value_layers
 from mosaic_onnx.profiling.digest import Digest
 from mosaic_onnx.profiling.measurement_store import MeasurementStore

@@ -21,7 +21,7 @@ from typing import Any
 import onnx
 from onnx import AttributeProto, TensorProto, numpy_helper
 
-from mosaic_onnx.core.graphs import FunctionKey, call_key, domain_of, every_node, function_key, is_constant
+from mosaic_onnx.core.graph.graphs import FunctionKey, call_key, domain_of, every_node, function_key, is_constant
 from mosaic_onnx.core.layers import Layer, LayerGraph, TensorInfo
 
 _STEERING_COUNT = 4096

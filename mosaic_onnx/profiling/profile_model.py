@@ -23,7 +23,7 @@ from mosaic_onnx.backends.hardware.energy_meters import find_meters
 from mosaic_onnx.backends.sharing import exclusive_pairs
 from mosaic_onnx.core.devices import Device, Level
 from mosaic_onnx.core.errors import BackendError, ModelError
-from mosaic_onnx.core.layer_facts import LayerFacts, layer_facts
+from mosaic_onnx.core.graph.layer_facts import LayerFacts, layer_facts
 from mosaic_onnx.core.layers import LayerGraph
 from mosaic_onnx.core.profiles import Cost, Profile, ProfileLayer, SwitchCost, TransferCost
 from mosaic_onnx.loading.normalise import Normalised

@@ -9,7 +9,7 @@ import onnx
 
 from mosaic_onnx.backends.base import Array, SliceModel
 from mosaic_onnx.core.devices import Device, Level
-from mosaic_onnx.core.graphs import node_keys
+from mosaic_onnx.core.graph.graphs import node_keys
 from mosaic_onnx.core.layers import LayerGraph
 from mosaic_onnx.files.cache import Cache, digest
 from mosaic_onnx.profiling.device_profiler import ProfilingEffort

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from mosaic_onnx.analysis.explain import LayerExplanation, PlanExplanation, proposal_of
-from mosaic_onnx.core.cost_table import cost_table
-from mosaic_onnx.core.costs import CostTable
+from mosaic_onnx.core.cost_tables.cost_table import cost_table
+from mosaic_onnx.core.cost_tables.costs import CostTable
 from mosaic_onnx.core.plans import Plan
 from mosaic_onnx.core.profiles import Profile
 from mosaic_onnx.planner.core.request import Proposal

@@ -10,7 +10,7 @@ from typing import Any
 
 from mosaic_onnx.analysis.explain import explain_layers, explain_plan
 from mosaic_onnx.analysis.what_if import request_of
-from mosaic_onnx.core.cost_table import cost_table
+from mosaic_onnx.core.cost_tables.cost_table import cost_table
 from mosaic_onnx.core.errors import InfeasibleError, ModelError, UsageError
 from mosaic_onnx.core.plans import Plan
 from mosaic_onnx.core.profiles import Profile

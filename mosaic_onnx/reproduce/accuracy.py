@@ -12,7 +12,7 @@ from typing import Literal
 
 import numpy as np
 
-from mosaic_onnx.core.cost_table import cost_table
+from mosaic_onnx.core.cost_tables.cost_table import cost_table
 from mosaic_onnx.core.devices import Device, Level
 from mosaic_onnx.core.profiles import HOST, Cost, Profile, TransferCost
 from mosaic_onnx.planner.chain.method import interval

@@ -13,8 +13,8 @@ import numpy as np
 
 from mosaic_onnx.backends.simulated.cost_law import power_w
 from mosaic_onnx.backends.simulated.options import SimulatedOptions
-from mosaic_onnx.core.cost_table import cost_table
-from mosaic_onnx.core.costs import Floats
+from mosaic_onnx.core.cost_tables.cost_table import cost_table
+from mosaic_onnx.core.cost_tables.costs import Floats
 from mosaic_onnx.core.devices import Device
 from mosaic_onnx.planner.baselines.filling import filled_slices
 from mosaic_onnx.planner.baselines.governors import on_demand

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mosaic_onnx.core.costs import Floats
+from mosaic_onnx.core.cost_tables.costs import Floats
 
 INF = float("inf")
 

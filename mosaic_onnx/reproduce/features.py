@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mosaic_onnx.core.cost_table import cost_table
-from mosaic_onnx.core.costs import CostTable, Floats
+from mosaic_onnx.core.cost_tables.cost_table import cost_table
+from mosaic_onnx.core.cost_tables.costs import CostTable, Floats
 from mosaic_onnx.planner.baselines.arguments import highest_states
 from mosaic_onnx.planner.baselines.filling import filled_slices
 from mosaic_onnx.planner.core.request import Proposal

@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from mosaic_onnx.core.cost_table import cost_table
-from mosaic_onnx.core.costs import CostTable
+from mosaic_onnx.core.cost_tables.cost_table import cost_table
+from mosaic_onnx.core.cost_tables.costs import CostTable
 from mosaic_onnx.core.devices import Device
 from mosaic_onnx.planner.baselines.algorithm1 import algorithm1
 from mosaic_onnx.planner.chain.method import interval

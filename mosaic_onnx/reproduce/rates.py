@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from mosaic_onnx.core.costs import Floats
+from mosaic_onnx.core.cost_tables.costs import Floats
 from mosaic_onnx.core.devices import Device, OptionValue
 from mosaic_onnx.reproduce.paper import LEVELS, SLICE_LIMIT_BYTES, UNSUPPORTED_BY_NPU
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mosaic_onnx.core.cost_table import cost_table
-from mosaic_onnx.core.costs import CostTable, Floats
+from mosaic_onnx.core.cost_tables.cost_table import cost_table
+from mosaic_onnx.core.cost_tables.costs import CostTable, Floats
 from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.plans import Objective, Plan
 from mosaic_onnx.planner.core.request import Request

@@ -11,7 +11,7 @@ from onnx import TensorProto
 
 from mosaic_onnx.backends.simulated.backend import BACKEND
 from mosaic_onnx.core.devices import Device
-from mosaic_onnx.core.layer_facts import LayerFacts, known_shapes, layer_facts
+from mosaic_onnx.core.graph.layer_facts import LayerFacts, known_shapes, layer_facts
 from mosaic_onnx.core.layers import LayerGraph, TensorInfo
 from mosaic_onnx.core.profiles import Cost, Profile, ProfileLayer
 from mosaic_onnx.layering.layerize import Granularity, layerize

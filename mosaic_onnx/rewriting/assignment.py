@@ -11,7 +11,7 @@ import onnx
 
 from mosaic_onnx.core.devices import device_of
 from mosaic_onnx.core.errors import ModelError
-from mosaic_onnx.core.graphs import every_node, node_keys, reads, writes
+from mosaic_onnx.core.graph.graphs import every_node, node_keys, reads, writes
 from mosaic_onnx.core.plans import Plan
 from mosaic_onnx.core.profiles import Profile
 from mosaic_onnx.rewriting.tags import layer_annotation, layer_assignment_settings, set_metadata

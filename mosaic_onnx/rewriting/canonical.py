@@ -16,7 +16,7 @@ from onnx import helper
 
 from mosaic_onnx.core.devices import device_of
 from mosaic_onnx.core.errors import ModelError
-from mosaic_onnx.core.graphs import (
+from mosaic_onnx.core.graph.graphs import (
     domain_of,
     every_node,
     free_name,
@@ -29,9 +29,9 @@ from mosaic_onnx.core.graphs import (
     subgraphs,
     writes,
 )
+from mosaic_onnx.core.graph.topological import order_by_sources
 from mosaic_onnx.core.plans import Plan
 from mosaic_onnx.core.profiles import HOST, Profile
-from mosaic_onnx.core.topological import order_by_sources
 from mosaic_onnx.loading.checks import RUNTIME_DOMAINS
 from mosaic_onnx.rewriting.index import ModelIndex, index_model
 from mosaic_onnx.rewriting.outer import OuterGraph

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import onnx
 
 from mosaic_onnx.core.errors import ModelError
-from mosaic_onnx.core.graphs import (
+from mosaic_onnx.core.graph.graphs import (
     FunctionKey,
     call_key,
     every_node,
@@ -19,7 +19,7 @@ from mosaic_onnx.core.graphs import (
     reads,
     writes,
 )
-from mosaic_onnx.core.signature import given_inputs
+from mosaic_onnx.core.graph.signature import given_inputs
 
 
 @dataclass(frozen=True)

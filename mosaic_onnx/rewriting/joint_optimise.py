@@ -16,9 +16,9 @@ import onnx
 from mosaic_onnx.backends.base import Backend, Optimises, SliceModel
 from mosaic_onnx.core.devices import Device, device_of
 from mosaic_onnx.core.errors import BackendError
-from mosaic_onnx.core.graphs import node_keys, writes
+from mosaic_onnx.core.graph.graphs import node_keys, writes
+from mosaic_onnx.core.graph.tensors import weight_bytes
 from mosaic_onnx.core.plans import Plan, Slice
-from mosaic_onnx.core.tensors import weight_bytes
 from mosaic_onnx.rewriting.extracting import Extractor
 from mosaic_onnx.rewriting.optimised import cut_optimised
 

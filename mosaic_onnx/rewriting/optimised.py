@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 import onnx
 
 from mosaic_onnx.backends.base import SliceModel
-from mosaic_onnx.core.graphs import node_keys, reads, renamed_node, writes
+from mosaic_onnx.core.graph.graphs import node_keys, reads, renamed_node, writes
 from mosaic_onnx.rewriting.extracting import Extractor
 
 _LAYOUT_SUFFIX = re.compile(r"_nchwc$|_token_\d+$|_transpose(_\d+)?$")

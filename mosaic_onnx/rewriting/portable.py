@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 import onnx
 from onnx import TensorProto
 
-from mosaic_onnx.core.graphs import every_node, subgraphs
+from mosaic_onnx.core.graph.graphs import every_node, subgraphs
 
 FUNCTIONS_IR, ATTRIBUTE_DEFAULTS_IR, OVERLOADS_IR, DEVICES_IR = 8, 9, 10, 11
 """IR versions that brought functions; their attributes' defaults; overloads; device configurations."""

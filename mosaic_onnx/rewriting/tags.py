@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 import onnx
 
 from mosaic_onnx.core.devices import Device, device_of
-from mosaic_onnx.core.graphs import free_name
+from mosaic_onnx.core.graph.graphs import free_name
 from mosaic_onnx.core.plans import Plan
 from mosaic_onnx.core.profiles import Profile
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from mosaic_onnx.backends.base import Array
 from mosaic_onnx.core.errors import UsageError
-from mosaic_onnx.core.signature import TensorSpec
+from mosaic_onnx.core.graph.signature import TensorSpec
 
 Feeds = Mapping[str, Array] | Array
 """Arrays by input name; the array alone where the model has one input."""

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field, replace
 
 from mosaic_onnx.backends.base import Backend, Memory, Runner, SliceModel
 from mosaic_onnx.backends.sharing import exclusive_pairs
-from mosaic_onnx.core.cpu_cores import parse_cores
 from mosaic_onnx.core.devices import Device, device_of
 from mosaic_onnx.core.errors import BackendError, DeviceError, MosaicError, UsageError, failure_line
 from mosaic_onnx.core.plans import Plan
+from mosaic_onnx.core.process.cpu_cores import parse_cores
 from mosaic_onnx.isolation.board.backend import Boards
 from mosaic_onnx.runtime.dependencies import Wiring, wire
 from mosaic_onnx.runtime.levels import LevelControls

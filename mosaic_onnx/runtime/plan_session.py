@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from mosaic_onnx.backends.base import Backend, SliceModel
 from mosaic_onnx.backends.sharing import exclusive_pairs
 from mosaic_onnx.core.devices import Device, device_of
+from mosaic_onnx.core.graph.signature import TensorSpec
 from mosaic_onnx.core.in_flight import slots_needed
 from mosaic_onnx.core.plans import Plan
-from mosaic_onnx.core.signature import TensorSpec
 from mosaic_onnx.runtime.guards import Incidents
 from mosaic_onnx.runtime.opening import held_cores, load_plan
 from mosaic_onnx.runtime.session import WAITING_LIMIT, Route, Session

@@ -12,7 +12,7 @@ from typing import overload
 
 from mosaic_onnx.backends.base import Array
 from mosaic_onnx.core.errors import BackendError
-from mosaic_onnx.core.signature import TensorSpec
+from mosaic_onnx.core.graph.signature import TensorSpec
 from mosaic_onnx.runtime.admission import Admission, InOrder, Outputs, Ticket
 from mosaic_onnx.runtime.arguments import Feeds, OutputNames, read_arguments
 from mosaic_onnx.runtime.guards import Incidents

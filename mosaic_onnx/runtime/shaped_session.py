@@ -10,7 +10,7 @@ import numpy as np
 
 from mosaic_onnx.backends.base import Array
 from mosaic_onnx.core.errors import ModelError
-from mosaic_onnx.core.signature import TensorSpec
+from mosaic_onnx.core.graph.signature import TensorSpec
 from mosaic_onnx.runtime.admission import Outputs
 from mosaic_onnx.runtime.arguments import Feeds, OutputNames, read_arguments
 from mosaic_onnx.runtime.guards import Incidents

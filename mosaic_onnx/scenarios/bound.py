@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mosaic_onnx.core.costs import CostTable, Floats
+from mosaic_onnx.core.cost_tables.costs import CostTable, Floats
 from mosaic_onnx.scenarios.instance import Instance
 from mosaic_onnx.scenarios.simulation.arrivals import request_counts
 from mosaic_onnx.scenarios.simulation.score import SATISFIED_SCORE, STEEPNESS_PER_MS

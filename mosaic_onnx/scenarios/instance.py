@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from mosaic_onnx.core.cost_table import cost_table
-from mosaic_onnx.core.costs import CostTable
+from mosaic_onnx.core.cost_tables.cost_table import cost_table
+from mosaic_onnx.core.cost_tables.costs import CostTable
 from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.errors import ModelError, UsageError
 from mosaic_onnx.core.profiles import Profile

@@ -14,7 +14,7 @@ import onnx
 from onnx import TensorProto
 
 from mosaic_onnx.backends.base import SliceModel
-from mosaic_onnx.core.graphs import free_name, reads, renamed_node, writes
+from mosaic_onnx.core.graph.graphs import free_name, reads, renamed_node, writes
 
 HALVES = frozenset({TensorProto.FLOAT16, TensorProto.BFLOAT16})
 

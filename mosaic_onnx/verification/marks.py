@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
-from mosaic_onnx.core.graphs import call_key, every_node, function_key, is_constant, operator_name, reads, writes
+from mosaic_onnx.core.graph.graphs import call_key, every_node, function_key, is_constant, operator_name, reads, writes
 
 RANDOM_OPERATORS = frozenset(
     {

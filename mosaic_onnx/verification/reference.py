@@ -15,8 +15,8 @@ from mosaic_onnx.backends.base import Array, SliceModel
 from mosaic_onnx.backends.onnxruntime.backend import BACKEND
 from mosaic_onnx.core.devices import Device, OptionValue
 from mosaic_onnx.core.errors import BackendError, InputsRefusedError, ModelError
-from mosaic_onnx.core.graphs import initializer_names
-from mosaic_onnx.core.tensors import external_bytes
+from mosaic_onnx.core.graph.graphs import initializer_names
+from mosaic_onnx.core.graph.tensors import external_bytes
 
 Runtime = Literal["ONNX Runtime", "onnx evaluator"]
 BATCH_BYTES = 512 * 2**20

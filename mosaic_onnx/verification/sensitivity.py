@@ -17,7 +17,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from mosaic_onnx.backends.base import Array
 from mosaic_onnx.core.errors import MosaicError
-from mosaic_onnx.core.graphs import writes
+from mosaic_onnx.core.graph.graphs import writes
 from mosaic_onnx.verification.differences import Difference, difference
 from mosaic_onnx.verification.reference import Reference
 

@@ -18,6 +18,6 @@ class Estimate:
 
     def __call__(self, state: State) -> State:
         """Add the cost table."""
-        from mosaic_onnx.core.cost_table import cost_table
+        from mosaic_onnx.core.cost_tables.cost_table import cost_table
 
         return replace(state, table=cost_table(state.profile))

@@ -36,7 +36,7 @@ class KeepBudget:
         Raises:
             InfeasibleError: no plan satisfies the constraints.
         """
-        from mosaic_onnx.core.cost_table import cost_table
+        from mosaic_onnx.core.cost_tables.cost_table import cost_table
         from mosaic_onnx.planning.accuracy_budget import BudgetSearch
         from mosaic_onnx.planning.error_judging import ErrorJudge
         from mosaic_onnx.planning.feedback import Planned

@@ -9,7 +9,7 @@ import onnx
 import pytest
 from onnx import helper
 
-from mosaic_onnx.core.graphs import put_in_order
+from mosaic_onnx.core.graph.graphs import put_in_order
 from mosaic_onnx.loading.inputs import make_inputs, model_inputs
 from mosaic_onnx.verification.reference import Reference
 

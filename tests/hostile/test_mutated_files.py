@@ -10,7 +10,7 @@ import pytest
 from onnx import parser
 
 from mosaic_onnx.core.errors import ModelError
-from mosaic_onnx.core.graphs import node_keys, put_in_order
+from mosaic_onnx.core.graph.graphs import node_keys, put_in_order
 from mosaic_onnx.loading.checks import Limits, check_parsed
 from mosaic_onnx.loading.files import parse_model
 from mosaic_onnx.loading.input_shapes import fix_inputs, free_dims, guesses

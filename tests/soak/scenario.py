@@ -15,8 +15,8 @@ from pathlib import Path
 import onnx
 
 from mosaic_onnx import api
-from mosaic_onnx.core.cpu_cores import usable_cores
 from mosaic_onnx.core.devices import Device
+from mosaic_onnx.core.process.cpu_cores import usable_cores
 from mosaic_onnx.files.device_file import write_devices
 from mosaic_onnx.pipeline.site.live import LiveSite
 from mosaic_onnx.pipeline.site.situations import read_situations

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from mosaic_onnx.cli.views.tables import milliseconds
 from mosaic_onnx.core.devices import device_of
-from mosaic_onnx.core.quantities import joules_text, seconds_text
+from mosaic_onnx.core.text.quantities import joules_text, seconds_text
 from mosaic_onnx.planning.candidates import PLAN
 
 if TYPE_CHECKING:

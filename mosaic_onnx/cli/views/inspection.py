@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from mosaic_onnx.api import Inspection
-    from mosaic_onnx.core.signature import TensorSpec
+    from mosaic_onnx.core.graph.signature import TensorSpec
 
 
 def signature_table(seen: Inspection) -> Table:

@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from mosaic_onnx.cli.terminal.columns import justification, longest_word, shortened
-from mosaic_onnx.core.quantities import bytes_text
+from mosaic_onnx.core.text.quantities import bytes_text
 
 if TYPE_CHECKING:
     from mosaic_onnx.api import Selection

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from mosaic_onnx.core.cost_tables.shape_mix import WeighedShape, mixed_shapes
 from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.errors import UsageError
 from mosaic_onnx.core.profiles import HOST, Cost, Profile, ProfileLayer, TransferCost
-from mosaic_onnx.core.shape_mix import WeighedShape, mixed_shapes
 from mosaic_onnx.importers.decoder.file import Decoder, Machine, MachineDevice, read_decoder, read_machine
 from mosaic_onnx.importers.decoder.work import Call, LayerWork, layers_of
 

@@ -20,8 +20,8 @@ from mosaic_onnx.backends.simulated.options import CopyLine
 from mosaic_onnx.backends.simulated.runner import SimulatedMemory, SimulatedRunner
 from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.errors import BackendError, UsageError
-from mosaic_onnx.core.graphs import operator_name, subgraphs
-from mosaic_onnx.core.layer_facts import LayerFacts
+from mosaic_onnx.core.graph.graphs import operator_name, subgraphs
+from mosaic_onnx.core.graph.layer_facts import LayerFacts
 from mosaic_onnx.core.profiles import HOST, Cost, SwitchCost, TransferCost
 from mosaic_onnx.files.cache import Cache
 from mosaic_onnx.npu.backend.costs import LayerCosts, parts_of, slice_cost

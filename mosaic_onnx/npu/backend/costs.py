@@ -9,8 +9,8 @@ from math import prod
 import onnx
 
 from mosaic_onnx.core.errors import InfeasibleError, UsageError
-from mosaic_onnx.core.graphs import node_keys
-from mosaic_onnx.core.layer_facts import LayerFacts, whole_model_facts
+from mosaic_onnx.core.graph.graphs import node_keys
+from mosaic_onnx.core.graph.layer_facts import LayerFacts, whole_model_facts
 from mosaic_onnx.core.profiles import Cost
 from mosaic_onnx.files.cache import Cache
 from mosaic_onnx.npu.costs.evaluate import Objective

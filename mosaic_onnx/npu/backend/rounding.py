@@ -16,7 +16,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from mosaic_onnx.backends.base import Array, SliceModel
-from mosaic_onnx.core.graphs import node_keys
+from mosaic_onnx.core.graph.graphs import node_keys
 from mosaic_onnx.npu.hardware.description import Hardware
 from mosaic_onnx.npu.layers.arithmetic import CONVOLUTIONS
 from mosaic_onnx.npu.layers.model import layers_of_part, value_facts

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from mosaic_onnx.core.cost_table import cost_table
+from mosaic_onnx.core.cost_tables.cost_table import cost_table
 from mosaic_onnx.core.devices import device_of
 from mosaic_onnx.core.errors import InfeasibleError
 from mosaic_onnx.core.profiles import Cost, Profile

@@ -12,10 +12,10 @@ from typing import Any
 
 import onnx
 
-from mosaic_onnx.core.cpu_cores import usable_cores
 from mosaic_onnx.core.errors import UsageError
-from mosaic_onnx.core.layer_facts import layer_facts
+from mosaic_onnx.core.graph.layer_facts import layer_facts
 from mosaic_onnx.core.layers import LayerGraph
+from mosaic_onnx.core.process.cpu_cores import usable_cores
 from mosaic_onnx.core.profiles import Profile
 from mosaic_onnx.files.cache import Cache
 from mosaic_onnx.files.profile_file import profile_from_json, profile_to_json

@@ -9,7 +9,7 @@ from math import prod
 
 import onnx
 
-from mosaic_onnx.core.graphs import initializer_names, node_keys, operator_name, subgraphs
+from mosaic_onnx.core.graph.graphs import initializer_names, node_keys, operator_name, subgraphs
 from mosaic_onnx.npu.hardware.description import Hardware
 from mosaic_onnx.npu.layers.arithmetic import ARITHMETIC, Shapes, nest_of
 from mosaic_onnx.npu.layers.nest import LoopNest, ModelLayers, NpuLayer, Refused

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
-from mosaic_onnx.core.cost_table import cost_table
+from mosaic_onnx.core.cost_tables.cost_table import cost_table
 from mosaic_onnx.core.errors import OutputsDifferError
 from mosaic_onnx.core.plans import Plan
 from mosaic_onnx.passes.base import run_passes

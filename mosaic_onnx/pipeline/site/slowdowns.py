@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from statistics import median
 
-from mosaic_onnx.core.cost_table import cost_table
+from mosaic_onnx.core.cost_tables.cost_table import cost_table
 from mosaic_onnx.core.errors import MosaicError
 from mosaic_onnx.passes.state import State
 from mosaic_onnx.planning.candidates import single_device_plan

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from mosaic_onnx.core.costs import CostTable
+from mosaic_onnx.core.cost_tables.costs import CostTable
 from mosaic_onnx.planner.baselines.arguments import highest_states
 from mosaic_onnx.planner.baselines.random_plans import fits
 from mosaic_onnx.planner.chain.method import interval

@@ -15,7 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from mosaic_onnx.core.costs import CostTable
+from mosaic_onnx.core.cost_tables.costs import CostTable
 from mosaic_onnx.core.errors import NoPlanFoundError
 from mosaic_onnx.planner.core.memory import slice_memory
 from mosaic_onnx.planner.core.objective_weights import ENERGY, LATENCY, Weighed, Weights, weigh

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mosaic_onnx.core.costs import CostTable
+from mosaic_onnx.core.cost_tables.costs import CostTable
 from mosaic_onnx.core.errors import NoPlanFoundError
 from mosaic_onnx.planner.baselines.arguments import highest_states
 from mosaic_onnx.planner.core.memory import slice_memory

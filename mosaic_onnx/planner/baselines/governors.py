@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from mosaic_onnx.core.costs import CostTable
+from mosaic_onnx.core.cost_tables.costs import CostTable
 from mosaic_onnx.planner.baselines.arguments import highest_states, lowest_states
 from mosaic_onnx.planner.core.request import PlacedSlice, Proposal
 

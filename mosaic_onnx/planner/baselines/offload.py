@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from mosaic_onnx.core.costs import CostTable
+from mosaic_onnx.core.cost_tables.costs import CostTable
 from mosaic_onnx.core.errors import InfeasibleError, NoPlanFoundError
 from mosaic_onnx.planner.baselines.arguments import device_order, highest_states
 from mosaic_onnx.planner.core.memory import check_memory

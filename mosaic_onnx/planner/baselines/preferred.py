@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mosaic_onnx.core.costs import CostTable
+from mosaic_onnx.core.cost_tables.costs import CostTable
 from mosaic_onnx.planner.baselines.arguments import device_order
 from mosaic_onnx.planner.baselines.filling import filled_slices
 from mosaic_onnx.planner.baselines.governors import on_demand

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from mosaic_onnx.core.costs import CostTable
+from mosaic_onnx.core.cost_tables.costs import CostTable
 from mosaic_onnx.core.errors import NoPlanFoundError
 from mosaic_onnx.planner.baselines.arguments import count, highest_states
 from mosaic_onnx.planner.core.memory import slice_memory

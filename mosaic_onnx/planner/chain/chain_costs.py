@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mosaic_onnx.core.costs import CostTable, Floats
+from mosaic_onnx.core.cost_tables.costs import CostTable, Floats
 from mosaic_onnx.planner.core.memory_windows import first_layers
 from mosaic_onnx.planner.core.objective_weights import Weighed
 

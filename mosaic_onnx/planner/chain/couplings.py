@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from mosaic_onnx.core.costs import Bools, CostTable, Floats, Ints
+from mosaic_onnx.core.cost_tables.costs import Bools, CostTable, Floats, Ints
 
 
 class Couplings:

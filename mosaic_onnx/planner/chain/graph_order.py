@@ -17,7 +17,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mosaic_onnx.core.costs import CostTable, Floats, Ints
+from mosaic_onnx.core.cost_tables.costs import CostTable, Floats, Ints
 from mosaic_onnx.core.errors import NoPlanFoundError
 from mosaic_onnx.planner.chain.graph_order_queue import Nodes, OpenTensors, Starts
 from mosaic_onnx.planner.core.memory_windows import first_layers, single_layers

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mosaic_onnx.core.costs import Floats
+from mosaic_onnx.core.cost_tables.costs import Floats
 
 INF = float("inf")
 

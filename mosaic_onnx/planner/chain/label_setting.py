@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mosaic_onnx.core.costs import CostTable
+from mosaic_onnx.core.cost_tables.costs import CostTable
 from mosaic_onnx.core.errors import InfeasibleError, NoPlanFoundError
 from mosaic_onnx.planner.chain.chain_costs import INF, ChainCosts, chain_costs, is_chain, is_tight
 from mosaic_onnx.planner.chain.dynamic_program import best_on_chain

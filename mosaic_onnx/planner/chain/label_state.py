@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mosaic_onnx.core.costs import CostTable, Floats
+from mosaic_onnx.core.cost_tables.costs import CostTable, Floats
 from mosaic_onnx.planner.core.request import Request
 
 NOT_YET, DONE = -1, -2

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mosaic_onnx.core.costs import CostTable
+from mosaic_onnx.core.cost_tables.costs import CostTable
 from mosaic_onnx.core.errors import InfeasibleError, NoPlanFoundError
 from mosaic_onnx.core.plans import Objective
 from mosaic_onnx.planner.chain.chain_costs import chain_costs, is_chain, is_tight

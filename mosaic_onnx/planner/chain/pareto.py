@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mosaic_onnx.core.costs import Bools, CostTable, Floats, Ints
+from mosaic_onnx.core.cost_tables.costs import Bools, CostTable, Floats, Ints
 from mosaic_onnx.planner.chain.chain_costs import ChainCosts, chain_costs
 from mosaic_onnx.planner.chain.couplings import Couplings, front_by_code
 from mosaic_onnx.planner.core.deadline import FOREVER, TimeUpError, check_time

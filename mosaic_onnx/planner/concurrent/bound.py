@@ -6,7 +6,7 @@ from contextlib import suppress
 
 import numpy as np
 
-from mosaic_onnx.core.costs import Bools, CostTable, Floats, Ints
+from mosaic_onnx.core.cost_tables.costs import Bools, CostTable, Floats, Ints
 from mosaic_onnx.planner.core.deadline import FOREVER, TimeUpError, timed
 from mosaic_onnx.planner.core.lower_bounds import possible_states, segment_floor
 from mosaic_onnx.planner.core.objective_weights import LATENCY, Weighed, weigh

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mosaic_onnx.core.costs import CostTable
+from mosaic_onnx.core.cost_tables.costs import CostTable
 from mosaic_onnx.core.errors import InfeasibleError
 from mosaic_onnx.planner.concurrent.bound import concurrent_bound
 from mosaic_onnx.planner.concurrent.cpsat_model import ALL_SETS_LAYERS, ConcurrentModel, LayerSet, convex_sets

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mosaic_onnx.core.costs import CostTable
+from mosaic_onnx.core.cost_tables.costs import CostTable
 from mosaic_onnx.planner.concurrent.tasks import Levels
 from mosaic_onnx.planner.core.deadline import FOREVER, timed
 from mosaic_onnx.planner.core.lower_bounds import possible_states

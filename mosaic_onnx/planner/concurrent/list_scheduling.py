@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mosaic_onnx.core.costs import CostTable, Floats
+from mosaic_onnx.core.cost_tables.costs import CostTable, Floats
 from mosaic_onnx.planner.concurrent.tasks import INF, Tasks
 from mosaic_onnx.planner.core.deadline import EVERY, FOREVER, check_time, timed
 from mosaic_onnx.planner.core.lower_bounds import scratch_alone

@@ -14,7 +14,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from mosaic_onnx.core.costs import CostTable
+from mosaic_onnx.core.cost_tables.costs import CostTable
 from mosaic_onnx.core.errors import InfeasibleError
 from mosaic_onnx.planner.concurrent.bound import concurrent_bound
 from mosaic_onnx.planner.concurrent.critical_path_search import improve

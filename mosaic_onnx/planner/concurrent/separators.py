@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from mosaic_onnx.core.costs import CostTable, Floats
+from mosaic_onnx.core.cost_tables.costs import CostTable, Floats
 from mosaic_onnx.planner.core.lower_bounds import segment_floor
 from mosaic_onnx.planner.core.objective_weights import LATENCY, weigh
 from mosaic_onnx.planner.core.orders import predecessors

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from mosaic_onnx.core.costs import CostTable
+from mosaic_onnx.core.cost_tables.costs import CostTable
 from mosaic_onnx.planner.concurrent.bound import concurrent_bound, earliest_ends
 from mosaic_onnx.planner.concurrent.cpsat_model import ConcurrentModel
 from mosaic_onnx.planner.concurrent.critical_path_search import improve

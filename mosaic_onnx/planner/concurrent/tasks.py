@@ -8,7 +8,7 @@ from itertools import permutations
 
 import numpy as np
 
-from mosaic_onnx.core.costs import Bools, CostTable, Floats
+from mosaic_onnx.core.cost_tables.costs import Bools, CostTable, Floats
 from mosaic_onnx.planner.core.deadline import FOREVER, timed
 from mosaic_onnx.planner.core.lower_bounds import possible_states
 from mosaic_onnx.planner.core.memory import slice_memory

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from heapq import heappop, heappush
 
-from mosaic_onnx.core.costs import CostTable
+from mosaic_onnx.core.cost_tables.costs import CostTable
 from mosaic_onnx.planner.core.contention import Contention
 from mosaic_onnx.planner.core.request import Proposal
 from mosaic_onnx.planner.core.transfers import HOST_MEMORY, PaidTransfer, PaidTransfers

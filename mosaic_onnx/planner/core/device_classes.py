@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mosaic_onnx.core.costs import CostTable
+from mosaic_onnx.core.cost_tables.costs import CostTable
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from mosaic_onnx.core.costs import CostTable, Floats, Ints
+from mosaic_onnx.core.cost_tables.costs import CostTable, Floats, Ints
 from mosaic_onnx.planner.core.request import Request
 
 

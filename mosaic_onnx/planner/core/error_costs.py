@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from mosaic_onnx.core.costs import CostTable
+from mosaic_onnx.core.cost_tables.costs import CostTable
 
 INF = float("inf")
 

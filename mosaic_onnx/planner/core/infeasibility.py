@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from mosaic_onnx.core.costs import Bools, CostTable
+from mosaic_onnx.core.cost_tables.costs import Bools, CostTable
 from mosaic_onnx.core.errors import InfeasibleError
-from mosaic_onnx.core.quantities import joules_text, seconds_text
+from mosaic_onnx.core.text.quantities import joules_text, seconds_text
 from mosaic_onnx.planner.core.lower_bounds import possible_states
 from mosaic_onnx.planner.core.request import Request, within
 

@@ -7,7 +7,7 @@ from itertools import permutations
 
 import numpy as np
 
-from mosaic_onnx.core.costs import Bools, CostTable, Floats, Ints
+from mosaic_onnx.core.cost_tables.costs import Bools, CostTable, Floats, Ints
 from mosaic_onnx.planner.core.objective_weights import Weighed
 
 HOST_PLACE = 0

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from mosaic_onnx.core.costs import CostTable
+from mosaic_onnx.core.cost_tables.costs import CostTable
 from mosaic_onnx.core.errors import InfeasibleError
-from mosaic_onnx.core.quantities import bytes_text
+from mosaic_onnx.core.text.quantities import bytes_text
 from mosaic_onnx.planner.core.request import PlacedSlice, Proposal
 
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from mosaic_onnx.core.costs import CostTable, Ints
+from mosaic_onnx.core.cost_tables.costs import CostTable, Ints
 
 INF = float("inf")
 

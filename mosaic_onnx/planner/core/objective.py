@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from mosaic_onnx.core.costs import CostTable
+from mosaic_onnx.core.cost_tables.costs import CostTable
 from mosaic_onnx.core.plans import Objective
 from mosaic_onnx.planner.core.objective_weights import ENERGY, LATENCY, Weights
 from mosaic_onnx.planner.core.request import Request, within

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mosaic_onnx.core.costs import CostTable, Floats
+from mosaic_onnx.core.cost_tables.costs import CostTable, Floats
 from mosaic_onnx.core.errors import UsageError
 
 

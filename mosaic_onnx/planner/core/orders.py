@@ -8,7 +8,7 @@ from functools import partial
 
 import numpy as np
 
-from mosaic_onnx.core.costs import CostTable, Ints
+from mosaic_onnx.core.cost_tables.costs import CostTable, Ints
 from mosaic_onnx.planner.core.deadline import FOREVER, timed
 
 READY_LOOKED_AT = 64

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from mosaic_onnx.core.costs import Floats, Ints
+from mosaic_onnx.core.cost_tables.costs import Floats, Ints
 
 ROUNDING = 1e-12
 """Relative: a gain as small as this is rounding."""

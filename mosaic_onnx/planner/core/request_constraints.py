@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from mosaic_onnx.core.costs import CostTable
+from mosaic_onnx.core.cost_tables.costs import CostTable
 from mosaic_onnx.core.errors import InfeasibleError
-from mosaic_onnx.core.quantities import joules_text, seconds_text
+from mosaic_onnx.core.text.quantities import joules_text, seconds_text
 from mosaic_onnx.planner.core.request import PlacedSlice, Proposal, Request, within
 from mosaic_onnx.planner.core.simulate import Timeline
 

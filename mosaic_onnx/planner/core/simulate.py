@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from mosaic_onnx.core.costs import CostTable, Floats
+from mosaic_onnx.core.cost_tables.costs import CostTable, Floats
 from mosaic_onnx.core.errors import InfeasibleError
 from mosaic_onnx.core.plans import Objective, Schedule
 from mosaic_onnx.planner.core.memory import check_memory

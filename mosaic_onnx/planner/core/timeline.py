@@ -16,7 +16,7 @@ from __future__ import annotations
 from heapq import heappop, heappush
 from typing import NamedTuple
 
-from mosaic_onnx.core.costs import CostTable
+from mosaic_onnx.core.cost_tables.costs import CostTable
 from mosaic_onnx.planner.core.contended_timeline import contended_times, held_by
 from mosaic_onnx.planner.core.request import Proposal
 from mosaic_onnx.planner.core.transfers import PaidTransfer, PaidTransfers

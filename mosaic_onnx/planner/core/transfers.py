@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from mosaic_onnx.core.costs import CostTable, TableRows
+from mosaic_onnx.core.cost_tables.costs import CostTable, TableRows
 from mosaic_onnx.planner.core.request import Proposal
 
 HOST_MEMORY = -1

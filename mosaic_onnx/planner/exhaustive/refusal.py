@@ -8,10 +8,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from mosaic_onnx.core.costs import CostTable
+from mosaic_onnx.core.cost_tables.costs import CostTable
 from mosaic_onnx.core.errors import InfeasibleError
 from mosaic_onnx.core.plans import Objective
-from mosaic_onnx.core.quantities import bytes_text, joules_text, seconds_text
+from mosaic_onnx.core.text.quantities import bytes_text, joules_text, seconds_text
 from mosaic_onnx.planner.core.error_costs import errors_as_joules
 from mosaic_onnx.planner.core.infeasibility import check_limits
 from mosaic_onnx.planner.core.request import Request

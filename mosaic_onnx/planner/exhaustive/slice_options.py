@@ -7,7 +7,7 @@ from functools import cache
 from itertools import islice
 from typing import NamedTuple
 
-from mosaic_onnx.core.costs import CostTable
+from mosaic_onnx.core.cost_tables.costs import CostTable
 from mosaic_onnx.planner.core.memory import live_bytes
 from mosaic_onnx.planner.core.orders import predecessors
 from mosaic_onnx.planner.core.request import PlacedSlice

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from mosaic_onnx.core.costs import CostTable
+from mosaic_onnx.core.cost_tables.costs import CostTable
 from mosaic_onnx.planner.core.lower_bounds import places_of_states
 from mosaic_onnx.planner.core.transfers import HOST_MEMORY
 from mosaic_onnx.planner.exhaustive.slice_options import bits

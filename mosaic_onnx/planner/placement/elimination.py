@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mosaic_onnx.core.costs import Floats, Ints
+from mosaic_onnx.core.cost_tables.costs import Floats, Ints
 from mosaic_onnx.planner.core.deadline import EVERY, FOREVER, check_time, timed
 from mosaic_onnx.planner.placement.problem import Placement
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from mosaic_onnx.core.costs import CostTable, Floats, Ints
+from mosaic_onnx.core.cost_tables.costs import CostTable, Floats, Ints
 from mosaic_onnx.planner.core.deadline import TimeUpError, check_time, timed
 from mosaic_onnx.planner.core.lower_bounds import scratch_alone
 from mosaic_onnx.planner.core.objective_weights import Weighed

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mosaic_onnx.core.costs import Floats, Ints
+from mosaic_onnx.core.cost_tables.costs import Floats, Ints
 from mosaic_onnx.planner.placement.problem import Hub, Placement
 
 if TYPE_CHECKING:

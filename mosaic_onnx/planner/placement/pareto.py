@@ -11,7 +11,7 @@ from itertools import product
 
 import numpy as np
 
-from mosaic_onnx.core.costs import Floats, Ints
+from mosaic_onnx.core.cost_tables.costs import Floats, Ints
 from mosaic_onnx.planner.core.pareto_filter import front_indices
 from mosaic_onnx.planner.placement.elimination import PLACE_LIMIT, Factor, elimination_order, factors_of, table_sum
 from mosaic_onnx.planner.placement.problem import Placement

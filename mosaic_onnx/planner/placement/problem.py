@@ -20,7 +20,7 @@ from functools import cache, cached_property
 
 import numpy as np
 
-from mosaic_onnx.core.costs import Bools, CostTable, Floats, Ints
+from mosaic_onnx.core.cost_tables.costs import Bools, CostTable, Floats, Ints
 from mosaic_onnx.planner.core.deadline import FOREVER, check_time, timed
 from mosaic_onnx.planner.core.lower_bounds import (
     arrivals,

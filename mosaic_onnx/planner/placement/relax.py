@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from mosaic_onnx.core.costs import CostTable, Ints
+from mosaic_onnx.core.cost_tables.costs import CostTable, Ints
 from mosaic_onnx.planner.core.deadline import TimeUpError
 from mosaic_onnx.planner.core.lower_bounds import possible_states, scratch_alone, segment_floor, useful_states
 from mosaic_onnx.planner.core.objective_weights import Weighed

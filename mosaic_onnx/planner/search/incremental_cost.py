@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from mosaic_onnx.core.costs import CostTable
+from mosaic_onnx.core.cost_tables.costs import CostTable
 from mosaic_onnx.planner.core.deadline import FOREVER, timed
 from mosaic_onnx.planner.core.memory import SliceMemory, slice_memory
 from mosaic_onnx.planner.core.request import PlacedSlice, Proposal

@@ -7,7 +7,7 @@ from itertools import islice
 
 import numpy as np
 
-from mosaic_onnx.core.costs import Bools, CostTable, Ints
+from mosaic_onnx.core.cost_tables.costs import Bools, CostTable, Ints
 from mosaic_onnx.planner.core.lower_bounds import possible_states
 from mosaic_onnx.planner.core.memory import slice_memory
 from mosaic_onnx.planner.core.orders import file_order, implied_order

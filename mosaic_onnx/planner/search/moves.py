@@ -11,7 +11,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from mosaic_onnx.core.costs import CostTable
+from mosaic_onnx.core.cost_tables.costs import CostTable
 from mosaic_onnx.planner.core.lower_bounds import possible_states
 from mosaic_onnx.planner.core.objective import Rank
 from mosaic_onnx.planner.core.orders import predecessors, successors

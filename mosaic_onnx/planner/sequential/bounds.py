@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mosaic_onnx.core.costs import CostTable, Floats, Ints
+from mosaic_onnx.core.cost_tables.costs import CostTable, Floats, Ints
 from mosaic_onnx.core.errors import InfeasibleError
 from mosaic_onnx.planner.chain.method import best_slices
 from mosaic_onnx.planner.core.deadline import part_of

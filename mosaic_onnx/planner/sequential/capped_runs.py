@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence, Set
 
 import numpy as np
 
-from mosaic_onnx.core.costs import CostTable, Floats, Ints
+from mosaic_onnx.core.cost_tables.costs import CostTable, Floats, Ints
 from mosaic_onnx.planner.core.device_classes import DeviceClass, device_classes
 from mosaic_onnx.planner.core.memory_windows import first_layers
 from mosaic_onnx.planner.core.objective_weights import ENERGY, LATENCY, Weighed, weigh

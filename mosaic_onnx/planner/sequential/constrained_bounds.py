@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mosaic_onnx.core.costs import CostTable, Ints
+from mosaic_onnx.core.cost_tables.costs import CostTable, Ints
 from mosaic_onnx.planner.chain.chain_costs import is_chain, is_tight
 from mosaic_onnx.planner.chain.pareto import ChainPoint, HalfPlane, chain_front
 from mosaic_onnx.planner.core.infeasibility import check_limits

@@ -14,7 +14,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from mosaic_onnx.core.costs import Ints
+from mosaic_onnx.core.cost_tables.costs import Ints
 from mosaic_onnx.planner.core.objective_weights import ENERGY, LATENCY, Weights
 from mosaic_onnx.planner.core.request import TOLERANCE, Proposal, Request
 

@@ -16,7 +16,7 @@ from contextlib import suppress
 from dataclasses import replace
 from operator import itemgetter
 
-from mosaic_onnx.core.costs import CostTable
+from mosaic_onnx.core.cost_tables.costs import CostTable
 from mosaic_onnx.core.errors import InfeasibleError
 from mosaic_onnx.planner.core.deadline import FOREVER, TimeUpError, check_time, part_of
 from mosaic_onnx.planner.core.infeasibility import check_possible

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
-from mosaic_onnx.core.costs import CostTable
+from mosaic_onnx.core.cost_tables.costs import CostTable
 from mosaic_onnx.core.errors import InfeasibleError, UsageError
 from mosaic_onnx.planner.chain.label_setting import best_by_labels, labels_apply
 from mosaic_onnx.planner.chain.pareto import chain_front

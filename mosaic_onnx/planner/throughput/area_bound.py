@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mosaic_onnx.core.costs import CostTable, Floats, Ints
+from mosaic_onnx.core.cost_tables.costs import CostTable, Floats, Ints
 from mosaic_onnx.planner.core.device_classes import device_classes
 from mosaic_onnx.planner.core.lower_bounds import possible_states, segment_floor
 from mosaic_onnx.planner.core.objective_weights import LATENCY, weigh

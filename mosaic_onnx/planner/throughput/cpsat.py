@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mosaic_onnx.core.costs import CostTable, Floats
+from mosaic_onnx.core.cost_tables.costs import CostTable, Floats
 from mosaic_onnx.core.errors import InfeasibleError
 from mosaic_onnx.planner.core.lower_bounds import possible_states, scratch_alone, segment_floor
 from mosaic_onnx.planner.core.objective_weights import LATENCY, weigh

@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.optimize import linprog
 
-from mosaic_onnx.core.costs import CostTable, Floats, Ints
+from mosaic_onnx.core.cost_tables.costs import CostTable, Floats, Ints
 from mosaic_onnx.planner.core.deadline import TimeUpError
 from mosaic_onnx.planner.core.lower_bounds import possible_states, scratch_alone
 from mosaic_onnx.planner.core.objective_weights import LATENCY, Weighed, weigh

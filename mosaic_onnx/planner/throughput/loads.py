@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mosaic_onnx.core.costs import CostTable, Floats, Ints
+from mosaic_onnx.core.cost_tables.costs import CostTable, Floats, Ints
 from mosaic_onnx.planner.core.device_classes import states_of
 from mosaic_onnx.planner.core.lower_bounds import possible_states, scratch_alone
 

@@ -14,7 +14,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from mosaic_onnx.core.costs import CostTable, Floats, Ints
+from mosaic_onnx.core.cost_tables.costs import CostTable, Floats, Ints
 from mosaic_onnx.core.errors import InfeasibleError
 from mosaic_onnx.planner.core.deadline import FOREVER, TimeUpError, part_of, timed
 from mosaic_onnx.planner.core.lower_bounds import possible_states, scratch_alone

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mosaic_onnx.core.costs import Bools
+from mosaic_onnx.core.cost_tables.costs import Bools
 from mosaic_onnx.planner.throughput.units import Units
 
 MEMBERSHIP_BYTES = 300_000_000

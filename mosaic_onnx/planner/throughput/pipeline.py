@@ -14,9 +14,9 @@ from contextlib import suppress
 
 import numpy as np
 
-from mosaic_onnx.core.costs import CostTable
+from mosaic_onnx.core.cost_tables.costs import CostTable
 from mosaic_onnx.core.errors import InfeasibleError
-from mosaic_onnx.core.topological import order_by_sources
+from mosaic_onnx.core.graph.topological import order_by_sources
 from mosaic_onnx.planner.core.deadline import TimeUpError, part_of
 from mosaic_onnx.planner.core.device_classes import DeviceClass, device_classes
 from mosaic_onnx.planner.core.orders import candidate_orders

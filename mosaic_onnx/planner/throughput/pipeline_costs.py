@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mosaic_onnx.core.costs import Bools, CostTable, Floats
+from mosaic_onnx.core.cost_tables.costs import Bools, CostTable, Floats
 from mosaic_onnx.planner.core.device_classes import DeviceClass
 from mosaic_onnx.planner.core.lower_bounds import segment_floor
 from mosaic_onnx.planner.core.objective_weights import LATENCY, weigh

@@ -17,7 +17,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from mosaic_onnx.core.costs import Bools, CostTable, Floats, Ints
+from mosaic_onnx.core.cost_tables.costs import Bools, CostTable, Floats, Ints
 from mosaic_onnx.planner.core.device_classes import DeviceClass
 from mosaic_onnx.planner.throughput.area_bound import area_bound, cumulated, priced_work, whole_numbers
 from mosaic_onnx.planner.throughput.order_ideals import Family

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mosaic_onnx.core.costs import CostTable, Ints
-from mosaic_onnx.core.topological import order_by_sources
+from mosaic_onnx.core.cost_tables.costs import CostTable, Ints
+from mosaic_onnx.core.graph.topological import order_by_sources
 from mosaic_onnx.planner.core.orders import predecessors
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from mosaic_onnx.backends.base import Array
 from mosaic_onnx.core.errors import BackendError, DeviceError
-from mosaic_onnx.core.signature import TensorSpec
+from mosaic_onnx.core.graph.signature import TensorSpec
 from mosaic_onnx.profiling.interleaved import InterleavedTimings
 from mosaic_onnx.profiling.whole_plans.child import DeviceDied, Machine, PlanToRun, ProgramChild
 from mosaic_onnx.profiling.whole_plans.timing import TimedPlans

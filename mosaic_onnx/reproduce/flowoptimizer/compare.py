@@ -9,8 +9,8 @@ from functools import partial
 from multiprocessing import get_context
 from statistics import fmean, median
 
-from mosaic_onnx.core.cpu_cores import usable_cores
 from mosaic_onnx.core.errors import InfeasibleError
+from mosaic_onnx.core.process.cpu_cores import usable_cores
 from mosaic_onnx.npu.costs.evaluate import Objective
 from mosaic_onnx.npu.hardware.file import load_hardware
 from mosaic_onnx.npu.search.dataflow import BEST, GENETIC, best_dataflow

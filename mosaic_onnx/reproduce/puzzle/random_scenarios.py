@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mosaic_onnx.core.cost_table import cost_table
+from mosaic_onnx.core.cost_tables.cost_table import cost_table
 from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.profiles import Profile
 from mosaic_onnx.reproduce.workloads import described_profile, layered

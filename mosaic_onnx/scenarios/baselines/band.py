@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mosaic_onnx.core.costs import CostTable
+from mosaic_onnx.core.cost_tables.costs import CostTable
 from mosaic_onnx.core.errors import InfeasibleError
 from mosaic_onnx.planner.core.request import PlacedSlice, Proposal
 from mosaic_onnx.scenarios.configurations import unit_options

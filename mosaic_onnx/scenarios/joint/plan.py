@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from mosaic_onnx.core.constraints import Constraints, constrain
-from mosaic_onnx.core.cost_table import cost_table
-from mosaic_onnx.core.costs import CostTable
+from mosaic_onnx.core.cost_tables.cost_table import cost_table
+from mosaic_onnx.core.cost_tables.costs import CostTable
 from mosaic_onnx.core.errors import UsageError
 from mosaic_onnx.core.plans import Bound, Plan, PlannedModel
 from mosaic_onnx.core.profiles import Profile

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice, permutations, product
 
-from mosaic_onnx.core.costs import CostTable
+from mosaic_onnx.core.cost_tables.costs import CostTable
 from mosaic_onnx.core.errors import InfeasibleError
 from mosaic_onnx.planner.concurrent.cpsat_method import offer_sets
 from mosaic_onnx.planner.concurrent.cpsat_model import ConcurrentModel, LayerSet

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from mosaic_onnx.core.costs import Floats, Ints
+from mosaic_onnx.core.cost_tables.costs import Floats, Ints
 from mosaic_onnx.core.errors import InfeasibleError
 from mosaic_onnx.scenarios.bound import MultiplierBound
 from mosaic_onnx.scenarios.instance import Instance

@@ -8,7 +8,7 @@ from functools import cached_property
 
 import numpy as np
 
-from mosaic_onnx.core.costs import Bools, CostTable, Ints
+from mosaic_onnx.core.cost_tables.costs import Bools, CostTable, Ints
 from mosaic_onnx.planner.core.request import Proposal
 from mosaic_onnx.scenarios.instance import Instance
 from mosaic_onnx.scenarios.schedule import Schedule

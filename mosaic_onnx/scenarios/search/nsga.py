@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from mosaic_onnx.core.costs import Floats, Ints
+from mosaic_onnx.core.cost_tables.costs import Floats, Ints
 from mosaic_onnx.core.errors import UsageError
 
 Cross = Callable[[Ints, Ints, np.random.Generator], tuple[Ints, Ints]]

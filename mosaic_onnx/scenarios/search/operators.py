@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from mosaic_onnx.core.costs import Ints
+from mosaic_onnx.core.cost_tables.costs import Ints
 from mosaic_onnx.scenarios.search.genome import Genome
 
 _WHOLE_MODEL = 0.5

@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from heapq import heapify, heappop, heappush
 
-from mosaic_onnx.core.costs import Ints
+from mosaic_onnx.core.cost_tables.costs import Ints
 from mosaic_onnx.core.errors import InfeasibleError
 from mosaic_onnx.planner.core.memory import slice_memory
 from mosaic_onnx.planner.core.request import PlacedSlice, Proposal

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from mosaic_onnx.core.costs import CostTable
+from mosaic_onnx.core.cost_tables.costs import CostTable
 from mosaic_onnx.core.errors import InfeasibleError
 from mosaic_onnx.planner.core.request import Proposal
 from mosaic_onnx.scenarios.configurations import Option, unit_options

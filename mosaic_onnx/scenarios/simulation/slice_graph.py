@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from mosaic_onnx.core.costs import CostTable
+from mosaic_onnx.core.cost_tables.costs import CostTable
 from mosaic_onnx.planner.core.request import Proposal
 from mosaic_onnx.planner.core.simulate import check, slice_cost
 from mosaic_onnx.planner.core.transfers import HOST_MEMORY, PaidTransfers, paid_transfers

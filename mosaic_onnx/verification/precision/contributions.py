@@ -19,7 +19,7 @@ import numpy as np
 from mosaic_onnx.backends.base import Array, Backend, Runner
 from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.errors import failure_line
-from mosaic_onnx.core.graphs import writes
+from mosaic_onnx.core.graph.graphs import writes
 from mosaic_onnx.core.layers import LayerGraph
 from mosaic_onnx.loading.normalise import Normalised
 from mosaic_onnx.rewriting.extracting import Extractor

@@ -15,10 +15,10 @@ from onnx import helper
 
 from mosaic_onnx.backends.base import Array, SliceModel
 from mosaic_onnx.backends.onnxruntime.backend import BACKEND
-from mosaic_onnx.core.cpu_cores import default_thread_count
 from mosaic_onnx.core.devices import Device
-from mosaic_onnx.core.graphs import initializer_names
+from mosaic_onnx.core.graph.graphs import initializer_names
 from mosaic_onnx.core.layers import TensorInfo
+from mosaic_onnx.core.process.cpu_cores import default_thread_count
 
 FLOATS = frozenset({onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE, onnx.TensorProto.FLOAT16})
 """Types of tensors that can be disturbed."""

@@ -21,7 +21,7 @@ from mosaic_onnx import api
 from mosaic_onnx.core.compatibility import tomllib
 from mosaic_onnx.core.devices import Device, Level
 from mosaic_onnx.core.errors import MosaicError
-from mosaic_onnx.core.graphs import node_keys, put_in_order
+from mosaic_onnx.core.graph.graphs import node_keys, put_in_order
 from mosaic_onnx.core.plans import Plan
 from mosaic_onnx.core.profiles import Profile
 from mosaic_onnx.files.bundle import read_bundle, write_bundle

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mosaic_onnx.analysis.explain import diff_plans, explain_layer, explain_plan, proposal_of
-from mosaic_onnx.core.cost_table import cost_table
+from mosaic_onnx.core.cost_tables.cost_table import cost_table
 from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.errors import ModelError, UsageError
 from mosaic_onnx.core.profiles import Cost, Profile, ProfileLayer, TransferCost

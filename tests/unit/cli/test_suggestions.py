@@ -6,8 +6,8 @@ import pytest
 
 from mosaic_onnx.cli.parse import parse_effort, parse_seconds
 from mosaic_onnx.core.errors import UsageError
-from mosaic_onnx.core.quantities import bytes_text, seconds_text
-from mosaic_onnx.core.suggestions import did_you_mean, same_but_case
+from mosaic_onnx.core.text.quantities import bytes_text, seconds_text
+from mosaic_onnx.core.text.suggestions import did_you_mean, same_but_case
 
 
 def test_the_nearest_names_are_offered_and_all_where_none_is_near() -> None:

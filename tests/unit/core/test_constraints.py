@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 
 from mosaic_onnx.core.constraints import Constraints, constrain
+from mosaic_onnx.core.cost_tables.feasibility import check_feasible
 from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.errors import InfeasibleError, UsageError
-from mosaic_onnx.core.feasibility import check_feasible
 from mosaic_onnx.core.profiles import Cost, Profile, ProfileLayer
 from mosaic_onnx.planner.core.request import Request
 from mosaic_onnx.planning.profile_plan import plan_profile

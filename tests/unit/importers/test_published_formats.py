@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mosaic_onnx.core.cost_table import cost_table
+from mosaic_onnx.core.cost_tables.cost_table import cost_table
 from mosaic_onnx.core.errors import ModelError, UsageError
 from mosaic_onnx.importers import import_profile
 from mosaic_onnx.planner.core.request import PlacedSlice

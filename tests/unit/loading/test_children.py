@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from onnx import parser
 
-from mosaic_onnx.core.process_clock import PATIENCE
+from mosaic_onnx.core.process.process_clock import PATIENCE
 from mosaic_onnx.loading import children
 from mosaic_onnx.loading.children import ChildFailure, run_child
 

@@ -16,7 +16,7 @@ from mosaic_onnx.backends.option_model import why_refused
 from mosaic_onnx.backends.simulated.backend import BACKEND as SIMULATED
 from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.errors import BackendError, ModelError, UsageError
-from mosaic_onnx.core.layer_facts import layer_facts
+from mosaic_onnx.core.graph.layer_facts import layer_facts
 from mosaic_onnx.core.profiles import Cost, Profile
 from mosaic_onnx.discovery.registry import Inventory, backends, select_devices
 from mosaic_onnx.files.device_file import devices_from_toml, devices_to_toml

@@ -11,10 +11,10 @@ from onnx import parser
 
 from mosaic_onnx.backends.base import SliceModel
 from mosaic_onnx.backends.onnxruntime.backend import BACKEND
-from mosaic_onnx.core.cpu_cores import usable_cores
 from mosaic_onnx.core.devices import Device
+from mosaic_onnx.core.graph.signature import given_inputs, tensor_specs
 from mosaic_onnx.core.plans import Plan, Predicted, Slice
-from mosaic_onnx.core.signature import given_inputs, tensor_specs
+from mosaic_onnx.core.process.cpu_cores import usable_cores
 from mosaic_onnx.runtime.opening import held_cores, load_plan
 from mosaic_onnx.runtime.request_rates import rate_at_load, rising_loads
 from mosaic_onnx.runtime.session import Route, Session

@@ -10,8 +10,8 @@ import onnx.parser
 import pytest
 
 from mosaic_onnx import api
-from mosaic_onnx.core.cpu_cores import usable_cores
 from mosaic_onnx.core.devices import Device
+from mosaic_onnx.core.process.cpu_cores import usable_cores
 from mosaic_onnx.files.device_file import write_devices
 from mosaic_onnx.planner.core.request import Request
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 
-from mosaic_onnx.core.costs import CostTable
+from mosaic_onnx.core.cost_tables.costs import CostTable
 from mosaic_onnx.core.errors import InfeasibleError
 from mosaic_onnx.core.plans import Objective
 from mosaic_onnx.planner.core.request import PlacedSlice, Proposal

@@ -11,8 +11,8 @@ import pytest
 
 from mosaic_onnx.cli import run
 from mosaic_onnx.core.constraints import Constraints, constrain
-from mosaic_onnx.core.cost_table import cost_table
-from mosaic_onnx.core.costs import CostTable
+from mosaic_onnx.core.cost_tables.cost_table import cost_table
+from mosaic_onnx.core.cost_tables.costs import CostTable
 from mosaic_onnx.core.devices import Device, Level
 from mosaic_onnx.core.errors import InfeasibleError, UsageError
 from mosaic_onnx.core.profiles import Cost, LayerSwitchCost, Profile, ProfileLayer, SwitchCost

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from mosaic_onnx.core.cost_table import cost_table
+from mosaic_onnx.core.cost_tables.cost_table import cost_table
 from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.errors import InfeasibleError, UsageError
 from mosaic_onnx.core.profiles import Cost, Profile, ProfileLayer

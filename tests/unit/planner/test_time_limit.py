@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mosaic_onnx.core.cost_table import cost_table
+from mosaic_onnx.core.cost_tables.cost_table import cost_table
 from mosaic_onnx.planner.core.deadline import FOREVER, TimeUpError, timed
 from mosaic_onnx.planner.core.request import Request
 from mosaic_onnx.planner.solve import solve

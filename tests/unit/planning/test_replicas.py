@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from mosaic_onnx.core.cost_table import cost_table
+from mosaic_onnx.core.cost_tables.cost_table import cost_table
 from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.in_flight import slots_needed, with_admitted_interval
 from mosaic_onnx.core.profiles import Cost, Profile, ProfileLayer

@@ -13,7 +13,7 @@ import pytest
 from mosaic_onnx.backends.base import SliceModel
 from mosaic_onnx.backends.onnxruntime.backend import BACKEND
 from mosaic_onnx.core.devices import Device
-from mosaic_onnx.core.graphs import node_keys
+from mosaic_onnx.core.graph.graphs import node_keys
 from mosaic_onnx.core.plans import Plan, Predicted, Slice
 from mosaic_onnx.files.cache import Cache
 from mosaic_onnx.planning.time_plan import Effort, PlanTimer, quiet_seconds

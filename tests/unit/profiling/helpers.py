@@ -5,7 +5,7 @@ from __future__ import annotations
 import onnx
 from onnx import helper
 
-from mosaic_onnx.core.graphs import node_keys
+from mosaic_onnx.core.graph.graphs import node_keys
 from mosaic_onnx.core.layers import LayerGraph, TensorInfo
 from mosaic_onnx.layering.layerize import layerize
 from mosaic_onnx.loading.normalise import Normalised

@@ -10,7 +10,7 @@ from mosaic_onnx.backends.base import SliceModel
 from mosaic_onnx.backends.onnxruntime.backend import BACKEND as ORT
 from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.errors import BackendError
-from mosaic_onnx.core.layer_facts import LayerFacts
+from mosaic_onnx.core.graph.layer_facts import LayerFacts
 from mosaic_onnx.core.profiles import Cost, TransferCost
 from mosaic_onnx.files.cache import Cache
 from mosaic_onnx.layering.layerize import layerize

@@ -22,7 +22,7 @@ from mosaic_onnx.backends.base import (
 from mosaic_onnx.backends.onnxruntime.backend import BACKEND as ORT
 from mosaic_onnx.core.devices import Device, Level
 from mosaic_onnx.core.errors import BackendError, UsageError
-from mosaic_onnx.core.layer_facts import LayerFacts
+from mosaic_onnx.core.graph.layer_facts import LayerFacts
 from mosaic_onnx.core.profiles import Cost, Profile, TransferCost
 from mosaic_onnx.core.progress import Step
 from mosaic_onnx.files.cache import Cache

@@ -8,8 +8,8 @@ from functools import cache
 import numpy as np
 import pytest
 
-from mosaic_onnx.core.cost_table import cost_table
-from mosaic_onnx.core.costs import Floats
+from mosaic_onnx.core.cost_tables.cost_table import cost_table
+from mosaic_onnx.core.cost_tables.costs import Floats
 from mosaic_onnx.files.device_file import devices_from_toml, read_shipped
 from mosaic_onnx.planner.baselines.algorithm1 import algorithm1
 from mosaic_onnx.planner.core.request import PlacedSlice, Request

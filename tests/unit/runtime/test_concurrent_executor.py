@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from mosaic_onnx.backends.onnxruntime.backend import BACKEND
-from mosaic_onnx.core.cpu_cores import usable_cores
 from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.errors import BackendError
+from mosaic_onnx.core.process.cpu_cores import usable_cores
 from mosaic_onnx.runtime.executor import open_program
 from tests.unit.runtime.helpers import FakeBackend, diamond, open_fake, plan_of
 

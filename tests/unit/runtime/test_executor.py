@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from mosaic_onnx.backends.onnxruntime.backend import BACKEND
-from mosaic_onnx.core.cpu_cores import usable_cores
 from mosaic_onnx.core.devices import Device, Level
 from mosaic_onnx.core.errors import BackendError, ModelError, UsageError
+from mosaic_onnx.core.process.cpu_cores import usable_cores
 from mosaic_onnx.runtime.executor import open_program
 from tests.unit.runtime.helpers import FakeBackend, diamond, open_fake, plan_of, slice_of
 

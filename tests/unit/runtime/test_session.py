@@ -11,8 +11,8 @@ import pytest
 
 from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.errors import BackendError, ModelError, UsageError
+from mosaic_onnx.core.graph.signature import TensorSpec, tensor_specs
 from mosaic_onnx.core.plans import Schedule
-from mosaic_onnx.core.signature import TensorSpec, tensor_specs
 from mosaic_onnx.runtime.opening import load_plan
 from mosaic_onnx.runtime.session import Route, Session
 from mosaic_onnx.runtime.workers import Workers

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from mosaic_onnx.core.cost_table import cost_table
+from mosaic_onnx.core.cost_tables.cost_table import cost_table
 from mosaic_onnx.core.errors import ModelError, UsageError
 from mosaic_onnx.core.profiles import MeasuredSlice, Profile
 from mosaic_onnx.files.plan_file import plan_from_json

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mosaic_onnx.core.costs import Floats, Ints
+from mosaic_onnx.core.cost_tables.costs import Floats, Ints
 from mosaic_onnx.scenarios.search.nsga import evolve
 from mosaic_onnx.scenarios.search.operators import exchange, flip_bits, order_crossover, redraw_run, swap_two
 

@@ -11,7 +11,7 @@ from onnx import parser
 from mosaic_onnx.backends.base import Array, Runner, SliceModel
 from mosaic_onnx.backends.onnxruntime.backend import BACKEND
 from mosaic_onnx.core.devices import Device
-from mosaic_onnx.core.graphs import is_constant, node_keys
+from mosaic_onnx.core.graph.graphs import is_constant, node_keys
 from mosaic_onnx.core.plans import Plan, Predicted, Slice
 from mosaic_onnx.loading.inputs import make_inputs, model_inputs
 from mosaic_onnx.rewriting.rewrite import extract

@@ -13,7 +13,7 @@ import onnx
 import pytest
 
 from mosaic_onnx.core.errors import UsageError
-from mosaic_onnx.core.layer_facts import known_shapes, node_facts
+from mosaic_onnx.core.graph.layer_facts import known_shapes, node_facts
 from mosaic_onnx.zoo import WORKLOADS, build, build_shapes
 from mosaic_onnx.zoo.independent import NETWORKS
 from mosaic_onnx.zoo.weights import ShapesOnly

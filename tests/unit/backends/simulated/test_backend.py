@@ -14,7 +14,7 @@ from mosaic_onnx.backends.conformance import suite as conformance
 from mosaic_onnx.backends.simulated.backend import BACKEND, slice_seconds
 from mosaic_onnx.core.devices import Device, Level
 from mosaic_onnx.core.errors import UsageError
-from mosaic_onnx.core.layer_facts import LayerFacts
+from mosaic_onnx.core.graph.layer_facts import LayerFacts
 from mosaic_onnx.core.profiles import Cost
 from mosaic_onnx.files.device_file import devices_from_toml, read_shipped
 

@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mosaic_onnx.core.cost_table import cost_table
-from mosaic_onnx.core.costs import CostTable
+from mosaic_onnx.core.cost_tables.cost_table import cost_table
+from mosaic_onnx.core.cost_tables.costs import CostTable
 from mosaic_onnx.planner.chain.pareto import HalfPlane, chain_front
 from mosaic_onnx.planner.core.request import Request
 from mosaic_onnx.planner.core.simulate import simulate

@@ -10,7 +10,7 @@ from mosaic_onnx.backends.base import Backend
 from mosaic_onnx.backends.onnxruntime.backend import BACKEND as ORT
 from mosaic_onnx.backends.sharing import exclusive_pairs
 from mosaic_onnx.backends.simulated.backend import BACKEND as SIMULATED
-from mosaic_onnx.core.cost_table import cost_table
+from mosaic_onnx.core.cost_tables.cost_table import cost_table
 from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.errors import ModelError
 from mosaic_onnx.core.profiles import Cost, Profile, ProfileLayer

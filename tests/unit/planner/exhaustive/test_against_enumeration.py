@@ -13,8 +13,8 @@ from itertools import permutations
 import numpy as np
 import pytest
 
-from mosaic_onnx.core.cost_table import cost_table
-from mosaic_onnx.core.costs import CostTable
+from mosaic_onnx.core.cost_tables.cost_table import cost_table
+from mosaic_onnx.core.cost_tables.costs import CostTable
 from mosaic_onnx.core.errors import InfeasibleError, NoPlanFoundError
 from mosaic_onnx.planner import registry
 from mosaic_onnx.planner.core.request import Request

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from mosaic_onnx.core.constraints import Constraints
-from mosaic_onnx.core.cost_table import cost_table
+from mosaic_onnx.core.cost_tables.cost_table import cost_table
 from mosaic_onnx.core.errors import InfeasibleError
 from mosaic_onnx.files.profile_file import read_profile
 from mosaic_onnx.planner.core.request import Request
 from mosaic_onnx.planning.profile_plan import plan_front, plan_profile
+from tests.conftest import SHARED
 from tests.unit.planner.enumeration import truth
 from tests.unit.planner.exhaustive.test_against_enumeration import check
 
-SHARED = Path(os.environ.get("MOSAIC_SHARED", Path(__file__).parents[5] / "shared"))
+pytestmark = pytest.mark.corpus
 CASES = SHARED / "benchmarks" / "planner-cases"
-pytestmark = pytest.mark.skipif(not CASES.is_dir(), reason="the shared benchmarks are not here")
 
 
 def planned(name: str, forbids: tuple[tuple[str, str], ...] = (), **request: Any) -> tuple[float, float]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mosaic_onnx.core.cost_table import cost_table
+from mosaic_onnx.core.cost_tables.cost_table import cost_table
 from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.errors import InfeasibleError, NoPlanFoundError
 from mosaic_onnx.core.profiles import Cost, Profile, ProfileLayer

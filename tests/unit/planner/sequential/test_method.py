@@ -8,8 +8,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mosaic_onnx.core.cost_table import cost_table
-from mosaic_onnx.core.costs import CostTable
+from mosaic_onnx.core.cost_tables.cost_table import cost_table
+from mosaic_onnx.core.cost_tables.costs import CostTable
 from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.errors import InfeasibleError
 from mosaic_onnx.core.profiles import Cost, MeasuredSlice, Profile, ProfileLayer

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from mosaic_onnx.core.cost_table import cost_table
-from mosaic_onnx.core.costs import CostTable
+from mosaic_onnx.core.cost_tables.cost_table import cost_table
+from mosaic_onnx.core.cost_tables.costs import CostTable
 from mosaic_onnx.planner.throughput.load_prices import price_loads
 from mosaic_onnx.planner.throughput.loads import Loads, pieces_of
 from tests.unit.planner.enumeration import truth

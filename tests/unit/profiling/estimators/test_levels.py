@@ -10,7 +10,7 @@ import pytest
 from mosaic_onnx.backends.simulated.backend import BACKEND
 from mosaic_onnx.core.devices import Device, Level
 from mosaic_onnx.core.errors import ModelError
-from mosaic_onnx.core.layer_facts import LayerFacts
+from mosaic_onnx.core.graph.layer_facts import LayerFacts
 from mosaic_onnx.core.profiles import Cost, Profile, ProfileLayer
 from mosaic_onnx.profiling.estimators.levels import fill_levels, leave_levels_out
 from mosaic_onnx.profiling.estimators.power import StaticPower, dynamic_power_w, no_static_power, power_w

@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
-from mosaic_onnx.core.graphs import initializer_names
+from mosaic_onnx.core.graph.graphs import initializer_names
 
 _NO_ARRAY = {TensorProto.UNDEFINED, TensorProto.STRING}
 

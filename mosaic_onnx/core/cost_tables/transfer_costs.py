@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from mosaic_onnx.core.costs import Floats, Ints
+from mosaic_onnx.core.cost_tables.costs import Floats, Ints
 from mosaic_onnx.core.devices import device_of
 from mosaic_onnx.core.profiles import HOST, Link, Profile, TransferCost
 

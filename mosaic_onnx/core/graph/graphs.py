@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import onnx
 
-from mosaic_onnx.core.topological import Order, order_by_sources
+from mosaic_onnx.core.graph.topological import Order, order_by_sources
 
 DEFAULT_DOMAINS = ("", "ai.onnx")
 FunctionKey = tuple[str, str, str]

@@ -10,7 +10,7 @@ from math import prod
 import onnx
 from onnx import helper
 
-from mosaic_onnx.core.graphs import node_keys
+from mosaic_onnx.core.graph.graphs import node_keys
 from mosaic_onnx.core.layers import LayerGraph
 
 Shape = tuple[int, ...]

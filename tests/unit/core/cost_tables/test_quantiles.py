@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from mosaic_onnx.core.constraints import Constraints, constrain
-from mosaic_onnx.core.cost_table import cost_table
+from mosaic_onnx.core.cost_tables.cost_table import cost_table
+from mosaic_onnx.core.cost_tables.quantiles import at_quantile
 from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.errors import UsageError
 from mosaic_onnx.core.profiles import Cost, MeasuredSlice, Profile, ProfileLayer
-from mosaic_onnx.core.quantiles import at_quantile
 from mosaic_onnx.files.profile_file import profile_from_json, profile_to_json
 from mosaic_onnx.planner.core.request import Request
 from mosaic_onnx.planner.solve import solve

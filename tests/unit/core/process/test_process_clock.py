@@ -12,8 +12,8 @@ from contextlib import contextmanager
 
 import pytest
 
-from mosaic_onnx.core import process_clock
-from mosaic_onnx.core.process_clock import PATIENCE, ProcessClock
+from mosaic_onnx.core.process import process_clock
+from mosaic_onnx.core.process.process_clock import PATIENCE, ProcessClock
 
 SPIN = "while True: pass"
 

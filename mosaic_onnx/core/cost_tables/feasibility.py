@@ -8,7 +8,7 @@ from typing import NamedTuple
 from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.errors import InfeasibleError
 from mosaic_onnx.core.profiles import Cost, Profile, ProfileLayer
-from mosaic_onnx.core.quantities import bytes_text
+from mosaic_onnx.core.text.quantities import bytes_text
 
 NAMED = 4
 """Messages name at most this many layers, and give the number of the others."""

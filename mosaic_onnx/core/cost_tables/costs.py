@@ -20,7 +20,7 @@ Bools = NDArray[np.bool_]
 
 @dataclass(frozen=True, eq=False)
 class CostTable:
-    """Arrays made from a profile; made by ``core.cost_table``."""
+    """Arrays made from a profile; made by ``core.cost_tables.cost_table``."""
 
     layer_names: tuple[str, ...]
     state_names: tuple[str, ...]

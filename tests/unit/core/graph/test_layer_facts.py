@@ -7,7 +7,7 @@ import onnx
 import pytest
 from onnx import numpy_helper, parser
 
-from mosaic_onnx.core.layer_facts import known_shapes, node_facts, whole_model_facts
+from mosaic_onnx.core.graph.layer_facts import known_shapes, node_facts, whole_model_facts
 
 SMALL = """
 <ir_version: 10, opset_import: ["" : 21]>

@@ -6,7 +6,7 @@ import onnx
 import pytest
 from onnx import helper, parser
 
-from mosaic_onnx.core.graphs import (
+from mosaic_onnx.core.graph.graphs import (
     free_names,
     is_orderly,
     node_keys,
@@ -17,7 +17,7 @@ from mosaic_onnx.core.graphs import (
     sort_nodes,
     superseded_constants,
 )
-from mosaic_onnx.core.topological import order_by_sources
+from mosaic_onnx.core.graph.topological import order_by_sources
 
 HEADER = '<ir_version: 10, opset_import: ["" : 21]> '
 UNSORTED = HEADER + "g (float[2] x) => (float[2] y) { y = Relu(b)  b = Abs(a)  a = Neg(x) }"

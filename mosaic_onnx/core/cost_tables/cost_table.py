@@ -6,10 +6,10 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from mosaic_onnx.core.costs import Bools, CostTable, Floats, Ints
+from mosaic_onnx.core.cost_tables.costs import Bools, CostTable, Floats, Ints
+from mosaic_onnx.core.cost_tables.transfer_costs import TransferCosts, cheaper_direct
 from mosaic_onnx.core.devices import device_of
 from mosaic_onnx.core.profiles import HOST, Profile, ProfileLayer, SwitchCost
-from mosaic_onnx.core.transfer_costs import TransferCosts, cheaper_direct
 
 INF = float("inf")
 

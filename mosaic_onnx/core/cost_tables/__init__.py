@@ -1,0 +1,1 @@
+"""The cost table, the planner's only input: made from a profile, restricted, mixed, checked."""

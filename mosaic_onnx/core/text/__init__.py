@@ -1,0 +1,1 @@
+"""Words for people: quantities with their units, hints for names that do not exist."""
