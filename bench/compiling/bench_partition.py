@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import tempfile
@@ -18,6 +17,7 @@ import onnxruntime as ort
 from onnx import helper
 
 from bench.report import Row
+from bench.workloads import SHARED
 from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.layers import LayerGraph
 from mosaic_onnx.core.plans import Plan, Predicted, Slice
@@ -30,7 +30,6 @@ from mosaic_onnx.profiling.interleaved import measure_interleaved
 from mosaic_onnx.rewriting.rewrite import partition, slice_models
 
 LIGHT = Path(onnx.__file__).parent / "backend" / "test" / "data" / "light"
-SHARED = Path(os.environ.get("MOSAIC_SHARED", Path(__file__).parents[3] / "shared"))
 DEVICES = (Device("cpu"), Device("other"))
 SLICE_COUNT = 5
 BAR = 1.02

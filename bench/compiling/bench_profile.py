@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import tempfile
@@ -15,6 +14,7 @@ import numpy as np
 import onnx
 
 from bench.report import Row
+from bench.workloads import SHARED
 from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.layers import LayerGraph
 from mosaic_onnx.core.profiles import Profile
@@ -45,7 +45,7 @@ class Case:
 
 
 def run(quick: bool) -> list[Row]:
-    fill = Path(os.environ.get("MOSAIC_SHARED", Path(__file__).parents[3] / "shared")) / "tools" / "fill_weights.py"
+    fill = SHARED / "tools" / "fill_weights.py"
     if not fill.is_file():
         return [Row("profile", float("nan"), "s", note="skipped: shared/tools/fill_weights.py is absent")]
     inventory = find_all()

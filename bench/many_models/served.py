@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-import onnx
 
 from bench.many_models.scenario_rivals import OwnSessions
+from bench.many_models.workload import write_scenario
 from bench.records import FOLDER, Records
 from bench.report import Row
 from mosaic_onnx import api
@@ -27,19 +27,7 @@ from mosaic_onnx.scenarios.search.genetic import SearchOptions
 from mosaic_onnx.scenarios.simulation.figures import group_figures
 from mosaic_onnx.scenarios.simulation.multiplier import ScheduleEvaluator
 from mosaic_onnx.scenarios.solve import SchedulingOptions
-from mosaic_onnx.zoo import build
 
-NETWORKS = ("squeezenet", "mnasnet_0.5", "mobilenet_v2_1.0")
-SCENARIO = """schema = "mosaic-onnx/scenario/1"
-[[groups]]
-name = "camera"
-period_ms = 60
-models = ["squeezenet.onnx", "mobilenet_v2_1.0.onnx"]
-[[groups]]
-name = "gesture"
-period_ms = 30
-models = ["mnasnet_0.5.onnx"]
-"""
 OURS, BEST_MAPPING, OWN = "ours", "best-mapping", "own sessions"
 SATISFIED = 95.0
 PRECISION = 1.05
@@ -120,13 +108,10 @@ def _site(folder: Path, devices: Sequence[Device], scheduler: str) -> Site:
     if target.exists():
         return read_site(target)
     folder.mkdir(parents=True, exist_ok=True)
-    for network in NETWORKS:
-        if not (folder / f"{network}.onnx").exists():
-            onnx.save(build(network), folder / f"{network}.onnx")
-    (folder / "scenario.toml").write_text(SCENARIO)
+    scenario = write_scenario(folder)
     write_devices(devices, folder / "devices.toml", force=True)
     options = SchedulingOptions(scheduler, SearchOptions(time_limit_s=20.0))
-    api.schedule_site(folder / "scenario.toml", target, devices=[str(folder / "devices.toml")], options=options)
+    api.schedule_site(scenario, target, devices=[str(folder / "devices.toml")], options=options)
     return read_site(target)
 
 

@@ -6,14 +6,13 @@ their ratio from layer to layer (as CPU and GPU of phones have), copies that cos
 
 from __future__ import annotations
 
-import os
 import statistics
 import time
-from pathlib import Path
 
 import numpy as np
 
 from bench.report import Row
+from bench.workloads import SHARED
 from mosaic_onnx.core.cost_tables.cost_table import cost_table
 from mosaic_onnx.core.cost_tables.costs import CostTable
 from mosaic_onnx.core.devices import Device
@@ -30,7 +29,6 @@ from mosaic_onnx.planner.core.simulate import simulate, value
 from mosaic_onnx.planner.sequential.method import sequential
 from mosaic_onnx.planner.throughput.pipeline import one_slice_per_device
 
-SHARED = Path(os.environ.get("MOSAIC_SHARED", Path(__file__).parents[3] / "shared"))
 PUBLISHED_MS = {
     "LayerGraphs/bert24_inference": 17.790,
     "LayerGraphs/resnet50_inference": 33.775,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import tempfile
@@ -16,6 +15,7 @@ import onnx
 from onnx import parser
 
 from bench.report import Row
+from bench.workloads import SHARED
 from mosaic_onnx.backends.base import Array, SliceModel
 from mosaic_onnx.backends.onnxruntime.backend import BACKEND
 from mosaic_onnx.core.devices import Device
@@ -55,8 +55,7 @@ def run(quick: bool) -> list[Row]:
 
 
 def _fill_weights() -> Path | None:
-    shared = Path(os.environ.get("MOSAIC_SHARED", Path(__file__).parents[3] / "shared"))
-    tool = shared / "tools" / "fill_weights.py"
+    tool = SHARED / "tools" / "fill_weights.py"
     return tool if tool.is_file() else None
 
 

@@ -12,8 +12,7 @@ import tempfile
 import time
 from pathlib import Path
 
-import onnx
-
+from bench.many_models.workload import write_scenario
 from mosaic_onnx import api
 from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.process.cpu_cores import usable_cores
@@ -23,20 +22,8 @@ from mosaic_onnx.pipeline.site.situations import read_situations
 from mosaic_onnx.scenarios.search.genetic import SearchOptions
 from mosaic_onnx.scenarios.serving.statistics import ScenarioStatistics
 from mosaic_onnx.scenarios.solve import SchedulingOptions
-from mosaic_onnx.zoo import build
 from tests.soak.levels import Levels, leaks
 
-NETWORKS = ("squeezenet", "mobilenet_v2_1.0", "mnasnet_0.5")
-SCENARIO = """schema = "mosaic-onnx/scenario/1"
-[[groups]]
-name = "camera"
-period_ms = 60
-models = ["squeezenet.onnx", "mobilenet_v2_1.0.onnx"]
-[[groups]]
-name = "gesture"
-period_ms = 30
-models = ["mnasnet_0.5.onnx"]
-"""
 ROOM = 1.25
 """The periods are so many times those that the schedule is predicted to keep."""
 READ_EVERY_S = 10.0
@@ -44,15 +31,13 @@ READ_EVERY_S = 10.0
 
 def prepare(folder: Path, search_s: float) -> Path:
     """Write the networks and the scenario, and schedule it; return the site."""
-    for name in NETWORKS:
-        onnx.save(build(name), folder / f"{name}.onnx")
-    (folder / "scenario.toml").write_text(SCENARIO)
+    scenario = write_scenario(folder)
     cores = usable_cores()[:2]
     devices = [Device(f"core{core}", "onnxruntime", options={"cores": str(core), "threads": 1}) for core in cores]
     write_devices(devices, folder / "devices.toml")
     options = SchedulingOptions(search=SearchOptions(time_limit_s=search_s))
     site = folder / "site.mosaic"
-    api.schedule_site(folder / "scenario.toml", site, devices=[str(folder / "devices.toml")], options=options)
+    api.schedule_site(scenario, site, devices=[str(folder / "devices.toml")], options=options)
     return site
 
 
