@@ -21,8 +21,9 @@ from mosaic_onnx.discovery.selection import Selection, select
 from mosaic_onnx.files.bundle import read_bundle
 from mosaic_onnx.loading.inputs import make_inputs
 from mosaic_onnx.pipeline.compilation import compile_model
-from mosaic_onnx.pipeline.delivery import bind_bundle, deliver
+from mosaic_onnx.pipeline.delivery import deliver
 from mosaic_onnx.pipeline.load_session import load_model
+from mosaic_onnx.pipeline.open_bundle import bind_bundle
 from mosaic_onnx.pipeline.throughput_benchmark import HINT, throughput_benchmark
 from mosaic_onnx.planner.core.request import Request
 from mosaic_onnx.profiling.interleaved import measure_interleaved

@@ -17,7 +17,7 @@ def main(kind: str, path: Path) -> None:
     import onnxruntime as ort
 
     from mosaic_onnx.files.bundle import read_bundle
-    from mosaic_onnx.pipeline.delivery import open_bundle
+    from mosaic_onnx.pipeline.open_bundle import open_bundle
 
     bundle = read_bundle(path)
     fed = np.load(path.parent / "inputs.npz")

@@ -10,8 +10,8 @@ from mosaic_onnx.api.running import _shape_of_inputs, bench, bundle_inputs, open
 from mosaic_onnx.core.errors import UsageError
 from mosaic_onnx.files.atomic import refuse_to_replace
 from mosaic_onnx.files.bundle import Bundle, read_bundle
-from mosaic_onnx.pipeline.delivery import verify_bundle
 from mosaic_onnx.pipeline.exporting import Exported, export_model, export_slices
+from mosaic_onnx.pipeline.open_bundle import verify_bundle
 from mosaic_onnx.pipeline.options import PathLike
 from mosaic_onnx.report.gather import content_of, read_subject
 from mosaic_onnx.report.headline import Headline, headline_of

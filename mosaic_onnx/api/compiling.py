@@ -16,8 +16,9 @@ from mosaic_onnx.files.bundle import Bundle, read_bundle, refuse_target
 from mosaic_onnx.files.cache import Cache
 from mosaic_onnx.passes.state import say_nothing
 from mosaic_onnx.pipeline.compilation import Compilation, compile_model
-from mosaic_onnx.pipeline.delivery import bind_bundle, deliver
+from mosaic_onnx.pipeline.delivery import deliver
 from mosaic_onnx.pipeline.exporting import Annotated, annotate_model
+from mosaic_onnx.pipeline.open_bundle import bind_bundle
 from mosaic_onnx.pipeline.options import CompileOptions, PathLike
 from mosaic_onnx.profiling.progress import Progress
 

@@ -19,8 +19,8 @@ from mosaic_onnx.files.bundle import Bundle, read_bundle
 from mosaic_onnx.loading.inputs import make_inputs, read_arrays, read_inputs
 from mosaic_onnx.loading.shape_choices import ShapeChoices, only_combination
 from mosaic_onnx.pipeline.benchmarking import Benchmark, benchmark
-from mosaic_onnx.pipeline.delivery import bind_bundle
 from mosaic_onnx.pipeline.load_session import SessionOptions, load_model, load_session
+from mosaic_onnx.pipeline.open_bundle import bind_bundle
 from mosaic_onnx.pipeline.options import PathLike
 from mosaic_onnx.pipeline.throughput_benchmark import ThroughputBenchmark, throughput_benchmark
 from mosaic_onnx.runtime.arguments import as_feeds

@@ -21,7 +21,7 @@ from mosaic_onnx.loading.input_shapes import Shapes
 from mosaic_onnx.loading.inputs import shapes_of_free
 from mosaic_onnx.loading.model import open_model
 from mosaic_onnx.loading.normalise import normalise
-from mosaic_onnx.pipeline.delivery import bind_bundle, tuned_slices
+from mosaic_onnx.pipeline.open_bundle import bind_bundle, tuned_slices
 from mosaic_onnx.runtime.guards import Guards, guarded
 from mosaic_onnx.runtime.plan_session import open_session, workers_of
 from mosaic_onnx.runtime.session import WAITING_LIMIT, Session

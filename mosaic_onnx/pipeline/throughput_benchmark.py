@@ -13,8 +13,8 @@ from mosaic_onnx.core.errors import BackendError
 from mosaic_onnx.core.process.cpu_cores import parse_cores, usable_cores
 from mosaic_onnx.files.bundle import Bundle
 from mosaic_onnx.files.manifest import SLICES
-from mosaic_onnx.pipeline.delivery import bind_bundle
 from mosaic_onnx.pipeline.load_session import SessionOptions, load_session, load_whole
+from mosaic_onnx.pipeline.open_bundle import bind_bundle
 from mosaic_onnx.runtime.request_rates import RateAtLoad, rate_at_load, rising_loads
 
 ONE_SESSION = "one session on {device}"

@@ -15,7 +15,7 @@ from mosaic_onnx import api
 from mosaic_onnx.backends.onnxruntime.backend import BACKEND
 from mosaic_onnx.core.errors import ModelError
 from mosaic_onnx.files.bundle import read_bundle, write_bundle
-from mosaic_onnx.pipeline.delivery import bind_bundle
+from mosaic_onnx.pipeline.open_bundle import bind_bundle
 from tests.hostile.test_bundle_devices import reseal
 from tests.unit.files.bundles import small_contents
 

@@ -16,7 +16,7 @@ from mosaic_onnx.discovery.registry import backends
 from mosaic_onnx.files.bundle import Bundle
 from mosaic_onnx.isolation.backend import IsolatedBackend, in_process, isolated
 from mosaic_onnx.loading.inputs import make_inputs
-from mosaic_onnx.pipeline.delivery import bind_bundle
+from mosaic_onnx.pipeline.open_bundle import bind_bundle
 from mosaic_onnx.pipeline.site.folder import Site
 from mosaic_onnx.pipeline.site.serve import load_bundle, scaled
 from mosaic_onnx.runtime.opening import held_cores

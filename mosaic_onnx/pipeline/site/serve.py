@@ -9,7 +9,7 @@ from mosaic_onnx.backends.base import Backend
 from mosaic_onnx.core.devices import Device
 from mosaic_onnx.discovery.registry import backends
 from mosaic_onnx.files.bundle import Bundle
-from mosaic_onnx.pipeline.delivery import tuned_slices
+from mosaic_onnx.pipeline.open_bundle import tuned_slices
 from mosaic_onnx.runtime.opening import LoadedPlan, load_plan
 from mosaic_onnx.scenarios.scenario import Group
 

@@ -23,7 +23,8 @@ from mosaic_onnx.files.cache import Cache
 from mosaic_onnx.layering.layerize import layerize
 from mosaic_onnx.loading.inputs import make_inputs
 from mosaic_onnx.pipeline.compilation import Compilation, compile_model
-from mosaic_onnx.pipeline.delivery import deliver, replay, verify_bundle
+from mosaic_onnx.pipeline.delivery import deliver, replay
+from mosaic_onnx.pipeline.open_bundle import verify_bundle
 from mosaic_onnx.planner.core.request import Request
 from mosaic_onnx.profiling.measure_errors import ErrorProfiler, is_lower
 from mosaic_onnx.verification.precision.samples import gather_samples

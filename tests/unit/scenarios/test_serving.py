@@ -207,7 +207,7 @@ def test_a_schedule_is_rehearsed_before_it_is_written(site: Path) -> None:
 
 def test_a_wrong_output_is_seen(site: Path) -> None:
     from mosaic_onnx.loading.inputs import make_inputs
-    from mosaic_onnx.pipeline.delivery import bind_bundle
+    from mosaic_onnx.pipeline.open_bundle import bind_bundle
     from mosaic_onnx.pipeline.site.folder import read_site
     from mosaic_onnx.pipeline.site.serve import load_bundle
 
