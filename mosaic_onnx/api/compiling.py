@@ -14,6 +14,8 @@ from mosaic_onnx.core.profiles import Profile
 from mosaic_onnx.files.atomic import refuse_to_replace
 from mosaic_onnx.files.bundle import Bundle, read_bundle, refuse_target
 from mosaic_onnx.files.cache import Cache
+from mosaic_onnx.loading.checks import Limits
+from mosaic_onnx.loading.files import refuse_unreadable
 from mosaic_onnx.passes.state import say_nothing
 from mosaic_onnx.pipeline.compilation import Compilation, compile_model
 from mosaic_onnx.pipeline.delivery import deliver
@@ -79,6 +81,7 @@ def compile_unwritten(
         OutputsDifferError: the plan does not compute what the model computes.
         MosaicError: as for ``compile``.
     """
+    refuse_unreadable(Path(model), Limits().file_bytes)
     request = options.get("request")
     selection = select_aloud(devices, note, lower=request is not None and request.max_error is not None)
     kept = Cache() if cache else None

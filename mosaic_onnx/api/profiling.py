@@ -22,6 +22,8 @@ from mosaic_onnx.discovery.selection import select
 from mosaic_onnx.files.bundle import read_bundle
 from mosaic_onnx.files.cache import Cache
 from mosaic_onnx.files.profile_file import read_profile
+from mosaic_onnx.loading.checks import Limits
+from mosaic_onnx.loading.files import refuse_unreadable
 from mosaic_onnx.passes.base import run_passes
 from mosaic_onnx.passes.editing import configured
 from mosaic_onnx.passes.state import State, say_nothing
@@ -165,6 +167,7 @@ def profile(
         BackendError: a device failed.
         ProfilingInterrupted: Ctrl-C; it holds what was measured until then.
     """
+    refuse_unreadable(Path(model), Limits().file_bytes)
     selection = select_aloud(devices, note)
     start = State(Path(model), selection, Cache() if cache else None, note, progress)
     given, effort = without_effort(with_paths(options))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import onnx
@@ -17,6 +19,19 @@ def read_regular_file(path: Path, max_bytes: int) -> bytes:
     Raises:
         ModelError: it is absent, unreadable, not a regular file, empty, or larger than ``max_bytes``.
     """
+    with _opened(path, max_bytes) as descriptor, os.fdopen(os.dup(descriptor), "rb") as file:
+        return file.read(max_bytes + 1)
+
+
+def refuse_unreadable(path: Path, max_bytes: int) -> None:
+    """Refuse a file that cannot be read, before long work that would need it; errors as for ``read_regular_file``."""
+    with _opened(path, max_bytes):
+        pass
+
+
+@contextmanager
+def _opened(path: Path, max_bytes: int) -> Iterator[int]:
+    """Open a file and check its kind; its descriptor."""
     try:
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     except OSError as error:
@@ -25,8 +40,7 @@ def read_regular_file(path: Path, max_bytes: int) -> bytes:
         raise ModelError(f"cannot open {str(path)!r}: {error}", "give the path of a .onnx file") from None
     try:
         _check_kind(os.fstat(descriptor), path, max_bytes)
-        with os.fdopen(os.dup(descriptor), "rb") as file:
-            return file.read(max_bytes + 1)
+        yield descriptor
     finally:
         os.close(descriptor)
 

@@ -252,6 +252,18 @@ def test_a_plan_says_its_figures_once_and_in_one_unit(mosaic: Mosaic, compiled: 
 # Fail before measuring.
 
 
+@pytest.mark.parametrize("command", ["compile", "profile"])
+def test_a_model_that_is_not_there_is_told_before_any_device_is_asked(
+    mosaic: Mosaic, command: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[object] = []
+    monkeypatch.setattr("mosaic_onnx.api.machine.select", lambda *words, **_: asked.append(words))
+    done = mosaic(command, "absent.onnx", "-o", "out")
+    assert done.exit_code == 1
+    assert "cannot open 'absent.onnx': No such file" in done.stderr
+    assert not asked
+
+
 def refuse_to_measure(*_: object, **__: object) -> None:
     raise AssertionError("something was measured")
 
