@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import onnx
 
-from mosaic_onnx.core.graph.graphs import domain_of, every_node, put_in_order
+from mosaic_onnx.core.graph.graphs import domain_of, every_node, initializer_names, put_in_order
 from mosaic_onnx.loading.checks import RUNTIME_DOMAINS
 
 _RUNTIME_OPERATORS = frozenset(
@@ -17,13 +17,22 @@ _RUNTIME_OPERATORS = frozenset(
 def mend_for_checker(model: onnx.ModelProto, orderly: bool) -> bool:
     """Change what the checker refuses though runtimes accept it; return whether anything changed.
 
-    Nodes out of order, graph outputs of unknown rank or type, value infos without a type, and ONNX Runtime's own
-    domains and operators without an import: all of them occur in real exports.
+    Nodes out of order, graph outputs of unknown rank or type, value infos without a type, initialisers of an old model
+    that are no inputs of it, and ONNX Runtime's own domains and operators without an import: all of them occur in real
+    exports.
     """
     if not orderly:
         put_in_order(model)
-    mended = [not orderly, _mend_values(model.graph), mend_operators(model)]
+    mended = [not orderly, _mend_values(model.graph), _mend_initialisers(model), mend_operators(model)]
     return any(mended)
+
+
+def _mend_initialisers(model: onnx.ModelProto) -> bool:
+    """Raise the IR version to the first in which an initialiser need not be an input, where one is none."""
+    if model.ir_version >= 4 or initializer_names(model.graph) <= {value.name for value in model.graph.input}:
+        return False
+    model.ir_version = 4
+    return True
 
 
 def _mend_values(graph: onnx.GraphProto) -> bool:

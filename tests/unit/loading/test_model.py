@@ -105,3 +105,13 @@ def test_more_than_two_gibibytes_of_weights_are_never_read(tmp_path: Path) -> No
     assert model.external_bytes == rows * count * 16
     assert normalise(model, {"i": (5,)}).tensors["y"].shape == (5, 4)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before_bytes < 2**28
+
+
+def test_initialisers_of_an_old_model_need_not_be_its_inputs(tmp_path: Path) -> None:
+    path = saved("g (float[2] x) => (float[2] y) <float[2] w = {1, 2}> { y = Add(x, w) }", tmp_path)
+    model = onnx.load(path)
+    model.ir_version = 3
+    path.write_bytes(model.SerializeToString())
+    found = open_model(path).model
+    assert found.ir_version == 3
+    assert [value.name for value in found.graph.input] == ["x"]
