@@ -19,8 +19,8 @@ from mosaic_onnx.files.atomic import write_atomically
 from mosaic_onnx.files.bundle import Bundle
 from mosaic_onnx.isolation.backend import isolated
 from mosaic_onnx.pipeline.open_bundle import bind_bundle, tuned_slices
-from mosaic_onnx.profiling.whole_plans.child import Machine, PlanToRun
-from mosaic_onnx.profiling.whole_plans.timing import WatchEffort, time_one_plan
+from mosaic_onnx.profiling.whole_plans.plans_to_run import Machine, PlanToRun, WatchEffort
+from mosaic_onnx.profiling.whole_plans.timing import time_one_plan
 from mosaic_onnx.runtime.trace import Trace, chrome_trace
 
 TRACED_COUNT = 20

@@ -16,8 +16,8 @@ from mosaic_onnx.core.plans import Plan
 from mosaic_onnx.planner.core.request import TOLERANCE
 from mosaic_onnx.planning.candidates import PLAN, Candidate
 from mosaic_onnx.profiling.interleaved import EarlyStop, InterleavedTimings, Ratio
-from mosaic_onnx.profiling.whole_plans.child import Machine, PlanToRun
-from mosaic_onnx.profiling.whole_plans.timing import Rounds, time_plans
+from mosaic_onnx.profiling.whole_plans.plans_to_run import Machine, PlanToRun, Rounds
+from mosaic_onnx.profiling.whole_plans.timing import time_plans
 
 NO_HARM = 1.01
 """The delivered bundle's largest time as a share of a yardstick's, interval included."""

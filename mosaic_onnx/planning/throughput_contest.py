@@ -12,8 +12,8 @@ from mosaic_onnx.core.plans import Plan
 from mosaic_onnx.planning.candidates import Candidate
 from mosaic_onnx.planning.contest import Contest, Effort
 from mosaic_onnx.profiling.interleaved import InterleavedTimings
-from mosaic_onnx.profiling.whole_plans.child import Machine, PlanToRun
-from mosaic_onnx.profiling.whole_plans.rates import RateEffort, measure_rates
+from mosaic_onnx.profiling.whole_plans.plans_to_run import Machine, PlanToRun, RateEffort
+from mosaic_onnx.profiling.whole_plans.rates import measure_rates
 
 LEAST_S, MOST_S = 0.25, 2.0
 """One measurement takes so long at least, and at most."""

@@ -17,7 +17,7 @@ from mosaic_onnx.files.cache import Cache
 from mosaic_onnx.isolation.backend import IsolatedBackend
 from mosaic_onnx.profiling.machine import fingerprint
 from mosaic_onnx.profiling.measurement_store import PROTOCOL
-from mosaic_onnx.profiling.whole_plans.child import Machine, PlanToRun
+from mosaic_onnx.profiling.whole_plans.plans_to_run import Machine, PlanToRun
 from mosaic_onnx.profiling.whole_plans.timing import trace_plan
 from mosaic_onnx.runtime.trace import Trace
 

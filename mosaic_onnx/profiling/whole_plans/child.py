@@ -7,19 +7,16 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from typing import Any
 
-from mosaic_onnx.backends.base import Array, Backend, SliceModel
-from mosaic_onnx.core.devices import Device, device_of
+from mosaic_onnx.backends.base import Array
 from mosaic_onnx.core.errors import DeviceError
-from mosaic_onnx.core.plans import Plan
 from mosaic_onnx.files.plan_file import plan_to_json
-from mosaic_onnx.isolation.backend import IsolatedBackend, address_of
 from mosaic_onnx.isolation.messages import device_to_json, write_slice, write_tensors
 from mosaic_onnx.isolation.process import ChildDied, ChildProcess
 from mosaic_onnx.profiling.interleaved import InterleavedTimings
-from mosaic_onnx.profiling.whole_plans.actions import Rounds
+from mosaic_onnx.profiling.whole_plans.plans_to_run import Machine, PlanToRun, Rounds
 from mosaic_onnx.runtime.trace import Span, Trace
 
 Json = Any
@@ -28,45 +25,6 @@ LIMIT_S = 120.0
 """Loading a plan, and its first run, may each take so long."""
 SLOWEST_RUN = 10.0
 """A run may take so many times what the first one took."""
-
-
-@dataclass(frozen=True)
-class PlanToRun:
-    """A plan and its slices; ``overrides`` are devices that it runs on with other options, by name."""
-
-    plan: Plan
-    slices: Sequence[SliceModel]
-    overrides: Mapping[str, Device] = field(default_factory=dict)
-
-    @property
-    def devices(self) -> set[str]:
-        """Names of the devices that it uses."""
-        return {device_of(state) for state in (*(one.state for one in self.plan.slices), *self.plan.replicas)}
-
-
-@dataclass(frozen=True)
-class Machine:
-    """The devices and backends, by name, that run plans."""
-
-    devices: Mapping[str, Device]
-    backends: Mapping[str, Backend]
-
-    def isolates(self, plans: Sequence[PlanToRun]) -> bool:
-        """Tell whether a device of the plans must not run in this process."""
-        return any(self._is_isolated(self.devices[name]) for plan in plans for name in plan.devices)
-
-    def _is_isolated(self, device: Device) -> bool:
-        backend = self.backends.get(device.backend)
-        return isinstance(backend, IsolatedBackend) and backend.isolates(device)
-
-    def addresses(self) -> dict[str, str]:
-        """Return the address of each backend, by which a child imports it."""
-        found = {}
-        for name, backend in self.backends.items():
-            address = backend.address if isinstance(backend, IsolatedBackend) else address_of(backend)
-            if address is not None:
-                found[name] = address
-        return found
 
 
 class DeviceDied(DeviceError):

@@ -4,30 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 
 from mosaic_onnx.backends.base import Array
 from mosaic_onnx.core.errors import BackendError, DeviceError
-from mosaic_onnx.core.graph.signature import TensorSpec
-from mosaic_onnx.profiling.interleaved import InterleavedTimings
-from mosaic_onnx.profiling.whole_plans.child import DeviceDied, Machine, PlanToRun, ProgramChild
-from mosaic_onnx.profiling.whole_plans.timing import TimedPlans
-from mosaic_onnx.runtime.plan_session import open_session
-from mosaic_onnx.runtime.request_rates import rate_at_load
+from mosaic_onnx.profiling.whole_plans.child import DeviceDied, ProgramChild
+from mosaic_onnx.profiling.whole_plans.loaded_plans import rates_in_turn, session_of
+from mosaic_onnx.profiling.whole_plans.plans_to_run import Machine, PlanToRun, RateEffort, TimedPlans
 from mosaic_onnx.runtime.session import Session
-
-
-@dataclass(frozen=True)
-class RateEffort:
-    """The limits of the measurement.
-
-    Attributes:
-        round_count: rounds; in each, every plan is measured once.
-        seconds: of one measurement.
-    """
-
-    round_count: int
-    seconds: float
 
 
 def measure_rates(
@@ -62,34 +45,6 @@ def measure_rates(
                 failed[name] = error.message
         timings = rates_in_turn(sessions, inputs, effort) if sessions else None
     return TimedPlans(timings, failed)
-
-
-def session_of(one: PlanToRun, machine: Machine, inputs: Mapping[str, Array], outputs: Sequence[str]) -> Session:
-    """Load a plan as a session.
-
-    Raises:
-        BackendError: a slice cannot be loaded.
-    """
-    specs = tuple(TensorSpec(name, "", array.shape) for name, array in inputs.items())
-    made = tuple(TensorSpec(name, "") for name in outputs)
-    return open_session(one.slices, one.plan, {**machine.devices, **one.overrides}, machine.backends, specs, made)
-
-
-def rates_in_turn(
-    sessions: Mapping[str, Session], inputs: Mapping[str, Array], effort: RateEffort
-) -> InterleavedTimings:
-    """Keep each session as busy as it can be, in turn; seconds a request, a figure a round."""
-    seconds: dict[str, list[float]] = {name: [] for name in sessions}
-    for name in sessions:  # the first requests find caches cold
-        rate_at_load(sessions[name], inputs, 2 * sessions[name].in_flight_limit, effort.seconds / 4)
-    names = list(sessions)
-    for number in range(effort.round_count):
-        first = number % len(names)
-        for name in names[first:] + names[:first]:
-            session = sessions[name]
-            rate = rate_at_load(session, inputs, 2 * session.in_flight_limit, effort.seconds)
-            seconds[name].append(1 / rate.requests_per_second)
-    return InterleavedTimings({name: tuple(values) for name, values in seconds.items()}, 1)
 
 
 def _in_child(

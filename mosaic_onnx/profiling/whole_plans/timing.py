@@ -8,39 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 
 from mosaic_onnx.backends.base import Array
 from mosaic_onnx.core.errors import BackendError, DeviceError
-from mosaic_onnx.profiling.interleaved import InterleavedTimings
-from mosaic_onnx.profiling.whole_plans.actions import Rounds, measured, run_repeatedly, watch
-from mosaic_onnx.profiling.whole_plans.child import DeviceDied, Machine, PlanToRun, ProgramChild
+from mosaic_onnx.profiling.whole_plans.child import DeviceDied, ProgramChild
+from mosaic_onnx.profiling.whole_plans.loaded_plans import measured, run_repeatedly, watch
+from mosaic_onnx.profiling.whole_plans.plans_to_run import Machine, PlanToRun, Rounds, TimedPlans, WatchEffort
 from mosaic_onnx.runtime.executor import Executor, open_program
 from mosaic_onnx.runtime.trace import Trace
-
-__all__ = ["Rounds", "TimedPlans", "WatchEffort", "time_one_plan", "time_plans", "trace_plan"]
-
-
-@dataclass(frozen=True)
-class TimedPlans:
-    """The result of timing some plans.
-
-    Attributes:
-        timings: interleaved figures of those that ran; None where none did.
-        failed: why the others did not, by name.
-    """
-
-    timings: InterleavedTimings | None
-    failed: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class WatchEffort:
-    """The numbers of runs of a plan: first untimed, then timed, then watched slice by slice."""
-
-    warmup_count: int
-    timed_count: int
-    watched_count: int
 
 
 def time_plans(
