@@ -92,11 +92,14 @@ EFFORTS: Mapping[EffortName, Effort] = {
             alone_s=0.2,
             levels_s=0.0,
             looks_again=False,
+            one_session=True,
             name="quick",
             kept_as=("quick", "", "thorough"),
         ),
         running=time_plan.Effort(seconds=0.15, max_runs=20),
-        contest=contest.Effort(round_count=9, budget_s=0.5, stop=EarlyStop(least_rounds=3), repeat_count=1),
+        contest=contest.Effort(
+            round_count=9, budget_s=0.5, stop=EarlyStop(least_rounds=3), repeat_count=1, rivals=1.05
+        ),
         round_limit=0,
         run_limit=0,
         least_gain=0.1,

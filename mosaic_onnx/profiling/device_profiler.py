@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
@@ -53,6 +53,8 @@ class ProfilingEffort:
         alone_s: in all, for measuring layers alone whose time in place is known; the most expensive come first.
         levels_s: for comparing a runtime's levels of optimisation on one slice; 0 takes the device's own.
         looks_again: measure slices a second time, later than the first, since other load may have disturbed that.
+        one_session: compile a slice once, for its kernels and for itself; not where scratch memory is recorded, say,
+            which slows the runs that follow a little.
         name: what users call this effort.
         kept_as: names in the cache's keys, so that measurements of less effort are kept apart: the first is stored
             under, all are looked up in turn.
@@ -63,6 +65,7 @@ class ProfilingEffort:
     alone_s: float = 2.0
     levels_s: float = 0.4
     looks_again: bool = True
+    one_session: bool = False
     name: str = "normal"
     kept_as: tuple[str, ...] = ("",)
 
@@ -101,6 +104,7 @@ class DeviceProfiler:
     effort: ProfilingEffort
     ticker: Ticker
     times_kernels: bool
+    shares: dict[Span, Mapping[int, KernelShare]] = field(default_factory=dict)
 
     def run(self) -> None:
         """Measure all that is not known yet."""
@@ -131,7 +135,8 @@ class DeviceProfiler:
         self.ticker.expect(len(worth))
         for span in sorted(worth):
             tried.add(span)
-            measurement = self._measure(span, self.effort.slice)
+            measurement = self._measure_in_one_session(span) if self._is_one_session else None
+            measurement = measurement or self._measure(span, self.effort.slice)
             if measurement.reason or measurement.seconds is None:
                 continue
             if self.times_kernels:
@@ -238,15 +243,44 @@ class DeviceProfiler:
     def _precision(self) -> str:
         return self.timings.device.precision
 
+    @property
+    def _is_one_session(self) -> bool:
+        return self.times_kernels and self.effort.one_session
+
+    def _measure_in_one_session(self, span: Span) -> SliceMeasurement | None:
+        """Measure a slice and its kernels in one session; None where it is known already, or cannot be tried so."""
+        digest = self._digest(span)
+        if self.store.measurement(digest) is not None:
+            return None
+        try:
+            model, made_by = self._tagged(span)
+            trial = self.profiled.trial(span, self.effort.slice)
+        except ModelError:
+            return None
+        measurement, kernels = self.meter.measure_with_kernels(model, trial)
+        measurement = with_verdict(measurement, model, trial, self._precision)
+        self.store.keep_measurement(digest, replace(measurement, is_lasting=True))
+        if measurement.seconds is not None:
+            self.shares[span] = layer_shares(kernels, made_by)
+            self.store.keep_shares(digest, self.shares[span])
+        self.ticker.end()
+        _log.debug("%s: layers %d…%d: %s", self.timings.device.name, *span, _said(measurement))
+        return measurement
+
+    def _tagged(self, span: Span) -> tuple[SliceModel, Mapping[str, int]]:
+        """Return a slice whose nodes are named by their layers, and the layer that makes each of its values."""
+        model = self.profiled.slice_model(span)
+        layers = self.profiled.layers_of(model.model, span[0])
+        made_by = value_layers(model.model, layers)
+        tag_nodes(model.model, layers)
+        return model, made_by
+
     def _kernels(self, span: Span) -> None:
         """Record the time of each layer while a slice runs; layers without a kernel were optimised away."""
         digest = self._digest(span)
-        shares = self.store.shares(digest)
+        shares = self.shares[span] if span in self.shares else self.store.shares(digest)
         if shares is None:
-            model = self.profiled.slice_model(span)
-            layers = self.profiled.layers_of(model.model, span[0])
-            made_by = value_layers(model.model, layers)
-            tag_nodes(model.model, layers)
+            model, made_by = self._tagged(span)
             trial = self.profiled.trial(span, self.effort.slice)
             shares = layer_shares(self.meter.kernels(model, trial.inputs, self.effort.slice), made_by)
             self.store.keep_shares(digest, shares)
