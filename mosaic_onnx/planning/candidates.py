@@ -100,7 +100,7 @@ def worth_running(candidates: Sequence[Candidate], most: float) -> tuple[Candida
     Left out are single devices that are predicted to take more than ``most`` times what the best one takes, and what
     their runtimes do by default; what ONNX Runtime does by default runs always, since users hear of it.
     """
-    singles = [one for one in candidates if len(one.plan.slices) == 1 and not one.is_yardstick]
+    singles = [one for one in candidates if one.name != PLAN and not one.is_yardstick]
     limit_s = most * min((one.plan.predicted.seconds for one in singles), default=float("inf"))
     return tuple(
         one
