@@ -39,6 +39,9 @@ from mosaic_onnx.profiling.progress import Ticker
 
 _log = logging.getLogger(__name__)
 _MOST_STRETCHES = 16
+SLICE_WEIGHT = 30.0
+"""Compiling and measuring a slice of many layers takes about so many times as long as a layer (ResNet-50 on two
+devices: 20 to 50)."""
 _MOST_AGAIN_S = 3.0
 """A slice that takes longer than this to compile and run is measured only once."""
 
@@ -132,7 +135,7 @@ class DeviceProfiler:
         spans = [span for span in consecutive_layers(self._candidates()) if span not in tried]
         longest = sorted(spans, key=lambda span: span[0] - span[1])[:_MOST_STRETCHES]
         worth = [span for span in longest if span[1] > span[0] or len(self.profiled.graph.layers) == 1]
-        self.ticker.expect(len(worth))
+        self.ticker.expect(len(worth), SLICE_WEIGHT)
         for span in sorted(worth):
             tried.add(span)
             measurement = self._measure_in_one_session(span) if self._is_one_session else None
@@ -163,12 +166,12 @@ class DeviceProfiler:
         """Measure slices a second time, later than the first: other load may have disturbed that."""
         once = [(span, one) for span, one in self.timings.slices.items() if one.spell_count == 1]
         worth = [(span, one) for span, one in once if one.load_s + (one.seconds or 0.0) <= _MOST_AGAIN_S]
-        self.ticker.expect(len(worth))
+        self.ticker.expect(len(worth), SLICE_WEIGHT)
         for span, measurement in worth:
             again = measurement.least(measure_span(self.profiled, span, self.meter, self._precision, self.effort.slice))
             self.timings.slices[span] = again
             self.store.keep_measurement(self._digest(span), again)
-            self.ticker.end()
+            self.ticker.end(SLICE_WEIGHT)
 
     def _alone(self, layers: Sequence[int], until: float | None = None) -> list[str]:
         """Measure layers alone, equal ones once, while there is time; return the digests that were measured."""
@@ -235,7 +238,7 @@ class DeviceProfiler:
             self.store.keep_measurement(
                 digest, measurement if span[0] == span[1] else replace(measurement, is_lasting=True)
             )
-        self.ticker.end()
+        self.ticker.end(1.0 if span[0] == span[1] else SLICE_WEIGHT)
         _log.debug("%s: layers %d…%d: %s", self.timings.device.name, *span, _said(measurement))
         return measurement
 
@@ -263,7 +266,7 @@ class DeviceProfiler:
         if measurement.seconds is not None:
             self.shares[span] = layer_shares(kernels, made_by)
             self.store.keep_shares(digest, self.shares[span])
-        self.ticker.end()
+        self.ticker.end(SLICE_WEIGHT)
         _log.debug("%s: layers %d…%d: %s", self.timings.device.name, *span, _said(measurement))
         return measurement
 

@@ -77,9 +77,10 @@ def show_whole(console: Console, table: Table) -> None:
     Off a terminal every name stays whole.
     """
     made = table
-    for length in SHORTER if console.is_terminal and isinstance(table, CanShorten) else ():
-        if _least_width(console, made) > console.width:
-            made = table.with_words(length)
+    if console.is_terminal and isinstance(table, CanShorten):
+        for length in SHORTER:
+            if _least_width(console, made) > console.width:
+                made = table.with_words(length)
     width = max(console.width, _least_width(console, made))
     console.print(made, width=width, soft_wrap=False, crop=False, overflow="ignore")
 

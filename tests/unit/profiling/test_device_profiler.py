@@ -362,3 +362,15 @@ def test_a_spoilt_stretch_does_not_scale_its_layers() -> None:
 
 def test_layers_not_measured_yet_are_absent() -> None:
     assert state_costs(findings_with(alone={1: SliceMeasurement(seconds=1.0)}), chain_graph(3)).layer_s == {1: 1.0}
+
+
+def test_the_share_that_is_over_counts_devices_to_come_and_slices_more_than_layers() -> None:
+    told: list[Step] = []
+    ticker = Ticker(told.append, device_count=2)
+    meter = ScriptedMeter(fine, dict.fromkeys(range(4), 0.01))
+    run(meter, times_kernels=True, effort=ProfilingEffort(one_session=True), ticker=ticker)
+    assert told[-1].share == pytest.approx(0.5)
+    ticker.begin_device(1)
+    run(ScriptedMeter(fine, dict.fromkeys(range(4), 0.01)), times_kernels=True, ticker=ticker)
+    assert told[-1].share == pytest.approx(1.0)
+    assert told[0].share < 0.5
