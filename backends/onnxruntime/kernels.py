@@ -24,7 +24,7 @@ _HASH = re.compile(r"_\d+$")
 
 
 RECORDING_PREFIX = "kernels"
-"""What the names of the files in a recording session's folder begin with."""
+"""The beginning of the names of the files in a recording session's folder."""
 
 
 class RecordingOrtRunner(OrtRunner):
