@@ -169,6 +169,29 @@ class KernelTimer(Protocol):
         """
 
 
+class RecordingRunner(Runner, Protocol):
+    """A loaded slice whose kernels can be timed once; after that it runs as any other."""
+
+    def kernels(self, inputs: Mapping[str, Array], budget_s: float) -> tuple[KernelTime, ...]:
+        """Run until the budget is spent; return the kernels as ``KernelTimer.kernel_times`` does.
+
+        Raises:
+            BackendError: the slice cannot run, or the runtime does not tell.
+        """
+
+
+@runtime_checkable
+class RecordsKernels(Backend, KernelTimer, Protocol):
+    """A backend that loads a slice once for its kernels and for all other runs: a quick profile loads nothing twice."""
+
+    def load_recording(self, model: SliceModel, device: Device) -> RecordingRunner:
+        """Compile a slice for a device, recording its kernels until they were asked for.
+
+        Raises:
+            BackendError: it cannot, or the runtime does not time this device's kernels.
+        """
+
+
 @runtime_checkable
 class CanCrash(Protocol):
     """A backend that tells which of its devices may crash or hang the process that runs slices on them.

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import onnx
@@ -34,7 +33,7 @@ from mosaic_onnx.backends.hardware.levels import (
 from mosaic_onnx.backends.hardware.system import SystemFiles
 from mosaic_onnx.backends.integers import integer_arithmetic, with_bodies
 from mosaic_onnx.backends.onnxruntime.cuda import nvidia_gpus
-from mosaic_onnx.backends.onnxruntime.kernels import read_kernels, recording_folder, run_repeatedly
+from mosaic_onnx.backends.onnxruntime.kernels import RECORDING_PREFIX, RecordingOrtRunner, recording_folder
 from mosaic_onnx.backends.onnxruntime.memory import OrtMemory, memory_of_type
 from mosaic_onnx.backends.onnxruntime.offers import built_in_devices, unknown_providers
 from mosaic_onnx.backends.onnxruntime.optimise import optimised
@@ -50,7 +49,7 @@ from mosaic_onnx.backends.onnxruntime.provider_facts import (
     facts_of,
 )
 from mosaic_onnx.backends.onnxruntime.runner import OrtRunner
-from mosaic_onnx.backends.onnxruntime.session import MEMORY_SUFFIX, caller_cores, idle_providers, make_session
+from mosaic_onnx.backends.onnxruntime.session import caller_cores, idle_providers, make_session
 from mosaic_onnx.backends.option_model import OptionRule
 from mosaic_onnx.backends.probe import ProbeResult, probe
 from mosaic_onnx.backends.sharing import CoreUse
@@ -204,16 +203,30 @@ class OnnxRuntime:
         Raises:
             BackendError: the slice cannot be compiled or run, or the provider only enqueues its kernels.
         """
+        runner = self.load_recording(model, device)
+        try:
+            return runner.kernels(inputs, budget_s)
+        finally:
+            runner.close()
+
+    def load_recording(self, model: SliceModel, device: Device) -> RecordingOrtRunner:
+        """Compile a slice whose kernels the profiler records until they are asked for.
+
+        Raises:
+            BackendError: the slice cannot be compiled, or the provider only enqueues its kernels.
+        """
         options = read_options(device)
         label = _label(model, device)
         if not options.is_cpu:
             raise BackendError(f"{label}: {options.provider} does not tell when its kernels end")
-        with recording_folder() as folder:
-            prefix = f"{folder}/kernels"
-            session = self._session(model, options, label, record_to=prefix)
-            node_count = len(model.model.graph.node)
-            run_repeatedly(OrtRunner(session, label, caller_cores(options)), inputs, node_count, budget_s)
-            return read_kernels(Path(session.end_profiling()), Path(prefix + MEMORY_SUFFIX))
+        folder = recording_folder()
+        try:
+            session = self._session(model, options, label, record_to=f"{folder.name}/{RECORDING_PREFIX}")
+        except BaseException:
+            folder.cleanup()
+            raise
+        node_count = len(model.model.graph.node)
+        return RecordingOrtRunner(session, label, caller_cores(options), folder, node_count)
 
     def _session(self, model: SliceModel, options: OrtOptions, label: str, record_to: str | None = None) -> Any:
         self.plugins.claim_options(options)

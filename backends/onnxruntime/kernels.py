@@ -9,8 +9,11 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from mosaic_onnx.backends.base import Array, KernelTime, Runner
+from mosaic_onnx.backends.onnxruntime.runner import OrtRunner
+from mosaic_onnx.backends.onnxruntime.session import MEMORY_SUFFIX
 
 _MIN_RUNS = 5
 _MAX_RUNS = 100
@@ -18,6 +21,51 @@ _MAX_EVENTS = 400_000
 """ONNX Runtime's profiler stops recording at 1,000,000 events; two or three come with each kernel."""
 _KERNEL = "_kernel_time"
 _HASH = re.compile(r"_\d+$")
+
+
+RECORDING_PREFIX = "kernels"
+"""The beginning of the names of the files in a recording session's folder."""
+
+
+class RecordingOrtRunner(OrtRunner):
+    """A loaded slice of the CPU provider that records its kernels until they are asked for."""
+
+    def __init__(
+        self,
+        session: Any,
+        label: str,
+        caller_cores: frozenset[int] | None,
+        folder: tempfile.TemporaryDirectory[str],
+        node_count: int,
+    ) -> None:
+        """Take over a session that records.
+
+        Args:
+            session: the ``ort.InferenceSession``.
+            label: its name in messages: slice and device.
+            caller_cores: cores to which the calling thread is pinned during a run.
+            folder: where it records; removed with the recording.
+            node_count: nodes of the slice: a recording holds only so many events.
+        """
+        super().__init__(session, label, caller_cores)
+        self._folder = folder
+        self._node_count = node_count
+        self._is_recording = True
+
+    def kernels(self, inputs: Mapping[str, Array], budget_s: float) -> tuple[KernelTime, ...]:
+        """Run until the budget is spent, at least five times, and end the recording; see ``RecordingRunner``."""
+        run_repeatedly(self, inputs, self._node_count, budget_s)
+        self._is_recording = False
+        times = Path(self._open_session().end_profiling())
+        return read_kernels(times, Path(self._folder.name, RECORDING_PREFIX + MEMORY_SUFFIX))
+
+    def close(self) -> None:
+        """Release memory and threads, and what was recorded; calling it twice is harmless."""
+        if self._is_recording and self._session is not None:
+            self._is_recording = False
+            self._session.end_profiling()
+        super().close()
+        self._folder.cleanup()  # not before: kernels' memory is written there with every run
 
 
 def run_repeatedly(runner: Runner, inputs: Mapping[str, Array], node_count: int, budget_s: float) -> None:

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 
-import numpy as np
 import onnx
 
 from mosaic_onnx.backends.base import (
@@ -24,8 +23,8 @@ from mosaic_onnx.backends.hardware.frequencies import FrequencyDomain
 from mosaic_onnx.backends.hardware.levels import DomainLevels, cpu_domains, intel_gpu_domain, offered_levels
 from mosaic_onnx.backends.hardware.system import SystemFiles
 from mosaic_onnx.backends.openvino.claims import unsupported_node
-from mosaic_onnx.backends.openvino.compile import compile_slice, core, named_failure
-from mosaic_onnx.backends.openvino.kernels import kernels_of
+from mosaic_onnx.backends.openvino.compile import compile_slice, core
+from mosaic_onnx.backends.openvino.kernels import RecordingOpenvinoRunner
 from mosaic_onnx.backends.openvino.maps import too_many_maps
 from mosaic_onnx.backends.openvino.offers import CPU, NAME, PluginAnswer, ask_plugins, offered
 from mosaic_onnx.backends.openvino.options import option_rules, read_options
@@ -36,7 +35,7 @@ from mosaic_onnx.backends.probe import ProbeResult, probe
 from mosaic_onnx.backends.sharing import CoreUse
 from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.errors import BackendError
-from mosaic_onnx.core.process.cpu_cores import pinned, usable_cores
+from mosaic_onnx.core.process.cpu_cores import usable_cores
 
 
 @dataclass(frozen=True)
@@ -79,7 +78,7 @@ class Openvino:
             UsageError: the device's options are wrong.
         """
         options = read_options(device)
-        label = f"slice {model.model.graph.name or ', '.join(model.outputs)!r} on {device.name}"
+        label = _label(model, device)
         compiled = compile_slice(model, label, options)
         return OpenvinoRunner(compiled.model, compiled.inputs, compiled.outputs, label, options.cores)
 
@@ -139,16 +138,26 @@ class Openvino:
         Raises:
             BackendError: the slice cannot be compiled or run.
         """
+        runner = self.load_recording(model, device)
+        try:
+            return runner.kernels(inputs, budget_s)
+        finally:
+            runner.close()
+
+    def load_recording(self, model: SliceModel, device: Device) -> RecordingOpenvinoRunner:
+        """Compile a slice with OpenVINO's performance counters on; they cost well below a microsecond a kernel.
+
+        Raises:
+            BackendError: the slice cannot be compiled.
+        """
         options = read_options(device)
-        label = f"slice {model.model.graph.name or ', '.join(model.outputs)!r} on {device.name}"
+        label = _label(model, device)
         compiled = compile_slice(model, label, options, recording=True)
-        places = {
-            port.index: np.ascontiguousarray(inputs[port.name]).reshape(inputs[port.name].shape)  # a scalar stays one
-            for port in compiled.inputs
-            if port.index is not None
-        }
-        with named_failure(label), pinned(options.cores):
-            return kernels_of(compiled.model, places, budget_s)
+        return RecordingOpenvinoRunner(compiled.model, compiled.inputs, compiled.outputs, label, options.cores)
+
+
+def _label(model: SliceModel, device: Device) -> str:
+    return f"slice {model.model.graph.name or ', '.join(model.outputs)!r} on {device.name}"
 
 
 def _frequency_domains(device: Device) -> tuple[FrequencyDomain, ...]:

@@ -10,8 +10,11 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from mosaic_onnx.backends.base import Array, KernelTime
-from mosaic_onnx.backends.openvino.runner import infer, tensor_over
+from mosaic_onnx.backends.openvino.runner import OpenvinoRunner, infer, tensor_over
+from mosaic_onnx.core.process.cpu_cores import pinned
 
 RECORDING = {"PERF_COUNT": True}
 """Properties with which a model must be compiled to be timed."""
@@ -24,6 +27,21 @@ _SMALL_S = 20e-6
 _ORIGIN = "originalLayersNames"
 Means = Mapping[str, float]
 """Mean seconds since the model was compiled, by kernel."""
+
+
+class RecordingOpenvinoRunner(OpenvinoRunner):
+    """A loaded slice that was compiled with ``RECORDING``."""
+
+    def kernels(self, inputs: Mapping[str, Array], budget_s: float) -> tuple[KernelTime, ...]:
+        """Return the time of each kernel; see ``RecordingRunner``."""
+        compiled = self._open_model()
+        places = {
+            port.index: np.ascontiguousarray(inputs[name]).reshape(inputs[name].shape)  # a scalar stays one
+            for name, port in self._inputs.items()
+            if port.index is not None
+        }
+        with self._named_failure(), pinned(self._cores):
+            return kernels_of(compiled, places, budget_s)
 
 
 def kernels_of(compiled: Any, inputs: Mapping[int, Array], budget_s: float) -> tuple[KernelTime, ...]:

@@ -55,7 +55,7 @@ def compile(
     """
     folder = free_bundle_folder(model, output, force=force)
     compilation = compile_unwritten(model, devices=devices, cache=cache, progress=progress, note=note, **options)
-    return write(compilation, folder, force=force)
+    return bind_bundle(read_bundle(write(compilation, folder, force=force)), trust=True)
 
 
 def compile_unwritten(
@@ -95,14 +95,14 @@ def compile_unwritten(
     return compilation
 
 
-def write(compilation: Compilation, folder: PathLike, *, force: bool = False) -> Bundle:
-    """Write the bundle of a compilation.
+def write(compilation: Compilation, folder: PathLike, *, force: bool = False) -> Path:
+    """Write the bundle of a compilation, and return its folder.
 
     Raises:
         UsageError: the folder cannot be written, or is there and ``force`` is off.
     """
     deliver(compilation, Path(folder), force=force)
-    return bind_bundle(read_bundle(folder), trust=True)
+    return Path(folder)
 
 
 def bundle_folder(model: PathLike, output: PathLike | None = None) -> Path:

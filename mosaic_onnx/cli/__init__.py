@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from mosaic_onnx.cli.failures import run_guarded
-from mosaic_onnx.cli.lazy_group import LazyCommand, lazy_group
+from mosaic_onnx.cli.lazy_group import LazyCommand, lazy_group, loaded_command
 
 PROGRAM = "mosaic-onnx"
 
@@ -40,6 +40,8 @@ COMMANDS = {
 }
 """In the order of the help."""
 
+CONTEXT: dict[str, Any] = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+"""Settings of typer for the program and each command."""
 app = typer.Typer(
     name=PROGRAM,
     cls=lazy_group(COMMANDS),
@@ -48,7 +50,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    context_settings=CONTEXT,
 )
 
 
@@ -84,4 +86,17 @@ def run(arguments: list[str]) -> int:
         The exit code: 0 ok, 1 model or input, 2 usage, 3 infeasible, 4 outputs differ, 5 backend or profiling
         failed, 70 a bug, 130 interrupted, 141 nobody reads the output any more.
     """
-    return run_guarded(lambda: app(arguments, prog_name=PROGRAM, standalone_mode=False), arguments)
+    return run_guarded(lambda: _call(arguments), arguments)
+
+
+def _call(arguments: list[str]) -> Any:
+    """Call the program.
+
+    The help of a command does without the program's own options, for whose values typer imports pydantic: that alone
+    takes longer than all the rest.
+    """
+    if len(arguments) == 2 and arguments[0] in COMMANDS and arguments[1] in CONTEXT["help_option_names"]:
+        name = arguments[0]
+        command = loaded_command(COMMANDS[name].room, name)
+        return command.main(arguments[1:], prog_name=f"{PROGRAM} {name}", standalone_mode=False, **CONTEXT)
+    return app(arguments, prog_name=PROGRAM, standalone_mode=False)

@@ -35,7 +35,7 @@ class LoadedCommands(Mapping[str, Any]):
         self.known = known
 
     def __getitem__(self, name: str) -> Any:
-        return _loaded(self.known[name].room, name)
+        return loaded_command(self.known[name].room, name)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.known)
@@ -45,7 +45,7 @@ class LoadedCommands(Mapping[str, Any]):
 
 
 @cache
-def _loaded(room: str, name: str) -> Any:
+def loaded_command(room: str, name: str) -> Any:
     """Return a command of a module, with the options that every command has."""
     module = import_module(f"mosaic_onnx.cli.{room}")
     holder = typer.Typer(rich_markup_mode=None)

@@ -64,7 +64,11 @@ Effort = Annotated[
 ]
 TimeBudget = Annotated[
     str | None,
-    typer.Option("--time-budget", metavar="20s", help="About how long the whole may take: measurements are cut short."),
+    typer.Option(
+        "--time-budget",
+        metavar="20s",
+        help="How long it may take: efforts and measurements shrink to it, not loading and proving.",
+    ),
 ]
 ServedSeconds = Annotated[float, typer.Option("--seconds", min=0, help="How long to serve a scenario.")]
 ServedMultiplier = Annotated[

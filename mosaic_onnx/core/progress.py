@@ -15,12 +15,15 @@ class Step:
         device: the device that is measured; empty where none is.
         done_count: measurements of this stage that are done; stored ones count at once.
         total_count: measurements of this stage, as far as they are known; 0 where it counts none.
+        share: of the stage's time that is over, as far as it knows: large measurements count more, and devices that
+            were not begun count too; 0 where only measurements are counted.
     """
 
     stage: str
     device: str = ""
     done_count: int = 0
     total_count: int = 0
+    share: float = 0.0
 
 
 Progress = Callable[[Step], None]

@@ -48,7 +48,7 @@ class Effort:
     def within(self, seconds: float) -> Effort:
         """Return the same effort with no more time than a budget allows.
 
-        Loading, planning and proving take what they take: below some seconds nothing is left to be shortened.
+        Starting, loading and proving take what they take: below some seconds nothing is left to be shortened.
 
         Args:
             seconds: for the whole compilation.
@@ -75,6 +75,10 @@ class Effort:
         )
 
 
+MOST_TIMES = 1.5
+"""An effort is shortened to fit a budget only if it usually takes at most so many times the budget."""
+
+
 def _shorter(budget: TimeBudget, share: float) -> TimeBudget:
     return replace(budget, seconds=budget.seconds * share, min_runs=min(budget.min_runs, 3 if share < 1 else 5))
 
@@ -92,11 +96,14 @@ EFFORTS: Mapping[EffortName, Effort] = {
             alone_s=0.2,
             levels_s=0.0,
             looks_again=False,
+            one_session=True,
             name="quick",
             kept_as=("quick", "", "thorough"),
         ),
         running=time_plan.Effort(seconds=0.15, max_runs=20),
-        contest=contest.Effort(round_count=9, budget_s=0.5, stop=EarlyStop(least_rounds=3), repeat_count=1),
+        contest=contest.Effort(
+            round_count=9, budget_s=0.5, stop=EarlyStop(least_rounds=3), repeat_count=1, rivals=1.05
+        ),
         round_limit=0,
         run_limit=0,
         least_gain=0.1,
@@ -124,6 +131,9 @@ EFFORTS: Mapping[EffortName, Effort] = {
 def effort_named(name: str, time_budget_s: float | None = None) -> Effort:
     """Return an effort by its name, within a time budget.
 
+    A budget that is far too short for the effort gets a lesser one: that loads fewer sessions, which no shorter
+    measurement spares.
+
     Raises:
         UsageError: there is no such effort, or the budget is not a positive number.
     """
@@ -135,7 +145,9 @@ def effort_named(name: str, time_budget_s: float | None = None) -> Effort:
         return EFFORTS[found]
     if not time_budget_s > 0:
         raise UsageError(f"a time budget of {time_budget_s:g} s leaves no time", "give some seconds: 20s")
-    return EFFORTS[found].within(time_budget_s)
+    allowed = [EFFORTS[one] for one in known[: known.index(found) + 1]]
+    fitting = [one for one in allowed[1:] if one.usual_s <= MOST_TIMES * time_budget_s]
+    return [allowed[0], *fitting][-1].within(time_budget_s)
 
 
 def with_effort(passes: Passes, effort: Effort) -> Passes:

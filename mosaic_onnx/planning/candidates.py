@@ -94,6 +94,23 @@ def yardsticks(singles: Sequence[Candidate], selection: Selection) -> tuple[Cand
     return tuple(found)
 
 
+def worth_running(candidates: Sequence[Candidate], most: float) -> tuple[Candidate, ...]:
+    """Return the candidates that a short contest runs, in their order.
+
+    Left out are single devices that are predicted to take more than ``most`` times what the best one takes, and what
+    their runtimes do by default; what ONNX Runtime does by default runs always, since users hear of it.
+    """
+    singles = [one for one in candidates if one.name != PLAN and not one.is_yardstick]
+    limit_s = most * min((one.plan.predicted.seconds for one in singles), default=float("inf"))
+    return tuple(
+        one
+        for one in candidates
+        if one.name == PLAN
+        or one.plan.predicted.seconds <= limit_s
+        or any(device.backend == "onnxruntime" for device in one.devices.values())
+    )
+
+
 def single_device_plan(profile: Profile, device: str, like: Plan, table: CostTable | None = None) -> Plan | None:
     """Return the whole model on one device at its highest level; None where it lacks a layer or has no room.
 

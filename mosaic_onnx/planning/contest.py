@@ -14,7 +14,7 @@ from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.errors import BackendError
 from mosaic_onnx.core.plans import Plan
 from mosaic_onnx.planner.core.request import TOLERANCE
-from mosaic_onnx.planning.candidates import PLAN, Candidate
+from mosaic_onnx.planning.candidates import PLAN, Candidate, worth_running
 from mosaic_onnx.profiling.interleaved import EarlyStop, InterleavedTimings, Ratio
 from mosaic_onnx.profiling.whole_plans.plans_to_run import Machine, PlanToRun, Rounds
 from mosaic_onnx.profiling.whole_plans.timing import time_plans
@@ -53,12 +53,14 @@ class Effort:
         budget_s: no round starts after it, but three always run.
         stop: when the contest is decided earlier; None for never.
         repeat_count: runs of a candidate in a round, of which the least counts.
+        rivals: single devices that are predicted to take more than so many times the best one's seconds do not run.
     """
 
     round_count: int = 21
     budget_s: float = 8.0
     stop: EarlyStop | None = field(default_factory=EarlyStop)
     repeat_count: int = 3
+    rivals: float = float("inf")
 
 
 def contest(
@@ -88,6 +90,7 @@ def contest(
         BackendError: no candidate runs.
     """
     effort = effort or Effort()
+    candidates = worth_running(candidates, effort.rivals)
     failed: dict[str, str] = dict(refused or {})
     twin = _twin(candidates)
     running = {

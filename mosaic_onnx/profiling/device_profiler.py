@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
@@ -39,6 +39,9 @@ from mosaic_onnx.profiling.progress import Ticker
 
 _log = logging.getLogger(__name__)
 _MOST_STRETCHES = 16
+SLICE_WEIGHT = 30.0
+"""Compiling and measuring a slice of many layers takes about so many times as long as a layer (ResNet-50 on two
+devices: 20 to 50)."""
 _MOST_AGAIN_S = 3.0
 """A slice that takes longer than this to compile and run is measured only once."""
 
@@ -53,6 +56,8 @@ class ProfilingEffort:
         alone_s: in all, for measuring layers alone whose time in place is known; the most expensive come first.
         levels_s: for comparing a runtime's levels of optimisation on one slice; 0 takes the device's own.
         looks_again: measure slices a second time, later than the first, since other load may have disturbed that.
+        one_session: compile a slice once, for its kernels and for itself; not where scratch memory is recorded, say,
+            which slows the runs that follow a little.
         name: what users call this effort.
         kept_as: names in the cache's keys, so that measurements of less effort are kept apart: the first is stored
             under, all are looked up in turn.
@@ -63,6 +68,7 @@ class ProfilingEffort:
     alone_s: float = 2.0
     levels_s: float = 0.4
     looks_again: bool = True
+    one_session: bool = False
     name: str = "normal"
     kept_as: tuple[str, ...] = ("",)
 
@@ -101,6 +107,7 @@ class DeviceProfiler:
     effort: ProfilingEffort
     ticker: Ticker
     times_kernels: bool
+    shares: dict[Span, Mapping[int, KernelShare]] = field(default_factory=dict)
 
     def run(self) -> None:
         """Measure all that is not known yet."""
@@ -128,10 +135,11 @@ class DeviceProfiler:
         spans = [span for span in consecutive_layers(self._candidates()) if span not in tried]
         longest = sorted(spans, key=lambda span: span[0] - span[1])[:_MOST_STRETCHES]
         worth = [span for span in longest if span[1] > span[0] or len(self.profiled.graph.layers) == 1]
-        self.ticker.expect(len(worth))
+        self.ticker.expect(len(worth), SLICE_WEIGHT)
         for span in sorted(worth):
             tried.add(span)
-            measurement = self._measure(span, self.effort.slice)
+            measurement = self._measure_in_one_session(span) if self._is_one_session else None
+            measurement = measurement or self._measure(span, self.effort.slice)
             if measurement.reason or measurement.seconds is None:
                 continue
             if self.times_kernels:
@@ -158,12 +166,12 @@ class DeviceProfiler:
         """Measure slices a second time, later than the first: other load may have disturbed that."""
         once = [(span, one) for span, one in self.timings.slices.items() if one.spell_count == 1]
         worth = [(span, one) for span, one in once if one.load_s + (one.seconds or 0.0) <= _MOST_AGAIN_S]
-        self.ticker.expect(len(worth))
+        self.ticker.expect(len(worth), SLICE_WEIGHT)
         for span, measurement in worth:
             again = measurement.least(measure_span(self.profiled, span, self.meter, self._precision, self.effort.slice))
             self.timings.slices[span] = again
             self.store.keep_measurement(self._digest(span), again)
-            self.ticker.end()
+            self.ticker.end(SLICE_WEIGHT)
 
     def _alone(self, layers: Sequence[int], until: float | None = None) -> list[str]:
         """Measure layers alone, equal ones once, while there is time; return the digests that were measured."""
@@ -230,7 +238,7 @@ class DeviceProfiler:
             self.store.keep_measurement(
                 digest, measurement if span[0] == span[1] else replace(measurement, is_lasting=True)
             )
-        self.ticker.end()
+        self.ticker.end(1.0 if span[0] == span[1] else SLICE_WEIGHT)
         _log.debug("%s: layers %d…%d: %s", self.timings.device.name, *span, _said(measurement))
         return measurement
 
@@ -238,15 +246,44 @@ class DeviceProfiler:
     def _precision(self) -> str:
         return self.timings.device.precision
 
+    @property
+    def _is_one_session(self) -> bool:
+        return self.times_kernels and self.effort.one_session
+
+    def _measure_in_one_session(self, span: Span) -> SliceMeasurement | None:
+        """Measure a slice and its kernels in one session; None where it is known already, or cannot be tried so."""
+        digest = self._digest(span)
+        if self.store.measurement(digest) is not None:
+            return None
+        try:
+            model, made_by = self._tagged(span)
+            trial = self.profiled.trial(span, self.effort.slice)
+        except ModelError:
+            return None
+        measurement, kernels = self.meter.measure_with_kernels(model, trial)
+        measurement = with_verdict(measurement, model, trial, self._precision)
+        self.store.keep_measurement(digest, replace(measurement, is_lasting=True))
+        if measurement.seconds is not None:
+            self.shares[span] = layer_shares(kernels, made_by)
+            self.store.keep_shares(digest, self.shares[span])
+        self.ticker.end(SLICE_WEIGHT)
+        _log.debug("%s: layers %d…%d: %s", self.timings.device.name, *span, _said(measurement))
+        return measurement
+
+    def _tagged(self, span: Span) -> tuple[SliceModel, Mapping[str, int]]:
+        """Return a slice whose nodes are named by their layers, and the layer that makes each of its values."""
+        model = self.profiled.slice_model(span)
+        layers = self.profiled.layers_of(model.model, span[0])
+        made_by = value_layers(model.model, layers)
+        tag_nodes(model.model, layers)
+        return model, made_by
+
     def _kernels(self, span: Span) -> None:
         """Record the time of each layer while a slice runs; layers without a kernel were optimised away."""
         digest = self._digest(span)
-        shares = self.store.shares(digest)
+        shares = self.shares[span] if span in self.shares else self.store.shares(digest)
         if shares is None:
-            model = self.profiled.slice_model(span)
-            layers = self.profiled.layers_of(model.model, span[0])
-            made_by = value_layers(model.model, layers)
-            tag_nodes(model.model, layers)
+            model, made_by = self._tagged(span)
             trial = self.profiled.trial(span, self.effort.slice)
             shares = layer_shares(self.meter.kernels(model, trial.inputs, self.effort.slice), made_by)
             self.store.keep_shares(digest, shares)

@@ -130,7 +130,9 @@ class _Profiling:
         devices = [self._with_settable_levels(device) for device in self.devices]
         profiled = open_profiled_model(self.normalised.model, self.normalised.folder, self.graph, self.options)
         try:
-            for device in devices:
+            self.ticker.device_count = len(devices)
+            for number, device in enumerate(devices):
+                self.ticker.begin_device(number)
                 backend = backend_of(device, self.backends)
                 if isinstance(backend, CostSource):
                     self._ask(backend, device)

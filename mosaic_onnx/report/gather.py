@@ -27,6 +27,8 @@ from mosaic_onnx.runtime.trace import Trace
 MOST_MOVED = 300
 """Layers of a plan up to which the page says what moving each of them would change: a figure each takes several runs of
 the simulator over all layers."""
+FRONT_SHARE = 0.3
+"""Share of the page's time in which the front is searched: nobody waits minutes for a page."""
 MOST_FRONT = 2000
 """Layers up to which the front of latency and energy is searched."""
 
@@ -139,7 +141,7 @@ def content_of(subject: Subject, *, time_limit_s: float = 10.0, trace: Trace | N
     layer_count = len(profile.layers)
     if layer_count > MOST_MOVED:
         notes.append(f"With more than {MOST_MOVED} layers the page does not say what moving each one would change.")
-    front, why = _front(profile, plan)
+    front, why = _front(profile, plan, time_limit_s)
     table = cost_table(profile)
     alone = {one.name: single_device_plan(profile, one.name, plan, table) for one in profile.devices}
     return ReportContent(
@@ -155,7 +157,7 @@ def content_of(subject: Subject, *, time_limit_s: float = 10.0, trace: Trace | N
     )
 
 
-def _front(profile: Profile, plan: Plan) -> tuple[tuple[Plan, ...], tuple[str, ...]]:
+def _front(profile: Profile, plan: Plan, time_limit_s: float) -> tuple[tuple[Plan, ...], tuple[str, ...]]:
     """Return the front of latency and energy, or why there is none."""
     costs = [cost for layer in profile.layers for cost in layer.cost.values() if cost is not None]
     if not costs or any(cost.joules is None for cost in costs):
@@ -163,6 +165,9 @@ def _front(profile: Profile, plan: Plan) -> tuple[tuple[Plan, ...], tuple[str, .
     if len(profile.layers) > MOST_FRONT:
         return (), (f"The front of latency and energy is not searched with more than {MOST_FRONT} layers.",)
     try:
-        return plan_front(profile, replace(request_of(plan), objective="latency", schedule="sequential")), ()
+        request = replace(
+            request_of(plan), objective="latency", schedule="sequential", time_limit_s=FRONT_SHARE * time_limit_s
+        )
+        return plan_front(profile, request), ()
     except InfeasibleError as error:
         return (), (f"There is no front of latency and energy: {error.message}.",)

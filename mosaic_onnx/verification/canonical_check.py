@@ -17,7 +17,11 @@ from mosaic_onnx.verification.verdicts import judge_cut
 
 
 def check_canonical(
-    canonical: Canonical | None, model: onnx.ModelProto, reference: Reference, inputs: Mapping[str, Array]
+    canonical: Canonical | None,
+    model: onnx.ModelProto,
+    reference: Reference,
+    inputs: Mapping[str, Array],
+    expected: Mapping[str, Array],
 ) -> tuple[TensorCheck, ...]:
     """Run the partitioned file as the reference runs the model: the outputs must be equal bit for bit.
 
@@ -26,13 +30,13 @@ def check_canonical(
         model: the uncut model, normalised.
         reference: runs it.
         inputs: the model's inputs.
+        expected: the reference's outputs for them.
 
     Returns:
         A check for each output; none where there is no file, or it is known that ONNX Runtime refuses it.
     """
     if canonical is None or canonical.refusal is not None:
         return ()
-    expected = reference.run(inputs)
     reference.close()  # one session of the whole model at a time
     try:
         partitioned = Reference(canonical.model, canonical.folder, reference.runtime)

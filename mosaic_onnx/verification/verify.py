@@ -77,9 +77,10 @@ class Verifier:
         """
         reference = Reference(work.model, work.folder)
         try:
-            outputs = self._end_to_end(work, reference)
+            expected = reference.run(work.inputs)
+            outputs = self._end_to_end(work, reference, expected)
             slices = self._slices(work, reference)
-            canonical = check_canonical(work.canonical, work.model, reference, work.inputs)
+            canonical = check_canonical(work.canonical, work.model, reference, work.inputs, expected)
         finally:
             reference.close()
         return VerifyReport(reference.runtime, tuple(slices), tuple(outputs), _notes(work, reference), canonical)
@@ -102,8 +103,7 @@ class Verifier:
                 self.progress(len(checks), len(work.slices))
         return checks
 
-    def _end_to_end(self, work: Verifiable, reference: Reference) -> list[TensorCheck]:
-        expected = reference.run(work.inputs)
+    def _end_to_end(self, work: Verifiable, reference: Reference, expected: Mapping[str, Array]) -> list[TensorCheck]:
         try:
             made = (work.tuned or work.program).run(work.inputs)
         except BackendError as error:

@@ -537,3 +537,22 @@ def test_a_device_is_found_whatever_its_case() -> None:
 
     here = Inventory({"cpu": Device("cpu", backend="onnxruntime")})
     assert [device.name for device in select_devices(["CPU"], here)] == ["cpu"]
+
+
+@pytest.mark.parametrize("name", [*cli.COMMANDS])
+def test_the_help_of_a_command_alone_is_what_the_program_prints_of_it(
+    name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
+    assert cli.run([name, "--help"]) == 0
+    alone = capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        cli.app([name, "--help"], prog_name=cli.PROGRAM)
+    assert capsys.readouterr().out == alone
+
+
+def test_the_help_of_a_command_imports_neither_pydantic_nor_numpy() -> None:
+    words = "import sys; from mosaic_onnx import cli; cli.run(['compile', '--help'])"
+    words += "; print(sorted({'pydantic', 'numpy', 'onnx'} & set(sys.modules)), file=sys.stderr)"
+    found = subprocess.run([sys.executable, "-c", words], capture_output=True, text=True, check=True)
+    assert found.stderr.strip() == "[]"

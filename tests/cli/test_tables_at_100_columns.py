@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from io import StringIO
 
 from rich.console import Console
 from rich.table import Table
 
+from mosaic_onnx.cli.terminal.columns import hanging, show_whole
 from mosaic_onnx.cli.views.explanations import layer_tables, plan_tables
 from mosaic_onnx.cli.views.plan_views import candidate_table, transfer_table
 from mosaic_onnx.cli.views.tables import device_table, plan_table, profile_table, singles_table
@@ -19,6 +21,7 @@ from mosaic_onnx.planning.profile_plan import plan_profile
 from mosaic_onnx.report.gather import Subject, content_of
 
 COLUMNS = 100
+ANSI = re.compile(r"\x1b\[[0-9;]*m")
 BLOCKS = ("features.denseblock1", "features.transition2")
 
 
@@ -75,6 +78,32 @@ def test_no_table_breaks_a_name_at_100_columns() -> None:
         shown = shown_at(made, COLUMNS)
         assert all(len(line) <= COLUMNS for line in shown.splitlines()), f"{name}\n{shown}"
         assert [word for word in names_in(made) if word not in shown] == [], f"{name}\n{shown}"
+
+
+def printed_at(made: Table, columns: int, *, is_terminal: bool) -> str:
+    screen = StringIO()
+    show_whole(Console(file=screen, width=columns, highlight=False, force_terminal=is_terminal, no_color=True), made)
+    return screen.getvalue()
+
+
+def test_no_table_is_wider_than_a_terminal_of_80_columns() -> None:
+    for name, made in every_table().items():
+        lines = [ANSI.sub("", line) for line in printed_at(made, 80, is_terminal=True).splitlines()]
+        assert max(map(len, lines)) <= 80, f"{name}\n" + "\n".join(lines)
+
+
+def test_a_narrow_terminal_shortens_names_in_their_middle_and_a_file_has_them_whole() -> None:
+    made = every_table()["plan"]
+    assert "features.denseblock1.0.conv2d" not in printed_at(made, 60, is_terminal=True)
+    assert "…" in printed_at(made, 60, is_terminal=True)
+    assert "features.denseblock1.0.conv2d" in printed_at(made, 60, is_terminal=False)
+
+
+def test_a_long_finding_hangs_below_its_beginning_and_keeps_its_words() -> None:
+    assert hanging("- npu  ", "emulated; name one with -d npu:NAME", 24) == (
+        "- npu  emulated; name\n       one with -d\n       npu:NAME"
+    )
+    assert hanging("- npu  ", "emulated; name one", None) == "- npu  emulated; name one"
 
 
 def test_the_check_sees_a_broken_name() -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -17,7 +18,11 @@ _FIGURE = re.compile(
 """A number, with a unit, an interval in brackets, or ``of`` how many."""
 _NOTHING = ("", "–", "-", "n/a", "∞", "runs here")
 LONGEST_WORD = 36
-"""A longer name is shortened in its middle where the table would not fit."""
+"""A longer name is shortened in its middle."""
+ANY_WIDTH = 10_000
+"""Columns; no table needs so many."""
+SHORTER = (28, 20, 14)
+"""Lengths to which words are shortened, one after the other, where a table is wider than the screen."""
 
 
 def justification(cells: Sequence[str]) -> Literal["left", "right"]:
@@ -43,7 +48,44 @@ def _short_word(word: str, length: int) -> str:
     return f"{word[:head]}…{word[len(word) - (length - 1 - head) :]}"
 
 
+def hanging(head: str, text: str, width: int | None) -> str:
+    """Return a text behind its head, further lines below the text's beginning; words stay whole.
+
+    Args:
+        head: printed as it is.
+        text: one paragraph.
+        width: of the screen; None for one line, where no screen is.
+    """
+    if width is None or len(head) + len(text) <= width:
+        return head + text
+    fits = max(width - len(head), longest_word([text]))
+    lines = textwrap.wrap(text, fits, break_long_words=False, break_on_hyphens=False)
+    return head + f"\n{' ' * len(head)}".join(lines)
+
+
+@runtime_checkable
+class CanShorten(Protocol):
+    """A table that can be made again with shorter words."""
+
+    def with_words(self, length: int) -> Table:
+        """Return the same table whose words are at most so long."""
+
+
 def show_whole(console: Console, table: Table) -> None:
-    """Print a table; one that is wider than the screen keeps its words whole and runs over the edge."""
-    width = max(console.width, console.measure(table).minimum)
-    console.print(table, width=width, soft_wrap=False, crop=False, overflow="ignore")
+    """Print a table; on a narrow terminal its longest words lose their middles, and what is still too wide runs over.
+
+    Off a terminal every name stays whole.
+    """
+    made = table
+    if console.is_terminal and isinstance(table, CanShorten):
+        for length in SHORTER:
+            if _least_width(console, made) > console.width:
+                made = table.with_words(length)
+    width = max(console.width, _least_width(console, made))
+    console.print(made, width=width, soft_wrap=False, crop=False, overflow="ignore")
+
+
+def _least_width(console: Console, table: Table) -> int:
+    """Return the columns that a table needs for its words to stay whole."""
+    on_any_screen = console.options.update(max_width=ANY_WIDTH)  # a measure never exceeds the screen that it is told
+    return console.measure(table, options=on_any_screen).minimum

@@ -72,7 +72,7 @@ class Remaining:
                 self.taken_s[self.stage] = now_s - self._entered_s
             self.stage, self.share, self._entered_s = name, 0.0, now_s
         if step.stage == self.stage and step.total_count:
-            self.share = max(self.share, step.done_count / step.total_count)
+            self.share = max(self.share, step.share or step.done_count / step.total_count)
 
     def _is_behind(self, name: str) -> bool:
         """Return whether a pass is one that is over: passes may run others again for a moment."""

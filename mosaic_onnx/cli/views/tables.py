@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from rich.markup import escape
 from rich.table import Table
 
-from mosaic_onnx.cli.terminal.columns import justification, longest_word, shortened
+from mosaic_onnx.cli.terminal.columns import LONGEST_WORD, justification, longest_word, shortened
 from mosaic_onnx.core.text.quantities import bytes_text
 
 if TYPE_CHECKING:
@@ -34,10 +34,42 @@ def megabytes(count: float | None) -> str:
     return "–" if count is None else bytes_text(count)
 
 
-def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], *, most: int | None = None) -> Table:
-    """Return a table with figures to the right and text to the left; words are never broken over lines."""
-    made = Table(title=escape(title), title_justify="left", caption_justify="left")
-    every = [[shortened(cell) for cell in row] for row in rows]
+class WordTable(Table):
+    """A table that knows what it was made from, to be made again with shorter words on a narrow screen."""
+
+    def __init__(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], most: int | None) -> None:
+        """Begin an empty table; ``table`` fills it."""
+        super().__init__(title=escape(title), title_justify="left", caption_justify="left")
+        self._content = title, columns, rows, most
+
+    def with_words(self, length: int) -> Table:
+        """Return the same table whose words are at most so long."""
+        title, columns, rows, most = self._content
+        made = table(title, columns, rows, most=most, length=length)
+        made.caption = self.caption
+        return made
+
+
+def table(
+    title: str,
+    columns: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    *,
+    most: int | None = None,
+    length: int = LONGEST_WORD,
+) -> Table:
+    """Return a table with figures to the right and text to the left; words are never broken over lines.
+
+    Args:
+        title: above it.
+        columns: their heads.
+        rows: a cell a column.
+        most: rows that are shown; the number of further ones stands below. None for all.
+        length: longer words lose their middles.
+    """
+    rows = [tuple(row) for row in rows]
+    made = WordTable(title, columns, rows, most)
+    every = [[shortened(cell, length) for cell in row] for row in rows]
     shown = every if most is None or len(every) <= most + 1 else every[:most]
     for index, column in enumerate(columns):
         cells = [row[index] for row in shown]

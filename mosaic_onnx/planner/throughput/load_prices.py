@@ -17,7 +17,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.optimize import linprog
 
 from mosaic_onnx.core.cost_tables.costs import CostTable, Floats, Ints
 from mosaic_onnx.planner.core.deadline import TimeUpError
@@ -168,6 +167,8 @@ class _Search:
 
     def _mix(self) -> tuple[Floats, Floats] | None:
         """Return the prices of the best mixture of all columns, which is kept."""
+        from scipy.optimize import linprog  # half a second, and few plans need it
+
         loads = np.stack([column.loads.sum(axis=0) for column in self.columns], axis=1)
         held = np.stack([column.held.sum(axis=0) for column in self.columns], axis=1)[self.capped]
         room = np.maximum(self.room[self.capped], 1.0)

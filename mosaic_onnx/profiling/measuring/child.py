@@ -27,9 +27,18 @@ def probe(host: Host, request: Request) -> Json:
 
 def measure(host: Host, request: Request) -> Json:
     """Compile, run, compare and time a slice."""
+    return dataclasses.asdict(_meter(host, request).measure(read_slice(request["slice"]), _trial(request)))
+
+
+def measure_with_kernels(host: Host, request: Request) -> Json:
+    """Compile a slice once; run, compare and time it and its kernels."""
+    measured, found = _meter(host, request).measure_with_kernels(read_slice(request["slice"]), _trial(request))
+    return {**dataclasses.asdict(measured), "kernels": [dataclasses.asdict(kernel) for kernel in found]}
+
+
+def _trial(request: Request) -> SliceTrial:
     inputs, expected = read_tensors(request["inputs"]), read_tensors(request["expected"])
-    trial = SliceTrial(inputs, expected, TimeBudget(**request["budget"]))
-    return dataclasses.asdict(_meter(host, request).measure(read_slice(request["slice"]), trial))
+    return SliceTrial(inputs, expected, TimeBudget(**request["budget"]))
 
 
 def kernels(host: Host, request: Request) -> Json:

@@ -12,6 +12,7 @@ from mosaic_onnx.backends.base import (
     CanCrash,
     KernelTime,
     KernelTimer,
+    RecordsKernels,
     SliceModel,
 )
 from mosaic_onnx.core.devices import Device
@@ -26,6 +27,7 @@ from mosaic_onnx.profiling.measuring.slices import (
     SliceTrial,
     measure_slice,
     measure_slice_energy,
+    measure_with_kernels,
     probe_slice,
 )
 from mosaic_onnx.profiling.measuring.timing import TimeBudget
@@ -42,6 +44,11 @@ class Meter(Protocol):
 
     def kernels(self, model: SliceModel, inputs: Mapping[str, Array], budget: TimeBudget) -> tuple[KernelTime, ...]:
         """Return each kernel's time while the whole slice runs; empty where the runtime cannot tell."""
+
+    def measure_with_kernels(
+        self, model: SliceModel, trial: SliceTrial
+    ) -> tuple[SliceMeasurement, tuple[KernelTime, ...]]:
+        """Measure a slice and its kernels; compiled once for both where the backend can (``RecordsKernels``)."""
 
     def energy(self, model: SliceModel, inputs: Mapping[str, Array], least_s: float) -> Energy:
         """Measure the joules of one run of a slice, repeated for ``least_s`` seconds.
@@ -91,6 +98,14 @@ class LocalMeter:
             return self.backend.kernel_times(model, self.device, inputs, budget.seconds)
         except BackendError:  # the slice ran, so only its kernels' times are missing
             return ()
+
+    def measure_with_kernels(
+        self, model: SliceModel, trial: SliceTrial
+    ) -> tuple[SliceMeasurement, tuple[KernelTime, ...]]:
+        """See ``Meter``."""
+        if isinstance(self.backend, RecordsKernels):
+            return measure_with_kernels(self.backend, self.device, model, trial)
+        return self.measure(model, trial), self.kernels(model, trial.inputs, trial.budget)
 
     def energy(self, model: SliceModel, inputs: Mapping[str, Array], least_s: float) -> Energy:
         """See ``Meter``."""

@@ -7,13 +7,14 @@ compute wrong results. A slice counts as supported only if it compiles, runs and
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import TypeVar
 
 import numpy as np
 
-from mosaic_onnx.backends.base import Array, Backend, Memory, Place, Runner, SliceModel
+from mosaic_onnx.backends.base import Array, Backend, KernelTime, Memory, Place, RecordsKernels, Runner, SliceModel
 from mosaic_onnx.backends.hardware.energy_meters import find_meters
 from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.errors import BackendError, UsageError, failure_line
@@ -25,6 +26,7 @@ SPREAD = 0.1
 """Half of the runs may take so much more than the least, relative to it, before other load is suspected."""
 SHORTEST_S = 1e-3
 """Below this, interrupts and clocks alone spread the runs of a slice."""
+Loaded = TypeVar("Loaded", bound=Runner)
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,7 @@ class SliceMeasurement:
 def probe_slice(backend: Backend, device: Device, model: SliceModel) -> SliceMeasurement:
     """Compile a slice and discard it, to see whether the device accepts it."""
     started = time.perf_counter()
-    loaded = _load(backend, device, model)
+    loaded = _loaded(partial(backend.load, model, device), device)
     if isinstance(loaded, SliceMeasurement):
         return loaded
     loaded.close()
@@ -94,10 +96,36 @@ def probe_slice(backend: Backend, device: Device, model: SliceModel) -> SliceMea
 def measure_slice(backend: Backend, device: Device, model: SliceModel, trial: SliceTrial) -> SliceMeasurement:
     """Compile, run, compare and time a slice."""
     started = time.perf_counter()
-    loaded = _load(backend, device, model)
+    loaded = _loaded(partial(backend.load, model, device), device)
     if isinstance(loaded, SliceMeasurement):
         return loaded
+    try:
+        return _measured(loaded, time.perf_counter() - started, backend, device, trial)
+    finally:
+        loaded.close()
+
+
+def measure_with_kernels(
+    backend: RecordsKernels, device: Device, model: SliceModel, trial: SliceTrial
+) -> tuple[SliceMeasurement, tuple[KernelTime, ...]]:
+    """Measure a slice as ``measure_slice`` does, and each of its kernels; it is compiled once for both."""
+    started = time.perf_counter()
+    loaded = _loaded(partial(backend.load_recording, model, device), device)
+    if isinstance(loaded, SliceMeasurement):
+        return loaded, ()
     load_s = time.perf_counter() - started
+    try:
+        kernels = loaded.kernels(trial.inputs, trial.budget.seconds)
+    except Exception:  # a provider may raise anything; if it is the slice's own fault, the run below says so
+        kernels = ()
+    try:
+        return _measured(loaded, load_s, backend, device, trial), kernels
+    finally:
+        loaded.close()
+
+
+def _measured(loaded: Runner, load_s: float, backend: Backend, device: Device, trial: SliceTrial) -> SliceMeasurement:
+    """Return the measurement of a slice that took ``load_s`` to compile."""
     try:
         got = loaded.run(trial.inputs)
         found = [difference(name, got.get(name), array) for name, array in trial.expected.items()]
@@ -114,8 +142,6 @@ def measure_slice(backend: Backend, device: Device, model: SliceModel, trial: Sl
         )
     except Exception as failure:  # a provider may raise anything
         return SliceMeasurement(f"compiles, but does not run: {_reason(failure, device)}", load_s=load_s)
-    finally:
-        loaded.close()
 
 
 def measure_slice_energy(
@@ -153,9 +179,10 @@ def _reason(failure: BaseException, device: Device) -> str:
     return words if named and before.startswith("slice ") else text
 
 
-def _load(backend: Backend, device: Device, model: SliceModel) -> Runner | SliceMeasurement:
+def _loaded(load: Callable[[], Loaded], device: Device) -> Loaded | SliceMeasurement:
+    """Return what was loaded, or why nothing was."""
     try:
-        return backend.load(model, device)
+        return load()
     except UsageError:  # the device's options are wrong, not the layer
         raise
     except Exception as failure:  # a provider may raise anything

@@ -62,6 +62,18 @@ class ChildMeter:
 
     def measure(self, model: SliceModel, trial: SliceTrial) -> SliceMeasurement:
         """See ``Meter``."""
+        return _outcome(self._try("measure", model, trial))
+
+    def measure_with_kernels(
+        self, model: SliceModel, trial: SliceTrial
+    ) -> tuple[SliceMeasurement, tuple[KernelTime, ...]]:
+        """See ``Meter``."""
+        answer = self._try("measure_with_kernels", model, trial)
+        kernels = tuple(KernelTime(**kernel) for kernel in answer.pop("kernels", ()))
+        return _outcome(answer), kernels
+
+    def _try(self, action: str, model: SliceModel, trial: SliceTrial) -> dict[str, Json]:
+        """Return the child's answer to an action that compiles a slice and runs it on the reference's tensors."""
         request = {
             "slice": self._slice(model),
             "inputs": write_tensors(trial.inputs, self.child.files / "inputs"),
@@ -69,7 +81,7 @@ class ChildMeter:
             "budget": vars(trial.budget),
         }
         limit_s = request_limit_s(self._limit_s, trial, len(model.model.graph.node))
-        return _outcome(self._ask("measure", request, limit_s, _words("compile and run", model)))
+        return self._ask(action, request, limit_s, _words("compile and run", model))
 
     def kernels(self, model: SliceModel, inputs: Mapping[str, Array], budget: TimeBudget) -> tuple[KernelTime, ...]:
         """See ``Meter``."""

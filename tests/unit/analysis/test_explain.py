@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mosaic_onnx.analysis.explain import diff_plans, explain_layer, explain_plan, proposal_of
+from mosaic_onnx.analysis.explain import MOST_TRIED, diff_plans, explain_layer, explain_plan, proposal_of
 from mosaic_onnx.core.cost_tables.cost_table import cost_table
 from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.errors import ModelError, UsageError
@@ -196,3 +196,22 @@ def test_plans_of_different_profiles_are_not_compared() -> None:
     strange = replace(plan, slices=(replace(plan.slices[0], state="npu"), *plan.slices[1:]))
     with pytest.raises(ModelError, match="'npu'"):
         explain_layer(profile, strange, "layer0")
+
+
+def test_of_many_boundaries_only_the_most_expensive_are_tried_without() -> None:
+    layers, tensors = [], {"t0": 1000}
+    for n in range(60):
+        costs = {"cpu": Cost(0.010), "gpu": Cost(0.001)} if n % 2 else {"cpu": Cost(0.001), "gpu": Cost(0.010)}
+        layers.append(ProfileLayer(f"layer{n}", (f"t{n}",), (f"t{n + 1}",), costs, nodes=(f"node{n}",)))
+        tensors[f"t{n + 1}"] = 1000 * (n + 1)
+    copies = (TransferCost("host", "gpu", 1e-9, 1e-5), TransferCost("gpu", "host", 1e-9, 1e-5))
+    profile = Profile("zigzag", (Device("cpu"), Device("gpu")), tensors, ("t0",), ("t60",), tuple(layers), copies)
+    found = explain_plan(profile, plan_profile(profile)).boundaries
+    inner = [one for one in found if one.source is not None and one.destination is not None]
+    tried = [one for one in inner if one.without is not None]
+    assert len(inner) == 59
+    assert len(tried) <= MOST_TRIED < len(inner)
+    assert min(one.seconds for one in tried) >= max(one.seconds for one in inner if one.without is None)
+    assert {one.reason for one in inner if one.without is None} == {
+        f"not tried: only the {MOST_TRIED} most expensive are"
+    }

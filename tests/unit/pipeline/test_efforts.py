@@ -50,11 +50,18 @@ def test_more_effort_never_measures_less() -> None:
 
 
 def test_a_time_budget_shortens_what_is_measured_and_keeps_it_apart_in_the_cache() -> None:
-    half = effort_named("normal", EFFORTS["normal"].usual_s / 2)
-    assert half.profiling.slice.seconds == EFFORTS["normal"].profiling.slice.seconds / 2
-    assert half.contest.budget_s < EFFORTS["normal"].contest.budget_s
-    assert half.profiling.kept_as[0] not in EFFORTS["normal"].profiling.kept_as
+    less = effort_named("normal", 0.8 * EFFORTS["normal"].usual_s)
+    assert less.profiling.slice.seconds == pytest.approx(0.8 * EFFORTS["normal"].profiling.slice.seconds)
+    assert less.contest.budget_s < EFFORTS["normal"].contest.budget_s
+    assert less.profiling.kept_as[0] not in EFFORTS["normal"].profiling.kept_as
     assert effort_named("normal", 1e6).profiling == EFFORTS["normal"].profiling
+
+
+def test_a_time_budget_far_below_an_effort_gets_a_lesser_one() -> None:
+    assert effort_named("thorough", 20.0).profiling.name == "normal"
+    assert effort_named("thorough", 8.0).profiling.name == "quick"
+    assert effort_named("quick", 1.0).profiling.name == "quick"
+    assert effort_named("quick", 1.0).contest.budget_s <= 0.25
 
 
 @pytest.mark.parametrize(("name", "seconds"), [("lazy", None), ("normal", 0.0), ("normal", float("nan"))])

@@ -16,7 +16,7 @@ from mosaic_onnx.core.errors import BackendError
 from mosaic_onnx.core.plans import Bound, Plan, Predicted, Slice
 from mosaic_onnx.core.profiles import Cost, Profile, ProfileLayer
 from mosaic_onnx.planner.core.request import Request
-from mosaic_onnx.planning.candidates import PLAN, Candidate, single_device_plan
+from mosaic_onnx.planning.candidates import PLAN, Candidate, single_device_plan, worth_running
 from mosaic_onnx.planning.contest import Effort, contest, contest_by_prediction, judged
 from mosaic_onnx.planning.correction import corrected
 from mosaic_onnx.planning.profile_plan import plan_profile
@@ -39,6 +39,21 @@ def timings(**seconds: float) -> InterleavedTimings:
     return InterleavedTimings(
         {name: tuple(s * (1 + 0.001 * (i % 5)) for i in range(20)) for name, s in seconds.items()}, 1
     )
+
+
+def test_a_short_contest_runs_the_plan_its_near_rivals_and_what_onnx_runtime_does_by_default() -> None:
+    ort, other = Device("cpu", "onnxruntime"), Device("vino", "openvino")
+    candidates = (
+        candidate(PLAN, plan(0.9)),
+        candidate("cpu", plan(1.5)),
+        candidate("vino", plan(1.0)),
+        candidate("near", plan(1.04)),
+        replace(candidate("cpu by default", plan(1.5)), devices={"cpu": ort}, is_yardstick=True),
+        replace(candidate("vino by default", plan(1.5)), devices={"vino": other}, is_yardstick=True),
+    )
+    names = [one.name for one in worth_running(candidates, 1.05)]
+    assert names == [PLAN, "vino", "near", "cpu by default"]
+    assert worth_running(candidates, float("inf")) == candidates
 
 
 def test_a_plan_that_is_clearly_faster_is_delivered() -> None:

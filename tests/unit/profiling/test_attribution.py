@@ -113,6 +113,21 @@ def test_fused_kernels_find_their_layers(backend: str) -> None:
     assert 0 in layer_shares(kernels, made_by)
 
 
+@pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])
+def test_a_slice_whose_kernels_were_recorded_runs_on_as_any_other(backend: str) -> None:
+    module = pytest.importorskip(f"mosaic_onnx.backends.{backend}.backend")
+    pytest.importorskip(backend)
+    model = slice_of('<ir_version: 10, opset_import: ["": 21]> g (float[4,4] x) => (float[4,4] y) { y = MatMul(x, x) }')
+    inputs = {"x": np.eye(4, dtype=np.float32) * 2}
+    runner = module.BACKEND.load_recording(model, Device("cpu"))
+    try:
+        assert runner.kernels(inputs, 0.0)
+        np.testing.assert_array_equal(runner.run(inputs)["y"], np.eye(4, dtype=np.float32) * 4)
+    finally:
+        runner.close()
+        runner.close()
+
+
 def test_a_layers_workspace_is_that_of_its_hungriest_kernel() -> None:
     kernels = [KernelTime("r1", 1.0, 100), KernelTime("ReorderInput", 1.0, 300), KernelTime("r1", 1.0, 200)]
     assert layer_shares(kernels, MADE_BY) == {0: KernelShare(3.0, 300)}

@@ -63,15 +63,24 @@ class ScriptedMeter:
     answer: Answer
     kernel_s: Mapping[int, float] = field(default_factory=dict)
     asked: list[Span] = field(default_factory=list)
+    session_count: int = 0
+
+    def measure_with_kernels(
+        self, model: SliceModel, trial: SliceTrial
+    ) -> tuple[SliceMeasurement, tuple[KernelTime, ...]]:
+        self.session_count -= 1  # one for both
+        return self.measure(model, trial), self.kernels(model, trial.inputs, trial.budget)
 
     def measure(self, model: SliceModel, trial: SliceTrial) -> SliceMeasurement:
         if model.model.graph.name == "least":
             return SliceMeasurement(seconds=0.001)
+        self.session_count += 1
         layers = [int(node.output[0][1:]) - 1 for node in model.model.graph.node]
         self.asked.append((layers[0], layers[-1]))
         return self.answer((layers[0], layers[-1]))
 
     def kernels(self, model: SliceModel, inputs: Mapping[str, Array], budget: TimeBudget) -> tuple[KernelTime, ...]:
+        self.session_count += 1
         layers = [int(node.output[0][1:]) - 1 for node in model.model.graph.node]
         return tuple(KernelTime(f"t{layer + 1}", self.kernel_s[layer]) for layer in layers if layer in self.kernel_s)
 
@@ -138,6 +147,24 @@ def test_a_stretch_that_runs_proves_its_layers() -> None:
     assert meter.asked[0] == (0, 3)
     assert timings.in_place == {0: KernelShare(0.01), 1: KernelShare(0.02), 2: KernelShare(), 3: KernelShare(0.01)}
     assert timings.refused == {}
+
+
+def test_a_quick_profile_compiles_a_stretch_once_and_learns_the_same() -> None:
+    found, sessions = [], []
+    for one_session in (False, True):
+        meter = ScriptedMeter(fine, {0: 0.01, 1: 0.02, 2: 0.0, 3: 0.01})
+        found.append(run(meter, times_kernels=True, effort=ProfilingEffort(alone_s=0.0, one_session=one_session)))
+        sessions.append(meter.session_count)
+    usual, quick = found
+    assert (quick.in_place, quick.slices.keys()) == (usual.in_place, usual.slices.keys())
+    assert sessions[1] == sessions[0] - 1
+
+
+def test_a_stretch_that_fails_in_a_quick_profile_sends_its_layers_to_the_test_too() -> None:
+    meter = ScriptedMeter(failing_at(1), dict.fromkeys(range(5), 0.01))
+    timings = run(meter, 5, times_kernels=True, effort=ProfilingEffort(one_session=True))
+    assert timings.refused == {1: "does not compile: no"}
+    assert list(timings.slices) == [(2, 4)]
 
 
 def test_the_costliest_proved_layers_are_measured_alone_too() -> None:
@@ -335,3 +362,15 @@ def test_a_spoilt_stretch_does_not_scale_its_layers() -> None:
 
 def test_layers_not_measured_yet_are_absent() -> None:
     assert state_costs(findings_with(alone={1: SliceMeasurement(seconds=1.0)}), chain_graph(3)).layer_s == {1: 1.0}
+
+
+def test_the_share_that_is_over_counts_devices_to_come_and_slices_more_than_layers() -> None:
+    told: list[Step] = []
+    ticker = Ticker(told.append, device_count=2)
+    meter = ScriptedMeter(fine, dict.fromkeys(range(4), 0.01))
+    run(meter, times_kernels=True, effort=ProfilingEffort(one_session=True), ticker=ticker)
+    assert told[-1].share == pytest.approx(0.5)
+    ticker.begin_device(1)
+    run(ScriptedMeter(fine, dict.fromkeys(range(4), 0.01)), times_kernels=True, ticker=ticker)
+    assert told[-1].share == pytest.approx(1.0)
+    assert told[0].share < 0.5
