@@ -9,9 +9,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from mosaic_onnx.core.compatibility import tomllib
 from mosaic_onnx.core.errors import ModelError
 from mosaic_onnx.files.strict_json import FileModel, Name, NonNegative, read, validated
+from mosaic_onnx.files.toml_text import load_toml
 from mosaic_onnx.scenarios.scenario import Group, ModelEntry, Scenario
 
 SCHEMA = "mosaic-onnx/scenario/1"
@@ -76,11 +76,7 @@ def scenario_from_toml(text: str, what: str = "scenario", folder: Path = Path())
     Raises:
         ModelError: as ``read_scenario``.
     """
-    try:
-        content = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise ModelError(f"{what}: not TOML: {error}") from error
-    file = validated(content, _File, SCHEMA, what)
+    file = validated(load_toml(text, what), _File, SCHEMA, what)
     _refuse_repeated(f"{what}: ", "groups", (group.name for group in file.groups))
     groups = tuple(_group(group, f"{what}: groups[{g}]", folder) for g, group in enumerate(file.groups))
     return Scenario(groups, file.drop, file.accelerator)

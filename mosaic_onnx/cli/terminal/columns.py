@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Literal
 
+from mosaic_onnx.core.text.terminal import printable
+
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich.console import Console, ConsoleOptions, RenderableType
+    from rich.segment import Segment
     from rich.table import Table
 
 _FIGURE = re.compile(
@@ -46,4 +49,19 @@ def _short_word(word: str, length: int) -> str:
 def show_whole(console: Console, table: Table) -> None:
     """Print a table; one that is wider than the screen keeps its words whole and runs over the edge."""
     width = max(console.width, console.measure(table).minimum)
-    console.print(table, width=width, soft_wrap=False, crop=False, overflow="ignore")
+    console.print(Printable(table), width=width, soft_wrap=False, crop=False, overflow="ignore")
+
+
+class Printable:
+    """Something to print whose text holds nothing that a terminal obeys: names in it come from files."""
+
+    def __init__(self, inner: RenderableType) -> None:
+        """Wrap it."""
+        self.inner = inner
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Segment]:
+        """Yield its segments; styles are kept."""
+        from rich.segment import Segment
+
+        for text, style, control in console.render(self.inner, options):
+            yield Segment(text if control else printable(text), style, control)
