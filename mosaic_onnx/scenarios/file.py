@@ -18,6 +18,9 @@ SCHEMA = "mosaic-onnx/scenario/1"
 _MODEL_SUFFIXES = (".profile.json", ".json", ".onnx")
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+LONGEST_MS = 1e12
+Milliseconds = Annotated[float, Field(ge=1e-6, le=LONGEST_MS, allow_inf_nan=False)]
+"""From a nanosecond to 30 years: searches multiply periods until they hold, and a period of nearly nothing never does."""
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 
 
@@ -34,9 +37,9 @@ class _Group(FileModel):
 
     name: Name
     models: list[Name | _Model] = Field(min_length=1)
-    period_ms: Positive
-    deadline_ms: Positive | None = None
-    jitter_ms: NonNegative = 0.0
+    period_ms: Milliseconds
+    deadline_ms: Milliseconds | None = None
+    jitter_ms: Annotated[NonNegative, Field(le=LONGEST_MS)] = 0.0
     weight: Positive = 1.0
     allowed_drop_share: Share | None = None
 

@@ -168,3 +168,12 @@ def test_a_file_called_like_a_device_is_not_read_in_its_place(tmp_path: Path, mo
     Path("qnn").write_text(DEVICE)
     with pytest.raises(UsageError, match="qnn"):
         select(["qnn"])
+
+
+@pytest.mark.parametrize(("key", "value"), [("period_ms", "1e-300"), ("deadline_ms", "1e300"), ("jitter_ms", "1e300")])
+def test_times_that_no_search_ends_with_are_refused(key: str, value: str) -> None:
+    given = {"period_ms": "10", key: value}
+    lines = [f"{name} = {each}" for name, each in given.items()]
+    text = "\n".join(['schema = "mosaic-onnx/scenario/1"', "[[groups]]", 'name = "g"', 'models = ["m.onnx"]', *lines])
+    with pytest.raises(ModelError, match=rf"groups\[0\].{key}: input should be"):
+        scenario_from_toml(text)
