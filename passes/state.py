@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from mosaic_onnx.core.constraints import Constraints
 from mosaic_onnx.core.errors import InternalError
+from mosaic_onnx.planning.planning_time import PlanningTime
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -74,6 +75,7 @@ class State:
         cache: where measurements are kept; None measures everything anew.
         note: told what was assumed, and what the user should hear.
         progress: told at the begin of each pass, and after each measurement; None for nobody.
+        planning: told what plans take, all of a compilation together.
 
         opened: the model as its file has it (``load``).
         normalised: the model sorted, its shapes concrete (``normalise``).
@@ -108,6 +110,7 @@ class State:
     cache: Cache | None = None
     note: Callable[[str], None] = say_nothing
     progress: Progress | None = None
+    planning: PlanningTime = field(default_factory=PlanningTime)
 
     opened: OpenedModel = ABSENT
     normalised: Normalised = ABSENT

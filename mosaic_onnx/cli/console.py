@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from mosaic_onnx.core.text.terminal import printable
+
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
@@ -44,18 +46,18 @@ class Reporter:
     def note(self, text: str) -> None:
         """Print a plain line to stderr; markup in it has no effect."""
         if not self.quiet and not self.json:
-            print(text, file=sys.stderr)
+            print(printable(text), file=sys.stderr)
 
     def complain(self, message: str, hint: str = "") -> None:
         """Write an error and its hint, on stderr."""
-        print(f"error: {message}", file=sys.stderr)
+        print(f"error: {printable(message)}", file=sys.stderr)
         if hint:
-            print(f"  hint: {hint}", file=sys.stderr)
+            print(f"  hint: {printable(hint)}", file=sys.stderr)
 
     def result(self, text: str) -> None:
         """Print a result line to stdout."""
         if not self.json:
-            _write_out(text)
+            _write_out(printable(text))
 
     def emit(self, schema: str, fields: Mapping[str, object]) -> None:
         """Print the JSON object of a command to stdout, if JSON output was chosen."""
@@ -93,7 +95,7 @@ def _render(renderables: Sequence[RenderableType], *, to_stderr: bool) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from mosaic_onnx.cli.terminal.columns import show_whole
+    from mosaic_onnx.cli.terminal.columns import Printable, show_whole
 
     console = Console(stderr=to_stderr, highlight=False)
     try:
@@ -101,7 +103,7 @@ def _render(renderables: Sequence[RenderableType], *, to_stderr: bool) -> None:
             if isinstance(renderable, Table):
                 show_whole(console, renderable)
             else:
-                console.print(renderable)
+                console.print(Printable(renderable))
     except BrokenPipeError:
         if not to_stderr:
             raise OutputClosed from None

@@ -18,6 +18,7 @@ import typer
 from mosaic_onnx.cli.console import OutputClosed
 from mosaic_onnx.core.errors import MosaicError
 from mosaic_onnx.core.text.suggestions import did_you_mean
+from mosaic_onnx.core.text.terminal import printable
 
 INTERRUPTED = 130
 BUG = 70
@@ -65,6 +66,9 @@ def run_guarded(call: Callable[[], object], arguments: Sequence[str]) -> int:
         hint = _NOT_WRITTEN.get(error.errno or 0, "")
         text = f"{error.filename or 'input/output'}: {error.strerror or error}"
         return _fail(arguments, text, hint, UNWRITABLE if hint else 1)
+    except MemoryError as error:
+        hint = "the model or file asks for more than there is: is it the right one? close other programs, or take less"
+        return _fail(arguments, f"there is too little memory: {error or 'nothing more is given'}", hint, 1)
     except USAGE_ERRORS as error:
         return _refuse_usage(arguments, error)
     except Exception as error:
@@ -139,9 +143,9 @@ def _fail(arguments: Sequence[str], message: str, hint: str, exit_code: int, pas
             fields["passes"] = list(passes)
         with suppress(OSError):  # stdout itself may be closed or full
             print(json.dumps(fields, indent=1))
-    print(f"error: {message}", file=sys.stderr)
+    print(f"error: {printable(message)}", file=sys.stderr)
     if hint:
-        print(f"  hint: {hint}", file=sys.stderr)
+        print(f"  hint: {printable(hint)}", file=sys.stderr)
     if passes:
         print(f"  in pass: {' > '.join(passes)}", file=sys.stderr)
     return exit_code

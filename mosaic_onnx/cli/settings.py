@@ -6,14 +6,16 @@ file of the current folder counts, or of the nearest folder above it.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mosaic_onnx.core.compatibility import tomllib
-from mosaic_onnx.core.errors import UsageError
+from mosaic_onnx.core.devices import names_a_file
+from mosaic_onnx.core.errors import ModelError, UsageError
 from mosaic_onnx.core.text.suggestions import did_you_mean
+from mosaic_onnx.files.atomic import read_text
+from mosaic_onnx.files.toml_text import load_toml
 
 OWN_FILE = "mosaic.toml"
 SHARED_FILE = "pyproject.toml"
@@ -95,7 +97,23 @@ class Settings:
                 hint = did_you_mean(key, list(known))
                 raise UsageError(f"{self.source}: {path}.{key}: there is no such option", hint)
             values[known[key].name] = self._value(f"{path}.{key}", known[key], value)
+            if key == "devices":
+                self._refuse_devices_file(f"{path}.{key}", values[known[key].name])
         return values
+
+    def _refuse_devices_file(self, path: str, words: Sequence[str]) -> None:
+        """Refuse devices that are named by a file.
+
+        It may name native libraries, and settings take effect wherever a command is called: in the folder of a
+        stranger's model too.
+
+        Raises:
+            UsageError: one is a file.
+        """
+        for word in (each.strip() for each in ",".join(words).split(",")):
+            if names_a_file(word):
+                hint = f"give it as a flag: -d {word}"
+                raise UsageError(f"{self.source}: {path}: a devices file cannot be named here: {word!r}", hint)
 
     def _value(self, path: str, parameter: Any, value: Any) -> Any:
         """Return one value as the command line would give it.
@@ -136,12 +154,13 @@ def _read(path: Path) -> Settings | None:
         UsageError: it is not TOML.
     """
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UsageError(f"{path} cannot be read: {error}", "mend it, or call mosaic-onnx elsewhere") from error
+        content = load_toml(read_text(path), str(path))
+    except ModelError as error:
+        raise UsageError(error.message, "mend it, or call mosaic-onnx elsewhere") from error
     if path.name == OWN_FILE:
         return Settings(str(path), content)
-    table = content.get("tool", {}).get(TOOL)
+    tools = content.get("tool")
+    table = tools.get(TOOL) if isinstance(tools, Mapping) else None
     if table is None:
         return None
     source = f"{path} [tool.{TOOL}]"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
@@ -68,6 +69,14 @@ class Device:
     def states(self) -> tuple[str, ...]:
         """Return the names of its states: ``device`` where it has no levels, else ``device@level``."""
         return tuple(f"{self.name}@{level.name}" for level in self.levels) or (self.name,)
+
+
+def names_a_file(word: str) -> bool:
+    """Return whether a word after ``-d`` means a devices file: it ends in ``.toml`` or is a path with a folder.
+
+    A bare word never does, so that no file which happens to lie in the current folder is read in a device's place.
+    """
+    return word.endswith(".toml") or "/" in word or os.sep in word
 
 
 def device_of(state: str) -> str:

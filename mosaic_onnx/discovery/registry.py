@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
@@ -20,7 +19,7 @@ from mosaic_onnx.backends.base import (
     SliceModel,
     as_devices,
 )
-from mosaic_onnx.core.devices import Device
+from mosaic_onnx.core.devices import Device, names_a_file
 from mosaic_onnx.core.errors import BackendError, UsageError
 from mosaic_onnx.core.text.suggestions import did_you_mean, same_but_case
 from mosaic_onnx.data import shipped_descriptions
@@ -164,9 +163,9 @@ def _named(word: str, found: Inventory) -> tuple[Device, ...]:
     """Return what a word names: a device, a file, a description; case does not count where that is clear."""
     if word in found.devices:
         return (found.devices[word],)
-    if os.path.isfile(word) or (word.endswith(".toml") and word.partition(":")[0] not in found.describers):
-        return read_devices(word)
     kind, colon, rest = word.partition(":")
+    if names_a_file(word) and kind not in found.describers:
+        return read_devices(word)
     if colon and kind in found.describers:
         return found.describers[kind].described(rest)
     if colon and kind in shipped_descriptions():

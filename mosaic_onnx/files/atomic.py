@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import stat
 import tempfile
 from pathlib import Path
 
@@ -14,6 +15,9 @@ from mosaic_onnx.files.in_place import sync_folder
 
 _PROBE_BYTES = 1 << 16
 """Written to see whether a folder takes anything: more than a file system keeps inside its own records."""
+
+MOST_TEXT_BYTES = 1 << 30
+"""Larger profiles, plans and descriptions are refused: the profile of 100,000 layers has a twentieth of it."""
 
 
 def write_atomically(path: str | os.PathLike[str], content: bytes) -> None:
@@ -84,18 +88,29 @@ def refuse_unwritable(folder: Path, least_bytes: int = 0) -> None:
         )
 
 
-def read_text(path: str | os.PathLike[str]) -> str:
-    """Return the UTF-8 text of a file.
+def read_text(path: str | os.PathLike[str], max_bytes: int = MOST_TEXT_BYTES) -> str:
+    """Return the UTF-8 text of a file, without waiting for a pipe or reading a device.
 
     Raises:
-        ModelError: it is missing, unreadable or not UTF-8.
+        ModelError: it is missing, unreadable, no regular file, larger than ``max_bytes``, or not UTF-8.
     """
     try:
-        return Path(path).read_text(encoding="utf-8")
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+        with os.fdopen(descriptor, "rb") as file:
+            found = os.fstat(file.fileno())
+            if not stat.S_ISREG(found.st_mode):
+                kind = "a folder" if stat.S_ISDIR(found.st_mode) else "no regular file"
+                raise ModelError(f"cannot read {path}: it is {kind}")
+            if found.st_size > max_bytes:
+                words = f"it has {bytes_text(found.st_size)}, and at most {bytes_text(max_bytes)} are read"
+                raise ModelError(f"cannot read {path}: {words}", "is it the right file?")
+            return file.read(max_bytes + 1).decode("utf-8")
     except OSError as error:
         raise ModelError(f"cannot read {path}: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise ModelError(f"cannot read {path}: it is not UTF-8 text (byte {error.start})") from error
+    except ValueError as error:
+        raise ModelError(f"cannot read {str(path)!r}: {error}") from error
 
 
 def _umask() -> int:

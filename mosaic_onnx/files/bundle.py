@@ -348,9 +348,13 @@ def read_bundle(folder: str | os.PathLike[str]) -> Bundle:
 def _read_shape(place: Path, prefix: str, entry: ShapeEntry, devices: tuple[Device, ...], fingerprint: str) -> Bundle:
     """The model for one set of shapes, without what the manifest says besides."""
     plan = read_plan(place / f"{prefix}{PLAN}")
+    if len(entry.slices) != len(plan.slices):  # before they are opened: a manifest may name one file a million times
+        raise ModelError(f"bundle {place}: {len(plan.slices)} slices are planned, {len(entry.slices)} are here")
+    if len(entry.tuned) > len(plan.slices):
+        raise ModelError(
+            f"bundle {place}: {len(plan.slices)} slices are planned, {len(entry.tuned)} tuned ones are here"
+        )
     slices = _slices(place, SLICES, entry.slices)
-    if len(slices) != len(plan.slices):
-        raise ModelError(f"bundle {place}: {len(plan.slices)} slices are planned, {len(slices)} are here")
     states = (*(each.state for each in plan.slices), *plan.replicas)
     strange = {device_of(state) for state in states} - {device.name for device in devices}
     if strange:

@@ -9,7 +9,6 @@ from typing import Literal
 
 from pydantic import Field
 
-from mosaic_onnx.core.compatibility import tomllib
 from mosaic_onnx.core.devices import Device, OptionValue
 from mosaic_onnx.core.errors import ModelError
 from mosaic_onnx.core.profiles import HOST
@@ -18,6 +17,7 @@ from mosaic_onnx.files.atomic import refuse_to_replace, write_atomically
 from mosaic_onnx.files.device_entries import DeviceEntry
 from mosaic_onnx.files.records import to_entry, to_record
 from mosaic_onnx.files.strict_json import FileModel, Name, read, validated
+from mosaic_onnx.files.toml_text import load_toml
 
 SCHEMA = "mosaic-onnx/devices/1"
 
@@ -60,11 +60,7 @@ def devices_from_toml(text: str, what: str = "devices.toml") -> tuple[Device, ..
     Raises:
         ModelError: as for ``read_devices``.
     """
-    try:
-        content = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise ModelError(f"{what}: not TOML: {error}") from error
-    file = validated(content, _File, SCHEMA, what)
+    file = validated(load_toml(text, what), _File, SCHEMA, what)
     devices = tuple(_device(entry, f"{what}: devices[{index}]") for index, entry in enumerate(file.devices))
     check_device_names(devices, what)
     return devices

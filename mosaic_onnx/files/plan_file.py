@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from mosaic_onnx.core.devices import device_of
 from mosaic_onnx.core.errors import ModelError
 from mosaic_onnx.core.plans import Objective, Plan, Schedule
 from mosaic_onnx.files.atomic import write_atomically
@@ -114,6 +115,7 @@ def plan_from_json(text: str, what: str = "plan") -> Plan:
     file = parse(text, _File, SCHEMA, what)
     _check_cover(file.slices, what)
     _check_models(file, what)
+    _check_replicas(file.replicas, what)
     is_sum = file.objective == LATENCY_SUM
     plan = to_record(file.model_copy(update={"objective": "latency"}) if is_sum else file, Plan)
     return replace(plan, is_latency_sum=is_sum)
@@ -144,6 +146,15 @@ def _check_models(file: _File, what: str) -> None:
         if model.first_layer < least or model.first_layer >= layer_count or (m == 0 and model.first_layer):
             expected = "0" if m == 0 else f"from {least} to {layer_count - 1}"
             raise ModelError(f"{what}: models[{m}].first_layer: {model.first_layer}; it must be {expected}")
+
+
+def _check_replicas(replicas: list[str], what: str) -> None:
+    """Raise ``ModelError`` where a device has two replicas: each is loaded, and they are for different devices."""
+    seen: dict[str, int] = {}
+    for number, state in enumerate(replicas):
+        before = seen.setdefault(device_of(state), number)
+        if before != number:
+            raise ModelError(f"{what}: replicas[{number}]: {state!r} has a replica already, replicas[{before}]")
 
 
 def _check_cover(slices: list[_Slice], what: str) -> None:

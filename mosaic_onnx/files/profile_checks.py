@@ -19,7 +19,7 @@ def check_profile(profile: Profile, what: str = "profile") -> Profile:
     Raises:
         ModelError: naming the path of the first key that is wrong.
     """
-    for check in (_devices, _machines, _flow, _layers, _copies, _switches, _segments):
+    for check in (_extent, _devices, _machines, _flow, _layers, _copies, _switches, _segments):
         for path, reason in check(profile):
             raise ModelError(f"{what}: {path}: {reason}")
     return profile
@@ -27,6 +27,15 @@ def check_profile(profile: Profile, what: str = "profile") -> Profile:
 
 Complaint = tuple[str, str]
 """(path of the key, the problem)"""
+MOST_COSTS = 20_000_000
+"""Layers times states: the cost table holds about eight arrays of so many figures, 1.3 GB."""
+
+
+def _extent(profile: Profile) -> Iterator[Complaint]:
+    """Yield that the cost table would not fit into memory."""
+    layer_count, state_count = len(profile.layers), sum(max(1, len(device.levels)) for device in profile.devices)
+    if layer_count * state_count > MOST_COSTS:
+        yield "layers", f"{layer_count} layers in {state_count} states are more than {MOST_COSTS:,} costs"
 
 
 def _devices(profile: Profile) -> Iterator[Complaint]:

@@ -153,9 +153,9 @@ def load(text: str, what: str) -> object:
         content = dict(items)
         if len(content) == len(items):
             return content
-        keys = [key for key, _ in items]
+        seen: set[str] = set()
         marked = _Twice(content)
-        marked.key = next(key for key in keys if keys.count(key) > 1)
+        marked.key = next(key for key, _ in items if key in seen or seen.add(key))  # type: ignore[func-returns-value]
         twice.append(marked.key)
         return marked
 
@@ -170,9 +170,9 @@ def load(text: str, what: str) -> object:
     except ValueError as error:
         raise ModelError(f"{what}: not JSON: {error}") from error
     if twice:
-        raise ModelError(f"{what}: {_find(content, (), _twice) or twice[0]}: the key occurs twice")
+        raise ModelError(f"{what}: {_find(content, _twice) or twice[0]}: the key occurs twice")
     if constants:
-        where = _find(content, (), _not_finite)
+        where = _find(content, _not_finite)
         raise ModelError(f"{what}: {where}: {constants[0]} is not a number; use null where there is no value")
     return content
 
@@ -187,17 +187,17 @@ def _not_finite(value: object) -> str | None:
     return "" if isinstance(value, float) and not math.isfinite(value) else None
 
 
-def _find(content: object, path: tuple[str | int, ...], bad: Callable[[object], str | None]) -> str:
+def _find(content: object, bad: Callable[[object], str | None]) -> str:
     """Return the path of the first value for which ``bad`` returns a name (the path's last part, possibly empty)."""
-    name = bad(content)
-    if name is not None:
-        return key_path((*path, name) if name else path)
-    children: Iterable[tuple[str | int, object]] = ()
-    if isinstance(content, dict):
-        children = content.items()
-    elif isinstance(content, list):
-        children = enumerate(content)
-    return next((found for key, child in children if (found := _find(child, (*path, key), bad))), "")
+    left: list[tuple[tuple[str | int, ...], object]] = [((), content)]
+    while left:
+        path, value = left.pop()
+        name = bad(value)
+        if name is not None:
+            return key_path((*path, name) if name else path)
+        children = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+        left.extend(reversed([((*path, key), child) for key, child in children]))
+    return ""
 
 
 def _explain(error: ValidationError, what: str) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from mosaic_onnx.core.errors import ModelError
 from mosaic_onnx.core.graph.graphs import free_name
+from mosaic_onnx.files import atomic as files
 
 MAX_FILE_BYTES = 512 * 1024 * 1024
 """Larger files are refused (the largest published profile has 0.6 MB)."""
@@ -25,14 +26,9 @@ def read_text(path: Path, form: str) -> str:
         ModelError: it cannot be read, is too large or is not UTF-8 text.
     """
     try:
-        byte_count = path.stat().st_size
-        if byte_count > MAX_FILE_BYTES:
-            raise ModelError(f"{path}: {byte_count} bytes is too large for a {form} file", "Is it the right file?")
-        return path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise ModelError(f"{path}: cannot be read ({error.strerror or error})", "Check the path.") from error
-    except UnicodeDecodeError as error:
-        raise ModelError(f"{path}: is not text, so it is no {form} file", "Is it the right file?") from error
+        return files.read_text(path, MAX_FILE_BYTES)
+    except ModelError as error:
+        raise ModelError(f"{error.message}, so it is no {form} file", error.hint or "Is it the right file?") from error
 
 
 def read_json(path: Path, form: str) -> object:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
 from mosaic_onnx.core.errors import InfeasibleError, ModelError
+from mosaic_onnx.core.text.quantities import bytes_text
 from mosaic_onnx.loading.ranges.trace import input_ranges
 from mosaic_onnx.loading.ranges.value_range import Range
 
@@ -28,6 +29,9 @@ _SMALL: dict[int, tuple[int, int]] = {
     TensorProto.INT2: (-2, 1),
     TensorProto.UINT2: (0, 3),
 }
+MOST_UNFOLDED_BYTES = 1 << 30
+MOST_UNFOLDED_FACTOR = 50
+"""An archive that unfolds to more than both is refused: real inputs do not compress so well."""
 _SPREAD = 8
 """An unlimited integer is drawn from -8…8: safe where the analysis missed a use of it."""
 _HINTS = (
@@ -207,6 +211,7 @@ def shapes_of_free(arrays: Mapping[str, Array], model: onnx.ModelProto) -> dict[
 def read_arrays(path: Path) -> dict[str, Array]:
     """Return the arrays by name; the array of a ``.npy`` file has the empty name."""
     try:
+        _refuse_unusual(path)
         loaded = np.load(path, allow_pickle=False)
         if isinstance(loaded, np.ndarray):
             return {"": loaded}
@@ -221,6 +226,24 @@ def read_arrays(path: Path) -> dict[str, Array]:
         raise ModelError(
             f"{path} is not a readable .npy or .npz file: {error}", "save it with numpy.savez, without object arrays"
         ) from error
+
+
+def _refuse_unusual(path: Path) -> None:
+    """Refuse what would be waited for (a pipe), or unfolds to far more than it is on the disk.
+
+    Raises:
+        ValueError: the path is no regular file, or the archive unfolds too far.
+        OSError: it cannot be read.
+    """
+    if path.exists() and not path.is_file():
+        raise ValueError("it is no regular file")
+    if not zipfile.is_zipfile(path):
+        return
+    with zipfile.ZipFile(path) as archive:
+        unfolded_bytes = sum(member.file_size for member in archive.infolist())
+    if unfolded_bytes > max(MOST_UNFOLDED_BYTES, MOST_UNFOLDED_FACTOR * path.stat().st_size):
+        words = f"it unfolds to {bytes_text(unfolded_bytes)}, more than {MOST_UNFOLDED_FACTOR} times its size"
+        raise ValueError(f"{words}: save such arrays without compression")
 
 
 def check_inputs(arrays: Mapping[str, Array], model: onnx.ModelProto, source: str = "inputs") -> dict[str, Array]:

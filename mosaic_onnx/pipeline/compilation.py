@@ -17,7 +17,9 @@ from mosaic_onnx.loading.shape_choices import combinations
 from mosaic_onnx.passes.base import Passes, run_passes
 from mosaic_onnx.passes.state import State, say_nothing
 from mosaic_onnx.pipeline.options import CompileOptions, compile_passes
+from mosaic_onnx.planner.core.request import Request
 from mosaic_onnx.planning.candidates import PLAN
+from mosaic_onnx.planning.planning_time import PlanningTime
 from mosaic_onnx.profiling.progress import Progress
 
 Note = Callable[[str], None]
@@ -140,12 +142,14 @@ def _compile_for_shapes(
     options: CompileOptions,
 ) -> Compilation:
     """Compile for one set of shapes."""
-    passes = compile_passes(options, is_uncut=_is_uncut(selection, options))
+    is_uncut = _is_uncut(selection, options)
+    passes = asked = compile_passes(options, is_uncut=is_uncut)
+    planning = PlanningTime()
     outside = tuple(one for one in options.get("passes", ()) if isinstance(one, str))
     first: MosaicError | None = None
     while True:
         try:
-            state = run_passes(passes, State(path, selection, cache, note, progress))
+            state = run_passes(passes, State(path, selection, cache, note, progress, planning))
             failed = _failed_in_proof(state)
         except DeviceError as error:
             failed = {error.device: error.message}
@@ -153,15 +157,23 @@ def _compile_for_shapes(
         except MosaicError as error:
             raise first or error from None
         if not failed:
-            return Compilation(state, passes, outside)
+            return Compilation(state, asked, outside)
         remaining = without_devices(selection, failed)
         if remaining is None and first is not None:
             raise first
         if remaining is None:  # the proof failed, and no other device is left: the caller is told by the proof
-            return Compilation(state, passes, outside)
+            return Compilation(state, asked, outside)
         for device, reason in failed.items():
             note(f"{device} is left out: {reason}")
         selection = remaining
+        passes = compile_passes(_in_time_left(options, planning), is_uncut=is_uncut)
+
+
+def _in_time_left(options: CompileOptions, planning: PlanningTime) -> CompileOptions:
+    """Return options whose request may take what the plans so far have left of its time limit."""
+    request = options.get("request", Request())
+    left_s = max(0.0, request.time_limit_s - planning.spent_s)
+    return {**options, "request": replace(request, time_limit_s=left_s)}
 
 
 def _failed_in_proof(state: State) -> dict[str, str]:

@@ -20,6 +20,7 @@ from mosaic_onnx.core.plans import Plan, Slice
 from mosaic_onnx.core.profiles import MeasuredSlice, Profile
 from mosaic_onnx.planner.core.request import Request
 from mosaic_onnx.planning.calibrate import IN_PLAN, learn
+from mosaic_onnx.planning.planning_time import PlanningTime
 from mosaic_onnx.planning.profile_plan import plan_of_slices, plan_profile, proposal_of, without_idle_cuts
 from mosaic_onnx.profiling.measure_slices import Choice, SegmentsMeasured
 
@@ -30,8 +31,8 @@ RunPlan = Callable[[Plan], Sequence[float]]
 """[slice] seconds while the whole plan runs (``time_plan``); empty where there is nothing to learn."""
 Places = tuple[tuple[tuple[int, ...], str], ...]
 """[slice] its layers and its state."""
-METHODS_ASKED = 4
-"""So many planner methods may be asked for one plan, one after the other."""
+LATER_SHARE = 0.5
+"""Share of the time left that a plan leaves to those that may follow it."""
 
 
 def make_plan(profile: Profile, request: Request) -> Plan:
@@ -71,7 +72,7 @@ class FeedbackLoop:
 
     Attributes:
         measure: measures slices whole.
-        request: what the plan is best at; the first plan may take its time limit, and all later ones together as much.
+        request: what the plan is best at; its time limit holds for all plans of the loop together.
         run: times the slices of a plan while it runs; None leaves that out.
         round_limit: plans whose slices are measured at most, those with a refused slice not counted.
         run_limit: plans that are run at most.
@@ -79,6 +80,7 @@ class FeedbackLoop:
         plan: makes plans.
         limit_s: no round starts after it; the first always does.
         clock: tells the time, in seconds.
+        planning: counts what the plans take.
     """
 
     measure: MeasureSlices
@@ -90,6 +92,7 @@ class FeedbackLoop:
     plan: MakePlan = make_plan
     limit_s: float = float("inf")
     clock: Callable[[], float] = time.monotonic
+    planning: PlanningTime = field(default_factory=PlanningTime)
 
     def __call__(self, profile: Profile) -> Refined:
         """Plan and measure until the plan's slices are all measured, or the rounds are used up.
@@ -100,11 +103,11 @@ class FeedbackLoop:
         Raises:
             InfeasibleError: no plan satisfies the constraints.
         """
-        seen = _Seen(profile, self.request)
+        seen = _Seen(profile, self.request, until_s=self.planning.spent_s + self.request.time_limit_s)
         end_s = self.clock() + self.limit_s
         while seen.round_count < self.round_limit and seen.refused_count < self.refusal_limit:
             if seen.round_count and self.clock() > end_s:
-                plan = self._plan(seen)
+                plan = self._plan(seen, is_last=True)
                 break
             plan = self._plan(seen)
             wanted = [choice for choice in unmeasured(seen.profile, plan) if choice not in seen.unmeasurable]
@@ -116,42 +119,32 @@ class FeedbackLoop:
             elif not wanted:
                 break
         else:
-            plan = self._plan(seen)
+            plan = self._plan(seen, is_last=True)
         plan = seen.best(plan)
         is_settled = seen.unmeasurable.issuperset(unmeasured(seen.profile, plan))
         return Refined(seen.profile, plan, seen.round_count, is_settled)
 
-    def _plan(self, seen: _Seen) -> Plan:
+    def _plan(self, seen: _Seen, *, is_last: bool = False) -> Plan:
         """Return the next plan; in any order again where none in list order can be.
 
         Raises:
             InfeasibleError: no plan satisfies the constraints.
         """
         try:
-            return self._timed_plan(seen)
+            return self._timed_plan(seen, is_last)
         except InfeasibleError:
             if not seen.request.in_list_order:
                 raise
         seen.is_listable = False
         seen.request = replace(seen.request, in_list_order=False)
-        return self._timed_plan(seen)
+        return self._timed_plan(seen, is_last)
 
-    def _timed_plan(self, seen: _Seen) -> Plan:
-        """Return the next plan, and leave the plans after it a share of what later plans may still take.
-
-        ``auto`` asks up to ``METHODS_ASKED`` methods, each of which may take the request's time.
-        """
-        began_s = self.clock()
-        try:
-            return self.plan(seen.profile, seen.request)
-        finally:
-            if seen.is_first:
-                seen.is_first = False
-            else:
-                seen.later_plans_s += self.clock() - began_s
-            left_s = max(0.0, self.request.time_limit_s - seen.later_plans_s)
-            share_s = min(left_s / METHODS_ASKED, self.request.time_limit_s / max(1, self.round_limit))
-            seen.request = replace(seen.request, time_limit_s=share_s)
+    def _timed_plan(self, seen: _Seen, is_last: bool) -> Plan:
+        """Return the next plan; it may take what is left of the loop's time, or leave a share of that to later ones."""
+        left_s = max(0.0, seen.until_s - self.planning.spent_s)
+        share_s = left_s if is_last else (1 - LATER_SHARE) * left_s
+        with self.planning.counted():
+            return self.plan(seen.profile, replace(seen.request, time_limit_s=share_s))
 
     def _refused(self, seen: _Seen, wanted: Sequence[Choice]) -> bool:
         """Measure slices; a layer that makes its slice fail is taken from the device. Whether there was one."""
@@ -228,19 +221,17 @@ class _Seen:
         runs: the plans that were run, by their slices.
         round_count: plans whose slices were measured and all ran.
         refused_count: plans with a refused slice.
-        is_first: nothing was planned yet.
-        later_plans_s: how long the plans after the first took to make.
+        until_s: what the planning's clock may come to.
     """
 
     profile: Profile
     request: Request
+    until_s: float
     is_listable: bool = True
     unmeasurable: set[Choice] = field(default_factory=set)
     runs: dict[Places, Run] = field(default_factory=dict)
     round_count: int = 0
     refused_count: int = 0
-    is_first: bool = True
-    later_plans_s: float = 0.0
 
     def best(self, last: Plan) -> Plan:
         """The last plan; for latency, one that took less when it was run than the last one promises.

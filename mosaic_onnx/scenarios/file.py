@@ -9,15 +9,18 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from mosaic_onnx.core.compatibility import tomllib
 from mosaic_onnx.core.errors import ModelError
 from mosaic_onnx.files.strict_json import FileModel, Name, NonNegative, read, validated
+from mosaic_onnx.files.toml_text import load_toml
 from mosaic_onnx.scenarios.scenario import Group, ModelEntry, Scenario
 
 SCHEMA = "mosaic-onnx/scenario/1"
 _MODEL_SUFFIXES = (".profile.json", ".json", ".onnx")
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+LONGEST_MS = 1e12
+Milliseconds = Annotated[float, Field(ge=1e-6, le=LONGEST_MS, allow_inf_nan=False)]
+"""From a nanosecond to 30 years: searches multiply periods until they hold, and a period of nearly nothing never does."""
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 
 
@@ -34,9 +37,9 @@ class _Group(FileModel):
 
     name: Name
     models: list[Name | _Model] = Field(min_length=1)
-    period_ms: Positive
-    deadline_ms: Positive | None = None
-    jitter_ms: NonNegative = 0.0
+    period_ms: Milliseconds
+    deadline_ms: Milliseconds | None = None
+    jitter_ms: Annotated[NonNegative, Field(le=LONGEST_MS)] = 0.0
     weight: Positive = 1.0
     allowed_drop_share: Share | None = None
 
@@ -76,11 +79,7 @@ def scenario_from_toml(text: str, what: str = "scenario", folder: Path = Path())
     Raises:
         ModelError: as ``read_scenario``.
     """
-    try:
-        content = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise ModelError(f"{what}: not TOML: {error}") from error
-    file = validated(content, _File, SCHEMA, what)
+    file = validated(load_toml(text, what), _File, SCHEMA, what)
     _refuse_repeated(f"{what}: ", "groups", (group.name for group in file.groups))
     groups = tuple(_group(group, f"{what}: groups[{g}]", folder) for g, group in enumerate(file.groups))
     return Scenario(groups, file.drop, file.accelerator)

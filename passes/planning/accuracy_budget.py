@@ -43,11 +43,13 @@ class KeepBudget:
 
         start = replace(state.with_cutter(), note=say_nothing)
         request: Request = option_of((self.planning,), "request")
+        until_s = state.planning.spent_s + request.time_limit_s
         budget = 0.0 if request.max_error is None else request.max_error
         tried: dict[int, State] = {}
 
         def plan(profile: Profile, limit: float) -> Planned:
-            asked = with_options(self.planning, {"request": _limited(request, limit)})
+            left_s = max(0.0, until_s - state.planning.spent_s)
+            asked = with_options(self.planning, {"request": _limited(request, limit, left_s)})
             after = run_pass(asked, replace(start, profile=profile))
             tried[id(after.plan)] = after
             return Planned(after.profile, after.plan)
@@ -68,13 +70,12 @@ class KeepBudget:
         )
 
 
-def _limited(request: Request, limit: float) -> Request:
-    """Return the request of one of several trials; the first, without a limit, may take all the time."""
-    from mosaic_onnx.planning.accuracy_budget import BudgetSearch
+def _limited(request: Request, limit: float, left_s: float) -> Request:
+    """Return the request of one of several trials, which leaves a share of the time to those that may follow it."""
+    from mosaic_onnx.planning.feedback import LATER_SHARE
 
-    if limit == float("inf"):
-        return replace(request, max_error=None)
-    return replace(request, max_error=limit, time_limit_s=request.time_limit_s / BudgetSearch.round_limit)
+    max_error = None if limit == float("inf") else limit
+    return replace(request, max_error=max_error, time_limit_s=(1 - LATER_SHARE) * left_s)
 
 
 @dataclass(frozen=True)

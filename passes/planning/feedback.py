@@ -64,7 +64,15 @@ class Feedback:
         rounds = _Rounds(self, start)
         limits = self.round_limit, self.run_limit, self.refusal_limit
         request = option_of((self.plan,), "request")
-        loop = FeedbackLoop(rounds.measure, request, rounds.run, *limits, plan=rounds.plan, limit_s=self.limit_s)
+        loop = FeedbackLoop(
+            rounds.measure,
+            request,
+            rounds.run,
+            *limits,
+            plan=rounds.plan,
+            limit_s=self.limit_s,
+            planning=state.planning,
+        )
         refined = loop(state.profile)
         if self.round_limit and not refined.is_settled:
             state.note(f"the plan still changed after {refined.round_count} rounds of measuring its slices")

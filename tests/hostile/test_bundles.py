@@ -152,6 +152,7 @@ def test_a_slice_that_is_a_call_bomb_is_refused(bundle: Path) -> None:
         (lambda manifest: manifest["slices"][0].update(outputs=["ghost"]), r"slices/000\.onnx disagree"),
         (lambda manifest: manifest["slices"][0].update(file="model.onnx"), r"model\.onnx disagree"),
         (lambda manifest: manifest["slices"].pop(), "2 slices are planned, 1 are here"),
+        (lambda m: m.update(slices=m["slices"] * 50_000), "2 slices are planned, 100000 are here"),
         (lambda manifest: manifest.update(outputs=[1]), r"outputs\[0\]: input should be a"),
         (lambda manifest: manifest["files"].pop("plan.json"), r"plan\.json is not listed"),
     ],

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
+from mosaic_onnx.core.text.terminal import printable
+
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich.console import Console, ConsoleOptions, RenderableType
+    from rich.segment import Segment
     from rich.table import Table
 
 _FIGURE = re.compile(
@@ -82,10 +85,25 @@ def show_whole(console: Console, table: Table) -> None:
             if _least_width(console, made) > console.width:
                 made = table.with_words(length)
     width = max(console.width, _least_width(console, made))
-    console.print(made, width=width, soft_wrap=False, crop=False, overflow="ignore")
+    console.print(Printable(made), width=width, soft_wrap=False, crop=False, overflow="ignore")
 
 
 def _least_width(console: Console, table: Table) -> int:
     """Return the columns that a table needs for its words to stay whole."""
     on_any_screen = console.options.update(max_width=ANY_WIDTH)  # a measure never exceeds the screen that it is told
     return console.measure(table, options=on_any_screen).minimum
+
+
+class Printable:
+    """Something to print whose text holds nothing that a terminal obeys: names in it come from files."""
+
+    def __init__(self, inner: RenderableType) -> None:
+        """Wrap it."""
+        self.inner = inner
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Segment]:
+        """Yield its segments; styles are kept."""
+        from rich.segment import Segment
+
+        for text, style, control in console.render(self.inner, options):
+            yield Segment(text if control else printable(text), style, control)

@@ -7,6 +7,8 @@ import sys
 import time
 from typing import TextIO
 
+from mosaic_onnx.core.text.terminal import printable
+
 ROOT = "mosaic_onnx"
 _STARTED_S = time.perf_counter()
 
@@ -17,7 +19,7 @@ class _SinceStart(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """Return one line."""
         room = record.name.removeprefix(f"{ROOT}.")
-        return f"{time.perf_counter() - _STARTED_S:8.3f} s  {room}: {record.getMessage()}"
+        return f"{time.perf_counter() - _STARTED_S:8.3f} s  {room}: {printable(record.getMessage())}"
 
 
 class _Stderr(logging.StreamHandler[TextIO]):

@@ -13,6 +13,8 @@ from mosaic_onnx.core.errors import UsageError
 
 _TOPOLOGY = Path("/sys/devices/system/cpu")
 _MOST_CORES = 2**16
+MOST_THREADS = 1024
+"""No device may ask for more: a runtime that starts a million of them answers never."""
 
 
 def usable_cores() -> tuple[int, ...]:

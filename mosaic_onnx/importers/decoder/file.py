@@ -8,9 +8,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from mosaic_onnx.core.compatibility import tomllib
 from mosaic_onnx.core.errors import ModelError, UsageError
 from mosaic_onnx.files.strict_json import ByteCount, Count, FileModel, Name, NonNegative, read, validated
+from mosaic_onnx.files.toml_text import load_toml
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
@@ -124,7 +124,4 @@ def _content(path: Path | str, kind: Literal["decoder", "machine"]) -> tuple[obj
         if not Path(path).exists() and not Path(path).suffix:
             raise UsageError(f"there is no {kind} {str(path)!r}", f"a file, or one of: {', '.join(known)}")
         text, what = read(path)
-    try:
-        return tomllib.loads(text), what
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise ModelError(f"{what}: not TOML: {error}") from error
+    return load_toml(text, what), what

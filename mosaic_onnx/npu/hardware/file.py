@@ -8,9 +8,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from mosaic_onnx.core.compatibility import tomllib
 from mosaic_onnx.core.errors import ModelError, UsageError
 from mosaic_onnx.files.strict_json import ByteCount, FileModel, Name, NonNegative, read, validated
+from mosaic_onnx.files.toml_text import load_toml
 from mosaic_onnx.npu.hardware import description as described
 
 SCHEMA = "mosaic-onnx/npu/1"
@@ -154,11 +154,7 @@ def hardware_from_toml(text: str, what: str = "npu.toml") -> described.Hardware:
     Raises:
         ModelError: not TOML, an unknown key, a missing or impossible value; the message names the key's path.
     """
-    try:
-        content = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise ModelError(f"{what}: not TOML: {error}") from error
-    file = validated(content, _File, SCHEMA, what)
+    file = validated(load_toml(text, what), _File, SCHEMA, what)
     _check_buffer(file.buffer, what)
     return _hardware(file)
 

@@ -86,6 +86,7 @@ def test_nodes_and_meta_are_kept() -> None:
         (("predicted", "seconds"), math.nan, "predicted.seconds: NaN"),
         (("bound", "unit"), "hours", "bound.unit"),
         (("objective",), "speed", "objective"),
+        (("replicas",), ["cpu", "npu", "cpu"], "replicas[2]: 'cpu' has a replica already, replicas[0]"),
         (("schema",), "mosaic-onnx/profile/1", "schema is"),
     ],
 )

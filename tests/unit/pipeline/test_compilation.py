@@ -10,14 +10,18 @@ import onnx
 import onnx.parser
 import pytest
 
+from mosaic_onnx.core.devices import Device
+from mosaic_onnx.core.errors import DeviceError
 from mosaic_onnx.core.profiles import Cost, Profile, ProfileLayer
 from mosaic_onnx.discovery.selection import select
-from mosaic_onnx.passes.base import run_pass, run_passes
-from mosaic_onnx.passes.editing import find, instead, with_options
+from mosaic_onnx.passes.base import Passes, run_pass, run_passes
+from mosaic_onnx.passes.editing import find, instead, option_of, with_options
 from mosaic_onnx.passes.measurement.measure_slices import MeasureSlices
 from mosaic_onnx.passes.state import State
+from mosaic_onnx.pipeline import compilation
 from mosaic_onnx.pipeline.compilation import compile_model
 from mosaic_onnx.pipeline.pipelines import COMPILE
+from mosaic_onnx.planner.core.request import Request
 
 MODEL = """
     <ir_version: 9, opset_import: ["" : 17]>
@@ -106,3 +110,22 @@ def test_a_partitioned_file_that_computes_something_else_fails_the_proof(path: P
     proof = run_pass(COMPILE[-1], replace(state, delivered=delivered)).proof
     assert not proof.passed
     assert "the partitioned file computes y: " in proof.failures[0]
+
+
+def test_planning_again_without_a_device_that_failed_has_what_is_left_of_the_time_limit(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked_s: list[float] = []
+
+    def fail(passes: Passes, state: State) -> State:
+        asked_s.append(option_of(passes, "request").time_limit_s)
+        state.planning.spent_s += 4.0
+        device = state.selection.chosen[-1].name
+        raise DeviceError(f"device {device} is gone", device=device)
+
+    monkeypatch.setattr(compilation, "run_passes", fail)
+    selection = select(["cpu"])
+    three = tuple(Device(name, backend="onnxruntime") for name in "abc")
+    with pytest.raises(DeviceError, match="device c is gone"):
+        compile_model(path, replace(selection, devices=three, chosen=three), request=Request(time_limit_s=10.0))
+    assert asked_s == [10.0, 6.0, 2.0]

@@ -13,7 +13,8 @@ from mosaic_onnx.core.plans import Plan
 from mosaic_onnx.core.profiles import Cost, MeasuredSlice, Profile, ProfileLayer
 from mosaic_onnx.planner.core.request import Request
 from mosaic_onnx.planning.calibrate import ALONE, IN_PLAN, learn
-from mosaic_onnx.planning.feedback import METHODS_ASKED, FeedbackLoop, unmeasured
+from mosaic_onnx.planning.feedback import FeedbackLoop, unmeasured
+from mosaic_onnx.planning.planning_time import PlanningTime
 from mosaic_onnx.planning.profile_plan import plan_profile
 from mosaic_onnx.profiling.measure_slices import Choice, SegmentsMeasured
 
@@ -233,23 +234,46 @@ def test_what_company_costs_is_added_to_slices_that_were_measured_alone_only() -
     assert noisy.segments == again.segments
 
 
-def test_all_later_plans_together_take_no_longer_than_one_time_limit() -> None:
-    given = profile([[1.0, 1.5]] * 6)
-    now_s = 0.0
-    asked_s: list[float] = []
+class SlowPlanner:
+    """Plans, and uses up all the time that it is given, by a clock of its own."""
 
-    def measure(choices: Sequence[Choice]) -> SegmentsMeasured:
-        sound = tuple(MeasuredSlice(*choice, 1.0) for choice in choices if choice[2] == "b")
-        return SegmentsMeasured(sound, {choice: "it fails" for choice in choices if choice[2] == "a"})
+    def __init__(self) -> None:
+        self.now_s = 0.0
+        self.asked_s: list[float] = []
 
-    def slow_plan(of: Profile, request: Request) -> Plan:
-        nonlocal now_s
-        now_s += METHODS_ASKED * request.time_limit_s  # every method uses its time up
-        asked_s.append(request.time_limit_s)
-        return plan_profile(of, request)
+    def __call__(self, of: Profile, request: Request) -> Plan:
+        self.now_s += request.time_limit_s
+        self.asked_s.append(request.time_limit_s)
+        return plan_profile(of, replace(request, time_limit_s=10.0))
 
-    loop = FeedbackLoop(measure, Request(time_limit_s=10.0), plan=slow_plan, clock=lambda: now_s)
-    loop(given)  # device a loses one layer after the other
-    assert asked_s[0] == 10.0
-    assert len(asked_s) > 6
-    assert METHODS_ASKED * sum(asked_s[1:]) <= 10.0 + 1e-9
+    def loop(self, given: Profile, limit_s: float, **options: int) -> None:
+        """Run a feedback on devices of which ``a`` loses one layer after the other."""
+
+        def measure(choices: Sequence[Choice]) -> SegmentsMeasured:
+            sound = tuple(MeasuredSlice(*choice, 1.0) for choice in choices if choice[2] == "b")
+            return SegmentsMeasured(sound, {choice: "it fails" for choice in choices if choice[2] == "a"})
+
+        planning = PlanningTime(lambda: self.now_s)
+        request = Request(time_limit_s=limit_s, min_slice_count=options.pop("min_slice_count", 0))
+        FeedbackLoop(measure, request, plan=self, planning=planning, **options)(given)
+
+
+def test_all_plans_of_a_loop_together_take_no_longer_than_one_time_limit() -> None:
+    planner = SlowPlanner()
+    planner.loop(profile([[1.0, 1.5]] * 6), 10.0)
+    assert planner.asked_s[:3] == [5.0, 2.5, 1.25]
+    assert len(planner.asked_s) > 6
+    assert sum(planner.asked_s) <= 10.0 + 1e-9
+
+
+def test_a_plan_that_no_other_follows_may_take_all_the_time() -> None:
+    planner = SlowPlanner()
+    planner.loop(profile([[1.0, 1.5]] * 2), 10.0, round_limit=0)
+    assert planner.asked_s == [10.0]
+
+
+def test_twenty_five_layers_that_must_be_three_slices_are_planned_within_one_time_limit() -> None:
+    planner = SlowPlanner()
+    planner.loop(profile([[1.0 + layer % 3, 1.5] for layer in range(25)]), 10.0, min_slice_count=3)
+    assert len(planner.asked_s) > 2
+    assert sum(planner.asked_s) <= 10.0 + 1e-9
