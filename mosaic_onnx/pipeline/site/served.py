@@ -14,6 +14,7 @@ from mosaic_onnx.pipeline.site.folder import Site
 from mosaic_onnx.pipeline.site.live import DeviceLoss, Isolation, LiveSite, Situation
 from mosaic_onnx.pipeline.site.serve import scaled
 from mosaic_onnx.planning.profile_plan import proposal_of
+from mosaic_onnx.scenarios.handover import HANDOVER_KEY
 from mosaic_onnx.scenarios.instance import SLOWDOWN_KEY, Instance, build_instance
 from mosaic_onnx.scenarios.scenario import Scenario
 from mosaic_onnx.scenarios.schedule import Schedule
@@ -117,7 +118,7 @@ def serve_site(
 def site_instance(site: Site, multiplier: float = 1.0) -> tuple[Instance, Schedule]:
     """Return the site as the simulator sees it, its periods scaled."""
     scenario = Scenario(scaled(site.groups, multiplier), site.drop)
-    meta = {SLOWDOWN_KEY: site.slowdowns}
+    meta = {SLOWDOWN_KEY: site.slowdowns, HANDOVER_KEY: site.handovers}
     bundles = list(site.bundles.values())
     instance = build_instance(scenario, [replace(bundle.profile, meta=meta) for bundle in bundles])
     names = list(site.bundles)
