@@ -27,13 +27,13 @@ class Watched(NamedTuple):
     foreign: float
 
 
-def least_disturbed(measure: Callable[[], Figure]) -> tuple[Figure, Watched]:
-    """Measure until others took next to nothing, or a few times; return the least disturbed one.
+def least_disturbed(measure: Callable[[], Figure], tries: int = TRIES) -> tuple[Figure, Watched]:
+    """Measure until others took next to nothing, or so many times; return the least disturbed one.
 
     Where the system does not tell, the first one counts as undisturbed.
     """
     found: list[tuple[Figure, Watched]] = []
-    for _ in range(TRIES):
+    for _ in range(tries):
         found.append(_watched(measure))
         if found[-1][1].foreign <= MOST:
             break

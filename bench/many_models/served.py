@@ -25,7 +25,8 @@ from mosaic_onnx.core.process.cpu_cores import usable_cores
 from mosaic_onnx.files.device_file import write_devices
 from mosaic_onnx.loading.inputs import make_inputs
 from mosaic_onnx.pipeline.site.folder import Site, read_site
-from mosaic_onnx.pipeline.site.served import serve_site, site_instance
+from mosaic_onnx.pipeline.site.live import ServingOptions
+from mosaic_onnx.pipeline.site.served import Served, serve_site, site_instance
 from mosaic_onnx.scenarios.search.genetic import SearchOptions
 from mosaic_onnx.scenarios.serving.frame import Frame
 from mosaic_onnx.scenarios.simulation.figures import group_figures
@@ -35,6 +36,8 @@ from mosaic_onnx.scenarios.solve import SchedulingOptions
 OURS, BEST_MAPPING, OWN = "ours", "best-mapping", "own sessions"
 SATISFIED = 95.0
 CORE_COUNT = 2
+SEARCH_TRIES = 2
+"""In the search for a least multiplier a step that others disturbed is taken so often."""
 PRECISION = 1.05
 """The least satisfied multiplier is found within this ratio."""
 ROOMS = (1.15, 1.5, 2.0)
@@ -73,11 +76,11 @@ def _cores(kinds: Sequence[str]) -> list[Device]:
 def _measured(
     records: Records, kind: str, devices: Sequence[Device], folder: Path, *, rounds: int, seconds: float
 ) -> Iterator[Row]:
-    """Three networks: ours, Best Mapping, and own sessions, in turn."""
+    """Serve three networks by ours, by Best Mapping and in sessions of their own, in turn."""
     sites = {scheduler: _site(folder, devices, scheduler) for scheduler in (OURS, BEST_MAPPING)}
     own = _own_sessions(folder, sites[OURS])
     scores: dict[str, Callable[[float], float]] = {
-        scheduler: lambda multiplier, site=site: serve_site(site, seconds=seconds, multiplier=multiplier).score  # type: ignore[misc]
+        scheduler: lambda multiplier, site=site: _serve(site, seconds, multiplier).score  # type: ignore[misc]
         for scheduler, site in sites.items()
     }
     scores[OWN] = lambda multiplier: own.score(seconds, multiplier)
@@ -162,7 +165,7 @@ def _least(score: Callable[[float], float], start: float) -> Mapping[str, float]
     foreign = [0.0]
 
     def is_satisfied(multiplier: float) -> bool:
-        figure, watched = least_disturbed(lambda: score(multiplier))
+        figure, watched = least_disturbed(lambda: score(multiplier), SEARCH_TRIES)
         foreign.append(watched.foreign)
         return figure >= SATISFIED
 
@@ -185,7 +188,7 @@ def _mean(values: Sequence[float]) -> float:
 
 def _makespan_errors(site: Site, seconds: float, multiplier: float) -> Mapping[str, Any]:
     """Return (simulated - measured) / measured of the mean makespan of each group, by what the simulation goes by."""
-    served, watched = least_disturbed(lambda: serve_site(site, seconds=seconds, multiplier=multiplier))
+    served, watched = least_disturbed(lambda: _serve(site, seconds, multiplier))
     measured = {group.name: _mean_makespan_s(group.name, served.frames) for group in site.groups}
     errors: dict[str, Any] = {"foreign": watched.foreign}
     for name, costs in {"by the site": site, "by the same slices": site_as_served(site, served.frames)}.items():
@@ -195,6 +198,10 @@ def _makespan_errors(site: Site, seconds: float, multiplier: float) -> Mapping[s
             for figures in group_figures(ScheduleEvaluator(instance, schedule).run(1.0), instance)
         ]
     return errors
+
+
+def _serve(site: Site, seconds: float, multiplier: float) -> Served:
+    return serve_site(site, seconds=seconds, options=ServingOptions(multiplier))
 
 
 def _mean_makespan_s(group: str, frames: Sequence[Frame]) -> float:
