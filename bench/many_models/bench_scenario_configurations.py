@@ -9,7 +9,7 @@ from bench.report import Row
 
 
 def run(quick: bool) -> list[Row]:
-    """All rows; ``quick`` serves for less time."""
+    """Return all rows; ``quick`` serves for less time."""
     if importlib.util.find_spec("openvino") is None:
         return [Row("two cores, three configurations", float("nan"), "ratio", note="skipped: no openvino")]
     kinds = ["onnxruntime", "openvino", "openvino bf16"]

@@ -20,14 +20,14 @@ BASELINES = ("npu-only", "best-mapping", "mosaic-each", "band", "edf")
 
 
 def run(quick: bool) -> list[Row]:
-    """All rows; ``quick`` draws fewer scenarios and serves for less time."""
+    """Return all rows; ``quick`` draws fewer scenarios and serves for less time."""
     records = Records.of("scenarios", quick=quick)
     rows = [*_simulated(records, 2 if quick else 10, 3.0 if quick else 5.0)]
     return [*rows, *served_rows("two cores", ["onnxruntime"], quick=quick)]
 
 
 def _simulated(records: Records, count: int, time_limit_s: float) -> Iterator[Row]:
-    """Random scenarios on the described HiKey 970."""
+    """Compare α* on random scenarios on the described HiKey 970."""
     profiles = profiles_of(highest_only(read_shipped("hikey970")))
     outcomes: list[Mapping[str, Any]] = []
     for number in range(count):

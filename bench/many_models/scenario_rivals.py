@@ -30,7 +30,7 @@ class OwnSessions:
         }
 
     def score(self, seconds: float, multiplier: float) -> float:
-        """XRBench's score, time only, of serving for a while."""
+        """Serve for a while; return XRBench's score, time only."""
         scores: dict[str, float] = {}
         start = time.perf_counter() + 0.1
 

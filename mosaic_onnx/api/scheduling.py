@@ -16,7 +16,7 @@ from mosaic_onnx.passes.state import say_nothing
 from mosaic_onnx.pipeline.options import PathLike
 from mosaic_onnx.pipeline.site.device_loop import schedule_measured
 from mosaic_onnx.pipeline.site.folder import write_site
-from mosaic_onnx.pipeline.site.live import Isolation
+from mosaic_onnx.pipeline.site.live import Isolation, ServingOptions
 from mosaic_onnx.pipeline.site.profiled import profile_scenario
 from mosaic_onnx.pipeline.site.served import Served, Watch, serve_site
 from mosaic_onnx.pipeline.site.situations import read_situations, write_situations
@@ -38,7 +38,7 @@ def load_scenario(
     progress: Progress | None = None,
     note: Note = say_nothing,
 ) -> Instance:
-    """A scenario with the costs of its models: profiles are read, models are profiled on the devices.
+    """Return a scenario with the costs of its models: profiles are read, models are profiled on the devices.
 
     Raises:
         ModelError: the scenario, a model or a profile is wrong, or they do not name the same devices.
@@ -56,7 +56,7 @@ def load_scenario(
 def schedule(
     scenario: Instance | PathLike, options: SchedulingOptions | None = None, note: Note = say_nothing
 ) -> Scheduled:
-    """The schedule of least period multiplier that the scheduler finds for many models on one machine.
+    """Return the schedule of least period multiplier that the scheduler finds for many models on one machine.
 
     Raises:
         ModelError: the scenario is wrong.
@@ -121,7 +121,7 @@ def serve_scenario(
     isolation: Isolation | None = None,
     watch: Watch = nullcontext,
 ) -> Served:
-    """Serve all models of a site for a while: what ran, and what it came to; see ``pipeline.site.served.serve_site``.
+    """Serve all models of a site for a while; see ``pipeline.site.served.serve_site``.
 
     Raises:
         ModelError: the site is damaged.
@@ -129,15 +129,6 @@ def serve_scenario(
         BackendError: a slice cannot be loaded.
     """
     situations = read_situations(Path(site))
-    return serve_site(
-        situations.pop(frozenset()),
-        seconds=seconds,
-        situations=situations,
-        multiplier=multiplier,
-        devices=devices,
-        trust=trust,
-        seed=seed,
-        check_every=check_every,
-        isolation=isolation,
-        watch=watch,
-    )
+    options = ServingOptions(multiplier, devices, trust, seed, check_every, isolation)
+    site_itself = situations.pop(frozenset())
+    return serve_site(site_itself, seconds=seconds, options=options, situations=situations, watch=watch)

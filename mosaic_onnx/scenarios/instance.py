@@ -12,6 +12,7 @@ from mosaic_onnx.core.cost_tables.costs import CostTable
 from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.errors import ModelError, UsageError
 from mosaic_onnx.core.profiles import Profile
+from mosaic_onnx.scenarios.handover import HANDOVER_KEY, Handover, read_handover
 from mosaic_onnx.scenarios.scenario import Group, Scenario
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ class Instance:
         unit_names: [U] the device's name, or what several devices name as their unit.
         unit_of_state: [S] the unit that a state occupies.
         slowdown: [U][U] factor by which slices of the first unit take longer while the second works; 1 for none.
+        handovers: [U] the times around the slices of each unit.
     """
 
     scenario: Scenario
@@ -59,6 +61,7 @@ class Instance:
     unit_names: tuple[str, ...]
     unit_of_state: tuple[int, ...]
     slowdown: tuple[tuple[float, ...], ...]
+    handovers: tuple[Handover, ...]
 
     @property
     def groups(self) -> tuple[Group, ...]:
@@ -115,7 +118,8 @@ def build_instance(scenario: Scenario, profiles: Sequence[Profile]) -> Instance:
         for name, group, profile in zip(names, group_of, profiles, strict=True)
     )
     unit_names, unit_of_state = _units(devices)
-    return Instance(scenario, models, unit_names, unit_of_state, _slowdowns(devices, unit_names, profiles))
+    slowdowns = _slowdowns(devices, unit_names, profiles)
+    return Instance(scenario, models, unit_names, unit_of_state, slowdowns, _handovers(devices, unit_names, profiles))
 
 
 def _check_known(name: str, profile: Profile) -> None:
@@ -178,12 +182,27 @@ def _slowdowns(
     return tuple(tuple(row) for row in factors)
 
 
-def _rows(value: object) -> list[tuple[str, object]]:
+def _handovers(
+    devices: Sequence[Device], unit_names: Sequence[str], profiles: Sequence[Profile]
+) -> tuple[Handover, ...]:
+    """Return [U] the times around slices that the profiles name; of several for one unit the larger ones."""
+    unit_index = {device.name: unit_names.index(unit_of(device)) for device in devices}
+    found = [Handover()] * len(unit_names)
+    for profile in profiles:
+        for device, value in _rows(profile.meta.get(HANDOVER_KEY, {}), HANDOVER_KEY):
+            where = f"meta.{HANDOVER_KEY}.{device}"
+            if device not in unit_index:
+                raise ModelError(f"{where} names no device of the profile")
+            found[unit_index[device]] = found[unit_index[device]].at_least(read_handover(value, where))
+    return tuple(found)
+
+
+def _rows(value: object, key: str = SLOWDOWN_KEY) -> list[tuple[str, object]]:
     """Return the items of an object in ``meta``.
 
     Raises:
         ModelError: it is not an object.
     """
     if not isinstance(value, Mapping):
-        raise ModelError(f"meta.{SLOWDOWN_KEY}: {value!r} is not an object", 'write {"gpu": {"npu": 1.2}}')
+        raise ModelError(f"meta.{key}: {value!r} is not an object", "docs/scenarios.md has an example")
     return [(str(key), item) for key, item in value.items()]

@@ -17,7 +17,7 @@ from mosaic_onnx import api
 from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.process.cpu_cores import usable_cores
 from mosaic_onnx.files.device_file import write_devices
-from mosaic_onnx.pipeline.site.live import LiveSite
+from mosaic_onnx.pipeline.site.live import LiveSite, ServingOptions
 from mosaic_onnx.pipeline.site.situations import read_situations
 from mosaic_onnx.scenarios.search.genetic import SearchOptions
 from mosaic_onnx.scenarios.serving.statistics import ScenarioStatistics
@@ -47,7 +47,7 @@ def serve(site: Path, minutes: float, check_every: int) -> list[str]:
     multiplier = ROOM * table[frozenset()].multiplier
     readings: list[Levels] = []
     print("seconds   frames  late  dropped  failed  wrong  memory MiB", flush=True)
-    with LiveSite(table, multiplier=multiplier, check_every=check_every) as live:
+    with LiveSite(table, ServingOptions(multiplier, check_every=check_every)) as live:
         live.start()
         until_s = time.monotonic() + 60 * minutes
         while (left_s := until_s - time.monotonic()) > 0:

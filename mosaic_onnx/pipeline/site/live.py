@@ -59,6 +59,27 @@ class Isolation:
     time_limit_s: float | None = None
 
 
+@dataclass(frozen=True)
+class ServingOptions:
+    """How a site is served.
+
+    Attributes:
+        multiplier: of periods and deadlines.
+        devices: the user's own devices.
+        trust: take what the bundles say of their devices.
+        seed: of inputs and jitter.
+        check_every: compare every so many frames' outputs; 0 for none.
+        isolation: run the devices in processes of their own; None: in this one.
+    """
+
+    multiplier: float = 1.0
+    devices: Sequence[str] = ()
+    trust: bool = False
+    seed: int = 0
+    check_every: int = 0
+    isolation: Isolation | None = None
+
+
 class LiveSite:
     """Serves the plans of a table by situation; frames that have begun end on the slices that they began on.
 
@@ -69,51 +90,44 @@ class LiveSite:
     def __init__(
         self,
         table: Mapping[Situation, Site],
+        options: ServingOptions | None = None,
         *,
-        multiplier: float = 1.0,
-        devices: Sequence[str] = (),
-        trust: bool = False,
-        seed: int = 0,
-        check_every: int = 0,
-        isolation: Isolation | None = None,
         on_frame: Callable[[Frame], None] = lambda frame: None,
     ) -> None:
         """Load the slices of every situation, so that a switch takes no loading.
 
         Args:
             table: the site for each situation; that of no lost device must be there (``read_situations``).
-            multiplier: of periods and deadlines.
-            devices: the user's own devices.
-            trust: take what the bundles say of their devices.
-            seed: of inputs and jitter.
-            check_every: compare every so many frames' outputs; 0 for none.
-            isolation: run the devices in processes of their own; None: in this one.
+            options: how; None for the usual ones.
             on_frame: called with every frame that is over.
 
         Raises:
             UsageError: a device is not here.
             BackendError: a slice cannot be loaded.
         """
+        options = options or ServingOptions()
         self._table = dict(table)
         self._lost: Situation = frozenset()
         self._losses: list[DeviceLoss] = []
         self._lock = threading.Lock()
         base = self._table[self._lost]
-        self._groups = {group.name: group for group in scaled(base.groups, multiplier)}
+        self._groups = {group.name: group for group in scaled(base.groups, options.multiplier)}
         self._models = list(base.bundles)
         bundles = {
-            situation: {name: bind_bundle(bundle, devices, trust=trust) for name, bundle in site.bundles.items()}
+            situation: {
+                name: bind_bundle(bundle, options.devices, trust=options.trust) for name, bundle in site.bundles.items()
+            }
             for situation, site in self._table.items()
         }
         here = {device.name: device for row in bundles.values() for one in row.values() for device in one.devices}
         with ExitStack() as undo:
             workers = Workers(here, held_cores(here), _of_one_unit(here.values()))
             undo.callback(workers.close)
-            candidates = _backends(isolation, undo)
+            candidates = _backends(options.isolation, undo)
 
             def runner(name: str, bundle: Bundle) -> ModelRunner:
-                inputs, loaded = make_inputs(bundle.original(), seed), load_bundle(bundle, candidates)
-                made = ModelRunner(name, loaded, workers, inputs, check_every=check_every)
+                inputs, loaded = make_inputs(bundle.original(), options.seed), load_bundle(bundle, candidates)
+                made = ModelRunner(name, loaded, workers, inputs, check_every=options.check_every)
                 undo.callback(made.close)
                 return made
 
@@ -128,7 +142,7 @@ class LiveSite:
                 workers,
                 [name for name in base.devices if name in here],
                 drop=base.drop,
-                seed=seed,
+                seed=options.seed,
                 on_frame=on_frame,
                 rescue=self._rescue,
             )

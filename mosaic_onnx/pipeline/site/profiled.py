@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from mosaic_onnx.core.errors import UsageError
@@ -15,6 +15,7 @@ from mosaic_onnx.passes.state import State, say_nothing
 from mosaic_onnx.pipeline.compilation import Note
 from mosaic_onnx.pipeline.pipelines import PROFILE
 from mosaic_onnx.profiling.progress import Progress
+from mosaic_onnx.scenarios.handover import HANDOVER_KEY, Handover
 from mosaic_onnx.scenarios.instance import SLOWDOWN_KEY, Instance, build_instance
 from mosaic_onnx.scenarios.scenario import Scenario
 
@@ -29,11 +30,13 @@ class ProfiledScenario:
         scenario: what is asked.
         states: by file, the pipeline's state after profiling.
         slowdowns: by device, by other device, how much longer its slices take while the other works.
+        handovers: by device, the times around its slices; empty where they were not measured.
     """
 
     scenario: Scenario
     states: Mapping[Path, State]
     slowdowns: Slowdowns
+    handovers: Mapping[str, Handover] = field(default_factory=dict)
 
     def state(self, model: int) -> State:
         """Return the state of a model, counted through all groups."""
@@ -51,7 +54,8 @@ class ProfiledScenario:
     @property
     def instance(self) -> Instance:
         """Return the scenario with costs."""
-        meta = {SLOWDOWN_KEY: self.slowdowns}
+        handovers = {device: one.as_fields() for device, one in self.handovers.items()}
+        meta = {SLOWDOWN_KEY: self.slowdowns, HANDOVER_KEY: handovers}
         profiles = {path: replace(state.profile, meta=meta) for path, state in self.states.items()}
         return build_instance(self.scenario, [profiles[path] for path in self._paths])
 

@@ -1,7 +1,8 @@
 """Run a schedule on its devices for a while, and learn how much longer its slices take in company than alone.
 
 Alone, a slice is measured again and again: it finds its weights in the caches. In a schedule other models have run
-there since. What other devices cost that work at the same time is measured apart (``slowdowns``) and taken out here.
+there since. What other devices cost that work at the same time is measured apart (``slowdowns``) and taken out here;
+what passes between slices is learnt too (``handovers``).
 """
 
 from __future__ import annotations
@@ -12,12 +13,12 @@ from contextlib import ExitStack
 from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
-from statistics import median
 
 from mosaic_onnx.core.errors import BackendError
 from mosaic_onnx.core.profiles import Cost, Profile
 from mosaic_onnx.isolation.backend import in_process
 from mosaic_onnx.pipeline.compilation import Note
+from mosaic_onnx.pipeline.site.handovers import measured_handovers, undisturbed_mean
 from mosaic_onnx.pipeline.site.profiled import ProfiledScenario, Slowdowns
 from mosaic_onnx.pipeline.site.serve import scaled
 from mosaic_onnx.planner.core.request import Request
@@ -32,7 +33,7 @@ from mosaic_onnx.scenarios.serving.server import ScenarioServer, ServingOrder
 
 COMPANY_KEY = "company"
 """Meta key of a profile: by state, the factor by which its costs were raised."""
-SECONDS = 3.0
+SECONDS = 5.0
 ROOM = 1.3
 """The periods of a rehearsal are so many times the least that are predicted to be kept, so that frames complete."""
 FEWEST_SPANS = 5
@@ -44,7 +45,9 @@ Factors = Mapping[Path, Mapping[str, float]]
 def rehearsed(
     profiled: ProfiledScenario, instance: Instance, schedule: Schedule, multiplier: float, note: Note
 ) -> ProfiledScenario:
-    """Return the scenario with every cost raised to what it is in company; as it is with simulated devices.
+    """Return the scenario with every cost raised to what it is in company, and the times between slices.
+
+    With simulated devices it is as it was.
 
     All costs of a model on a device are raised by the same factor, so that no schedule looks better than it was.
 
@@ -63,8 +66,12 @@ def rehearsed(
         note(f"the schedule could not be rehearsed: {error.message}")
         return profiled
     factors = company_factors(profiled, instance, schedule, frames)
-    return profiled.with_profiles(
-        {path: _raised(state.profile, factors.get(path, {})) for path, state in profiled.states.items()}
+    unit_of_device = {device.name: unit_of(device) for device in profiled.state(0).profile.devices}
+    return replace(
+        profiled.with_profiles(
+            {path: _raised(state.profile, factors.get(path, {})) for path, state in profiled.states.items()}
+        ),
+        handovers=measured_handovers(frames, unit_of_device),
     )
 
 
@@ -120,7 +127,7 @@ def company_factors(
             if len(spans) >= FEWEST_SPANS and alone_s > 0:
                 row = sums.setdefault(path, {})
                 before = row.get(one.state, (0.0, 0.0))
-                row[one.state] = before[0] + median(spans), before[1] + alone_s
+                row[one.state] = before[0] + undisturbed_mean(spans), before[1] + alone_s
     everything = [pair for row in sums.values() for pair in row.values()]
     mean = sum(pair[0] for pair in everything) / sum(pair[1] for pair in everything) if everything else 1.0
     return {

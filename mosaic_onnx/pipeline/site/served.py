@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 
 from mosaic_onnx.pipeline.site.folder import Site
-from mosaic_onnx.pipeline.site.live import DeviceLoss, Isolation, LiveSite, Situation
+from mosaic_onnx.pipeline.site.live import DeviceLoss, LiveSite, ServingOptions, Situation
 from mosaic_onnx.pipeline.site.serve import scaled
 from mosaic_onnx.planning.profile_plan import proposal_of
+from mosaic_onnx.scenarios.handover import HANDOVER_KEY
 from mosaic_onnx.scenarios.instance import SLOWDOWN_KEY, Instance, build_instance
 from mosaic_onnx.scenarios.scenario import Scenario
 from mosaic_onnx.scenarios.schedule import Schedule
@@ -64,13 +65,8 @@ def serve_site(
     site: Site,
     *,
     seconds: float,
+    options: ServingOptions | None = None,
     situations: Mapping[Situation, Site] | None = None,
-    multiplier: float = 1.0,
-    devices: Sequence[str] = (),
-    trust: bool = False,
-    seed: int = 0,
-    check_every: int = 0,
-    isolation: Isolation | None = None,
     watch: Watch = nullcontext,
 ) -> Served:
     """Serve a site for a while.
@@ -78,32 +74,19 @@ def serve_site(
     Args:
         site: what to serve.
         seconds: requests arrive for so long.
+        options: how; None for the usual ones.
         situations: what to serve instead when devices fail, by the devices that are gone.
-        multiplier: of periods and deadlines.
-        devices: the user's own devices.
-        trust: take what the bundles say of their devices.
-        seed: of inputs and jitter.
-        check_every: compare every so many frames' outputs; 0 for none.
-        isolation: run the devices in processes of their own; None: in this one.
         watch: shows statistics while it runs.
 
     Raises:
         UsageError: a device is not here.
         BackendError: a slice cannot be loaded.
     """
+    options = options or ServingOptions()
     if site.simulated and set(site.simulated) >= set(site.devices):
-        return _serve_simulated(site, seconds, multiplier, seed)
+        return _serve_simulated(site, seconds, options.multiplier, options.seed)
     table = {**(situations or {}), frozenset[str](): site}
-    live = LiveSite(
-        table,
-        multiplier=multiplier,
-        devices=devices,
-        trust=trust,
-        seed=seed,
-        check_every=check_every,
-        isolation=isolation,
-    )
-    with live, watch() as show:
+    with LiveSite(table, options) as live, watch() as show:
         live.start()
         end_s = time.monotonic() + seconds
         while (left_s := end_s - time.monotonic()) > 0:
@@ -117,7 +100,7 @@ def serve_site(
 def site_instance(site: Site, multiplier: float = 1.0) -> tuple[Instance, Schedule]:
     """Return the site as the simulator sees it, its periods scaled."""
     scenario = Scenario(scaled(site.groups, multiplier), site.drop)
-    meta = {SLOWDOWN_KEY: site.slowdowns}
+    meta = {SLOWDOWN_KEY: site.slowdowns, HANDOVER_KEY: site.handovers}
     bundles = list(site.bundles.values())
     instance = build_instance(scenario, [replace(bundle.profile, meta=meta) for bundle in bundles])
     names = list(site.bundles)

@@ -73,7 +73,7 @@ class Binder:
         """
         self._running = running
         self._models = [
-            _model(model.table, proposal, instance.unit_of_state)
+            _model(model.table, proposal, instance)
             for model, proposal in zip(instance.models, schedule.proposals, strict=True)
         ]
         self._queued_s = [0.0] * len(ready)
@@ -124,7 +124,7 @@ class Binder:
         return copy_seconds(known.table, tensor, source, state)
 
 
-def _model(table: CostTable, proposal: Proposal, unit_of_state: Sequence[int]) -> _Model:
+def _model(table: CostTable, proposal: Proposal, instance: Instance) -> _Model:
     slice_of = {layer: k for k, placed in enumerate(proposal) for layer in placed.layers}
     reads, outputs = [], []
     for k, placed in enumerate(proposal):
@@ -133,5 +133,11 @@ def _model(table: CostTable, proposal: Proposal, unit_of_state: Sequence[int]) -
         reads.append(tuple((tensor, maker) for tensor, maker in makers.items() if maker != k))
         made = (t for layer in placed.layers for t in table.layer_outputs[layer])
         outputs.append(tuple(tensor for tensor in made if table.rows.is_output[tensor]))
-    ways = tuple(unit_options(table, placed.layers, unit_of_state) for placed in proposal)
+    ways = tuple(
+        tuple(
+            option._replace(seconds=option.seconds + instance.handovers[option.unit].turn_s)
+            for option in unit_options(table, placed.layers, instance.unit_of_state)
+        )
+        for placed in proposal
+    )
     return _Model(table, ways, tuple(reads), tuple(outputs))

@@ -14,6 +14,7 @@ from mosaic_onnx.planner.core.request import Proposal
 from mosaic_onnx.planner.core.simulate import check, slice_cost
 from mosaic_onnx.planner.core.transfers import HOST_MEMORY, PaidTransfers, paid_transfers
 from mosaic_onnx.scenarios.feasibility import check_joint_memory
+from mosaic_onnx.scenarios.handover import Handover
 from mosaic_onnx.scenarios.instance import Instance
 from mosaic_onnx.scenarios.schedule import Schedule
 
@@ -47,7 +48,7 @@ class SliceGraph:
     Attributes:
         states: [K] state of each slice.
         units: [K] unit of each slice.
-        seconds: [K] execution.
+        seconds: [K] execution, and what the unit needs around it.
         input_count: [K] arrivals that a slice waits for before it is ready.
         at_start: (slice, delay in seconds) of what the frame's arrival brings.
         after: [K] (reader, delay in seconds) of what the end of a slice brings.
@@ -86,13 +87,24 @@ def slice_graphs(instance: Instance, schedule: Schedule) -> tuple[SliceGraph, ..
     for model, proposal in zip(instance.models, schedule.proposals, strict=True):
         key = id(model.table), proposal, schedule.late_binding
         if key not in known:
-            known[key] = slice_graph(model.table, proposal, instance.unit_of_state, late_binding=schedule.late_binding)
+            known[key] = slice_graph(
+                model.table,
+                proposal,
+                instance.unit_of_state,
+                late_binding=schedule.late_binding,
+                handovers=instance.handovers,
+            )
         graphs.append(known[key])
     return tuple(graphs)
 
 
 def slice_graph(
-    table: CostTable, proposal: Proposal, unit_of_state: tuple[int, ...], *, late_binding: bool = False
+    table: CostTable,
+    proposal: Proposal,
+    unit_of_state: tuple[int, ...],
+    *,
+    late_binding: bool = False,
+    handovers: tuple[Handover, ...] = (),
 ) -> SliceGraph:
     """Return what a frame of one model has to do.
 
@@ -101,6 +113,8 @@ def slice_graph(
         proposal: its slices in a topological order.
         unit_of_state: [S] unit that each state occupies.
         late_binding: leave out the copies: which there are is seen when devices are chosen.
+        handovers: [U] the times around the slices of each unit; empty where they take none. Late binding, which has no
+            unit yet, counts them for the unit on which the slice is fastest.
 
     Raises:
         InfeasibleError: the slices cannot run (see ``planner.simulate``).
@@ -113,7 +127,9 @@ def slice_graph(
     else:
         wiring = _delays(paid_transfers(table, proposal, slice_of))
     states = tuple(placed.state for placed in proposal)
-    seconds = tuple(slice_cost(table, placed).seconds for placed in proposal)
+    units = tuple(unit_of_state[state] for state in states)
+    around = [handovers[unit] for unit in units] if handovers else [Handover()] * len(proposal)
+    seconds = tuple(slice_cost(table, one).seconds + times.turn_s for one, times in zip(proposal, around, strict=True))
     counts = [0] * len(proposal)
     for edges in (wiring.at_start, *wiring.after):
         for reader, _ in edges:
@@ -124,13 +140,17 @@ def slice_graph(
     free = [(k, 0.0) for k, count in enumerate(counts) if count == 0]
     for k, _ in free:
         counts[k] = 1
-    after = tuple(tuple(edges) for edges in wiring.after)
+    at_start = tuple((k, delay + around[k].arrival_s) for k, delay in (*wiring.at_start, *free))
+    after = tuple(
+        tuple((k, delay + (around[k].wake_s if units[k] != units[maker] else 0.0)) for k, delay in edges)
+        for maker, edges in enumerate(wiring.after)
+    )
     return SliceGraph(
         states=states,
-        units=tuple(unit_of_state[state] for state in states),
+        units=units,
         seconds=seconds,
         input_count=tuple(counts),
-        at_start=(*wiring.at_start, *free),
+        at_start=at_start,
         after=after,
         tail_s=tuple(wiring.tail_s),
         rest_s=_rest(seconds, after, wiring.tail_s),

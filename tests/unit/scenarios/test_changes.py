@@ -17,7 +17,7 @@ from mosaic_onnx.backends.onnxruntime.backend import BACKEND
 from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.errors import UsageError
 from mosaic_onnx.files.device_file import write_devices
-from mosaic_onnx.pipeline.site.live import LiveSite
+from mosaic_onnx.pipeline.site.live import LiveSite, ServingOptions
 from mosaic_onnx.pipeline.site.situations import read_situations
 from mosaic_onnx.scenarios.search.genetic import SearchOptions
 from mosaic_onnx.scenarios.solve import SchedulingOptions
@@ -63,7 +63,7 @@ def test_a_site_holds_a_schedule_for_the_loss_of_each_device(site: Path) -> None
 
 
 def test_a_lost_device_gets_no_further_frame_and_none_is_lost(site: Path) -> None:
-    with LiveSite(read_situations(site), check_every=1) as live:
+    with LiveSite(read_situations(site), ServingOptions(check_every=1)) as live:
         live.start()
         wait_until(lambda: len(live.frames) > 4)
         live.lose_device("a")
@@ -128,7 +128,7 @@ def pulled_out(monkeypatch: pytest.MonkeyPatch) -> set[str]:
 def test_a_device_that_fails_is_noticed_and_its_frames_run_again_elsewhere(site: Path, pulled_out: set[str]) -> None:
     table = read_situations(site)
     first = table[frozenset()].bundles["g/one"].plan.slices[0].state
-    with LiveSite(table, check_every=1) as live:
+    with LiveSite(table, ServingOptions(check_every=1)) as live:
         live.start()
         wait_until(lambda: len(live.frames) > 4)
         pulled_out.add(first)
