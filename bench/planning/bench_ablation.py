@@ -183,7 +183,6 @@ STAGES = (
     part("moves: a layer elsewhere", "sequential", ("search.moves._Walk._layer_moves", nothing)),
     part("placement by elimination", "sequential", ("placement.elimination.solve_placement", none)),
     part("placement by elimination over all levels", "sequential", ("placement.relax._all_levels", none)),
-    part("placement by minimum cut", "sequential", ("placement.mincut.solve_placement", none)),
     part("caps: prices on bytes", "sequential", ("sequential.bounds.price_memory", none)),
     part("caps: placements repaired", "sequential", ("placement.memory_prices.Repair.run", none)),
     part("caps: integer program", "sequential", ("sequential.bounds.relax_within", cheapest_within)),

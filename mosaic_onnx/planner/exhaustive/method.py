@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import combinations
 
 import numpy as np
 
 from mosaic_onnx.core.cost_tables.costs import CostTable
 from mosaic_onnx.core.errors import InfeasibleError
+from mosaic_onnx.core.text.quantities import joules_text, seconds_text
 from mosaic_onnx.planner.core.infeasibility import check_possible
 from mosaic_onnx.planner.core.request import TOLERANCE, Answer, MethodUnavailable, PlacedSlice, Proposal, Request
 from mosaic_onnx.planner.core.request_constraints import meets
 from mosaic_onnx.planner.core.simulate import simulate, value
-from mosaic_onnx.planner.exhaustive.errors import TooLargeError
-from mosaic_onnx.planner.exhaustive.refusal import refusal
 from mosaic_onnx.planner.exhaustive.search import Effort, Search
+from mosaic_onnx.planner.exhaustive.slice_options import TooLargeError
 from mosaic_onnx.planner.search.initial_solutions import one_state_plans, runs
 
 LAYERS = 7
@@ -83,7 +83,7 @@ def front_within(table: CostTable, request: Request, transition_limit: int) -> l
     except TooLargeError:
         return None
     if not found:
-        raise refusal(table, request)
+        raise _refusal(table, request)
     return found
 
 
@@ -100,7 +100,7 @@ def _optimum(
         search.optimum(beam)
     best = search.optimum()
     if best is None:
-        raise refusal(table, request)
+        raise _refusal(table, request)
     return Answer((_fewer_slices(table, request, best),), search.known, "whole search, exact")
 
 
@@ -129,3 +129,32 @@ def _starts(table: CostTable) -> list[Proposal]:
     """Return plans that are made in a moment: one state for all, and every layer where it is fastest."""
     fastest = np.where(np.isfinite(table.layer_s), table.layer_s, np.inf).argmin(axis=1)
     return [*one_state_plans(table), runs(table, range(len(fastest)), fastest)]
+
+
+def _refusal(table: CostTable, request: Request) -> InfeasibleError:
+    """Return the error that names all that is asked together; what is enough on its own, ``refusal_hints`` finds."""
+    asked = ", ".join(_asked(table, request)) or "every layer"
+    return InfeasibleError(f"no plan satisfies what is asked together: {asked}; all plans were looked at")
+
+
+def _asked(table: CostTable, request: Request) -> Iterator[str]:
+    """Yield what may be in the way, in words."""
+    if request.deadline_s is not None:
+        yield f"the deadline of {seconds_text(request.deadline_s)}"
+    if request.budget_j is not None:
+        yield f"the budget of {joules_text(request.budget_j)}"
+    if request.max_error is not None:
+        yield f"the error budget of {request.max_error:.3g}"
+    caps = np.isfinite(np.minimum(table.memory_bytes, table.slice_memory_bytes))
+    if caps.any():
+        yield f"the memory of {', '.join(np.array(table.device_names)[caps])}"
+    if (table.group >= 0).any():
+        yield "groups on one device each"
+    if request.one_slice_per_device:
+        yield "one slice a device"
+    if request.min_slice_count > 1:
+        yield f"at least {request.min_slice_count} slices"
+    if request.max_slice_count is not None or table.max_slice_count is not None:
+        yield "the limits on slices"
+    if request.in_list_order:
+        yield "slices of neighbours in list order"
