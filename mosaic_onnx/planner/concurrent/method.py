@@ -26,6 +26,7 @@ from mosaic_onnx.planner.core.objective_weights import ENERGY, weigh
 from mosaic_onnx.planner.core.orders import candidate_orders
 from mosaic_onnx.planner.core.ortools import available
 from mosaic_onnx.planner.core.request import TOLERANCE, Answer, Proposal, Request
+from mosaic_onnx.planner.core.request_constraints import keeps_shape
 from mosaic_onnx.planner.core.simulate import simulate
 from mosaic_onnx.planner.placement.relax import relax
 from mosaic_onnx.planner.search.merging import merge_harmless
@@ -33,7 +34,6 @@ from mosaic_onnx.planner.search.simulated_search import polish, rank_of
 from mosaic_onnx.planner.sequential.capped_runs import capped_plans
 from mosaic_onnx.planner.sequential.method import sequential
 from mosaic_onnx.planner.throughput.method import throughput
-from mosaic_onnx.planner.throughput.pipeline import one_slice_per_device
 
 POLISHED_LAYERS = 60
 """Up to so many layers plans are polished in every way; of larger models only the best, slice by slice."""
@@ -75,7 +75,7 @@ def heft(table: CostTable, request: Request) -> Answer:
     until = began + request.time_limit_s
     judge = Judge(table, request)
     bound, how = lower_bound(table, request, part_of(until, 0.15))
-    plans = seed_plans(table, request, judge, seed_share(table, 0.2) * max(until - time.monotonic(), 0.0))
+    plans = seed_plans(table, request, judge, seed_share(table, request, 0.2) * max(until - time.monotonic(), 0.0))
     until -= JUDGED * judge.longest_s
     joined = None
     if len(table.layer_names) <= SPAN_LAYERS:
@@ -89,8 +89,10 @@ def heft(table: CostTable, request: Request) -> Answer:
     return Answer(finished(table, request, judge, plans, until), bound, how)
 
 
-def seed_share(table: CostTable, share: float) -> float:
-    """Return the part of the time that seeds get: more where caps bind, or layers are many."""
+def seed_share(table: CostTable, request: Request, share: float) -> float:
+    """Return the part of the time that seeds get: more where listing knows less than they, or layers are many."""
+    if request.one_slice_per_device:
+        return 0.5
     if len(table.layer_names) > LARGE_LAYERS:
         return 0.75
     return 2 * share if has_caps(table) else share
@@ -122,21 +124,19 @@ def has_caps(table: CostTable) -> bool:
 def seed_plans(table: CostTable, request: Request, judge: Judge, time_limit_s: float) -> list[Proposal]:
     """Return good plans of the other schedule and objectives, which this search must not fall behind.
 
-    Limits are left out, since a concurrent plan may keep them where these do not.
+    Limits are left out, since a concurrent plan may keep them where these do not; one slice a device is not.
     """
     began = time.monotonic()
     until = began + time_limit_s
     share = 0.9 if len(table.layer_names) > LARGE_LAYERS else 0.6
-    asked = Request(objective=request.objective, time_limit_s=share * time_limit_s, seed=request.seed)
+    alone = request.one_slice_per_device
+    asked = Request(request.objective, one_slice_per_device=alone, time_limit_s=share * time_limit_s, seed=request.seed)
     answers = [sequential(table, asked)]
     with suppress(TimeUpError):
         orders = candidate_orders(table, until=until)
         answers.append(Answer(tuple(capped_plans(table, asked, orders, part_of(until, 0.5)))))
     if request.objective != "latency" and request.deadline_s is not None:
         answers.append(sequential(table, replace(asked, objective="latency")))
-    if request.one_slice_per_device:
-        with suppress(InfeasibleError):
-            answers.append(one_slice_per_device(table, asked))
     left = until - time.monotonic()
     if left > 0 and len(table.layer_names) * len(table.device_names) <= SPREAD_PAIRS:
         with suppress(InfeasibleError):
@@ -171,6 +171,8 @@ class Judge:
         return sorted(judged, key=judged.__getitem__)
 
     def _judged(self, plan: Proposal) -> float:
+        if not keeps_shape(self.table, self.request, plan):
+            return float("inf")
         began = time.monotonic()
         try:
             return self.rank(simulate(self.table, plan, self.request.schedule))
