@@ -36,7 +36,7 @@ from mosaic_onnx.planner.sequential.method import sequential
 from mosaic_onnx.planner.throughput.method import throughput
 
 POLISHED_LAYERS = 60
-"""Up to so many layers plans are polished in every way; of larger models only the best, slice by slice."""
+"""Up to so many layers plans are polished in every way; of larger models only the best, without caps slice by slice."""
 KEPT = 6
 """Number of of the best plans are merged and offered."""
 SPREAD_PAIRS = 40_000
@@ -49,8 +49,8 @@ LISTED = 0.1
 """Of the time limit, what list scheduling gets at least, unless layers are very many."""
 LARGE_LAYERS = 5_000
 """Of models with more layers than this, sequential plans are what the search begins with."""
-MAX_CHOICES = 6_000
-"""Up to so many pairs of layer and state the solver is tried."""
+MAX_CHOICES, MAX_CAPPED_CHOICES = 6_000, 1_500
+"""Up to so many pairs of layer and state the solver is tried; the second where memory is capped."""
 
 
 def for_concurrent(table: CostTable, request: Request) -> bool:
@@ -62,7 +62,7 @@ def for_concurrent(table: CostTable, request: Request) -> bool:
 def solver_applies(table: CostTable, request: Request) -> bool:
     """Return whether ``auto`` runs the solver: for the makespan of a concurrent schedule that is not too large."""
     wanted = request.schedule == "concurrent" and request.objective == "latency"
-    return wanted and len(table.layer_names) * len(table.state_names) <= MAX_CHOICES
+    return wanted and table.layer_s.size <= (MAX_CAPPED_CHOICES if has_caps(table) else MAX_CHOICES)
 
 
 def heft(table: CostTable, request: Request) -> Answer:
@@ -85,7 +85,7 @@ def heft(table: CostTable, request: Request) -> Answer:
         if request.objective == "latency" and joined.bound_s > bound:
             bound, how = joined.bound_s, "critical paths and areas of the spans between gates"
     goal_s = bound if request.objective == "latency" else 0.0
-    plans += listed(table, request, plans, goal_s, part_of(until, 0.6))
+    plans += listed(table, request, plans, goal_s, part_of(until, 0.3 if has_caps(table) else 0.6))
     return Answer(finished(table, request, judge, plans, until), bound, how)
 
 
@@ -128,13 +128,14 @@ def seed_plans(table: CostTable, request: Request, judge: Judge, time_limit_s: f
     """
     began = time.monotonic()
     until = began + time_limit_s
-    share = 0.9 if len(table.layer_names) > LARGE_LAYERS else 0.6
+    share = 0.9 if len(table.layer_names) > LARGE_LAYERS else 0.3 if has_caps(table) else 0.6
     alone = request.one_slice_per_device
     asked = Request(request.objective, one_slice_per_device=alone, time_limit_s=share * time_limit_s, seed=request.seed)
     answers = [sequential(table, asked)]
     with suppress(TimeUpError):
         orders = candidate_orders(table, until=until)
-        answers.append(Answer(tuple(capped_plans(table, asked, orders, part_of(until, 0.5)))))
+        beside = replace(asked, schedule="concurrent")
+        answers.append(Answer(tuple(capped_plans(table, beside, orders, part_of(until, 0.8)))))
     if request.objective != "latency" and request.deadline_s is not None:
         answers.append(sequential(table, replace(asked, objective="latency")))
     left = until - time.monotonic()
@@ -238,8 +239,11 @@ def finished(
             continue
         merged = merge_harmless(table, request, plan)
         large = len(table.layer_names) > POLISHED_LAYERS
-        if time.monotonic() < deadline and not (large and done):
-            merged = merge_harmless(table, request, polish(table, request, merged, deadline, whole_slices=large))
+        capped = has_caps(table)
+        if time.monotonic() < deadline and not (large and len(done) >= (2 if capped else 1)):
+            share = part_of(deadline, 0.5) if large and capped and not done else deadline
+            few = large and not capped
+            merged = merge_harmless(table, request, polish(table, request, merged, share, whole_slices=few))
         done.append(merged)
     return tuple(dict.fromkeys((*done, *best[KEPT:])))
 

@@ -21,7 +21,7 @@ from mosaic_onnx.core.errors import InfeasibleError
 from mosaic_onnx.planner.core.deadline import FOREVER, TimeUpError, check_time, part_of
 from mosaic_onnx.planner.core.infeasibility import check_possible
 from mosaic_onnx.planner.core.objective import rank_of
-from mosaic_onnx.planner.core.orders import candidate_orders
+from mosaic_onnx.planner.core.orders import candidate_orders, file_order
 from mosaic_onnx.planner.core.request import TOLERANCE, Answer, Proposal, Request
 from mosaic_onnx.planner.core.request_constraints import keeps_shape
 from mosaic_onnx.planner.core.simulate import simulate
@@ -67,7 +67,8 @@ def sequential(table: CostTable, request: Request) -> Answer:
     if exact is not None:
         return exact
     began = time.monotonic()
-    ranked = _ranked(table, request, quick_plans(table))
+    early = capped_plans(table, request, [file_order(table)], part_of(until, 0.1), search=False)
+    ranked = _ranked(table, request, (plan for plans in (quick_plans(table), early) for plan in plans))
     until -= JUDGED * (time.monotonic() - began) / max(len(ranked), 1)
     relaxed = bounded(table, request, until)
     plans = (plan for part in (relaxed.proposals, implied_plans(table, relaxed.placements)) for plan in part)
@@ -112,7 +113,7 @@ def _cut(table: CostTable, request: Request, relaxed: Bounded, until: float) -> 
             yield from one_slice_per_device(table, replace(request, time_limit_s=limit_s)).proposals
     if len(table.layer_names) <= FILLED_LAYERS:
         yield from filled_plans(table, orders)
-    yield from capped_plans(table, request, orders, until)
+    yield from capped_plans(table, request, orders, part_of(until, 0.5))
     yield from cut_plans(table, request, orders, first, until, relaxed.prices)
 
 
