@@ -45,6 +45,8 @@ SPAN_LAYERS = 12_000
 """Models of more layers are not cut at their gates."""
 JUDGED, MERGED = 3, 6
 """Time for judging so many plans is kept back at the end; joining slices takes as long as judging so many."""
+JUDGED_SHARE = 0.1
+"""Of the time of seeds, what judging them gets at least, however long they took."""
 LISTED = 0.1
 """Of the time limit, what list scheduling gets at least, unless layers are very many."""
 LARGE_LAYERS = 5_000
@@ -132,18 +134,19 @@ def seed_plans(table: CostTable, request: Request, judge: Judge, time_limit_s: f
     alone = request.one_slice_per_device
     asked = Request(request.objective, one_slice_per_device=alone, time_limit_s=share * time_limit_s, seed=request.seed)
     answers = [sequential(table, asked)]
+    capped: list[Proposal] = []
     with suppress(TimeUpError):
         orders = candidate_orders(table, until=until)
-        beside = replace(asked, schedule="concurrent")
-        answers.append(Answer(tuple(capped_plans(table, beside, orders, part_of(until, 0.8)))))
+        for plan in capped_plans(table, replace(asked, schedule="concurrent"), orders, part_of(until, 0.8)):
+            capped.append(plan)
     if request.objective != "latency" and request.deadline_s is not None:
         answers.append(sequential(table, replace(asked, objective="latency")))
     left = until - time.monotonic()
     if left > 0 and len(table.layer_names) * len(table.device_names) <= SPREAD_PAIRS:
         with suppress(InfeasibleError):
             answers.append(throughput(table, replace(asked, objective="throughput", time_limit_s=left)))
-    plans = dict.fromkeys(plan for answer in answers for plan in answer.proposals)
-    return judge.best_first(plans, until)
+    plans = dict.fromkeys([*reversed(capped), *(plan for answer in answers for plan in answer.proposals)])
+    return judge.best_first(plans, max(until, time.monotonic() + JUDGED_SHARE * time_limit_s))
 
 
 class Judge:
