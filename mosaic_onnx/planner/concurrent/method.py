@@ -87,7 +87,7 @@ def heft(table: CostTable, request: Request) -> Answer:
         if request.objective == "latency" and joined.bound_s > bound:
             bound, how = joined.bound_s, "critical paths and areas of the spans between gates"
     goal_s = bound if request.objective == "latency" else 0.0
-    plans += listed(table, request, plans, goal_s, part_of(until, 0.3 if has_caps(table) else 0.6))
+    plans += listed(table, request, plans, goal_s, part_of(until, 0.3 if polished_whole(table) else 0.6))
     return Answer(finished(table, request, judge, plans, until), bound, how)
 
 
@@ -96,7 +96,7 @@ def seed_share(table: CostTable, request: Request, share: float) -> float:
     if request.one_slice_per_device:
         return 0.5
     if len(table.layer_names) > LARGE_LAYERS:
-        return 0.75
+        return 0.5
     return 2 * share if has_caps(table) else share
 
 
@@ -116,6 +116,11 @@ def lower_bound(table: CostTable, request: Request, until: float) -> tuple[float
     if request.objective == "energy":
         return joules, f"{relaxed.how}; idle power over the {how}"
     return joules * seconds, f"{relaxed.how}, times the {how}"
+
+
+def polished_whole(table: CostTable) -> bool:
+    """Return whether the best plans are polished in every way although layers are many: listing knows little of caps."""
+    return has_caps(table) and len(table.layer_names) <= LARGE_LAYERS
 
 
 def has_caps(table: CostTable) -> bool:
@@ -242,7 +247,7 @@ def finished(
             continue
         merged = merge_harmless(table, request, plan)
         large = len(table.layer_names) > POLISHED_LAYERS
-        capped = has_caps(table)
+        capped = polished_whole(table)
         if time.monotonic() < deadline and not (large and len(done) >= (2 if capped else 1)):
             share = part_of(deadline, 0.5) if large and capped and not done else deadline
             few = large and not capped
