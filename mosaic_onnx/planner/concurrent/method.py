@@ -119,7 +119,7 @@ def lower_bound(table: CostTable, request: Request, until: float) -> tuple[float
 
 
 def polished_whole(table: CostTable) -> bool:
-    """Return whether the best plans are polished in every way although layers are many: listing knows little of caps."""
+    """Return whether the best plans are polished in every way though layers are many: listing knows little of caps."""
     return has_caps(table) and len(table.layer_names) <= LARGE_LAYERS
 
 
