@@ -2,20 +2,26 @@
 
 Cases are the published operator graphs, zoo models on the HiKey 970's described devices, and seeded random profiles, a
 few for every feature of the profile format. A stage counts as useful in a case where without it the plan is worse or
-the proved bound is lower. Run ``python -m bench ablation --markdown FILE`` for the table in ``docs/planner.md``.
+the proved bound is lower. Run ``python -m bench ablation --markdown FILE`` for the table in ``docs/planner.md``. Each
+planning is kept (``bench.records``), so that a run that was stopped goes on from there; ``MOSAIC_BENCH_SECONDS`` says
+for how long new cases are begun, which are taken by chance.
 """
 
 from __future__ import annotations
 
+import os
+import random
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from unittest.mock import patch
 
 import numpy as np
 
+from bench.planning.bench_planner_scale import table_of
+from bench.records import Records
 from bench.report import Row
 from bench.workloads import SHARED
 from mosaic_onnx.core.cost_tables.cost_table import cost_table
@@ -24,18 +30,23 @@ from mosaic_onnx.core.errors import MosaicError
 from mosaic_onnx.files.device_file import read_shipped
 from mosaic_onnx.importers import import_profile
 from mosaic_onnx.planner import registry
+from mosaic_onnx.planner.concurrent.tasks import single_tasks
+from mosaic_onnx.planner.core.deadline import TimeUpError
+from mosaic_onnx.planner.core.objective_weights import Weighed
 from mosaic_onnx.planner.core.request import Answer, Request
 from mosaic_onnx.planner.core.simulate import value
+from mosaic_onnx.planner.placement.relax import Relaxed, cheapest_layers
+from mosaic_onnx.planner.sequential.constrained_bounds import Closed
 from mosaic_onnx.planner.solve import solve
 from mosaic_onnx.reproduce.workloads import described_profile, layered
 from tests.unit.planner.random_graphs import EVERYTHING, Kind, random_chain, random_profile
 
+LIMIT_S, LARGE_LIMIT_S, QUICK_LIMIT_S = 0.3, 1.5, 0.25
+"""Time limit of every planning: up to some 100 layers, above that, and in a quick run."""
 WORSE = 1e-6
 """Relative: a figure that differs by less is the same."""
 PUBLISHED = (
-    ("LayerGraphs/bert24_inference.json", "bert24"),
     ("LayerGraphs/resnet50_inference.json", "resnet50"),
-    ("LayerGraphs/gnmt_inference.json", "gnmt"),
     ("OperatorGraphs/bert_l-3_inference.json", "bert_l-3"),
 )
 
@@ -64,7 +75,7 @@ class Stage:
 
     Attributes:
         name: as the table shows it.
-        kind: the cases that it takes part in: ``sequential``, ``limits``, ``concurrent``, ``throughput``, ``front`` or
+        kind: the cases that it takes part in: ``sequential``, ``limits``, ``concurrent``, ``throughput``, ``refine`` or
             empty for all.
         targets: (dotted name, replacement) pairs that take it out.
         method: its name in the registry; empty for a part of a method.
@@ -72,7 +83,7 @@ class Stage:
 
     name: str
     kind: str = ""
-    targets: tuple[tuple[str, Callable[..., object]], ...] = ()
+    targets: tuple[tuple[str, object], ...] = ()
     method: str = ""
 
 
@@ -96,87 +107,167 @@ def none(*_: object, **__: object) -> None:
     return None
 
 
-def second(_: object, proposal: object, *__: object, **___: object) -> object:
-    return proposal
+def never(*_: object, **__: object) -> bool:
+    return False
 
 
-def third(_: object, __: object, proposal: object, *___: object, **____: object) -> object:
-    return proposal
+def zero(*_: object, **__: object) -> float:
+    return 0.0
+
+
+def second(_: object, given: object, *__: object, **___: object) -> object:
+    return given
+
+
+def third(_: object, __: object, given: object, *___: object, **____: object) -> object:
+    return given
 
 
 def same_table(table: CostTable, _: Request) -> tuple[CostTable, tuple[int, ...]]:
     return table, tuple(range(len(table.state_names)))
 
 
-def never(*_: object, **__: object) -> bool:
-    return False
+def no_units(*_: object, **__: object) -> frozenset[int]:
+    return frozenset()
 
 
 def no_answer(*_: object, **__: object) -> Answer:
     return Answer(())
 
 
+def time_up(*_: object, **__: object) -> None:
+    raise TimeUpError
+
+
+def file_order(table: CostTable, *_: object, **__: object) -> tuple[int, ...]:
+    return tuple(range(len(table.layer_names)))
+
+
+def cheapest_within(table: CostTable, criteria: Sequence[Weighed], *_: object, **__: object) -> Relaxed:
+    return cheapest_layers(table, criteria[0])
+
+
+def not_closed(*_: object, **__: object) -> Closed:
+    return Closed(0.0, "")
+
+
 ROOM = "mosaic_onnx.planner."
+
+
+def part(name: str, kind: str, *targets: tuple[str, object]) -> Stage:
+    """Return the stage of one part, taken out by replacing functions of the planner's modules."""
+    return Stage(name, kind, tuple((ROOM + dotted, replacement) for dotted, replacement in targets))
+
+
+WITHOUT_SOLVER = {
+    "concurrent-cpsat": ((ROOM + "concurrent.method.available", never),),
+    "throughput-cpsat": ((ROOM + "throughput.method.available", never),),
+}
+"""What lets the methods without a solver stand in for those with one."""
 STAGES = (
-    *(Stage(f"method {name}", method=name) for name in registry.METHODS),
-    Stage("dominated levels left out", "", ((ROOM + "solve.top_levels", same_table),)),
-    Stage("whole search", "sequential", ((ROOM + "sequential.method.optimum_within", none),)),
-    Stage("start: placements along their orders", "sequential", ((ROOM + "sequential.method.implied_plans", nothing),)),
-    Stage("start: one pass over the layers", "sequential", ((ROOM + "sequential.method.quick_plans", nothing),)),
-    Stage("start: devices filled in turn", "sequential", ((ROOM + "sequential.method.filled_plans", nothing),)),
-    Stage("start: one slice a capped device", "sequential", ((ROOM + "sequential.method.capped_plans", nothing),)),
-    Stage("caps: prices on bytes", "sequential", ((ROOM + "sequential.bounds.price_memory", none),)),
-    Stage("start: orders cut into slices", "sequential", ((ROOM + "sequential.method.cut_plans", nothing),)),
-    Stage("moves", "sequential", ((ROOM + "sequential.method.improve", second),)),
-    Stage("placement by elimination", "sequential", ((ROOM + "placement.elimination.solve_placement", none),)),
-    Stage("placement by minimum cut", "sequential", ((ROOM + "placement.mincut.solve_placement", none),)),
-    Stage("limits: front of placements", "limits", ((ROOM + "sequential.bounds.close_placements", none),)),
-    Stage("limits: integer program", "limits", ((ROOM + "sequential.bounds.close_program", none),)),
-    Stage("seeds: plans of other objectives", "concurrent", ((ROOM + "concurrent.method.seed_plans", nothing),)),
-    Stage(
+    *(Stage(f"method {name}", method=name, targets=WITHOUT_SOLVER.get(name, ())) for name in registry.METHODS),
+    part("dominated levels left out", "", ("solve.top_levels", same_table)),
+    part("whole search", "sequential", ("sequential.method.optimum_within", none)),
+    part("start: placements along their orders", "sequential", ("sequential.method.implied_plans", nothing)),
+    part("start: one pass over the layers", "sequential", ("sequential.method.quick_plans", nothing)),
+    part("start: devices filled along orders", "sequential", ("sequential.method.filled_plans", nothing)),
+    part("start: one slice a capped device", "sequential", ("sequential.method.capped_plans", nothing)),
+    part("start: orders cut into slices", "sequential", ("sequential.method.cut_plans", nothing)),
+    part("orders cut: the bound's prices on bytes", "sequential", ("sequential.order_cuts.with_prices", second)),
+    part("orders cut: a growing price on bytes", "sequential", ("sequential.order_cuts._within_memory", nothing)),
+    part("orders cut: slices spread over devices", "sequential", ("sequential.order_cuts.spread", second)),
+    part("orders: depth first", "", ("core.orders.depth_first_order", file_order)),
+    part("orders: few live bytes", "", ("core.orders.min_frontier_order", file_order)),
+    part("chains: their own interval program", "", ("chain.method.is_chain", never)),
+    part("moves", "sequential", ("sequential.method.improve", second)),
+    part("moves: another state", "sequential", ("search.moves._Walk._state_changes", nothing)),
+    part("moves: neighbours merged", "sequential", ("search.moves._Walk._merges", nothing)),
+    part("moves: a border shifted", "sequential", ("search.moves._Walk._shifts", nothing)),
+    part("moves: a slice split", "sequential", ("search.moves._Walk._splits", nothing)),
+    part("moves: a layer elsewhere", "sequential", ("search.moves._Walk._layer_moves", nothing)),
+    part("placement by elimination", "sequential", ("placement.elimination.solve_placement", none)),
+    part("placement by elimination over all levels", "sequential", ("placement.relax._all_levels", none)),
+    part("caps: prices on bytes", "sequential", ("sequential.bounds.price_memory", none)),
+    part("caps: placements repaired", "sequential", ("placement.memory_prices.Repair.run", none)),
+    part("caps: integer program", "sequential", ("sequential.bounds.relax_within", cheapest_within)),
+    part("limits: front along a chain", "limits", ("sequential.bounds.close_chain", not_closed)),
+    part("limits: front of placements", "limits", ("sequential.bounds.close_placements", none)),
+    part("limits: integer program", "limits", ("sequential.bounds.close_program", none)),
+    part("slices at a price", "refine", ("refine._priced", nothing)),
+    part("slices merged to keep a limit", "refine", ("refine._merged", nothing)),
+    part("simulated search", "refine", ("refine.polish", third)),
+    part("seeds: plans of other objectives", "concurrent", ("concurrent.method.seed_plans", nothing)),
+    part("seeds: plans for throughput", "concurrent", ("concurrent.method.throughput", no_answer)),
+    part("seeds: one slice a capped device", "concurrent", ("concurrent.method.capped_plans", nothing)),
+    part(
         "spans between gates",
         "concurrent",
-        ((ROOM + "concurrent.method.by_spans", none), (ROOM + "concurrent.cpsat_method.by_spans", none)),
+        ("concurrent.method.by_spans", none),
+        ("concurrent.cpsat_method.by_spans", none),
     ),
-    Stage(
-        "critical-path search",
-        "concurrent",
-        ((ROOM + "concurrent.method.improve", lambda lister, schedule, *_: schedule),),
+    part("list scheduling of rows of layers", "concurrent", ("concurrent.method.chain_tasks", single_tasks)),
+    part(
+        "list scheduling by outlook (PEFT)", "concurrent", ("concurrent.list_scheduling.Lister.peft_outlook", time_up)
     ),
-    Stage("simulated search", "concurrent", ((ROOM + "concurrent.method.polish", third),)),
-    Stage("simulated search", "throughput", ((ROOM + "throughput.method.polish", third),)),
-    Stage("prices on loads", "throughput", ((ROOM + "throughput.method.price_loads", none),)),
-    Stage("start: pipeline", "throughput", ((ROOM + "throughput.method._pipeline", no_answer),)),
-    Stage("moves of pieces", "throughput", ((ROOM + "throughput.method.improve", none),)),
-    Stage(
-        "all downward-closed sets", "throughput", ((ROOM + "throughput.pipeline._Search.through_all_ideals", never),)
-    ),
-    Stage("ideals near the cuts", "throughput", ((ROOM + "throughput.pipeline._Search.near_the_cuts", none),)),
+    part("critical-path search", "concurrent", ("concurrent.method.improve", second)),
+    part("slices merged where nothing starts later", "concurrent", ("concurrent.method.merge_harmless", third)),
+    part("simulated search", "concurrent", ("concurrent.method.polish", third)),
+    part("bound by area", "concurrent", ("concurrent.bound.fractional_area", zero)),
+    part("bound by the critical path", "concurrent", ("concurrent.bound.critical_path_s", zero)),
+    part("bound by area", "throughput", ("throughput.method.fractional_area", zero)),
+    part("simulated search", "throughput", ("throughput.method.polish", third)),
+    part("prices on loads", "throughput", ("throughput.method.price_loads", none)),
+    part("start: pipeline", "throughput", ("throughput.method._pipeline", no_answer)),
+    part("moves of pieces", "throughput", ("throughput.method.improve", none)),
+    part("idle layers joined into units", "throughput", ("throughput.units._join_idle", none)),
+    part("idle units that float", "throughput", ("throughput.units._floating", no_units)),
+    part("all downward-closed sets", "throughput", ("throughput.pipeline._Search.through_all_ideals", never)),
+    part("ideals near the cuts", "throughput", ("throughput.pipeline._Search.near_the_cuts", none)),
 )
 
 
 def run(quick: bool) -> list[Row]:
-    cases = list(all_cases(quick))
+    limit_s, large_limit_s = (QUICK_LIMIT_S, QUICK_LIMIT_S) if quick else (LIMIT_S, LARGE_LIMIT_S)
+    until_s = time.monotonic() + float(os.environ.get("MOSAIC_BENCH_SECONDS", "inf"))
+    records = Records.of("ablation", quick=quick)
     tallies = {id(stage): Tally() for stage in STAGES}
+    cases = list(all_cases(records, limit_s, large_limit_s, quick))
+    random.Random(0).shuffle(cases)  # a run that is not whole is a sample of all
+    done = 0
     for case in cases:
-        full = planned(case)
-        for stage in STAGES:
-            if takes_part(stage, case):
-                note(tallies[id(stage)], full, planned(case, stage))
-    rows = [Row("cases", len(cases), "", note="published graphs, zoo models on the HiKey 970, random ones by feature")]
+        stages = [stage for stage in STAGES if takes_part(stage, case)]
+        known = records.known()
+        if time.monotonic() > until_s and any(key_of(case, stage) not in known for stage in (None, *stages)):
+            continue
+        done += 1
+        full = outcome(records, case)
+        for stage in stages:
+            note(tallies[id(stage)], full, outcome(records, case, stage))
+    words = "published graphs, zoo models on the HiKey 970, random ones by feature, 100 and 1,000 layers under caps"
+    limits = f"limit {limit_s:g} s a plan, {large_limit_s:g} s for published graphs and 1,000 layers"
+    rows = [Row("cases", done, f"of {len(cases)}", note=f"{words}; {limits}")]
     return rows + [row_of(stage, tallies[id(stage)]) for stage in STAGES if tallies[id(stage)].case_count]
+
+
+def key_of(case: Case, without: Stage | None) -> str:
+    return f"{case.name} | {f'{without.kind}: {without.name}' if without else 'all'}"
+
+
+def outcome(records: Records, case: Case, without: Stage | None = None) -> Outcome:
+    """Return the recorded outcome of a case, or plan it now."""
+    return Outcome(**records.once(key_of(case, without), lambda: asdict(planned(case, without))))
 
 
 def takes_part(stage: Stage, case: Case) -> bool:
     if stage.method:
         return registry.METHODS[stage.method].automatic(case.table, case.request)
     kind = kind_of(case.request)
+    if stage.kind == "refine":
+        return case.request.max_slice_count is not None
     return stage.kind in ("", kind) or (stage.kind == "sequential" and kind == "limits")
 
 
 def kind_of(request: Request) -> str:
-    if request.pareto:
-        return "front"
     if request.objective == "throughput":
         return "throughput"
     if request.schedule == "concurrent":
@@ -191,7 +282,7 @@ def planned(case: Case, without: Stage | None = None) -> Outcome:
             stack.enter_context(patch(name, replacement))
         if without and without.method:
             one = replace(registry.METHODS[without.method], automatic=registry.never)
-            stack.enter_context(patch.dict(registry.METHODS, {without.method: one}))  # type: ignore[arg-type]
+            stack.enter_context(patch.dict(registry.METHODS, {without.method: one}))
         began = time.perf_counter()
         try:
             solution = solve(case.table, case.request)
@@ -233,12 +324,26 @@ def row_of(stage: Stage, tally: Tally) -> Row:
     return Row(stage.name + kind, len(worse) + tally.lost_count, "plans better", note="; ".join(words))
 
 
-def all_cases(quick: bool) -> Iterator[Case]:
-    """Yield every case: (published, zoo, random) x what can be asked."""
-    limit_s = 0.5 if quick else 1.0
-    yield from published_cases(limit_s, quick)
-    yield from board_cases(limit_s, quick)
-    yield from random_cases(limit_s, quick)
+def all_cases(records: Records, limit_s: float, large_limit_s: float, quick: bool) -> Iterator[Case]:
+    """Yield every case: (published, zoo, random, large under caps) x what can be asked."""
+    yield from published_cases(large_limit_s, quick)
+    yield from board_cases(records, limit_s, quick)
+    yield from random_cases(records, limit_s, quick)
+    yield from two_state_cases(limit_s)
+    for layers, most_s in ((100, limit_s), (1_000, large_limit_s))[: 1 if quick else None]:
+        yield from cases_of(f"{layers} layers under caps", table_of(layers, capped=True), asked(most_s))
+
+
+def two_state_cases(limit_s: float) -> Iterator[Case]:
+    """Yield a graph that is too wide for elimination, on two devices of one level: what a minimum cut is for."""
+    kind = Kind(layers=100, devices=2, energy=True, reach=25)
+    table = cost_table(random_profile(np.random.default_rng(1), kind))
+    yield from cases_of("wide graph on two devices", table, asked(limit_s))
+
+
+def cases_of(name: str, table: CostTable, requests: Mapping[str, Request]) -> Iterator[Case]:
+    for asked_for, request in requests.items():
+        yield Case(f"{name}, {asked_for}", table, request)
 
 
 def asked(limit_s: float) -> dict[str, Request]:
@@ -249,53 +354,64 @@ def asked(limit_s: float) -> dict[str, Request]:
     }
 
 
-def with_energy(table: CostTable, limit_s: float) -> dict[str, Request]:
-    """Return the requests that need joules; limits half-way between what the fastest and the most frugal plan take."""
-    fast = solve(table, Request(time_limit_s=limit_s)).timeline
-    frugal = solve(table, Request(objective="energy", time_limit_s=limit_s)).timeline
-    deadline_s = (fast.seconds + frugal.seconds) / 2
-    budget_j = ((fast.joules or 0.0) + (frugal.joules or 0.0)) / 2
-    return {
+def asked_with_energy(records: Records, name: str, table: CostTable, limit_s: float) -> dict[str, Request]:
+    """Return all requests; limits lie half-way between what the fastest and the most frugal plan take.
+
+    Raises:
+        MosaicError: no plan was found.
+    """
+
+    def halfway() -> dict[str, float]:
+        fast = solve(table, Request(time_limit_s=limit_s)).timeline
+        frugal = solve(table, Request(objective="energy", time_limit_s=limit_s)).timeline
+        return {
+            "deadline_s": (fast.seconds + frugal.seconds) / 2,
+            "budget_j": ((fast.joules or 0.0) + (frugal.joules or 0.0)) / 2,
+        }
+
+    limits = records.once(f"{name} | limits", halfway)
+    return asked(limit_s) | {
         "energy": Request(objective="energy", time_limit_s=limit_s),
         "edp": Request(objective="edp", time_limit_s=limit_s),
-        "deadline": Request(objective="energy", deadline_s=deadline_s, time_limit_s=limit_s),
-        "budget": Request(budget_j=budget_j, time_limit_s=limit_s),
+        "deadline": Request(objective="energy", deadline_s=limits["deadline_s"], time_limit_s=limit_s),
+        "budget": Request(budget_j=limits["budget_j"], time_limit_s=limit_s),
+        "one slice a device": Request(one_slice_per_device=True, time_limit_s=limit_s),
+        "three slices": Request(max_slice_count=3, time_limit_s=limit_s),
         "concurrent energy": Request(objective="energy", schedule="concurrent", time_limit_s=limit_s),
     }
 
 
 def published_cases(limit_s: float, quick: bool) -> Iterator[Case]:
     folder = SHARED / "benchmarks" / "dnn-partitioning"
-    for file, name in PUBLISHED[: 2 if quick else None]:
+    for file, name in PUBLISHED[: 1 if quick else None]:
         for kind in ("latency", "throughput"):
             path = folder / f"{kind}-inputs" / file
             if not path.is_file():
                 continue
-            table = cost_table(import_profile("dnn-partitioning", path))
-            for asked_for, request in asked(limit_s).items():
-                if (asked_for == "throughput") == (kind == "throughput"):
-                    yield Case(f"{name}, {asked_for}", table, request)
+            requests = asked(limit_s)
+            fitting = {one: requests[one] for one in requests if (one == "throughput") == (kind == "throughput")}
+            yield from cases_of(name, cost_table(import_profile("dnn-partitioning", path)), fitting)
 
 
-def board_cases(limit_s: float, quick: bool) -> Iterator[Case]:
-    for name in ("squeezenet", "inception_v4")[: 1 if quick else 2]:
-        table = cost_table(described_profile(layered(name), read_shipped("hikey970")))
-        for asked_for, request in (asked(limit_s) | with_energy(table, limit_s)).items():
-            yield Case(f"{name} on the HiKey 970, {asked_for}", table, request)
+def board_cases(records: Records, limit_s: float, quick: bool) -> Iterator[Case]:
+    for model in ("squeezenet", "inception_v4")[: 1 if quick else 2]:
+        table = cost_table(described_profile(layered(model), read_shipped("hikey970")))
+        name = f"{model} on the HiKey 970"
+        yield from cases_of(name, table, asked_with_energy(records, name, table, limit_s))
 
 
-def random_cases(limit_s: float, quick: bool) -> Iterator[Case]:
+def random_cases(records: Records, limit_s: float, quick: bool) -> Iterator[Case]:
     """Yield a graph for every feature of the profile format, and for some a chain."""
-    base = Kind(layers=12, devices=3, levels=2, energy=True)
+    base = Kind(layers=24, devices=3, levels=2, energy=True)
     features = ("caps", "segments", "switches", "overheads", "io_host", "direct", "state_copies", "groups")
-    kinds = {"no feature": base, "every feature": replace(EVERYTHING, layers=12, devices=3)}
+    kinds = {"no feature": base, "every feature": replace(EVERYTHING, layers=24, devices=3)}
     kinds |= {} if quick else {name: replace(base, **{name: True}) for name in features}
-    for seed, (name, kind) in enumerate(kinds.items()):
+    for seed, (feature, kind) in enumerate(kinds.items()):
         for shape, draw in (("graph", random_profile), ("chain", random_chain))[: 1 + (seed % 3 == 1)]:
             table = cost_table(draw(np.random.default_rng(seed), kind))
+            name = f"{shape} with {feature}"
             try:
-                requests = asked(limit_s) | with_energy(table, limit_s)
+                requests = asked_with_energy(records, name, table, limit_s)
             except MosaicError:
                 continue
-            for asked_for, request in requests.items():
-                yield Case(f"{shape} with {name}, {asked_for}", table, request)
+            yield from cases_of(name, table, requests)

@@ -19,7 +19,6 @@ from mosaic_onnx.core.errors import InfeasibleError
 from mosaic_onnx.planner.chain.label_setting import labels, labels_apply
 from mosaic_onnx.planner.chain.method import interval
 from mosaic_onnx.planner.concurrent.method import heft
-from mosaic_onnx.planner.core.error_costs import errors_as_joules
 from mosaic_onnx.planner.core.infeasibility import check_possible
 from mosaic_onnx.planner.core.objective import rank_of
 from mosaic_onnx.planner.core.request import Answer, Proposal, Request, within
@@ -187,6 +186,21 @@ def _dearer(table: CostTable, request: Request, price: float) -> CostTable:
         more = None if joules is None else joules + extra
         segments[first, last, state] = (seconds, more) if in_joules else (seconds + extra, joules)
     return replace(table, layer_s=layer_s, layer_j=layer_j, segments=segments)
+
+
+def errors_as_joules(table: CostTable) -> CostTable:
+    """Return the table with errors in the place of joules: then a budget of joules is one of errors."""
+    return replace(
+        table,
+        layer_j=np.where(np.isfinite(table.layer_s), _errors(table), INF),
+        slice_j=np.zeros_like(table.slice_j),
+        idle_w=np.zeros_like(table.idle_w),
+        to_host_j=np.zeros_like(table.to_host_j),
+        from_host_j=np.zeros_like(table.from_host_j),
+        direct_j={pair: np.zeros_like(joules) for pair, joules in table.direct_j.items()},
+        switch_j=np.zeros_like(table.switch_j),
+        segments={key: (seconds, None) for key, (seconds, _) in table.segments.items()},
+    )
 
 
 def _as_joules(table: CostTable, request: Request, budget: float, starts: tuple[Proposal, ...]) -> Answer:

@@ -17,9 +17,12 @@ import numpy as np
 
 from mosaic_onnx.core.cost_tables.costs import CostTable
 from mosaic_onnx.core.errors import InfeasibleError
-from mosaic_onnx.planner.core.memory import device_bytes
+from mosaic_onnx.planner.core.memory import device_bytes, largest_slice_bytes
 from mosaic_onnx.planner.core.request import Proposal, Request
+from mosaic_onnx.planner.core.request_constraints import error_sum
 from mosaic_onnx.planner.core.simulate import Timeline
+from mosaic_onnx.planner.error_budget import errors_as_joules
+from mosaic_onnx.planner.exhaustive.method import exhaustive_fits
 
 SHARE, ALL = 0.1, 0.5
 """Of the time limit, what one search may take, and all together."""
@@ -27,8 +30,9 @@ LEAST_S = 0.5
 """The least time of one search."""
 GROWTHS = (1.1, 1.5, 3.0, float("inf"))
 """Factors by which the cap of one device is tried."""
-HALVINGS = 3
-"""Number of times that the span between a cap that is too low and one that is enough is halved."""
+HALVINGS, TO_THE_BYTE = 3, 64
+"""Number of times that the span between a cap that is too low and one that is enough is halved; the second for tables
+that are searched whole, where a cap that is refused is known to be too low."""
 NAMED = 3
 """Number of relaxations that a hint names."""
 
@@ -83,35 +87,56 @@ class _Relaxing:
             found = self._plan(table, replace(request, budget_j=None, objective="energy"))
             if found is not None:
                 yield f"--energy-mj {_rounded_up(1e3 * (found.timeline.joules or 0.0))}"
+        if request.max_error is not None and request.budget_j is None:
+            exact = replace(request, max_error=None, objective="energy")
+            found = self._plan(errors_as_joules(table), exact)
+            if found is not None:
+                yield f"--max-error {_rounded_up(error_sum(table, found.proposal))}"
         for change, words in (
             ({"one_slice_per_device": False}, "leaving out --one-slice-per-device"),
             ({"min_slice_count": 0}, "leaving out --min-slices"),
             ({"max_slice_count": None}, "leaving out --max-slices"),
+            ({"in_list_order": False}, "leaving out the demand that slices hold neighbours in list order"),
         ):
             relaxed = replace(request, **change)
             if relaxed != request and self._plan(table, relaxed) is not None:
                 yield words
-        enough = [
-            (needed - int(table.memory_bytes[device]), device, needed)
-            for device in np.flatnonzero(np.isfinite(table.memory_bytes)).tolist()
-            if (needed := self._enough_memory(device)) is not None
-        ]
-        for more, device, needed in sorted(enough):
-            yield f"--memory {table.device_names[device]}={needed} ({more} bytes more)"
+        yield from self._enough_memory()
+        if (table.group >= 0).any():
+            ungrouped = replace(table, group=np.full_like(table.group, -1))
+            if self._plan(ungrouped, request) is not None:
+                yield "parting a group"
 
-    def _enough_memory(self, device: int) -> int | None:
+    def _enough_memory(self) -> Iterator[str]:
+        """Yield caps of single devices that are enough, the smallest increase first."""
+        found: list[tuple[int, str]] = []
+        for kind, flag in (("memory_bytes", "--memory"), ("slice_memory_bytes", "--slice-memory")):
+            caps = getattr(self.table, kind)
+            for device in np.flatnonzero(np.isfinite(caps)).tolist():
+                needed = self._enough_of(kind, device)
+                if needed is not None:
+                    more = needed - int(caps[device])
+                    found.append((more, f"{flag} {self.table.device_names[device]}={needed} ({more} bytes more)"))
+        yield from (words for _, words in sorted(found))
+
+    def _enough_of(self, kind: str, device: int) -> int | None:
         """Return a cap of one device, in bytes, with which a plan was found; None where there is no such plan."""
 
         def needed(cap: float) -> int | None:
-            caps = self.table.memory_bytes.copy()
+            caps = getattr(self.table, kind).copy()
             caps[device] = cap
-            found = self._plan(replace(self.table, memory_bytes=caps), self.request)
-            return None if found is None else device_bytes(self.table, found.proposal, device)
+            found = self._plan(replace(self.table, **{kind: caps}), self.request)
+            if found is None:
+                return None
+            count = device_bytes if kind == "memory_bytes" else largest_slice_bytes
+            return count(self.table, found.proposal, device)
 
-        low = float(self.table.memory_bytes[device])
+        low = float(getattr(self.table, kind)[device])
         high = next((found for growth in GROWTHS if (found := needed(growth * low)) is not None), None)
-        for _ in range(HALVINGS if high is not None else 0):
-            middle = (low + (high or 0)) // 2
+        for _ in range(TO_THE_BYTE if exhaustive_fits(self.table, self.request) else HALVINGS):
+            if high is None or high - low <= 1:
+                break
+            middle = (low + high) // 2
             less = needed(middle)
             low, high = (middle, high) if less is None else (low, less)
         return high
@@ -127,6 +152,6 @@ class _Relaxing:
 
 
 def _rounded_up(value: float) -> str:
-    """Return a number of four digits or more that is not below the value."""
+    """Return a number of four digits or more that is not below the value, but for rounding."""
     digits = max(0, 4 - math.ceil(math.log10(value))) if value > 0 else 0
-    return f"{math.ceil(value * 10**digits) / 10**digits:.{digits}f}"
+    return f"{math.ceil(value * (1 - 1e-9) * 10**digits) / 10**digits:.{digits}f}"

@@ -6,6 +6,7 @@ are left out here, for ``labels`` to count and for the simulator to judge; group
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import product
@@ -20,8 +21,9 @@ from mosaic_onnx.core.plans import Objective
 from mosaic_onnx.planner.chain.chain_costs import chain_costs, is_chain, is_tight
 from mosaic_onnx.planner.chain.dynamic_program import best_on_chain
 from mosaic_onnx.planner.chain.graph_order import best_along
+from mosaic_onnx.planner.core.lagrangian_hull import Asked, Hull, Supported, products
 from mosaic_onnx.planner.core.objective_weights import ENERGY, LATENCY, Weighed, Weights, weigh
-from mosaic_onnx.planner.core.request import TOLERANCE, Answer, Proposal, Request, within
+from mosaic_onnx.planner.core.request import Answer, Proposal, Request, within
 from mosaic_onnx.planner.core.request_constraints import at_least
 from mosaic_onnx.planner.core.simulate import simulate, value
 
@@ -31,8 +33,6 @@ GROUP_CHOICES = 64
 MOST_PASSES = 32
 """Up to so many slices are demanded exactly, one pass for each; for more, slices are rewarded."""
 REWARD_STEPS = 16
-HULL_CORNERS = 64
-"""Number of mixtures of seconds and joules are tried for their product."""
 
 
 class Found(NamedTuple):
@@ -57,13 +57,14 @@ def interval(table: CostTable, request: Request) -> Answer:
         return Answer(((),), 0.0, "nothing to do")
     order = range(len(table.layer_names))
 
-    def find(weights: Weights) -> Found:
-        return best_slices(table, weigh(table, weights), order, request.min_slice_count)
-
     if request.objective == "edp":
-        proposals, bound = _least_product(table, find)
+        hull = Hull(lambda weights: ask_chain(table, weights, request.min_slice_count))
+        hull.explore(products, time.monotonic() + request.time_limit_s)
+        proposals = tuple(point.proposal for point in hull.points)
+        bound = hull.product_within() if is_chain(table, order) else None
     else:
-        found = find(ENERGY if request.objective == "energy" else LATENCY)
+        weights = ENERGY if request.objective == "energy" else LATENCY
+        found = best_slices(table, weigh(table, weights), order, request.min_slice_count)
         proposals, bound = (found.proposal, *found.others), found.bound
     if request.schedule != "sequential" or request.objective == "throughput" or not is_tight(table):
         bound = None
@@ -154,11 +155,6 @@ def _many_slices(
     return best
 
 
-def _counts_all(table: CostTable) -> bool:
-    """Return whether the program counts everything that the simulator does on a chain."""
-    return bool(np.isinf(table.memory_bytes).all() and not table.switch_s.any() and not table.switch_j.any())
-
-
 def _group_devices(table: CostTable, weighed: Weighed) -> dict[int, list[int]]:
     """Return per group the devices that can run all of its layers, likely ones first.
 
@@ -227,52 +223,15 @@ def _with_groups_on(table: CostTable, weighed: Weighed, device_of: dict[int, int
     return replace(weighed, layer=layer)
 
 
-def _least_product(table: CostTable, find: Callable[[Weights], Found]) -> tuple[tuple[Proposal, ...], float | None]:
-    """Return proposals for the least product of seconds and joules, and a lower bound of it.
-
-    All plans lie above the lower hull of their points (seconds, joules), and over such a region a product of two
-    positive numbers is least in a corner: so the corners are all that is needed. They are found by weighing seconds
-    against joules along the line between two neighbours until nothing lies below.
-    """
-    fast, frugal = find(LATENCY), find(ENERGY)
-    corners = [corner for found in (fast, frugal) if (corner := _corner(table, found)) is not None]
-    if fast.bound is None or frugal.bound is None:
-        return tuple(corner.proposal for corner in corners), None
-    exact = _counts_all(table) and fast.bound == fast.cost and frugal.bound == frugal.cost
-    edges = [(corners[0], corners[1])] if len(corners) == 2 else []
-    while edges and len(corners) < HULL_CORNERS:
-        left, right = edges.pop()
-        if left.seconds >= right.seconds or left.joules <= right.joules:
-            continue
-        weights = Weights(left.joules - right.joules, right.seconds - left.seconds)
-        below = _corner(table, find(weights))
-        if below is None:
-            exact = False
-        elif below.weighed(weights) < left.weighed(weights) * (1 - TOLERANCE):
-            corners.append(below)
-            edges += [(left, below), (below, right)]
-    proposals = tuple(corner.proposal for corner in corners)
-    if exact and not edges and corners:
-        return proposals, min(corner.seconds * corner.joules for corner in corners)
-    return proposals, fast.bound * frugal.bound
-
-
-class _Corner(NamedTuple):
-    """A plan as a point."""
-
-    seconds: float
-    joules: float
-    proposal: Proposal
-
-    def weighed(self, weights: Weights) -> float:
-        """Return seconds and joules as one number."""
-        return weights.seconds * self.seconds + weights.joules * self.joules
-
-
-def _corner(table: CostTable, found: Found) -> _Corner | None:
-    """Return the point of what was found; None where it breaks a constraint that the program leaves out."""
+def ask_chain(table: CostTable, weights: Weights, min_slice_count: int = 0) -> Asked:
+    """Return the best slices in list order for some weights as a point; the program's cost is a bound on a chain."""
+    found = best_slices(table, weigh(table, weights), min_slice_count=min_slice_count)
+    states = np.zeros(len(table.layer_names), dtype=np.int64)
+    for layers, state in found.proposal:
+        states[list(layers)] = state
+    bound = found.cost if found.bound is None else found.bound
     try:
         timeline = simulate(table, found.proposal)
     except InfeasibleError:
-        return None
-    return _Corner(timeline.seconds, timeline.joules or 0.0, found.proposal)
+        return Asked(weights, bound, None)
+    return Asked(weights, bound, Supported(timeline.seconds, timeline.joules or 0.0, states, found.proposal))

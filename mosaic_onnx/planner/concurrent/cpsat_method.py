@@ -33,13 +33,14 @@ def concurrent_cpsat(table: CostTable, request: Request) -> Answer:
     limit_s = request.time_limit_s
     bound_s, how = concurrent_bound(table, until=began + 0.1 * limit_s)
     judge = Judge(table, request)
-    plans = seed_plans(table, request, judge, seed_share(table, 0.15) * limit_s)
+    plans = seed_plans(table, request, judge, seed_share(table, request, 0.15) * limit_s)
     joined = by_spans(table, request.seed, True, began + 0.6 * limit_s)
     if joined is not None:
         plans += [joined.proposal] if joined.proposal is not None else []
         if joined.bound_s > bound_s:
             bound_s, how = joined.bound_s, "CP-SAT, span by span between gates"
-    share = 0.65 if joined is not None else 0.4
+    late = time.monotonic() > began + 0.4 * limit_s
+    share = 0.65 if joined is not None or late else 0.4
     plans += listed(table, request, plans, bound_s, began + share * limit_s)
     plans = list(finished(table, request, judge, plans, began + (share + 0.1) * limit_s))
     beat_s = _seconds(table, plans[0]) if plans else math.inf

@@ -26,6 +26,7 @@ from mosaic_onnx.planner.core.objective_weights import ENERGY, weigh
 from mosaic_onnx.planner.core.orders import candidate_orders
 from mosaic_onnx.planner.core.ortools import available
 from mosaic_onnx.planner.core.request import TOLERANCE, Answer, Proposal, Request
+from mosaic_onnx.planner.core.request_constraints import keeps_shape
 from mosaic_onnx.planner.core.simulate import simulate
 from mosaic_onnx.planner.placement.relax import relax
 from mosaic_onnx.planner.search.merging import merge_harmless
@@ -33,10 +34,9 @@ from mosaic_onnx.planner.search.simulated_search import polish, rank_of
 from mosaic_onnx.planner.sequential.capped_runs import capped_plans
 from mosaic_onnx.planner.sequential.method import sequential
 from mosaic_onnx.planner.throughput.method import throughput
-from mosaic_onnx.planner.throughput.pipeline import one_slice_per_device
 
 POLISHED_LAYERS = 60
-"""Up to so many layers plans are polished in every way; of larger models only the best, slice by slice."""
+"""Up to so many layers plans are polished in every way; of larger models only the best, without caps slice by slice."""
 KEPT = 6
 """Number of of the best plans are merged and offered."""
 SPREAD_PAIRS = 40_000
@@ -45,12 +45,14 @@ SPAN_LAYERS = 12_000
 """Models of more layers are not cut at their gates."""
 JUDGED, MERGED = 3, 6
 """Time for judging so many plans is kept back at the end; joining slices takes as long as judging so many."""
+JUDGED_SHARE = 0.1
+"""Of the time of seeds, what judging them gets at least, however long they took."""
 LISTED = 0.1
 """Of the time limit, what list scheduling gets at least, unless layers are very many."""
 LARGE_LAYERS = 5_000
 """Of models with more layers than this, sequential plans are what the search begins with."""
-MAX_CHOICES = 6_000
-"""Up to so many pairs of layer and state the solver is tried."""
+MAX_CHOICES, MAX_CAPPED_CHOICES = 6_000, 1_500
+"""Up to so many pairs of layer and state the solver is tried; the second where memory is capped."""
 
 
 def for_concurrent(table: CostTable, request: Request) -> bool:
@@ -62,7 +64,7 @@ def for_concurrent(table: CostTable, request: Request) -> bool:
 def solver_applies(table: CostTable, request: Request) -> bool:
     """Return whether ``auto`` runs the solver: for the makespan of a concurrent schedule that is not too large."""
     wanted = request.schedule == "concurrent" and request.objective == "latency"
-    return wanted and len(table.layer_names) * len(table.state_names) <= MAX_CHOICES
+    return wanted and table.layer_s.size <= (MAX_CAPPED_CHOICES if has_caps(table) else MAX_CHOICES)
 
 
 def heft(table: CostTable, request: Request) -> Answer:
@@ -75,7 +77,7 @@ def heft(table: CostTable, request: Request) -> Answer:
     until = began + request.time_limit_s
     judge = Judge(table, request)
     bound, how = lower_bound(table, request, part_of(until, 0.15))
-    plans = seed_plans(table, request, judge, seed_share(table, 0.2) * max(until - time.monotonic(), 0.0))
+    plans = seed_plans(table, request, judge, seed_share(table, request, 0.2) * max(until - time.monotonic(), 0.0))
     until -= JUDGED * judge.longest_s
     joined = None
     if len(table.layer_names) <= SPAN_LAYERS:
@@ -85,14 +87,16 @@ def heft(table: CostTable, request: Request) -> Answer:
         if request.objective == "latency" and joined.bound_s > bound:
             bound, how = joined.bound_s, "critical paths and areas of the spans between gates"
     goal_s = bound if request.objective == "latency" else 0.0
-    plans += listed(table, request, plans, goal_s, part_of(until, 0.6))
+    plans += listed(table, request, plans, goal_s, part_of(until, 0.3 if polished_whole(table) else 0.6))
     return Answer(finished(table, request, judge, plans, until), bound, how)
 
 
-def seed_share(table: CostTable, share: float) -> float:
-    """Return the part of the time that seeds get: more where caps bind, or layers are many."""
+def seed_share(table: CostTable, request: Request, share: float) -> float:
+    """Return the part of the time that seeds get: more where listing knows less than they, or layers are many."""
+    if request.one_slice_per_device:
+        return 0.5
     if len(table.layer_names) > LARGE_LAYERS:
-        return 0.75
+        return 0.5
     return 2 * share if has_caps(table) else share
 
 
@@ -114,6 +118,11 @@ def lower_bound(table: CostTable, request: Request, until: float) -> tuple[float
     return joules * seconds, f"{relaxed.how}, times the {how}"
 
 
+def polished_whole(table: CostTable) -> bool:
+    """Return whether the best plans are polished in every way though layers are many: listing knows little of caps."""
+    return has_caps(table) and len(table.layer_names) <= LARGE_LAYERS
+
+
 def has_caps(table: CostTable) -> bool:
     """Return whether any device's memory is capped."""
     return bool(np.isfinite(np.minimum(table.memory_bytes, table.slice_memory_bytes)).any())
@@ -122,27 +131,27 @@ def has_caps(table: CostTable) -> bool:
 def seed_plans(table: CostTable, request: Request, judge: Judge, time_limit_s: float) -> list[Proposal]:
     """Return good plans of the other schedule and objectives, which this search must not fall behind.
 
-    Limits are left out, since a concurrent plan may keep them where these do not.
+    Limits are left out, since a concurrent plan may keep them where these do not; one slice a device is not.
     """
     began = time.monotonic()
     until = began + time_limit_s
-    share = 0.9 if len(table.layer_names) > LARGE_LAYERS else 0.6
-    asked = Request(objective=request.objective, time_limit_s=share * time_limit_s, seed=request.seed)
+    share = 0.9 if len(table.layer_names) > LARGE_LAYERS else 0.3 if has_caps(table) else 0.6
+    alone = request.one_slice_per_device
+    asked = Request(request.objective, one_slice_per_device=alone, time_limit_s=share * time_limit_s, seed=request.seed)
     answers = [sequential(table, asked)]
+    capped: list[Proposal] = []
     with suppress(TimeUpError):
         orders = candidate_orders(table, until=until)
-        answers.append(Answer(tuple(capped_plans(table, asked, orders, part_of(until, 0.5)))))
+        for plan in capped_plans(table, replace(asked, schedule="concurrent"), orders, part_of(until, 0.8)):
+            capped.append(plan)
     if request.objective != "latency" and request.deadline_s is not None:
         answers.append(sequential(table, replace(asked, objective="latency")))
-    if request.one_slice_per_device:
-        with suppress(InfeasibleError):
-            answers.append(one_slice_per_device(table, asked))
     left = until - time.monotonic()
     if left > 0 and len(table.layer_names) * len(table.device_names) <= SPREAD_PAIRS:
         with suppress(InfeasibleError):
             answers.append(throughput(table, replace(asked, objective="throughput", time_limit_s=left)))
-    plans = dict.fromkeys(plan for answer in answers for plan in answer.proposals)
-    return judge.best_first(plans, until)
+    plans = dict.fromkeys([*reversed(capped), *(plan for answer in answers for plan in answer.proposals)])
+    return judge.best_first(plans, max(until, time.monotonic() + JUDGED_SHARE * time_limit_s))
 
 
 class Judge:
@@ -171,6 +180,8 @@ class Judge:
         return sorted(judged, key=judged.__getitem__)
 
     def _judged(self, plan: Proposal) -> float:
+        if not keeps_shape(self.table, self.request, plan):
+            return float("inf")
         began = time.monotonic()
         try:
             return self.rank(simulate(self.table, plan, self.request.schedule))
@@ -236,8 +247,11 @@ def finished(
             continue
         merged = merge_harmless(table, request, plan)
         large = len(table.layer_names) > POLISHED_LAYERS
-        if time.monotonic() < deadline and not (large and done):
-            merged = merge_harmless(table, request, polish(table, request, merged, deadline, whole_slices=large))
+        capped = polished_whole(table)
+        if time.monotonic() < deadline and not (large and len(done) >= (2 if capped else 1)):
+            share = part_of(deadline, 0.5) if large and capped and not done else deadline
+            few = large and not capped
+            merged = merge_harmless(table, request, polish(table, request, merged, share, whole_slices=few))
         done.append(merged)
     return tuple(dict.fromkeys((*done, *best[KEPT:])))
 

@@ -97,3 +97,9 @@ def device_bytes(table: CostTable, proposal: Proposal, device: int) -> int:
     needs = [slice_memory(table, placed) for placed in proposal if table.rows.state_device[placed.state] == device]
     scratch = max((need.workspace + need.activations for need in needs), default=0)
     return sum(need.parameters for need in needs) + scratch
+
+
+def largest_slice_bytes(table: CostTable, proposal: Proposal, device: int) -> int:
+    """Return the bytes that the neediest slice of a device needs by itself."""
+    on_device = (placed for placed in proposal if table.rows.state_device[placed.state] == device)
+    return max((slice_memory(table, placed).total for placed in on_device), default=0)

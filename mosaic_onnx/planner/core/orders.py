@@ -90,6 +90,18 @@ def implied_order(table: CostTable, states: Ints, by_size: bool = False, until: 
     return _order(table, take, until)
 
 
+def order_by(table: CostTable, keys: Sequence[float], until: float = FOREVER) -> tuple[int, ...]:
+    """Return the order in which of the ready layers the one with the least key is next; ``TimeUpError`` as above."""
+    waiting: list[tuple[float, int]] = []
+
+    def take(ready: list[int]) -> int:
+        for layer in ready:
+            heapq.heappush(waiting, (keys[layer], layer))
+        return heapq.heappop(waiting)[1]
+
+    return _order(table, take, until)
+
+
 def _next_state(table: CostTable, waiting: dict[int, list[int]], current: int, by_size: bool) -> int:
     """Prefer another level of the same device, then the largest or the earliest group of ready layers."""
 

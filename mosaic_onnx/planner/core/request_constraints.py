@@ -25,8 +25,7 @@ def meets(table: CostTable, request: Request, proposal: Proposal, timeline: Time
     if not within(error_sum(table, proposal), request.max_error):
         error = error_sum(table, proposal)
         raise InfeasibleError(f"the layers' errors add up to {error:.3g}, the budget is {request.max_error:.3g}")
-    devices = [table.rows.state_device[placed.state] for placed in proposal]
-    if request.one_slice_per_device and len(set(devices)) < len(devices):
+    if request.one_slice_per_device and not one_slice_each(table, proposal):
         raise InfeasibleError("a device holds more than one slice")
     if request.in_list_order and not is_listed(proposal):
         raise InfeasibleError("a slice does not hold neighbours of the list of layers, in its order")
@@ -34,6 +33,19 @@ def meets(table: CostTable, request: Request, proposal: Proposal, timeline: Time
         raise InfeasibleError(f"the plan has {len(proposal)} slices, at least {request.min_slice_count} are asked for")
     if request.max_slice_count is not None and len(proposal) > request.max_slice_count:
         raise InfeasibleError(f"the plan has {len(proposal)} slices, at most {request.max_slice_count} are allowed")
+
+
+def keeps_shape(table: CostTable, request: Request, proposal: Proposal) -> bool:
+    """Return whether slices are on devices and in an order as the request demands, whatever the plan costs."""
+    if request.in_list_order and not is_listed(proposal):
+        return False
+    return not request.one_slice_per_device or one_slice_each(table, proposal)
+
+
+def one_slice_each(table: CostTable, proposal: Proposal) -> bool:
+    """Return whether no device has two slices."""
+    devices = [table.rows.state_device[placed.state] for placed in proposal]
+    return len(set(devices)) == len(devices)
 
 
 def is_listed(proposal: Proposal) -> bool:

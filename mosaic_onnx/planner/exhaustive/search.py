@@ -18,9 +18,8 @@ from mosaic_onnx.core.errors import InfeasibleError
 from mosaic_onnx.planner.core.request import PlacedSlice, Proposal, Request
 from mosaic_onnx.planner.core.request_constraints import meets
 from mosaic_onnx.planner.core.simulate import simulate, switch_cost, value
-from mosaic_onnx.planner.exhaustive.errors import TooLargeError
 from mosaic_onnx.planner.exhaustive.measures import Measures, Vector
-from mosaic_onnx.planner.exhaustive.slice_options import SliceOptions
+from mosaic_onnx.planner.exhaustive.slice_options import SliceOptions, TooLargeError
 from mosaic_onnx.planner.exhaustive.transfers import LiveTensor, Transfers
 
 INF = float("inf")

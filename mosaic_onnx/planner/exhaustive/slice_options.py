@@ -12,13 +12,16 @@ from mosaic_onnx.planner.core.memory import live_bytes
 from mosaic_onnx.planner.core.orders import predecessors
 from mosaic_onnx.planner.core.request import PlacedSlice
 from mosaic_onnx.planner.core.simulate import slice_cost
-from mosaic_onnx.planner.exhaustive.errors import TooLargeError
 
 INF = float("inf")
 ORDER_LIMIT = 5040
 """Orders of one measured slice that are tried."""
 PEAK_LAYERS = 14
 """Slices of more layers are not searched for the order with the smallest live memory."""
+
+
+class TooLargeError(Exception):
+    """The search would take longer than it may; nothing is wrong with the table."""
 
 
 class SliceOption(NamedTuple):

@@ -1,1 +1,1 @@
-"""Exact placements without slices: minimum cut, elimination, MILP and CP-SAT."""
+"""Exact placements without slices: variable elimination and integer programs; prices on memory; fronts."""

@@ -1,4 +1,4 @@
-"""The best placement, by whichever exact method fits: a cut, elimination, or an integer program with a time limit."""
+"""The best placement, by elimination where the graph is narrow enough, else by an integer program with a time limit."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mosaic_onnx.planner.core.deadline import TimeUpError
 from mosaic_onnx.planner.core.lower_bounds import possible_states, scratch_alone, segment_floor, useful_states
 from mosaic_onnx.planner.core.objective_weights import Weighed
 from mosaic_onnx.planner.core.request import MethodUnavailable
-from mosaic_onnx.planner.placement import elimination, mincut
+from mosaic_onnx.planner.placement import elimination
 from mosaic_onnx.planner.placement import milp as linear
 from mosaic_onnx.planner.placement.milp import SideConstraint
 from mosaic_onnx.planner.placement.problem import Placement, placement, value
@@ -59,7 +59,7 @@ def relax(table: CostTable, weighed: Weighed, time_limit_s: float, solver: str =
         weighed: the same costs, each as one number.
         time_limit_s: of all together. Where it is up before anything is proved about transfers, every layer is placed
             where it is cheapest (``cheapest_layers``).
-        solver: ``mincut``, ``elimination`` or ``milp``; empty picks what fits.
+        solver: ``elimination`` or ``milp``; empty picks what fits.
 
     Raises:
         MethodUnavailable: the named solver does not fit the graph.
@@ -84,12 +84,6 @@ def _relax(table: CostTable, weighed: Weighed, until: float, solver: str) -> Rel
     full = _all_levels(table, weighed, problem, until) if solver in ("", "elimination") else None
     if full is not None:
         return full
-    if solver in ("", "mincut"):
-        cut = mincut.solve_placement(problem)
-        if cut is not None:
-            return Relaxed(cut[0], cut[2], "minimum cut", True, problem.uncovered)
-        if solver:
-            raise MethodUnavailable("a minimum cut needs two states (or two devices whose levels switch freely)")
     if solver in ("", "elimination"):
         eliminated = elimination.solve_placement(problem, until=until)
         if eliminated is not None:

@@ -24,7 +24,9 @@ SHIFTS = (1, 2, 4, 8, 16)
 """Layers that cross a boundary at once."""
 
 
-def improve(table: CostTable, proposal: Proposal, rank: Rank, until: float) -> Proposal:
+def improve(
+    table: CostTable, proposal: Proposal, rank: Rank, until: float, *, one_slice_per_device: bool = False
+) -> Proposal:
     """Change the proposal for the better until no move helps or time is up.
 
     Args:
@@ -32,11 +34,12 @@ def improve(table: CostTable, proposal: Proposal, rank: Rank, until: float) -> P
         proposal: a plan that can run.
         rank: what is to be made small.
         until: ``time.monotonic()`` at which to stop.
+        one_slice_per_device: only make changes after which no device has a second slice.
 
     Raises:
         TimeUpError: that was before the first change could be judged.
     """
-    walk = _Walk(table, proposal, rank, until)
+    walk = _Walk(table, proposal, rank, until, one_slice_per_device=one_slice_per_device)
     while walk.sweep():
         pass
     return walk.ledger.proposal
@@ -45,8 +48,11 @@ def improve(table: CostTable, proposal: Proposal, rank: Rank, until: float) -> P
 class _Walk:
     """Sweeps over all moves of a plan, taking each that helps."""
 
-    def __init__(self, table: CostTable, proposal: Proposal, rank: Rank, until: float) -> None:
+    def __init__(
+        self, table: CostTable, proposal: Proposal, rank: Rank, until: float, *, one_slice_per_device: bool
+    ) -> None:
         self.ledger = IncrementalCost(table, proposal, until)
+        self.one_slice_per_device = one_slice_per_device
         self.rank = rank
         self.until = until
         self.best = self._rank(self.ledger.figures)
@@ -70,7 +76,7 @@ class _Walk:
         best: tuple[tuple[float, float], Change, Figures] | None = None
         for change in changes:
             figures = self.ledger.judge(change)
-            if figures is not None:
+            if figures is not None and not (self.one_slice_per_device and self._shares_device(change)):
                 rank = self._rank(figures)
                 if self._better(rank, self.best if best is None else best[0]):
                     best = rank, change, figures
@@ -79,6 +85,12 @@ class _Walk:
         self.best = best[0]
         self.ledger.make(best[1], best[2])
         return True
+
+    def _shares_device(self, change: Change) -> bool:
+        """Return whether a device has two slices after the change."""
+        after = {**self.ledger.alive, **change.contents}
+        devices = [self.devices[placed.state] for placed in after.values() if placed is not None]
+        return len(set(devices)) < len(devices)
 
     def _rank(self, figures: Figures) -> tuple[float, float]:
         return self.rank(figures.seconds, figures.joules + self.ledger.rows.idle_w * figures.seconds)

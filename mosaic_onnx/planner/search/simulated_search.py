@@ -17,6 +17,7 @@ from mosaic_onnx.core.cost_tables.costs import CostTable
 from mosaic_onnx.core.errors import InfeasibleError
 from mosaic_onnx.planner.core.lower_bounds import possible_states
 from mosaic_onnx.planner.core.request import TOLERANCE, PlacedSlice, Proposal, Request
+from mosaic_onnx.planner.core.request_constraints import one_slice_each
 from mosaic_onnx.planner.core.simulate import Timeline, simulate, value
 
 ROUNDING = 1e-12
@@ -105,10 +106,8 @@ class _Polish:
             timeline = simulate(self.table, proposal, self.request.schedule)
         except InfeasibleError:
             return None
-        if self.request.one_slice_per_device:
-            devices = [self.table.rows.state_device[placed.state] for placed in proposal]
-            if len(set(devices)) < len(devices):
-                return None
+        if self.request.one_slice_per_device and not one_slice_each(self.table, proposal):
+            return None
         return Figure(value(timeline, self.request.objective), sum(timeline.load_s))
 
     def first_better(self, proposals: Iterator[Proposal], best: Figure) -> tuple[Proposal, Figure] | None:

@@ -11,15 +11,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from mosaic_onnx.core.cost_tables.costs import CostTable, Floats, Ints
-from mosaic_onnx.core.errors import InfeasibleError
-from mosaic_onnx.planner.chain.method import best_slices
+from mosaic_onnx.planner.chain.method import ask_chain
 from mosaic_onnx.planner.core.deadline import part_of
 from mosaic_onnx.planner.core.infeasibility import check_limits
+from mosaic_onnx.planner.core.lagrangian_hull import Asked, Hull, Supported, promise_of
 from mosaic_onnx.planner.core.lower_bounds import possible_states
 from mosaic_onnx.planner.core.objective import has_joules, objective_of, rank_of, single_weights
 from mosaic_onnx.planner.core.objective_weights import ENERGY, LATENCY, Weights, weigh
 from mosaic_onnx.planner.core.request import Proposal, Request
-from mosaic_onnx.planner.core.simulate import simulate
 from mosaic_onnx.planner.placement.memory_prices import Priced, price_memory
 from mosaic_onnx.planner.placement.problem import placement, value
 from mosaic_onnx.planner.placement.relax import Relaxed, over_memory, relax, relax_within, said
@@ -32,7 +31,6 @@ from mosaic_onnx.planner.sequential.constrained_bounds import (
     close_program,
     on_one_order,
 )
-from mosaic_onnx.planner.sequential.lagrangian_hull import Asked, Hull, Supported, promise_of
 
 INF = float("inf")
 PROGRAM_CHOICES = 2_000
@@ -89,7 +87,7 @@ def bounded(table: CostTable, request: Request, until: float) -> Bounded:
 def hull_of(table: CostTable, until: float, seed: int = 0) -> Hull:
     """Return a hull whose questions are answered by the best slices of a chain, or else by the best placements."""
     if on_one_order(table):
-        return Hull(lambda weights: _ask_chain(table, weights))
+        return Hull(lambda weights: ask_chain(table, weights))
     possible = possible_states(table)
     seconds, joules = (placement(table, weigh(table, weights), possible) for weights in (LATENCY, ENERGY))
 
@@ -102,19 +100,6 @@ def hull_of(table: CostTable, until: float, seed: int = 0) -> Hull:
         return Asked(weights, relaxed.bound, point)
 
     return Hull(ask)
-
-
-def _ask_chain(table: CostTable, weights: Weights) -> Asked:
-    found = best_slices(table, weigh(table, weights))
-    states = np.zeros(len(table.layer_names), dtype=np.int64)
-    for layers, state in found.proposal:
-        states[list(layers)] = state
-    bound = found.bound or 0.0
-    try:
-        timeline = simulate(table, found.proposal)
-    except InfeasibleError:
-        return Asked(weights, bound, None)
-    return Asked(weights, bound, Supported(timeline.seconds, timeline.joules or 0.0, states, found.proposal))
 
 
 def _single(table: CostTable, weights: Weights, request: Request, until: float) -> tuple[list[Relaxed], Priced | None]:

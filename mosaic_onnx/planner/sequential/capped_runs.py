@@ -9,16 +9,20 @@ from __future__ import annotations
 
 import itertools
 import math
+import random
 import time
 from collections.abc import Iterable, Iterator, Sequence, Set
 
 import numpy as np
 
 from mosaic_onnx.core.cost_tables.costs import CostTable, Floats, Ints
+from mosaic_onnx.core.errors import InfeasibleError
 from mosaic_onnx.planner.core.device_classes import DeviceClass, device_classes
 from mosaic_onnx.planner.core.memory_windows import first_layers
 from mosaic_onnx.planner.core.objective_weights import ENERGY, LATENCY, Weighed, weigh
-from mosaic_onnx.planner.core.request import PlacedSlice, Proposal, Request
+from mosaic_onnx.planner.core.orders import order_by
+from mosaic_onnx.planner.core.request import TOLERANCE, PlacedSlice, Proposal, Request
+from mosaic_onnx.planner.core.simulate import simulate, value
 from mosaic_onnx.planner.throughput.pipeline import unit_order
 from mosaic_onnx.planner.throughput.units import units
 
@@ -26,30 +30,77 @@ MAX_USES = 64
 """Up to so many combinations of used devices."""
 SECONDS_PER_LAYER = 2e-4
 """Roughly what the program takes for a layer: it is not begun where that is too long."""
+REACHES = (3, 10, 30)
+"""Places that layers move by where an order is shaken."""
+IDLE_SHAKES = 100
+"""After so many shaken orders without a better plan the search of orders ends."""
 FREE_LAYERS = 400
 """Longest slice on a device without caps, in layers."""
 
 
 def capped_plans(
-    table: CostTable, request: Request, orders: Iterable[Sequence[int]], until: float
+    table: CostTable, request: Request, orders: Iterable[Sequence[int]], until: float, *, search: bool = True
 ) -> Iterator[Proposal]:
-    """Yield the plan of each order, as long as there is time; none where no device is capped."""
-    longest = SECONDS_PER_LAYER * len(table.layer_names)
-    if np.isinf(table.memory_bytes).all() or time.monotonic() + longest > until:
+    """Yield the plan of each order, then better ones of orders near the best; none where no device is capped.
+
+    Args:
+        table: costs.
+        request: the objective, and the schedule by which plans are compared.
+        orders: topological orders.
+        until: ``time.monotonic()`` at which to stop.
+        search: whether to go on from the best order, a stretch of it shaken at a time.
+    """
+    began = time.monotonic()
+    if np.isinf(table.memory_bytes).all() or began + SECONDS_PER_LAYER * len(table.layer_names) > until:
         return
     weighed = weigh(table, ENERGY if request.objective == "energy" else LATENCY)
     parts = units(table, join_idle=False)
     together = {layer for layers in parts.layers for layer in layers[1:]}
-    began = time.monotonic()
-    for number, layer_order in enumerate(orders):
+    best: tuple[float, Proposal] = (math.inf, ())
+    longest = 0.0
+
+    def planned(layer_order: Sequence[int]) -> Proposal | None:
+        nonlocal longest
+        begun = time.monotonic()
         order = [layer for unit in unit_order(parts, layer_order) for layer in parts.layers[unit]]
-        taken = (time.monotonic() - began) / max(number, 1)
-        if time.monotonic() + taken > (began + until) / 2:
-            return
         plan = capped_runs(table, weighed, order, until, together)
+        longest = max(longest, time.monotonic() - begun)
+        return plan
+
+    for layer_order in orders:
+        plan = planned(layer_order) if time.monotonic() + longest < until else None
         if plan is None:
-            return
+            break
+        best = min(best, (_figure(table, request, plan), plan))
         yield plan
+    chance, idle = random.Random(request.seed), 0
+    while search and best[0] < math.inf and idle < IDLE_SHAKES and time.monotonic() + longest < until:
+        plan = planned(_shaken(table, best[1], chance))
+        figure = math.inf if plan is None else _figure(table, request, plan)
+        idle = 0 if figure < best[0] * (1 - TOLERANCE) else idle + 1
+        if plan is not None and figure <= best[0]:
+            best = figure, plan
+            if not idle:
+                yield plan
+
+
+def _figure(table: CostTable, request: Request, plan: Proposal) -> float:
+    """Return the objective; inf where the plan cannot run."""
+    try:
+        return value(simulate(table, plan, request.schedule), request.objective)
+    except InfeasibleError:
+        return math.inf
+
+
+def _shaken(table: CostTable, plan: Proposal, chance: random.Random) -> tuple[int, ...]:
+    """Return an order of the layers near that of a plan: those around one of its cuts are moved by some places."""
+    order = [layer for layers, _ in plan for layer in layers]
+    cut = chance.choice([0, *itertools.accumulate(len(layers) for layers, _ in plan)])
+    reach = chance.choice(REACHES)
+    keys = [0.0] * len(order)
+    for place, layer in enumerate(order):
+        keys[layer] = place + (chance.uniform(-reach, reach) if abs(place - cut) < 2 * reach else 0.0)
+    return order_by(table, keys)
 
 
 def capped_runs(

@@ -11,6 +11,7 @@ from mosaic_onnx.core.cost_tables.costs import CostTable, Ints
 from mosaic_onnx.planner.chain.chain_costs import is_chain, is_tight
 from mosaic_onnx.planner.chain.pareto import ChainPoint, HalfPlane, chain_front
 from mosaic_onnx.planner.core.infeasibility import check_limits
+from mosaic_onnx.planner.core.lagrangian_hull import Hull
 from mosaic_onnx.planner.core.lower_bounds import useful_states
 from mosaic_onnx.planner.core.objective import objective_of, rank_of
 from mosaic_onnx.planner.core.objective_weights import ENERGY, LATENCY, Weights, weigh
@@ -18,7 +19,6 @@ from mosaic_onnx.planner.core.request import Proposal, Request
 from mosaic_onnx.planner.placement.pareto import FrontPoint, placement_front
 from mosaic_onnx.planner.placement.problem import placement
 from mosaic_onnx.planner.placement.relax import relax_within, said
-from mosaic_onnx.planner.sequential.lagrangian_hull import Hull
 
 FRONT_LABELS = 400_000
 """Labels that the exact front of placements may look at."""

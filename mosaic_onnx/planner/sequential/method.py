@@ -21,8 +21,9 @@ from mosaic_onnx.core.errors import InfeasibleError
 from mosaic_onnx.planner.core.deadline import FOREVER, TimeUpError, check_time, part_of
 from mosaic_onnx.planner.core.infeasibility import check_possible
 from mosaic_onnx.planner.core.objective import rank_of
-from mosaic_onnx.planner.core.orders import candidate_orders
+from mosaic_onnx.planner.core.orders import candidate_orders, file_order
 from mosaic_onnx.planner.core.request import TOLERANCE, Answer, Proposal, Request
+from mosaic_onnx.planner.core.request_constraints import keeps_shape
 from mosaic_onnx.planner.core.simulate import simulate
 from mosaic_onnx.planner.exhaustive.method import optimum_within
 from mosaic_onnx.planner.placement.problem import is_exact
@@ -32,6 +33,7 @@ from mosaic_onnx.planner.sequential.bounds import Bounded, bounded
 from mosaic_onnx.planner.sequential.capped_runs import capped_plans
 from mosaic_onnx.planner.sequential.constrained_bounds import chain_uncovered, on_one_order
 from mosaic_onnx.planner.sequential.order_cuts import cut_plans
+from mosaic_onnx.planner.throughput.pipeline import one_slice_per_device
 
 INF = float("inf")
 QUICK_TRANSITIONS = 5_000
@@ -44,6 +46,8 @@ IMPROVED = 3
 """Number of the best plans that are improved by moves."""
 FILLED_LAYERS = 20_000
 """Up to so many layers devices are filled along other orders than the file's."""
+PIPELINE_SHARE = 0.3
+"""Of the time that is left, what pipelines get where a device may run one slice only."""
 JUDGED = 3
 """Time for so many plans is kept back, for the answer to be judged and written out."""
 
@@ -63,7 +67,8 @@ def sequential(table: CostTable, request: Request) -> Answer:
     if exact is not None:
         return exact
     began = time.monotonic()
-    ranked = _ranked(table, request, quick_plans(table))
+    early = capped_plans(table, request, [file_order(table)], part_of(until, 0.1), search=False)
+    ranked = _ranked(table, request, (plan for plans in (quick_plans(table), early) for plan in plans))
     until -= JUDGED * (time.monotonic() - began) / max(len(ranked), 1)
     relaxed = bounded(table, request, until)
     plans = (plan for part in (relaxed.proposals, implied_plans(table, relaxed.placements)) for plan in part)
@@ -102,9 +107,13 @@ def _cut(table: CostTable, request: Request, relaxed: Bounded, until: float) -> 
     orders: list[tuple[int, ...]] = []
     with suppress(TimeUpError):
         orders.extend(candidate_orders(table, relaxed.placements[:1], part_of(until, 0.3)))
+    if request.one_slice_per_device:
+        with suppress(InfeasibleError):
+            limit_s = PIPELINE_SHARE * max(until - time.monotonic(), 0.0)
+            yield from one_slice_per_device(table, replace(request, time_limit_s=limit_s)).proposals
     if len(table.layer_names) <= FILLED_LAYERS:
         yield from filled_plans(table, orders)
-    yield from capped_plans(table, request, orders, until)
+    yield from capped_plans(table, request, orders, part_of(until, 0.5))
     yield from cut_plans(table, request, orders, first, until, relaxed.prices)
 
 
@@ -121,7 +130,8 @@ def _improved(
             break
         share = part_of(until, 1 / (min(len(starts), IMPROVED) - index))
         with suppress(TimeUpError):
-            improved.append(improve(table, proposal, rank, share))
+            alone = request.one_slice_per_device
+            improved.append(improve(table, proposal, rank, share, one_slice_per_device=alone))
     return _ranked(table, request, improved)
 
 
@@ -142,7 +152,7 @@ def _ranked(table: CostTable, request: Request, proposals: Iterable[Proposal], u
             proposal = next(waiting, None)
             if proposal is None:
                 break
-            if proposal not in judged:
+            if proposal not in judged and keeps_shape(table, request, proposal):
                 try:
                     timeline = simulate(table, proposal)
                 except InfeasibleError:

@@ -11,13 +11,13 @@ import numpy as np
 from mosaic_onnx.core.cost_tables.costs import CostTable, Floats, Ints
 from mosaic_onnx.core.errors import InfeasibleError
 from mosaic_onnx.planner.chain.method import best_slices
+from mosaic_onnx.planner.core.lagrangian_hull import Asked, Hull, Supported, promise_of
 from mosaic_onnx.planner.core.lower_bounds import possible_states
 from mosaic_onnx.planner.core.objective import has_joules, single_weights
 from mosaic_onnx.planner.core.objective_weights import LATENCY, Weighed, Weights, weigh
 from mosaic_onnx.planner.core.request import PlacedSlice, Proposal, Request
 from mosaic_onnx.planner.core.simulate import simulate
 from mosaic_onnx.planner.placement.memory_prices import with_prices
-from mosaic_onnx.planner.sequential.lagrangian_hull import Asked, Hull, Supported, promise_of
 
 INF = float("inf")
 SECONDS_PER_CHOICE = 5e-5

@@ -18,6 +18,7 @@ from mosaic_onnx.planner.chain.label_setting import best_by_labels, labels_apply
 from mosaic_onnx.planner.chain.pareto import chain_front
 from mosaic_onnx.planner.core.deadline import TimeUpError, part_of
 from mosaic_onnx.planner.core.infeasibility import check_possible
+from mosaic_onnx.planner.core.lagrangian_hull import Asked, Hull, everywhere
 from mosaic_onnx.planner.core.objective import Rank, has_joules, rank_of
 from mosaic_onnx.planner.core.objective_weights import Weights
 from mosaic_onnx.planner.core.request import TOLERANCE, Answer, Proposal, Request
@@ -32,7 +33,6 @@ from mosaic_onnx.planner.sequential.constrained_bounds import (
     on_one_order,
     thinned_front,
 )
-from mosaic_onnx.planner.sequential.lagrangian_hull import Asked, Hull, everywhere
 from mosaic_onnx.planner.sequential.method import SMALL_LAYERS, TRANSITIONS
 
 

@@ -1,4 +1,4 @@
-"""Exact placements: cut, elimination and integer programs against every placement and against each other."""
+"""Exact placements: elimination and integer programs against every placement and against each other."""
 
 from __future__ import annotations
 
@@ -11,9 +11,7 @@ from mosaic_onnx.core.cost_tables.cost_table import cost_table
 from mosaic_onnx.core.cost_tables.costs import CostTable
 from mosaic_onnx.planner.core.lower_bounds import possible_states
 from mosaic_onnx.planner.core.objective_weights import LATENCY, weigh
-from mosaic_onnx.planner.core.request import MethodUnavailable
 from mosaic_onnx.planner.core.simulate import simulate
-from mosaic_onnx.planner.placement import elimination, mincut
 from mosaic_onnx.planner.placement.milp import linear_model, solve_mixed
 from mosaic_onnx.planner.placement.problem import placement, value
 from mosaic_onnx.planner.placement.relax import relax, relax_within
@@ -46,33 +44,25 @@ def test_elimination_finds_the_best_of_all_placements(seeds: range) -> None:
             assert simulate(table, plan).seconds == pytest.approx(found.bound, rel=1e-9)
 
 
-def test_a_cut_and_elimination_agree_on_two_states() -> None:
-    for seed in range(150):
-        table = plain(seed, 10, *((2, 1), (1, 2), (2, 2))[seed % 3])
-        problem = placement(table, weigh(table, LATENCY))
-        cut, eliminated = mincut.solve_placement(problem), elimination.solve_placement(problem)
-        assert cut is not None
-        assert eliminated is not None
-        bound, cost, states = cut
-        assert bound <= cost
-        assert cost == pytest.approx(eliminated[0], rel=1e-12)
-        if np.isfinite(cost):
-            assert bound == pytest.approx(cost, rel=1e-9)
-            assert value(problem, states) == pytest.approx(cost, rel=1e-12)
-
-
-def test_cut_elimination_and_milp_agree_on_graphs_of_30_to_60_layers() -> None:
+def test_elimination_and_milp_agree_on_graphs_of_30_to_60_layers() -> None:
     for seed in range(8):
         rng = np.random.default_rng(seed)
         kind = Kind(int(rng.integers(30, 61)), 2, reach=5, inputs_per_layer=3, groups=seed % 2 == 0)
         table = cost_table(random_profile(rng, kind))
         weighed = weigh(table, LATENCY)
-        answers = {name: relax(table, weighed, 20.0, solver=name) for name in ("mincut", "elimination", "milp")}
-        costs = [
-            value(placement(table, weighed), answer.states) for answer in answers.values() if answer.states is not None
-        ]
-        assert costs == pytest.approx([costs[0]] * 3, rel=1e-7), seed
-        assert all(answer.bound <= costs[0] * (1 + 1e-9) for answer in answers.values())
+        answers = [relax(table, weighed, 20.0, solver=name) for name in ("elimination", "milp")]
+        costs = [value(placement(table, weighed), answer.states) for answer in answers if answer.states is not None]
+        assert costs == pytest.approx([costs[0]] * 2, rel=1e-7), seed
+        assert all(answer.bound <= costs[0] * (1 + 1e-9) for answer in answers)
+
+
+def test_a_wide_graph_on_two_devices_is_placed_exactly() -> None:
+    """Its relaxation is a minimum cut, so the integer program has nothing to branch on."""
+    table = cost_table(random_profile(np.random.default_rng(1), Kind(300, 2, reach=60)))
+    found = relax(table, weigh(table, LATENCY), 20.0)
+    assert found.exact
+    assert found.states is not None
+    assert value(placement(table, weigh(table, LATENCY)), found.states) == pytest.approx(found.bound, rel=2e-6)
 
 
 def test_a_tensor_read_twice_on_another_device_is_paid_once() -> None:
@@ -118,14 +108,8 @@ def test_the_bound_never_exceeds_the_best_plan_with_every_feature(seeds: range) 
                 assert solve_mixed(linear_model(problem), problem, 1.0, whole=False).bound <= best * (1 + 1e-9), seed
 
 
-def test_a_cut_is_refused_to_three_devices() -> None:
-    table = plain(2, 8, 3)
-    with pytest.raises(MethodUnavailable, match="two states"):
-        relax(table, weigh(table, LATENCY), 1.0, solver="mincut")
-
-
 def test_a_layer_that_fits_nowhere_makes_the_bound_infinite() -> None:
     table = plain(3, 4, 2)
     table = replace(table, slice_memory_bytes=np.zeros(2), parameter_bytes=np.ones_like(table.parameter_bytes))
-    for solver in ("", "mincut", "elimination", "milp"):
+    for solver in ("", "elimination", "milp"):
         assert relax(table, weigh(table, LATENCY), 1.0, solver=solver).bound == np.inf

@@ -15,6 +15,7 @@ from mosaic_onnx.core.errors import InfeasibleError
 from mosaic_onnx.core.profiles import Cost, MeasuredSlice, Profile, ProfileLayer
 from mosaic_onnx.planner.core.objective import rank_of
 from mosaic_onnx.planner.core.request import Answer, PlacedSlice, Request
+from mosaic_onnx.planner.core.request_constraints import one_slice_each
 from mosaic_onnx.planner.core.simulate import simulate, value
 from mosaic_onnx.planner.exhaustive.method import optimum_within
 from mosaic_onnx.planner.search.incremental_cost import IncrementalCost
@@ -24,6 +25,7 @@ from mosaic_onnx.planner.sequential.method import sequential
 from mosaic_onnx.planner.sequential.pareto import front as planned_front
 from mosaic_onnx.planner.sequential.pareto import pareto
 from mosaic_onnx.planner.solve import solve, solve_front
+from mosaic_onnx.planner.throughput.pipeline import one_slice_per_device
 from tests.unit.planner.every_plan import every_plan, front, placement_costs
 from tests.unit.planner.random_graphs import EVERYTHING, Kind, random_profile
 
@@ -298,3 +300,16 @@ def test_the_front_holds_the_fastest_and_the_thriftiest_plan() -> None:
     thriftiest = solve(table, Request(objective="energy")).plan.predicted
     assert plans[0].predicted.seconds == pytest.approx(fastest.seconds, rel=1e-9)
     assert plans[-1].predicted.joules == pytest.approx(thriftiest.joules, rel=1e-9)
+
+
+@pytest.mark.parametrize(("seed", "layers", "devices"), [(2, 40, 4), (3, 24, 3)])
+def test_one_slice_a_device_is_no_slower_than_the_pipelines_for_throughput(
+    seed: int, layers: int, devices: int
+) -> None:
+    table = cost_table(random_profile(np.random.default_rng(seed), Kind(layers, devices, energy=True)))
+    asked = Request(one_slice_per_device=True, time_limit_s=2.0)
+    pipelines = one_slice_per_device(table, replace(asked, objective="throughput")).proposals
+    for schedule in ("sequential", "concurrent"):
+        found = solve(table, replace(asked, schedule=schedule))
+        assert one_slice_each(table, found.proposal)
+        assert found.timeline.seconds <= min(simulate(table, plan, schedule).seconds for plan in pipelines)
