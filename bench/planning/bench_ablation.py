@@ -42,7 +42,7 @@ from mosaic_onnx.reproduce.workloads import described_profile, layered
 from tests.unit.planner.random_graphs import EVERYTHING, Kind, random_chain, random_profile
 
 LIMIT_S, LARGE_LIMIT_S, QUICK_LIMIT_S = 0.3, 1.5, 0.25
-"""Seconds of CPU that a planning may take, so that other load changes little: up to 100 layers, above, in quick runs."""
+"""Seconds of CPU that a planning may take, so that load changes little: up to 100 layers, above, in quick runs."""
 WORSE = 1e-6
 """Relative: a figure that differs by less is the same."""
 PUBLISHED = (
