@@ -245,7 +245,7 @@ def run(quick: bool) -> list[Row]:
         for stage in stages:
             note(tallies[id(stage)], full, outcome(records, case, stage))
     words = "published graphs, zoo models on the HiKey 970, random ones by feature, 100 and 1,000 layers under caps"
-    limits = f"limit {limit_s:g} s a plan, {large_limit_s:g} s for published graphs and 1,000 layers"
+    limits = f"limit {limit_s:g} s of CPU a plan, {large_limit_s:g} s for published graphs and 1,000 layers"
     rows = [Row("cases", done, f"of {len(cases)}", note=f"{words}; {limits}")]
     return rows + [row_of(stage, tallies[id(stage)]) for stage in STAGES if tallies[id(stage)].case_count]
 
