@@ -35,6 +35,8 @@ from mosaic_onnx.planner.sequential.constrained_bounds import (
 INF = float("inf")
 PROGRAM_CHOICES = 2_000
 """Up to so many pairs of layer and state an integer program looks at memory caps that prices have looked at."""
+HULL_SHARE = 0.5
+"""Of the time that is left, what weighed sums take at most: plans need some too."""
 SOLVER_SHARE = 0.5
 """Of the time that is left, what an integer program may take."""
 
@@ -124,7 +126,7 @@ def _both(table: CostTable, request: Request, until: float) -> Bounded:
     hull = hull_of(table, until, request.seed)
     deadline = INF if request.deadline_s is None else request.deadline_s
     budget = INF if request.budget_j is None else request.budget_j
-    hull.explore(promise_of(request), until)
+    hull.explore(promise_of(request), part_of(until, HULL_SHARE))
     in_budget = hull.seconds_within(budget) if budget < INF else None
     check_limits(request, hull.seconds_within(INF), hull.joules_within(INF), in_budget)
     bound = {
