@@ -25,7 +25,7 @@ EXPECTED_S: Mapping[str, float] = {
     "keep_budget": 6.0,
     "rewrite": 0.1,
     "judge_errors": 2.0,
-    "select": 6.0,
+    "select": 9.0,
     "correct": 0.1,
     "verify": 2.0,
 }
