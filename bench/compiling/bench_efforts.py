@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import os
 import tempfile
+import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -55,6 +56,7 @@ WITHIN = 2.0
 """An estimate of the time left is good within this factor."""
 FROM_SHARE = 0.2
 """From this share of the time on."""
+SAMPLE_S = 0.2
 ROUNDS = 15
 THOROUGH_ON = ("squeezenet",)
 """Models that are compiled at the thorough effort too."""
@@ -67,7 +69,7 @@ Json = dict[str, Any]
 
 @dataclass
 class Watcher:
-    """Notes when each pass began, and the estimates on the way."""
+    """Notes when each pass began, and the estimates on the way, as a user sees them: a few times a second."""
 
     remaining: Remaining = field(default_factory=lambda: Remaining(expected(COMPILE_STAGES)))
     started_s: float = field(default_factory=time.monotonic)
@@ -77,10 +79,26 @@ class Watcher:
     def __call__(self, step: Step) -> None:
         now_s = time.monotonic() - self.started_s
         self.remaining.tell(step)
-        self.estimates.append((now_s, self.remaining.left_s))
         name = INSIDE.get(step.stage, step.stage)
         if name in COMPILE_STAGES and (not self.begun or self.begun[-1][0] != name):
             self.begun.append((name, now_s))
+
+    @contextmanager
+    def sampling(self) -> Iterator[None]:
+        """Note the estimate every ``SAMPLE_S`` while something runs."""
+        ended = threading.Event()
+
+        def sample() -> None:
+            while not ended.wait(SAMPLE_S):
+                self.estimates.append((time.monotonic() - self.started_s, self.remaining.left_s))
+
+        sampler = threading.Thread(target=sample, daemon=True)
+        sampler.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            sampler.join()
 
     def stage_s(self, total_s: float) -> dict[str, float]:
         """Return the seconds of each pass."""
@@ -91,17 +109,13 @@ class Watcher:
         return found
 
     def good_share(self, total_s: float) -> float:
-        """Return the share of the time from ``FROM_SHARE`` on in which the last estimate was good."""
-        good_s = all_s = 0.0
-        spans = zip(self.estimates, [*self.estimates[1:], (total_s, 0.0)], strict=True)
-        for (now_s, left_s), (next_s, _) in spans:
-            middle_s = (now_s + next_s) / 2
-            if middle_s < FROM_SHARE * total_s or total_s - middle_s < 1.0:
-                continue  # the last second is a matter of rounding
-            guess_s, true_s = max(left_s - (middle_s - now_s), 0.0), total_s - middle_s
-            all_s += next_s - now_s
-            good_s += (next_s - now_s) * (true_s / WITHIN <= guess_s <= true_s * WITHIN)
-        return good_s / all_s if all_s else 1.0
+        """Return the share of the time from ``FROM_SHARE`` on in which the estimate was good."""
+        last_s = total_s - 1.0  # the last second is a matter of rounding
+        seen = [
+            (left_s, total_s - now_s) for now_s, left_s in self.estimates if FROM_SHARE * total_s <= now_s <= last_s
+        ]
+        good = [true_s / WITHIN <= guess_s <= true_s * WITHIN for guess_s, true_s in seen]
+        return sum(good) / len(good) if good else 1.0
 
 
 def run(quick: bool) -> list[Row]:
@@ -157,10 +171,12 @@ def _compared(model: Workload, turn: int) -> Json:
 
 def _compiled(model: Workload, effort: Effort) -> tuple[State, Json]:
     """Compile without a cache, and write the bundle."""
-    selection, watcher = select(), Watcher()
+    selection = select()
+    watcher = Watcher(Remaining(expected(COMPILE_STAGES, effort.profiling.name)))
     passes = with_effort(compile_passes({}), effort)
     began_s = time.monotonic()
-    state = run_passes(passes, State(model.path, selection, progress=watcher))
+    with watcher.sampling():
+        state = run_passes(passes, State(model.path, selection, progress=watcher))
     ended_s = time.monotonic() - began_s
     with tempfile.TemporaryDirectory() as folder:
         deliver(Compilation(state, passes), Path(folder) / "out.mosaic")

@@ -112,11 +112,11 @@ class DeviceProfiler:
     def run(self) -> None:
         """Measure all that is not known yet."""
         self.ticker.device = self.timings.device.name
-        self.timings.slice_s = self._overhead()
         proved: set[int] = set()
         tried: set[Span] = set()
         if self.times_kernels:
             proved = self._measure_slices(tried)
+        self.timings.slice_s = self._overhead()
         self._alone([layer for layer in self._candidates() if layer not in proved])
         self._settle()
         if proved:

@@ -11,7 +11,7 @@ from rich.table import Table
 from mosaic_onnx.cli.terminal.columns import hanging, show_whole
 from mosaic_onnx.cli.views.explanations import layer_tables, plan_tables
 from mosaic_onnx.cli.views.plan_views import candidate_table, transfer_table
-from mosaic_onnx.cli.views.tables import device_table, plan_table, profile_table, singles_table
+from mosaic_onnx.cli.views.tables import device_table, plan_table, profile_table, singles_table, table
 from mosaic_onnx.core.devices import Device, Level
 from mosaic_onnx.core.profiles import Cost, Profile, ProfileLayer, TransferCost
 from mosaic_onnx.discovery.selection import Selection
@@ -56,6 +56,9 @@ def every_table() -> dict[str, Table]:
         "candidates": candidate_table(Subject(profile, plan), singles),
         "devices": device_table(Selection(profile.devices, profile.devices, (), (), {}, {})),
     }
+    columns = ("slice", "device", "layers", "from … to", "predicted", "outputs", "weights")
+    row = ("0", "npu (simulated)", "39", "L01/conv1 … L10/pool10/flatten", "9.804 ms", "1", "5 MB")
+    tables["delivered"] = table("delivered: npu: 1 slice, 2 transfers (606 kB)", columns, [row])
     tables |= {f"explain {number}": one for number, one in enumerate(plan_tables(content.explanation))}
     return tables | {f"layer {number}": one for number, one in enumerate(layer_tables(content.layers[3]))}
 

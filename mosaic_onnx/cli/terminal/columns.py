@@ -24,7 +24,7 @@ LONGEST_WORD = 36
 """A longer name is shortened in its middle."""
 ANY_WIDTH = 10_000
 """Columns; no table needs so many."""
-SHORTER = (28, 20, 14)
+SHORTER = (28, 20, 14, 12, 10)
 """Lengths to which words are shortened, one after the other, where a table is wider than the screen."""
 
 
@@ -85,7 +85,7 @@ def show_whole(console: Console, table: Table) -> None:
             if _least_width(console, made) > console.width:
                 made = table.with_words(length)
     width = max(console.width, _least_width(console, made))
-    console.print(Printable(made), width=width, soft_wrap=False, crop=False, overflow="ignore")
+    console.print(Printable(made), width=width, crop=False)
 
 
 def _least_width(console: Console, table: Table) -> int:

@@ -21,7 +21,7 @@ EXPECTED_S: Mapping[str, float] = {
     "annotate": 0.3,
     "profile": 8.0,
     "measure_errors": 4.0,
-    "feedback": 6.0,
+    "feedback": 3.0,
     "keep_budget": 6.0,
     "rewrite": 0.1,
     "judge_errors": 2.0,

@@ -63,7 +63,7 @@ def _slices(done: Compilation) -> Table:
                 megabytes(parameters),
             )
         )
-    columns = ("slice", "device", "layers", "from … to", "predicted", "tensors out", "weights")
+    columns = ("slice", "device", "layers", "from … to", "predicted", "outputs", "weights")
     return table(f"delivered{_shapes(done)}: {_count(plan, done)}", columns, rows, most=MANY)
 
 
