@@ -20,7 +20,7 @@ _MODEL_SUFFIXES = (".profile.json", ".json", ".onnx")
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 LONGEST_MS = 1e12
 Milliseconds = Annotated[float, Field(ge=1e-6, le=LONGEST_MS, allow_inf_nan=False)]
-"""From a nanosecond to 30 years: searches multiply periods until they hold, and a period of nearly nothing never does."""
+"""From a nanosecond to 30 years: a search multiplies periods until they hold, and nearly nothing never does."""
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 
 
