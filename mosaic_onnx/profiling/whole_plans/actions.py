@@ -1,4 +1,4 @@
-"""The actions of a child with whole plans; its parent is ``programs.ProgramChild``."""
+"""The actions of a child with whole plans; its parent is ``child.ProgramChild``."""
 
 from __future__ import annotations
 
@@ -150,12 +150,6 @@ class MarkedBackend:
         for name in dir(inner):
             if not name.startswith("_") and not hasattr(self, name):
                 setattr(self, name, getattr(inner, name))
-
-    def __post_init__(self) -> None:
-        """Hand on the optional parts of the contract: which cores a device works on, say."""
-        for name in dir(self.inner):
-            if not name.startswith("_") and not hasattr(self, name):
-                object.__setattr__(self, name, getattr(self.inner, name))
 
     @property
     def name(self) -> str:
