@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mosaic_onnx.core.text.terminal import printable
+from mosaic_onnx.core.text.terminal import brief, printable
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -50,9 +50,9 @@ class Reporter:
 
     def complain(self, message: str, hint: str = "") -> None:
         """Write an error and its hint, on stderr."""
-        print(f"error: {printable(message)}", file=sys.stderr)
+        print(f"error: {brief(message)}", file=sys.stderr)
         if hint:
-            print(f"  hint: {printable(hint)}", file=sys.stderr)
+            print(f"  hint: {brief(hint)}", file=sys.stderr)
 
     def result(self, text: str) -> None:
         """Print a result line to stdout."""

@@ -18,7 +18,7 @@ import typer
 from mosaic_onnx.cli.console import OutputClosed
 from mosaic_onnx.core.errors import MosaicError
 from mosaic_onnx.core.text.suggestions import did_you_mean
-from mosaic_onnx.core.text.terminal import printable
+from mosaic_onnx.core.text.terminal import brief
 
 INTERRUPTED = 130
 BUG = 70
@@ -143,9 +143,9 @@ def _fail(arguments: Sequence[str], message: str, hint: str, exit_code: int, pas
             fields["passes"] = list(passes)
         with suppress(OSError):  # stdout itself may be closed or full
             print(json.dumps(fields, indent=1))
-    print(f"error: {printable(message)}", file=sys.stderr)
+    print(f"error: {brief(message)}", file=sys.stderr)
     if hint:
-        print(f"  hint: {printable(hint)}", file=sys.stderr)
+        print(f"  hint: {brief(hint)}", file=sys.stderr)
     if passes:
         print(f"  in pass: {' > '.join(passes)}", file=sys.stderr)
     return exit_code

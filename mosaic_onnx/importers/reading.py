@@ -28,7 +28,8 @@ def read_text(path: Path, form: str) -> str:
     try:
         return files.read_text(path, MAX_FILE_BYTES)
     except ModelError as error:
-        raise ModelError(f"{error.message}, so it is no {form} file", error.hint or "Is it the right file?") from error
+        words, hint = f"{error.message} (a {form} file is expected)", error.hint or "Is it the right file?"
+        raise ModelError(words, hint) from error
 
 
 def read_json(path: Path, form: str) -> object:

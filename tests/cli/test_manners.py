@@ -163,7 +163,7 @@ def test_a_pyproject_holds_options_too_and_the_nearest_file_counts(
         ("[plan]\nmethod = true", "plan.method"),
         ('[plan]\npareto = "yes"', "plan.pareto must be true or false"),
         ("plan = 3", "plan is not a table"),
-        ("[plan", "cannot be read"),
+        ("[plan", "not TOML"),
     ],
 )
 def test_a_settings_file_is_read_strictly(mosaic: Mosaic, compiled: Path, text: str, said: str) -> None:

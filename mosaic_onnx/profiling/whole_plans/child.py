@@ -71,10 +71,15 @@ class ProgramChild:
         """Load a plan by an action of the child; its number."""
         devices = {**self._machine.devices, **one.overrides}
         used = [device_to_json(devices[name]) for name in sorted(one.devices)]
-        slices = [write_slice(each, self._child.files / f"{next(self._files)}.onnx") for each in one.slices]
+        files = [self._child.files / f"{next(self._files)}.onnx" for _ in one.slices]
+        slices = [write_slice(each, file) for each, file in zip(one.slices, files, strict=True)]
         request = {"plan": plan_to_json(one.plan), "slices": slices, "devices": used, **self._names, **(more or {})}
         doing = f"to load a plan on {', '.join(sorted(one.devices))}"
-        return int(self._ask(action, request, LIMIT_S, doing)["number"])
+        try:
+            return int(self._ask(action, request, LIMIT_S, doing)["number"])
+        finally:
+            for file in files:  # they lie in memory, with all weights that the model's own file holds
+                file.unlink(missing_ok=True)
 
     def rates(self, numbers: Mapping[str, int], round_count: int, seconds: float) -> InterleavedTimings:
         """Measure the requests a second of loaded sessions in turn, by name; errors as for ``open``.

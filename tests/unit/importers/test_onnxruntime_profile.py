@@ -145,7 +145,7 @@ def test_files_may_be_named_by_their_paths_as_text(tmp_path: Path) -> None:
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="cannot be read"):
+    with pytest.raises(ModelError, match="cannot read"):
         import_profile("onnxruntime", tmp_path / "absent.json")
 
 

@@ -91,5 +91,5 @@ def test_a_malformed_graph_is_refused_with_its_line(tmp_path: Path, text: str, w
 def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "graph.txt"
     path.write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(ModelError, match="is not text"):
+    with pytest.raises(ModelError, match=r"is not UTF-8 text .* PipeDream graph file is expected"):
         import_pipedream(path)

@@ -40,8 +40,8 @@ def test_every_key_is_read_in_its_unit() -> None:
     ("old", "new", "complaint"),
     [
         ("period_ms = 33.5", "period_ms = nan", r"groups\[0\]\.period_ms: .*finite"),
-        ("period_ms = 33.5", "period_ms = 0", r"groups\[0\]\.period_ms: .*greater than 0"),
-        ("deadline_ms = 20", "deadline_ms = -1", r"groups\[0\]\.deadline_ms: .*greater than 0"),
+        ("period_ms = 33.5", "period_ms = 0", r"groups\[0\]\.period_ms: .*greater than or equal to"),
+        ("deadline_ms = 20", "deadline_ms = -1", r"groups\[0\]\.deadline_ms: .*greater than or equal to"),
         ("jitter_ms = 1.5", "jitter_ms = -1", r"groups\[0\]\.jitter_ms"),
         ("weight = 2.0", 'weight = "2"', r"groups\[0\]\.weight"),
         ("weight = 2.0", "speed = 2.0", r"groups\[0\]\.speed: unknown key"),
