@@ -12,7 +12,7 @@ from mosaic_onnx.scenarios.serving.frame import Frame
 from mosaic_onnx.scenarios.unit_times import UnitTimes
 
 _DISTURBED = 3.0
-"""What took so many times the median was held up by something that is no part of the scenario."""
+"""A time of more than so many medians was held up by something that is no part of the scenario."""
 _FEWEST = 5
 """Fewer waits say nothing."""
 _Kind = Literal["turn", "arrival", "wake"]
