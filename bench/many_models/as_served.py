@@ -8,8 +8,8 @@ from statistics import fmean
 
 from mosaic_onnx.core.profiles import MeasuredSlice, Profile
 from mosaic_onnx.pipeline.site.folder import Site
-from mosaic_onnx.pipeline.site.handovers import measured_handovers
 from mosaic_onnx.pipeline.site.rehearsal import undisturbed_seconds
+from mosaic_onnx.pipeline.site.unit_times import measured_unit_times
 from mosaic_onnx.planner.core.request import Proposal
 from mosaic_onnx.planning.profile_plan import proposal_of
 from mosaic_onnx.scenarios.instance import unit_of
@@ -20,13 +20,13 @@ def site_as_served(site: Site, frames: Sequence[Frame]) -> Site:
     """Return the site whose profiles have each slice's mean time in a run, and what passed around slices in it."""
     taken = undisturbed_seconds(frames, site.slowdowns)
     devices = {device.name: unit_of(device) for bundle in site.bundles.values() for device in bundle.profile.devices}
-    handovers = {name: one.as_fields() for name, one in measured_handovers(frames, devices).items()}
+    unit_times = {name: one.as_fields() for name, one in measured_unit_times(frames, devices).items()}
     bundles = {}
     for name, bundle in site.bundles.items():
         seconds = {k: fmean(row) for (model, k), row in taken.items() if model == name}
         proposal = proposal_of(bundle.profile, bundle.plan)
         bundles[name] = replace(bundle, profile=_with_times(bundle.profile, proposal, seconds))
-    return replace(site, bundles=bundles, handovers=handovers)
+    return replace(site, bundles=bundles, unit_times=unit_times)
 
 
 def _with_times(profile: Profile, proposal: Proposal, seconds: Mapping[int, float]) -> Profile:

@@ -1,4 +1,4 @@
-"""How much of the processors' time went to others while something was measured, on a machine that is shared."""
+"""The share of the processors that others took while something was measured, on a machine that is shared."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _STAT = Path("/proc/stat")
 
 
 class Watched(NamedTuple):
-    """What a measurement's processors did, in cores.
+    """The work of the processors during a measurement, in cores.
 
     Attributes:
         own: this process and its children that ended.

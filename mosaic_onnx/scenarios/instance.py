@@ -12,8 +12,8 @@ from mosaic_onnx.core.cost_tables.costs import CostTable
 from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.errors import ModelError, UsageError
 from mosaic_onnx.core.profiles import Profile
-from mosaic_onnx.scenarios.handover import HANDOVER_KEY, Handover, read_handover
 from mosaic_onnx.scenarios.scenario import Group, Scenario
+from mosaic_onnx.scenarios.unit_times import UNIT_TIMES_KEY, UnitTimes, read_unit_times
 
 if TYPE_CHECKING:
     from mosaic_onnx.scenarios.simulation.slice_graph import SliceGraph
@@ -53,7 +53,7 @@ class Instance:
         unit_names: [U] the device's name, or what several devices name as their unit.
         unit_of_state: [S] the unit that a state occupies.
         slowdown: [U][U] factor by which slices of the first unit take longer while the second works; 1 for none.
-        handovers: [U] the times around the slices of each unit.
+        unit_times: [U] the times around the slices of each unit.
     """
 
     scenario: Scenario
@@ -61,7 +61,7 @@ class Instance:
     unit_names: tuple[str, ...]
     unit_of_state: tuple[int, ...]
     slowdown: tuple[tuple[float, ...], ...]
-    handovers: tuple[Handover, ...]
+    unit_times: tuple[UnitTimes, ...]
 
     @property
     def groups(self) -> tuple[Group, ...]:
@@ -119,7 +119,7 @@ def build_instance(scenario: Scenario, profiles: Sequence[Profile]) -> Instance:
     )
     unit_names, unit_of_state = _units(devices)
     slowdowns = _slowdowns(devices, unit_names, profiles)
-    return Instance(scenario, models, unit_names, unit_of_state, slowdowns, _handovers(devices, unit_names, profiles))
+    return Instance(scenario, models, unit_names, unit_of_state, slowdowns, _unit_times(devices, unit_names, profiles))
 
 
 def _check_known(name: str, profile: Profile) -> None:
@@ -182,18 +182,18 @@ def _slowdowns(
     return tuple(tuple(row) for row in factors)
 
 
-def _handovers(
+def _unit_times(
     devices: Sequence[Device], unit_names: Sequence[str], profiles: Sequence[Profile]
-) -> tuple[Handover, ...]:
+) -> tuple[UnitTimes, ...]:
     """Return [U] the times around slices that the profiles name; of several for one unit the larger ones."""
     unit_index = {device.name: unit_names.index(unit_of(device)) for device in devices}
-    found = [Handover()] * len(unit_names)
+    found = [UnitTimes()] * len(unit_names)
     for profile in profiles:
-        for device, value in _rows(profile.meta.get(HANDOVER_KEY, {}), HANDOVER_KEY):
-            where = f"meta.{HANDOVER_KEY}.{device}"
+        for device, value in _rows(profile.meta.get(UNIT_TIMES_KEY, {}), UNIT_TIMES_KEY):
+            where = f"meta.{UNIT_TIMES_KEY}.{device}"
             if device not in unit_index:
                 raise ModelError(f"{where} names no device of the profile")
-            found[unit_index[device]] = found[unit_index[device]].at_least(read_handover(value, where))
+            found[unit_index[device]] = found[unit_index[device]].at_least(read_unit_times(value, where))
     return tuple(found)
 
 

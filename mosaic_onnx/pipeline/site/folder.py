@@ -59,7 +59,7 @@ class _File(FileModel):
     devices: list[Name]
     simulated: list[Name] = []
     slowdowns: dict[str, dict[str, float]] = {}
-    handovers: dict[str, dict[str, float]] = {}
+    unit_times: dict[str, dict[str, float]] = {}
     groups: list[_Group] = Field(min_length=1)
 
 
@@ -78,7 +78,7 @@ class Site:
         devices: names, in the order to tell them.
         simulated: those that are not real.
         slowdowns: as measured.
-        handovers: by device, the fields of ``scenarios.handover.Handover``, as measured.
+        unit_times: by device, the fields of ``scenarios.unit_times.UnitTimes``, as measured.
     """
 
     folder: Path
@@ -91,7 +91,7 @@ class Site:
     devices: tuple[str, ...]
     simulated: tuple[str, ...]
     slowdowns: Mapping[str, Mapping[str, float]]
-    handovers: Mapping[str, Mapping[str, float]]
+    unit_times: Mapping[str, Mapping[str, float]]
 
 
 def write_site(
@@ -154,7 +154,7 @@ def _site_fields(profiled: ProfiledScenario, instance: Instance, scheduled: Sche
         "devices": [device.name for device in devices],
         "simulated": [device.name for device in devices if device.simulated],
         "slowdowns": {name: dict(row) for name, row in profiled.slowdowns.items()},
-        "handovers": {name: one.as_fields() for name, one in profiled.handovers.items()},
+        "unit_times": {name: one.as_fields() for name, one in profiled.unit_times.items()},
         "groups": [
             {
                 "name": group.name,
@@ -205,5 +205,5 @@ def read_site(folder: str | os.PathLike[str]) -> Site:
         tuple(file.devices),
         tuple(file.simulated),
         file.slowdowns,
-        file.handovers,
+        file.unit_times,
     )

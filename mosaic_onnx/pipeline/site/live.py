@@ -61,7 +61,7 @@ class Isolation:
 
 @dataclass(frozen=True)
 class ServingOptions:
-    """How a site is served.
+    """The options of serving a site.
 
     Attributes:
         multiplier: of periods and deadlines.

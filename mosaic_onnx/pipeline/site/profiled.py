@@ -15,9 +15,9 @@ from mosaic_onnx.passes.state import State, say_nothing
 from mosaic_onnx.pipeline.compilation import Note
 from mosaic_onnx.pipeline.pipelines import PROFILE
 from mosaic_onnx.profiling.progress import Progress
-from mosaic_onnx.scenarios.handover import HANDOVER_KEY, Handover
 from mosaic_onnx.scenarios.instance import SLOWDOWN_KEY, Instance, build_instance
 from mosaic_onnx.scenarios.scenario import Scenario
+from mosaic_onnx.scenarios.unit_times import UNIT_TIMES_KEY, UnitTimes
 
 Slowdowns = Mapping[str, Mapping[str, float]]
 
@@ -30,13 +30,13 @@ class ProfiledScenario:
         scenario: what is asked.
         states: by file, the pipeline's state after profiling.
         slowdowns: by device, by other device, how much longer its slices take while the other works.
-        handovers: by device, the times around its slices; empty where they were not measured.
+        unit_times: by device, the times around its slices; empty where they were not measured.
     """
 
     scenario: Scenario
     states: Mapping[Path, State]
     slowdowns: Slowdowns
-    handovers: Mapping[str, Handover] = field(default_factory=dict)
+    unit_times: Mapping[str, UnitTimes] = field(default_factory=dict)
 
     def state(self, model: int) -> State:
         """Return the state of a model, counted through all groups."""
@@ -54,8 +54,8 @@ class ProfiledScenario:
     @property
     def instance(self) -> Instance:
         """Return the scenario with costs."""
-        handovers = {device: one.as_fields() for device, one in self.handovers.items()}
-        meta = {SLOWDOWN_KEY: self.slowdowns, HANDOVER_KEY: handovers}
+        unit_times = {device: one.as_fields() for device, one in self.unit_times.items()}
+        meta = {SLOWDOWN_KEY: self.slowdowns, UNIT_TIMES_KEY: unit_times}
         profiles = {path: replace(state.profile, meta=meta) for path, state in self.states.items()}
         return build_instance(self.scenario, [profiles[path] for path in self._paths])
 

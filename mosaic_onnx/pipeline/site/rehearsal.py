@@ -2,7 +2,7 @@
 
 Alone, a slice is measured again and again: it finds its weights in the caches. In a schedule other models have run
 there since. What other devices cost that work at the same time is measured apart (``slowdowns``) and taken out here;
-what passes between slices is learnt too (``handovers``).
+what passes between slices is learnt too (``unit_times``).
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from mosaic_onnx.core.errors import BackendError
 from mosaic_onnx.core.profiles import Cost, Profile
 from mosaic_onnx.isolation.backend import in_process
 from mosaic_onnx.pipeline.compilation import Note
-from mosaic_onnx.pipeline.site.handovers import measured_handovers, undisturbed_mean
 from mosaic_onnx.pipeline.site.profiled import ProfiledScenario, Slowdowns
 from mosaic_onnx.pipeline.site.serve import scaled
+from mosaic_onnx.pipeline.site.unit_times import measured_unit_times, undisturbed_mean
 from mosaic_onnx.planner.core.request import Request
 from mosaic_onnx.planning.profile_plan import plan_of_slices
 from mosaic_onnx.runtime.opening import held_cores, load_plan
@@ -71,7 +71,7 @@ def rehearsed(
         profiled.with_profiles(
             {path: _raised(state.profile, factors.get(path, {})) for path, state in profiled.states.items()}
         ),
-        handovers=measured_handovers(frames, unit_of_device),
+        unit_times=measured_unit_times(frames, unit_of_device),
     )
 
 

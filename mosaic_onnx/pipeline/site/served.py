@@ -14,7 +14,6 @@ from mosaic_onnx.pipeline.site.folder import Site
 from mosaic_onnx.pipeline.site.live import DeviceLoss, LiveSite, ServingOptions, Situation
 from mosaic_onnx.pipeline.site.serve import scaled
 from mosaic_onnx.planning.profile_plan import proposal_of
-from mosaic_onnx.scenarios.handover import HANDOVER_KEY
 from mosaic_onnx.scenarios.instance import SLOWDOWN_KEY, Instance, build_instance
 from mosaic_onnx.scenarios.scenario import Scenario
 from mosaic_onnx.scenarios.schedule import Schedule
@@ -22,6 +21,7 @@ from mosaic_onnx.scenarios.serving.frame import Frame
 from mosaic_onnx.scenarios.serving.perfetto import scenario_trace
 from mosaic_onnx.scenarios.serving.statistics import ScenarioStatistics, Tally
 from mosaic_onnx.scenarios.serving.virtual import serve_virtually
+from mosaic_onnx.scenarios.unit_times import UNIT_TIMES_KEY
 
 Show = Callable[[ScenarioStatistics], None]
 Watch = Callable[[], AbstractContextManager[Show | None]]
@@ -100,7 +100,7 @@ def serve_site(
 def site_instance(site: Site, multiplier: float = 1.0) -> tuple[Instance, Schedule]:
     """Return the site as the simulator sees it, its periods scaled."""
     scenario = Scenario(scaled(site.groups, multiplier), site.drop)
-    meta = {SLOWDOWN_KEY: site.slowdowns, HANDOVER_KEY: site.handovers}
+    meta = {SLOWDOWN_KEY: site.slowdowns, UNIT_TIMES_KEY: site.unit_times}
     bundles = list(site.bundles.values())
     instance = build_instance(scenario, [replace(bundle.profile, meta=meta) for bundle in bundles])
     names = list(site.bundles)

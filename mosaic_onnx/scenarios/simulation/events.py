@@ -4,16 +4,22 @@ A unit runs one slice at a time, without preemption: when it is free, the first 
 policy. Of what happens at one instant, slices and copies end first, then frames arrive (and drop a predecessor that
 has not begun), then free units start. A frame has begun when its first slice has.
 
+Where the slices of a unit vary (``UnitTimes.spread``), each slice of each frame draws its time from a log-normal
+distribution about its mean: the same draws whatever the periods, so that a multiplier alone changes a run.
+
 Where copies occupy devices, they are served first ready first, before slices, and a copy that waits for one of its
 units lets nothing start on the others.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from heapq import heappop, heappush
 from itertools import pairwise
 from typing import NamedTuple
+
+import numpy as np
 
 from mosaic_onnx.planner.core.contention import Contention
 from mosaic_onnx.scenarios.instance import Instance
@@ -25,6 +31,9 @@ from mosaic_onnx.scenarios.simulation.slice_graph import SliceGraph
 INF = float("inf")
 SLICE_END, COPY_END, INPUT, ENQUEUE, ARRIVAL = range(5)
 """Kinds of events, in the order in which those of one instant happen."""
+
+
+_SPREAD_SEED = 0
 
 
 class Span(NamedTuple):
@@ -117,6 +126,7 @@ class _Simulation:
         self.contention = Contention(instance.slowdown) if instance.has_slowdown else None
         self.switch_s = [model.table.rows.switch_s for model in instance.models]
         self._make_frames(graphs)
+        self.stretch = self._drawn(graphs)
         self.binder = Binder(instance, schedule, self.ready, self.running) if schedule.late_binding else None
 
     def _make_frames(self, graphs: tuple[SliceGraph, ...]) -> None:
@@ -145,6 +155,13 @@ class _Simulation:
         self.begun = [False] * frame_count
         self.dropped = [False] * frame_count
         self.finish_s = [0.0] * frame_count
+
+    def _drawn(self, graphs: tuple[SliceGraph, ...]) -> np.ndarray | None:
+        """Return [frame][slice] standard normal draws; None where no unit's slices vary."""
+        if not any(times.spread for times in self.instance.unit_times):
+            return None
+        most = max(len(graph.seconds) for graph in graphs)
+        return np.random.default_rng(_SPREAD_SEED).standard_normal((len(self.model), most))
 
     def run(self) -> Run:
         """Simulate until nothing is left to happen."""
@@ -255,6 +272,8 @@ class _Simulation:
             state, seconds = graph.states[k], graph.seconds[k]
         else:
             state, seconds = self.binder.started(frame, k, now)
+        if self.stretch is not None:
+            seconds *= _log_normal(self.stretch[frame, k], self.instance.unit_times[unit].spread)
         before = self.level[unit]
         if before >= 0 and before != state:
             seconds += self.switch_s[self.model[frame]][before][state]
@@ -327,3 +346,9 @@ class _Simulation:
             self._start_copy(now, frame, hop)
         for reader in copy.readers:
             self._input(now, frame, reader)
+
+
+def _log_normal(draw: float, spread: float) -> float:
+    """Return a factor of mean 1 and of this standard deviation, from a standard normal draw."""
+    variance = math.log1p(spread * spread)
+    return math.exp(draw * math.sqrt(variance) - variance / 2)

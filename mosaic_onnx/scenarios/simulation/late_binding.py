@@ -135,7 +135,7 @@ def _model(table: CostTable, proposal: Proposal, instance: Instance) -> _Model:
         outputs.append(tuple(tensor for tensor in made if table.rows.is_output[tensor]))
     ways = tuple(
         tuple(
-            option._replace(seconds=option.seconds + instance.handovers[option.unit].turn_s)
+            option._replace(seconds=option.seconds + instance.unit_times[option.unit].turn_s)
             for option in unit_options(table, placed.layers, instance.unit_of_state)
         )
         for placed in proposal

@@ -14,9 +14,9 @@ from mosaic_onnx.planner.core.request import Proposal
 from mosaic_onnx.planner.core.simulate import check, slice_cost
 from mosaic_onnx.planner.core.transfers import HOST_MEMORY, PaidTransfers, paid_transfers
 from mosaic_onnx.scenarios.feasibility import check_joint_memory
-from mosaic_onnx.scenarios.handover import Handover
 from mosaic_onnx.scenarios.instance import Instance
 from mosaic_onnx.scenarios.schedule import Schedule
+from mosaic_onnx.scenarios.unit_times import UnitTimes
 
 MOST_KEPT = 20_000
 """Graphs that an instance keeps: a search changes one model at a time."""
@@ -92,7 +92,7 @@ def slice_graphs(instance: Instance, schedule: Schedule) -> tuple[SliceGraph, ..
                 proposal,
                 instance.unit_of_state,
                 late_binding=schedule.late_binding,
-                handovers=instance.handovers,
+                unit_times=instance.unit_times,
             )
         graphs.append(known[key])
     return tuple(graphs)
@@ -104,7 +104,7 @@ def slice_graph(
     unit_of_state: tuple[int, ...],
     *,
     late_binding: bool = False,
-    handovers: tuple[Handover, ...] = (),
+    unit_times: tuple[UnitTimes, ...] = (),
 ) -> SliceGraph:
     """Return what a frame of one model has to do.
 
@@ -113,7 +113,7 @@ def slice_graph(
         proposal: its slices in a topological order.
         unit_of_state: [S] unit that each state occupies.
         late_binding: leave out the copies: which there are is seen when devices are chosen.
-        handovers: [U] the times around the slices of each unit; empty where they take none. Late binding, which has no
+        unit_times: [U] the times around the slices of each unit; empty where they take none. Late binding, which has no
             unit yet, counts them for the unit on which the slice is fastest.
 
     Raises:
@@ -128,7 +128,7 @@ def slice_graph(
         wiring = _delays(paid_transfers(table, proposal, slice_of))
     states = tuple(placed.state for placed in proposal)
     units = tuple(unit_of_state[state] for state in states)
-    around = [handovers[unit] for unit in units] if handovers else [Handover()] * len(proposal)
+    around = [unit_times[unit] for unit in units] if unit_times else [UnitTimes()] * len(proposal)
     seconds = tuple(slice_cost(table, one).seconds + times.turn_s for one, times in zip(proposal, around, strict=True))
     counts = [0] * len(proposal)
     for edges in (wiring.at_start, *wiring.after):

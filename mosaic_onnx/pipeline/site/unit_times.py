@@ -1,18 +1,18 @@
-"""Learn from served frames what passes around slices: before a request's first one, and between two on one unit."""
+"""Learn from served frames what passes around slices on each unit, and how much their own times vary."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from statistics import fmean, median
 from typing import Literal
 
-from mosaic_onnx.scenarios.handover import Handover
 from mosaic_onnx.scenarios.serving.frame import Frame
+from mosaic_onnx.scenarios.unit_times import UnitTimes
 
 _DISTURBED = 3.0
-"""What took so many times the median was held up by something that is no part of the scenario."""
+"""A time of more than so many medians was held up by something that is no part of the scenario."""
 _FEWEST = 5
 """Fewer waits say nothing."""
 _Kind = Literal["turn", "arrival", "wake"]
@@ -38,8 +38,8 @@ def undisturbed_mean(values: Sequence[float]) -> float:
     return fmean(value for value in values if value <= most)
 
 
-def measured_handovers(frames: Sequence[Frame], unit_of_device: Mapping[str, str]) -> dict[str, Handover]:
-    """Return by device the times around its slices.
+def measured_unit_times(frames: Sequence[Frame], unit_of_device: Mapping[str, str]) -> dict[str, UnitTimes]:
+    """Return by device the times around its slices, and their spread.
 
     A slice that found its unit at work when it got ready tells the unit's turn; one that found it idle tells how long
     the request, or the end of a slice elsewhere, took to get there, the turn not counted. A unit that too few slices
@@ -53,16 +53,31 @@ def measured_handovers(frames: Sequence[Frame], unit_of_device: Mapping[str, str
     for unit, kind, seconds in _waits(frames, unit_of_device):
         waits[unit].add(kind, seconds)
         all_waits.add(kind, seconds)
-    usual = _handover(all_waits, Handover())
-    by_unit = {unit: _handover(one, usual) for unit, one in waits.items()}
+    usual = _unit_times_of(all_waits, UnitTimes())
+    spread = _spread(frames)
+    by_unit = {unit: replace(_unit_times_of(one, usual), spread=spread) for unit, one in waits.items()}
     return {device: by_unit[unit] for device, unit in unit_of_device.items()}
 
 
-def _handover(waits: _Waits, usual: Handover) -> Handover:
+def _spread(frames: Sequence[Frame]) -> float:
+    """Return the standard deviation of the slices' times, each over the mean of its slice; over all units."""
+    by_slice: dict[tuple[str, int, str], list[float]] = {}
+    for frame in frames:
+        for span in frame.spans:
+            by_slice.setdefault((frame.model, span.slice, span.device), []).append(span.end_s - span.start_s)
+    parts: list[float] = []
+    for row in by_slice.values():
+        mean_s, most_s = undisturbed_mean(row), _DISTURBED * median(row)
+        if len(row) >= _FEWEST and mean_s > 0:
+            parts += [(seconds / mean_s - 1.0) ** 2 for seconds in row if seconds <= most_s]
+    return math.sqrt(fmean(parts)) if parts else 0.0
+
+
+def _unit_times_of(waits: _Waits, usual: UnitTimes) -> UnitTimes:
     turn_s = waits.mean("turn", usual.turn_s)
     arrival_s = waits.mean("arrival", usual.arrival_s + turn_s) - turn_s
     wake_s = waits.mean("wake", usual.wake_s + turn_s) - turn_s
-    return Handover(turn_s, max(0.0, arrival_s), max(0.0, wake_s))
+    return UnitTimes(turn_s, max(0.0, arrival_s), max(0.0, wake_s))
 
 
 def _waits(frames: Sequence[Frame], unit_of_device: Mapping[str, str]) -> list[tuple[str, _Kind, float]]:
