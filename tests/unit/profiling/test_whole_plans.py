@@ -15,7 +15,8 @@ from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.errors import DeviceError
 from mosaic_onnx.core.plans import Plan, Predicted, Slice
 from mosaic_onnx.isolation import process
-from mosaic_onnx.profiling.whole_plans.child import Machine, PlanToRun, ProgramChild
+from mosaic_onnx.profiling.whole_plans.child import ProgramChild
+from mosaic_onnx.profiling.whole_plans.plans_to_run import Machine, PlanToRun
 
 CPU = Device("cpu", backend="onnxruntime")
 
