@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.many_models.as_served import site_as_served
+from bench.many_models.as_served import instance_as_served
 from bench.many_models.foreign_load import least_disturbed
 from bench.many_models.scenario_rivals import OwnSessions
 from bench.many_models.workload import write_scenario
@@ -191,8 +191,11 @@ def _makespan_errors(site: Site, seconds: float, multiplier: float) -> Mapping[s
     served, watched = least_disturbed(lambda: _serve(site, seconds, multiplier))
     measured = {group.name: _mean_makespan_s(group.name, served.frames) for group in site.groups}
     errors: dict[str, Any] = {"foreign": watched.foreign}
-    for name, costs in {"by the site": site, "by the same slices": site_as_served(site, served.frames)}.items():
-        instance, schedule = site_instance(costs, multiplier)
+    ways = {
+        "by the site": site_instance(site, multiplier),
+        "by the same slices": instance_as_served(site, served.frames, multiplier),
+    }
+    for name, (instance, schedule) in ways.items():
         errors[name] = [
             ((figures.mean_makespan_s or 0.0) - measured[figures.name]) / measured[figures.name]
             for figures in group_figures(ScheduleEvaluator(instance, schedule).run(1.0), instance)

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from mosaic_onnx.core.profiles import Profile
 from mosaic_onnx.pipeline.site.folder import Site
 from mosaic_onnx.pipeline.site.live import DeviceLoss, LiveSite, ServingOptions, Situation
 from mosaic_onnx.pipeline.site.serve import scaled
@@ -97,14 +98,16 @@ def serve_site(
         return Served(site, live.frames, live.statistics(), live.losses)
 
 
-def site_instance(site: Site, multiplier: float = 1.0) -> tuple[Instance, Schedule]:
-    """Return the site as the simulator sees it, its periods scaled."""
+def site_instance(
+    site: Site, multiplier: float = 1.0, profiles: Mapping[str, Profile] | None = None
+) -> tuple[Instance, Schedule]:
+    """Return the site as the simulator sees it, its periods scaled; by other profiles than its bundles' where given."""
     scenario = Scenario(scaled(site.groups, multiplier), site.drop)
     meta = {SLOWDOWN_KEY: site.slowdowns, UNIT_TIMES_KEY: site.unit_times}
-    bundles = list(site.bundles.values())
-    instance = build_instance(scenario, [replace(bundle.profile, meta=meta) for bundle in bundles])
+    profiles = profiles or {name: bundle.profile for name, bundle in site.bundles.items()}
+    instance = build_instance(scenario, [replace(profiles[name], meta=meta) for name in site.bundles])
     names = list(site.bundles)
-    proposals = tuple(proposal_of(bundle.profile, bundle.plan) for bundle in bundles)
+    proposals = tuple(proposal_of(bundle.profile, bundle.plan) for bundle in site.bundles.values())
     return instance, Schedule(proposals, tuple(names.index(name) for name in site.priority), site.policy)
 
 
