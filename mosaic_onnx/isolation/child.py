@@ -18,7 +18,8 @@ from typing import Any, TextIO
 
 from mosaic_onnx.backends.base import Backend
 from mosaic_onnx.core.errors import DeviceError, MosaicError, UsageError, failure_line
-from mosaic_onnx.isolation.limits import die_with_parent, limit_memory
+from mosaic_onnx.core.process.parent_death import die_with_parent
+from mosaic_onnx.isolation.limits import limit_memory
 from mosaic_onnx.isolation.marks import Marks
 
 Json = Any

@@ -1,10 +1,7 @@
-"""Limits of a child process: it dies with its parent, and takes no more than a share of the memory that is free."""
+"""The memory limit of a child process: no more than a share of what is free."""
 
 from __future__ import annotations
 
-import ctypes
-import os
-import signal
 import sys
 from pathlib import Path
 
@@ -12,7 +9,6 @@ MEMORY_SHARE = 0.8
 """Of the memory that is free when a child starts, so much may be its own."""
 LEAST_BYTES = 512 << 20
 """A child gets so much however little is free: less, and no runtime starts."""
-_PR_SET_PDEATHSIG = 1
 _MEMINFO = Path("/proc/meminfo")
 _CGROUP = Path("/sys/fs/cgroup")
 
@@ -50,15 +46,3 @@ def limit_memory(limit_bytes: int | None) -> None:
     _, most = resource.getrlimit(resource.RLIMIT_DATA)
     limit = limit_bytes if most == resource.RLIM_INFINITY else min(limit_bytes, most)
     resource.setrlimit(resource.RLIMIT_DATA, (limit, most))
-
-
-def die_with_parent(parent: int) -> None:
-    """Have the kernel kill this process when the thread that started it ends; end now where that has happened.
-
-    Args:
-        parent: the process that should be its parent.
-    """
-    if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:
-            os._exit(1)

@@ -116,10 +116,12 @@ def _limit(memory_limit_bytes: int) -> None:
 def main() -> int:
     """Run the job named on the command line."""
     from mosaic_onnx.core.errors import ModelError
+    from mosaic_onnx.core.process.parent_death import die_with_parent
 
     answer_file = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # native libraries print to standard output, which must hold only the answer
     request = json.load(sys.stdin)
+    die_with_parent(request["parent"])
     _limit(request["memory_limit_bytes"])
     try:
         answer = JOBS[sys.argv[1]](request)

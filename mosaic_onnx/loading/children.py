@@ -60,7 +60,7 @@ def run_child(
     Raises:
         ChildFailure: the child ended without an answer.
     """
-    text = json.dumps({**request, "memory_limit_bytes": memory_limit_bytes})
+    text = json.dumps({**request, "memory_limit_bytes": memory_limit_bytes, "parent": os.getpid()})
     with tempfile.TemporaryFile() as said, tempfile.TemporaryFile() as answer:
         status = _run(job, text, said, answer, time_limit_s)
         answer.seek(0)

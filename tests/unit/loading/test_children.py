@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from onnx import parser
@@ -46,3 +51,44 @@ def test_a_child_without_memory_says_so(tmp_path: Path) -> None:
 def test_an_unknown_job_is_a_crash_with_its_last_word() -> None:
     with pytest.raises(ChildFailure, match=r"crash: exit status 1: KeyError: 'nonsense'"):
         run_child("nonsense", {}, 20.0, 2**32)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process that its parent has died")
+def test_a_child_dies_with_its_parent(tmp_path: Path) -> None:
+    (tmp_path / "request.json").write_text(json.dumps(request(tmp_path, ENDLESS)))
+    words = "import json, pathlib, sys; from mosaic_onnx.loading.children import run_child; "
+    words += "run_child('types', json.loads(pathlib.Path(sys.argv[1]).read_text()), 60.0, 4 * 2**30)"
+    parent = subprocess.Popen([sys.executable, "-c", words, str(tmp_path / "request.json")])
+    child = until(lambda: running_children(parent.pid))[0]
+    until(lambda: cpu_ticks(child) > 100)  # it has read its request, and works
+    parent.kill()
+    parent.wait()
+    assert until(lambda: has_ended(child))
+
+
+def cpu_ticks(process: int) -> int:
+    """Ticks of processor time that a process has had."""
+    return int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[11])
+
+
+def has_ended(process: int) -> bool:
+    """Return whether a process is gone, or only waits for somebody to ask how it ended."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except FileNotFoundError:
+        return True
+
+
+def running_children(parent: int) -> list[int]:
+    """Processes whose parent this is."""
+    listed = Path(f"/proc/{parent}/task/{parent}/children")
+    return [int(word) for word in listed.read_text().split()]
+
+
+def until(found: Callable[[], Any]) -> Any:
+    """What is found in the end; the test fails if nothing is for half a minute."""
+    end_s = time.monotonic() + 30
+    while not (value := found()):
+        assert time.monotonic() < end_s, "nothing happened for 30 s"
+        time.sleep(0.05)
+    return value
