@@ -3,6 +3,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 export MOSAIC_SHARED ?= $(abspath ../shared)
+# Tests and benches start hundreds of processes: each module is compiled once, not in every one of them.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: docs docs-recorded demo setup test test-bare test-all test-faults test-corpus fuzz soak soak-scenario coverage golden
 .PHONY: test-providers test-cuda bench-cuda run-test-cuda run-bench-cuda lint bench clean

@@ -163,7 +163,7 @@ WITHOUT_SOLVER = {
     "concurrent-cpsat": ((ROOM + "concurrent.method.available", never),),
     "throughput-cpsat": ((ROOM + "throughput.method.available", never),),
 }
-"""What lets the methods without a solver stand in for those with one."""
+"""Replacements that let the methods without a solver stand in for those with one."""
 STAGES = (
     *(Stage(f"method {name}", method=name, targets=WITHOUT_SOLVER.get(name, ())) for name in registry.METHODS),
     part("nothing (what chance and load do)", ""),

@@ -86,7 +86,7 @@ def running_children(parent: int) -> list[int]:
 
 
 def until(found: Callable[[], Any]) -> Any:
-    """What is found in the end; the test fails if nothing is for half a minute."""
+    """Return what is found in the end; fail the test if nothing is for half a minute."""
     end_s = time.monotonic() + 30
     while not (value := found()):
         assert time.monotonic() < end_s, "nothing happened for 30 s"
