@@ -32,7 +32,7 @@ NAMED = {
     "mnist_opset1_neg": "Plus30",
     "dscnn_int8conv_neg": "TFLITE2ONNX_FAF_functional_1",
     "glm_tiny_qmoe_ext": "IndexShare",
-    "opset01_coverage_neg": "batchnormalization_scale",
+    "opset01_coverage_neg": "batchnormalization_node",
     "opset22_coverage_neg": "bernoulli_node",
     "nested_if_loop_scan_neg": "outer_if",
 }
