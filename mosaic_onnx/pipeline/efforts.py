@@ -101,7 +101,9 @@ EFFORTS: Mapping[EffortName, Effort] = {
             kept_as=("quick", "", "thorough"),
         ),
         running=time_plan.Effort(seconds=0.15, max_runs=20),
-        contest=contest.Effort(round_count=9, budget_s=0.5, stop=EarlyStop(least_rounds=3), repeat_count=1, rivals=1.2),
+        contest=contest.Effort(
+            round_count=9, budget_s=0.5, stop=EarlyStop(least_rounds=3), repeat_count=1, repeat_s=0.01, rivals=1.2
+        ),
         round_limit=0,
         run_limit=0,
         least_gain=0.1,

@@ -52,7 +52,8 @@ class Effort:
         round_count: rounds that are wanted.
         budget_s: no round starts after it, but three always run.
         stop: when the contest is decided earlier; None for never.
-        repeat_count: runs of a candidate in a round, of which the least counts.
+        repeat_count: runs of a candidate in a round, of which the least counts; at least so many.
+        repeat_s: the runs of the slowest candidate in a round take about so long: short ones run more often.
         rivals: single devices that are predicted to take more than so many times the best one's seconds do not run.
     """
 
@@ -60,6 +61,7 @@ class Effort:
     budget_s: float = 8.0
     stop: EarlyStop | None = field(default_factory=EarlyStop)
     repeat_count: int = 3
+    repeat_s: float = 0.05
     rivals: float = float("inf")
 
 
@@ -97,7 +99,7 @@ def contest(
         one.name: PlanToRun(one.plan, one.tuned, one.devices) for one in candidates if not (twin and one.name == PLAN)
     }
     machine = Machine(devices, backends)
-    rounds = Rounds(effort.round_count, effort.budget_s, effort.stop, effort.repeat_count)
+    rounds = Rounds(effort.round_count, effort.budget_s, effort.stop, effort.repeat_count, effort.repeat_s)
     timed = time_plans(running, machine, inputs, outputs, rounds)
     failed |= timed.failed
     timings = timed.timings

@@ -1,11 +1,13 @@
 """Comparison of calls on a noisy machine: interleaved runs, medians, ratios with confidence intervals.
 
-A round runs every call ``repeat_count`` times in a row and keeps the least; the order rotates from round to round,
-so no call always runs first. Other load on the machine slows all calls alike.
+A round runs every call several times in a row and keeps the least, since the first runs find the caches full of the
+others' data; the order rotates from round to round, so no call always runs first. Other load on the machine slows all
+calls alike.
 """
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +16,8 @@ import numpy as np
 
 RESAMPLE_COUNT = 2000
 """Bootstrap resamples behind an interval."""
+MOST_REPEATS = 20
+"""Runs of a call in a round, however short it is."""
 
 
 @dataclass(frozen=True)
@@ -106,6 +110,7 @@ def measure_interleaved(
     *,
     round_count: int = 15,
     repeat_count: int = 3,
+    repeat_s: float = 0.0,
     warmup_count: int = 2,
     budget_s: float = float("inf"),
     stop: EarlyStop | None = None,
@@ -115,15 +120,15 @@ def measure_interleaved(
     Args:
         calls: what to time, by name.
         round_count: number of rounds.
-        repeat_count: runs of a call per round, of which the least counts.
+        repeat_count: runs of a call per round, of which the least counts; at least so many.
+        repeat_s: the runs of the slowest call in a round take about so long together: short calls run more often.
         warmup_count: runs of each before the first round.
         budget_s: no round starts after it, but three always run.
         stop: when the comparison is decided earlier; None for never.
     """
     names = list(calls)
-    for name in names:
-        for _ in range(warmup_count):
-            calls[name]()
+    warm_s = [min((_once(calls[name]) for _ in range(warmup_count)), default=math.inf) for name in names]
+    repeat_count = max(repeat_count, min(MOST_REPEATS, math.ceil(repeat_s / max(warm_s, default=math.inf))))
     end_s = time.perf_counter() + budget_s
     seconds: dict[str, list[float]] = {name: [] for name in names}
     for number in range(round_count):

@@ -63,7 +63,8 @@ def time(host: Host, request: Request) -> Json:
     programs: dict[str, Executor] = {name: host.objects[number] for name, number in request["numbers"].items()}
     calls = {name: (lambda program=program: program.run(inputs)) for name, program in programs.items()}
     stop = None if request["stop"] is None else EarlyStop(**request["stop"])
-    timings = measured(calls, Rounds(request["round_count"], request["budget_s"], stop, request["repeat_count"]))
+    rounds = Rounds(request["round_count"], request["budget_s"], stop, request["repeat_count"], request["repeat_s"])
+    timings = measured(calls, rounds)
     return {"seconds": dict(timings.seconds), "repeat_count": timings.repeat_count}
 
 

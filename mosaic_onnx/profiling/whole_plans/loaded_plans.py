@@ -22,6 +22,7 @@ def measured(calls: Mapping[str, Callable[[], object]], rounds: Rounds) -> Inter
         calls,
         round_count=rounds.round_count,
         repeat_count=rounds.repeat_count,
+        repeat_s=rounds.repeat_s,
         warmup_count=min(2, rounds.repeat_count),
         budget_s=rounds.budget_s,
         stop=rounds.stop,

@@ -59,13 +59,15 @@ class Rounds:
         round_count: rounds that are wanted.
         budget_s: no round starts after it, but three always run.
         stop: when the comparison is decided earlier; None for never.
-        repeat_count: runs of a plan in a round, of which the least counts.
+        repeat_count: runs of a plan in a round, of which the least counts; at least so many.
+        repeat_s: the runs of the slowest plan in a round take about so long together: short plans run more often.
     """
 
     round_count: int
     budget_s: float
     stop: EarlyStop | None = None
     repeat_count: int = 3
+    repeat_s: float = 0.0
 
 
 @dataclass(frozen=True)

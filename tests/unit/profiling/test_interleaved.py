@@ -6,7 +6,7 @@ import time
 
 import numpy as np
 
-from mosaic_onnx.profiling.interleaved import EarlyStop, InterleavedTimings, measure_interleaved
+from mosaic_onnx.profiling.interleaved import MOST_REPEATS, EarlyStop, InterleavedTimings, measure_interleaved
 
 
 def test_every_call_runs_in_every_round_and_none_is_always_first() -> None:
@@ -15,6 +15,14 @@ def test_every_call_runs_in_every_round_and_none_is_always_first() -> None:
     timings = measure_interleaved(calls, round_count=4, repeat_count=2, warmup_count=0)
     assert "".join(order) == "aabb" + "bbaa" + "aabb" + "bbaa"
     assert [len(timings.seconds[name]) for name in "ab"] == [4, 4]
+
+
+def test_short_calls_run_more_often_in_a_round_and_the_slowest_one_sets_the_number() -> None:
+    calls = {"short": lambda: None, "slow": lambda: time.sleep(0.02)}
+    alone = measure_interleaved({"short": calls["short"]}, round_count=1, repeat_count=1, repeat_s=0.05)
+    together = measure_interleaved(calls, round_count=1, repeat_count=1, repeat_s=0.05)
+    assert alone.repeat_count == MOST_REPEATS
+    assert 1 <= together.repeat_count <= 3
 
 
 def test_the_budget_ends_the_rounds_but_three_always_run() -> None:
