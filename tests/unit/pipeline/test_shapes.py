@@ -102,6 +102,7 @@ def test_the_manifest_says_how_to_compile_each(compiled: Path) -> None:
     assert [each[each.index("--input-shape") + 1] for each in words] == [f"x:{n},3,12,12" for n in (1, 4, 8)]
 
 
+@pytest.mark.slow
 def test_a_transformer_with_lengths_that_two_inputs_share(tmp_path: Path) -> None:
     onnx.save(attention(), tmp_path / "bert.onnx")
     shapes = {"ids": (1, (32, 64, 128)), "mask": (1, (32, 64, 128))}

@@ -24,6 +24,7 @@ def one_core_devices(folder: Path) -> tuple[str, ...]:
     return (str(folder / "devices.toml"),)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(len(usable_cores()) < 2, reason="a pipeline needs two cores")
 def test_every_way_to_throughput_takes_part_in_the_contest(tmp_path: Path) -> None:
     model = onnx.parser.parse_model("""

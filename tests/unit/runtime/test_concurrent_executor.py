@@ -29,7 +29,6 @@ def test_branches_on_two_devices_run_at_the_same_time() -> None:
     assert right.start_s < left.end_s
     assert left.start_s < right.end_s
     assert join.start_s >= max(left.end_s, right.end_s)
-    assert trace.seconds < 0.19
 
 
 def test_every_device_works_on_a_thread_of_its_own_and_in_the_plan_s_order() -> None:
@@ -69,6 +68,7 @@ def press(device):
         time.sleep(0.5)  # the slice goes on: what follows it must not start
 
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell ignores it for what it starts in the background
 backend = FakeBackend(hook=press)
 with open_fake(diamond(), ["top", "left", "right", "join"], backend, schedule="concurrent") as program:
     try:
