@@ -10,10 +10,10 @@ from mosaic_onnx.backends.option_model import OptionRule, harmless, rules_of
 from mosaic_onnx.core.devices import Device, OptionValue
 from mosaic_onnx.core.errors import UsageError
 from mosaic_onnx.core.process.cpu_cores import (
-    MOST_THREADS,
     can_pin,
     default_thread_count,
     parse_cores,
+    refuse_thread_count,
     why_not_cores,
     why_not_threads,
 )
@@ -146,8 +146,7 @@ def _cores(device: Device) -> tuple[int, ...]:
 
 
 def _check(device: str, options: OrtOptions) -> None:
-    if not 1 <= options.threads <= MOST_THREADS:
-        raise UsageError(f"device {device}: threads = {options.threads} is not a number from 1 to {MOST_THREADS}")
+    refuse_thread_count(device, options.threads)
     if options.runtime_default and (options.cores or options.spinning):
         raise UsageError(
             f"device {device}: runtime_default leaves cores and spinning to ONNX Runtime", "leave them out"

@@ -9,10 +9,10 @@ from mosaic_onnx.backends.option_model import OptionRule, harmless, rules_of
 from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.errors import UsageError
 from mosaic_onnx.core.process.cpu_cores import (
-    MOST_THREADS,
     can_pin,
     default_thread_count,
     parse_cores,
+    refuse_thread_count,
     why_not_cores,
     why_not_threads,
 )
@@ -83,8 +83,8 @@ def read_options(device: Device) -> OpenvinoOptions:
             raise UsageError(f"device {device.name}: option {key!r} is unknown", f"known: {known}")
         if key == "runtime_default" and type(value) is not bool:
             raise UsageError(f"device {device.name}: runtime_default = {value!r} is not true or false")
-        if key == "threads" and (type(value) is not int or not 1 <= value <= MOST_THREADS):
-            raise UsageError(f"device {device.name}: threads = {value!r} is not a number from 1 to {MOST_THREADS}")
+        if key == "threads":
+            refuse_thread_count(device.name, value)
     if device.precision not in _PRECISIONS:
         raise UsageError(
             f"device {device.name}: OpenVINO cannot compute in {device.precision!r}", f"can: {', '.join(_PRECISIONS)}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -153,9 +154,9 @@ def load(text: str, what: str) -> object:
         content = dict(items)
         if len(content) == len(items):
             return content
-        seen: set[str] = set()
+        counts = Counter(key for key, _ in items)
         marked = _Twice(content)
-        marked.key = next(key for key, _ in items if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+        marked.key = next(key for key, count in counts.items() if count > 1)
         twice.append(marked.key)
         return marked
 

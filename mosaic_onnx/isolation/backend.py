@@ -27,6 +27,7 @@ from mosaic_onnx.backends.base import (
     Runner,
     SliceModel,
 )
+from mosaic_onnx.backends.wrapped import WrappedBackend
 from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.errors import BackendError, DeviceError, UsageError
 from mosaic_onnx.core.process.process_clock import PATIENCE
@@ -44,7 +45,7 @@ SLICE_LIMIT_S = 120.0
 _ACTIONS = "mosaic_onnx.isolation.actions"
 
 
-class IsolatedBackend:
+class IsolatedBackend(WrappedBackend):
     """A backend as its devices are seen from outside of their processes; what it does not isolate it hands on."""
 
     def __init__(
@@ -59,21 +60,13 @@ class IsolatedBackend:
             isolates_all: no device stays in this process.
         """
         self._patience = PATIENCE if limit_s is None else 1.0
-        self.inner = inner
         self.address = address
         self.limit_s = SLICE_LIMIT_S if limit_s is None else limit_s
         self.isolates_all = isolates_all
         self._children: dict[str, ChildProcess] = {}
         self._spare: ChildProcess | None = None
         # Optional parts of the contract describe devices, or are asked of those of this process, or of a meter.
-        for name in dir(inner):
-            if not name.startswith("_") and not hasattr(self, name):
-                setattr(self, name, getattr(inner, name))
-
-    @property
-    def name(self) -> str:
-        """The backend's name."""
-        return self.inner.name
+        super().__init__(inner)
 
     def isolates(self, device: Device) -> bool:
         """Tell whether a device runs in a child; one of a backend that does not say that it cannot crash does."""

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import onnx
 
-from mosaic_onnx.backends.base import Array, Backend, FoundDevices, Memory, Place, Runner, SliceModel
+from mosaic_onnx.backends.base import Array, Backend, Memory, Place, Runner, SliceModel
+from mosaic_onnx.backends.wrapped import WrappedBackend
 from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.errors import BackendError, DeviceError, failure_line
 
@@ -67,33 +67,17 @@ class Guards:
     incidents: Incidents = field(default_factory=Incidents)
 
 
-class GuardedBackend:
+class GuardedBackend(WrappedBackend):
     """A backend whose runners are guarded."""
 
     def __init__(self, inner: Backend, guards: Guards) -> None:
-        """Wrap a backend; optional parts of its contract are handed on."""
-        self.inner = inner
+        """Wrap a backend."""
         self._guards = guards
-        for name in dir(inner):
-            if not name.startswith("_") and not hasattr(self, name):
-                setattr(self, name, getattr(inner, name))
-
-    @property
-    def name(self) -> str:
-        """The backend's name."""
-        return self.inner.name
+        super().__init__(inner)
 
     def around(self, inner: Backend) -> GuardedBackend:
         """Return another backend, guarded in the same way."""
         return GuardedBackend(inner, self._guards)
-
-    def find(self) -> FoundDevices:
-        """See ``Backend``."""
-        return self.inner.find()
-
-    def supports(self, node: onnx.NodeProto, device: Device) -> str | None:
-        """See ``Backend``."""
-        return self.inner.supports(node, device)
 
     def memory(self, device: Device) -> Memory | None:
         """None: what a slice makes must lie where it can be checked, and another device can take it over."""

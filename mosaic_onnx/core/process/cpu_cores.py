@@ -17,6 +17,16 @@ MOST_THREADS = 1024
 """No device may ask for more: a runtime that starts a million of them answers never."""
 
 
+def refuse_thread_count(device: str, count: OptionValue) -> None:
+    """Refuse a number of threads that no runtime starts.
+
+    Raises:
+        UsageError: it is not from 1 to ``MOST_THREADS``; the message names the device.
+    """
+    if type(count) is not int or not 1 <= count <= MOST_THREADS:
+        raise UsageError(f"device {device}: threads = {count!r} is not a number from 1 to {MOST_THREADS}")
+
+
 def usable_cores() -> tuple[int, ...]:
     """Return the numbers of the cores that this process may run on, ascending."""
     if hasattr(os, "sched_getaffinity"):

@@ -1,1 +1,1 @@
-"""Words for people: quantities with their units, hints for names that do not exist."""
+"""Words for people: quantities with their units, hints for names that do not exist, text that is safe to print."""

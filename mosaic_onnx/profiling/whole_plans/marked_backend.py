@@ -5,36 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-import onnx
-
-from mosaic_onnx.backends.base import Array, Backend, FoundDevices, Memory, Place, Runner, SliceModel
+from mosaic_onnx.backends.base import Array, Backend, Memory, Place, Runner, SliceModel
+from mosaic_onnx.backends.wrapped import WrappedBackend
 from mosaic_onnx.core.devices import Device
 from mosaic_onnx.isolation.marks import Mark, Marks
 
 
-class MarkedBackend:
+class MarkedBackend(WrappedBackend):
     """A backend whose every call to a vendor's code leaves a mark first."""
 
     def __init__(self, inner: Backend, marks: Marks) -> None:
-        """Wrap a backend; optional parts of its contract, such as setting levels, are handed on."""
-        self.inner = inner
+        """Wrap a backend."""
         self.marks = marks
-        for name in dir(inner):
-            if not name.startswith("_") and not hasattr(self, name):
-                setattr(self, name, getattr(inner, name))
-
-    @property
-    def name(self) -> str:
-        """The backend's name."""
-        return self.inner.name
-
-    def find(self) -> FoundDevices:
-        """See ``Backend``."""
-        return self.inner.find()
-
-    def supports(self, node: onnx.NodeProto, device: Device) -> str | None:
-        """See ``Backend``."""
-        return self.inner.supports(node, device)
+        super().__init__(inner)
 
     def load(self, model: SliceModel, device: Device) -> Runner:
         """See ``Backend``."""
