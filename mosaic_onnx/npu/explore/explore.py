@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import lru_cache, partial
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +14,7 @@ from mosaic_onnx.core.errors import UsageError
 from mosaic_onnx.core.graph.layer_facts import layer_facts
 from mosaic_onnx.core.layers import LayerGraph
 from mosaic_onnx.core.process.cpu_cores import usable_cores
+from mosaic_onnx.core.process.worker_pool import worker_pool
 from mosaic_onnx.core.profiles import Profile
 from mosaic_onnx.files.cache import Cache
 from mosaic_onnx.files.profile_file import profile_from_json, profile_to_json
@@ -109,7 +108,7 @@ def explore(
     work = partial(_evaluated, sent=sent, objective=objective, cache_folder=cache_folder)
     count = min(worker_count or len(usable_cores()), len(sweep))
     points: list[Point] = []
-    with ProcessPoolExecutor(count, mp_context=get_context("spawn")) as pool:
+    with worker_pool(count) as pool:
         for point in pool.map(work, sweep):
             points.append(point)
             said = point.failure or f"{point.seconds * 1e3:.4g} ms, {point.joules * 1e3:.4g} mJ"

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing import get_context
 from statistics import fmean, median
 
 from mosaic_onnx.core.errors import InfeasibleError
 from mosaic_onnx.core.process.cpu_cores import usable_cores
+from mosaic_onnx.core.process.worker_pool import worker_pool
 from mosaic_onnx.npu.costs.evaluate import Objective
 from mosaic_onnx.npu.hardware.file import load_hardware
 from mosaic_onnx.npu.search.dataflow import BEST, GENETIC, best_dataflow
@@ -76,7 +75,7 @@ def compare(
     """
     count = worker_count or len(usable_cores())
     found = []
-    with ProcessPoolExecutor(min(count, len(operators)), mp_context=get_context("spawn")) as pool:
+    with worker_pool(min(count, len(operators))) as pool:
         for one in pool.map(partial(compare_operator, seed_count=seed_count), operators):
             found.append(one)
             note(f"{len(found)} of {len(operators)}: {one.operator.name}")

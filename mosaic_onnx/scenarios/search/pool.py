@@ -5,18 +5,20 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context
 from types import TracebackType
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from typing_extensions import Self
 
 from mosaic_onnx.core.errors import BackendError, UsageError
+from mosaic_onnx.core.process.worker_pool import worker_pool
 from mosaic_onnx.scenarios.instance import Instance
 from mosaic_onnx.scenarios.search.fitness import Evaluation, EvaluationRequest, evaluate
 from mosaic_onnx.scenarios.simulation.arrivals import request_counts
+
+if TYPE_CHECKING:
+    from loky import ProcessPoolExecutor
 
 _CHUNKS_PER_WORKER = 2
 _MOST_REMEMBERED = 100_000
@@ -142,16 +144,13 @@ class ProcessPool(SerialPool):
         try:
             return self._evaluate_in_processes(requests)
         except BrokenProcessPool:
-            # A script that does not guard its main module cannot start processes; evaluation goes on here, and the
-            # results are the same.
+            # The system killed one, or lets none start; evaluation goes on here, and the results are the same.
             self._worker_count = 1
             return super().evaluate(requests)
 
     def _evaluate_in_processes(self, requests: Sequence[EvaluationRequest]) -> list[Evaluation]:
         if self._executor is None:
-            self._executor = ProcessPoolExecutor(
-                self._worker_count, get_context("spawn"), _start_worker, (self._instance,)
-            )
+            self._executor = worker_pool(self._worker_count, _start_worker, (self._instance,))
         parts = chunks(requests, self._worker_count * _CHUNKS_PER_WORKER)
         return [evaluation for part in self._executor.map(_evaluate_here, parts) for evaluation in part]
 
@@ -159,7 +158,7 @@ class ProcessPool(SerialPool):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._executor is not None:
-            self._executor.shutdown(cancel_futures=True)
+            self._executor.shutdown(kill_workers=True)  # what nobody waits for any more is not done
 
 
 class RayPool:
