@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
@@ -24,6 +25,7 @@ from mosaic_onnx.core.errors import BackendError, UsageError
 from mosaic_onnx.core.text.suggestions import did_you_mean, same_but_case
 from mosaic_onnx.data import shipped_descriptions
 from mosaic_onnx.files.device_file import read_devices, read_shipped
+from mosaic_onnx.isolation.backend import IsolatedBackend
 
 GROUP = "mosaic_onnx.backends"
 
@@ -92,6 +94,10 @@ def find_all(candidates: Mapping[str, Backend] | None = None) -> Inventory:
         candidates: the backends to ask; None for all that are installed.
     """
     candidates = backends() if candidates is None else candidates
+    for backend in candidates.values():
+        if isinstance(backend, IsolatedBackend):
+            with contextlib.suppress(OSError):  # asking it says what is wrong
+                backend.start()  # while the others are asked
     found = [_find(name, backend) for name, backend in candidates.items()]
     versions = {key: version for one in found for key, version in one.versions.items()}
     describers = {name: backend for name, backend in candidates.items() if isinstance(backend, DescribesDevices)}

@@ -47,6 +47,12 @@ class _Loaded:
     places: tuple[dict[str, Array], dict[str, Array]] = field(default_factory=lambda: ({}, {}))
     call: Callable[[], None] | None = None
 
+    def close(self) -> None:
+        """Close the runner and unmap the tensors."""
+        self.runner.close()
+        self.inputs.close()
+        self.outputs.close()
+
 
 def find(host: Host, request: Request) -> Json:
     """The devices of a backend."""
@@ -124,9 +130,13 @@ def close(host: Host, request: Request) -> Json:
     """Close a loaded slice."""
     loaded: _Loaded = host.objects.pop(request["number"])
     host.marks.set(loaded.closing)
-    loaded.runner.close()
-    loaded.inputs.close()
-    loaded.outputs.close()
+    loaded.close()
+    return {}
+
+
+def forget(host: Host, request: Request) -> Json:
+    """Close all that earlier requests made."""
+    host.forget()
     return {}
 
 

@@ -31,6 +31,7 @@ from mosaic_onnx.backends.wrapped import WrappedBackend
 from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.errors import BackendError, DeviceError, UsageError
 from mosaic_onnx.core.process.process_clock import PATIENCE
+from mosaic_onnx.isolation.kept_child import KeptChild
 from mosaic_onnx.isolation.messages import device_from_json, device_to_json, write_slice
 from mosaic_onnx.isolation.process import ChildDied, ChildProcess
 from mosaic_onnx.isolation.tensors import SharedTensors
@@ -49,7 +50,13 @@ class IsolatedBackend(WrappedBackend):
     """A backend as its devices are seen from outside of their processes; what it does not isolate it hands on."""
 
     def __init__(
-        self, inner: Backend, address: str, limit_s: float | None = None, *, isolates_all: bool = False
+        self,
+        inner: Backend,
+        address: str,
+        limit_s: float | None = None,
+        *,
+        isolates_all: bool = False,
+        kept_child: KeptChild | None = None,
     ) -> None:
         """Wrap a backend.
 
@@ -58,7 +65,9 @@ class IsolatedBackend(WrappedBackend):
             address: ``module:NAME`` under which a child finds it.
             limit_s: how long running one slice may take, by the wall clock; None for the usual.
             isolates_all: no device stays in this process.
+            kept_child: of all backends together, for what runs on devices of several; None for one of its own.
         """
+        self.kept_child = kept_child or KeptChild({inner.name: address})
         self._patience = PATIENCE if limit_s is None else 1.0
         self.address = address
         self.limit_s = SLICE_LIMIT_S if limit_s is None else limit_s
@@ -72,11 +81,26 @@ class IsolatedBackend(WrappedBackend):
         """Tell whether a device runs in a child; one of a backend that does not say that it cannot crash does."""
         return self.isolates_all or (self.inner.can_crash(device) if isinstance(self.inner, CanCrash) else True)
 
+    def start(self) -> None:
+        """Start the child that ``find`` asks, where it asks one, and return at once."""
+        if self._finds_in_child:
+            self._unused_child().start()
+
+    @property
+    def _finds_in_child(self) -> bool:
+        return self.isolates(Device(self.name, backend=self.name))
+
+    def _unused_child(self) -> ChildProcess:
+        """Return a child that belongs to no device yet."""
+        if self._spare is None:
+            self._spare = ChildProcess(self.name, {self.name: self.address}, self._patience)
+        return self._spare
+
     def find(self) -> FoundDevices:
         """Devices here; never raises. Asked in a child unless the backend's plain device cannot crash."""
-        if not self.isolates(Device(self.name, backend=self.name)):
+        if not self._finds_in_child:
             return self.inner.find()
-        child = self._spare = self._spare or ChildProcess(self.name, {self.name: self.address}, self._patience)
+        child = self._unused_child()
         try:
             answer = child.ask(f"{_ACTIONS}:find", {"backend": self.name}, FIND_LIMIT_S, "which devices it has")
         except ChildDied as died:
@@ -174,6 +198,7 @@ class IsolatedBackend(WrappedBackend):
         self._spare = None
         for child in children:
             child.close()
+        self.kept_child.close()
 
 
 class IsolatedRunner:
@@ -306,12 +331,16 @@ def isolated(
         limit_s: how long running one slice may take; None for the usual.
         isolates_all: every device runs in a process of its own, whatever its backend says and states.
     """
+    known = {name: address for name, backend in backends.items() if (address := address_of(backend)) is not None}
+    kept_child = KeptChild(known)
     wrapped: dict[str, Backend] = {}
     for name, backend in backends.items():
         stays = isinstance(backend, IsolatedBackend) or (isinstance(backend, CostSource) and not isolates_all)
         address = None if stays else address_of(backend)
         wrapped[name] = (
-            backend if address is None else IsolatedBackend(backend, address, limit_s, isolates_all=isolates_all)
+            backend
+            if address is None
+            else IsolatedBackend(backend, address, limit_s, isolates_all=isolates_all, kept_child=kept_child)
         )
     return wrapped
 

@@ -53,12 +53,19 @@ class Host:
         self.objects[self._made_count] = made
         return self._made_count
 
+    def forget(self) -> None:
+        """Close what earlier requests made."""
+        while self.objects:
+            self.objects.popitem()[1].close()
+
 
 def set_up(words: Mapping[str, Json]) -> Host:
     """Take on the limits that the parent's first line states, and return what its actions work with."""
     if words["parent"] is not None:
         die_with_parent(words["parent"])
     limit_memory(words["memory_limit_bytes"])
+    for name in words["imports"]:
+        importlib.import_module(name)
     return Host(words["backends"], Marks.open(Path(words["marks"])) if words["marks"] else Marks.none())
 
 

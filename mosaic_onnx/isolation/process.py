@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -21,9 +21,9 @@ from typing import IO, Any
 from mosaic_onnx.core.errors import InternalError
 from mosaic_onnx.core.process.module_command import module_command
 from mosaic_onnx.core.process.process_clock import PATIENCE, ProcessClock
+from mosaic_onnx.core.process.shared_folder import SharedFolder
 from mosaic_onnx.isolation.limits import child_memory_bytes
 from mosaic_onnx.isolation.marks import Mark, Marks
-from mosaic_onnx.isolation.shared_folder import SharedFolder
 
 Json = Any
 DEATHS_IN_A_ROW = 3
@@ -73,22 +73,27 @@ class ChildProcess:
 
     Attributes:
         name: what messages call it: the devices that it runs.
+        addresses: ``module:NAME`` of each backend, by the backend's name.
         generation: rises with each death: what the child held before is gone.
         files: a folder for what both read, in memory where the system has such a folder.
     """
 
-    def __init__(self, name: str, addresses: Mapping[str, str], patience: float = PATIENCE) -> None:
+    def __init__(
+        self, name: str, addresses: Mapping[str, str], patience: float = PATIENCE, imports: Sequence[str] = ()
+    ) -> None:
         """Prepare.
 
         Args:
             name: what messages call it: the devices that it runs.
             addresses: ``module:NAME`` of each backend, by the backend's name.
             patience: of the clock of its limits (``ProcessClock``); 1 for limits by the wall clock.
+            imports: modules that it imports at its start, before it is asked for anything.
         """
         self._patience = patience
         self.name = name
         self.generation = 0
-        self._addresses = dict(addresses)
+        self.addresses = dict(addresses)
+        self._imports = tuple(imports)
         self._deaths = 0
         self._lock = threading.RLock()
         self._process: subprocess.Popen[bytes] | None = None
@@ -97,6 +102,14 @@ class ChildProcess:
         self._folder = SharedFolder()
         self.files = self._folder.path
         self._marks = Marks.create(self.files / "marks")
+
+    def start(self) -> None:
+        """Start the child where it does not run, and return at once: its first request then finds it there."""
+        with self._lock:
+            if self._process is None:
+                to_child, _ = _pipes(self._start())
+                with contextlib.suppress(BrokenPipeError):  # a dead child shows when it is asked
+                    to_child.flush()
 
     def ask(
         self, action: str, request: Mapping[str, Json], limit_s: float, doing: str = "", usual_s: float = 0.0
@@ -161,7 +174,8 @@ class ChildProcess:
     def _setup(self) -> dict[str, Json]:
         """Return what the child is told first."""
         return {
-            "backends": self._addresses,
+            "backends": self.addresses,
+            "imports": self._imports,
             "marks": str(self.files / "marks"),
             "memory_limit_bytes": child_memory_bytes(),
             # The kernel counts the thread that started a child as its parent, and threads other than the main one end.

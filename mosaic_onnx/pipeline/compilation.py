@@ -21,6 +21,7 @@ from mosaic_onnx.planner.core.request import Request
 from mosaic_onnx.planning.candidates import PLAN
 from mosaic_onnx.planning.planning_time import PlanningTime
 from mosaic_onnx.profiling.progress import Progress
+from mosaic_onnx.profiling.whole_plans.plans_to_run import Machine
 
 Note = Callable[[str], None]
 
@@ -96,6 +97,7 @@ def compile_model(
     if _is_uncut(selection, options):
         name = selection.chosen[0].name
         note(f"one device takes part: there is nothing to partition; {name} is measured against its runtime's default")
+    Machine(selection.by_name, selection.backends).start_child()  # it imports runtimes while the model is read
     asked = combinations(options.get("input_shapes", {}))
     if len(asked) > 1:
         _refuse_for_many_shapes(options)

@@ -16,11 +16,10 @@ from mosaic_onnx.files.plan_file import plan_to_json
 from mosaic_onnx.isolation.messages import device_to_json, write_slice, write_tensors
 from mosaic_onnx.isolation.process import ChildDied, ChildProcess
 from mosaic_onnx.profiling.interleaved import InterleavedTimings
-from mosaic_onnx.profiling.whole_plans.plans_to_run import Machine, PlanToRun, Rounds
+from mosaic_onnx.profiling.whole_plans.plans_to_run import ACTIONS, Machine, PlanToRun, Rounds
 from mosaic_onnx.runtime.trace import Span, Trace
 
 Json = Any
-_ACTIONS = "mosaic_onnx.profiling.whole_plans.actions"
 LIMIT_S = 120.0
 """Loading a plan, and its first run, may each take so long."""
 SLOWEST_RUN = 10.0
@@ -32,7 +31,7 @@ class DeviceDied(DeviceError):
 
 
 class ProgramChild:
-    """A child that holds loaded plans; the context ends it."""
+    """A child that holds loaded plans. At the context's end it is kept for the next plans, after a failure ended."""
 
     def __init__(self, machine: Machine, inputs: Mapping[str, Array], outputs: Sequence[str]) -> None:
         """Prepare.
@@ -43,7 +42,9 @@ class ProgramChild:
             outputs: names of the model's outputs.
         """
         self._machine = machine
-        self._child = ChildProcess("the plan's devices", machine.addresses())
+        name, self._kept = "the plan's devices", machine.kept_child
+        addresses = machine.addresses()
+        self._child = self._kept.lend(name, addresses) if self._kept else ChildProcess(name, addresses)
         self._inputs = write_tensors(inputs, self._child.files / "inputs")
         self._names = {"inputs": list(inputs), "outputs": list(outputs)}
         self._files = itertools.count()
@@ -118,7 +119,7 @@ class ProgramChild:
         self, action: str, request: Mapping[str, Json], limit_s: float, doing: str, usual_s: float = 0.0
     ) -> dict[str, Json]:
         try:
-            answer = self._child.ask(f"{_ACTIONS}:{action}", request, limit_s, doing, usual_s)
+            answer = self._child.ask(f"{ACTIONS}:{action}", request, limit_s, doing, usual_s)
         except ChildDied as died:
             device = "" if died.mark is None else died.mark.device
             words = f"device {device} {died.reason}" if device else f"the process of the plan {died.reason}"
@@ -135,5 +136,8 @@ class ProgramChild:
     def __enter__(self) -> ProgramChild:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self.close()
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None and self._kept is not None:
+            self._kept.give_back(self._child)
+        else:
+            self.close()

@@ -9,7 +9,11 @@ from mosaic_onnx.backends.base import Backend, SliceModel
 from mosaic_onnx.core.devices import Device, device_of
 from mosaic_onnx.core.plans import Plan
 from mosaic_onnx.isolation.backend import IsolatedBackend, address_of
+from mosaic_onnx.isolation.kept_child import KeptChild
 from mosaic_onnx.profiling.interleaved import EarlyStop, InterleavedTimings
+
+ACTIONS = "mosaic_onnx.profiling.whole_plans.actions"
+"""The module of what a child does with plans."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,17 @@ class Machine:
     def _is_isolated(self, device: Device) -> bool:
         backend = self.backends.get(device.backend)
         return isinstance(backend, IsolatedBackend) and backend.isolates(device)
+
+    def start_child(self) -> None:
+        """Start the process that plans will run in, where a device must be isolated; return at once."""
+        if self.kept_child is not None and any(map(self._is_isolated, self.devices.values())):
+            self.kept_child.start((ACTIONS,))
+
+    @property
+    def kept_child(self) -> KeptChild | None:
+        """The child process that its isolated backends share; None where no backend is isolated."""
+        isolated = [one for one in self.backends.values() if isinstance(one, IsolatedBackend)]
+        return isolated[0].kept_child if isolated else None
 
     def addresses(self) -> dict[str, str]:
         """Return the address of each backend, by which a child imports it."""

@@ -76,7 +76,13 @@ def test_a_long_request_lies_in_a_file(host: Host, tmp_path: Path) -> None:
 
 
 def test_a_child_takes_on_what_it_is_told() -> None:
-    told = {"backends": {"onnxruntime": ADDRESS}, "marks": None, "memory_limit_bytes": None, "parent": None}
+    told = {
+        "backends": {"onnxruntime": ADDRESS},
+        "marks": None,
+        "memory_limit_bytes": None,
+        "parent": None,
+        "imports": (),
+    }
     made = set_up(told)
     assert made.backend("onnxruntime").name == "onnxruntime"
     assert made.keep("one") != made.keep("other")

@@ -44,6 +44,11 @@ class SharedFolder:
         self._close()
 
 
+def is_shared_folder(folder: str) -> bool:
+    """Return whether a folder is one of these, of whatever process."""
+    return Path(folder).name.startswith(_PREFIX)
+
+
 def remove_left_behind(place: Path) -> None:
     """Remove the folders of this user whose owners are dead."""
     if fcntl is None:

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from mosaic_onnx.isolation.shared_folder import SharedFolder, remove_left_behind
+from mosaic_onnx.core.process.shared_folder import SharedFolder, remove_left_behind
 
 ROOT = Path(__file__).parents[3]
 OWNER = """
 import sys, time
-from mosaic_onnx.isolation.shared_folder import SharedFolder
+from mosaic_onnx.core.process.shared_folder import SharedFolder
 folder = SharedFolder(sys.argv[1])
 (folder.path / "tensors").write_bytes(bytes(1 << 20))
 print(folder.path, flush=True)

@@ -1,0 +1,118 @@
+"""A child that is lent to one user after another."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from mosaic_onnx.backends.onnxruntime.backend import BACKEND
+from mosaic_onnx.core.devices import Device
+from mosaic_onnx.core.errors import DeviceError
+from mosaic_onnx.isolation.backend import isolated
+from mosaic_onnx.isolation.child import Host
+from mosaic_onnx.isolation.kept_child import KeptChild
+from mosaic_onnx.isolation.marks import Marks
+from mosaic_onnx.isolation.process import ChildProcess
+from mosaic_onnx.profiling.whole_plans.child import ProgramChild
+from mosaic_onnx.profiling.whole_plans.plans_to_run import Machine
+from tests.unit.profiling.test_whole_plans import plan_of
+
+KNOWN = {"onnxruntime": "mosaic_onnx.backends.onnxruntime.backend:BACKEND"}
+BROKEN = {**KNOWN, "broken": "tests.unit.isolation.test_kept_child:NOT_THERE"}
+
+
+@pytest.fixture
+def kept() -> Iterator[KeptChild]:
+    made = KeptChild(KNOWN)
+    yield made
+    made.close()
+
+
+def pid_of(child: ChildProcess) -> int:
+    """The process of a child that answers."""
+    child.ask("mosaic_onnx.isolation.actions:find", {"backend": "onnxruntime"}, 60.0)
+    process = child._process
+    assert process is not None
+    return process.pid
+
+
+def test_the_child_that_was_started_is_the_one_that_is_lent(kept: KeptChild) -> None:
+    kept.start()
+    assert kept._waiting is not None
+    assert kept._waiting._process is not None
+    started = kept._waiting._process.pid
+    child = kept.lend("a plan", KNOWN)
+    assert pid_of(child) == started
+    assert child.name == "a plan"
+    child.close()
+
+
+def test_a_child_that_was_given_back_is_lent_again(kept: KeptChild) -> None:
+    child = kept.lend("one", KNOWN)
+    first = pid_of(child)
+    kept.give_back(child)
+    again = kept.lend("another", KNOWN)
+    assert pid_of(again) == first
+    again.close()
+
+
+def test_a_child_imports_what_it_is_told_before_it_is_asked(kept: KeptChild) -> None:
+    kept.start(("mosaic_onnx.no_such_module",))
+    with pytest.raises(Exception, match="no_such_module"):
+        pid_of(kept.lend("a plan", KNOWN))
+
+
+def test_a_child_that_died_is_not_kept(kept: KeptChild) -> None:
+    child = kept.lend("a plan", KNOWN)
+    first = pid_of(child)
+    assert child._process is not None
+    child._process.kill()
+    kept.give_back(child)
+    assert kept._waiting is None
+    again = kept.lend("another", KNOWN)
+    assert pid_of(again) != first
+    again.close()
+
+
+def test_who_needs_another_backend_gets_a_child_of_its_own(kept: KeptChild) -> None:
+    kept.start()
+    waiting = kept._waiting
+    child = kept.lend("a plan", BROKEN)
+    assert kept._waiting is waiting
+    pid_of(child)
+    kept.give_back(child)
+    assert kept._waiting is waiting
+    assert child._process is None
+
+
+def test_forgetting_closes_what_was_made() -> None:
+    closed = []
+
+    class Made:
+        def close(self) -> None:
+            closed.append(self)
+
+    host = Host({}, Marks.none())
+    host.keep(Made())
+    host.keep(Made())
+    host.forget()
+    assert len(closed) == 2
+    assert not host.objects
+
+
+def test_plans_that_run_one_after_the_other_share_a_process_until_something_fails() -> None:
+    backends = isolated({"onnxruntime": BACKEND}, isolates_all=True)
+    machine = Machine({"cpu": Device("cpu", backend="onnxruntime")}, backends)
+    inputs = {"x": np.ones(4, np.float32)}
+    seen = []
+    for operator in ("Sin", "Cos"):
+        with ProgramChild(machine, inputs, ("y",)) as child:
+            child.open(plan_of(f"(float[4] x) => (float[4] y) {{ y = {operator} (x) }}"))
+            seen.append(child._child._process)
+    assert seen[0] is seen[1]
+    assert seen[0] is not None
+    with pytest.raises(DeviceError, match="Nonsense"), ProgramChild(machine, inputs, ("y",)) as child:
+        child.open(plan_of("(float[4] x) => (float[4] y) { y = Nonsense (x) }"))
+    assert seen[0].poll() is not None
