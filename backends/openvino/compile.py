@@ -25,6 +25,7 @@ from mosaic_onnx.backends.openvino.rewrites import unsigned_after_concat
 from mosaic_onnx.backends.openvino.runner import Port, short_reason
 from mosaic_onnx.core.errors import BackendError, MosaicError
 from mosaic_onnx.core.graph.tensors import external_bytes, is_external, tensor_bytes, weight_bytes
+from mosaic_onnx.core.process.shared_folder import is_shared_folder
 
 _LARGEST_MESSAGE_BYTES = 2**31 - 2**20
 _MANY_BYTES, _LARGE_BYTES = 2**28, 2**20
@@ -99,8 +100,8 @@ def named_failure(label: str) -> Iterator[None]:
 def _self_contained(model: SliceModel, label: str) -> onnx.ModelProto:
     """Return the slice with functions inlined (OpenVINO has none), external weights loaded, and legal operators.
 
-    Where there are many external weights, the large ones stay outside and are mapped. For that, their folder must be
-    writable for a temporary file.
+    Where there are many external weights, or they lie in memory already, the large ones stay outside and are mapped.
+    For that, their folder must be writable for a temporary file.
 
     Raises:
         BackendError: it would exceed 2 GiB, the most that one protobuf message holds.
@@ -113,7 +114,7 @@ def _self_contained(model: SliceModel, label: str) -> onnx.ModelProto:
     if model.folder is not None:
         copy = onnx.ModelProto()
         copy.CopyFrom(proto)
-        if external_bytes(copy) <= _MANY_BYTES or not os.access(model.folder, os.W_OK):
+        if not _maps_weights(copy, model.folder):
             external_data_helper.load_external_data_for_model(copy, model.folder)
         for tensor in copy.graph.initializer:
             if is_external(tensor) and tensor_bytes(tensor.data_type, list(tensor.dims)) < _LARGE_BYTES:
@@ -128,6 +129,10 @@ def _self_contained(model: SliceModel, label: str) -> onnx.ModelProto:
             "cap its slices: --slice-memory",
         )
     return unsigned_after_concat(legalise(proto, _REWRITTEN))
+
+
+def _maps_weights(model: onnx.ModelProto, folder: str) -> bool:
+    return (external_bytes(model) > _MANY_BYTES or is_shared_folder(folder)) and os.access(folder, os.W_OK)
 
 
 def _read(proto: onnx.ModelProto, folder: str | None) -> Any:

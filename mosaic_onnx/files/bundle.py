@@ -69,8 +69,9 @@ class BundleContents:
 
     Attributes:
         model: the canonical partitioned model.
-        folder: where its external data, and that of ``original`` and the slices, lies; None where there is none.
+        folder: where its external data lies; None where there is none.
         original: the model before it was cut, sorted, shapes concrete.
+        original_folder: where the external data of ``original`` lies; None where there is none.
         slices: in the plan's order.
         profile: the measurements.
         plan: the plan.
@@ -84,6 +85,7 @@ class BundleContents:
     model: onnx.ModelProto
     folder: str | None
     original: onnx.ModelProto
+    original_folder: str | None
     slices: Sequence[SliceModel]
     profile: Profile
     plan: Plan
@@ -275,7 +277,7 @@ def _write_files(contents: BundleContents, folder: Path) -> None:
 def _write_models(contents: BundleContents, folder: Path, weights: WeightsFile, prefix: str) -> None:
     """Write the model for one set of shapes: whole, partitioned and in slices, with its plan and profile."""
     slices = folder / SLICES
-    _write_model(contents.original, contents.folder, weights, slices / f"{prefix}{ORIGINAL}", WEIGHTS)
+    _write_model(contents.original, contents.original_folder, weights, slices / f"{prefix}{ORIGINAL}", WEIGHTS)
     _write_model(contents.model, contents.folder, weights, folder / f"{prefix}{MODEL}", f"{SLICES}/{WEIGHTS}")
     for number, one in enumerate(contents.slices):
         _write_model(one.model, one.folder, weights, slices / f"{prefix}{number:03}.onnx", WEIGHTS)

@@ -18,6 +18,7 @@ from mosaic_onnx.core.errors import ModelError
 from mosaic_onnx.core.graph.graphs import is_constant, put_in_order, superseded_constants
 from mosaic_onnx.core.graph.tensors import tensor_bytes
 from mosaic_onnx.core.layers import TensorInfo
+from mosaic_onnx.core.process.shared_folder import SharedFolder
 from mosaic_onnx.loading.children import ChildFailure, run_child
 from mosaic_onnx.loading.input_shapes import FreeDim, Shapes, fix_inputs, free_dims, symbols_of_shapes
 from mosaic_onnx.loading.model import Limits, OpenedModel
@@ -37,6 +38,7 @@ class Normalised:
         tensors: static facts of every input, value and weight of the main graph, by name.
         defaults: the assumptions made for missing input shapes, one sentence each, to be shown to the user.
         notes: facts that could not be found, with the reason.
+        held: keeps ``folder`` in being where it is a temporary one.
     """
 
     model: onnx.ModelProto
@@ -44,6 +46,7 @@ class Normalised:
     tensors: Mapping[str, TensorInfo]
     defaults: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    held: SharedFolder | None = None
 
 
 def normalise(

@@ -47,6 +47,7 @@ def _contents(compilation: Compilation) -> BundleContents:
         model=canonical.model,
         folder=canonical.folder,
         original=state.normalised.model,
+        original_folder=state.normalised.folder,
         slices=compilation.slices,
         profile=state.profile,
         plan=plan,

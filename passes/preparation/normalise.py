@@ -40,6 +40,7 @@ class Normalise:
             UsageError: a given shape does not fit the model.
             ModelError: a shape is impossible.
         """
+        from mosaic_onnx.files.shared_weights import share_weights
         from mosaic_onnx.loading.inputs import read_arrays, shapes_of_free
         from mosaic_onnx.loading.normalise import normalise
 
@@ -49,4 +50,7 @@ class Normalise:
         normalised = normalise(state.opened, shapes)
         for text in (*normalised.defaults, *normalised.notes):
             state.note(text)
+        shared = share_weights(normalised.model, normalised.folder)
+        if shared is not None:
+            normalised = replace(normalised, folder=str(shared.path), held=shared)
         return replace(state, normalised=normalised)

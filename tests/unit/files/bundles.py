@@ -35,6 +35,7 @@ def small_contents(folder: Path) -> BundleContents:
         model=partition(model, profile, plan),
         folder=str(folder),
         original=one.model,
+        original_folder=str(folder),
         slices=slice_models(one.model, str(folder), plan, profile),
         profile=profile,
         plan=plan,

@@ -1,0 +1,56 @@
+"""The weights of a model that is being compiled: in one file, in memory if it fits, which every process maps.
+
+A model file with its weights inside would be copied for each slice that a process loads, and by some runtimes again.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+
+import onnx
+
+from mosaic_onnx.core.graph.tensors import weight_bytes
+from mosaic_onnx.core.process.shared_folder import SharedFolder
+from mosaic_onnx.files.weights_file import WeightsFile
+
+LEAST_BYTES = 4 << 20
+"""Fewer bytes of weights are copied faster than they are told apart."""
+MOST_BYTES = 1 << 30
+"""More bytes of weights stay where they are."""
+_MOST_SHARE = 0.25
+"""The weights take at most so much of the free space."""
+_FILE = "weights"
+
+
+def share_weights(model: onnx.ModelProto, folder: str) -> SharedFolder | None:
+    """Move the weights of a model into a file; the model then refers to them.
+
+    Args:
+        model: changed in place.
+        folder: where its external data lies now.
+
+    Returns:
+        The folder of the file, which is gone with the last who holds it; None where the weights stay where they are,
+        being few, or too many for the free space.
+
+    Raises:
+        ModelError: external data ends early.
+    """
+    size = weight_bytes(model.graph)
+    if not LEAST_BYTES <= size <= MOST_BYTES:
+        return None
+    moved = onnx.ModelProto()
+    for place in (None, tempfile.gettempdir()):  # containers often have little memory for files
+        try:
+            shared = SharedFolder(place)
+            if size > _MOST_SHARE * shutil.disk_usage(shared.path).free:
+                continue
+            moved.CopyFrom(model)
+            with (shared.path / _FILE).open("wb") as file:
+                WeightsFile(file).move(moved, folder, _FILE)
+        except OSError:  # it is full after all, or cannot be written
+            continue
+        model.CopyFrom(moved)
+        return shared
+    return None
