@@ -204,6 +204,14 @@ class CanCrash(Protocol):
 
 
 @runtime_checkable
+class Preloads(Protocol):
+    """A backend whose runtime takes long to import: a process that will load slices does it before it is asked."""
+
+    def preload(self) -> None:
+        """Import the runtime; what goes wrong is ignored, and told when a slice is loaded."""
+
+
+@runtime_checkable
 class DeclaresOptions(Protocol):
     """A backend that declares its devices' options, and those that an untrusted bundle may set.
 

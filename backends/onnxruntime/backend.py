@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
+from importlib import import_module
 from typing import Any
 
 import onnx
@@ -69,6 +70,10 @@ class OnnxRuntime:
 
     name: str = NAME
     plugins: Plugins = field(default_factory=Plugins)
+
+    def preload(self) -> None:
+        """Import ONNX Runtime."""
+        import_module("onnxruntime")
 
     def find(self) -> FoundDevices:
         """Return the available devices; never raises."""

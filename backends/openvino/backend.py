@@ -48,6 +48,10 @@ class Openvino:
 
     name: str = NAME
 
+    def preload(self) -> None:
+        """Import OpenVINO and make its core."""
+        core()
+
     def find(self) -> FoundDevices:
         """Return the available devices; never raises."""
         try:

@@ -29,10 +29,11 @@ def register(parent: typer.Typer) -> None:
 @app.command("list")
 def list_presets(as_json: Json = False, quiet: Quiet = False) -> None:
     """List the NPUs that ship with mosaic-onnx."""
+    reporter = Reporter(json=as_json, quiet=quiet)
+    reporter.begin("reading the NPUs' descriptions")
     from mosaic_onnx.cli.views.tables import table
     from mosaic_onnx.npu.hardware.file import load_hardware, preset_names
 
-    reporter = Reporter(json=as_json, quiet=quiet)
     found = [load_hardware(name) for name in preset_names()]
     rows = [
         (
@@ -99,11 +100,12 @@ def map_layers(
     quiet: Quiet = False,
 ) -> None:
     """Map every layer of a model onto an NPU (emulated): cycles, energy, and the proof of each mapping."""
+    reporter = Reporter(json=as_json, quiet=quiet)
+    reporter.begin(f"mapping {model}")
     from mosaic_onnx.files.cache import Cache
     from mosaic_onnx.npu.hardware.file import load_hardware
     from mosaic_onnx.npu.published.tables import PUBLISHED, published_layers
 
-    reporter = Reporter(json=as_json, quiet=quiet)
     npu = load_hardware(hardware)
     if cost_model.value in PUBLISHED:
         _tell_published(reporter, npu, published_layers(model, npu, cast(Any, cost_model.value), dataflow.value))

@@ -45,13 +45,14 @@ def explore_sizes(
     quiet: opt.Quiet = False,
 ) -> None:
     """Sweep an NPU's sizes (emulated), plan the models on CPU and NPU for each, and keep what nothing beats."""
+    reporter = Reporter(json=as_json, quiet=quiet)
+    reporter.begin("sweeping sizes")
     from mosaic_onnx import api
     from mosaic_onnx.cli.views.tables import table
     from mosaic_onnx.files.atomic import refuse_to_replace, write_atomically
     from mosaic_onnx.npu.explore.explore import SCHEMA
     from mosaic_onnx.npu.explore.page import page_of
 
-    reporter = Reporter(json=as_json, quiet=quiet)
     refuse_to_replace(output / "index.html", force=force)
     found = api.explore_npu(
         models,

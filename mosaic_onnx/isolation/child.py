@@ -7,6 +7,7 @@ away from them at once.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
 import os
@@ -16,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
 
-from mosaic_onnx.backends.base import Backend
+from mosaic_onnx.backends.base import Backend, Preloads
 from mosaic_onnx.core.errors import DeviceError, MosaicError, UsageError, failure_line
 from mosaic_onnx.core.process.parent_death import die_with_parent
 from mosaic_onnx.isolation.limits import limit_memory
@@ -66,7 +67,13 @@ def set_up(words: Mapping[str, Json]) -> Host:
     limit_memory(words["memory_limit_bytes"])
     for name in words["imports"]:
         importlib.import_module(name)
-    return Host(words["backends"], Marks.open(Path(words["marks"])) if words["marks"] else Marks.none())
+    host = Host(words["backends"], Marks.open(Path(words["marks"])) if words["marks"] else Marks.none())
+    for name in words["preload"]:
+        with contextlib.suppress(Exception):
+            backend = host.backend(name)
+            if isinstance(backend, Preloads):
+                backend.preload()
+    return host
 
 
 def answer(host: Host, request: Mapping[str, Json]) -> Json:

@@ -23,14 +23,16 @@ class KeptChild:
         self._addresses = dict(addresses)
         self._waiting: ChildProcess | None = None
 
-    def start(self, imports: Sequence[str] = ()) -> None:
+    def start(self, imports: Sequence[str] = (), preload: Sequence[str] = ()) -> None:
         """Start a child unless one waits; return at once.
 
         Args:
             imports: modules that it imports before it is asked for anything.
+            preload: names of backends whose runtimes it imports then.
         """
         if self._waiting is None:
-            self._waiting = ChildProcess(_NAME, self._addresses, imports=imports)
+            known = [name for name in preload if name in self._addresses]
+            self._waiting = ChildProcess(_NAME, self._addresses, imports=imports, preload=known)
             self._waiting.start()
 
     def lend(self, name: str, addresses: Mapping[str, str]) -> ChildProcess:
@@ -42,7 +44,12 @@ class KeptChild:
         """
         if not addresses.items() <= self._addresses.items():
             return ChildProcess(name, addresses)
-        child, self._waiting = self._waiting or ChildProcess(name, self._addresses), None
+        child, self._waiting = self._waiting, None
+        if child is not None and not child.is_running:  # a runtime ended it when it was imported
+            child.close()
+            child = None
+        if child is None:
+            return ChildProcess(name, self._addresses)
         child.name = name
         return child
 

@@ -79,7 +79,13 @@ class ChildProcess:
     """
 
     def __init__(
-        self, name: str, addresses: Mapping[str, str], patience: float = PATIENCE, imports: Sequence[str] = ()
+        self,
+        name: str,
+        addresses: Mapping[str, str],
+        patience: float = PATIENCE,
+        *,
+        imports: Sequence[str] = (),
+        preload: Sequence[str] = (),
     ) -> None:
         """Prepare.
 
@@ -88,12 +94,13 @@ class ChildProcess:
             addresses: ``module:NAME`` of each backend, by the backend's name.
             patience: of the clock of its limits (``ProcessClock``); 1 for limits by the wall clock.
             imports: modules that it imports at its start, before it is asked for anything.
+            preload: names of backends whose runtimes it imports then (``Preloads``).
         """
         self._patience = patience
         self.name = name
         self.generation = 0
         self.addresses = dict(addresses)
-        self._imports = tuple(imports)
+        self._imports, self._preload = tuple(imports), tuple(preload)
         self._deaths = 0
         self._lock = threading.RLock()
         self._process: subprocess.Popen[bytes] | None = None
@@ -102,6 +109,11 @@ class ChildProcess:
         self._folder = SharedFolder()
         self.files = self._folder.path
         self._marks = Marks.create(self.files / "marks")
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it was started and has not ended."""
+        return self._process is not None and self._process.poll() is None
 
     def start(self) -> None:
         """Start the child where it does not run, and return at once: its first request then finds it there."""
@@ -176,6 +188,7 @@ class ChildProcess:
         return {
             "backends": self.addresses,
             "imports": self._imports,
+            "preload": self._preload,
             "marks": str(self.files / "marks"),
             "memory_limit_bytes": child_memory_bytes(),
             # The kernel counts the thread that started a child as its parent, and threads other than the main one end.

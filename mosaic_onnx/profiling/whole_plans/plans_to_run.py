@@ -48,7 +48,7 @@ class Machine:
     def start_child(self) -> None:
         """Start the process that plans will run in, where a device must be isolated; return at once."""
         if self.kept_child is not None and any(map(self._is_isolated, self.devices.values())):
-            self.kept_child.start((ACTIONS,))
+            self.kept_child.start((ACTIONS,), sorted({device.backend for device in self.devices.values()}))
 
     @property
     def kept_child(self) -> KeptChild | None:

@@ -82,6 +82,7 @@ def test_a_child_takes_on_what_it_is_told() -> None:
         "memory_limit_bytes": None,
         "parent": None,
         "imports": (),
+        "preload": (),
     }
     made = set_up(told)
     assert made.backend("onnxruntime").name == "onnxruntime"

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import numpy as np
@@ -58,10 +61,27 @@ def test_a_child_that_was_given_back_is_lent_again(kept: KeptChild) -> None:
     again.close()
 
 
-def test_a_child_imports_what_it_is_told_before_it_is_asked(kept: KeptChild) -> None:
+def test_a_child_that_ends_while_it_imports_is_replaced(kept: KeptChild) -> None:
     kept.start(("mosaic_onnx.no_such_module",))
-    with pytest.raises(Exception, match="no_such_module"):
-        pid_of(kept.lend("a plan", KNOWN))
+    assert kept._waiting is not None
+    started = kept._waiting._process
+    assert started is not None
+    assert started.wait(60) == 1
+    child = kept.lend("a plan", KNOWN)
+    assert pid_of(child) != started.pid
+    child.close()
+
+
+def test_runtimes_are_imported_before_the_first_request() -> None:
+    words = {"backends": BROKEN, "marks": None, "memory_limit_bytes": None, "parent": None, "imports": ()}
+    imported = (
+        "import json, sys; from mosaic_onnx.isolation.child import set_up;"
+        "set_up(json.loads(sys.argv[1])); print('onnxruntime' in sys.modules)"
+    )
+    for names, expected in (((), "False"), (("broken", "onnxruntime"), "True")):
+        given = json.dumps({**words, "preload": names})
+        done = subprocess.run([sys.executable, "-c", imported, given], capture_output=True, text=True, check=True)
+        assert done.stdout.strip() == expected
 
 
 def test_a_child_that_died_is_not_kept(kept: KeptChild) -> None:
