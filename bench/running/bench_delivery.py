@@ -31,6 +31,8 @@ MEAN_ERROR = 0.05
 MODES: Mapping[str, Sequence[str]] = {"default": (), "--max-error 1e-2": ("--max-error", "1e-2")}
 QUICK_MODELS = 3
 COMPILE_LIMIT_S, TIMING_LIMIT_S = 900, 300
+CONTEST_YARDSTICK = "cpu, runtime's default"
+"""The name in the contest of what a plain ONNX Runtime session does."""
 _COMMAND = "import sys; from mosaic_onnx.cli import main; sys.exit(main())"
 _YARDSTICKS = {ONNXRUNTIME: "a plain ONNX Runtime session", OPENVINO: "OpenVINO's default"}
 
@@ -139,6 +141,20 @@ def _means(mode: str, measured: Sequence[Mapping[str, Any]]) -> Iterator[Row]:
     ]
     note = f"{len(errors)} models of {SHORTEST_S * 1e3:g} ms and more; median {sorted(errors)[len(errors) // 2]:.1%}"
     yield Row(f"{mode}: predicted off by, mean", math.fsum(errors) / len(errors), "share", MEAN_ERROR, note=note)
+    yield from _drift(mode, measured)
+
+
+def _drift(mode: str, measured: Sequence[Mapping[str, Any]]) -> Iterator[Row]:
+    """Return by how much the machine itself changed: plain ONNX Runtime here, and minutes before in the contest."""
+    moved = [
+        figures["contest_s"][CONTEST_YARDSTICK] / _timings(figures).median_s(ONNXRUNTIME) - 1
+        for figures in measured
+        if CONTEST_YARDSTICK in figures.get("contest_s", {})
+    ]
+    if moved:
+        mean = math.fsum(map(abs, moved)) / len(moved)
+        note = f"{len(moved)} models; plain ONNX Runtime in the contest against now, which no prediction knows"
+        yield Row(f"{mode}: the machine moved by, mean", mean, "share", note=note)
 
 
 def _faster(timings: InterleavedTimings) -> str:

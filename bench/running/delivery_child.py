@@ -36,6 +36,7 @@ def main(model: Path, folder: Path, round_count: int) -> None:
         "seconds": {name: list(values) for name, values in timings.seconds.items()},
         "repeat_count": timings.repeat_count,
         "predicted_s": plan.predicted.seconds,
+        "contest_s": bundle.manifest.get("measured", {}).get("median_s", {}),
         "slices": [slice_.state for slice_ in plan.slices],
         "reason": str(bundle.manifest.get("selection", {}).get("reason", "")),
     }
