@@ -10,7 +10,7 @@ import tempfile
 
 import onnx
 
-from mosaic_onnx.core.graph.tensors import weight_bytes
+from mosaic_onnx.core.graph.tensors import external_bytes, weight_bytes
 from mosaic_onnx.core.process.shared_folder import SharedFolder
 from mosaic_onnx.files.weights_file import WeightsFile
 
@@ -18,6 +18,8 @@ LEAST_BYTES = 4 << 20
 """Fewer bytes of weights are copied faster than they are told apart."""
 MOST_BYTES = 1 << 30
 """More bytes of weights stay where they are."""
+MOST_COPIED_BYTES = 1 << 28
+"""More bytes that lie in a file of their own already stay there: most runtimes map that one."""
 _MOST_SHARE = 0.25
 """The weights take at most so much of the free space."""
 _FILE = "weights"
@@ -38,7 +40,7 @@ def share_weights(model: onnx.ModelProto, folder: str) -> SharedFolder | None:
         ModelError: external data ends early.
     """
     size = weight_bytes(model.graph)
-    if not LEAST_BYTES <= size <= MOST_BYTES:
+    if not LEAST_BYTES <= size <= MOST_BYTES or external_bytes(model) > MOST_COPIED_BYTES:
         return None
     moved = onnx.ModelProto()
     for place in (None, tempfile.gettempdir()):  # containers often have little memory for files

@@ -83,7 +83,10 @@ def from_given(passes: Passes, profile: profiles.Profile | Path | None, plan: pl
 PREPARE = until(COMPILE, "layerize")
 """From a model file to layers and inputs."""
 
-INSPECT: Passes = (*without(PREPARE, "read_inputs"), Annotate(refuse=False))
+INSPECT: Passes = (
+    *instead(without(PREPARE, "read_inputs"), "normalise", Normalise(shares_weights=False)),
+    Annotate(refuse=False),
+)
 """The passes that describe a model before anything is measured."""
 
 PROFILE = until(COMPILE, "profile")

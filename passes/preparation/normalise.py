@@ -18,6 +18,7 @@ class Normalise:
     Attributes:
         input_shapes: shapes of dynamic inputs.
         inputs: a file of inputs, whose shapes count where none is given.
+        shares_weights: move them into one file that every process maps; needless where no slice is loaded.
     """
 
     name: ClassVar[str] = "normalise"
@@ -32,6 +33,7 @@ class Normalise:
         words="shapes",
     )
     inputs: Path | None = None
+    shares_weights: bool = True
 
     def __call__(self, state: State) -> State:
         """Add the normalised model; the opened one stays as it is.
@@ -50,7 +52,7 @@ class Normalise:
         normalised = normalise(state.opened, shapes)
         for text in (*normalised.defaults, *normalised.notes):
             state.note(text)
-        shared = share_weights(normalised.model, normalised.folder)
+        shared = share_weights(normalised.model, normalised.folder) if self.shares_weights else None
         if shared is not None:
             normalised = replace(normalised, folder=str(shared.path), held=shared)
         return replace(state, normalised=normalised)

@@ -64,6 +64,13 @@ def test_weights_of_another_file_move_too(tmp_path: Path) -> None:
     np.testing.assert_array_equal(Reference(made, str(shared.path)).run({"x": X}, ["y"])["y"], expected["y"])
 
 
+def test_many_weights_of_another_file_stay_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shared_weights, "MOST_COPIED_BYTES", 20_000)
+    onnx.save(model(), tmp_path / "m.onnx", save_as_external_data=True, location="w.bin", size_threshold=1024)
+    assert share_weights(onnx.load(tmp_path / "m.onnx", load_external_data=False), str(tmp_path)) is None
+    assert share_weights(model(), "") is not None
+
+
 def test_the_file_goes_with_the_last_who_holds_it() -> None:
     shared = share_weights(model(), "")
     assert shared is not None
