@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from mosaic_onnx.core.errors import ModelError
+from mosaic_onnx.core.process.memory import is_too_large
 
 SEAL = "seal"
 _READ_BYTES = 2**20
@@ -63,6 +64,8 @@ def check_files(digests: Mapping[str, str], bundle: Path, folders: tuple[str, ..
         path = bundle / name
         if not path.is_file() or path.is_symlink() or path.resolve().parent not in places:
             raise ModelError(f"bundle {bundle}: {name} is missing", _HINT)
+        if is_too_large(path.stat().st_size):  # a file of holes has any length, and reading it takes hours
+            raise ModelError(f"bundle {bundle}: {name} is larger than this machine's memory", _HINT)
         if file_digest(path) != digest:
             raise ModelError(f"bundle {bundle}: {name} was changed after it was written", _HINT)
     strange = next((name for name in _names(bundle) if name not in digests and name != unlisted), None)

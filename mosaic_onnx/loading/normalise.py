@@ -5,7 +5,6 @@ Nothing is renamed, removed or folded; input shapes, order and value infos are a
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,14 +17,12 @@ from mosaic_onnx.core.errors import ModelError
 from mosaic_onnx.core.graph.graphs import is_constant, put_in_order, superseded_constants
 from mosaic_onnx.core.graph.tensors import tensor_bytes
 from mosaic_onnx.core.layers import TensorInfo
+from mosaic_onnx.core.process.memory import is_too_large
 from mosaic_onnx.core.process.shared_folder import SharedFolder
 from mosaic_onnx.loading.children import ChildFailure, run_child
 from mosaic_onnx.loading.input_shapes import FreeDim, Shapes, fix_inputs, free_dims, symbols_of_shapes
 from mosaic_onnx.loading.model import Limits, OpenedModel
 from mosaic_onnx.loading.node_checks import check_attributes
-
-_LARGE_BYTES = 2**34
-"""Larger tensors are refused if they do not fit this machine's memory."""
 
 
 @dataclass(frozen=True)
@@ -157,20 +154,12 @@ def _tensor_info(value: onnx.ValueInfoProto, seen_bytes: int) -> TensorInfo:
         return TensorInfo(value.name, tensor_type.elem_type, None, seen_bytes)
     shape = tuple(dim.dim_value for dim in dims)
     size = tensor_bytes(tensor_type.elem_type, shape)
-    if size > max(_LARGE_BYTES, _machine_bytes()) or any(one < 0 for one in shape):
+    if is_too_large(size) or any(one < 0 for one in shape):
         raise ModelError(
             f"tensor {value.name!r} of shape {shape} would take {size} bytes, more than this machine has",
             "give smaller input shapes: --input-shape NAME:1,3,224,224",
         )
     return TensorInfo(value.name, tensor_type.elem_type, shape, size)
-
-
-def _machine_bytes() -> int:
-    """Return the machine's physical memory; 0 where the system does not tell."""
-    try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError):
-        return 0
 
 
 def _constant_info(node: onnx.NodeProto) -> dict[str, TensorInfo]:

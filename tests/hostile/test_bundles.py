@@ -62,6 +62,12 @@ def test_a_changed_file_is_named(bundle: Path, name: str) -> None:
     refuse(bundle, f"{name} was changed")
 
 
+def test_a_file_of_terabytes_of_holes_is_refused_unread(bundle: Path) -> None:
+    with (bundle / "slices/weights.bin").open("r+b") as file:
+        file.truncate(1 << 42)
+    refuse(bundle, "slices/weights.bin is larger than this machine's memory")
+
+
 @pytest.mark.parametrize("name", ["model.onnx", "slices/weights.bin", "profile.json"])
 def test_a_missing_file_is_named(bundle: Path, name: str) -> None:
     (bundle / name).unlink()
