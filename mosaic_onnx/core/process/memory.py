@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 LARGE_BYTES = 2**34
-"""What is at most so large is never too large for a machine."""
+"""Anything up to this size is tried on every machine."""
 
 
 def physical_bytes() -> int:
