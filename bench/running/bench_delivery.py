@@ -23,6 +23,7 @@ from bench.report import Row
 from bench.running.delivery_child import DELIVERED, ONNXRUNTIME, OPENVINO
 from bench.workloads import CLASSIC, PAPER, SHARED, Workload, absent, classic, corpus, paper
 from mosaic_onnx.profiling.interleaved import InterleavedTimings
+from mosaic_onnx.report.headline import DEFAULT
 
 SHORTEST_S = 1e-3
 """Models that ONNX Runtime runs in less are left out."""
@@ -31,7 +32,7 @@ MEAN_ERROR = 0.05
 MODES: Mapping[str, Sequence[str]] = {"default": (), "--max-error 1e-2": ("--max-error", "1e-2")}
 QUICK_MODELS = 3
 COMPILE_LIMIT_S, TIMING_LIMIT_S = 900, 300
-CONTEST_YARDSTICK = "cpu, runtime's default"
+CONTEST_YARDSTICK = f"cpu{DEFAULT}"
 """The name in the contest of what a plain ONNX Runtime session does."""
 _COMMAND = "import sys; from mosaic_onnx.cli import main; sys.exit(main())"
 _YARDSTICKS = {ONNXRUNTIME: "a plain ONNX Runtime session", OPENVINO: "OpenVINO's default"}

@@ -97,16 +97,16 @@ def compile_model(
     if _is_uncut(selection, options):
         name = selection.chosen[0].name
         note(f"one device takes part: there is nothing to partition; {name} is measured against its runtime's default")
-    Machine(selection.by_name, selection.backends).start_child()  # it imports runtimes while the model is read
     asked = combinations(options.get("input_shapes", {}))
     if len(asked) > 1:
         _refuse_for_many_shapes(options)
     made = []
-    for shapes in asked:
-        if len(asked) > 1:
-            note(f"compiling for {shapes_text(shapes)}")
-        one: CompileOptions = {**options, "input_shapes": shapes}
-        made.append(_compile_for_shapes(path, selection, cache, note, progress, one))
+    with Machine(selection.by_name, selection.backends).with_child():  # it imports runtimes while the model is read
+        for shapes in asked:
+            if len(asked) > 1:
+                note(f"compiling for {shapes_text(shapes)}")
+            one: CompileOptions = {**options, "input_shapes": shapes}
+            made.append(_compile_for_shapes(path, selection, cache, note, progress, one))
     return replace(made[0], shapes=tuple(made[1:]))
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from mosaic_onnx.backends.base import Backend, SliceModel
@@ -45,10 +46,18 @@ class Machine:
         backend = self.backends.get(device.backend)
         return isinstance(backend, IsolatedBackend) and backend.isolates(device)
 
-    def start_child(self) -> None:
-        """Start the process that plans will run in, where a device must be isolated; return at once."""
-        if self.kept_child is not None and any(map(self._is_isolated, self.devices.values())):
-            self.kept_child.start((ACTIONS,), sorted({device.backend for device in self.devices.values()}))
+    @contextmanager
+    def with_child(self) -> Iterator[None]:
+        """Keep a process inside the context that plans run in, where a device must be isolated; it starts at once."""
+        kept = self.kept_child
+        if kept is None or not any(map(self._is_isolated, self.devices.values())):
+            yield
+            return
+        kept.start((ACTIONS,), sorted({device.backend for device in self.devices.values()}))
+        try:
+            yield
+        finally:
+            kept.close()
 
     @property
     def kept_child(self) -> KeptChild | None:

@@ -136,3 +136,24 @@ def test_plans_that_run_one_after_the_other_share_a_process_until_something_fail
     with pytest.raises(DeviceError, match="Nonsense"), ProgramChild(machine, inputs, ("y",)) as child:
         child.open(plan_of("(float[4] x) => (float[4] y) { y = Nonsense (x) }"))
     assert seen[0].poll() is not None
+
+
+def test_the_process_of_plans_starts_with_the_context_and_ends_with_it() -> None:
+    backends = isolated({"onnxruntime": BACKEND}, isolates_all=True)
+    machine = Machine({"cpu": Device("cpu", backend="onnxruntime")}, backends)
+    assert machine.kept_child is not None
+    with machine.with_child():
+        assert machine.kept_child._waiting is not None
+        process = machine.kept_child._waiting._process
+        assert process is not None
+        assert process.poll() is None
+    assert machine.kept_child._waiting is None
+    assert process.poll() is not None
+
+
+def test_no_process_is_started_where_no_device_is_isolated() -> None:
+    backends = isolated({"onnxruntime": BACKEND})
+    machine = Machine({"cpu": Device("cpu", backend="onnxruntime")}, backends)
+    assert machine.kept_child is not None
+    with machine.with_child():
+        assert machine.kept_child._waiting is None

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from mosaic_onnx.core.process.worker_pool import worker_pool
+from tests.unit.isolation.test_process import is_alive
 
 SCRIPT = """
 from mosaic_onnx.core.process.worker_pool import worker_pool
@@ -57,14 +58,6 @@ def test_workers_end_with_a_parent_that_is_killed(tmp_path: Path) -> None:
         worker = int(process.stdout.readline())
         process.kill()
     until_s = time.monotonic() + 30
-    while _is_alive(worker):
+    while is_alive(worker):
         assert time.monotonic() < until_s
         time.sleep(0.05)
-
-
-def _is_alive(process: int) -> bool:
-    try:
-        state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
-    except OSError:
-        return False
-    return state != "Z"
