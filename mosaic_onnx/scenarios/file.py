@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
+from pydantic_core import PydanticCustomError
 
 from mosaic_onnx.core.errors import ModelError
 from mosaic_onnx.files.strict_json import FileModel, Name, NonNegative, read, validated
@@ -32,11 +33,23 @@ class _Model(FileModel):
     name: Name | None = None
 
 
+def _as_table(entry: object) -> object:
+    """Return the table of a model that is given by its file's name alone."""
+    if isinstance(entry, str):
+        return {"model": entry}
+    if not isinstance(entry, dict):
+        raise PydanticCustomError("model_entry", "must be a file's name or a table")
+    return entry
+
+
+_ModelEntry = Annotated[_Model, BeforeValidator(_as_table, json_schema_input_type=Name | _Model)]
+
+
 class _Group(FileModel):
     """Models requested together; times in milliseconds."""
 
     name: Name
-    models: list[Name | _Model] = Field(min_length=1)
+    models: list[_ModelEntry] = Field(min_length=1)
     period_ms: Milliseconds
     deadline_ms: Milliseconds | None = None
     jitter_ms: Annotated[NonNegative, Field(le=LONGEST_MS)] = 0.0
@@ -101,9 +114,7 @@ def _group(group: _Group, path: str, folder: Path) -> Group:
     )
 
 
-def _entry(model: str | _Model, path: str, folder: Path) -> ModelEntry:
-    if isinstance(model, str):
-        return ModelEntry(_stem(model), folder / model, is_profile=False)
+def _entry(model: _Model, path: str, folder: Path) -> ModelEntry:
     if (model.model is None) == (model.profile is None):
         raise ModelError(f'{path}: give either model = "FILE.onnx" or profile = "FILE.profile.json"')
     file = model.profile or model.model or ""

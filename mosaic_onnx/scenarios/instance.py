@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 from mosaic_onnx.core.cost_tables.cost_table import cost_table
 from mosaic_onnx.core.cost_tables.costs import CostTable
@@ -13,10 +12,8 @@ from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.errors import ModelError, UsageError
 from mosaic_onnx.core.profiles import Profile
 from mosaic_onnx.scenarios.scenario import Group, Scenario
+from mosaic_onnx.scenarios.slice_graph import SliceGraph
 from mosaic_onnx.scenarios.unit_times import UNIT_TIMES_KEY, UnitTimes, read_unit_times
-
-if TYPE_CHECKING:
-    from mosaic_onnx.scenarios.simulation.slice_graph import SliceGraph
 
 UNIT_KEY = "unit"
 """Key of a device's ``meta``: devices that name the same unit are configurations of one piece of hardware."""
@@ -82,7 +79,7 @@ class Instance:
 
     @cached_property
     def slice_graphs(self) -> dict[object, SliceGraph]:
-        """Return the slice graphs that were made for this instance (``simulation.slice_graph``)."""
+        """Return the slice graphs that were made for this instance (``simulation.frame_work``)."""
         return {}
 
     def __getstate__(self) -> dict[str, object]:

@@ -161,14 +161,17 @@ def _dual(work_s: Floats, counts: Floats, weights: Weights | None) -> list[tuple
 
 def _prices_of_two(work_s: Floats, counts: Floats) -> list[Floats]:
     """Return the best prices of two classes: the bound is largest where some piece costs the same on either."""
-    both = np.isfinite(work_s).all(axis=1) & (work_s > 0).all(axis=1)
-    ratios = np.sort(work_s[both, 1] / work_s[both, 0])
+    on_both = work_s[np.isfinite(work_s).all(axis=1) & (work_s > 0).all(axis=1)]
+    with np.errstate(over="ignore"):
+        ratios = on_both[:, 1] / on_both[:, 0]
+    usable = np.isfinite(ratios)  # a piece of nearly no seconds on one class says nothing about prices
+    order = np.argsort(ratios[usable], kind="stable")
+    on_both, ratios = on_both[usable][order], ratios[usable][order]
     if not len(ratios):
         return []
     # With price r for class 0 and 1 for class 1: pieces of a ratio above r count r·work[0], the others work[1].
-    order = np.argsort(work_s[both, 1] / work_s[both, 0], kind="stable")
-    second = np.concatenate([[0.0], np.cumsum(work_s[both][order, 1])])[:-1]
-    first = np.cumsum(work_s[both][order, 0][::-1])[::-1]
+    second = np.concatenate([[0.0], np.cumsum(on_both[:, 1])])[:-1]
+    first = np.cumsum(on_both[::-1, 0])[::-1]
     only_first = np.where(np.isinf(work_s[:, 1]), work_s[:, 0], 0.0).sum()
     only_second = np.where(np.isinf(work_s[:, 0]), work_s[:, 1], 0.0).sum()
     bounds = (ratios * (first + only_first) + second + only_second) / (ratios * counts[0] + counts[1])

@@ -9,7 +9,7 @@ from mosaic_onnx.scenarios.schedule import Schedule
 from mosaic_onnx.scenarios.serving.frame import Frame, SliceSpan
 from mosaic_onnx.scenarios.simulation.arrivals import Arrivals, arrivals_within
 from mosaic_onnx.scenarios.simulation.events import INF, Run, simulate_schedule
-from mosaic_onnx.scenarios.simulation.slice_graph import slice_graphs
+from mosaic_onnx.scenarios.simulation.frame_work import slice_graphs
 
 
 def serve_virtually(instance: Instance, schedule: Schedule, seconds: float, seed: int = 0) -> tuple[Frame, ...]:

@@ -25,8 +25,8 @@ from mosaic_onnx.planner.core.contention import Contention
 from mosaic_onnx.scenarios.instance import Instance
 from mosaic_onnx.scenarios.schedule import Schedule
 from mosaic_onnx.scenarios.simulation.arrivals import Arrivals
-from mosaic_onnx.scenarios.simulation.late_binding import Binder
-from mosaic_onnx.scenarios.simulation.slice_graph import SliceGraph
+from mosaic_onnx.scenarios.simulation.late_binding import Binder, Running
+from mosaic_onnx.scenarios.slice_graph import SliceGraph
 
 INF = float("inf")
 SLICE_END, COPY_END, INPUT, ENQUEUE, ARRIVAL = range(5)
@@ -62,14 +62,6 @@ class Run:
     completion_s: tuple[tuple[float, ...], ...]
     busy_s: tuple[float, ...]
     spans: tuple[Span, ...] = ()
-
-
-class _Running(NamedTuple):
-    """The work in progress of a unit."""
-
-    frame: int
-    slice: int
-    start_s: float
 
 
 def simulate_schedule(
@@ -112,7 +104,7 @@ class _Simulation:
         self.order = 0
         self.ready: list[list[tuple[float, float, int, int, int]]] = [[] for _ in range(unit_count)]
         """[U] (three keys, frame, slice) of the slices that wait for a unit"""
-        self.running: list[_Running | None] = [None] * unit_count
+        self.running: list[Running | None] = [None] * unit_count
         self.level: list[int] = [-1] * unit_count
         """[U] state that the unit ran last"""
         self.busy_s = [0.0] * unit_count
@@ -279,7 +271,7 @@ class _Simulation:
             seconds += self.switch_s[self.model[frame]][before][state]
         self.level[unit] = state
         self.begun[frame] = True
-        self.running[unit] = _Running(frame, k, now)
+        self.running[unit] = Running(frame, k, now)
         if self.contention is None:
             self._push(now + seconds, SLICE_END, unit, 0)
         else:

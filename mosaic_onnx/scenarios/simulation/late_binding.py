@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from mosaic_onnx.core.cost_tables.costs import CostTable
 from mosaic_onnx.core.errors import InfeasibleError
@@ -12,8 +12,13 @@ from mosaic_onnx.scenarios.configurations import Option, unit_options
 from mosaic_onnx.scenarios.instance import Instance
 from mosaic_onnx.scenarios.schedule import Schedule
 
-if TYPE_CHECKING:
-    from mosaic_onnx.scenarios.simulation.events import _Running
+
+class Running(NamedTuple):
+    """The work in progress of a unit."""
+
+    frame: int
+    slice: int
+    start_s: float
 
 
 def copy_seconds(table: CostTable, tensor: int, source: int, destination: int) -> float:
@@ -61,7 +66,7 @@ class Binder:
         instance: Instance,
         schedule: Schedule,
         ready: Sequence[Sequence[object]],
-        running: Sequence[_Running | None],
+        running: Sequence[Running | None],
     ) -> None:
         """Prepare every model's options.
 

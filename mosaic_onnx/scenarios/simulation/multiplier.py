@@ -9,8 +9,9 @@ from mosaic_onnx.scenarios.instance import Instance
 from mosaic_onnx.scenarios.schedule import Schedule
 from mosaic_onnx.scenarios.simulation.arrivals import periodic_arrivals
 from mosaic_onnx.scenarios.simulation.events import Run, simulate_schedule
+from mosaic_onnx.scenarios.simulation.frame_work import slice_graphs
 from mosaic_onnx.scenarios.simulation.score import is_satisfied
-from mosaic_onnx.scenarios.simulation.slice_graph import SliceGraph, slice_graphs
+from mosaic_onnx.scenarios.slice_graph import SliceGraph
 
 PRECISION = 1.01
 """Bisection ends when the satisfied and the unsatisfied multiplier are within this ratio."""

@@ -11,7 +11,7 @@ from mosaic_onnx.scenarios.instance import Instance
 from mosaic_onnx.scenarios.search.genome import Genome, genome_of
 from mosaic_onnx.scenarios.search.moves import Moves
 from mosaic_onnx.scenarios.search.repair import Repair
-from mosaic_onnx.scenarios.simulation.slice_graph import slice_graphs
+from mosaic_onnx.scenarios.simulation.frame_work import slice_graphs
 from tests.unit.planner.random_profiles import random_profile
 from tests.unit.scenarios.builders import chain_profile, instance_of, random_instance
 

@@ -14,7 +14,7 @@ from mosaic_onnx.scenarios.instance import Instance
 from mosaic_onnx.scenarios.schedule import Policy, Schedule
 from mosaic_onnx.scenarios.simulation.arrivals import Arrivals, periodic_arrivals
 from mosaic_onnx.scenarios.simulation.events import INF, Run, simulate_schedule
-from mosaic_onnx.scenarios.simulation.slice_graph import slice_graphs
+from mosaic_onnx.scenarios.simulation.frame_work import slice_graphs
 from tests.unit.scenarios.builders import chain_profile, instance_of, random_instance, random_schedule, whole
 from tests.unit.scenarios.slow_simulator import slow_completions
 

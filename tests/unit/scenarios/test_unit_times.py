@@ -15,7 +15,7 @@ from mosaic_onnx.scenarios.schedule import Schedule
 from mosaic_onnx.scenarios.serving.frame import Frame, SliceSpan
 from mosaic_onnx.scenarios.simulation.arrivals import Arrivals
 from mosaic_onnx.scenarios.simulation.events import simulate_schedule
-from mosaic_onnx.scenarios.simulation.slice_graph import slice_graphs
+from mosaic_onnx.scenarios.simulation.frame_work import slice_graphs
 from tests.unit.scenarios.builders import chain_profile, instance_of, whole
 
 META: dict[str, object] = {
