@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from mosaic_onnx.core.constraints import Constraints
 from mosaic_onnx.core.errors import InternalError
+from mosaic_onnx.loading.children import Children
 from mosaic_onnx.planning.planning_time import PlanningTime
 
 if TYPE_CHECKING:
@@ -76,6 +77,7 @@ class State:
         note: told what was assumed, and what the user should hear.
         progress: told at the begin of each pass, and after each measurement; None for nobody.
         planning: told what plans take, all of a compilation together.
+        children: child processes in which untrusted files are checked and loaded.
 
         opened: the model as its file has it (``load``).
         normalised: the model sorted, its shapes concrete (``normalise``).
@@ -111,6 +113,7 @@ class State:
     note: Callable[[str], None] = say_nothing
     progress: Progress | None = None
     planning: PlanningTime = field(default_factory=PlanningTime)
+    children: Children = field(default_factory=Children)
 
     opened: OpenedModel = ABSENT
     normalised: Normalised = ABSENT

@@ -7,29 +7,31 @@ from __future__ import annotations
 
 import json
 import os
-from typing import IO
+from collections.abc import Mapping
+from typing import cast
 
 import pytest
 
 from mosaic_onnx.core.errors import ModelError
 from mosaic_onnx.discovery import selection
-from mosaic_onnx.loading import child, children
+from mosaic_onnx.loading import child
+from mosaic_onnx.loading.children import Children
 
 
-def run(job: str, text: str, said: IO[bytes], answer: IO[bytes], time_limit_s: float) -> int:
+def run(_: Children, job: str, request: Mapping[str, object], *limits: float) -> dict[str, object]:
     """Answer a job as ``mosaic_onnx.loading.child`` does, without its limits."""
     folder = os.getcwd()
     try:
-        found = child.JOBS[job](json.loads(text))
+        found = child.JOBS[job](request)
     except ModelError as error:
         found = {"error": error.message, "hint": error.hint}
     finally:
         os.chdir(folder)  # the check of a model goes to the model's folder
-    answer.write(json.dumps(found).encode())
-    return 0
+    return cast(dict[str, object], json.loads(json.dumps(found)))
 
 
 def check_in_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the jobs of ``children.run_child`` run here, and the backends' code too."""
-    monkeypatch.setattr(children, "_run", run)
+    """Let the jobs of ``Children`` run here, and the backends' code too."""
+    monkeypatch.setattr(Children, "run", run)
+    monkeypatch.setattr(Children, "_start_ahead", lambda _: None)
     monkeypatch.setattr(selection, "isolated", dict)

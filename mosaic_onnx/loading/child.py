@@ -1,4 +1,4 @@
-"""The child process in which untrusted models are parsed, checked, inferred and loaded; see ``children.run_child``.
+"""The child process in which untrusted models are parsed, checked, inferred and loaded; see ``children.Children``.
 
 Reads one JSON request from standard input, writes one JSON answer to standard output. The answer for a refused
 model is ``{"error": message, "hint": hint}``; running out of memory is ``{"failure": "memory"}``.
@@ -7,6 +7,7 @@ model is ``{"error": message, "hint": hint}``; running out of memory is ``{"fail
 from __future__ import annotations
 
 import contextlib
+import importlib
 import json
 import os
 import sys
@@ -114,17 +115,20 @@ def _limit(memory_limit_bytes: int) -> None:
 
 
 def main() -> int:
-    """Run the job named on the command line."""
+    """Run the job that the request names; a spare child imports first what jobs need."""
     from mosaic_onnx.core.errors import ModelError
     from mosaic_onnx.core.process.parent_death import die_with_parent
 
     answer_file = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # native libraries print to standard output, which must hold only the answer
-    request = json.load(sys.stdin)
-    die_with_parent(request["parent"])
-    _limit(request["memory_limit_bytes"])
+    if sys.argv[1:] == ["spare"]:
+        for module in ("onnx", "onnxruntime", "mosaic_onnx.loading.checks", "mosaic_onnx.loading.trial"):
+            importlib.import_module(module)
+    told = json.load(sys.stdin)
+    die_with_parent(told["parent"])
+    _limit(told["memory_limit_bytes"])
     try:
-        answer = JOBS[sys.argv[1]](request)
+        answer = JOBS[told["job"]](told["request"])
     except ModelError as error:
         answer = {"error": error.message, "hint": error.hint}
     except MemoryError:

@@ -31,7 +31,7 @@ from mosaic_onnx.core.graph.graphs import (
     operator_name,
 )
 from mosaic_onnx.loading.checks import ONNX_DOMAINS, Limits
-from mosaic_onnx.loading.children import ChildFailure, run_child
+from mosaic_onnx.loading.children import ChildFailure, Children
 from mosaic_onnx.loading.files import parse_model, read_regular_file
 
 __all__ = [
@@ -88,7 +88,9 @@ class OpenedModel:
         return path
 
 
-def open_model(path: str | os.PathLike[str], limits: Limits | None = None) -> OpenedModel:
+def open_model(
+    path: str | os.PathLike[str], limits: Limits | None = None, children: Children | None = None
+) -> OpenedModel:
     """Open an untrusted model file.
 
     Nodes may be out of topological order: runtimes accept such files, and ``normalise`` sorts them.
@@ -96,14 +98,17 @@ def open_model(path: str | os.PathLike[str], limits: Limits | None = None) -> Op
     Args:
         path: the ``.onnx`` file; external data must lie in its folder or below.
         limits: caps on memory, time and size.
+        children: a child of theirs checks it.
 
     Raises:
         ModelError: it is refused; the message names the file and the fault.
     """
-    return open_models([path], limits)[0]
+    return open_models([path], limits, children)[0]
 
 
-def open_models(paths: Sequence[str | os.PathLike[str]], limits: Limits | None = None) -> tuple[OpenedModel, ...]:
+def open_models(
+    paths: Sequence[str | os.PathLike[str]], limits: Limits | None = None, children: Children | None = None
+) -> tuple[OpenedModel, ...]:
     """Open several files, checked in one child process; see ``open_model``.
 
     Raises:
@@ -116,7 +121,8 @@ def open_models(paths: Sequence[str | os.PathLike[str]], limits: Limits | None =
     size = sum(map(len, contents))
     request = {"paths": [str(file) for file in files], "limits": asdict(limits)}
     try:
-        answer = run_child("check", request, limits.time_limit_s(size, limits.check_s), limits.memory_bytes + 3 * size)
+        time_limit_s = limits.time_limit_s(size, limits.check_s)
+        answer = (children or Children()).run("check", request, time_limit_s, limits.memory_bytes + 3 * size)
     except ChildFailure as failure:
         raise _refusal(files[0], "checking it", failure) from None
     if "error" in answer:
@@ -134,21 +140,30 @@ def _opened(file: Path, data: bytes, checked: Mapping[str, Any]) -> OpenedModel:
     return OpenedModel(model, file, file.parent, digest, checked["is_orderly"], checked["external_bytes"])
 
 
-def runtime_accepts(opened: OpenedModel, limits: Limits | None = None) -> str | None:
+def runtime_accepts(opened: OpenedModel, limits: Limits | None = None, children: Children | None = None) -> str | None:
     """Return whether ONNX Runtime's CPU provider loads the whole model; tried in a child process.
+
+    Args:
+        opened: the model.
+        limits: caps on memory and time.
+        children: a child of theirs loads it.
 
     Returns:
         None if it does, else its reason, which names node and operator.
     """
     if opened.is_rewritten:
-        return loads_in_runtime(opened.model, opened.folder, opened.external_bytes, limits)
+        return loads_in_runtime(opened.model, opened.folder, opened.external_bytes, limits, children)
     limits = limits or Limits()
-    refusal = _load_refusal({"path": str(opened.path)}, opened.path, opened.external_bytes, limits)
+    refusal = _load_refusal({"path": str(opened.path)}, opened.path, opened.external_bytes, limits, children)
     return None if refusal is None else _named_nodes(refusal, opened.model)
 
 
 def loads_in_runtime(
-    model: onnx.ModelProto, folder: Path, external_bytes: int = 0, limits: Limits | None = None
+    model: onnx.ModelProto,
+    folder: Path,
+    external_bytes: int = 0,
+    limits: Limits | None = None,
+    children: Children | None = None,
 ) -> str | None:
     """Return None if ONNX Runtime loads a model in memory, else the reason.
 
@@ -157,20 +172,24 @@ def loads_in_runtime(
         folder: where its external data lies.
         external_bytes: the bytes of that data.
         limits: caps on memory and time.
+        children: a child of theirs loads it.
     """
     limits = limits or Limits()
     with tempfile.TemporaryDirectory(prefix="mosaic-") as temporary:
         path = Path(temporary) / "model.onnx"
         path.write_bytes(model.SerializeToString())
-        return _load_refusal({"path": str(path), "folder": str(folder)}, path, external_bytes, limits)
+        return _load_refusal({"path": str(path), "folder": str(folder)}, path, external_bytes, limits, children)
 
 
-def _load_refusal(request: dict[str, object], path: Path, external_bytes: int, limits: Limits) -> str | None:
+def _load_refusal(
+    request: dict[str, object], path: Path, external_bytes: int, limits: Limits, children: Children | None
+) -> str | None:
     """Ask the child process to load a model."""
     size = path.stat().st_size
     time_limit_s = limits.time_limit_s(size, limits.load_s, external_bytes)
     try:
-        answer = run_child("load", request, time_limit_s, limits.memory_bytes + 4 * (size + external_bytes))
+        memory_limit_bytes = limits.memory_bytes + 4 * (size + external_bytes)
+        answer = (children or Children()).run("load", request, time_limit_s, memory_limit_bytes)
     except ChildFailure as failure:
         return _refusal(path, "loading it in ONNX Runtime", failure).message
     refusal = answer.get("refusal", answer.get("error"))

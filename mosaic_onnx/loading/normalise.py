@@ -19,7 +19,7 @@ from mosaic_onnx.core.graph.tensors import tensor_bytes
 from mosaic_onnx.core.layers import TensorInfo
 from mosaic_onnx.core.process.memory import is_too_large
 from mosaic_onnx.core.process.shared_folder import SharedFolder
-from mosaic_onnx.loading.children import ChildFailure, run_child
+from mosaic_onnx.loading.children import ChildFailure, Children
 from mosaic_onnx.loading.input_shapes import FreeDim, Shapes, fix_inputs, free_dims, symbols_of_shapes
 from mosaic_onnx.loading.model import Limits, OpenedModel
 from mosaic_onnx.loading.node_checks import check_attributes
@@ -47,7 +47,10 @@ class Normalised:
 
 
 def normalise(
-    opened: OpenedModel, input_shapes: Mapping[str, tuple[int, ...]] | None = None, limits: Limits | None = None
+    opened: OpenedModel,
+    input_shapes: Mapping[str, tuple[int, ...]] | None = None,
+    limits: Limits | None = None,
+    children: Children | None = None,
 ) -> Normalised:
     """Sort the nodes, fix the inputs' shapes, and find the type and shape of every value.
 
@@ -58,6 +61,7 @@ def normalise(
         opened: the model; it is left as it is.
         input_shapes: shapes by input name; they may settle dimensions of other inputs by name.
         limits: caps on the child process.
+        children: a child of theirs runs the model.
 
     Raises:
         UsageError: a given shape does not fit the model.
@@ -66,7 +70,7 @@ def normalise(
     given = dict(input_shapes or {})
     symbols = symbols_of_shapes(opened.model.graph, given)
     dims = [dim for dim in free_dims(opened.model.graph) if dim.tensor not in given and dim.symbol not in symbols]
-    found = _find_types(opened, given, symbols, limits or Limits())
+    found = _find_types(opened, given, symbols, limits or Limits(), children or Children())
     model = onnx.ModelProto()
     model.CopyFrom(opened.model)
     put_in_order(model)
@@ -88,7 +92,9 @@ class _Found:
     notes: list[str]
 
 
-def _find_types(opened: OpenedModel, shapes: Shapes, symbols: Mapping[str, int], limits: Limits) -> _Found:
+def _find_types(
+    opened: OpenedModel, shapes: Shapes, symbols: Mapping[str, int], limits: Limits, children: Children
+) -> _Found:
     """Ask the child process; where a trial run kills it, ask again without trial runs."""
     external = opened.external_bytes
     failures: list[str] = []
@@ -103,7 +109,7 @@ def _find_types(opened: OpenedModel, shapes: Shapes, symbols: Mapping[str, int],
             try:
                 memory_limit_bytes = limits.memory_bytes + 4 * (size + external)
                 time_limit_s = limits.time_limit_s(size, limits.trial_s, external)
-                answer: Any = run_child("types", request, time_limit_s, memory_limit_bytes)
+                answer: Any = children.run("types", request, time_limit_s, memory_limit_bytes)
             except ChildFailure as failure:
                 failures.append(str(failure))
                 continue

@@ -14,6 +14,7 @@ from mosaic_onnx.core.errors import DeviceError, MosaicError, UsageError
 from mosaic_onnx.core.plans import Plan
 from mosaic_onnx.discovery.selection import Selection, without_devices
 from mosaic_onnx.files.cache import Cache
+from mosaic_onnx.loading.children import Children
 from mosaic_onnx.loading.shape_choices import combinations
 from mosaic_onnx.passes.base import Passes, run_passes
 from mosaic_onnx.passes.state import State, say_nothing
@@ -25,6 +26,8 @@ from mosaic_onnx.profiling.progress import Progress
 from mosaic_onnx.profiling.whole_plans.plans_to_run import Machine
 
 Note = Callable[[str], None]
+_AHEAD_COUNT = 4
+"""The children that a compilation starts ahead, for the checks of a model that nobody vouches for."""
 
 
 @dataclass(frozen=True)
@@ -103,13 +106,15 @@ def compile_model(
         _refuse_for_many_shapes(options)
     made = []
     machine = Machine(selection.by_name, selection.backends)
-    # The child imports runtimes while the model is read. A given plan is measured against nothing, so it needs none.
-    with nullcontext() if options.get("given_plan") else machine.with_child():
+    # The child that runs plans imports runtimes while the model is read; a given plan is not run against others.
+    running = nullcontext() if options.get("given_plan") else machine.with_child()
+    with running, Children(_AHEAD_COUNT * len(asked)) as children:
+        start = State(path, selection, cache, note, progress, children=children)
         for shapes in asked:
             if len(asked) > 1:
                 note(f"compiling for {shapes_text(shapes)}")
             one: CompileOptions = {**options, "input_shapes": shapes}
-            made.append(_compile_for_shapes(path, selection, cache, note, progress, one))
+            made.append(_compile_for_shapes(start, one))
     return replace(made[0], shapes=tuple(made[1:]))
 
 
@@ -138,15 +143,9 @@ def _refuse_for_many_shapes(options: Mapping[str, object]) -> None:
             raise UsageError(f"{name} fits one set of input shapes, and --input-shape asks for several", "leave it out")
 
 
-def _compile_for_shapes(
-    path: Path,
-    selection: Selection,
-    cache: Cache | None,
-    note: Note,
-    progress: Progress | None,
-    options: CompileOptions,
-) -> Compilation:
-    """Compile for one set of shapes."""
+def _compile_for_shapes(start: State, options: CompileOptions) -> Compilation:
+    """Compile for one set of shapes, from a state before the first pass."""
+    selection = start.selection
     is_uncut = _is_uncut(selection, options)
     passes = asked = compile_passes(options, is_uncut=is_uncut)
     planning = PlanningTime()
@@ -154,7 +153,7 @@ def _compile_for_shapes(
     first: MosaicError | None = None
     while True:
         try:
-            state = run_passes(passes, State(path, selection, cache, note, progress, planning))
+            state = run_passes(passes, replace(start, selection=selection, planning=planning))
             failed = _failed_in_proof(state)
         except DeviceError as error:
             failed = {error.device: error.message}
@@ -169,7 +168,7 @@ def _compile_for_shapes(
         if remaining is None:  # the proof failed, and no other device is left: the caller is told by the proof
             return Compilation(state, asked, outside)
         for device, reason in failed.items():
-            note(f"{device} is left out: {reason}")
+            start.note(f"{device} is left out: {reason}")
         selection = remaining
         passes = compile_passes(_in_time_left(options, planning), is_uncut=is_uncut)
 

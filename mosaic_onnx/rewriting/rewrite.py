@@ -5,12 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import onnx
 
 from mosaic_onnx.backends.base import SliceModel
+from mosaic_onnx.core.graph.tensors import external_bytes, is_external
 from mosaic_onnx.core.plans import Plan
 from mosaic_onnx.core.profiles import Profile
+from mosaic_onnx.loading.children import Children
 from mosaic_onnx.loading.model import Limits, OpenedModel, loads_in_runtime
 from mosaic_onnx.loading.normalise import Normalised
 from mosaic_onnx.rewriting.canonical import partition, slice_nodes
@@ -36,8 +39,8 @@ class Canonical:
     """The canonical file before it is written.
 
     Attributes:
-        model: the model; external data stays where the input's lies.
-        folder: the input's folder.
+        model: the model; external data stays where the input's lies, or where a compilation shares it.
+        folder: the folder of that data.
         notes: notes on exceptions, one sentence each.
         refusal: why ONNX Runtime does not load it; None where it does.
     """
@@ -49,7 +52,12 @@ class Canonical:
 
 
 def canonical_model(
-    opened: OpenedModel, normalised: Normalised, profile: Profile, plan: Plan, limits: Limits | None = None
+    opened: OpenedModel,
+    normalised: Normalised,
+    profile: Profile,
+    plan: Plan,
+    limits: Limits | None = None,
+    children: Children | None = None,
 ) -> Canonical:
     """Return the canonical model; slices that ONNX Runtime refuses as functions stay as tagged nodes.
 
@@ -59,24 +67,39 @@ def canonical_model(
         profile: whose layers name the nodes.
         plan: whose slices become functions.
         limits: caps on the trial in ONNX Runtime.
+        children: a child of theirs loads it there.
     """
     graph = normalised.model.graph
     types = {value.name: value.type for value in (*graph.value_info, *graph.output)}
     inline: set[int] = set()
     notes: list[str] = []
+    source, folder = _on_shared_weights(opened, normalised)
     while True:
-        model = partition(opened.model, profile, plan, types=types, inline=inline)
-        refusal = loads_in_runtime(model, opened.folder, opened.external_bytes, limits)
+        model = partition(source, profile, plan, types=types, inline=inline)
+        refusal = loads_in_runtime(model, Path(folder), external_bytes(source), limits, children)
         if refusal is None or len(inline) == len(plan.slices):
             if refusal is not None:
                 notes.append(f"{REFUSES}: {refusal}")
-            return Canonical(model, str(opened.folder), tuple(notes), refusal)
+            return Canonical(model, folder, tuple(notes), refusal)
         named = re.search(r"\(slice_(\d+)_*\)", refusal)
         number = int(named.group(1)) if named else -1
         culprits = {number} if number >= 0 and number not in inline else set(range(len(plan.slices)))
         for each in sorted(culprits - inline):
             notes.append(f"slice {each} is kept as tagged nodes: ONNX Runtime refuses it as a function ({refusal})")
         inline |= culprits
+
+
+def _on_shared_weights(opened: OpenedModel, normalised: Normalised) -> tuple[onnx.ModelProto, str]:
+    """Return the opened model, its weights where those of the normalised one lie if they are shared, and the folder."""
+    if normalised.held is None or opened.external_bytes:
+        return opened.model, str(opened.folder)
+    shared = {tensor.name: tensor for tensor in normalised.model.graph.initializer if is_external(tensor)}
+    model = onnx.ModelProto()
+    model.CopyFrom(opened.model)
+    for tensor in model.graph.initializer:
+        if tensor.name in shared:
+            tensor.CopyFrom(shared[tensor.name])
+    return model, normalised.folder
 
 
 def extract(

@@ -58,7 +58,9 @@ class Rewrite:
                 name,
                 plan,
                 cut=lambda plan: state.cutter(state.profile, plan),
-                partition=lambda plan: canonical_model(state.opened, state.normalised, state.profile, plan),
+                partition=lambda plan: canonical_model(
+                    state.opened, state.normalised, state.profile, plan, children=state.children
+                ),
             )
             for name, plan in {PLAN: state.plan, **alternatives, **singles}.items()
         )

@@ -36,7 +36,7 @@ class Annotate:
         chosen = state.selection
         annotation = annotate(state.normalised, state.graph, chosen.chosen, chosen.backends)
         if self.refuse:
-            refuse_unrunnable(state.opened, state.normalised, annotation, chosen.chosen)
+            refuse_unrunnable(state.opened, state.normalised, annotation, chosen.chosen, state.children)
         else:
-            refuse_malformed(state.opened)
+            refuse_malformed(state.opened, state.children)
         return replace(state, annotation=annotation)

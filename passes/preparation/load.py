@@ -33,4 +33,4 @@ class Load:
         """
         from mosaic_onnx.loading.model import open_model
 
-        return replace(state, opened=open_model(state.path, self.limits))
+        return replace(state, opened=open_model(state.path, self.limits, state.children))

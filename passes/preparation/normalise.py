@@ -49,7 +49,7 @@ class Normalise:
         shapes = only_combination(self.input_shapes)
         if self.inputs is not None:
             shapes = {**shapes_of_free(read_arrays(self.inputs), state.opened.model), **shapes}
-        normalised = normalise(state.opened, shapes)
+        normalised = normalise(state.opened, shapes, children=state.children)
         for text in (*normalised.defaults, *normalised.notes):
             state.note(text)
         shared = share_weights(normalised.model, normalised.folder) if self.shares_weights else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -15,7 +16,7 @@ from onnx import parser
 
 from mosaic_onnx.core.process.process_clock import PATIENCE
 from mosaic_onnx.loading import children
-from mosaic_onnx.loading.children import ChildFailure, run_child
+from mosaic_onnx.loading.children import ChildFailure, Children
 
 ENDLESS = (
     '<ir_version: 10, opset_import: ["" : 21]> g (float[n] x) => (float[m] y) <int64 n = {9000000000000000000}, '
@@ -37,7 +38,7 @@ def test_a_child_that_hangs_is_ended_at_its_limit(
     monkeypatch.setattr(children, "WORD_EVERY_S", 1.0)
     started_s = time.monotonic()
     with pytest.raises(ChildFailure, match="time: not done after 3 s"):
-        run_child("types", request(tmp_path, ENDLESS), 3.0, 4 * 2**30)
+        Children().run("types", request(tmp_path, ENDLESS), 3.0, 4 * 2**30)
     assert time.monotonic() - started_s < PATIENCE * 3.0 + 10
     assert "waiting for the types and shapes of a model" in caplog.text
 
@@ -45,22 +46,53 @@ def test_a_child_that_hangs_is_ended_at_its_limit(
 def test_a_child_without_memory_says_so(tmp_path: Path) -> None:
     text = '<ir_version: 10, opset_import: ["" : 21]> g (float[2] x) => (float[2] y) { y = Relu(x) }'
     with pytest.raises(ChildFailure, match=r"memory|crash"):
-        run_child("types", request(tmp_path, text), 20.0, 2**24)
+        Children().run("types", request(tmp_path, text), 20.0, 2**24)
 
 
 def test_an_unknown_job_is_a_crash_with_its_last_word() -> None:
     with pytest.raises(ChildFailure, match=r"crash: exit status 1: KeyError: 'nonsense'"):
-        run_child("nonsense", {}, 20.0, 2**32)
+        Children().run("nonsense", {}, 20.0, 2**32)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process that its parent has died")
 def test_a_child_dies_with_its_parent(tmp_path: Path) -> None:
     (tmp_path / "request.json").write_text(json.dumps(request(tmp_path, ENDLESS)))
-    words = "import json, pathlib, sys; from mosaic_onnx.loading.children import run_child; "
-    words += "run_child('types', json.loads(pathlib.Path(sys.argv[1]).read_text()), 60.0, 4 * 2**30)"
+    words = "import json, pathlib, sys; from mosaic_onnx.loading.children import Children; "
+    words += "Children().run('types', json.loads(pathlib.Path(sys.argv[1]).read_text()), 60.0, 4 * 2**30)"
     parent = subprocess.Popen([sys.executable, "-c", words, str(tmp_path / "request.json")])
     child = until(lambda: running_children(parent.pid))[0]
     until(lambda: cpu_ticks(child) > 100)  # it has read its request, and works
+    parent.kill()
+    parent.wait()
+    assert until(lambda: has_ended(child))
+
+
+def test_a_child_started_ahead_answers_as_one_that_is_not(tmp_path: Path) -> None:
+    text = '<ir_version: 10, opset_import: ["" : 21]> g (float[n] x) => (float[n] y) { y = Relu(x) }'
+    asked = request(tmp_path, text)
+    with Children(ahead_count=2) as ahead:
+        answers = [ahead.run("types", asked, 20.0, 4 * 2**30) for _ in range(3)]
+    assert answers == [Children().run("types", asked, 20.0, 4 * 2**30)] * 3
+
+
+def test_a_spare_child_that_hangs_is_ended_at_its_limit(tmp_path: Path) -> None:
+    with Children(ahead_count=1) as ahead, pytest.raises(ChildFailure, match="time: not done after 2 s"):
+        ahead.run("types", request(tmp_path, ENDLESS), 2.0, 4 * 2**30)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux lists a process's children")
+def test_a_child_that_was_started_for_nothing_is_ended() -> None:
+    before = set(running_children(os.getpid()))
+    with Children(ahead_count=1):
+        spare = next(iter(set(running_children(os.getpid())) - before))
+    assert until(lambda: has_ended(spare))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux lists a process's children")
+def test_a_child_that_waits_ends_with_its_parent() -> None:
+    words = "import time; from mosaic_onnx.loading.children import Children; Children(ahead_count=1); time.sleep(60)"
+    parent = subprocess.Popen([sys.executable, "-c", words])
+    child = until(lambda: running_children(parent.pid))[0]
     parent.kill()
     parent.wait()
     assert until(lambda: has_ended(child))
