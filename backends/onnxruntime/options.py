@@ -44,6 +44,7 @@ class OrtOptions:
         own_memory: device type whose memory holds the tensors (``cuda``); empty for the plugin's, or host memory.
         frequency_domain: name of the domain whose frequencies are the device's levels (``card0``, a devfreq device);
             empty for the CPU's own.
+        huge_pages: put weights on huge pages where the system allows it; a load takes longer, runs less.
         legalise: rewrite operators that the provider lacks into ones that it has.
         runtime_default: leave threads, their cores and spinning to ONNX Runtime, as a plain session does.
     """
@@ -61,6 +62,7 @@ class OrtOptions:
     cpu_fallback: bool = harmless(default=False)
     own_memory: str = ""
     frequency_domain: str = ""
+    huge_pages: bool = harmless(default=True)
     legalise: bool = harmless(default=True)
     runtime_default: bool = harmless(default=False)
 

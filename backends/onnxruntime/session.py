@@ -117,7 +117,8 @@ def make_session(
     content = with_named_nodes(legal).SerializeToString()
     quiet = nullcontext() if options.is_cpu else stdout_kept_clean()
     cores = frozenset(options.cores) if options.cores else None
-    with quiet, pinned(cores), on_huge_pages(weight_bytes(legal.graph)):
+    pages = on_huge_pages(weight_bytes(legal.graph)) if options.huge_pages else nullcontext()
+    with quiet, pinned(cores), pages:
         if options.provider == CUDA:
             preload()
         return ort.InferenceSession(content, session, enable_fallback=0, **arguments)

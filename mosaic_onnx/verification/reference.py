@@ -61,7 +61,11 @@ class Reference:
         """
         self._model = _with_constant_weights(model)
         self._folder = folder
-        self._options: dict[str, OptionValue] = {"optimisation": optimisation, "legalise": False}
+        self._options: dict[str, OptionValue] = {
+            "optimisation": optimisation,
+            "legalise": False,
+            "huge_pages": False,  # it runs a few times only
+        }
         if external_bytes(model) > MAPPED_BYTES:
             self._options["session_entries.session.disable_prepacking"] = "1"
         self._declared = {value.name: value for value in model.graph.output}
