@@ -36,10 +36,8 @@ from mosaic_onnx.planner.sequential.order_cuts import cut_plans
 from mosaic_onnx.planner.throughput.pipeline import one_slice_per_device
 
 INF = float("inf")
-QUICK_TRANSITIONS = 5_000
-"""Effort of the whole search of small graphs before anything else."""
 TRANSITIONS = 200_000
-"""Effort of the whole search once a good plan is known, to prune with."""
+"""Effort of the whole search, which needs a good plan to prune with."""
 SMALL_LAYERS = 40
 """Graphs of more layers are not searched whole."""
 IMPROVED = 3
@@ -63,9 +61,6 @@ def sequential(table: CostTable, request: Request) -> Answer:
     """
     until = time.monotonic() + request.time_limit_s
     check_possible(table)
-    exact = _whole(table, request, QUICK_TRANSITIONS, until)
-    if exact is not None:
-        return exact
     began = time.monotonic()
     early = capped_plans(table, request, [file_order(table)], part_of(until, 0.1), search=False)
     ranked = _ranked(table, request, (plan for plans in (quick_plans(table), early) for plan in plans))
@@ -81,13 +76,11 @@ def sequential(table: CostTable, request: Request) -> Answer:
     best = min((rank for _, rank in ranked), default=(INF, INF))
     if best <= goal or best[0] > 0:
         return answer
-    exact = _whole(table, request, TRANSITIONS, until, ranked[0][0] if ranked else None)
+    exact = _whole(table, request, until, ranked[0][0] if ranked else None)
     return answer if exact is None else replace(exact, proposals=(*exact.proposals, *answer.proposals))
 
 
-def _whole(
-    table: CostTable, request: Request, transition_limit: int, until: float, start: Proposal | None = None
-) -> Answer | None:
+def _whole(table: CostTable, request: Request, until: float, start: Proposal | None) -> Answer | None:
     """Return the exact answer of a small graph; None where it is too large, or other methods are exact at less cost.
 
     Those are the best placement where placements are plans, and under limits the front of a chain.
@@ -98,7 +91,7 @@ def _whole(
         return None
     if len(table.layer_names) > SMALL_LAYERS or is_exact(table):
         return None
-    return optimum_within(table, request, transition_limit, until, start)
+    return optimum_within(table, request, TRANSITIONS, until, start)
 
 
 def _cut(table: CostTable, request: Request, relaxed: Bounded, until: float) -> Iterator[Proposal]:

@@ -19,7 +19,7 @@ from mosaic_onnx.core.errors import InfeasibleError
 from mosaic_onnx.planner.core.deadline import FOREVER, TimeUpError, part_of, timed
 from mosaic_onnx.planner.core.lower_bounds import possible_states, scratch_alone
 from mosaic_onnx.planner.core.orders import implied_order
-from mosaic_onnx.planner.core.ortools import available
+from mosaic_onnx.planner.core.ortools import LEAST_S, available
 from mosaic_onnx.planner.core.request import Answer, Proposal, Request
 from mosaic_onnx.planner.search.initial_solutions import quick_plans, runs
 from mosaic_onnx.planner.search.simulated_search import best_of, polish
@@ -107,9 +107,10 @@ def for_throughput(table: CostTable, request: Request) -> bool:
 
 
 def solver_applies(table: CostTable, request: Request) -> bool:
-    """Return whether ``auto`` runs the solver: throughput, several slices a device, not too large."""
+    """Return whether ``auto`` runs the solver: throughput, several slices a device, not too large, given time."""
+    wanted = request.objective == "throughput" and not request.one_slice_per_device
     pairs = len(table.layer_names) * len(table.device_names)
-    return request.objective == "throughput" and not request.one_slice_per_device and pairs <= MAX_ASSIGNMENTS
+    return wanted and pairs <= MAX_ASSIGNMENTS and request.time_limit_s >= LEAST_S
 
 
 def improve(loads: Loads, scale_s: float, deadline: float) -> None:

@@ -13,6 +13,7 @@ import pytest
 from mosaic_onnx.core.cost_tables.cost_table import cost_table
 from mosaic_onnx.core.cost_tables.costs import CostTable
 from mosaic_onnx.core.errors import InfeasibleError
+from mosaic_onnx.planner import registry
 from mosaic_onnx.planner.concurrent import cpsat_method as solver_method
 from mosaic_onnx.planner.concurrent.bound import concurrent_bound
 from mosaic_onnx.planner.concurrent.cpsat_model import convex_sets
@@ -349,7 +350,14 @@ def test_without_ortools_a_plan_is_still_found_and_the_notes_say_so(monkeypatch:
     table = wide_table()
     with pytest.raises(MethodUnavailable, match="solver"):
         solver_method.concurrent_cpsat(table, QUICK)
-    solution = solve(table, QUICK)
+    solution = solve(table, replace(QUICK, time_limit_s=1.0))
     assert solution.plan.method == "heft"
     assert solution.plan.bound is not None
     assert any("concurrent-cpsat" in note for note in solution.notes)
+
+
+@pytest.mark.parametrize(("limit_s", "expected"), [(0.9, "heft"), (1.0, "concurrent-cpsat")])
+def test_the_solver_is_asked_where_it_has_a_second(limit_s: float, expected: str) -> None:
+    request = replace(QUICK, time_limit_s=limit_s)
+    methods = [name for name, method in registry.METHODS.items() if method.automatic(wide_table(), request)]
+    assert methods == [expected]
