@@ -127,10 +127,6 @@ def same_table(table: CostTable, _: Request) -> tuple[CostTable, tuple[int, ...]
     return table, tuple(range(len(table.state_names)))
 
 
-def no_units(*_: object, **__: object) -> frozenset[int]:
-    return frozenset()
-
-
 def no_answer(*_: object, **__: object) -> Answer:
     return Answer(())
 
@@ -221,7 +217,6 @@ STAGES = (
     part("start: pipeline", "throughput", ("throughput.method._pipeline", no_answer)),
     part("moves of pieces", "throughput", ("throughput.method.improve", none)),
     part("idle layers joined into units", "throughput", ("throughput.units._join_idle", none)),
-    part("idle units that float", "throughput", ("throughput.units._floating", no_units)),
     part("all downward-closed sets", "throughput", ("throughput.pipeline._Search.through_all_ideals", never)),
     part("ideals near the cuts", "throughput", ("throughput.pipeline._Search.near_the_cuts", none)),
 )

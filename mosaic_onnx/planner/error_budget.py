@@ -55,7 +55,7 @@ def error_budget(table: CostTable, request: Request) -> Answer:
         answers.append(Answer(_priced(table, free, budget)))
         if _is_sum_of_seconds(request):
             answers.append(_as_joules(table, free, budget, answers[-1].proposals))
-    proposals = tuple(dict.fromkeys(one for answer in answers for one in answer.proposals))
+    proposals = tuple(dict.fromkeys(one for answer in reversed(answers) for one in answer.proposals))
     bounded = [answer for answer in answers if answer.bound is not None]
     best = max(bounded, key=lambda answer: answer.bound or 0.0, default=Answer(()))
     return Answer(proposals, best.bound, best.bound_method)
@@ -224,4 +224,4 @@ def _as_joules(table: CostTable, request: Request, budget: float, starts: tuple[
     best = min(ranked)[1]
     moved = improve(swapped, best, rank, max(until, time.monotonic() + 0.5))
     how = found.bound_method.replace("joules", "errors")
-    return Answer((*found.proposals, moved), found.bound, how)
+    return Answer((moved, *found.proposals), found.bound, how)

@@ -60,8 +60,9 @@ def refine(table: CostTable, request: Request) -> Answer:
     if limits.exist:
         kept += [one for one in _merged(free, loose, limits, proposals, until) if one not in kept]
     best = _best(table, request, kept)
-    if best is not None and until > time.monotonic():
-        kept.append(polish(table, request, best, until))
+    if best is not None:
+        first = polish(table, request, best, until) if until > time.monotonic() else best
+        kept = [first, *(one for one in kept if one != first)]
     bounded = [answer for answer in answers if answer.bound is not None]
     most = max(bounded, key=lambda answer: answer.bound or 0.0, default=Answer(()))
     return Answer(tuple(kept), most.bound, most.bound_method)

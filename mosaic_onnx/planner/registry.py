@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
 
 import numpy as np
 
@@ -34,6 +36,8 @@ from mosaic_onnx.planner.throughput.method import for_throughput, throughput
 from mosaic_onnx.planner.throughput.method import solver_applies as throughput_solver_applies
 
 _MOST_GROUP_TRIALS = 60
+_SCIPY = ("scipy.optimize",)
+_SOLVER = (*_SCIPY, "ortools.sat.python.cp_model")
 
 
 def interval_fits(table: CostTable, request: Request) -> bool:
@@ -66,6 +70,7 @@ class Method:
         sees_all: it gets the table itself, the others the relaxed one (``core.relaxation``).
         time_share: of the time that is left, what ``auto`` gives it where other methods follow.
         words: what may follow the name after a colon (``preferred:npu``); empty for nothing.
+        libraries: modules that it needs and that take long to import, which is not to count as planning.
     """
 
     function: Callable[[CostTable, Request], Answer]
@@ -74,6 +79,13 @@ class Method:
     words: str = ""
     sees_all: bool = False
     time_share: float = 1.0
+    libraries: tuple[str, ...] = ()
+
+    def import_libraries(self) -> None:
+        """Import its libraries, those that are installed."""
+        for name in self.libraries:
+            if find_spec(name.partition(".")[0]) is not None:
+                import_module(name)
 
 
 METHODS: Mapping[str, Method] = {
@@ -130,18 +142,25 @@ METHODS: Mapping[str, Method] = {
     "random": Method(random_plans, "the best of N random plans (default 1)", words="N"),
     "best-of": Method(best_of, "the best of N random plans (default 1000) and all simple methods' plans", words="N"),
     "heft": Method(
-        heft, "devices side by side: HEFT and PEFT seeded by sequential plans, improved and merged", for_concurrent
+        heft,
+        "devices side by side: HEFT and PEFT seeded by sequential plans, improved and merged",
+        for_concurrent,
+        libraries=_SCIPY,
     ),
     "concurrent-cpsat": Method(
-        concurrent_cpsat, "the same, then OR-tools' CP-SAT, with a bound", concurrent_solver_applies
+        concurrent_cpsat, "the same, then OR-tools' CP-SAT, with a bound", concurrent_solver_applies, libraries=_SOLVER
     ),
     "throughput": Method(
         throughput,
         "smallest largest device load: pipelines through downward-closed sets (exact where they are few), local search",
         for_throughput,
+        libraries=_SCIPY,
     ),
     "throughput-cpsat": Method(
-        throughput_cpsat, "layers spread over devices by OR-tools' CP-SAT, with a bound", throughput_solver_applies
+        throughput_cpsat,
+        "layers spread over devices by OR-tools' CP-SAT, with a bound",
+        throughput_solver_applies,
+        libraries=_SOLVER,
     ),
     "refine": Method(
         refine,

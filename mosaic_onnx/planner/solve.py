@@ -28,6 +28,9 @@ UNITS: dict[Objective, Literal["seconds", "joules", "joule_seconds"]] = {
     "edp": "joule_seconds",
 }
 
+GRACE = 0.05
+"""So much of the time limit longer the plans of a method that took all its time are judged."""
+
 
 @dataclass(frozen=True)
 class Solution:
@@ -106,11 +109,13 @@ class _Search:
 
     def run(self) -> None:
         """Ask the method that the request names, or each that fits until one proves that nothing better exists."""
-        until = time.monotonic() + self.request.time_limit_s
         auto = self.request.method == "auto"
         names = [self.request.method]
         if auto:
             names = [name for name, method in METHODS.items() if method.automatic(self.table, self.request)]
+        for name in names:
+            method_named(name).import_libraries()
+        until = time.monotonic() + self.request.time_limit_s
         for name in names:
             method = method_named(name)
             left = max(until - time.monotonic(), 0.0)
@@ -134,9 +139,9 @@ class _Search:
                 self.notes.append(f"method {name} did not run: {error.message}")
                 continue
             self.answers.append((name, answer))
-            for proposal in answer.proposals:
-                if self.best is not None and time.monotonic() > until:
-                    break
+            for number, proposal in enumerate(answer.proposals):
+                if number and self.best is not None and time.monotonic() > until + self.request.time_limit_s * GRACE:
+                    break  # of a method that took all its time the first plan is judged nevertheless
                 self._offer(name, proposal)
             if self.best is not None and not self.request.pareto and self._is_proved(answer):
                 return

@@ -66,7 +66,9 @@ def labels_apply(table: CostTable, request: Request) -> bool:
 
     Under limits only where devices are capped or may hold one slice: switches and groups are in the chain's front.
     """
-    if len(table.layer_names) > MOST_LAYERS or not is_chain(table, range(len(table.layer_names))):
+    if request.objective == "throughput" or len(table.layer_names) > MOST_LAYERS:
+        return False
+    if not is_chain(table, range(len(table.layer_names))):
         return False
     if np.isfinite(table.memory_bytes).any() or request.one_slice_per_device:
         return True

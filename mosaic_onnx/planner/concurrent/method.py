@@ -24,7 +24,7 @@ from mosaic_onnx.planner.concurrent.tasks import Tasks, chain_tasks, single_task
 from mosaic_onnx.planner.core.deadline import TimeUpError, part_of
 from mosaic_onnx.planner.core.objective_weights import ENERGY, weigh
 from mosaic_onnx.planner.core.orders import candidate_orders
-from mosaic_onnx.planner.core.ortools import LEAST_S, available
+from mosaic_onnx.planner.core.ortools import available
 from mosaic_onnx.planner.core.request import TOLERANCE, Answer, Proposal, Request
 from mosaic_onnx.planner.core.request_constraints import keeps_shape
 from mosaic_onnx.planner.core.simulate import simulate
@@ -51,6 +51,8 @@ LISTED = 0.1
 """Of the time limit, what list scheduling gets at least, unless layers are very many."""
 LARGE_LAYERS = 5_000
 """Of models with more layers than this, sequential plans are what the search begins with."""
+LEAST_SOLVER_S = 1.0
+"""In less time the solver reads its model and little more; the heuristics use it better."""
 MAX_CHOICES, MAX_CAPPED_CHOICES = 6_000, 1_500
 """Up to so many pairs of layer and state the solver is tried; the second where memory is capped."""
 
@@ -63,7 +65,9 @@ def for_concurrent(table: CostTable, request: Request) -> bool:
 
 def solver_applies(table: CostTable, request: Request) -> bool:
     """Return whether ``auto`` runs the solver: for the makespan of a concurrent schedule, not too large, given time."""
-    wanted = request.schedule == "concurrent" and request.objective == "latency" and request.time_limit_s >= LEAST_S
+    wanted = (
+        request.schedule == "concurrent" and request.objective == "latency" and request.time_limit_s >= LEAST_SOLVER_S
+    )
     return wanted and table.layer_s.size <= (MAX_CAPPED_CHOICES if has_caps(table) else MAX_CHOICES)
 
 

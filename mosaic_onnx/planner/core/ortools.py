@@ -11,8 +11,6 @@ if TYPE_CHECKING:
 
 MAX_WORKERS = 8
 """Threads beyond this bring little."""
-LEAST_S = 1.0
-"""In less time the solver reads its model and little more; the heuristics use it better."""
 
 
 def available() -> bool:

@@ -104,7 +104,8 @@ class Answer:
     """The answer of a method.
 
     Attributes:
-        proposals: candidates; the simulator picks. One that breaks a constraint is passed over.
+        proposals: candidates, the most promising first; the simulator picks. One that breaks a constraint is passed
+            over, and of a method that took all its time only the first may be judged.
         bound: proved lower bound of the request's objective over all plans of its schedule under the constraints
             (seconds, joules or joule-seconds); None where the method proves none.
         bound_method: how the bound was proved, in words for the plan file.

@@ -17,16 +17,22 @@ import numpy as np
 
 from mosaic_onnx.core.cost_tables.costs import CostTable, Floats
 from mosaic_onnx.core.errors import InfeasibleError
+from mosaic_onnx.planner.core.deadline import part_of
 from mosaic_onnx.planner.core.lower_bounds import possible_states, scratch_alone, segment_floor
 from mosaic_onnx.planner.core.objective_weights import LATENCY, weigh
 from mosaic_onnx.planner.core.ortools import available, new_solver
 from mosaic_onnx.planner.core.request import Answer, MethodUnavailable, Proposal, Request
+from mosaic_onnx.planner.search.simulated_search import best_of, polish
 from mosaic_onnx.planner.throughput.loads import Loads, pieces_of
 from mosaic_onnx.planner.throughput.method import slices_of, throughput
 
 if TYPE_CHECKING:
     from ortools.sat.python import cp_model
 
+JUDGED = 3
+"""So many times the seconds of judging the heuristics' plans are kept back for judging the solver's."""
+SOLVER_SHARE = 0.8
+"""Of the time that the heuristics leave, what the solver gets; the rest is for improving its plan."""
 LATEST = 0.75
 """After this part of the time limit the model is not begun any more."""
 UNITS_IN_ALL = 1 << 28
@@ -55,7 +61,11 @@ def throughput_cpsat(table: CostTable, request: Request) -> Answer:
     hint = _best_start(table, pieces, heuristic.proposals)
     model = _Model(table, pieces)
     model.suggest(hint)
-    solver = new_solver(request.time_limit_s - (time.monotonic() - started), request.seed)
+    began_judging = time.monotonic()
+    best = [best_of(table, request, heuristic.proposals)] if heuristic.proposals else []
+    judging_s = time.monotonic() - began_judging
+    deadline = started + request.time_limit_s - JUDGED * judging_s
+    solver = new_solver(part_of(deadline, SOLVER_SHARE) - time.monotonic(), request.seed)
     status = solver.solve(model.model)
     if status == cp_model.INFEASIBLE:
         raise InfeasibleError(
@@ -64,7 +74,10 @@ def throughput_cpsat(table: CostTable, request: Request) -> Answer:
         )
     proposals = list(heuristic.proposals)
     if status in (cp_model.OPTIMAL, cp_model.FEASIBLE):
-        proposals += slices_of(table, Loads(table, pieces, model.devices(solver)).layer_states())
+        found = slices_of(table, Loads(table, pieces, model.devices(solver)).layer_states())
+        best = [polish(table, request, best_of(table, request, [*best, *found]), deadline)]
+        proposals += found
+    proposals = list(dict.fromkeys([*best, *proposals]))
     bound_s = solver.best_objective_bound * model.unit_s
     if heuristic.bound is not None and heuristic.bound >= bound_s:
         return Answer(tuple(proposals), heuristic.bound, heuristic.bound_method)

@@ -19,7 +19,7 @@ from mosaic_onnx.core.errors import InfeasibleError
 from mosaic_onnx.planner.core.deadline import FOREVER, TimeUpError, part_of, timed
 from mosaic_onnx.planner.core.lower_bounds import possible_states, scratch_alone
 from mosaic_onnx.planner.core.orders import implied_order
-from mosaic_onnx.planner.core.ortools import LEAST_S, available
+from mosaic_onnx.planner.core.ortools import available
 from mosaic_onnx.planner.core.request import Answer, Proposal, Request
 from mosaic_onnx.planner.search.initial_solutions import quick_plans, runs
 from mosaic_onnx.planner.search.simulated_search import best_of, polish
@@ -46,6 +46,8 @@ SMALL_CHOICES = 20_000
 """Up to so many pairs of layer and state prices are begun whatever the first plans took."""
 LARGE_PIECES = 1_500
 """With more pieces than this, any move that helps is made at once."""
+LEAST_SOLVER_S = 2.0
+"""In less time the heuristics find better plans alone: at 1.2 s by 2 %, at 4 s with the solver by 2 %."""
 SINGLE_STARTS = 200
 """Up to so many pieces, starting from each device alone is worth its time."""
 
@@ -70,16 +72,16 @@ def throughput(table: CostTable, request: Request) -> Answer:
     priced = price_loads(table, None, share) if in_time else None
     left_s = PIPELINE_SHARE * max(deadline - time.monotonic(), 0.0)
     pipeline = _pipeline(table, replace(request, time_limit_s=left_s))
-    known = [placed_states(table, plan) for plan in pipeline.proposals[-1:]]
+    known = [placed_states(table, plan) for plan in pipeline.proposals[:1]]
     if priced is not None:
         known = [*priced.placements, *known]
         if priced.bound_s > bound_s:
             bound_s, how = priced.bound_s, "prices on the devices' seconds and bytes (Lagrangian relaxation)"
     improved = _improved(table, pieces, _starts(table, pieces, known), bound_s, deadline)
     proposals = [plan for loads in improved[:4] for plan in slices_of(table, loads.layer_states(), deadline)]
-    proposals = list(dict.fromkeys([*proposals, *pipeline.proposals[::-1], *quick]))
+    proposals = list(dict.fromkeys([*proposals, *pipeline.proposals, *quick]))
     if proposals and len(pieces) <= POLISHED_PIECES:
-        proposals.append(polish(table, request, best_of(table, request, proposals), deadline))
+        proposals.insert(0, polish(table, request, best_of(table, request, proposals), deadline))
     return Answer(tuple(proposals), bound_s, how)
 
 
@@ -110,7 +112,7 @@ def solver_applies(table: CostTable, request: Request) -> bool:
     """Return whether ``auto`` runs the solver: throughput, several slices a device, not too large, given time."""
     wanted = request.objective == "throughput" and not request.one_slice_per_device
     pairs = len(table.layer_names) * len(table.device_names)
-    return wanted and pairs <= MAX_ASSIGNMENTS and request.time_limit_s >= LEAST_S
+    return wanted and pairs <= MAX_ASSIGNMENTS and request.time_limit_s >= LEAST_SOLVER_S
 
 
 def improve(loads: Loads, scale_s: float, deadline: float) -> None:

@@ -32,21 +32,14 @@ class Family:
 
 
 class Lattice:
-    """Ideals as integers whose bit ``v`` says that unit ``v`` is in; floating units follow from the others."""
+    """Ideals as integers whose bit ``v`` says that unit ``v`` is in."""
 
     def __init__(self, units: Units) -> None:
         """Prepare for the units."""
         self.units = units
-        count = len(units.layers)
-        self.fixed = [unit for unit in range(count) if unit not in units.floating]
-        needs = [0] * count
-        for unit in range(count):
-            for maker in units.before[unit]:
-                needs[unit] |= needs[maker] if maker in units.floating else 1 << maker
-        self._needs = needs
-        """[V] bits of the fixed units that must come before; a floating unit hands its own needs on"""
-        self.full = sum(1 << unit for unit in self.fixed)
-        self._readers = [tuple(reader for reader in units.after[unit]) for unit in range(count)]
+        self._needs = [sum(1 << maker for maker in makers) for makers in units.before]
+        """[V] bits of the units that must come before"""
+        self.full = (1 << len(units.layers)) - 1
 
     def all_ideals(self, limit: int, deadline: float = math.inf) -> list[int] | None:
         """Return every ideal, or None where there are more than ``limit``, or listing them takes too long.
@@ -76,7 +69,7 @@ class Lattice:
         return found
 
     def prefixes(self, orders: Iterable[Sequence[int]]) -> list[int]:
-        """Return the ideals along the given orders of fixed units, each once."""
+        """Return the ideals along the given orders of units, each once."""
         found = {0: None}
         for order in orders:
             ideal = 0
@@ -99,15 +92,13 @@ class Lattice:
         return queue[:limit]
 
     def family(self, ideals: Iterable[int], *, complete: bool) -> Family:
-        """Return the ideals (with the empty and the full one) as a matrix, floating units filled in."""
+        """Return the ideals (with the empty and the full one) as a matrix."""
         masks = list(dict.fromkeys([0, *ideals, self.full]))
         count = len(self.units.layers)
         byte_count = (count + 7) // 8
         packed = np.frombuffer(b"".join(mask.to_bytes(byte_count, "little") for mask in masks), dtype=np.uint8)
         bits = np.unpackbits(packed.reshape(len(masks), byte_count), axis=1, bitorder="little", count=count)
         member = np.ascontiguousarray(bits.T).astype(bool)
-        for unit in sorted(self.units.floating, reverse=True):
-            member[unit] = member[list(self.units.after[unit])].any(axis=0)
         return Family(member=member, complete=complete)
 
     def most(self, limit: int) -> int:
@@ -115,38 +106,20 @@ class Lattice:
         return min(limit, MEMBERSHIP_BYTES // max(len(self.units.layers), 1))
 
     def _ready_at_start(self) -> list[int]:
-        return [unit for unit in self.fixed if self._needs[unit] == 0]
+        return [unit for unit, needs in enumerate(self._needs) if not needs]
 
     def _made_ready(self, ideal: int, added: int) -> list[int]:
-        """Fixed units outside the ideal that only the unit just added was missing for."""
-        bit = 1 << added
-        return [
-            unit
-            for unit in self._waits_for(added)
-            if self._needs[unit] & bit and not ideal >> unit & 1 and self._needs[unit] & ~ideal == 0
-        ]
-
-    def _waits_for(self, unit: int) -> tuple[int, ...]:
-        """Fixed units that read what the unit makes, or what floating readers of it make."""
-        direct = self._readers[unit]
-        if not self.units.floating.intersection(direct):
-            return direct
-        reached: dict[int, None] = {}
-        for reader in direct:
-            if reader in self.units.floating:
-                reached |= dict.fromkeys(self._waits_for(reader))
-            else:
-                reached[reader] = None
-        return tuple(reached)
+        """Return the units that only the unit just added was missing for."""
+        return [unit for unit in self.units.after[added] if self._needs[unit] & ~ideal == 0]
 
     def _neighbours(self, ideal: int) -> list[int]:
         """Return the ideal with one unit more, and with one unit less."""
         near = []
-        for unit in self.fixed:
+        for unit, needs in enumerate(self._needs):
             bit = 1 << unit
             if ideal & bit:
-                if not any(ideal >> reader & 1 for reader in self._waits_for(unit)):
+                if not any(ideal >> reader & 1 for reader in self.units.after[unit]):
                     near.append(ideal ^ bit)
-            elif self._needs[unit] & ~ideal == 0:
+            elif needs & ~ideal == 0:
                 near.append(ideal | bit)
         return near

@@ -11,6 +11,7 @@ import math
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from itertools import accumulate
 
 import numpy as np
 
@@ -53,7 +54,8 @@ def one_slice_per_device(table: CostTable, request: Request) -> Answer:
             "Allow several slices per device, or relax a cap, a pin or a group.",
         )
     bound, bound_method = search.bound()
-    proposals = tuple(search.proposal(chain) for chain in search.found if chain.slices is not None)
+    best_first = reversed(search.found)  # each one that was kept was better than those before
+    proposals = tuple(search.proposal(chain) for chain in best_first if chain.slices is not None)
     return Answer(proposals, bound, bound_method)
 
 
@@ -78,13 +80,14 @@ class _Search:
 
     def along_orders(self) -> None:
         """The interval program along the list's order, then over several orders at once if there is time."""
-        self._along([list(self.lattice.fixed)], math.inf)
-        if len(self.lattice.fixed) > SEVERAL_ORDERS:
+        listed = range(len(self.units.layers))
+        self._along([listed], math.inf)
+        if len(listed) > SEVERAL_ORDERS:
             return
         with suppress(TimeUpError):
             found = candidate_orders(self.table, until=self.deadline)
             orders = [unit_order(self.units, order) for order in found]
-            self._along([list(self.lattice.fixed), *orders], part_of(self.deadline, 0.5))
+            self._along([listed, *orders], part_of(self.deadline, 0.5))
 
     def _along(self, orders: Sequence[Sequence[int]], deadline: float) -> None:
         """The best chain through the prefixes of some orders."""
@@ -182,14 +185,7 @@ class _Search:
 
     def _cuts(self, slices: Sequence[ChainSlice]) -> list[int]:
         """Return the ideals between the slices of a chain."""
-        cuts, ideal = [], 0
-        fixed = set(self.lattice.fixed)
-        for part in slices:
-            for unit in part.units:
-                if unit in fixed:
-                    ideal |= 1 << unit
-            cuts.append(ideal)
-        return cuts
+        return list(accumulate(sum(1 << unit for unit in part.units) for part in slices))
 
 
 def _classes(table: CostTable) -> tuple[DeviceClass, ...]:
@@ -204,8 +200,7 @@ def _classes(table: CostTable) -> tuple[DeviceClass, ...]:
 
 
 def unit_order(units: Units, layer_order: Sequence[int]) -> list[int]:
-    """Return the fixed units in a topological order, each as early as the order of its layers asks."""
+    """Return the units in a topological order, each as early as the order of its layers asks."""
     place = {layer: step for step, layer in enumerate(layer_order)}
     first = [min(place[layer] for layer in layers) for layers in units.layers]
-    order = order_by_sources(units.before, rank=first).positions
-    return [unit for unit in order if unit not in units.floating]
+    return list(order_by_sources(units.before, rank=first).positions)

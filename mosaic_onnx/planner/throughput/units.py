@@ -1,8 +1,8 @@
 """Units: layers that every slice takes together, where each device holds one convex set of layers.
 
 A group, with all that lies between its members, is one unit, since a convex set that holds one member of it holds all.
-Layers that take no time are joined to a neighbour, or float to their first reader, where that can never raise a
-device's load; each rule says why. So the graph of units has far fewer downward-closed sets than the graph of layers.
+Layers that take no time are joined to a neighbour where that can never raise a device's load; each rule says why. So
+the graph of units has far fewer downward-closed sets than the graph of layers.
 """
 
 from __future__ import annotations
@@ -27,8 +27,6 @@ class Units:
     """[V] units that make what each reads, ascending."""
     after: tuple[tuple[int, ...], ...]
     """[V] units that read what each makes, ascending."""
-    floating: frozenset[int]
-    """Units that belong to whichever slice holds their first reader; nothing else places them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,8 +48,8 @@ def units(table: CostTable, *, join_idle: bool) -> Units:
 
     Args:
         table: costs.
-        join_idle: also join layers that take no time to others and let them float. Only right where memory caps cannot
-            bind, since it moves parameters, and where there are no measured segments.
+        join_idle: also join layers that take no time to others. Only right where memory caps cannot bind, since it
+            moves parameters, and where there are no measured segments.
     """
     unit_of = _group_units(table)
     while join_idle:
@@ -61,12 +59,10 @@ def units(table: CostTable, *, join_idle: bool) -> Units:
         unit_of = joined
     count = int(unit_of.max()) + 1
     before, after = _neighbours(table, unit_of, count)
-    floating = _floating(table, unit_of, before, after) if join_idle else frozenset[int]()
     return Units(
         layers=_members(unit_of, count),
         before=tuple(tuple(sorted(units)) for units in before),
         after=tuple(tuple(sorted(units)) for units in after),
-        floating=floating,
     )
 
 
@@ -221,30 +217,3 @@ def _costs_cover(table: CostTable, tensor: int, others: Sequence[int]) -> bool:
         if (cost[list(others)].sum(axis=0) > cost[tensor]).any():
             return False
     return True
-
-
-def _floating(table: CostTable, unit_of: Ints, before: Sequence[set[int]], after: Sequence[set[int]]) -> frozenset[int]:
-    """Idle units that read nothing paid for and make one tensor at most that is.
-
-    With their first reader they spare that reader's slice the way in, and pay at most the way out, which costs no more;
-    the slice that they leave spares the way out; for all later readers nothing changes.
-    """
-    count = len(before)
-    ends = _ends(table, unit_of, count)
-    free = _free_tensors(table)
-    idle = _idle_units(table, unit_of, count)
-    runs_on = _runs_on(table, unit_of, count)
-    floating = set()
-    for unit in range(count):
-        paid = [tensor for tensor in ends.made[unit] if not free[tensor]]
-        if (
-            idle[unit]
-            and after[unit]
-            and all(free[tensor] for tensor in ends.read[unit])
-            and len(paid) <= 1
-            and all((table.to_host_s[tensor] <= table.from_host_s[tensor]).all() for tensor in paid)
-            and all(set(ends.readers[tensor]) == after[unit] for tensor in paid)
-            and all(runs_on[reader] <= runs_on[unit] for reader in after[unit])
-        ):
-            floating.add(unit)
-    return frozenset(floating)

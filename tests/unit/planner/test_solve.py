@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import replace
 
 import pytest
 
 from mosaic_onnx.core.cost_tables.cost_table import cost_table
+from mosaic_onnx.core.cost_tables.costs import CostTable
 from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.errors import InfeasibleError, UsageError
 from mosaic_onnx.core.profiles import Cost, Profile, ProfileLayer
@@ -91,6 +93,17 @@ def test_the_best_proposal_of_all_methods_wins_and_is_named(monkeypatch: pytest.
     solution = solve(cost_table(tiny()), Request())
     assert solution.proposal == GOOD
     assert solution.plan.method == "second"
+
+
+def test_of_a_method_that_took_all_the_time_the_first_plan_is_judged(monkeypatch: pytest.MonkeyPatch) -> None:
+    def late(table: CostTable, request: Request) -> Answer:
+        time.sleep(0.1)
+        return Answer((GOOD, SLOW))
+
+    with_methods(monkeypatch, quick=Answer((SLOW,)), late=Answer(()))
+    monkeypatch.setitem(solve_module.METHODS, "late", Method(late, "", lambda table, request: True))  # type: ignore[arg-type]
+    plan = solve(cost_table(tiny()), Request(time_limit_s=0.05)).plan
+    assert plan.method == "late"
 
 
 def test_the_largest_bound_counts_and_the_gap_is_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
