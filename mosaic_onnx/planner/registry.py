@@ -70,7 +70,8 @@ class Method:
         sees_all: it gets the table itself, the others the relaxed one (``core.relaxation``).
         time_share: of the time that is left, what ``auto`` gives it where other methods follow.
         words: what may follow the name after a colon (``preferred:npu``); empty for nothing.
-        libraries: modules that it needs and that take long to import, which is not to count as planning.
+        libraries: modules that take long to import, once a process: imported before the method's time begins, which it
+            divides by what its first steps took.
     """
 
     function: Callable[[CostTable, Request], Answer]

@@ -103,19 +103,22 @@ class _Search:
         self.notes: list[str] = []
         self.judged: list[_Judged] = []
         self.best: _Judged | None = None
+        self.judging_s = 0.0
+        """what judging one plan took at most"""
         self.proof: InfeasibleError | None = None
         self.nearest: tuple[float, InfeasibleError] | None = None
         """how far, relative to its limits, the nearest plan that breaks them is off, and what it breaks"""
 
     def run(self) -> None:
         """Ask the method that the request names, or each that fits until one proves that nothing better exists."""
+        until = time.monotonic() + self.request.time_limit_s
+        late = until + GRACE * self.request.time_limit_s
         auto = self.request.method == "auto"
         names = [self.request.method]
         if auto:
             names = [name for name, method in METHODS.items() if method.automatic(self.table, self.request)]
         for name in names:
             method_named(name).import_libraries()
-        until = time.monotonic() + self.request.time_limit_s
         for name in names:
             method = method_named(name)
             left = max(until - time.monotonic(), 0.0)
@@ -140,7 +143,7 @@ class _Search:
                 continue
             self.answers.append((name, answer))
             for number, proposal in enumerate(answer.proposals):
-                if number and self.best is not None and time.monotonic() > until + self.request.time_limit_s * GRACE:
+                if number and self.best is not None and time.monotonic() + self.judging_s > late:
                     break  # of a method that took all its time the first plan is judged nevertheless
                 self._offer(name, proposal)
             if self.best is not None and not self.request.pareto and self._is_proved(answer):
@@ -163,11 +166,13 @@ class _Search:
         return answer.bound is not None and abs(figure - answer.bound) <= TOLERANCE * abs(figure)
 
     def _offer(self, method: str, proposal: Proposal) -> None:
+        began = time.monotonic()
         try:
             judged = _judge(self.table, self.request, method, proposal)
         except InfeasibleError as error:
             self._miss(error, proposal)
             return
+        self.judging_s = max(self.judging_s, time.monotonic() - began)
         self.judged.append(judged)
         if self.best is None or _is_better(judged, self.best):
             self.best = judged

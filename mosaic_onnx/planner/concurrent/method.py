@@ -100,7 +100,7 @@ def seed_share(table: CostTable, request: Request, share: float) -> float:
     if request.one_slice_per_device:
         return 0.5
     if len(table.layer_names) > LARGE_LAYERS:
-        return 0.5
+        return 0.75 if len(table.layer_names) > SPAN_LAYERS else 0.5
     return 2 * share if has_caps(table) else share
 
 

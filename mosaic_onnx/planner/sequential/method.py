@@ -18,7 +18,7 @@ from operator import itemgetter
 
 from mosaic_onnx.core.cost_tables.costs import CostTable
 from mosaic_onnx.core.errors import InfeasibleError
-from mosaic_onnx.planner.core.deadline import FOREVER, TimeUpError, check_time, part_of
+from mosaic_onnx.planner.core.deadline import TimeUpError, check_time, part_of
 from mosaic_onnx.planner.core.infeasibility import check_possible
 from mosaic_onnx.planner.core.objective import rank_of
 from mosaic_onnx.planner.core.orders import candidate_orders, file_order
@@ -59,24 +59,22 @@ def sequential(table: CostTable, request: Request) -> Answer:
     Raises:
         InfeasibleError: proved: no plan runs every layer, or none keeps the limits.
     """
-    until = time.monotonic() + request.time_limit_s
+    judge = _Judge(table, request, time.monotonic() + request.time_limit_s)
     check_possible(table)
-    began = time.monotonic()
-    early = capped_plans(table, request, [file_order(table)], part_of(until, 0.1), search=False)
-    ranked = _ranked(table, request, (plan for plans in (quick_plans(table), early) for plan in plans))
-    until -= JUDGED * (time.monotonic() - began) / max(len(ranked), 1)
-    relaxed = bounded(table, request, until)
+    early = capped_plans(table, request, [file_order(table)], part_of(judge.until, 0.1), search=False)
+    ranked = judge.ranked((plan for plans in (quick_plans(table), early) for plan in plans), one_surely=True)
+    relaxed = bounded(table, request, judge.until)
     plans = (plan for part in (relaxed.proposals, implied_plans(table, relaxed.placements)) for plan in part)
-    ranked = _merged(ranked, _ranked(table, request, plans, until))
+    ranked = _merged(ranked, judge.ranked(plans))
     goal = (0.0, relaxed.bound * (1 + TOLERANCE))
     if not ranked or ranked[0][1] > goal:
-        ranked = _merged(ranked, _ranked(table, request, _cut(table, request, relaxed, until), until))
-        ranked = [*_improved(table, request, ranked, goal, until), *ranked]
+        ranked = _merged(ranked, judge.ranked(_cut(table, request, relaxed, judge.until)))
+        ranked = [*_improved(judge, ranked, goal), *ranked]
     answer = Answer(tuple(plan for plan, _ in ranked), relaxed.bound, relaxed.how)
     best = min((rank for _, rank in ranked), default=(INF, INF))
     if best <= goal or best[0] > 0:
         return answer
-    exact = _whole(table, request, until, ranked[0][0] if ranked else None)
+    exact = _whole(table, request, judge.until, ranked[0][0] if ranked else None)
     return answer if exact is None else replace(exact, proposals=(*exact.proposals, *answer.proposals))
 
 
@@ -110,22 +108,20 @@ def _cut(table: CostTable, request: Request, relaxed: Bounded, until: float) -> 
     yield from cut_plans(table, request, orders, first, until, relaxed.prices)
 
 
-def _improved(
-    table: CostTable, request: Request, starts: Sequence[Ranked], goal: tuple[float, float], until: float
-) -> list[Ranked]:
+def _improved(judge: _Judge, starts: Sequence[Ranked], goal: tuple[float, float]) -> list[Ranked]:
     """Return the best few starts after moves; none where the best start reaches the goal."""
-    rank = rank_of(request)
+    table, request = judge.table, judge.request
     improved: list[Proposal] = []
     for index, (proposal, figure) in enumerate(starts[:IMPROVED]):
         if figure <= goal:
             break
-        if improved and time.monotonic() > until:
+        if improved and time.monotonic() > judge.until:
             break
-        share = part_of(until, 1 / (min(len(starts), IMPROVED) - index))
+        share = part_of(judge.until, 1 / (min(len(starts), IMPROVED) - index))
         with suppress(TimeUpError):
             alone = request.one_slice_per_device
-            improved.append(improve(table, proposal, rank, share, one_slice_per_device=alone))
-    return _ranked(table, request, improved)
+            improved.append(improve(table, proposal, judge.rank, share, one_slice_per_device=alone))
+    return judge.ranked(improved)
 
 
 def sequential_fits(table: CostTable, request: Request) -> bool:
@@ -134,24 +130,45 @@ def sequential_fits(table: CostTable, request: Request) -> bool:
     return fits and not request.pareto and request.max_error is None
 
 
-def _ranked(table: CostTable, request: Request, proposals: Iterable[Proposal], until: float = FOREVER) -> list[Ranked]:
-    """Return the different proposals that can run, best first, as many as are made and judged until then."""
-    rank = rank_of(request)
-    judged: dict[Proposal, tuple[float, float]] = {}
-    waiting = iter(proposals)
-    with suppress(TimeUpError):
-        while True:
-            check_time(until)  # before the next one is made
-            proposal = next(waiting, None)
-            if proposal is None:
-                break
-            if proposal not in judged and keeps_shape(table, request, proposal):
-                try:
-                    timeline = simulate(table, proposal)
-                except InfeasibleError:
-                    continue
-                judged[proposal] = rank(timeline.seconds, timeline.joules or 0.0)
-    return sorted(judged.items(), key=itemgetter(1))
+class _Judge:
+    """Ranks plans by the simulator as long as there is time; some is kept back for the answer to be judged again."""
+
+    def __init__(self, table: CostTable, request: Request, end: float) -> None:
+        """Prepare for a search that ends at a time of the monotonic clock."""
+        self.table, self.request, self.rank = table, request, rank_of(request)
+        self._end = end
+        self._longest_s = 0.0
+
+    @property
+    def until(self) -> float:
+        """When the search has to end; the earlier, the longer judging a plan has taken so far."""
+        return self._end - JUDGED * self._longest_s
+
+    def ranked(self, proposals: Iterable[Proposal], *, one_surely: bool = False) -> list[Ranked]:
+        """Return the different proposals that can run, best first; as many as are made and judged in time.
+
+        Args:
+            proposals: the most promising first.
+            one_surely: whatever the time is, go on until one can run.
+        """
+        judged: dict[Proposal, tuple[float, float]] = {}
+        waiting = iter(proposals)
+        with suppress(TimeUpError):
+            while True:
+                if judged or not one_surely:
+                    check_time(self.until)  # before the next one is made
+                proposal = next(waiting, None)
+                if proposal is None:
+                    break
+                if proposal not in judged and keeps_shape(self.table, self.request, proposal):
+                    began = time.monotonic()
+                    try:
+                        timeline = simulate(self.table, proposal)
+                    except InfeasibleError:
+                        continue
+                    judged[proposal] = self.rank(timeline.seconds, timeline.joules or 0.0)
+                    self._longest_s = max(self._longest_s, time.monotonic() - began)
+        return sorted(judged.items(), key=itemgetter(1))
 
 
 def _merged(some: Sequence[Ranked], others: Sequence[Ranked]) -> list[Ranked]:
