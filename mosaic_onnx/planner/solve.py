@@ -143,8 +143,9 @@ class _Search:
                 continue
             self.answers.append((name, answer))
             for number, proposal in enumerate(answer.proposals):
-                if number and self.best is not None and time.monotonic() + self.judging_s > late:
-                    break  # of a method that took all its time the first plan is judged nevertheless
+                is_late = time.monotonic() + self.judging_s > late
+                if is_late and number and self.best is not None and not self.request.pareto:
+                    break  # of a method that took all its time the first plan is judged nevertheless, of a front all
                 self._offer(name, proposal)
             if self.best is not None and not self.request.pareto and self._is_proved(answer):
                 return

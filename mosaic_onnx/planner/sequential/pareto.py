@@ -35,6 +35,13 @@ from mosaic_onnx.planner.sequential.constrained_bounds import (
 )
 from mosaic_onnx.planner.sequential.method import SMALL_LAYERS, TRANSITIONS
 
+FRONT_SHARE = 0.85
+"""Of the time limit, what the front gets; judging its plans and the bound need the rest."""
+EXPLORED_SHARE = 0.75
+"""Of that, what the hull of weighed sums gets where the front is searched; then its plans are judged and improved."""
+BOUND_SHARE = 0.5
+"""Of what the front leaves, what the bound of the objective alone gets."""
+
 
 @dataclass(frozen=True)
 class FrontPlan:
@@ -70,8 +77,9 @@ class Front:
 
 def pareto(table: CostTable, request: Request) -> Answer:
     """Return the method: the front's plans as proposals; the bound is the objective's alone."""
-    found = front(table, request)
-    bound = bounded(table, replace(request, pareto=False), time.monotonic() + request.time_limit_s / 2)
+    until = time.monotonic() + request.time_limit_s
+    found = front(table, replace(request, time_limit_s=FRONT_SHARE * request.time_limit_s))
+    bound = bounded(table, replace(request, pareto=False), part_of(until, BOUND_SHARE))
     how = found.how if found.exact else "lower hull of weighed sums"
     return Answer(tuple(plan.proposal for plan in found.plans), bound.bound, bound.how, found.least_j, how)
 
@@ -91,6 +99,7 @@ def front(table: CostTable, request: Request) -> Front:
     if not has_joules(table):
         raise UsageError("the profile has no joules, so there is no front of time and energy", "give `joules`")
     check_possible(table)
+    until = time.monotonic() + request.time_limit_s
     asked = replace(request, pareto=True)
     if on_one_order(table) and not chain_uncovered(table):
         return _along_chain(table, asked)
@@ -103,7 +112,7 @@ def front(table: CostTable, request: Request) -> Front:
     if points is not None and not uncovered:
         plans = implied_plans(table, [point.states for point in points])
         return _front(asked, _judged(table, plans), exact=True, how="front of placements, exact")
-    return _searched(table, asked, [])
+    return _searched(table, asked, [], until)
 
 
 def _along_chain(table: CostTable, request: Request) -> Front:
@@ -120,14 +129,14 @@ def _along_chain(table: CostTable, request: Request) -> Front:
     if points is None:
         ends = [point.seconds for point in hull.points]
         points = thinned_front(table, min(ends), max(ends)) if len(ends) > 1 else []
-    return _searched(table, request, [point.proposal for point in points])
+    return _searched(table, request, [point.proposal for point in points], until)
 
 
-def _searched(table: CostTable, request: Request, known: Sequence[Proposal]) -> Front:
-    """Good plans for the weights of the whole hull, each improved for its own weights; and those known already."""
-    until = time.monotonic() + request.time_limit_s
-    hull = hull_of(table, until, request.seed)
-    hull.explore(everywhere, until)
+def _searched(table: CostTable, request: Request, known: Sequence[Proposal], until: float) -> Front:
+    """Return good plans for the weights of the whole hull, each improved for its weights, and those known already."""
+    explored = part_of(until, EXPLORED_SHARE)
+    hull = hull_of(table, explored, request.seed)
+    hull.explore(everywhere, explored)
     found = _judged(table, [*known, *one_state_plans(table)])
     answers = [answer for answer in hull.answers if answer.point is not None]
     coupled_chain = labels_apply(table, request)

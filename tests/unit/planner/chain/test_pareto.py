@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -9,11 +10,14 @@ import pytest
 
 from mosaic_onnx.core.cost_tables.cost_table import cost_table
 from mosaic_onnx.core.cost_tables.costs import CostTable
+from mosaic_onnx.planner import registry
 from mosaic_onnx.planner.chain.pareto import HalfPlane, chain_front
-from mosaic_onnx.planner.core.request import Request
+from mosaic_onnx.planner.core.request import Answer, Request
 from mosaic_onnx.planner.core.simulate import simulate
 from mosaic_onnx.planner.sequential.method import sequential
 from mosaic_onnx.planner.sequential.pareto import front as planned_front
+from mosaic_onnx.planner.sequential.pareto import pareto
+from mosaic_onnx.planner.solve import solve_front
 from tests.unit.planner.every_plan import every_plan, front
 from tests.unit.planner.random_graphs import EVERYTHING, Kind, random_chain
 
@@ -127,3 +131,19 @@ def test_a_chain_whose_slices_are_coupled_has_a_front_that_is_not_called_exact()
     found = planned_front(table, Request(time_limit_s=1.0))
     assert found.how.startswith("whole search") or not found.exact
     assert found.plans
+
+
+def test_every_plan_of_a_front_is_judged_though_finding_them_took_all_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    table = long_chain(12, 2)
+    whole = solve_front(table, Request(pareto=True))
+
+    def late(table: CostTable, request: Request) -> Answer:
+        answer = pareto(table, replace(request, time_limit_s=10.0))
+        time.sleep(0.05)
+        return answer
+
+    one = replace(registry.METHODS["pareto"], function=late)
+    monkeypatch.setitem(registry.METHODS, "pareto", one)  # type: ignore[arg-type]
+    cut_short = solve_front(table, Request(pareto=True, time_limit_s=0.02))
+    assert len(whole) > 3
+    assert [plan.predicted for plan in cut_short] == [plan.predicted for plan in whole]
