@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 
 import numpy as np
@@ -19,6 +20,7 @@ from mosaic_onnx.core.errors import InfeasibleError
 from mosaic_onnx.planner.chain.label_setting import labels, labels_apply
 from mosaic_onnx.planner.chain.method import interval
 from mosaic_onnx.planner.concurrent.method import heft
+from mosaic_onnx.planner.core.deadline import TimeUpError, part_of
 from mosaic_onnx.planner.core.infeasibility import check_possible
 from mosaic_onnx.planner.core.objective import rank_of
 from mosaic_onnx.planner.core.request import Answer, Proposal, Request, within
@@ -31,6 +33,12 @@ from mosaic_onnx.planner.throughput.method import throughput
 INF = float("inf")
 STEPS, SLOW_STEPS = 24, 6
 """Number of prices are tried, with a fast method and with one that takes seconds."""
+UNLIMITED_SHARE = 0.3
+"""Of the time limit, what the best plan without a budget gets."""
+PRICED_SHARE = 0.4
+"""Of what that leaves, what errors at a price get where errors as joules come after them."""
+JOULES_SHARE = 0.8
+"""Of what those leave, what errors as joules get; the rest is for improving the best plan."""
 GROWTH = 8.0
 """Factor by which the price of an error grows until a plan keeps the budget."""
 
@@ -47,14 +55,16 @@ def error_budget(table: CostTable, request: Request) -> Answer:
         return Answer(((),), 0.0, "nothing to do")
     check_possible(table)
     budget = INF if request.max_error is None else request.max_error
-    free = replace(request, max_error=None)
+    until = time.monotonic() + request.time_limit_s
+    free = replace(request, max_error=None, time_limit_s=UNLIMITED_SHARE * request.time_limit_s)
     _check_least(table, budget)
     table = _without_breakers(table, budget)
     answers = [_unlimited(table, free)]
     if not _holds_best(table, free, answers[0], budget):
-        answers.append(Answer(_priced(table, free, budget)))
-        if _is_sum_of_seconds(request):
-            answers.append(_as_joules(table, free, budget, answers[-1].proposals))
+        is_sum = _is_sum_of_seconds(request)
+        answers.append(Answer(_priced(table, free, budget, part_of(until, PRICED_SHARE if is_sum else 1.0))))
+        if is_sum:
+            answers.append(_as_joules(table, free, budget, answers[-1].proposals, until))
     proposals = tuple(dict.fromkeys(one for answer in reversed(answers) for one in answer.proposals))
     bounded = [answer for answer in answers if answer.bound is not None]
     best = max(bounded, key=lambda answer: answer.bound or 0.0, default=Answer(()))
@@ -127,8 +137,11 @@ def _holds_best(table: CostTable, request: Request, answer: Answer, budget: floa
     return bool(figures) and not min(figures)[1]
 
 
-def _priced(table: CostTable, request: Request, budget: float) -> tuple[Proposal, ...]:
-    """Return the best plans at several prices of an error, the least price among them that keeps the budget."""
+def _priced(table: CostTable, request: Request, budget: float, until: float) -> tuple[Proposal, ...]:
+    """Return the best plans at several prices of an error, the least price among them that keeps the budget.
+
+    One price is tried whatever the time is, and the exactest states.
+    """
     find, steps = _finder(table, request)
     finite = np.where(np.isfinite(table.layer_s), table.layer_s, 0.0)
     errors = _errors(table)
@@ -145,7 +158,7 @@ def _priced(table: CostTable, request: Request, budget: float) -> tuple[Proposal
             high = price
         else:
             low = price
-        if high <= 1.05 * low:
+        if high <= 1.05 * low or time.monotonic() > until:
             break
         price = (low * high) ** 0.5 if low and high < INF else (low * GROWTH if high == INF else high / GROWTH)
     found += _exactest(table, request, find)
@@ -203,10 +216,10 @@ def errors_as_joules(table: CostTable) -> CostTable:
     )
 
 
-def _as_joules(table: CostTable, request: Request, budget: float, starts: tuple[Proposal, ...]) -> Answer:
+def _as_joules(table: CostTable, request: Request, budget: float, starts: tuple[Proposal, ...], until: float) -> Answer:
     """Return what the methods for a budget of joules say, and the best start after moves within the budget."""
-    swapped, limited = errors_as_joules(table), replace(request, budget_j=budget)
-    until = time.monotonic() + request.time_limit_s / 2
+    limit_s = JOULES_SHARE * max(until - time.monotonic(), 0.0)
+    swapped, limited = errors_as_joules(table), replace(request, budget_j=budget, time_limit_s=limit_s)
     try:
         found = sequential(swapped, limited)
     except InfeasibleError as error:
@@ -222,6 +235,7 @@ def _as_joules(table: CostTable, request: Request, budget: float, starts: tuple[
     if not ranked:
         return found
     best = min(ranked)[1]
-    moved = improve(swapped, best, rank, max(until, time.monotonic() + 0.5))
+    with suppress(TimeUpError):
+        best = improve(swapped, best, rank, until)
     how = found.bound_method.replace("joules", "errors")
-    return Answer((moved, *found.proposals), found.bound, how)
+    return Answer((best, *found.proposals), found.bound, how)

@@ -24,8 +24,8 @@ from mosaic_onnx.planner.core.simulate import Timeline
 from mosaic_onnx.planner.error_budget import errors_as_joules
 from mosaic_onnx.planner.exhaustive.method import exhaustive_fits
 
-SHARE, ALL = 0.1, 0.5
-"""Of the time limit, what one search may take, and all together."""
+SHARE, ALL = 0.1, 0.2
+"""Of the time limit, what one search may take, and all together: so much longer a refusal takes."""
 LEAST_S = 0.5
 """The least time of one search."""
 GROWTHS = (1.1, 1.5, 3.0, float("inf"))

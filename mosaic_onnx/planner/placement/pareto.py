@@ -6,12 +6,13 @@ Each table entry is a front (labels sorted by seconds, joules falling). Exact; f
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 
 import numpy as np
 
 from mosaic_onnx.core.cost_tables.costs import Floats, Ints
+from mosaic_onnx.planner.core.deadline import FOREVER, TimeUpError, check_time
 from mosaic_onnx.planner.core.pareto_filter import front_indices
 from mosaic_onnx.planner.placement.elimination import PLACE_LIMIT, Factor, elimination_order, factors_of, table_sum
 from mosaic_onnx.planner.placement.problem import Placement
@@ -52,13 +53,16 @@ class _Message:
     made_of: tuple[_Message, ...]
 
 
-def placement_front(seconds: Placement, joules: Placement, label_limit: int = 1_000_000) -> list[FrontPoint] | None:
-    """Return the front, by rising seconds; None where the graph is too wide or the fronts grow too large.
+def placement_front(
+    seconds: Placement, joules: Placement, label_limit: int = 1_000_000, until: float = FOREVER
+) -> list[FrontPoint] | None:
+    """Return the front, by rising seconds; None where the graph is too wide, or there are too many labels for the time.
 
     Args:
         seconds: the problem in seconds.
         joules: the same problem (same choices) in joules.
         label_limit: labels looked at in all.
+        until: ``time.monotonic()`` when the time is up.
     """
     if any(len(choices) == 0 for choices in seconds.choices):
         return []
@@ -69,7 +73,10 @@ def placement_front(seconds: Placement, joules: Placement, label_limit: int = 1_
     order = elimination_order(sizes, [factor.scope for factor in factors], TABLE_LIMIT)
     if order is None:
         return None
-    roots = _eliminate(sizes, factors, twins, order, label_limit)
+    try:
+        roots = _eliminate(sizes, factors, twins, order, _Limits(label_limit, until))
+    except TimeUpError:
+        return None
     if roots is None:
         return None
     points, parts = _combine([root.points for root in roots])
@@ -85,10 +92,22 @@ def placement_front(seconds: Placement, joules: Placement, label_limit: int = 1_
     return found
 
 
+@dataclass(frozen=True)
+class _Limits:
+    """The limits of an elimination."""
+
+    labels: int
+    until: float
+
+
 def _eliminate(
-    sizes: Sequence[int], factors: Sequence[Factor], twins: Sequence[Factor], order: Sequence[int], limit: int
+    sizes: Sequence[int], factors: Sequence[Factor], twins: Sequence[Factor], order: Sequence[int], limits: _Limits
 ) -> list[_Message] | None:
-    """Return the messages that are left when all variables are gone: one per connected part of the graph."""
+    """Return the messages that are left when all variables are gone: one per connected part of the graph.
+
+    Raises:
+        TimeUpError: the time is up.
+    """
     turn = {variable: index for index, variable in enumerate(order)}
     plain: list[list[tuple[Factor, Factor]]] = [[] for _ in sizes]
     for factor, twin in zip(factors, twins, strict=True):
@@ -96,10 +115,10 @@ def _eliminate(
     messages: list[list[_Message]] = [[] for _ in sizes]
     roots = []
     for variable in order:
-        message = _message(variable, sizes, plain[variable], messages[variable], limit)
+        message = _message(variable, sizes, plain[variable], messages[variable], limits)
         if message is None:
             return None
-        limit -= len(message.points)
+        limits = replace(limits, labels=limits.labels - len(message.points))
         if message.scope:
             messages[min(message.scope, key=turn.__getitem__)].append(message)
         else:
@@ -108,15 +127,21 @@ def _eliminate(
 
 
 def _message(
-    variable: int, sizes: Sequence[int], plain: list[tuple[Factor, Factor]], incoming: list[_Message], limit: int
+    variable: int, sizes: Sequence[int], plain: list[tuple[Factor, Factor]], incoming: list[_Message], limits: _Limits
 ) -> _Message | None:
-    """Eliminate a variable: per assignment of the others, the front over its values; None beyond the limit."""
+    """Eliminate a variable: per assignment of the others, the front over its values; None beyond the limit.
+
+    Raises:
+        TimeUpError: the time is up.
+    """
+    limit = limits.labels
     scopes = [factor.scope for factor, _ in plain] + [message.scope for message in incoming]
     scope = tuple(sorted({other for s in scopes for other in s} - {variable}))
     both = (*scope, variable)
     costs = np.stack([table_sum(both, sizes, [pair[i] for pair in plain]) for i in (0, 1)], axis=-1)
     starts, points, picked, parts = [0], [], [], []
     for assignment in product(*(range(sizes[other]) for other in scope)):
+        check_time(limits.until)
         here: list[tuple[Floats, Ints, Ints]] = []
         for pick in range(sizes[variable]):
             cost = costs[(*assignment, pick)]

@@ -37,6 +37,8 @@ PROGRAM_CHOICES = 2_000
 """Up to so many pairs of layer and state an integer program looks at memory caps that prices have looked at."""
 HULL_SHARE = 0.5
 """Of the time that is left, what weighed sums take at most: plans need some too."""
+FRONT_SHARE = 0.3
+"""Of the time that is left, what the front of placements may take."""
 SOLVER_SHARE = 0.5
 """Of the time that is left, what an integer program may take."""
 
@@ -163,7 +165,7 @@ def _closer(table: CostTable, request: Request, hull: Hull, bound: float, until:
         return nothing if incumbent <= bound else close_chain(table, request, hull, incumbent, part_of(until, 0.8))
     if len(hull.points) < 2:
         return nothing
-    closed = close_placements(table, request)
+    closed = close_placements(table, request, part_of(until, FRONT_SHARE))
     return closed or close_program(table, request, _share(until)) or nothing
 
 

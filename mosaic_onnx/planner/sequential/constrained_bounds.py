@@ -61,9 +61,9 @@ def close_chain(table: CostTable, request: Request, hull: Hull, incumbent: float
     return Closed(bound if np.isfinite(bound) else 0.0, how, proposals=_best(request, points))
 
 
-def close_placements(table: CostTable, request: Request) -> Closed | None:
-    """Return the front of all placements, below which no plan lies; None where it is too large."""
-    points, uncovered = front_of_placements(table)
+def close_placements(table: CostTable, request: Request, until: float) -> Closed | None:
+    """Return the front of all placements, below which no plan lies; None where it is too large for the time."""
+    points, uncovered = front_of_placements(table, until)
     if not points:
         return None
     in_budget = [p.seconds for p in points if request.budget_j is None or p.joules <= request.budget_j]
@@ -91,15 +91,16 @@ def close_program(table: CostTable, request: Request, time_limit_s: float) -> Cl
     return Closed(relaxed.bound, relaxed.said, () if relaxed.states is None else (relaxed.states,))
 
 
-def front_of_placements(
-    table: CostTable, label_limit: int = FRONT_LABELS
-) -> tuple[list[FrontPoint] | None, tuple[str, ...]]:
-    """The front of all placements, below which no plan lies (None where it is too large); what it does not charge."""
+def front_of_placements(table: CostTable, until: float) -> tuple[list[FrontPoint] | None, tuple[str, ...]]:
+    """Return the front of all placements, below which no plan lies, and what it does not charge.
+
+    The front is None where it is too large, or ``time.monotonic()`` says ``until`` before it is known.
+    """
     criteria = [weigh(table, LATENCY), weigh(table, ENERGY)]
     keep = useful_states(table, criteria)
     seconds, joules = (placement(table, weighed, keep) for weighed in criteria)
     uncovered = tuple(dict.fromkeys(seconds.uncovered + joules.uncovered))
-    return placement_front(seconds, joules, label_limit), uncovered
+    return placement_front(seconds, joules, FRONT_LABELS, until), uncovered
 
 
 def on_one_order(table: CostTable) -> bool:

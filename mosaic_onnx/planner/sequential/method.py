@@ -17,7 +17,8 @@ from dataclasses import replace
 from operator import itemgetter
 
 from mosaic_onnx.core.cost_tables.costs import CostTable
-from mosaic_onnx.core.errors import InfeasibleError
+from mosaic_onnx.core.errors import InfeasibleError, NoPlanFoundError
+from mosaic_onnx.core.plans import Objective
 from mosaic_onnx.planner.core.deadline import TimeUpError, check_time, part_of
 from mosaic_onnx.planner.core.infeasibility import check_possible
 from mosaic_onnx.planner.core.objective import rank_of
@@ -44,6 +45,8 @@ IMPROVED = 3
 """Number of the best plans that are improved by moves."""
 FILLED_LAYERS = 20_000
 """Up to so many layers devices are filled along other orders than the file's."""
+LIMITED_SHARE = 0.7
+"""Of the time that is left, what plans get that are best at what is limited, where no other plan keeps the limits."""
 PIPELINE_SHARE = 0.3
 """Of the time that is left, what pipelines get where a device may run one slice only."""
 JUDGED = 3
@@ -66,6 +69,8 @@ def sequential(table: CostTable, request: Request) -> Answer:
     relaxed = bounded(table, request, judge.until)
     plans = (plan for part in (relaxed.proposals, implied_plans(table, relaxed.placements)) for plan in part)
     ranked = _merged(ranked, judge.ranked(plans))
+    if not ranked or ranked[0][1][0] > 0:  # none keeps the limits
+        ranked = _merged(ranked, judge.ranked(_best_at_limits(table, request, judge.until)))
     goal = (0.0, relaxed.bound * (1 + TOLERANCE))
     if not ranked or ranked[0][1] > goal:
         ranked = _merged(ranked, judge.ranked(_cut(table, request, relaxed, judge.until)))
@@ -90,6 +95,18 @@ def _whole(table: CostTable, request: Request, until: float, start: Proposal | N
     if len(table.layer_names) > SMALL_LAYERS or is_exact(table):
         return None
     return optimum_within(table, request, TRANSITIONS, until, start)
+
+
+def _best_at_limits(table: CostTable, request: Request, until: float) -> Iterator[Proposal]:
+    """Yield plans of least latency where that is limited, of least energy where that is: none keeps tighter limits."""
+    free = replace(request, deadline_s=None, budget_j=None)
+    limits: tuple[tuple[Objective, float | None], ...] = (("latency", request.deadline_s), ("energy", request.budget_j))
+    for objective, limit in limits:
+        if limit is not None:
+            limit_s = LIMITED_SHARE * max(until - time.monotonic(), 0.0)
+            asked = replace(free, objective=objective, time_limit_s=limit_s)
+            with suppress(NoPlanFoundError):
+                yield from sequential(table, asked).proposals
 
 
 def _cut(table: CostTable, request: Request, relaxed: Bounded, until: float) -> Iterator[Proposal]:

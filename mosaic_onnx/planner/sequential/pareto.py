@@ -37,8 +37,10 @@ from mosaic_onnx.planner.sequential.method import SMALL_LAYERS, TRANSITIONS
 
 FRONT_SHARE = 0.85
 """Of the time limit, what the front gets; judging its plans and the bound need the rest."""
+PLACEMENTS_SHARE = 0.5
+"""Of that, what the front of all placements may take, which is exact."""
 EXPLORED_SHARE = 0.75
-"""Of that, what the hull of weighed sums gets where the front is searched; then its plans are judged and improved."""
+"""Of what it leaves, what the hull of weighed sums gets; then its plans are judged and improved."""
 BOUND_SHARE = 0.5
 """Of what the front leaves, what the bound of the objective alone gets."""
 
@@ -108,7 +110,7 @@ def front(table: CostTable, request: Request) -> Front:
         return _front(asked, _judged(table, whole), exact=True, how="whole search, exact")
     if on_one_order(table):
         return _along_chain(table, asked)
-    points, uncovered = front_of_placements(table)
+    points, uncovered = front_of_placements(table, part_of(until, PLACEMENTS_SHARE))
     if points is not None and not uncovered:
         plans = implied_plans(table, [point.states for point in points])
         return _front(asked, _judged(table, plans), exact=True, how="front of placements, exact")
