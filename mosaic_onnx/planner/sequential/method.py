@@ -158,7 +158,7 @@ class _Judge:
 
     @property
     def until(self) -> float:
-        """When the search has to end; the earlier, the longer judging a plan has taken so far."""
+        """The time of the clock at which the search ends: the earlier, the longer judging a plan has taken so far."""
         return self._end - JUDGED * self._longest_s
 
     def ranked(self, proposals: Iterable[Proposal], *, one_surely: bool = False) -> list[Ranked]:
