@@ -187,6 +187,7 @@ STAGES = (
     part("caps: prices on bytes", "sequential", ("sequential.bounds.price_memory", none)),
     part("caps: placements repaired", "sequential", ("placement.memory_prices.Repair.run", none)),
     part("caps: integer program", "sequential", ("sequential.bounds.relax_within", cheapest_within)),
+    part("limits: plans best at what is limited", "limits", ("sequential.method._best_at_limits", nothing)),
     part("limits: front along a chain", "limits", ("sequential.bounds.close_chain", not_closed)),
     part("limits: front of placements", "limits", ("sequential.bounds.close_placements", none)),
     part("limits: integer program", "limits", ("sequential.bounds.close_program", none)),

@@ -45,8 +45,8 @@ IMPROVED = 3
 """Number of the best plans that are improved by moves."""
 FILLED_LAYERS = 20_000
 """Up to so many layers devices are filled along other orders than the file's."""
-LIMITED_SHARE = 0.7
-"""Of the time that is left, what plans get that are best at what is limited, where no other plan keeps the limits."""
+LIMITED_SHARE = 0.5
+"""Of the time that is left, what plans get that are best at what is limited, where no quick plan keeps the limits."""
 PIPELINE_SHARE = 0.3
 """Of the time that is left, what pipelines get where a device may run one slice only."""
 JUDGED = 3
@@ -66,11 +66,11 @@ def sequential(table: CostTable, request: Request) -> Answer:
     check_possible(table)
     early = capped_plans(table, request, [file_order(table)], part_of(judge.until, 0.1), search=False)
     ranked = judge.ranked((plan for plans in (quick_plans(table), early) for plan in plans), one_surely=True)
+    if not on_one_order(table) and (not ranked or ranked[0][1][0] > 0):  # none keeps the limits
+        ranked = _merged(ranked, judge.ranked(_best_at_limits(table, request, judge.until)))
     relaxed = bounded(table, request, judge.until)
     plans = (plan for part in (relaxed.proposals, implied_plans(table, relaxed.placements)) for plan in part)
     ranked = _merged(ranked, judge.ranked(plans))
-    if not ranked or ranked[0][1][0] > 0:  # none keeps the limits
-        ranked = _merged(ranked, judge.ranked(_best_at_limits(table, request, judge.until)))
     goal = (0.0, relaxed.bound * (1 + TOLERANCE))
     if not ranked or ranked[0][1] > goal:
         ranked = _merged(ranked, judge.ranked(_cut(table, request, relaxed, judge.until)))

@@ -12,6 +12,7 @@ from mosaic_onnx.core.cost_tables.cost_table import cost_table
 from mosaic_onnx.core.cost_tables.costs import CostTable
 from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.errors import InfeasibleError
+from mosaic_onnx.core.plans import Objective
 from mosaic_onnx.core.profiles import Cost, MeasuredSlice, Profile, ProfileLayer
 from mosaic_onnx.planner.core.objective import rank_of
 from mosaic_onnx.planner.core.request import Answer, PlacedSlice, Request
@@ -313,3 +314,11 @@ def test_one_slice_a_device_is_no_slower_than_the_pipelines_for_throughput(
         found = solve(table, replace(asked, schedule=schedule))
         assert one_slice_each(table, found.proposal)
         assert found.timeline.seconds <= min(simulate(table, plan, schedule).seconds for plan in pipelines)
+
+
+@pytest.mark.parametrize("objective", ["energy", "edp"])
+def test_a_deadline_just_above_the_fastest_plan_is_kept_under_caps(objective: Objective) -> None:
+    table = cost_table(random_profile(np.random.default_rng(1), Kind(60, 3, levels=2, energy=True, caps=True)))
+    fastest_s = solve(table, Request(time_limit_s=2.0)).timeline.seconds
+    request = Request(objective=objective, deadline_s=1.01 * fastest_s, time_limit_s=4.0)
+    assert solve(table, request).timeline.seconds <= 1.01 * fastest_s
