@@ -129,13 +129,15 @@ class _Search:
 
     def near_the_cuts(self) -> None:
         """Improve the best plan by the ideals around its cuts, until that does not help or the time is up."""
-        limit = NEAR_IDEALS
-        while self.best.slices is not None and time.monotonic() < self.deadline:
+        limit, per_ideal_s = NEAR_IDEALS, 0.0
+        while self.best.slices is not None and time.monotonic() + per_ideal_s * limit < self.deadline:
+            began = time.monotonic()
             cuts = self._cuts(self.best.slices)
             near = self.lattice.around([0, *cuts], limit)
             if len(near) > self.lattice.most(len(near)):
                 return
             program = self._program(near, self.plain, "most", complete=False)
+            per_ideal_s = (time.monotonic() - began) / len(near)
             chain = program.run(self.best.seconds * STRICTLY, self.deadline)
             if not chain.finished:
                 return

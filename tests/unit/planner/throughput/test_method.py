@@ -294,10 +294,8 @@ def test_a_chain_whose_solver_takes_all_the_time_gets_the_plan_that_it_began_wit
     assert value(both.timeline, "throughput") <= best_load(table, throughput(table, request)) * (1 + 1e-9)
 
 
-def test_the_best_pipeline_of_a_wide_graph_is_named_first_and_so_the_answer() -> None:
+def test_the_best_pipeline_of_a_wide_graph_is_named_first() -> None:
     table = cost_table(random_profile(np.random.default_rng(0), Kind(60, 3, reach=8)))
-    request = replace(PIPELINE, time_limit_s=1.0)
-    answer = one_slice_per_device(table, request)
-    first = simulate(table, answer.proposals[0]).interval_seconds
-    assert first == best_load(table, answer)
-    assert value(solve(table, request).timeline, "throughput") <= 1.05 * first
+    answer = one_slice_per_device(table, replace(PIPELINE, time_limit_s=1.0))
+    assert len(answer.proposals) > 1
+    assert simulate(table, answer.proposals[0]).interval_seconds == best_load(table, answer)
