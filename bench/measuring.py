@@ -19,6 +19,7 @@ from mosaic_onnx.core.errors import UsageError
 from mosaic_onnx.core.plans import Plan, Predicted, Slice
 from mosaic_onnx.core.profiles import Profile, ProfileLayer
 from mosaic_onnx.discovery.selection import Selection, select
+from mosaic_onnx.isolation.backend import in_process
 from mosaic_onnx.loading.normalise import Normalised
 from mosaic_onnx.passes.base import run_passes
 from mosaic_onnx.passes.state import State
@@ -109,10 +110,9 @@ def geometric_row(name: str, ratios: Sequence[Ratio], bar: float | None, against
 def program_of(
     plan: Plan, slices: Sequence[SliceModel], selection: Selection, inputs: Iterable[str], outputs: Iterable[str]
 ) -> Executor:
-    """Return a plan's slices, loaded on the selection's devices."""
-    return open_program(
-        slices, plan, selection.by_name, selection.backends, inputs=tuple(inputs), outputs=tuple(outputs)
-    )
+    """Return a plan's slices, loaded on the selection's devices in this process, as a session loads a bundle."""
+    backends = in_process(selection.backends)
+    return open_program(slices, plan, selection.by_name, backends, inputs=tuple(inputs), outputs=tuple(outputs))
 
 
 def forced(path: Path, count: int, state: str) -> tuple[Normalised, Plan, tuple[SliceModel, ...]]:

@@ -17,7 +17,7 @@ from mosaic_onnx.discovery.selection import select
 from mosaic_onnx.files.cache import Cache
 from mosaic_onnx.pipeline.compilation import compile_model
 from mosaic_onnx.pipeline.delivery import deliver
-from mosaic_onnx.planning import contest as contests
+from mosaic_onnx.planning import choose
 from mosaic_onnx.planning.contest import Contest, contest
 
 BARS_S = {"cold": 60.0, "warm": 5.0}
@@ -67,5 +67,5 @@ def _contest_clock() -> Iterator[list[float]]:
         finally:
             seconds.append(time.perf_counter() - began_s)
 
-    with mock.patch.object(contests, "contest", timed):
+    with mock.patch.object(choose, "contest", timed):
         yield seconds

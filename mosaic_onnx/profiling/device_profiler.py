@@ -234,6 +234,7 @@ class DeviceProfiler:
         measurement = self.store.measurement(digest)
         if measurement is None:
             measurement = measure_span(self.profiled, span, self.meter, self._precision, budget)
+            measurement = self.store.with_earlier(digest, measurement)
             # A slice of several layers that runs into the limit is stored, so that it is not tried again.
             self.store.keep_measurement(
                 digest, measurement if span[0] == span[1] else replace(measurement, is_lasting=True)
@@ -262,6 +263,7 @@ class DeviceProfiler:
             return None
         measurement, kernels = self.meter.measure_with_kernels(model, trial)
         measurement = with_verdict(measurement, model, trial, self._precision)
+        measurement = self.store.with_earlier(digest, measurement)
         self.store.keep_measurement(digest, replace(measurement, is_lasting=True))
         if measurement.seconds is not None:
             self.shares[span] = layer_shares(kernels, made_by)

@@ -95,9 +95,10 @@ def _measured(
 ) -> SliceMeasurement:
     """Return the measurement of a slice, from the store or by measuring."""
     digest = profiled.digest(span)
-    known = store.measurement(digest)
-    measurement = known or measure_span(profiled, span, meter, store.device.precision, budget)
-    if known is None:
+    measurement = store.measurement(digest)
+    if measurement is None:
+        measured = measure_span(profiled, span, meter, store.device.precision, budget)
+        measurement = store.with_earlier(digest, measured)
         store.keep_measurement(digest, measurement)
     ticker.end()
     return measurement

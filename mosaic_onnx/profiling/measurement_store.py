@@ -18,6 +18,9 @@ from mosaic_onnx.profiling.measuring.slices import SliceMeasurement
 PROTOCOL = 5
 """Version of the measuring method; raise it with every change that changes figures, so that no old entry is used."""
 
+ENOUGH_SPELLS = 3
+"""So often measured apart, a slice that other load disturbs is known as well as this machine allows."""
+
 Json = Any
 
 
@@ -57,10 +60,18 @@ class MeasurementStore:
     def measurement(self, digest: Digest, what: str = "slice") -> SliceMeasurement | None:
         """Return the stored measurement of a slice (``what``: ``probe`` for compiling alone).
 
-        One that other load disturbed is not returned: it is measured again.
+        One that other load disturbed is not returned, so that it is measured again, until it was often enough.
         """
-        found = _made(SliceMeasurement, self._recall(what, digest))
-        return None if found is not None and found.is_disturbed else found
+        found = self._measurement(digest, what)
+        is_doubtful = found is not None and found.is_disturbed and found.spell_count < ENOUGH_SPELLS
+        return None if is_doubtful else found
+
+    def with_earlier(self, digest: Digest, measurement: SliceMeasurement) -> SliceMeasurement:
+        """Return the faster of a measurement and the stored one that other load disturbed, where both ran right."""
+        earlier = self._measurement(digest, "slice")
+        if earlier is None or not earlier.is_disturbed or earlier.wrong or measurement.reason or measurement.wrong:
+            return measurement
+        return measurement.least(earlier)
 
     def keep_measurement(self, digest: Digest, measurement: SliceMeasurement, what: str = "slice") -> None:
         """Store a measurement, unless the next try may end otherwise."""
@@ -113,6 +124,9 @@ class MeasurementStore:
     def keep_names(self, what: str, digest: Digest, names: tuple[str, ...]) -> None:
         """Store names under ``what``."""
         self._keep(what, digest, list(names))
+
+    def _measurement(self, digest: Digest, what: str) -> SliceMeasurement | None:
+        return _made(SliceMeasurement, self._recall(what, digest))
 
     def _recall(self, what: str, digest: Digest | None) -> Json | None:
         if self.cache is None:

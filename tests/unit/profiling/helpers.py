@@ -46,3 +46,16 @@ def _bytes(element_type: int, shape: tuple[int, ...]) -> int:
     for size in shape:
         count *= size
     return count * helper.tensor_dtype_to_np_dtype(element_type).itemsize
+
+
+class ScriptedClock:
+    """Stands for the module ``time``: nothing but ``sleep`` takes time, and that exactly what it says."""
+
+    def __init__(self) -> None:
+        self.now_s = 0.0
+
+    def perf_counter(self) -> float:
+        return self.now_s
+
+    def sleep(self, seconds: float) -> None:
+        self.now_s += seconds

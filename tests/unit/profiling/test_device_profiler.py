@@ -245,6 +245,23 @@ def test_what_other_load_disturbed_is_measured_again_next_time(tmp_path: Path) -
     assert (1, 1) not in meter.asked
 
 
+@pytest.mark.parametrize("times_kernels", [False, True])
+def test_what_is_disturbed_every_time_is_known_after_three_times_by_its_least(
+    tmp_path: Path, times_kernels: bool
+) -> None:
+    cache, seconds = Cache(tmp_path), iter([0.5, 0.3, 0.4, 0.2])
+    surveys, kernels = [], dict.fromkeys(range(4), 0.01)
+    for _ in range(3):
+
+        def busy(span: Span) -> SliceMeasurement:
+            return SliceMeasurement(seconds=next(seconds), is_disturbed=True) if span == (0, 1) else fine(span)
+
+        meter = ScriptedMeter(busy, kernels)
+        surveys.append((run(meter, 2, times_kernels=times_kernels, cache=cache), meter.asked.count((0, 1))))
+    assert [asked for _, asked in surveys] == [2, 1, 0]
+    assert [survey.slices[0, 1].seconds for survey, _ in surveys] == [0.3, 0.3, 0.3]
+
+
 def test_a_crash_is_tried_again_next_time_and_a_refusal_is_not(tmp_path: Path) -> None:
     cache = Cache(tmp_path)
 

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-import time
-
 import numpy as np
+import pytest
 
+from mosaic_onnx.profiling import interleaved
 from mosaic_onnx.profiling.interleaved import MOST_REPEATS, EarlyStop, InterleavedTimings, measure_interleaved
+from tests.unit.profiling.helpers import ScriptedClock
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> ScriptedClock:
+    scripted = ScriptedClock()
+    monkeypatch.setattr(interleaved, "time", scripted)
+    return scripted
 
 
 def test_every_call_runs_in_every_round_and_none_is_always_first() -> None:
@@ -17,12 +25,12 @@ def test_every_call_runs_in_every_round_and_none_is_always_first() -> None:
     assert [len(timings.seconds[name]) for name in "ab"] == [4, 4]
 
 
-def test_short_calls_run_more_often_in_a_round_and_the_slowest_one_sets_the_number() -> None:
-    calls = {"short": lambda: None, "slow": lambda: time.sleep(0.02)}
+def test_short_calls_run_more_often_in_a_round_and_the_slowest_one_sets_the_number(clock: ScriptedClock) -> None:
+    calls = {"short": lambda: clock.sleep(1e-6), "slow": lambda: clock.sleep(0.02)}
     alone = measure_interleaved({"short": calls["short"]}, round_count=1, repeat_count=1, repeat_s=0.05)
     together = measure_interleaved(calls, round_count=1, repeat_count=1, repeat_s=0.05)
     assert alone.repeat_count == MOST_REPEATS
-    assert 1 <= together.repeat_count <= 3
+    assert together.repeat_count == 3
 
 
 def test_the_budget_ends_the_rounds_but_three_always_run() -> None:
@@ -68,10 +76,10 @@ def test_rivals_that_are_the_same_within_a_percent_need_no_more_rounds() -> None
     assert EarlyStop().rivals(timings, ["a", "b"]) == ()
 
 
-def test_rounds_end_early_and_the_ratio_takes_the_rounds_that_both_ran() -> None:
+def test_rounds_end_early_and_the_ratio_takes_the_rounds_that_both_ran(clock: ScriptedClock) -> None:
     waits_s = {"fast": 0.001, "slow": 0.004}
-    calls = {name: (lambda wait_s=wait_s: time.sleep(wait_s)) for name, wait_s in waits_s.items()}
+    calls = {name: (lambda wait_s=wait_s: clock.sleep(wait_s)) for name, wait_s in waits_s.items()}
     timings = measure_interleaved(calls, round_count=50, repeat_count=1, stop=EarlyStop(least_rounds=3))
-    assert 3 <= len(timings.seconds["fast"]) < 50
+    assert len(timings.seconds["fast"]) == 3
     uneven = InterleavedTimings({"a": (1.0, 1.0, 1.0), "b": (2.0, 2.0)}, 1)
     assert uneven.ratio("b", "a").value == 2.0

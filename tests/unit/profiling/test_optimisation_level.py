@@ -1,14 +1,14 @@
-"""The optimisation level of a slice is chosen by measurement."""
+"""The optimisation level of a slice is chosen by measurement, here by a scripted clock."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import onnx
+import pytest
 
 from mosaic_onnx.backends.base import Array, Memory, Runner, SliceModel
 from mosaic_onnx.backends.onnxruntime.backend import BACKEND as ORT
@@ -17,11 +17,12 @@ from mosaic_onnx.core.errors import BackendError
 from mosaic_onnx.core.plans import Plan, Predicted, Slice
 from mosaic_onnx.files.cache import Cache
 from mosaic_onnx.layering.layerize import layerize
+from mosaic_onnx.profiling import interleaved
 from mosaic_onnx.profiling.optimisation_level import AS_IT_IS, PickOptimisation, fastest
 from mosaic_onnx.profiling.setup import ProfileOptions
 from mosaic_onnx.rewriting.extracting import Extractor
 from mosaic_onnx.rewriting.joint_optimise import Tune
-from tests.unit.profiling.helpers import normalised
+from tests.unit.profiling.helpers import ScriptedClock, normalised
 
 MODEL = normalised("""<ir_version: 9, opset_import: ["": 17]>
     g (float[1,8] x) => (float[1,8] y) { [a] h = Sin(x)  [b] y = Cos(h) }""")
@@ -29,6 +30,12 @@ GRAPH = layerize(MODEL, "node")
 X = np.ones((1, 8), np.float32)
 DEVICE = Device("cpu", backend="patient", options={"wait_ms": 4})
 WHOLE = Slice((0, 1), "cpu", nodes=("a", "b"))
+CLOCK = ScriptedClock()
+
+
+@pytest.fixture(autouse=True)
+def only_waiting_takes_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(interleaved, "time", CLOCK)
 
 
 @dataclass
@@ -39,7 +46,7 @@ class Waiting:
     wait_s: float
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        time.sleep(self.wait_s)
+        CLOCK.sleep(self.wait_s)
         return self.runner.run(inputs)
 
     def close(self) -> None:
