@@ -79,7 +79,7 @@ class Profile:
         )
         busy = busy_text()
         if busy and real_devices(devices, backends):
-            state.note(f"{busy}: figures may be off, and are measured again next time")
+            state.note(f"{busy}: figures may be off; what is disturbed is measured again next time")
         profile = profile_model(
             state.normalised,
             state.graph,

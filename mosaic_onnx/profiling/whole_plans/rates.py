@@ -6,8 +6,10 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 
 from mosaic_onnx.backends.base import Array
-from mosaic_onnx.core.errors import BackendError, DeviceError
-from mosaic_onnx.profiling.whole_plans.child import DeviceDied, ProgramChild
+from mosaic_onnx.core.errors import BackendError
+from mosaic_onnx.profiling.interleaved import InterleavedTimings
+from mosaic_onnx.profiling.whole_plans.child import ProgramChild
+from mosaic_onnx.profiling.whole_plans.in_child import measured_in_child
 from mosaic_onnx.profiling.whole_plans.loaded_plans import rates_in_turn, session_of
 from mosaic_onnx.profiling.whole_plans.plans_to_run import Machine, PlanToRun, RateEffort, TimedPlans
 from mosaic_onnx.runtime.session import Session
@@ -32,9 +34,13 @@ def measure_rates(
     Returns:
         Timings whose seconds are the time over the number of requests answered in it.
     """
-    failed: dict[str, str] = {}
     if machine.isolates(list(plans.values())):
-        return _in_child(plans, machine, inputs, outputs, effort, failed)
+
+        def measure(child: ProgramChild, numbers: Mapping[str, int]) -> InterleavedTimings:
+            return child.rates(numbers, effort.round_count, effort.seconds)
+
+        return measured_in_child(plans, machine, inputs, outputs, ProgramChild.open_session, measure)
+    failed: dict[str, str] = {}
     with ExitStack() as stack:
         sessions: dict[str, Session] = {}
         for name, one in plans.items():
@@ -45,33 +51,3 @@ def measure_rates(
                 failed[name] = error.message
         timings = rates_in_turn(sessions, inputs, effort) if sessions else None
     return TimedPlans(timings, failed)
-
-
-def _in_child(
-    plans: Mapping[str, PlanToRun],
-    machine: Machine,
-    inputs: Mapping[str, Array],
-    outputs: Sequence[str],
-    effort: RateEffort,
-    failed: dict[str, str],
-) -> TimedPlans:
-    """Measure in a child process; after the death of a device, the plans without it in another one."""
-    left = dict(plans)
-    while left:
-        try:
-            with ProgramChild(machine, inputs, outputs) as child:
-                numbers: dict[str, int] = {}
-                for name, one in left.items():
-                    try:
-                        numbers[name] = child.open_session(one)
-                    except DeviceDied as died:
-                        failed[name] = died.message
-                        raise
-                    except DeviceError as error:
-                        failed[name] = error.message
-                return TimedPlans(child.rates(numbers, effort.round_count, effort.seconds) if numbers else None, failed)
-        except DeviceError as error:
-            lost = [name for name, one in left.items() if name in failed or error.device in one.devices] or list(left)
-            failed.update({name: failed.get(name, error.message) for name in lost})
-            left = {name: one for name, one in left.items() if name not in failed}
-    return TimedPlans(None, failed)

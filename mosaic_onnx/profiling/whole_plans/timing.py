@@ -10,8 +10,9 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 
 from mosaic_onnx.backends.base import Array
-from mosaic_onnx.core.errors import BackendError, DeviceError
-from mosaic_onnx.profiling.whole_plans.child import DeviceDied, ProgramChild
+from mosaic_onnx.core.errors import BackendError
+from mosaic_onnx.profiling.whole_plans.child import ProgramChild
+from mosaic_onnx.profiling.whole_plans.in_child import measured_in_child
 from mosaic_onnx.profiling.whole_plans.loaded_plans import measured, run_repeatedly, watch
 from mosaic_onnx.profiling.whole_plans.plans_to_run import Machine, PlanToRun, Rounds, TimedPlans, WatchEffort
 from mosaic_onnx.runtime.executor import Executor, open_program
@@ -36,29 +37,9 @@ def time_plans(
     """
     if not machine.isolates(list(plans.values())):
         return _time_here(plans, machine, inputs, outputs, rounds)
-    left, failed = dict(plans), dict[str, str]()
-    while left:
-        numbers: dict[str, int] = {}
-        name = ""
-        try:
-            with ProgramChild(machine, inputs, outputs) as child:
-                for name, one in left.items():
-                    try:
-                        numbers[name] = child.open(one)
-                    except DeviceDied:
-                        raise
-                    except DeviceError as error:
-                        failed[name] = error.message
-                left = {each: one for each, one in left.items() if each in numbers}
-                name = ""
-                return TimedPlans(child.time(numbers, rounds) if numbers else None, failed)
-        except DeviceError as error:  # one of those that ran once may have failed now
-            words = error.message
-            guilty = [each for each, one in left.items() if each == name or error.device in one.devices]
-        for each in guilty or list(left):
-            failed[each] = words
-            del left[each]
-    return TimedPlans(None, failed)
+    return measured_in_child(
+        plans, machine, inputs, outputs, ProgramChild.open, lambda child, numbers: child.time(numbers, rounds)
+    )
 
 
 def _time_here(
