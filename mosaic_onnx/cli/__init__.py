@@ -13,8 +13,8 @@ from mosaic_onnx.cli.lazy_group import LazyCommand, lazy_group, loaded_command
 PROGRAM = "mosaic-onnx"
 
 COMMANDS = {
-    "devices": LazyCommand("building", "List the devices that are here, and why others are not."),
-    "doctor": LazyCommand("doctor", "Say what this machine offers, and what stands in the way."),
+    "devices": LazyCommand("machine", "List the devices that are here, and why others are not."),
+    "doctor": LazyCommand("machine", "Say what this machine offers, and what stands in the way."),
     "inspect": LazyCommand("building", "Show a model or bundle: inputs, outputs, work, layers, who can run which."),
     "profile": LazyCommand("building", "Measure every layer on every device; Ctrl-C keeps what was measured."),
     "plan": LazyCommand("building", "Plan from a profile, with no device at hand."),

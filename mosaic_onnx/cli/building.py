@@ -1,4 +1,4 @@
-"""Commands that look, measure, plan and compile."""
+"""Commands that are the pipeline, or a part of it: inspect, profile, plan and compile."""
 
 from __future__ import annotations
 
@@ -21,40 +21,8 @@ SUM_LATENCY = "sum-latency"
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this room."""
-    for command in (devices, inspect, profile, plan, compile_model):
+    for command in (inspect, profile, plan, compile_model):
         app.command("compile" if command is compile_model else command.__name__)(command)
-
-
-def devices(
-    device_words: opt.Devices = None,
-    write: Annotated[Path | None, typer.Option("--write", metavar="FILE.toml", help="Write what is here.")] = None,
-    force: opt.Force = False,
-    as_json: opt.Json = False,
-    quiet: opt.Quiet = False,
-) -> None:
-    """List the devices that are here, and why others are not."""
-    reporter = Reporter(json=as_json, quiet=quiet)
-    reporter.begin("looking for devices")
-    from mosaic_onnx import api
-    from mosaic_onnx.cli.views.tables import absent_table, device_table
-
-    found = api.find_devices(split_words(device_words or ()))
-    if write is not None:
-        api.write_devices(found.devices, write, force=force)
-        reporter.note(f"wrote {write}")
-    if quiet:
-        for device in found.devices:
-            reporter.result(device.name)
-    else:
-        reporter.show_result(device_table(found), *([absent_table(found)] if found.absent else []))
-    reporter.emit(
-        "mosaic-onnx/device-list/1",
-        {
-            "devices": [dataclasses.asdict(device) for device in found.devices],
-            "default": [device.name for device in found.chosen],
-            "absent": [dataclasses.asdict(absent) for absent in found.absent],
-        },
-    )
 
 
 @takes(INSPECT)
