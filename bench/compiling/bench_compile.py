@@ -69,3 +69,5 @@ def _contest_clock() -> Iterator[list[float]]:
 
     with mock.patch.object(choose, "contest", timed):
         yield seconds
+    if not seconds:
+        raise RuntimeError("no contest was timed: is it still called by this name?")

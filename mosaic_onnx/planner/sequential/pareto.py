@@ -104,12 +104,12 @@ def front(table: CostTable, request: Request) -> Front:
     until = time.monotonic() + request.time_limit_s
     asked = replace(request, pareto=True)
     if on_one_order(table) and not chain_uncovered(table):
-        return _along_chain(table, asked)
+        return _along_chain(table, asked, until)
     whole = front_within(table, asked, TRANSITIONS) if len(table.layer_names) <= SMALL_LAYERS else None
     if whole is not None:
         return _front(asked, _judged(table, whole), exact=True, how="whole search, exact")
     if on_one_order(table):
-        return _along_chain(table, asked)
+        return _along_chain(table, asked, until)
     points, uncovered = front_of_placements(table, part_of(until, PLACEMENTS_SHARE))
     if points is not None and not uncovered:
         plans = implied_plans(table, [point.states for point in points])
@@ -117,9 +117,8 @@ def front(table: CostTable, request: Request) -> Front:
     return _searched(table, asked, [], until)
 
 
-def _along_chain(table: CostTable, request: Request) -> Front:
+def _along_chain(table: CostTable, request: Request, until: float) -> Front:
     """Return the front of a chain: exact where it is not too large and nothing couples slices far apart."""
-    until = time.monotonic() + request.time_limit_s
     hull = hull_of(table, part_of(until, 0.1))
     hull.explore(everywhere, part_of(until, 0.1))
     known = _judged(table, [point.proposal for point in hull.points])

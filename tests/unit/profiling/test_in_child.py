@@ -96,6 +96,13 @@ def test_a_device_that_fails_while_plans_are_measured_takes_its_plans_out(monkey
     assert (names_of(found), set(found.failed)) == (["a"], {"b", "both"})
 
 
+def test_a_refused_plan_keeps_its_own_reason_when_a_device_fails_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    refused = {"b": DeviceError("no such operator", device="npu")}
+    children = Children(refused, on_measure={"npu": DeviceError("npu failed", device="npu")})
+    found = measured(children, monkeypatch)
+    assert (names_of(found), found.failed) == (["a"], {"b": "no such operator", "both": "npu failed"})
+
+
 def test_where_nobody_knows_which_device_failed_no_plan_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
     children = Children(on_measure={"cpu": DeviceError("the child is gone")})
     found = measured(children, monkeypatch)

@@ -60,6 +60,34 @@ def test_what_a_board_measured_is_kept_under_the_boards_own_facts(tmp_path: Path
     assert open_store(profiled, device, None, options).measurement(ONE) is None
 
 
+def test_a_disturbed_measurement_is_told_after_three_spells_and_adds_to_the_next_one(store: MeasurementStore) -> None:
+    disturbed = replace(MEASURED, is_disturbed=True)
+    store.keep_measurement(ONE, disturbed)
+    assert store.measurement(ONE) is None
+    slower = store.with_earlier(ONE, replace(disturbed, seconds=0.7))
+    assert (slower.seconds, slower.spell_count) == (0.5, 2)
+    store.keep_measurement(ONE, replace(slower, spell_count=3))
+    assert store.measurement(ONE) == replace(disturbed, spell_count=3)
+
+
+@pytest.mark.parametrize("now", [SliceMeasurement("crashed"), replace(MEASURED, seconds=0.7, wrong="y is off")])
+def test_what_does_not_run_right_now_is_told_whatever_was_measured_before(
+    store: MeasurementStore, now: SliceMeasurement
+) -> None:
+    store.keep_measurement(ONE, replace(MEASURED, is_disturbed=True))
+    assert store.with_earlier(ONE, now) == now
+
+
+@pytest.mark.parametrize("before", [MEASURED, replace(MEASURED, is_disturbed=True, wrong="y is off")])
+def test_only_what_was_disturbed_and_right_adds_to_a_measurement(
+    store: MeasurementStore, before: SliceMeasurement
+) -> None:
+    now = replace(MEASURED, seconds=0.7)
+    assert store.with_earlier(ONE, now) == now
+    store.keep_measurement(ONE, before)
+    assert store.with_earlier(ONE, now) == now
+
+
 def test_a_refusal_is_kept_and_a_crash_is_not(store: MeasurementStore) -> None:
     store.keep_measurement(ONE, SliceMeasurement("does not compile: no"))
     store.keep_measurement(Digest("two"), SliceMeasurement("crashed", is_lasting=False))

@@ -295,7 +295,7 @@ def test_a_chain_whose_solver_takes_all_the_time_gets_the_plan_that_it_began_wit
 
 
 def test_the_best_pipeline_of_a_wide_graph_is_named_first() -> None:
-    table = cost_table(random_profile(np.random.default_rng(0), Kind(60, 3, reach=8)))
-    answer = one_slice_per_device(table, replace(PIPELINE, time_limit_s=1.0))
+    table = cost_table(random_profile(np.random.default_rng(1), Kind(20, 3, reach=8)))
+    answer = one_slice_per_device(table, PIPELINE)
     assert len(answer.proposals) > 1
     assert simulate(table, answer.proposals[0]).interval_seconds == best_load(table, answer)
