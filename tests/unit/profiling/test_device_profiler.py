@@ -245,10 +245,11 @@ def test_what_other_load_disturbed_is_measured_again_next_time(tmp_path: Path) -
     assert (1, 1) not in meter.asked
 
 
-@pytest.mark.parametrize("times_kernels", [False, True])
+@pytest.mark.parametrize(("times_kernels", "one_session"), [(False, False), (True, False), (True, True)])
 def test_what_is_disturbed_every_time_is_known_after_three_times_by_its_least(
-    tmp_path: Path, times_kernels: bool
+    tmp_path: Path, times_kernels: bool, one_session: bool
 ) -> None:
+    effort = ProfilingEffort(one_session=one_session)
     cache, seconds = Cache(tmp_path), iter([0.5, 0.3, 0.4, 0.2])
     surveys, kernels = [], dict.fromkeys(range(4), 0.01)
     for _ in range(3):
@@ -257,7 +258,9 @@ def test_what_is_disturbed_every_time_is_known_after_three_times_by_its_least(
             return SliceMeasurement(seconds=next(seconds), is_disturbed=True) if span == (0, 1) else fine(span)
 
         meter = ScriptedMeter(busy, kernels)
-        surveys.append((run(meter, 2, times_kernels=times_kernels, cache=cache), meter.asked.count((0, 1))))
+        surveys.append(
+            (run(meter, 2, times_kernels=times_kernels, cache=cache, effort=effort), meter.asked.count((0, 1)))
+        )
     assert [asked for _, asked in surveys] == [2, 1, 0]
     assert [survey.slices[0, 1].seconds for survey, _ in surveys] == [0.3, 0.3, 0.3]
 
