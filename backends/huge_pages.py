@@ -2,7 +2,9 @@
 
 Linux uses huge pages (2 MiB on x86) automatically on some systems only, and not reliably; a runtime's packed weights
 are on small pages. Measured on AlexNet, one thread: the fully connected layers take a quarter less on huge
-pages, the whole model 6 %, and every load takes the same time. Where the system forbids them, this does nothing.
+pages, the whole model 6 %, and every load takes the same time. Convolutions read a weight once for each position, from
+caches: networks of them gain nothing and load up to twice as long, so theirs stay. Where the system forbids huge pages,
+this does nothing.
 """
 
 from __future__ import annotations
@@ -17,10 +19,17 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import onnx
 from numpy.typing import NDArray
 
+from mosaic_onnx.core.graph.tensors import tensor_bytes
+
 LEAST_BYTES = 4 << 20
-"""Slices with fewer bytes of weights are skipped: caches hold them, and searching costs milliseconds."""
+"""Slices with fewer bytes of weights that are read once are skipped: caches hold them, and searching costs
+milliseconds."""
+_CONVOLUTIONS = {"Conv", "ConvInteger", "ConvTranspose", "DeformConv", "FusedConv", "QLinearConv"}
+_WEIGHT_FORMS = {"Cast", "DequantizeLinear", "Identity", "QuantizeLinear", "Reshape", "Transpose"}
+"""Operators that may stand between a weight and the operator that computes with it."""
 FULL_SHARE = 0.9
 """Memory is moved where at least this share of it is in use."""
 _MADV_COLLAPSE = 25
@@ -36,14 +45,32 @@ class AddressRange(NamedTuple):
     end: int
 
 
+def bytes_read_once(graph: onnx.GraphProto) -> int:
+    """Return the bytes of the weights that a run reads once: of all but convolutions; 0 where those hold most bytes."""
+    of = {tensor.name: tensor_bytes(tensor.data_type, list(tensor.dims)) for tensor in graph.initializer}
+    made_from = {
+        output: list(node.input) for node in graph.node if node.op_type in _WEIGHT_FORMS for output in node.output
+    }
+    ahead = [name for node in graph.node if node.op_type in _CONVOLUTIONS for name in node.input[1:]]
+    seen: set[str] = set()
+    while ahead:
+        name = ahead.pop()
+        if name not in seen:
+            seen.add(name)
+            ahead.extend(made_from.get(name, ()))
+    convolved = sum(of.get(name, 0) for name in seen)
+    others = sum(of.values()) - convolved
+    return others if others > convolved else 0
+
+
 @contextmanager
-def on_huge_pages(weight_bytes: int) -> Iterator[None]:
+def on_huge_pages(read_once_bytes: int) -> Iterator[None]:
     """Put the memory that the block adds to the process on huge pages, as far as it is filled when the block ends.
 
     Args:
-        weight_bytes: bytes of the weights loaded in the block.
+        read_once_bytes: bytes of the weights loaded in the block that a run reads once (``bytes_read_once``).
     """
-    page_bytes = _huge_page_bytes() if weight_bytes >= LEAST_BYTES else 0
+    page_bytes = _huge_page_bytes() if read_once_bytes >= LEAST_BYTES else 0
     before = private_spans(_maps()) if page_bytes else []
     yield
     if page_bytes:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from mosaic_onnx.core.constraints import Constraints
 from mosaic_onnx.core.errors import InternalError
+from mosaic_onnx.core.progress import say_nothing
 from mosaic_onnx.loading.children import Children
 from mosaic_onnx.planning.planning_time import PlanningTime
 
@@ -58,10 +59,6 @@ ABSENT: Any = Absent()
 def is_made(value: object) -> bool:
     """Return whether a field of a state holds something."""
     return not isinstance(value, Absent)
-
-
-def say_nothing(text: str) -> None:
-    """Drop a note."""
 
 
 @dataclass(frozen=True, eq=False)

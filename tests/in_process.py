@@ -33,5 +33,6 @@ def run(_: Children, job: str, request: Mapping[str, object], *limits: float) ->
 def check_in_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the jobs of ``Children`` run here, and the backends' code too."""
     monkeypatch.setattr(Children, "run", run)
-    monkeypatch.setattr(Children, "_start_ahead", lambda _: None)
+    monkeypatch.setattr(Children, "__init__", lambda *_, **__: None)
+    monkeypatch.setattr(Children, "close", lambda _: None)
     monkeypatch.setattr(selection, "isolated", dict)

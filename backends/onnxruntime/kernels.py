@@ -15,7 +15,7 @@ from mosaic_onnx.backends.base import Array, KernelTime, Runner
 from mosaic_onnx.backends.onnxruntime.runner import OrtRunner
 from mosaic_onnx.backends.onnxruntime.session import MEMORY_SUFFIX
 
-_MIN_RUNS = 5
+_MIN_RUNS = 3
 _MAX_RUNS = 100
 _MAX_EVENTS = 400_000
 """ONNX Runtime's profiler stops recording at 1,000,000 events; two or three come with each kernel."""
@@ -53,7 +53,7 @@ class RecordingOrtRunner(OrtRunner):
         self._is_recording = True
 
     def kernels(self, inputs: Mapping[str, Array], budget_s: float) -> tuple[KernelTime, ...]:
-        """Run until the budget is spent, at least five times, and end the recording; see ``RecordingRunner``."""
+        """Run until the budget is spent, at least three times, and end the recording; see ``RecordingRunner``."""
         run_repeatedly(self, inputs, self._node_count, budget_s)
         self._is_recording = False
         times = Path(self._open_session().end_profiling())
@@ -69,7 +69,7 @@ class RecordingOrtRunner(OrtRunner):
 
 
 def run_repeatedly(runner: Runner, inputs: Mapping[str, Array], node_count: int, budget_s: float) -> None:
-    """Run a slice whose session records, until the budget is spent, at least five times."""
+    """Run a slice whose session records, until the budget is spent, at least three times."""
     max_runs = max(2, min(_MAX_RUNS, _MAX_EVENTS // (3 * max(1, node_count))))
     started, run_count = time.perf_counter(), 0
     while run_count < max_runs and (run_count < _MIN_RUNS or time.perf_counter() - started < budget_s):

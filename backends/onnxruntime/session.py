@@ -12,7 +12,7 @@ from typing import Any
 import onnx
 
 from mosaic_onnx.backends.base import SliceModel
-from mosaic_onnx.backends.huge_pages import on_huge_pages
+from mosaic_onnx.backends.huge_pages import bytes_read_once, on_huge_pages
 from mosaic_onnx.backends.integers import empty_tensor
 from mosaic_onnx.backends.legalise import legalise
 from mosaic_onnx.backends.onnxruntime.cuda import preload
@@ -20,7 +20,6 @@ from mosaic_onnx.backends.onnxruntime.options import OrtOptions
 from mosaic_onnx.backends.onnxruntime.plugins import provider_options
 from mosaic_onnx.backends.onnxruntime.provider_facts import CUDA, facts_of
 from mosaic_onnx.core.errors import BackendError
-from mosaic_onnx.core.graph.tensors import weight_bytes
 from mosaic_onnx.core.process.cpu_cores import pinned
 
 MEMORY_SUFFIX = ".memory.csv"
@@ -117,7 +116,7 @@ def make_session(
     content = with_named_nodes(legal).SerializeToString()
     quiet = nullcontext() if options.is_cpu else stdout_kept_clean()
     cores = frozenset(options.cores) if options.cores else None
-    pages = on_huge_pages(weight_bytes(legal.graph)) if options.huge_pages else nullcontext()
+    pages = on_huge_pages(bytes_read_once(legal.graph)) if options.huge_pages else nullcontext()
     with quiet, pinned(cores), pages:
         if options.provider == CUDA:
             preload()

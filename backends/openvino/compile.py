@@ -13,7 +13,7 @@ from typing import Any
 import onnx
 
 from mosaic_onnx.backends.base import SliceModel
-from mosaic_onnx.backends.huge_pages import on_huge_pages
+from mosaic_onnx.backends.huge_pages import bytes_read_once, on_huge_pages
 from mosaic_onnx.backends.legalise import legalise
 from mosaic_onnx.backends.openvino.claims import slice_bounds, unsupported_slice
 from mosaic_onnx.backends.openvino.graph import input_ports, output_ports, wrong_arithmetic
@@ -24,7 +24,7 @@ from mosaic_onnx.backends.openvino.quiet import openvino_module
 from mosaic_onnx.backends.openvino.rewrites import unsigned_after_concat
 from mosaic_onnx.backends.openvino.runner import Port, short_reason
 from mosaic_onnx.core.errors import BackendError, MosaicError
-from mosaic_onnx.core.graph.tensors import external_bytes, is_external, tensor_bytes, weight_bytes
+from mosaic_onnx.core.graph.tensors import external_bytes, is_external, tensor_bytes
 from mosaic_onnx.core.process.shared_folder import is_shared_folder
 
 _LARGEST_MESSAGE_BYTES = 2**31 - 2**20
@@ -76,7 +76,7 @@ def compile_slice(model: SliceModel, label: str, options: OpenvinoOptions, recor
         inputs = input_ports(read, true_inputs(proto.graph), slice_bounds(proto.graph), label)
         outputs = output_ports(read, proto.graph.output, label)
         configuration = options.configuration() | (RECORDING if recording else {})
-        with on_huge_pages(weight_bytes(proto.graph)):
+        with on_huge_pages(bytes_read_once(proto.graph)):
             compiled = core().compile_model(read, options.plugin, configuration)
         return Compiled(compiled, inputs, outputs)
 

@@ -18,7 +18,7 @@ from mosaic_onnx.core.process.cpu_cores import pinned
 
 RECORDING = {"PERF_COUNT": True}
 """Properties with which a model must be compiled to be timed."""
-_MIN_RUNS = 6
+_MIN_RUNS = 4
 _MAX_RUNS = 60
 _SPELL = 4
 """The chosen runs are this fraction of all runs."""
@@ -50,7 +50,7 @@ def kernels_of(compiled: Any, inputs: Mapping[int, Array], budget_s: float) -> t
     Args:
         compiled: an ``ov.CompiledModel`` made with ``RECORDING``.
         inputs: its inputs, by position.
-        budget_s: time for the runs; there are at least six.
+        budget_s: time for the runs; there are at least four.
     """
     request = compiled.create_infer_request()
     for index, array in inputs.items():

@@ -1,30 +1,31 @@
-"""From a model to a bundle, or to one file for ONNX Runtime."""
+"""From a model to a bundle, or to one file for ONNX Runtime.
+
+The pipeline is imported inside of the functions: half a second in which the processes that a compilation needs start.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from typing_extensions import Unpack
 
-from mosaic_onnx.api.machine import select_aloud
 from mosaic_onnx.core.errors import OutputsDifferError
-from mosaic_onnx.core.plans import Plan
-from mosaic_onnx.core.profiles import Profile
-from mosaic_onnx.files.atomic import refuse_to_replace
-from mosaic_onnx.files.bundle import Bundle, read_bundle, refuse_target
-from mosaic_onnx.files.cache import Cache
-from mosaic_onnx.loading.checks import Limits
-from mosaic_onnx.loading.files import refuse_unreadable
-from mosaic_onnx.passes.state import say_nothing
-from mosaic_onnx.pipeline.compilation import Compilation, compile_model
-from mosaic_onnx.pipeline.delivery import deliver
-from mosaic_onnx.pipeline.exporting import Annotated, annotate_model
-from mosaic_onnx.pipeline.open_bundle import bind_bundle
-from mosaic_onnx.pipeline.options import CompileOptions, PathLike
-from mosaic_onnx.profiling.progress import Progress
+from mosaic_onnx.core.progress import say_nothing
+from mosaic_onnx.loading.children import Children
 
-Note = Callable[[str], None]
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from mosaic_onnx.core.plans import Plan
+    from mosaic_onnx.core.profiles import Profile
+    from mosaic_onnx.files.bundle import Bundle
+    from mosaic_onnx.pipeline.compilation import Compilation
+    from mosaic_onnx.pipeline.exporting import Annotated
+    from mosaic_onnx.pipeline.options import CompileOptions, PathLike
+    from mosaic_onnx.profiling.progress import Progress
+
+    Note = Callable[[str], None]
 
 
 def compile(
@@ -53,8 +54,12 @@ def compile(
     Raises:
         MosaicError: of the kind that the thing has: model, usage, infeasible, outputs differ, backend.
     """
+    from mosaic_onnx.files.bundle import read_bundle
+
     folder = free_bundle_folder(model, output, force=force)
     compilation = compile_unwritten(model, devices=devices, cache=cache, progress=progress, note=note, **options)
+    from mosaic_onnx.pipeline.open_bundle import bind_bundle
+
     return bind_bundle(read_bundle(write(compilation, folder, force=force)), trust=True)
 
 
@@ -81,11 +86,23 @@ def compile_unwritten(
         OutputsDifferError: the plan does not compute what the model computes.
         MosaicError: as for ``compile``.
     """
-    refuse_unreadable(Path(model), Limits().file_bytes)
-    request = options.get("request")
-    selection = select_aloud(devices, note, lower=request is not None and request.max_error is not None)
-    kept = Cache() if cache else None
-    compilation = compile_model(Path(model), selection, kept, note, progress, **options)
+    with Children(ahead=True) as children:
+        from mosaic_onnx.loading.checks import Limits
+        from mosaic_onnx.loading.files import refuse_unreadable
+
+        refuse_unreadable(Path(model), Limits().file_bytes)
+        from mosaic_onnx.discovery.selection import started_backends
+
+        backends = started_backends()
+        from mosaic_onnx.api.machine import select_aloud
+        from mosaic_onnx.files.cache import Cache
+        from mosaic_onnx.pipeline.compilation import compile_model
+
+        request = options.get("request")
+        lower = request is not None and request.max_error is not None
+        selection = select_aloud(devices, note, lower=lower, backends=backends)
+        kept = Cache() if cache else None
+        compilation = compile_model(Path(model), selection, kept, note, progress, children, **options)
     for one in (compilation, *compilation.shapes):
         if not one.state.proof.passed:
             words = "; ".join(one.state.proof.failures[:3])
@@ -101,6 +118,8 @@ def write(compilation: Compilation, folder: PathLike, *, force: bool = False) ->
     Raises:
         UsageError: the folder cannot be written, or is there and ``force`` is off.
     """
+    from mosaic_onnx.pipeline.delivery import deliver
+
     deliver(compilation, Path(folder), force=force)
     return Path(folder)
 
@@ -116,6 +135,8 @@ def free_bundle_folder(model: PathLike, output: PathLike | None = None, *, force
     Raises:
         UsageError: something else is there, or the folder above cannot take it.
     """
+    from mosaic_onnx.files.bundle import refuse_target
+
     folder = bundle_folder(model, output)
     given = Path(model)
     refuse_target(folder, force=force, least_bytes=given.stat().st_size if given.is_file() else 0)
@@ -139,5 +160,8 @@ def annotate(model: PathLike, profile: Profile, plan: Plan, output: PathLike, *,
         ModelError: the model cannot be read, or the plan is not of it.
         UsageError: the output is there already, or cannot be written.
     """
+    from mosaic_onnx.files.atomic import refuse_to_replace
+    from mosaic_onnx.pipeline.exporting import annotate_model
+
     refuse_to_replace(Path(output), force=force)
     return annotate_model(Path(model), profile, plan, Path(output))

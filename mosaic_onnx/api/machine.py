@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
+from mosaic_onnx.backends.base import Backend
 from mosaic_onnx.backends.hardware.energy_meters import find_meters
 from mosaic_onnx.discovery.health import Finding, examine
 from mosaic_onnx.discovery.selection import Selection, participation, select
@@ -36,9 +37,11 @@ def examine_machine(words: Sequence[str] = ()) -> tuple[Finding, ...]:
     return examine(select(words), find_meters())
 
 
-def select_aloud(devices: Sequence[str], note: Note, *, lower: bool = False) -> Selection:
+def select_aloud(
+    devices: Sequence[str], note: Note, *, lower: bool = False, backends: Mapping[str, Backend] | None = None
+) -> Selection:
     """The devices of a command, told first: who takes part, who does not, and why."""
-    selection = select(devices, lower=lower)
+    selection = select(devices, lower=lower, candidates=backends)
     for line in participation(selection):
         note(line)
     return selection

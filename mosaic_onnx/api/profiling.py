@@ -18,6 +18,7 @@ from mosaic_onnx.core.graph.layer_facts import LayerFacts, layer_facts
 from mosaic_onnx.core.graph.signature import TensorSpec, given_inputs, tensor_specs
 from mosaic_onnx.core.layers import LayerGraph
 from mosaic_onnx.core.profiles import Profile
+from mosaic_onnx.core.progress import say_nothing
 from mosaic_onnx.discovery.selection import select
 from mosaic_onnx.files.bundle import read_bundle
 from mosaic_onnx.files.cache import Cache
@@ -26,7 +27,7 @@ from mosaic_onnx.loading.checks import Limits
 from mosaic_onnx.loading.files import refuse_unreadable
 from mosaic_onnx.passes.base import run_passes
 from mosaic_onnx.passes.editing import configured
-from mosaic_onnx.passes.state import State, say_nothing
+from mosaic_onnx.passes.state import State
 from mosaic_onnx.pipeline.efforts import with_effort
 from mosaic_onnx.pipeline.options import InspectOptions, PathLike, ProfileOptions, with_paths, without_effort
 from mosaic_onnx.pipeline.pipelines import INSPECT, PROFILE

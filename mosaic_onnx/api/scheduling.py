@@ -9,10 +9,10 @@ from pathlib import Path
 
 from mosaic_onnx.api.profiling import profile
 from mosaic_onnx.core.profiles import Profile
+from mosaic_onnx.core.progress import say_nothing
 from mosaic_onnx.discovery.selection import select
 from mosaic_onnx.files.atomic import refuse_to_replace
 from mosaic_onnx.files.cache import Cache
-from mosaic_onnx.passes.state import say_nothing
 from mosaic_onnx.pipeline.options import PathLike
 from mosaic_onnx.pipeline.site.device_loop import schedule_measured
 from mosaic_onnx.pipeline.site.folder import write_site

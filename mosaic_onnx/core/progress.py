@@ -28,3 +28,9 @@ class Step:
 
 Progress = Callable[[Step], None]
 """Told at the begin of each pass, and after each measurement."""
+Note = Callable[[str], None]
+"""Told what was assumed, and what the user should hear."""
+
+
+def say_nothing(text: str) -> None:
+    """Drop a note."""

@@ -87,6 +87,14 @@ def backends() -> dict[str, Backend]:
     return found
 
 
+def start_all(candidates: Mapping[str, Backend]) -> None:
+    """Start the children of isolated backends that ``find_all`` will ask, and return at once."""
+    for backend in candidates.values():
+        if isinstance(backend, IsolatedBackend):
+            with contextlib.suppress(OSError):  # asking it says what is wrong
+                backend.start()
+
+
 def find_all(candidates: Mapping[str, Backend] | None = None) -> Inventory:
     """Return the devices that every backend finds; never raises.
 
@@ -94,10 +102,7 @@ def find_all(candidates: Mapping[str, Backend] | None = None) -> Inventory:
         candidates: the backends to ask; None for all that are installed.
     """
     candidates = backends() if candidates is None else candidates
-    for backend in candidates.values():
-        if isinstance(backend, IsolatedBackend):
-            with contextlib.suppress(OSError):  # asking it says what is wrong
-                backend.start()  # while the others are asked
+    start_all(candidates)
     found = [_find(name, backend) for name, backend in candidates.items()]
     versions = {key: version for one in found for key, version in one.versions.items()}
     describers = {name: backend for name, backend in candidates.items() if isinstance(backend, DescribesDevices)}

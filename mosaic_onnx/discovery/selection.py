@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from mosaic_onnx.backends.base import AbsentDevice, Backend, BrokenBackend
 from mosaic_onnx.core.devices import Device
-from mosaic_onnx.discovery.registry import backends, find_all, left_out, select_devices
+from mosaic_onnx.discovery.registry import backends, find_all, left_out, select_devices, start_all
 from mosaic_onnx.isolation.backend import isolated
 
 _LOG = logging.getLogger(__name__)
@@ -40,19 +40,33 @@ class Selection:
         return {device.name: device for device in self.chosen}
 
 
-def select(words: Sequence[str] = (), precision: str = "f32", *, lower: bool = False) -> Selection:
+def started_backends() -> dict[str, Backend]:
+    """Return all backends, those that can crash this process isolated; the children that know their devices start."""
+    candidates = isolated(backends())
+    start_all(candidates)
+    return candidates
+
+
+def select(
+    words: Sequence[str] = (),
+    precision: str = "f32",
+    *,
+    lower: bool = False,
+    candidates: Mapping[str, Backend] | None = None,
+) -> Selection:
     """Find the devices of this machine and select those that take part; a backend that breaks meanwhile is told.
 
     Args:
         words: device names, ``devices.toml`` files or shipped descriptions; none for the default set.
         precision: the model's own.
         lower: devices of lower precision take part too, as an error budget allows.
+        candidates: the backends to ask; None for all that are installed.
 
     Raises:
         UsageError: a word names no device.
         ModelError: a devices file is wrong.
     """
-    candidates = isolated(backends())
+    candidates = started_backends() if candidates is None else candidates
     found = find_all(candidates)
     for one in found.absent:
         if isinstance(one, BrokenBackend):

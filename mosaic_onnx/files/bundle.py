@@ -58,7 +58,7 @@ from mosaic_onnx.files.manifest import (
 from mosaic_onnx.files.plan_file import plan_to_json, read_plan
 from mosaic_onnx.files.profile_file import profile_to_json, read_profile
 from mosaic_onnx.files.seal import file_digests, sealed
-from mosaic_onnx.files.weights_file import WeightsFile
+from mosaic_onnx.files.weights_file import Source, WeightsFile
 from mosaic_onnx.loading.compiled_nodes import refuse_compiled_nodes
 from mosaic_onnx.loading.model import open_model, open_models
 
@@ -80,6 +80,7 @@ class BundleContents:
         fingerprint: of the machine and runtimes that they fit.
         facts: the manifest's other keys (versions, machine, command, measurements), as JSON values.
         shapes: the same model for further shapes of its inputs; what is equal is written once.
+        weight_digests: content digests of external data, as far as they are known: it is not read for them again.
     """
 
     model: onnx.ModelProto
@@ -94,6 +95,7 @@ class BundleContents:
     fingerprint: str = ""
     facts: Mapping[str, Any] = field(default_factory=dict)
     shapes: Sequence[BundleContents] = ()
+    weight_digests: Mapping[Source, bytes] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -249,7 +251,8 @@ def _write_files(contents: BundleContents, folder: Path) -> None:
     every = (contents, *contents.shapes)
     (folder / SLICES).mkdir()
     with (folder / SLICES / WEIGHTS).open("wb") as file:
-        weights = WeightsFile(file)
+        known = {source: digest for one in every for source, digest in one.weight_digests.items()}
+        weights = WeightsFile(file, digests=known)
         for number, one in enumerate(every):
             _write_models(one, folder, weights, shape_prefix(number))
     tuned = _write_tuned(every, folder)

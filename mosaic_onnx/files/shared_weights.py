@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
 
 import onnx
 
-from mosaic_onnx.core.graph.tensors import external_bytes, weight_bytes
+from mosaic_onnx.core.graph.tensors import external_bytes, external_entry, is_external, weight_bytes
 from mosaic_onnx.core.process.shared_folder import SharedFolder
-from mosaic_onnx.files.weights_file import WeightsFile
+from mosaic_onnx.files.weights_file import Source, WeightsFile
 
 LEAST_BYTES = 4 << 20
 """Fewer bytes of weights are copied faster than they are told apart."""
@@ -25,7 +28,25 @@ _MOST_SHARE = 0.25
 _FILE = "weights"
 
 
-def share_weights(model: onnx.ModelProto, folder: str) -> SharedFolder | None:
+@dataclass(frozen=True)
+class SharedWeights:
+    """Weights in a file of their own.
+
+    Attributes:
+        folder: of the file, which is gone with the last who holds it.
+        digests: content digests of its parts, and of those of the files from which they came.
+    """
+
+    folder: SharedFolder
+    digests: Mapping[Source, bytes]
+
+    @property
+    def path(self) -> Path:
+        """Return the folder's path."""
+        return self.folder.path
+
+
+def share_weights(model: onnx.ModelProto, folder: str) -> SharedWeights | None:
     """Move the weights of a model into a file; the model then refers to them.
 
     Args:
@@ -33,8 +54,7 @@ def share_weights(model: onnx.ModelProto, folder: str) -> SharedFolder | None:
         folder: where its external data lies now.
 
     Returns:
-        The folder of the file, which is gone with the last who holds it; None where the weights stay where they are,
-        being few, or too many for the free space.
+        The file; None where the weights stay where they are, being few, or too many for the free space.
 
     Raises:
         ModelError: external data ends early.
@@ -50,9 +70,17 @@ def share_weights(model: onnx.ModelProto, folder: str) -> SharedFolder | None:
                 continue
             moved.CopyFrom(model)
             with (shared.path / _FILE).open("wb") as file:
-                WeightsFile(file).move(moved, folder, _FILE)
+                weights = WeightsFile(file)
+                weights.move(moved, folder, _FILE)
         except OSError:  # it is full after all, or cannot be written
             continue
         model.CopyFrom(moved)
-        return shared
+        return SharedWeights(shared, weights.digests | _digests(moved, shared.path / _FILE, weights))
     return None
+
+
+def _digests(model: onnx.ModelProto, file: Path, weights: WeightsFile) -> dict[Source, bytes]:
+    """Return the content digests of a model's weights in the file that they were moved to."""
+    by_offset = {offset: digest for digest, offset in weights.offsets.items()}
+    entries = (external_entry(tensor) for tensor in model.graph.initializer if is_external(tensor))
+    return {(file, entry.offset, entry.length): by_offset[entry.offset] for entry in entries}

@@ -33,6 +33,10 @@ _PAYLOADS = (
 )
 
 
+Source = tuple[Path, int, int]
+"""A part of a file of external data: its path, offset and length."""
+
+
 @dataclass
 class WeightsFile:
     """Moves the weights of models into one file.
@@ -40,13 +44,13 @@ class WeightsFile:
     Attributes:
         file: open for writing, at its start.
         offsets: content digest → offset.
-        digests: (file, offset, length) → digest of external data that was read before: models name the same again.
+        digests: content digests of external data that was read before: models name the same again.
         end_bytes: the earliest offset of the next tensor.
     """
 
     file: BinaryIO
     offsets: dict[bytes, int] = field(default_factory=dict)
-    digests: dict[tuple[Path, int, int], bytes] = field(default_factory=dict)
+    digests: dict[Source, bytes] = field(default_factory=dict)
     end_bytes: int = 0
 
     def move(self, model: onnx.ModelProto, folder: str | None, location: str) -> None:

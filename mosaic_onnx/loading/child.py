@@ -7,13 +7,14 @@ model is ``{"error": message, "hint": hint}``; running out of memory is ``{"fail
 from __future__ import annotations
 
 import contextlib
-import importlib
 import json
 import os
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+
+from mosaic_onnx.core.process.parent_death import die_with_parent
 
 Request = Mapping[str, Any]
 
@@ -114,28 +115,33 @@ def _limit(memory_limit_bytes: int) -> None:
         resource.setrlimit(resource.RLIMIT_AS, (wanted, hard))
 
 
-def main() -> int:
-    """Run the job that the request names; a spare child imports first what jobs need."""
-    from mosaic_onnx.core.errors import ModelError
-    from mosaic_onnx.core.process.parent_death import die_with_parent
+def main(parent: int | None = None) -> int:
+    """Run the job that the request on standard input names; the answer goes to standard output.
 
+    Args:
+        parent: the process whose end is this one's; None for the one that the request names.
+    """
     answer_file = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # native libraries print to standard output, which must hold only the answer
-    if sys.argv[1:] == ["spare"]:
-        for module in ("onnx", "onnxruntime", "mosaic_onnx.loading.checks", "mosaic_onnx.loading.trial"):
-            importlib.import_module(module)
-    told = json.load(sys.stdin)
-    die_with_parent(told["parent"])
+    with os.fdopen(os.dup(0)) as request_file:
+        told = json.load(request_file)
+    die_with_parent(parent or told["parent"])
     _limit(told["memory_limit_bytes"])
-    try:
-        answer = JOBS[told["job"]](told["request"])
-    except ModelError as error:
-        answer = {"error": error.message, "hint": error.hint}
-    except MemoryError:
-        answer = {"failure": "memory"}
+    answer = _answer(told["job"], told["request"])
     with answer_file:
         json.dump(answer, answer_file)
     return 0
+
+
+def _answer(job: str, request: Request) -> dict[str, object]:
+    from mosaic_onnx.core.errors import ModelError
+
+    try:
+        return JOBS[job](request)
+    except ModelError as error:
+        return {"error": error.message, "hint": error.hint}
+    except MemoryError:
+        return {"failure": "memory"}
 
 
 if __name__ == "__main__":

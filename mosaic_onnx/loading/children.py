@@ -7,10 +7,13 @@ import json
 import logging
 import os
 import signal
+import socket
 import subprocess
+import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -24,6 +27,9 @@ _DOING = {"check": "the check", "load": "the loading in ONNX Runtime", "types": 
 _LOG = logging.getLogger(__name__)
 _TAIL_BYTES = 4000
 _CHILD = "mosaic_onnx.loading.child"
+_FORK_SERVER = "mosaic_onnx.loading.fork_server"
+_START_LIMIT_S = 120.0
+"""The process that starts children imports what they need first; on a busy machine that takes seconds."""
 
 
 @dataclass(frozen=True)
@@ -43,74 +49,116 @@ class ChildFailure(Exception):
 
 
 @dataclass(frozen=True)
-class _Child:
-    """A child process that has not been told its job yet, and the files that take what it says and answers."""
+class _Job:
+    """A job, its limit, and the files of the child that does it: request, answer, and what it says."""
 
-    process: subprocess.Popen[bytes]
-    said: IO[bytes]
-    answer: IO[bytes]
-    began_s: float
-    is_spare: bool
+    name: str
+    time_limit_s: float
+    files: tuple[IO[bytes], IO[bytes], IO[bytes]]
 
-    @classmethod
-    def started(cls, *, is_spare: bool) -> _Child:
-        """Start one; a spare one imports at once what the jobs need."""
-        said, answer = tempfile.TemporaryFile(), tempfile.TemporaryFile()  # noqa: SIM115 (`close` closes them)
-        process = subprocess.Popen(
-            module_command(_CHILD, *(["spare"] if is_spare else [])),
-            stdin=subprocess.PIPE,
-            stdout=answer,
-            stderr=said,
-            env=_environment(),
-            start_new_session=True,
-        )
-        return cls(process, said, answer, time.monotonic(), is_spare)
+    def wait(self, number: int, began_s: float, ended: Callable[[float], int | None]) -> int:
+        """Return the exit status of the child that does it.
 
-    def answered(self, text: str, job: str, time_limit_s: float) -> int:
-        """Send the request and wait; the exit status. Kill the child's group at the limit or on an interruption."""
-        began_s = time.monotonic() if self.is_spare else self.began_s
-        clock = ProcessClock(self.process.pid, began_s, is_new=not self.is_spare)
-        unsent: bytes | None = text.encode()
+        Args:
+            number: of its process.
+            began_s: the moment of its start, of the monotonic clock.
+            ended: waits so many seconds for its end; None where it has not come.
+
+        Raises:
+            ChildFailure: the limit has passed.
+        """
+        clock = ProcessClock(number, began_s, is_new=True)
+        while (left_s := self.time_limit_s - clock.elapsed_s()) > 0:
+            status = ended(min(left_s, WORD_EVERY_S))
+            if status is not None:
+                return status
+            waited_s = time.monotonic() - began_s
+            if waited_s < self.time_limit_s:
+                what = _DOING.get(self.name, self.name)
+                _LOG.warning("waiting for %s of a model: %.0f s, given up at %.0f s", what, waited_s, self.time_limit_s)
+        raise ChildFailure("time", f"not done after {self.time_limit_s:g} s")
+
+
+class _ForkServer:
+    """A process that imports at once what jobs need, and forks a child for each (``fork_server``)."""
+
+    def __init__(self) -> None:
+        self._channel, theirs = socket.socketpair()
+        arguments = (_FORK_SERVER, str(theirs.fileno()), str(os.getpid()))
+        # Telemetry of ONNX Runtime would run a thread, which no fork takes along.
+        environment = {**_environment(), "ORT_DISABLE_TELEMETRY": "1"}
+        nothing = subprocess.DEVNULL
+        with theirs:
+            self._process = subprocess.Popen(
+                module_command(*arguments),
+                stdin=nothing,
+                stdout=nothing,
+                stderr=nothing,
+                env=environment,
+                pass_fds=[theirs.fileno()],
+                start_new_session=True,
+            )
+        self._unread = b""
+
+    def status_of(self, job: _Job) -> int:
+        """Have a job done by a forked child, and return its exit status.
+
+        Raises:
+            ChildFailure: the limit has passed, or this process has ended.
+        """
+        with contextlib.suppress(OSError):  # its end shows when it is read from
+            socket.send_fds(self._channel, [b"j"], [file.fileno() for file in job.files])
+        child = self._number(_START_LIMIT_S)
+        if child is None:
+            raise ChildFailure("crash", f"the process that starts children started none in {_START_LIMIT_S:g} s")
+        has_ended = False
         try:
-            while (left_s := time_limit_s - clock.elapsed_s()) > 0:
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    self.process.communicate(unsent, timeout=min(left_s, WORD_EVERY_S))
-                    return self.process.returncode
-                unsent = None  # a second call goes on where the first one stopped
-                waited_s = time.monotonic() - began_s
-                if waited_s < time_limit_s:
-                    what = _DOING.get(job, job)
-                    _LOG.warning("waiting for %s of a model: %.0f s, given up at %.0f s", what, waited_s, time_limit_s)
-            raise ChildFailure("time", f"not done after {time_limit_s:g} s")
+            status = job.wait(child, time.monotonic(), self._number)
+            has_ended = True
+            return status
         finally:
-            self.end()
+            if not has_ended:
+                with contextlib.suppress(OSError, ChildFailure):
+                    os.killpg(child, signal.SIGKILL)
+                    self._number(_START_LIMIT_S)
 
-    def end(self) -> None:
-        """Kill the process if it runs; calling it twice is harmless."""
-        if self.process.poll() is None:
-            _kill_group(self.process)
+    def _number(self, seconds: float) -> int | None:
+        """Return the next number that it sends; None where none comes in time.
+
+        Raises:
+            ChildFailure: it has ended.
+        """
+        self._channel.settimeout(seconds)
+        while b"\n" not in self._unread:
+            try:
+                more = self._channel.recv(64)
+            except TimeoutError:
+                return None
+            except OSError:
+                more = b""
+            if not more:
+                raise ChildFailure("crash", "the process that starts children has ended")
+            self._unread += more
+        line, _, self._unread = self._unread.partition(b"\n")
+        return int(line)
 
     def close(self) -> None:
-        """End the process, and give its files back."""
-        self.end()
-        if self.process.stdin is not None:
-            with contextlib.suppress(OSError):
-                self.process.stdin.close()
-        self.said.close()
-        self.answer.close()
+        """End it; calling it twice is harmless."""
+        self._channel.close()
+        _end(self._process)
 
 
 class Children:
-    """Child processes for jobs on untrusted models, one for each job.
+    """Child processes for jobs on untrusted models, one for each job."""
 
-    Some may be started ahead: the next one imports what it needs while the one before works, or its caller does.
-    """
+    def __init__(self, *, ahead: bool = False) -> None:
+        """Prepare.
 
-    def __init__(self, ahead_count: int = 0) -> None:
-        """Start the first of ``ahead_count`` spare children; further jobs start a child when it is needed."""
-        self._ahead_count = ahead_count
-        self._spare: _Child | None = None
-        self._start_ahead()
+        Args:
+            ahead: several jobs will come: import what they need at once, while the caller does something else, and once
+                for all of them (on Linux; elsewhere each child starts when it is needed).
+        """
+        self._server = _ForkServer() if ahead and sys.platform == "linux" else None
 
     def run(
         self, job: str, request: Mapping[str, object], time_limit_s: float, memory_limit_bytes: int
@@ -131,31 +179,26 @@ class Children:
             ChildFailure: the child ended without an answer.
         """
         told = {"job": job, "request": {**request}, "memory_limit_bytes": memory_limit_bytes, "parent": os.getpid()}
-        child, self._spare = self._spare or _Child.started(is_spare=False), None
-        try:
-            self._start_ahead()
-            status = child.answered(json.dumps(told), job, time_limit_s)
-            child.answer.seek(0)
-            raw = child.answer.read()
+        with ExitStack() as stack:
+            asked, answer, said = (stack.enter_context(tempfile.TemporaryFile()) for _ in range(3))
+            asked.write(json.dumps(told).encode())
+            asked.seek(0)
+            one = _Job(job, time_limit_s, (asked, answer, said))
+            status = _status_alone(one) if self._server is None else self._server.status_of(one)
+            answer.seek(0)
+            raw = answer.read()
             if status == 0 and raw:
                 result: dict[str, object] = json.loads(raw)
                 if result.get("failure") == "memory":
                     raise ChildFailure("memory", f"more than {memory_limit_bytes} bytes")
                 return result
-            raise ChildFailure("crash", f"{_status(status)}: {_tail(child.said)}".rstrip(": "))
-        finally:
-            child.close()
-
-    def _start_ahead(self) -> None:
-        if self._ahead_count > 0:
-            self._ahead_count -= 1
-            self._spare = _Child.started(is_spare=True)
+            raise ChildFailure("crash", f"{_status(status)}: {_tail(said)}".rstrip(": "))
 
     def close(self) -> None:
-        """End the child that waits; calling it twice is harmless."""
-        child, self._spare = self._spare, None
-        if child is not None:
-            child.close()
+        """End the process that starts children; calling it twice is harmless. Later jobs start theirs themselves."""
+        server, self._server = self._server, None
+        if server is not None:
+            server.close()
 
     def __enter__(self) -> Children:
         return self
@@ -164,12 +207,38 @@ class Children:
         self.close()
 
 
-def _kill_group(child: subprocess.Popen[bytes]) -> None:
+def _status_alone(job: _Job) -> int:
+    """Have a job done by a child of this process, and return its exit status.
+
+    Raises:
+        ChildFailure: the limit has passed.
+    """
+    asked, answer, said = job.files
+    began_s = time.monotonic()
+    child = subprocess.Popen(
+        module_command(_CHILD), stdin=asked, stdout=answer, stderr=said, env=_environment(), start_new_session=True
+    )
+
+    def ended(seconds: float) -> int | None:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return child.wait(seconds)
+        return None
+
+    try:
+        return job.wait(child.pid, began_s, ended)
+    finally:
+        _end(child)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Kill a process's group if it runs."""
+    if process.poll() is not None:
+        return
     if hasattr(os, "killpg"):
-        os.killpg(child.pid, signal.SIGKILL)
+        os.killpg(process.pid, signal.SIGKILL)
     else:
-        child.kill()
-    child.wait()
+        process.kill()
+    process.wait()
 
 
 def _environment() -> dict[str, str]:

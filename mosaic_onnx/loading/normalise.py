@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,7 @@ class Normalised:
         defaults: the assumptions made for missing input shapes, one sentence each, to be shown to the user.
         notes: facts that could not be found, with the reason.
         held: keeps ``folder`` in being where it is a temporary one.
+        weight_digests: content digests of external data, by file, offset and length, as far as they are known.
     """
 
     model: onnx.ModelProto
@@ -44,6 +45,7 @@ class Normalised:
     defaults: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     held: SharedFolder | None = None
+    weight_digests: Mapping[tuple[Path, int, int], bytes] = field(default_factory=dict)
 
 
 def normalise(

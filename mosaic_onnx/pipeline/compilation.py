@@ -12,12 +12,13 @@ from typing_extensions import Unpack
 from mosaic_onnx.backends.base import SliceModel
 from mosaic_onnx.core.errors import DeviceError, MosaicError, UsageError
 from mosaic_onnx.core.plans import Plan
+from mosaic_onnx.core.progress import say_nothing
 from mosaic_onnx.discovery.selection import Selection, without_devices
 from mosaic_onnx.files.cache import Cache
 from mosaic_onnx.loading.children import Children
 from mosaic_onnx.loading.shape_choices import combinations
 from mosaic_onnx.passes.base import Passes, run_passes
-from mosaic_onnx.passes.state import State, say_nothing
+from mosaic_onnx.passes.state import State
 from mosaic_onnx.pipeline.options import CompileOptions, compile_passes
 from mosaic_onnx.planner.core.request import Request
 from mosaic_onnx.planning.candidates import PLAN
@@ -26,8 +27,6 @@ from mosaic_onnx.profiling.progress import Progress
 from mosaic_onnx.profiling.whole_plans.plans_to_run import Machine
 
 Note = Callable[[str], None]
-_AHEAD_COUNT = 4
-"""The children that a compilation starts ahead, for the checks of a model that nobody vouches for."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +77,7 @@ def compile_model(
     cache: Cache | None = None,
     note: Note = say_nothing,
     progress: Progress | None = None,
+    children: Children | None = None,
     **options: Unpack[CompileOptions],
 ) -> Compilation:
     """Plan, measure and prove a model, for each of the shapes asked for; write nothing.
@@ -91,6 +91,7 @@ def compile_model(
         cache: where measurements are kept; None measures everything anew.
         note: told what was assumed.
         progress: told how far the measuring has come.
+        children: child processes in which untrusted files are checked; None for own ones.
         **options: see ``CompileOptions``.
 
     Raises:
@@ -108,8 +109,8 @@ def compile_model(
     machine = Machine(selection.by_name, selection.backends)
     # The child that runs plans imports runtimes while the model is read; a given plan is not run against others.
     running = nullcontext() if options.get("given_plan") else machine.with_child()
-    with running, Children(_AHEAD_COUNT * len(asked)) as children:
-        start = State(path, selection, cache, note, progress, children=children)
+    with running, nullcontext(children) if children else Children(ahead=True) as checking:
+        start = State(path, selection, cache, note, progress, children=checking)
         for shapes in asked:
             if len(asked) > 1:
                 note(f"compiling for {shapes_text(shapes)}")

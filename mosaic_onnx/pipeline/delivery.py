@@ -57,6 +57,7 @@ def _contents(compilation: Compilation) -> BundleContents:
         tuned=compilation.tuned,
         fingerprint=machine_fingerprint(state.selection.versions),
         facts=_facts(compilation) | {"rewritten": list(canonical.notes)},
+        weight_digests=state.normalised.weight_digests,
     )
 
 

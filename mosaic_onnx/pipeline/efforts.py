@@ -92,8 +92,9 @@ EFFORTS: Mapping[EffortName, Effort] = {
     "quick": Effort(
         profiling=ProfilingEffort(
             layer=TimeBudget(0.004, min_runs=3, max_runs=20),
-            slice=TimeBudget(0.08, min_runs=3, max_runs=50),
-            alone_s=0.2,
+            slice=TimeBudget(0.05, min_runs=3, max_runs=50),
+            alone_s=0.1,
+            least_alone_count=0,
             levels_s=0.0,
             looks_again=False,
             one_session=True,
@@ -102,7 +103,13 @@ EFFORTS: Mapping[EffortName, Effort] = {
         ),
         running=time_plan.Effort(seconds=0.15, max_runs=20),
         contest=contest.Effort(
-            round_count=9, budget_s=0.5, stop=EarlyStop(least_rounds=3), repeat_count=1, repeat_s=0.01, rivals=1.2
+            round_count=6,
+            budget_s=0.5,
+            stop=EarlyStop(least_rounds=3),
+            repeat_count=2,
+            repeat_s=0.01,
+            rivals=1.2,
+            one_each=True,
         ),
         round_limit=0,
         run_limit=0,

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from mosaic_onnx.core.progress import say_nothing
 from mosaic_onnx.discovery.selection import participation, select
 from mosaic_onnx.files.cache import Cache
 from mosaic_onnx.npu.costs.evaluate import Objective
@@ -13,7 +14,7 @@ from mosaic_onnx.npu.explore.explore import Exploration, explore, explored_model
 from mosaic_onnx.npu.explore.sweep import sweep as points_of
 from mosaic_onnx.npu.hardware.file import load_hardware
 from mosaic_onnx.passes.base import run_passes
-from mosaic_onnx.passes.state import State, say_nothing
+from mosaic_onnx.passes.state import State
 from mosaic_onnx.pipeline.options import PathLike
 from mosaic_onnx.pipeline.pipelines import PROFILE
 

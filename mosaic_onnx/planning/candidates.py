@@ -103,12 +103,22 @@ def worth_running(candidates: Sequence[Candidate], most: float) -> tuple[Candida
     singles = [one for one in candidates if one.name != PLAN and not one.is_yardstick]
     limit_s = most * min((one.plan.predicted.seconds for one in singles), default=float("inf"))
     return tuple(
-        one
-        for one in candidates
-        if one.name == PLAN
-        or one.plan.predicted.seconds <= limit_s
-        or any(device.backend == "onnxruntime" for device in one.devices.values())
+        one for one in candidates if one.name == PLAN or one.plan.predicted.seconds <= limit_s or _is_usual(one)
     )
+
+
+def one_of_each(candidates: Sequence[Candidate]) -> tuple[Candidate, ...]:
+    """Return the candidates without those that a single device, or its runtime's default, stands for.
+
+    ONNX Runtime's default, which users hear of, stands for its device; other devices stand for their defaults.
+    """
+    stood_for = {name for one in candidates if _is_usual(one) for name in one.devices}
+    return tuple(one for one in candidates if one.name not in stood_for and (not one.is_yardstick or _is_usual(one)))
+
+
+def _is_usual(one: Candidate) -> bool:
+    """Return whether a candidate is what ONNX Runtime does by default."""
+    return any(device.backend == "onnxruntime" for device in one.devices.values())
 
 
 def single_device_plan(profile: Profile, device: str, like: Plan, table: CostTable | None = None) -> Plan | None:

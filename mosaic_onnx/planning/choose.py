@@ -42,6 +42,8 @@ def choose(
     if not is_timed_here or plan.objective not in ("latency", "throughput"):
         found = contest_by_prediction([one for one in candidates if not one.is_yardstick], refused)
     else:
+        if plan_wanted and effort is not None:
+            effort = replace(effort, one_each=False)
         by_clock = contest if plan.objective == "latency" else contest_by_rate
         found = by_clock(candidates, selection.by_name, selection.backends, inputs, outputs, effort, refused)
     if plan_wanted and PLAN not in found.failed:

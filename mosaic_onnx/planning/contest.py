@@ -14,7 +14,7 @@ from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.errors import BackendError
 from mosaic_onnx.core.plans import Plan
 from mosaic_onnx.planner.core.request import TOLERANCE
-from mosaic_onnx.planning.candidates import PLAN, Candidate, worth_running
+from mosaic_onnx.planning.candidates import PLAN, Candidate, one_of_each, worth_running
 from mosaic_onnx.profiling.interleaved import EarlyStop, InterleavedTimings, Ratio
 from mosaic_onnx.profiling.whole_plans.plans_to_run import Machine, PlanToRun, Rounds
 from mosaic_onnx.profiling.whole_plans.timing import time_plans
@@ -55,6 +55,7 @@ class Effort:
         repeat_count: runs of a candidate in a round, of which the least counts; at least so many.
         repeat_s: the runs of the slowest candidate in a round take about so long: short ones run more often.
         rivals: single devices that are predicted to take more than so many times the best one's seconds do not run.
+        one_each: of a single device and its runtime's default only one runs (``one_of_each``).
     """
 
     round_count: int = 21
@@ -63,6 +64,7 @@ class Effort:
     repeat_count: int = 3
     repeat_s: float = 0.05
     rivals: float = float("inf")
+    one_each: bool = False
 
 
 def contest(
@@ -95,6 +97,8 @@ def contest(
     candidates = worth_running(candidates, effort.rivals)
     failed: dict[str, str] = dict(refused or {})
     twin = _twin(candidates)
+    if effort.one_each:
+        candidates = one_of_each(candidates)
     running = {
         one.name: PlanToRun(one.plan, one.tuned, one.devices) for one in candidates if not (twin and one.name == PLAN)
     }
@@ -107,7 +111,7 @@ def contest(
         raise BackendError(f"no plan runs: {'; '.join(failed.values())}", "see `mosaic-onnx devices`")
     if twin in failed:
         failed[PLAN] = failed[twin]
-    elif twin:
+    elif twin in timings.seconds:
         timings = replace(timings, seconds={PLAN: timings.seconds[twin], **timings.seconds})
     return judged(timings, failed, twin, [one.name for one in candidates if one.is_yardstick])
 
@@ -132,7 +136,7 @@ def judged(
     Args:
         timings: interleaved figures.
         failed: candidates that could not run, with the reason.
-        twin: the single device that the plan is, where it is one.
+        twin: the single device that the plan is, where it is one; its runtime's default may have run for it.
         yardsticks: candidates that are what users run today.
     """
     found = _best(timings, failed, twin)
@@ -152,7 +156,9 @@ def _best(timings: InterleavedTimings, failed: Mapping[str, str], twin: str) -> 
     singles = [name for name in timings.seconds if name != PLAN]
     if PLAN not in timings.seconds:
         best = min(singles, key=timings.median_s)
-        return Contest(best, f"the plan is not delivered: {failed[PLAN]}", timings, failed=failed)
+        is_default = f"the plan is {twin} alone, which runs as its runtime does by default"
+        reason = f"the plan is not delivered: {failed[PLAN]}" if PLAN in failed else is_default
+        return Contest(best, reason, timings, failed=failed)
     if not singles:
         return Contest(PLAN, "no single device can run the whole model", timings, failed=failed)
     best = min(singles, key=timings.median_s)

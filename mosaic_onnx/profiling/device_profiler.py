@@ -54,6 +54,7 @@ class ProfilingEffort:
         layer: for one layer alone.
         slice: for a slice of several layers, and as much again for its kernels.
         alone_s: in all, for measuring layers alone whose time in place is known; the most expensive come first.
+        least_alone_count: so many of them are measured however long that takes.
         levels_s: for comparing a runtime's levels of optimisation on one slice; 0 takes the device's own.
         looks_again: measure slices a second time, later than the first, since other load may have disturbed that.
         one_session: compile a slice once, for its kernels and for itself; not where scratch memory is recorded, say,
@@ -66,6 +67,7 @@ class ProfilingEffort:
     layer: TimeBudget = field(default_factory=lambda: TimeBudget(0.015))
     slice: TimeBudget = field(default_factory=lambda: TimeBudget(0.3))
     alone_s: float = 2.0
+    least_alone_count: int = 1
     levels_s: float = 0.4
     looks_again: bool = True
     one_session: bool = False
@@ -215,7 +217,10 @@ class DeviceProfiler:
         if known is not None:
             self._alone([layer for layer in layers if self._digest((layer, layer)).text in known])
             return
-        most = max(1, int(self.effort.alone_s / (2 * self.effort.layer.seconds)))
+        whole_s = sum(self.timings.in_place[layer].seconds for layer in layers)
+        if not self.effort.least_alone_count and 2 * whole_s > self.effort.alone_s:
+            return  # the reference's run for their inputs alone takes about so long
+        most = max(self.effort.least_alone_count, int(self.effort.alone_s / (2 * self.effort.layer.seconds)))
         costliest = set(list(dict.fromkeys(self._digest((layer, layer)).text for layer in layers))[:most])
         worth = [layer for layer in layers if self._digest((layer, layer)).text in costliest]
         measured = self._alone(worth, time.perf_counter() + self.effort.alone_s)

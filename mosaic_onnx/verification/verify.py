@@ -79,13 +79,13 @@ class Verifier:
         try:
             expected = reference.run(work.inputs)
             outputs = self._end_to_end(work, reference, expected)
-            slices = self._slices(work, reference)
+            slices = self._slices(work, reference, expected)
             canonical = check_canonical(work.canonical, work.model, reference, work.inputs, expected)
         finally:
             reference.close()
         return VerifyReport(reference.runtime, tuple(slices), tuple(outputs), _notes(work, reference), canonical)
 
-    def _slices(self, work: Verifiable, reference: Reference) -> list[SliceCheck]:
+    def _slices(self, work: Verifiable, reference: Reference, expected: Mapping[str, Array]) -> list[SliceCheck]:
         sliced = SlicedModel(
             work.model,
             work.folder,
@@ -97,7 +97,7 @@ class Verifier:
             {name: tensor.bytes for name, tensor in work.program.tensors.items()},
         )
         checks = []
-        for check in check_slices(sliced, reference):
+        for check in check_slices(sliced, reference, expected):
             checks.append(check)
             if self.progress is not None:
                 self.progress(len(checks), len(work.slices))

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
+from mosaic_onnx.core.progress import say_nothing
 from mosaic_onnx.passes.base import Pass, run_pass
 from mosaic_onnx.passes.editing import option_of, with_options
 from mosaic_onnx.passes.planning.feedback import Feedback
-from mosaic_onnx.passes.state import State, say_nothing
+from mosaic_onnx.passes.state import State
 
 if TYPE_CHECKING:
     from mosaic_onnx.core.profiles import Profile

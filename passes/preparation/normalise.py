@@ -54,5 +54,5 @@ class Normalise:
             state.note(text)
         shared = share_weights(normalised.model, normalised.folder) if self.shares_weights else None
         if shared is not None:
-            normalised = replace(normalised, folder=str(shared.path), held=shared)
+            normalised = replace(normalised, folder=str(shared.path), held=shared.folder, weight_digests=shared.digests)
         return replace(state, normalised=normalised)

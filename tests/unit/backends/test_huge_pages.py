@@ -7,12 +7,22 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from onnx import parser
 
 from mosaic_onnx.backends import huge_pages
-from mosaic_onnx.backends.huge_pages import LEAST_BYTES, AddressRange, added, full_blocks, on_huge_pages, private_spans
+from mosaic_onnx.backends.huge_pages import (
+    LEAST_BYTES,
+    AddressRange,
+    added,
+    bytes_read_once,
+    full_blocks,
+    on_huge_pages,
+    private_spans,
+)
 from mosaic_onnx.backends.huge_pages import _collapse as collapse
 
 
@@ -72,6 +82,35 @@ def test_blocks_that_are_nearly_full_are_found_in_one_stretch() -> None:
     resident[3, 0] = False  # nine tenths
     found = list(full_blocks(AddressRange(1000, 1500), 100, resident.reshape(-1)))
     assert found == [AddressRange(1000, 1100), AddressRange(1200, 1500)]
+
+
+def graph_of(conv_channels: int, product_rows: int, *, quantised: bool = False) -> onnx.GraphProto:
+    """A convolution with [c, c, 3, 3] weights of 4 bytes, or quantised ones of 1, before a product with [n, 1000]."""
+    c, kind = conv_channels, "int8" if quantised else "float"
+    kernel = "k" if quantised else "w"
+    widened = "w = DequantizeLinear(k, s)" if quantised else ""
+    body = f"{widened} a = Conv(x, w) b = Flatten(a) y = MatMul(b, m)"
+    text = f'<ir_version: 10, opset_import: ["" : 21]> g (float[1,{c},8,8] x) => (float[1,1000] y) {{ {body} }}'
+    graph = parser.parse_model(text).graph
+    for name, element, shape in ((kernel, kind, (c, c, 3, 3)), ("m", "float", (product_rows, 1000))):
+        one = graph.initializer.add(name=name, dims=shape)
+        one.data_type = onnx.TensorProto.INT8 if element == "int8" else onnx.TensorProto.FLOAT
+    return graph
+
+
+def test_weights_of_products_are_read_once_a_run_and_those_of_convolutions_are_not() -> None:
+    assert bytes_read_once(graph_of(10, 2000)) == 8_000_000
+    assert bytes_read_once(graph_of(1000, 2000)) == 0  # 36 MB of convolutions beside 8 MB
+
+
+def test_weights_of_a_convolution_are_known_behind_their_dequantisation() -> None:
+    assert bytes_read_once(graph_of(1000, 2000, quantised=True)) == 0  # 9 MB of convolutions beside 8 MB
+    assert bytes_read_once(graph_of(900, 2000, quantised=True)) == 8_000_000
+
+
+def test_a_graph_without_weights_reads_none() -> None:
+    text = '<ir_version: 10, opset_import: ["" : 21]> g (float[2] x) => (float[2] y) { y = Relu(x) }'
+    assert bytes_read_once(parser.parse_model(text).graph) == 0
 
 
 def test_small_weights_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:

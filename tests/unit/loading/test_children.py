@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -22,6 +23,9 @@ ENDLESS = (
     '<ir_version: 10, opset_import: ["" : 21]> g (float[n] x) => (float[m] y) <int64 n = {9000000000000000000}, '
     "bool c = {1}> { y = Loop(n, c, x) <body = b (int64 i, bool go, float[k] a) => (bool on, float[k] o) "
     "{ on = Identity(go)  o = Relu(a) }> }"
+)
+linux = pytest.mark.skipif(
+    sys.platform != "linux", reason="only Linux ends a process with its parent, and lists children"
 )
 
 
@@ -54,7 +58,7 @@ def test_an_unknown_job_is_a_crash_with_its_last_word() -> None:
         Children().run("nonsense", {}, 20.0, 2**32)
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process that its parent has died")
+@linux
 def test_a_child_dies_with_its_parent(tmp_path: Path) -> None:
     (tmp_path / "request.json").write_text(json.dumps(request(tmp_path, ENDLESS)))
     words = "import json, pathlib, sys; from mosaic_onnx.loading.children import Children; "
@@ -67,34 +71,65 @@ def test_a_child_dies_with_its_parent(tmp_path: Path) -> None:
     assert until(lambda: has_ended(child))
 
 
-def test_a_child_started_ahead_answers_as_one_that_is_not(tmp_path: Path) -> None:
+def test_children_forked_ahead_answer_as_one_that_is_not(tmp_path: Path) -> None:
     text = '<ir_version: 10, opset_import: ["" : 21]> g (float[n] x) => (float[n] y) { y = Relu(x) }'
     asked = request(tmp_path, text)
-    with Children(ahead_count=2) as ahead:
+    with Children(ahead=True) as ahead:
         answers = [ahead.run("types", asked, 20.0, 4 * 2**30) for _ in range(3)]
     assert answers == [Children().run("types", asked, 20.0, 4 * 2**30)] * 3
 
 
-def test_a_spare_child_that_hangs_is_ended_at_its_limit(tmp_path: Path) -> None:
-    with Children(ahead_count=1) as ahead, pytest.raises(ChildFailure, match="time: not done after 2 s"):
-        ahead.run("types", request(tmp_path, ENDLESS), 2.0, 4 * 2**30)
+def test_a_forked_child_that_hangs_is_ended_at_its_limit_and_the_next_one_answers(tmp_path: Path) -> None:
+    text = '<ir_version: 10, opset_import: ["" : 21]> g (float[2] x) => (float[2] y) { y = Relu(x) }'
+    with Children(ahead=True) as ahead:
+        with pytest.raises(ChildFailure, match="time: not done after 2 s"):
+            ahead.run("types", request(tmp_path, ENDLESS), 2.0, 4 * 2**30)
+        assert "symbols" in ahead.run("types", request(tmp_path, text), 20.0, 4 * 2**30)
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux lists a process's children")
-def test_a_child_that_was_started_for_nothing_is_ended() -> None:
+def test_a_forked_child_that_fails_leaves_its_last_word_and_the_next_one_answers(tmp_path: Path) -> None:
+    text = '<ir_version: 10, opset_import: ["" : 21]> g (float[2] x) => (float[2] y) { y = Relu(x) }'
+    with Children(ahead=True) as ahead:
+        with pytest.raises(ChildFailure, match=r"crash: exit status 1: KeyError: 'nonsense'"):
+            ahead.run("nonsense", {}, 20.0, 2**32)
+        with pytest.raises(ChildFailure, match=r"memory|crash"):
+            ahead.run("types", request(tmp_path, text), 20.0, 2**24)
+        assert "symbols" in ahead.run("types", request(tmp_path, text), 20.0, 4 * 2**30)
+
+
+@linux
+def test_a_process_that_starts_children_and_is_gone_is_a_crash_and_not_a_wait(tmp_path: Path) -> None:
     before = set(running_children(os.getpid()))
-    with Children(ahead_count=1):
-        spare = next(iter(set(running_children(os.getpid())) - before))
-    assert until(lambda: has_ended(spare))
+    with Children(ahead=True) as ahead:
+        (server,) = set(running_children(os.getpid())) - before
+        os.kill(server, signal.SIGKILL)
+        with pytest.raises(ChildFailure, match="crash: the process that starts children has ended"):
+            ahead.run("types", request(tmp_path, ENDLESS), 20.0, 4 * 2**30)
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux lists a process's children")
-def test_a_child_that_waits_ends_with_its_parent() -> None:
-    words = "import time; from mosaic_onnx.loading.children import Children; Children(ahead_count=1); time.sleep(60)"
-    parent = subprocess.Popen([sys.executable, "-c", words])
-    child = until(lambda: running_children(parent.pid))[0]
-    parent.kill()
-    parent.wait()
+@linux
+def test_a_process_that_starts_children_ends_with_its_context_and_with_its_parent() -> None:
+    before = set(running_children(os.getpid()))
+    with Children(ahead=True):
+        (server,) = set(running_children(os.getpid())) - before
+    assert until(lambda: has_ended(server))
+    words = "import time; from mosaic_onnx.loading.children import Children; Children(ahead=True); time.sleep(60)"
+    with subprocess.Popen([sys.executable, "-c", words]) as parent:
+        child = until(lambda: running_children(parent.pid))[0]
+        parent.kill()
+    assert until(lambda: has_ended(child))
+
+
+@linux
+def test_a_forked_child_dies_with_the_process_that_asked(tmp_path: Path) -> None:
+    (tmp_path / "request.json").write_text(json.dumps(request(tmp_path, ENDLESS)))
+    words = "import json, pathlib, sys; from mosaic_onnx.loading.children import Children; "
+    words += "Children(ahead=True).run('types', json.loads(pathlib.Path(sys.argv[1]).read_text()), 60.0, 4 * 2**30)"
+    with subprocess.Popen([sys.executable, "-c", words, str(tmp_path / "request.json")]) as parent:
+        server = until(lambda: running_children(parent.pid))[0]
+        child = until(lambda: running_children(server))[0]
+        until(lambda: cpu_ticks(child) > 100)
+        parent.kill()
     assert until(lambda: has_ended(child))
 
 

@@ -16,7 +16,7 @@ from mosaic_onnx.core.errors import BackendError
 from mosaic_onnx.core.plans import Bound, Plan, Predicted, Slice
 from mosaic_onnx.core.profiles import Cost, Profile, ProfileLayer
 from mosaic_onnx.planner.core.request import Request
-from mosaic_onnx.planning.candidates import PLAN, Candidate, single_device_plan, worth_running
+from mosaic_onnx.planning.candidates import PLAN, Candidate, one_of_each, single_device_plan, worth_running
 from mosaic_onnx.planning.contest import Effort, contest, contest_by_prediction, judged
 from mosaic_onnx.planning.correction import corrected
 from mosaic_onnx.planning.profile_plan import plan_profile
@@ -54,6 +54,25 @@ def test_a_short_contest_runs_the_plan_its_near_rivals_and_what_onnx_runtime_doe
     names = [one.name for one in worth_running(candidates, 1.05)]
     assert names == [PLAN, "vino", "near", "cpu by default"]
     assert worth_running(candidates, float("inf")) == candidates
+
+
+def test_of_each_device_and_its_runtimes_default_one_runs_and_that_is_the_default_of_onnx_runtime() -> None:
+    ort, other = Device("cpu", "onnxruntime"), Device("vino", "openvino")
+    candidates = (
+        candidate(PLAN, plan(0.9)),
+        candidate("cpu", plan(1.5)),
+        candidate("vino", plan(1.0)),
+        replace(candidate("cpu by default", plan(1.5)), devices={"cpu": ort}, is_yardstick=True),
+        replace(candidate("vino by default", plan(1.5)), devices={"vino": other}, is_yardstick=True),
+    )
+    assert [one.name for one in one_of_each(candidates)] == [PLAN, "vino", "cpu by default"]
+    assert [one.name for one in one_of_each(candidates[:3])] == [PLAN, "cpu", "vino"]
+
+
+def test_a_plan_that_is_a_device_whose_default_ran_for_it_is_delivered_as_that() -> None:
+    found = judged(timings(default=1.0, vino=2.0), {}, twin="cpu", yardsticks=["default"])
+    assert found.winner == "default"
+    assert found.reason == "the plan is cpu alone, which runs as its runtime does by default"
 
 
 def test_a_plan_that_is_clearly_faster_is_delivered() -> None:
