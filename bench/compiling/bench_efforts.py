@@ -28,6 +28,7 @@ from mosaic_onnx.cli.terminal.remaining import INSIDE, Remaining
 from mosaic_onnx.core.errors import MosaicError
 from mosaic_onnx.core.progress import Step
 from mosaic_onnx.discovery.selection import select
+from mosaic_onnx.loading.children import Children
 from mosaic_onnx.passes.base import run_passes
 from mosaic_onnx.passes.state import State
 from mosaic_onnx.pipeline.compilation import Compilation
@@ -37,6 +38,7 @@ from mosaic_onnx.pipeline.options import compile_passes
 from mosaic_onnx.planning import contest, time_plan
 from mosaic_onnx.profiling.device_profiler import ProfilingEffort
 from mosaic_onnx.profiling.measuring.timing import TimeBudget
+from mosaic_onnx.profiling.whole_plans.plans_to_run import Machine
 from mosaic_onnx.runtime.executor import open_program
 
 BEFORE = "before"
@@ -45,7 +47,8 @@ EFFORTS_MEASURED: dict[str, Effort] = {
     BEFORE: Effort(
         profiling=ProfilingEffort(TimeBudget(0.03), TimeBudget(1.0), alone_s=6.0, levels_s=1.0),
         running=time_plan.Effort(seconds=1.0),
-        contest=contest.Effort(stop=None),
+        contest=contest.Effort(stop=None, budget_s=8.0, repeat_count=3),
+        least_gain=0.0,
     ),
     **EFFORTS,
 }
@@ -175,8 +178,9 @@ def _compiled(model: Workload, effort: Effort) -> tuple[State, Json]:
     watcher = Watcher(Remaining(expected(COMPILE_STAGES, effort.profiling.name)))
     passes = with_effort(compile_passes({}), effort)
     began_s = time.monotonic()
-    with watcher.sampling():
-        state = run_passes(passes, State(model.path, selection, progress=watcher))
+    running = Machine(selection.by_name, selection.backends).with_child()
+    with watcher.sampling(), running, Children(ahead=True) as children:
+        state = run_passes(passes, State(model.path, selection, progress=watcher, children=children))
     ended_s = time.monotonic() - began_s
     with tempfile.TemporaryDirectory() as folder:
         deliver(Compilation(state, passes), Path(folder) / "out.mosaic")

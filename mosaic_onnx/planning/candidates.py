@@ -141,6 +141,8 @@ def single_device_plan(profile: Profile, device: str, like: Plan, table: CostTab
 def worth_cutting(profile: Profile, plan: Plan, request: Request, least_gain: float, table: CostTable) -> Plan:
     """Return a plan, or the best single device where a cut is not predicted to gain enough to be tried.
 
+    Predictions of simulated devices are exact: there every gain is taken.
+
     Args:
         profile: what was measured.
         plan: the planner's answer.
@@ -149,7 +151,8 @@ def worth_cutting(profile: Profile, plan: Plan, request: Request, least_gain: fl
         table: the profile's cost table.
     """
     is_limited = request.deadline_s is not None or request.budget_j is not None or request.max_error is not None
-    if not least_gain or request.objective != "latency" or is_limited or request.min_slice_count > 1:
+    is_exact = all(device.simulated for device in profile.devices)
+    if is_exact or not least_gain or request.objective != "latency" or is_limited or request.min_slice_count > 1:
         return plan
     alone = [single_device_plan(profile, device.name, plan, table) for device in profile.devices]
     best = min((one for one in alone if one is not None), key=lambda one: one.predicted.seconds, default=plan)

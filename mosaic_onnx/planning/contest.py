@@ -59,9 +59,9 @@ class Effort:
     """
 
     round_count: int = 21
-    budget_s: float = 8.0
+    budget_s: float = 5.0
     stop: EarlyStop | None = field(default_factory=EarlyStop)
-    repeat_count: int = 3
+    repeat_count: int = 2
     repeat_s: float = 0.05
     rivals: float = float("inf")
     one_each: bool = False

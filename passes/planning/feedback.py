@@ -57,7 +57,6 @@ class Feedback:
         Raises:
             InfeasibleError: no plan satisfies the constraints.
         """
-        from mosaic_onnx.planning.candidates import worth_cutting
         from mosaic_onnx.planning.feedback import FeedbackLoop
 
         start = state.with_cutter(self.cutting)
@@ -79,8 +78,7 @@ class Feedback:
         others = rounds.last.alternatives if request.objective == "throughput" else ()
         end = replace(start, profile=refined.profile, plan=refined.plan, alternatives=others)
         is_estimated = rounds.last.profile is refined.profile
-        end = replace(end, table=rounds.last.table) if is_estimated else run_pass(self.estimate, end)
-        return replace(end, plan=worth_cutting(end.profile, end.plan, request, self.least_gain, end.table))
+        return replace(end, table=rounds.last.table) if is_estimated else run_pass(self.estimate, end)
 
 
 @dataclass
@@ -94,9 +92,13 @@ class _Rounds:
         self.last = self.start
 
     def plan(self, profile: Profile, request: Request) -> Plan:
+        from mosaic_onnx.planning.candidates import worth_cutting
+
         plan = with_options(self.passes.plan, {"request": request})
-        self.last = run_passes((self.passes.estimate, plan), replace(self.start, profile=profile))
-        return self.last.plan
+        end = run_passes((self.passes.estimate, plan), replace(self.start, profile=profile))
+        worth = worth_cutting(profile, end.plan, request, self.passes.least_gain, end.table)
+        self.last = replace(end, plan=worth)
+        return worth
 
     def measure(self, wanted: Sequence[Choice]) -> SegmentsMeasured:
         return run_pass(self.passes.measure, replace(self.start, wanted=tuple(wanted))).measured
