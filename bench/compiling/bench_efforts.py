@@ -45,7 +45,7 @@ BEFORE = "before"
 """The fixed repetitions and rounds of every compilation before there were efforts."""
 EFFORTS_MEASURED: dict[str, Effort] = {
     BEFORE: Effort(
-        profiling=ProfilingEffort(TimeBudget(0.03), TimeBudget(1.0), alone_s=6.0, levels_s=1.0),
+        profiling=ProfilingEffort(TimeBudget(0.03), TimeBudget(1.0), alone_s=6.0, levels_s=1.0, looks_again="always"),
         running=time_plan.Effort(seconds=1.0),
         contest=contest.Effort(stop=None, budget_s=8.0, repeat_count=3),
         least_gain=0.0,

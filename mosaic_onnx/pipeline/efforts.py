@@ -1,7 +1,7 @@
 """The measuring time of a compilation: three efforts and a time budget, as options of the pipeline's passes.
 
-``normal`` is the passes' own defaults, except that it tries no cut that promises next to nothing. ``bench efforts`` measures what
-each costs and gains (docs/benchmarks.md).
+``normal`` is the passes' own defaults, except that it tries no cut that promises next to nothing. ``bench efforts``
+measures what each costs and gains (docs/benchmarks.md).
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from mosaic_onnx.core.text.suggestions import did_you_mean
 from mosaic_onnx.passes.base import Pass, Passes
 from mosaic_onnx.passes.editing import held_passes
 from mosaic_onnx.planning import contest, time_plan
+from mosaic_onnx.planning.candidates import PLAN
 from mosaic_onnx.profiling.device_profiler import ProfilingEffort
 from mosaic_onnx.profiling.interleaved import EarlyStop
 from mosaic_onnx.profiling.measuring.timing import TimeBudget
@@ -44,7 +45,7 @@ class Effort:
     run_limit: int = 6
     feedback_s: float = float("inf")
     least_gain: float = 0.02
-    usual_s: float = 20.0
+    usual_s: float = 14.0
 
     def within(self, seconds: float) -> Effort:
         """Return the same effort with no more time than a budget allows.
@@ -64,7 +65,7 @@ class Effort:
                 slice=_shorter(profiling.slice, share),
                 alone_s=profiling.alone_s * share,
                 levels_s=profiling.levels_s * share,
-                looks_again=profiling.looks_again and share > 0.5,
+                looks_again=profiling.looks_again if share > 0.5 else "never",
                 kept_as=profiling.kept_as if share == 1 else ("within budget", *profiling.kept_as),
             ),
             running=replace(running, seconds=running.seconds * share),
@@ -93,11 +94,11 @@ EFFORTS: Mapping[EffortName, Effort] = {
     "quick": Effort(
         profiling=ProfilingEffort(
             layer=TimeBudget(0.004, min_runs=3, max_runs=20),
-            slice=TimeBudget(0.05, min_runs=3, max_runs=50),
+            slice=TimeBudget(0.03, min_runs=3, max_runs=50),
             alone_s=0.1,
             least_alone_count=0,
             levels_s=0.0,
-            looks_again=False,
+            looks_again="never",
             one_session=True,
             name="quick",
             kept_as=("quick", "", "thorough"),
@@ -106,7 +107,7 @@ EFFORTS: Mapping[EffortName, Effort] = {
         contest=contest.Effort(
             round_count=6,
             budget_s=0.5,
-            stop=EarlyStop(least_rounds=3),
+            stop=EarlyStop(least_rounds=3, doubted=PLAN),
             repeat_count=2,
             repeat_s=0.01,
             rivals=1.2,
@@ -115,7 +116,7 @@ EFFORTS: Mapping[EffortName, Effort] = {
         round_limit=0,
         run_limit=0,
         least_gain=0.1,
-        usual_s=10.0,
+        usual_s=4.0,
     ),
     "normal": Effort(),
     "thorough": Effort(
@@ -123,6 +124,7 @@ EFFORTS: Mapping[EffortName, Effort] = {
             layer=TimeBudget(0.03),
             slice=TimeBudget(1.0),
             alone_s=20.0,
+            looks_again="always",
             levels_s=1.0,
             name="thorough",
             kept_as=("thorough",),
@@ -132,7 +134,7 @@ EFFORTS: Mapping[EffortName, Effort] = {
         round_limit=8,
         run_limit=8,
         least_gain=0.0,
-        usual_s=90.0,
+        usual_s=50.0,
     ),
 }
 

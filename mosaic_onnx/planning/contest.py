@@ -59,8 +59,8 @@ class Effort:
     """
 
     round_count: int = 21
-    budget_s: float = 5.0
-    stop: EarlyStop | None = field(default_factory=EarlyStop)
+    budget_s: float = 4.0
+    stop: EarlyStop | None = field(default_factory=lambda: EarlyStop(doubted=PLAN))
     repeat_count: int = 2
     repeat_s: float = 0.05
     rivals: float = float("inf")

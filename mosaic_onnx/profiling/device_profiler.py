@@ -19,6 +19,7 @@ import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 import numpy as np
 import onnx
@@ -56,7 +57,8 @@ class ProfilingEffort:
         alone_s: in all, for measuring layers alone whose time in place is known; the most expensive come first.
         least_alone_count: so many of them are measured however long that takes.
         levels_s: for comparing a runtime's levels of optimisation on one slice; 0 takes the device's own.
-        looks_again: measure slices a second time, later than the first, since other load may have disturbed that.
+        looks_again: measure slices a second time, later than the first: those that other load disturbed, always, or
+            never.
         one_session: compile a slice once, for its kernels and for itself; not where scratch memory is recorded, say,
             which slows the runs that follow a little.
         name: what users call this effort.
@@ -69,7 +71,7 @@ class ProfilingEffort:
     alone_s: float = 1.2
     least_alone_count: int = 1
     levels_s: float = 0.4
-    looks_again: bool = True
+    looks_again: Literal["always", "disturbed", "never"] = "disturbed"
     one_session: bool = False
     name: str = "normal"
     kept_as: tuple[str, ...] = ("",)
@@ -125,7 +127,7 @@ class DeviceProfiler:
             self._costliest(proved)
         self._measure_slices(tried)
         self._settle()
-        if self.effort.looks_again:
+        if self.effort.looks_again != "never":
             self._look_again()
 
     def _candidates(self) -> list[int]:
@@ -166,7 +168,9 @@ class DeviceProfiler:
 
     def _look_again(self) -> None:
         """Measure slices a second time, later than the first: other load may have disturbed that."""
-        once = [(span, one) for span, one in self.timings.slices.items() if one.spell_count == 1]
+        every = self.effort.looks_again == "always"
+        slices = self.timings.slices.items()
+        once = [(span, one) for span, one in slices if one.spell_count == 1 and (every or one.is_disturbed)]
         worth = [(span, one) for span, one in once if one.load_s + (one.seconds or 0.0) <= _MOST_AGAIN_S]
         self.ticker.expect(len(worth), SLICE_WEIGHT)
         for span, measurement in worth:

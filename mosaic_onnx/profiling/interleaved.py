@@ -71,20 +71,23 @@ class EarlyStop:
     """The rule that ends a contest before its rounds are over.
 
     After every round the rivals are compared with the fastest. A rival whose interval lies above ``hopeless`` runs no
-    more; once every other one is surely slower, or surely as fast up to ``same``, no round follows. Looking after
-    every round would find differences by chance more often than the interval says, so its coverage is higher.
+    more; once no other one can be faster by more than ``same``, no round follows. Looking after every round would find
+    differences by chance more often than the interval says, so its coverage is higher.
 
     Attributes:
         least_rounds: that always run.
         same: ratios nearer to one than this are called equal.
         hopeless: ratio above which a rival is given up.
         coverage: of the intervals.
+        doubted: name of one that wins only where it is surely faster: while it is the fastest, rounds follow until the
+            others are surely slower, or surely as fast up to ``same``.
     """
 
     least_rounds: int = 5
     same: float = 0.01
     hopeless: float = 1.1
     coverage: float = 0.99
+    doubted: str = ""
 
     def rivals(self, timings: InterleavedTimings, running: Sequence[str]) -> tuple[str, ...]:
         """Return those that must run on for a decision; empty where there is one.
@@ -101,7 +104,10 @@ class EarlyStop:
             ratio = timings.ratio(name, best, self.coverage)
             if ratio.low <= self.hopeless:
                 kept.append(name)
-                is_open |= ratio.low <= 1 and not (ratio.low >= 1 - self.same and ratio.high <= 1 + self.same)
+                is_near = ratio.low >= 1 - self.same
+                if best == self.doubted:
+                    is_near = ratio.low > 1 or (is_near and ratio.high <= 1 + self.same)
+                is_open |= not is_near
         return tuple(name for name in running if name in kept) if is_open else ()
 
 

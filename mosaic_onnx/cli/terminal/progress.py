@@ -47,8 +47,8 @@ WITHIN_BUDGET = (*PROFILE_STAGES, "measure_errors", "keep_budget", "rewrite", "j
 
 
 EFFORT_FACTORS: Mapping[str, Mapping[str, float]] = {
-    "quick": {"profile": 0.35, "feedback": 0.1, "keep_budget": 0.2, "select": 0.4, "verify": 0.6},
-    "thorough": {"profile": 3.0, "feedback": 4.0, "keep_budget": 2.0, "select": 5.0},
+    "quick": {"profile": 0.25, "feedback": 0.2, "keep_budget": 0.2, "select": 0.25},
+    "thorough": {"profile": 2.0, "feedback": 3.0, "keep_budget": 2.0, "select": 3.0},
 }
 """By effort and pass, how many times the usual time it takes; loading and proving take the same."""
 

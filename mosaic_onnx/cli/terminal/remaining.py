@@ -14,20 +14,20 @@ from dataclasses import dataclass, field
 from mosaic_onnx.core.progress import Step
 
 EXPECTED_S: Mapping[str, float] = {
-    "load": 1.0,
-    "normalise": 1.0,
-    "read_inputs": 0.2,
-    "layerize": 0.2,
-    "annotate": 0.3,
-    "profile": 8.0,
+    "load": 0.3,
+    "normalise": 0.3,
+    "read_inputs": 0.1,
+    "layerize": 0.1,
+    "annotate": 0.1,
+    "profile": 5.0,
     "measure_errors": 4.0,
-    "feedback": 3.0,
+    "feedback": 1.0,
     "keep_budget": 6.0,
     "rewrite": 0.1,
     "judge_errors": 2.0,
-    "select": 6.0,
+    "select": 4.5,
     "correct": 0.1,
-    "verify": 2.0,
+    "verify": 0.5,
 }
 """Seconds of each pass at normal effort on a network of a few milliseconds (``bench efforts`` prints them)."""
 INSIDE = {"estimate": "feedback", "plan": "feedback", "measure_slices": "feedback", "time_plan": "feedback"}

@@ -3,6 +3,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import onnx
@@ -218,13 +219,25 @@ def test_a_stretch_that_is_off_though_its_layers_are_sound_only_rounds() -> None
     assert set(timings.alone) == {0, 1, 2, 3}
 
 
-def test_stretches_are_measured_twice_and_the_lesser_figure_counts() -> None:
+@pytest.mark.parametrize(
+    ("looks_again", "is_disturbed", "least_s"),
+    [
+        ("disturbed", True, 0.2),
+        ("disturbed", False, 0.9),
+        ("always", False, 0.2),
+        ("never", True, 0.9),
+    ],
+)
+def test_slices_are_measured_a_second_time_and_the_lesser_figure_counts(
+    looks_again: Literal["always", "disturbed", "never"], is_disturbed: bool, least_s: float
+) -> None:
     seconds = iter([0.9, 0.2, 0.3])
 
     def noisy(span: Span) -> SliceMeasurement:
-        return SliceMeasurement(seconds=next(seconds)) if span == (0, 1) else fine(span)
+        return SliceMeasurement(seconds=next(seconds), is_disturbed=is_disturbed) if span == (0, 1) else fine(span)
 
-    assert run(ScriptedMeter(noisy), 2).slices[0, 1].seconds == 0.2
+    effort = ProfilingEffort(looks_again=looks_again)
+    assert run(ScriptedMeter(noisy), 2, effort=effort).slices[0, 1].seconds == least_s
 
 
 @pytest.mark.parametrize("times_kernels", [False, True])

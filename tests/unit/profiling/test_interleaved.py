@@ -71,6 +71,16 @@ def test_a_contest_goes_on_while_one_rival_may_be_faster_and_hopeless_ones_run_n
     assert EarlyStop().rivals(timings, ["a", "b", "c"]) == ("a", "b")
 
 
+def test_a_rival_that_cannot_be_faster_by_a_percent_ends_the_contest_unless_the_fastest_is_doubted() -> None:
+    timings = InterleavedTimings({"a": (1.0,) * 15, "b": (0.995,) * 7 + (1.04,) * 8}, 1)
+    ratio = timings.ratio("b", "a", EarlyStop().coverage)
+    assert 0.99 <= ratio.low <= 1.0
+    assert ratio.high > 1.01
+    assert EarlyStop().rivals(timings, ["a", "b"]) == ()
+    assert EarlyStop(doubted="b").rivals(timings, ["a", "b"]) == ()
+    assert EarlyStop(doubted="a").rivals(timings, ["a", "b"]) == ("a", "b")
+
+
 def test_rivals_that_are_the_same_within_a_percent_need_no_more_rounds() -> None:
     timings = seconds_of({"a": 1.0, "b": 1.001}, 0.002, 15)
     assert EarlyStop().rivals(timings, ["a", "b"]) == ()
