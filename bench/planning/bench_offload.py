@@ -11,7 +11,8 @@ import time
 from pathlib import Path
 
 from bench.report import Row
-from mosaic_onnx.core.constraints import Constraints, constrain
+from mosaic_onnx.core.constraints import Constraints
+from mosaic_onnx.core.cost_tables.constrain import constrain
 from mosaic_onnx.core.cost_tables.cost_table import cost_table
 from mosaic_onnx.core.cost_tables.costs import CostTable
 from mosaic_onnx.importers.decoder.file import read_decoder, read_machine

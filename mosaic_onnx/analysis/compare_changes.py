@@ -7,7 +7,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from mosaic_onnx.analysis.changes import parse_changes, with_change
-from mosaic_onnx.core.constraints import Constraints, constrain
+from mosaic_onnx.core.constraints import Constraints
+from mosaic_onnx.core.cost_tables.constrain import constrain
 from mosaic_onnx.core.cost_tables.cost_table import cost_table
 from mosaic_onnx.core.errors import InfeasibleError
 from mosaic_onnx.core.plans import Objective, Plan

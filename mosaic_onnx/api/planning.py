@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from mosaic_onnx.analysis.compare_changes import Supposed, compare_changes
 from mosaic_onnx.analysis.what_if import request_of
-from mosaic_onnx.core.constraints import Constraints, constrain
+from mosaic_onnx.core.constraints import Constraints
+from mosaic_onnx.core.cost_tables.constrain import constrain
 from mosaic_onnx.core.cost_tables.cost_table import cost_table
 from mosaic_onnx.core.plans import Plan
 from mosaic_onnx.core.profiles import Profile

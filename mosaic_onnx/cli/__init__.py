@@ -9,6 +9,7 @@ import typer
 
 from mosaic_onnx.cli.failures import run_guarded
 from mosaic_onnx.cli.lazy_group import LazyCommand, lazy_group, loaded_command
+from mosaic_onnx.cli.options import Verbose
 
 PROGRAM = "mosaic-onnx"
 
@@ -67,6 +68,7 @@ def _program(
     version: Annotated[
         bool, typer.Option("--version", is_eager=True, callback=_show_version, help="Show the version and exit.")
     ] = False,
+    verbose: Verbose = False,
 ) -> None:
     """Partition an ONNX model across the unequal devices of a machine."""
 

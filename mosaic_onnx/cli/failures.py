@@ -95,7 +95,8 @@ def _end_quietly() -> int:
 
 def _kept(arguments: Sequence[str]) -> str:
     """Return what is true of the measurements of an interrupted command."""
-    if not {"profile", "compile", "schedule"}.intersection(arguments[:1]):
+    command = next((word for word in arguments if not word.startswith("-")), "")
+    if command not in ("profile", "compile", "schedule"):
         return ""
     if "--no-cache" in arguments:
         return "nothing is kept with --no-cache: without it, the same command goes on where it stopped"

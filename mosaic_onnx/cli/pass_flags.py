@@ -14,7 +14,7 @@ from mosaic_onnx.cli.parse import parse_caps, parse_counts, parse_rules, parse_s
 from mosaic_onnx.core.options import Option, declared
 from mosaic_onnx.passes.base import Passes
 from mosaic_onnx.passes.editing import every
-from mosaic_onnx.profiling.energy.modelled import parse_watts
+from mosaic_onnx.profiling.energy.watts import parse_watts
 
 Command = Callable[..., None]
 OPTIONS = "options"

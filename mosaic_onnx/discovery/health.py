@@ -16,12 +16,17 @@ from mosaic_onnx.backends.hardware.energy_meters import Meters
 from mosaic_onnx.backends.hardware.levels import all_domains
 from mosaic_onnx.backends.hardware.system import SystemFiles, read_text
 from mosaic_onnx.core.process.cpu_cores import core_words, usable_cores
+from mosaic_onnx.core.process.machine_load import OthersLoad, others_load
 from mosaic_onnx.discovery.selection import Selection
 
 Verdict = Literal["ok", "note", "absent"]
 PACKAGES = ("mosaic-onnx", "onnx", "onnxruntime", "onnxruntime-gpu", "openvino", "ortools", "numpy", "matplotlib")
 BUSY_SHARE = 0.5
-"""Runnable processes for each core above which figures are disturbed."""
+"""Runnable processes for each core, in the last minute, above which it is looked who runs."""
+TAKEN_SHARE = 0.15
+"""Of the cores' time that others take, above which figures are disturbed."""
+_TOLD_CORES = 0.05
+"""A smaller share of the host of a virtual machine is not told."""
 
 
 @dataclass(frozen=True)
@@ -120,20 +125,41 @@ def _huge_pages(files: SystemFiles) -> Finding:
 def _load() -> Finding:
     if not hasattr(os, "getloadavg"):
         return Finding("load", "absent", "this system does not tell its load")
-    if busy_text():
-        return Finding("load", "note", f"{_load_text()}: measurements will be disturbed, stop other programs first")
-    return Finding("load", "ok", _load_text())
+    load = others_load()
+    text = _load_text() if load is None else f"{_load_text()}; now {_taken_text(load)}"
+    if _is_busy(load):
+        return Finding("load", "note", f"{text}: measurements will be disturbed, stop other programs first")
+    return Finding("load", "ok", text)
 
 
 def _load_text() -> str:
     return f"{os.getloadavg()[0]:.1f} on {len(usable_cores())} cores in the last minute"
 
 
+def _taken_text(load: OthersLoad) -> str:
+    host = f", the host {load.host:.1f}" if load.host >= _TOLD_CORES else ""
+    return f"other programs take {load.programs:.1f} of {len(usable_cores())} cores{host}"
+
+
+def _is_busy(load: OthersLoad | None) -> bool:
+    """Return whether others take so much that figures are disturbed; by the last minute's load where nobody tells."""
+    if load is None:
+        return os.getloadavg()[0] > BUSY_SHARE * len(usable_cores())
+    return load.programs + load.host > TAKEN_SHARE * len(usable_cores())
+
+
 def busy_text() -> str:
-    """Return what disturbs measurements on this machine now; empty where its load is low, or not known."""
+    """Return what disturbs measurements on this machine now; empty where nothing does, or nobody tells.
+
+    The load of the last minute, which costs nothing to read, may still be that of a compilation just before: where it
+    is high, it is watched for a moment what others take.
+    """
     if not hasattr(os, "getloadavg") or os.getloadavg()[0] <= BUSY_SHARE * len(usable_cores()):
         return ""
-    return f"the machine is busy (load {_load_text()})"
+    load = others_load()
+    if not _is_busy(load):
+        return ""
+    return f"the machine is busy ({f'load {_load_text()}' if load is None else _taken_text(load)})"
 
 
 def _versions() -> list[str]:

@@ -21,7 +21,7 @@ from mosaic_onnx.pipeline.efforts import Effort, EffortName, effort_named, on_on
 from mosaic_onnx.pipeline.outside import Change, changed
 from mosaic_onnx.pipeline.pipelines import COMPILE, from_given, within_budget
 from mosaic_onnx.planner.core.request import Request
-from mosaic_onnx.profiling.energy.modelled import Watts
+from mosaic_onnx.profiling.energy.watts import Watts
 
 PathLike = str | os.PathLike[str]
 

@@ -6,9 +6,8 @@ A pass is a frozen dataclass whose fields are its options (``mosaic_onnx.passes`
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-from mosaic_onnx.core import plans, profiles
 from mosaic_onnx.passes.base import Passes
 from mosaic_onnx.passes.delivery.correct import Correct
 from mosaic_onnx.passes.delivery.rewrite import Rewrite
@@ -31,6 +30,11 @@ from mosaic_onnx.passes.preparation.layerize import Layerize
 from mosaic_onnx.passes.preparation.load import Load
 from mosaic_onnx.passes.preparation.normalise import Normalise
 from mosaic_onnx.passes.preparation.read_inputs import ReadInputs
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from mosaic_onnx.core import plans, profiles
 
 COMPILE: Passes = (
     Load(),  # the file, which nobody vouches for            -> opened

@@ -67,8 +67,8 @@ class ProfilingEffort:
     """
 
     layer: TimeBudget = field(default_factory=lambda: TimeBudget(0.015))
-    slice: TimeBudget = field(default_factory=lambda: TimeBudget(0.3))
-    alone_s: float = 1.2
+    slice: TimeBudget = field(default_factory=lambda: TimeBudget(0.2))
+    alone_s: float = 0.8
     least_alone_count: int = 1
     levels_s: float = 0.4
     looks_again: Literal["always", "disturbed", "never"] = "disturbed"

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-from mosaic_onnx.core.plans import Plan
 from mosaic_onnx.passes.state import State
+
+if TYPE_CHECKING:
+    from mosaic_onnx.core.plans import Plan
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from mosaic_onnx.core.options import option
 from mosaic_onnx.passes.state import State
-from mosaic_onnx.profiling.energy.modelled import Watts
+from mosaic_onnx.profiling.energy.watts import Watts
 
 if TYPE_CHECKING:
     from mosaic_onnx.profiling.device_profiler import ProfilingEffort

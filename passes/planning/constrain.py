@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
-from mosaic_onnx.core.constraints import Constraints, constrain
+from mosaic_onnx.core.constraints import Constraints
 from mosaic_onnx.passes.state import State
 
 
@@ -30,4 +30,6 @@ class Constrain:
             UsageError: a constraint names no device or layer of the profile.
             InfeasibleError: some layers cannot run anywhere now; the message names a smallest such set and why.
         """
+        from mosaic_onnx.core.cost_tables.constrain import constrain
+
         return replace(state, profile=constrain(state.profile, self.constraints), constraints=self.constraints)

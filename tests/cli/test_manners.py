@@ -23,6 +23,8 @@ from mosaic_onnx.cli.lazy_group import LoadedCommands
 from mosaic_onnx.cli.views.tables import table
 from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.errors import ModelError, UsageError
+from mosaic_onnx.core.process.machine_load import OthersLoad
+from mosaic_onnx.discovery import health
 from mosaic_onnx.files import atomic
 from mosaic_onnx.files.bundle import refuse_target
 from mosaic_onnx.planner.core.request import Request
@@ -133,8 +135,8 @@ def test_every_command_takes_v() -> None:
 def test_v_logs_passes_to_stderr_and_changes_nothing_on_stdout(mosaic: Mosaic, compiled: Path) -> None:
     plain, verbose = mosaic("plan", str(compiled / "p.json")), mosaic("plan", str(compiled / "p.json"), "-v")
     assert verbose.stdout == plain.stdout
-    done = python_m("plan", str(compiled / "p.json"), "-v")
-    assert re.search(r"pass plan: \d", done.stderr)
+    for words in (("plan", str(compiled / "p.json"), "-v"), ("-v", "plan", str(compiled / "p.json"))):
+        assert re.search(r"pass plan: \d", python_m(*words).stderr)
 
 
 def test_options_stand_in_a_file_and_a_flag_wins(mosaic: Mosaic, compiled: Path) -> None:
@@ -339,7 +341,12 @@ def test_an_interruption_says_only_what_is_true_of_the_cache(
 def test_a_busy_machine_is_told(mosaic: Mosaic, compiled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     words = ("profile", str(compiled / "small.onnx"), "-d", "cpu", "--effort", "quick", "--dry-run")
     monkeypatch.setattr(os, "getloadavg", lambda: (99.0, 99.0, 99.0))
+    monkeypatch.setattr(health, "others_load", lambda: None)  # a system that tells no more
     assert "the machine is busy (load 99.0" in mosaic(*words).stderr
+    monkeypatch.setattr(health, "others_load", lambda: OthersLoad(64.0, 0.3))
+    assert "the machine is busy (other programs take 64.0 of" in mosaic(*words).stderr
+    monkeypatch.setattr(health, "others_load", lambda: OthersLoad(0.1, 0.0))  # the load is of a compilation just before
+    assert "the machine is busy" not in mosaic(*words).stderr
     monkeypatch.setattr(os, "getloadavg", lambda: (0.0, 0.0, 0.0))
     assert "the machine is busy" not in mosaic(*words).stderr
 

@@ -8,7 +8,7 @@ from mosaic_onnx.backends.base import Backend, CostSource
 from mosaic_onnx.backends.hardware.energy_meters import Meters, find_meters
 from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.errors import UsageError
-from mosaic_onnx.profiling.energy.modelled import Watts
+from mosaic_onnx.profiling.energy.watts import Watts
 
 
 def real_devices(devices: Sequence[Device], backends: Mapping[str, Backend]) -> tuple[Device, ...]:

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from mosaic_onnx.core.constraints import Constraints, constrain
+from mosaic_onnx.core.constraints import Constraints
+from mosaic_onnx.core.cost_tables.constrain import constrain
 from mosaic_onnx.core.cost_tables.cost_table import cost_table
 from mosaic_onnx.core.cost_tables.costs import CostTable
 from mosaic_onnx.core.errors import UsageError

@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from mosaic_onnx.core.constraints import Constraints, constrain
+from mosaic_onnx.core.constraints import Constraints
+from mosaic_onnx.core.cost_tables.constrain import constrain
 from mosaic_onnx.core.cost_tables.feasibility import check_feasible
 from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.errors import InfeasibleError, UsageError

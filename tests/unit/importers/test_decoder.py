@@ -10,7 +10,8 @@ import pytest
 
 from mosaic_onnx.cli import run
 from mosaic_onnx.cli.schemas import schema_of
-from mosaic_onnx.core.constraints import Constraints, constrain
+from mosaic_onnx.core.constraints import Constraints
+from mosaic_onnx.core.cost_tables.constrain import constrain
 from mosaic_onnx.core.cost_tables.cost_table import cost_table
 from mosaic_onnx.core.errors import ModelError, UsageError
 from mosaic_onnx.core.profiles import Profile

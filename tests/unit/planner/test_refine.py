@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from mosaic_onnx.cli import run
-from mosaic_onnx.core.constraints import Constraints, constrain
+from mosaic_onnx.core.constraints import Constraints
+from mosaic_onnx.core.cost_tables.constrain import constrain
 from mosaic_onnx.core.cost_tables.cost_table import cost_table
 from mosaic_onnx.core.cost_tables.costs import CostTable
 from mosaic_onnx.core.devices import Device, Level

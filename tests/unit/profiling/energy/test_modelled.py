@@ -9,7 +9,8 @@ import pytest
 from mosaic_onnx.core.devices import Device, Level
 from mosaic_onnx.core.errors import UsageError
 from mosaic_onnx.core.profiles import Cost, MeasuredSlice, Profile, ProfileLayer
-from mosaic_onnx.profiling.energy.modelled import Watts, parse_watts, with_modelled_energy
+from mosaic_onnx.profiling.energy.modelled import with_modelled_energy
+from mosaic_onnx.profiling.energy.watts import Watts, parse_watts
 
 LOW, HIGH = Level("low", 1e9, 0.8), Level("high", 2e9, 1.0)
 LAYER = ProfileLayer("a", ("x",), ("y",), {"big@low": Cost(2.0), "big@high": Cost(1.0), "gpu": Cost(0.5), "npu": None})

@@ -10,8 +10,8 @@ from mosaic_onnx.backends.onnxruntime.backend import BACKEND as ORT
 from mosaic_onnx.backends.simulated.backend import BACKEND as SIMULATED
 from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.errors import UsageError
-from mosaic_onnx.profiling.energy.modelled import Watts
 from mosaic_onnx.profiling.energy.source import refuse_without_joules
+from mosaic_onnx.profiling.energy.watts import Watts
 
 BACKENDS: dict[str, Backend] = {"onnxruntime": ORT, "simulated": SIMULATED}
 CPU, BOARD = Device("cpu", "onnxruntime"), Device("npu", "simulated", simulated=True)
