@@ -48,6 +48,7 @@ EFFORTS_MEASURED: dict[str, Effort] = {
         profiling=ProfilingEffort(TimeBudget(0.03), TimeBudget(1.0), alone_s=6.0, levels_s=1.0, looks_again="always"),
         running=time_plan.Effort(seconds=1.0),
         contest=contest.Effort(stop=None, budget_s=8.0, repeat_count=3),
+        feedback_s=float("inf"),
         least_gain=0.0,
     ),
     **EFFORTS,

@@ -1,7 +1,7 @@
 """The measuring time of a compilation: three efforts and a time budget, as options of the pipeline's passes.
 
-``normal`` is the passes' own defaults, except that it tries no cut that promises next to nothing. ``bench efforts``
-measures what each costs and gains (docs/benchmarks.md).
+``normal`` is the passes' own defaults, except that it tries no cut that promises next to nothing and begins no
+round of planning after some seconds. ``bench efforts`` measures what each costs and gains (docs/benchmarks.md).
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Effort:
     contest: contest.Effort = field(default_factory=contest.Effort)
     round_limit: int = 5
     run_limit: int = 6
-    feedback_s: float = float("inf")
+    feedback_s: float = 8.0
     least_gain: float = 0.02
     usual_s: float = 14.0
 
@@ -73,7 +73,7 @@ class Effort:
             round_limit=self.round_limit
             if share == 1
             else max(min(1, self.round_limit), round(self.round_limit * share)),
-            feedback_s=0.3 * seconds,
+            feedback_s=min(self.feedback_s, 0.3 * seconds),
         )
 
 
@@ -133,6 +133,7 @@ EFFORTS: Mapping[EffortName, Effort] = {
         contest=contest.Effort(round_count=41, budget_s=40.0, stop=None, repeat_count=3),
         round_limit=8,
         run_limit=8,
+        feedback_s=float("inf"),
         least_gain=0.0,
         usual_s=50.0,
     ),

@@ -59,7 +59,7 @@ class Effort:
     """
 
     round_count: int = 21
-    budget_s: float = 4.0
+    budget_s: float = 8.0
     stop: EarlyStop | None = field(default_factory=lambda: EarlyStop(doubted=PLAN))
     repeat_count: int = 2
     repeat_s: float = 0.05
