@@ -118,8 +118,9 @@ class _ForkServer:
             return status
         finally:
             if not has_ended:
-                with contextlib.suppress(OSError, ChildFailure):
+                with contextlib.suppress(OSError):
                     os.killpg(child, signal.SIGKILL)
+                with contextlib.suppress(ChildFailure):  # its status is not that of the next job
                     self._number(_START_LIMIT_S)
 
     def _number(self, seconds: float) -> int | None:

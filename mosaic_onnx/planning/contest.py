@@ -21,6 +21,8 @@ from mosaic_onnx.profiling.whole_plans.timing import time_plans
 
 NO_HARM = 1.01
 """The delivered bundle's largest time as a share of a yardstick's, interval included."""
+OPEN = 0.1
+"""Where another candidate may be faster than the fastest by more than this share, their contest says little."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +115,8 @@ def contest(
         failed[PLAN] = failed[twin]
     elif twin in timings.seconds:
         timings = replace(timings, seconds={PLAN: timings.seconds[twin], **timings.seconds})
-    return judged(timings, failed, twin, [one.name for one in candidates if one.is_yardstick])
+    yardsticks = {one.name: one.plan.predicted.seconds for one in candidates if one.is_yardstick}
+    return judged(timings, failed, twin, yardsticks)
 
 
 def _twin(candidates: Sequence[Candidate]) -> str:
@@ -126,7 +129,10 @@ def _twin(candidates: Sequence[Candidate]) -> str:
 
 
 def judged(
-    timings: InterleavedTimings, failed: Mapping[str, str], twin: str = "", yardsticks: Sequence[str] = ()
+    timings: InterleavedTimings,
+    failed: Mapping[str, str],
+    twin: str = "",
+    yardsticks: Mapping[str, float] | None = None,
 ) -> Contest:
     """Return who wins.
 
@@ -137,18 +143,35 @@ def judged(
         timings: interleaved figures.
         failed: candidates that could not run, with the reason.
         twin: the single device that the plan is, where it is one; its runtime's default may have run for it.
-        yardsticks: candidates that are what users run today.
+        yardsticks: candidates that are what users run today, with their predicted seconds.
     """
     found = _best(timings, failed, twin)
-    here = [name for name in yardsticks if name in timings.seconds]
-    if not here or found.winner in here:
+    here = {name: seconds for name, seconds in (yardsticks or {}).items() if name in timings.seconds}
+    if not here:
         return found
-    usual = min(here, key=timings.median_s)
+    usual = _fastest(timings, here)
+    if found.winner in here:
+        if usual == found.winner:
+            return found
+        reason = f"{usual} and {found.winner} cannot be told apart: the one that is predicted to be faster"
+        return replace(found, winner=usual, reason=reason)
     ratio = timings.ratio(found.winner, usual)
     if ratio.high <= NO_HARM:
         return found
     reason = f"{found.winner} is not surely as fast as {usual} ({ratio.low:.3f}–{ratio.high:.3f}): what users run today"
     return replace(found, winner=usual, reason=reason)
+
+
+def _fastest(timings: InterleavedTimings, predicted: Mapping[str, float]) -> str:
+    """Return the fastest of some candidates; where noise hides which that is, the one that is predicted to be.
+
+    Args:
+        timings: interleaved figures.
+        predicted: their predicted seconds.
+    """
+    best = min(predicted, key=timings.median_s)
+    open_ones = [name for name in predicted if name == best or timings.ratio(name, best).low < 1 - OPEN]
+    return min(open_ones, key=predicted.__getitem__)
 
 
 def _best(timings: InterleavedTimings, failed: Mapping[str, str], twin: str) -> Contest:

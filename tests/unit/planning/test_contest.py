@@ -70,7 +70,7 @@ def test_of_each_device_and_its_runtimes_default_one_runs_and_that_is_the_defaul
 
 
 def test_a_plan_that_is_a_device_whose_default_ran_for_it_is_delivered_as_that() -> None:
-    found = judged(timings(default=1.0, vino=2.0), {}, twin="cpu", yardsticks=["default"])
+    found = judged(timings(default=1.0, vino=2.0), {}, twin="cpu", yardsticks={"default": 1.0})
     assert found.winner == "default"
     assert found.reason == "the plan is cpu alone, which runs as its runtime does by default"
 
@@ -187,9 +187,9 @@ def test_no_candidate_that_runs_is_an_error_that_says_why() -> None:
 def test_what_users_run_today_is_delivered_unless_something_is_surely_as_fast() -> None:
     usual = ["cpu, runtime's default"]
     seconds = {"plan": 1.0, "cpu": 0.9, usual[0]: 0.8}
-    assert judged(timings(**seconds), {}, yardsticks=usual).winner == usual[0]
-    assert judged(timings(**{**seconds, "cpu": 0.7}), {}, yardsticks=usual).winner == "cpu"
-    assert judged(timings(**{**seconds, "plan": 0.7}), {}, yardsticks=usual).winner == PLAN
+    assert judged(timings(**seconds), {}, yardsticks=dict.fromkeys(usual, 1.0)).winner == usual[0]
+    assert judged(timings(**{**seconds, "cpu": 0.7}), {}, yardsticks=dict.fromkeys(usual, 1.0)).winner == "cpu"
+    assert judged(timings(**{**seconds, "plan": 0.7}), {}, yardsticks=dict.fromkeys(usual, 1.0)).winner == PLAN
     noisy = InterleavedTimings(
         {
             "plan": tuple(1.0 + 0.1 * (i % 7) for i in range(21)),
@@ -197,8 +197,26 @@ def test_what_users_run_today_is_delivered_unless_something_is_surely_as_fast() 
         },
         1,
     )
-    found = judged(noisy, {}, yardsticks=usual)
+    found = judged(noisy, {}, yardsticks=dict.fromkeys(usual, 1.0))
     assert found.winner == usual[0]
+
+
+@pytest.mark.parametrize(("scatter", "delivered"), [(0.02, "cpu by default"), (0.4, "vino by default")])
+def test_of_what_users_run_today_the_fastest_is_delivered_and_where_noise_hides_it_the_one_that_is_predicted_to_be(
+    scatter: float, delivered: str
+) -> None:
+    around = [1 + scatter * (i % 7 - 3) / 3 for i in range(21)]
+    noisy = InterleavedTimings(
+        {
+            "vino": tuple(1.05 * around[(i + 5) % 21] for i in range(21)),
+            "cpu by default": tuple(around),
+            "vino by default": tuple(1.04 * around[(i + 3) % 21] for i in range(21)),
+        },
+        1,
+    )
+    found = judged(noisy, {PLAN: "it broke"}, yardsticks={"cpu by default": 1.4, "vino by default": 1.0})
+    assert found.winner == delivered
+    assert ("cannot be told apart" in found.reason) == (delivered == "vino by default")
 
 
 def test_a_device_whose_threads_the_user_chose_has_no_yardstick() -> None:
