@@ -24,6 +24,7 @@ from mosaic_onnx.files.bundle import read_bundle
 from mosaic_onnx.files.cache import Cache
 from mosaic_onnx.files.profile_file import read_profile
 from mosaic_onnx.loading.checks import Limits
+from mosaic_onnx.loading.children import Children
 from mosaic_onnx.loading.files import refuse_unreadable
 from mosaic_onnx.passes.base import run_passes
 from mosaic_onnx.passes.editing import configured
@@ -130,7 +131,8 @@ def inspect(model: PathLike, *, devices: Sequence[str] = (), **options: Unpack[I
     path = Path(model)
     if path.is_dir():
         path = read_bundle(path).original_path
-    state = run_passes(configured(INSPECT, options), State(path, select(devices)))
+    with Children(ahead=True) as children:
+        state = run_passes(configured(INSPECT, options), State(path, select(devices), children=children))
     normalised = state.normalised
     return Inspection(
         state.graph,
@@ -169,10 +171,11 @@ def profile(
         ProfilingInterrupted: Ctrl-C; it holds what was measured until then.
     """
     refuse_unreadable(Path(model), Limits().file_bytes)
-    selection = select_aloud(devices, note)
-    start = State(Path(model), selection, Cache() if cache else None, note, progress)
-    given, effort = without_effort(with_paths(options))
-    return run_passes(with_effort(configured(PROFILE, given), effort), start).profile
+    with Children(ahead=True) as children:
+        selection = select_aloud(devices, note)
+        start = State(Path(model), selection, Cache() if cache else None, note, progress, children=children)
+        given, effort = without_effort(with_paths(options))
+        return run_passes(with_effort(configured(PROFILE, given), effort), start).profile
 
 
 def load_profile(file: PathLike) -> Profile:
