@@ -22,7 +22,7 @@ from mosaic_onnx.profiling.whole_plans.timing import time_plans
 NO_HARM = 1.01
 """The delivered bundle's largest time as a share of a yardstick's, interval included."""
 OPEN = 0.1
-"""Where another candidate may be faster than the fastest by more than this share, their contest says little."""
+"""The share by which another candidate may be faster than the fastest before their contest says little."""
 
 
 @dataclass(frozen=True)
@@ -163,15 +163,16 @@ def judged(
 
 
 def _fastest(timings: InterleavedTimings, predicted: Mapping[str, float]) -> str:
-    """Return the fastest of some candidates; where noise hides which that is, the one that is predicted to be.
+    """Return the fastest of some candidates; where noise hides which that is, the one that is clearly predicted to be.
 
     Args:
         timings: interleaved figures.
         predicted: their predicted seconds.
     """
     best = min(predicted, key=timings.median_s)
-    open_ones = [name for name in predicted if name == best or timings.ratio(name, best).low < 1 - OPEN]
-    return min(open_ones, key=predicted.__getitem__)
+    promising = min(predicted, key=predicted.__getitem__)
+    is_clear = predicted[promising] < (1 - OPEN) * predicted[best]
+    return promising if is_clear and timings.ratio(promising, best).low < 1 - OPEN else best
 
 
 def _best(timings: InterleavedTimings, failed: Mapping[str, str], twin: str) -> Contest:
