@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import NamedTuple, TypeVar
+
+from mosaic_onnx.core.process.machine_load import load_between, read_core_times
 
 Figure = TypeVar("Figure")
 MOST = 0.05
 """The share of one core that others may take before a measurement is taken again."""
 TRIES = 4
-_STAT = Path("/proc/stat")
 
 
 class Watched(NamedTuple):
-    """The work of the processors during a measurement, in cores.
+    """The work of the processors during a measurement, in cores; nothing where the system does not tell.
 
     Attributes:
-        own: this process and its children that ended.
-        foreign: everything else.
+        own: this process and its children.
+        foreign: everything else, other guests of a host among it.
     """
 
     own: float
@@ -41,17 +40,10 @@ def least_disturbed(measure: Callable[[], Figure], tries: int = TRIES) -> tuple[
 
 
 def _watched(measure: Callable[[], Figure]) -> tuple[Figure, Watched]:
-    began_s, busy_s, own_s = time.perf_counter(), _busy_s(), sum(os.times()[:4])
+    before, began_s = read_core_times(), time.perf_counter()
     figure = measure()
-    lasted_s = time.perf_counter() - began_s
-    own = (sum(os.times()[:4]) - own_s) / lasted_s
-    busy = (_busy_s() - busy_s) / lasted_s if _STAT.is_file() else own
-    return figure, Watched(own, max(0.0, busy - own))
-
-
-def _busy_s() -> float:
-    """Return the seconds in which any processor worked, those stolen by a host's other guests among them."""
-    if not _STAT.is_file():
-        return 0.0
-    user, nice, system, _idle, _wait, irq, soft_irq, stolen = map(int, _STAT.read_text().split()[1:9])
-    return (user + nice + system + irq + soft_irq + stolen) / os.sysconf("SC_CLK_TCK")
+    after, lasted_s = read_core_times(), time.perf_counter() - began_s
+    if before is None or after is None:
+        return figure, Watched(0.0, 0.0)
+    load = load_between(before, after, lasted_s)
+    return figure, Watched((after.own_s - before.own_s) / lasted_s, load.programs + load.host)

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 from typing_extensions import Unpack
 
 from mosaic_onnx.core.errors import OutputsDifferError
-from mosaic_onnx.core.progress import say_nothing
+from mosaic_onnx.core.progress import Note, say_nothing
 from mosaic_onnx.loading.children import Children
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from mosaic_onnx.core.plans import Plan
     from mosaic_onnx.core.profiles import Profile
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from mosaic_onnx.pipeline.exporting import Annotated
     from mosaic_onnx.pipeline.options import CompileOptions, PathLike
     from mosaic_onnx.profiling.progress import Progress
-
-    Note = Callable[[str], None]
 
 
 def compile(

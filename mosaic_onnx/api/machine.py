@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from mosaic_onnx.backends.base import Backend
 from mosaic_onnx.backends.hardware.energy_meters import find_meters
+from mosaic_onnx.core.progress import Note
 from mosaic_onnx.discovery.health import Finding, examine
 from mosaic_onnx.discovery.selection import Selection, participation, select
-
-Note = Callable[[str], None]
 
 
 def find_devices(words: Sequence[str] = (), *, lower: bool = False) -> Selection:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,7 +18,7 @@ from mosaic_onnx.core.graph.layer_facts import LayerFacts, layer_facts
 from mosaic_onnx.core.graph.signature import TensorSpec, given_inputs, tensor_specs
 from mosaic_onnx.core.layers import LayerGraph
 from mosaic_onnx.core.profiles import Profile
-from mosaic_onnx.core.progress import say_nothing
+from mosaic_onnx.core.progress import Note, say_nothing
 from mosaic_onnx.discovery.selection import select
 from mosaic_onnx.files.bundle import read_bundle
 from mosaic_onnx.files.cache import Cache
@@ -33,8 +33,6 @@ from mosaic_onnx.pipeline.efforts import with_effort
 from mosaic_onnx.pipeline.options import InspectOptions, PathLike, ProfileOptions, with_paths, without_effort
 from mosaic_onnx.pipeline.pipelines import INSPECT, PROFILE
 from mosaic_onnx.profiling.progress import Progress
-
-Note = Callable[[str], None]
 
 
 @dataclass(frozen=True)

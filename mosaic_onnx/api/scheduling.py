@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
 from mosaic_onnx.api.profiling import profile
 from mosaic_onnx.core.profiles import Profile
-from mosaic_onnx.core.progress import say_nothing
+from mosaic_onnx.core.progress import Note, say_nothing
 from mosaic_onnx.discovery.selection import select
 from mosaic_onnx.files.atomic import refuse_to_replace
 from mosaic_onnx.files.cache import Cache
@@ -26,8 +26,6 @@ from mosaic_onnx.scenarios.file import read_scenario
 from mosaic_onnx.scenarios.instance import Instance, build_instance
 from mosaic_onnx.scenarios.loading import load_profiles
 from mosaic_onnx.scenarios.solve import Scheduled, SchedulingOptions, schedule_instance
-
-Note = Callable[[str], None]
 
 
 def load_scenario(

@@ -66,7 +66,7 @@ def select(
         UsageError: a word names no device.
         ModelError: a devices file is wrong.
     """
-    candidates = started_backends() if candidates is None else candidates
+    candidates = isolated(backends()) if candidates is None else candidates
     found = find_all(candidates)
     for one in found.absent:
         if isinstance(one, BrokenBackend):

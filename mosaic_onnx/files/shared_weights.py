@@ -80,7 +80,10 @@ def share_weights(model: onnx.ModelProto, folder: str) -> SharedWeights | None:
 
 
 def _digests(model: onnx.ModelProto, file: Path, weights: WeightsFile) -> dict[Source, bytes]:
-    """Return the content digests of a model's weights in the file that they were moved to."""
+    """Return the content digests of a model's weights in the file that they were moved to.
+
+    Empty weights are left out: the next weight begins where they do.
+    """
     by_offset = {offset: digest for digest, offset in weights.offsets.items()}
     entries = (external_entry(tensor) for tensor in model.graph.initializer if is_external(tensor))
-    return {(file, entry.offset, entry.length): by_offset[entry.offset] for entry in entries}
+    return {(file, entry.offset, entry.length): by_offset[entry.offset] for entry in entries if entry.length}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing_extensions import Unpack
 from mosaic_onnx.backends.base import SliceModel
 from mosaic_onnx.core.errors import DeviceError, MosaicError, UsageError
 from mosaic_onnx.core.plans import Plan
-from mosaic_onnx.core.progress import say_nothing
+from mosaic_onnx.core.progress import Note, say_nothing
 from mosaic_onnx.discovery.selection import Selection, without_devices
 from mosaic_onnx.files.cache import Cache
 from mosaic_onnx.loading.children import Children
@@ -25,8 +25,6 @@ from mosaic_onnx.planning.candidates import PLAN
 from mosaic_onnx.planning.planning_time import PlanningTime
 from mosaic_onnx.profiling.progress import Progress
 from mosaic_onnx.profiling.whole_plans.plans_to_run import Machine
-
-Note = Callable[[str], None]
 
 
 @dataclass(frozen=True)

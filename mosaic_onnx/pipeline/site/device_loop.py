@@ -7,9 +7,9 @@ from pathlib import Path
 
 from mosaic_onnx.core.devices import device_of
 from mosaic_onnx.core.profiles import Profile
+from mosaic_onnx.core.progress import Note
 from mosaic_onnx.passes.base import run_pass
 from mosaic_onnx.passes.measurement.measure_slices import MeasureSlices
-from mosaic_onnx.pipeline.compilation import Note
 from mosaic_onnx.pipeline.site.profiled import ProfiledScenario
 from mosaic_onnx.pipeline.site.rehearsal import rehearsed
 from mosaic_onnx.profiling.measure_slices import Choice

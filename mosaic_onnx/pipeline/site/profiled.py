@@ -8,12 +8,11 @@ from pathlib import Path
 
 from mosaic_onnx.core.errors import UsageError
 from mosaic_onnx.core.profiles import Profile
-from mosaic_onnx.core.progress import say_nothing
+from mosaic_onnx.core.progress import Note, say_nothing
 from mosaic_onnx.discovery.selection import Selection
 from mosaic_onnx.files.cache import Cache
 from mosaic_onnx.passes.base import run_passes
 from mosaic_onnx.passes.state import State
-from mosaic_onnx.pipeline.compilation import Note
 from mosaic_onnx.pipeline.pipelines import PROFILE
 from mosaic_onnx.profiling.progress import Progress
 from mosaic_onnx.scenarios.instance import SLOWDOWN_KEY, Instance, build_instance

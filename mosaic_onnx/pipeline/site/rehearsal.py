@@ -16,8 +16,8 @@ from pathlib import Path
 
 from mosaic_onnx.core.errors import BackendError
 from mosaic_onnx.core.profiles import Cost, Profile
+from mosaic_onnx.core.progress import Note
 from mosaic_onnx.isolation.backend import in_process
-from mosaic_onnx.pipeline.compilation import Note
 from mosaic_onnx.pipeline.site.profiled import ProfiledScenario, Slowdowns
 from mosaic_onnx.pipeline.site.serve import scaled
 from mosaic_onnx.pipeline.site.unit_times import measured_unit_times, undisturbed_mean

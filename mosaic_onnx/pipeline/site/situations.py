@@ -8,8 +8,8 @@ from pathlib import Path
 from mosaic_onnx.core.devices import device_of
 from mosaic_onnx.core.errors import InfeasibleError
 from mosaic_onnx.core.profiles import Profile
+from mosaic_onnx.core.progress import Note
 from mosaic_onnx.passes.state import State
-from mosaic_onnx.pipeline.compilation import Note
 from mosaic_onnx.pipeline.site.folder import Site, read_site, write_site
 from mosaic_onnx.pipeline.site.profiled import ProfiledScenario
 from mosaic_onnx.scenarios.solve import SchedulingOptions, schedule_instance

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import hashlib
 import shutil
 import tempfile
 from pathlib import Path
@@ -117,6 +118,18 @@ def test_weights_go_to_the_temporary_folder_where_memory_for_files_is_short(
     shared = share_weights(model(), "")
     assert shared is not None
     assert shared.path.is_relative_to(tmp_path)
+
+
+def test_the_digests_are_those_of_the_bytes_that_they_name(tmp_path: Path) -> None:
+    made = model()
+    made.graph.initializer.insert(1, onnx.numpy_helper.from_array(np.zeros((0, 3), np.float32), "empty"))
+    made.graph.initializer.append(onnx.numpy_helper.from_array(np.ones((32, 64), np.float32), "last"))
+    onnx.save(made, tmp_path / "m.onnx", save_as_external_data=True, location="w.bin", size_threshold=0)
+    shared = share_weights(onnx.load(tmp_path / "m.onnx", load_external_data=False), str(tmp_path))
+    assert shared is not None
+    assert {source[0] for source in shared.digests} == {tmp_path / "w.bin", shared.path / "weights"}
+    for (file, offset, length), digest in shared.digests.items():
+        assert hashlib.sha256(file.read_bytes()[offset : offset + length]).digest() == digest
 
 
 def test_external_data_that_ends_early_is_told(tmp_path: Path) -> None:
