@@ -14,7 +14,7 @@ import numpy as np
 
 from bench.measuring import repeats
 from bench.report import Row
-from bench.workloads import Workload, absent, classic, paper
+from bench.workloads import Workload, absent, classic, corpus, paper
 from mosaic_onnx.core.devices import Device
 from mosaic_onnx.core.process.cpu_cores import usable_cores
 from mosaic_onnx.discovery.selection import Selection, select
@@ -32,11 +32,16 @@ ADDED_S = 10e-6
 ADDED_SHARE = 0.01
 """A session may add so much to one run of a plain session."""
 
+MANY_TENSORS = ("silero_vad_ifless", "gpt2_tiny_ort", "qwen35_tiny_fp16_gqa", "opset23_coverage")
+"""Models of less than a millisecond with up to 13 inputs and outputs, each of which a session checks."""
+
 
 def run(quick: bool) -> list[Row]:
     rows: list[Row] = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
+        for model in corpus(MANY_TENSORS):
+            rows.append(_overhead(model, 15 if quick else 31))
         for model in (*paper(("squeezenet",), folder), *classic(() if quick else ("resnet50",), folder)):
             rows.append(_overhead(model, 5 if quick else 15))
         if len(usable_cores()) < 2:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import onnx
@@ -68,6 +69,11 @@ class Wiring:
     outputs: tuple[str, ...]
     needs: tuple[tuple[int, ...], ...]
     before: tuple[int, ...]
+
+    @cached_property
+    def input_tensors(self) -> tuple[Tensor, ...]:
+        """The model's inputs, in its order."""
+        return tuple(self.tensors[name] for name in self.inputs)
 
 
 def wire(

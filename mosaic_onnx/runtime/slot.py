@@ -27,6 +27,7 @@ class Slot:
         self._calls = tuple(step.call for steps in self.program.steps for step in steps)
         self._whole = loaded[0].runner.run if _is_whole(loaded, wiring, self.program) else None
         self._device = loaded[0].device if loaded else ""
+        self._is_in_order = bool(loaded) and loaded[0].model.outputs == wiring.outputs
         declared = ((name, wiring.tensors[name]) for name in wiring.outputs if name in wiring.tensors)
         self._shapes = [(name, tensor.shape) for name, tensor in declared if tensor.shape is not None]
 
@@ -52,11 +53,12 @@ class Slot:
         except Exception as failure:
             raise placed_error(failure, "slice 0", self._device) from failure
         for name, shape in self._shapes:
-            if name not in made or made[name].shape != shape:
-                found = f"of shape {list(made[name].shape)}" if name in made else "not at all"
+            array = made.get(name)
+            if array is None or array.shape != shape:
+                found = "not at all" if array is None else f"of shape {list(array.shape)}"
                 words = f"slice 0 on {self._device}: it made tensor {name} {found}; the model says {list(shape)}"
                 raise DeviceError(words, device=self._device)
-        return made
+        return made if self._is_in_order else {name: made[name] for name in self._wiring.outputs}
 
     def take(self, inputs: Mapping[str, Array]) -> None:
         """Copy inputs in, or keep them where they are handed over; they are checked already."""
@@ -92,7 +94,8 @@ class Slot:
 def _is_whole(loaded: Sequence[Loaded], wiring: Wiring, program: Program) -> bool:
     """True where one runner takes just the model's inputs and gives just its outputs, in host memory."""
     only = loaded[0].model
-    return len(loaded) == 1 and 0 in program.reasons and only.inputs == wiring.inputs and only.outputs == wiring.outputs
+    is_alone = len(loaded) == 1 and 0 in program.reasons
+    return is_alone and set(only.inputs) == set(wiring.inputs) and set(only.outputs) == set(wiring.outputs)
 
 
 def checked_inputs(inputs: Mapping[str, Array], wiring: Wiring) -> Mapping[str, Array]:
@@ -103,14 +106,13 @@ def checked_inputs(inputs: Mapping[str, Array], wiring: Wiring) -> Mapping[str, 
     """
     if len(inputs) != len(wiring.inputs):
         _complain_of_names(inputs, wiring)
-    for name in wiring.inputs:
-        array = inputs.get(name)
+    for wanted in wiring.input_tensors:
+        array = inputs.get(wanted.name)
         if not isinstance(array, np.ndarray):
             if array is None:
                 _complain_of_names(inputs, wiring)
             return checked_inputs({each: np.asarray(value) for each, value in inputs.items()}, wiring)
-        wanted = wiring.tensors[name]
-        if array.shape != wanted.shape or array.dtype != wanted.dtype:
+        if array.shape != wanted.shape or (array.dtype is not wanted.dtype and array.dtype != wanted.dtype):
             _complain_of_form(array, wanted)
     return inputs
 

@@ -89,8 +89,9 @@ class DeviceWorker:
             besides: workers that the same thread takes too: they do not stand in its way.
         """
         with self._lock:
-            others = [rival for rival in self.rivals if rival not in besides]
-            if self._is_closed or any(one._is_busy or one._queue for one in (self, *others)):
+            if self._is_closed or self._is_busy or self._queue:
+                return False
+            if self.rivals and any(one._is_busy or one._queue for one in self.rivals if one not in besides):
                 return False
             self._is_busy = True
             return True
@@ -99,7 +100,8 @@ class DeviceWorker:
         """End what ``try_borrow`` began."""
         with self._lock:
             self._is_busy = False
-            self._wake()
+            if self._queue or self.rivals:
+                self._wake()
 
     @property
     def waiting_count(self) -> int:

@@ -137,6 +137,15 @@ def test_the_whole_model_may_be_an_input_handed_through() -> None:
         assert not np.shares_memory(result["x"], given)
 
 
+def test_the_only_slice_may_have_inputs_and_outputs_in_another_order_than_the_model() -> None:
+    only = slice_of("net (float[4] b, float[4] a) => (float[4] z, float[4] y) { y = Sub(a, b)  z = Neg(b) }")
+    with open_fake([only], ["cpu"], inputs=("a", "b"), outputs=("y", "z")) as program:
+        result = program.run({"a": 2 * X, "b": X})
+        assert list(result) == ["y", "z"]
+        np.testing.assert_array_equal(result["y"], X)
+        np.testing.assert_array_equal(result["z"], -X)
+
+
 def test_an_input_that_no_slice_reads_is_still_asked_for() -> None:
     with open_fake(diamond(), ["cpu"] * 4, inputs=("x", "unused")) as program:
         np.testing.assert_array_equal(program.run({"x": X, "unused": X})["y"], np.maximum(X, 0))
