@@ -105,6 +105,8 @@ class Session:
         self._wiring = routes[0].loaded.wiring
         self._workers = workers
         self._lanes = [_lane(route, workers) for route in routes]
+        # runs without a slot, whose buffers it does not need; among several routes slots tell which of them is busy
+        self._only = self._lanes[0].free[0].only if len(routes) == 1 else None
         self._admission = Admission(waiting_limit)
         self._in_order = InOrder()
         self._lock = threading.Lock()
@@ -174,6 +176,11 @@ class Session:
         lane = self._lanes[0]
         if not lane.can_borrow or self._admission.waiting_count or not lane.try_borrow():
             return None
+        if self._only is not None:
+            try:
+                return None if self._admission.is_closed else self._only.run(inputs)
+            finally:
+                lane.give_back()
         slot = None
         try:
             with self._lock:

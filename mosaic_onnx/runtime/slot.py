@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -25,40 +25,17 @@ class Slot:
         self.program: Program = build(loaded, wiring)
         self._wiring = wiring
         self._calls = tuple(step.call for steps in self.program.steps for step in steps)
-        self._whole = loaded[0].runner.run if _is_whole(loaded, wiring, self.program) else None
-        self._device = loaded[0].device if loaded else ""
-        self._is_in_order = bool(loaded) and loaded[0].model.outputs == wiring.outputs
-        declared = ((name, wiring.tensors[name]) for name in wiring.outputs if name in wiring.tensors)
-        self._shapes = [(name, tensor.shape) for name, tensor in declared if tensor.shape is not None]
+        self.only = OnlySlice(loaded[0], wiring) if _is_whole(loaded, wiring, self.program) else None
+        """The slice that is the whole model and needs none of the buffers; None where it is not so."""
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """Run one step after the other on the calling thread; the inputs are checked already."""
-        if self._whole is not None:
-            return self._run_whole(self._whole, inputs)
+        if self.only is not None:
+            return self.only.run(inputs)
         self.take(inputs)
         for call in self._calls:
             call()
         return self.give()
-
-    def _run_whole(
-        self, run: Callable[[Mapping[str, Array]], dict[str, Array]], inputs: Mapping[str, Array]
-    ) -> dict[str, Array]:
-        """Run the only slice on the caller's arrays.
-
-        Raises:
-            DeviceError: it failed, or made something else than the model says.
-        """
-        try:
-            made = run(inputs)
-        except Exception as failure:
-            raise placed_error(failure, "slice 0", self._device) from failure
-        for name, shape in self._shapes:
-            array = made.get(name)
-            if array is None or array.shape != shape:
-                found = "not at all" if array is None else f"of shape {list(array.shape)}"
-                words = f"slice 0 on {self._device}: it made tensor {name} {found}; the model says {list(shape)}"
-                raise DeviceError(words, device=self._device)
-        return made if self._is_in_order else {name: made[name] for name in self._wiring.outputs}
 
     def take(self, inputs: Mapping[str, Array]) -> None:
         """Copy inputs in, or keep them where they are handed over; they are checked already."""
@@ -91,11 +68,46 @@ class Slot:
         return self.program.places.host.get(name) if name in self._wiring.inputs else None
 
 
+class OnlySlice:
+    """A slice that takes just the model's inputs and gives just its outputs: it runs on the caller's own arrays."""
+
+    def __init__(self, loaded: Loaded, wiring: Wiring) -> None:
+        """Take the slice over.
+
+        Args:
+            loaded: what runs it.
+            wiring: its tensors; the slice may have them in another order.
+        """
+        self._run, self._device = loaded.runner.run, loaded.device
+        self._outputs = None if loaded.model.outputs == wiring.outputs else wiring.outputs
+        declared = ((name, wiring.tensors[name].shape) for name in wiring.outputs)
+        self._shapes = [(name, shape) for name, shape in declared if shape is not None]
+
+    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """Run on the calling thread; the inputs are checked already.
+
+        Raises:
+            DeviceError: it failed, or made something else than the model says.
+        """
+        try:
+            made = self._run(inputs)
+        except Exception as failure:
+            raise placed_error(failure, "slice 0", self._device) from failure
+        for name, shape in self._shapes:
+            array = made.get(name)
+            if array is None or array.shape != shape:
+                found = "not at all" if array is None else f"of shape {list(array.shape)}"
+                words = f"slice 0 on {self._device}: it made tensor {name} {found}; the model says {list(shape)}"
+                raise DeviceError(words, device=self._device)
+        return made if self._outputs is None else {name: made[name] for name in self._outputs}
+
+
 def _is_whole(loaded: Sequence[Loaded], wiring: Wiring, program: Program) -> bool:
     """True where one runner takes just the model's inputs and gives just its outputs, in host memory."""
+    if len(loaded) != 1 or 0 not in program.reasons:
+        return False
     only = loaded[0].model
-    is_alone = len(loaded) == 1 and 0 in program.reasons
-    return is_alone and set(only.inputs) == set(wiring.inputs) and set(only.outputs) == set(wiring.outputs)
+    return set(only.inputs) == set(wiring.inputs) and set(only.outputs) == set(wiring.outputs)
 
 
 def checked_inputs(inputs: Mapping[str, Array], wiring: Wiring) -> Mapping[str, Array]:
