@@ -31,6 +31,7 @@ from mosaic_onnx.planner.exhaustive.method import exhaustive, exhaustive_fits
 from mosaic_onnx.planner.refine import refine, refine_fits
 from mosaic_onnx.planner.sequential.method import sequential, sequential_fits
 from mosaic_onnx.planner.sequential.pareto import pareto, pareto_fits
+from mosaic_onnx.planner.taking_turns import one_works_at_a_time, taking_turns
 from mosaic_onnx.planner.throughput.cpsat import throughput_cpsat
 from mosaic_onnx.planner.throughput.method import for_throughput, throughput
 from mosaic_onnx.planner.throughput.method import solver_applies as throughput_solver_applies
@@ -150,6 +151,12 @@ METHODS: Mapping[str, Method] = {
     ),
     "concurrent-cpsat": Method(
         concurrent_cpsat, "the same, then OR-tools' CP-SAT, with a bound", concurrent_solver_applies, libraries=_SOLVER
+    ),
+    "taking-turns": Method(
+        taking_turns,
+        "throughput where one device works at a time: the plans and the bound of the least latency",
+        one_works_at_a_time,
+        time_share=0.5,
     ),
     "throughput": Method(
         throughput,

@@ -126,6 +126,11 @@ class CostTable:
         return tuple(_maximal_groups(self.exclusive))
 
     @cached_property
+    def one_at_a_time(self) -> tuple[tuple[int, ...], ...]:
+        """Return the devices of which one works at any time: each device by itself, then each exclusive group."""
+        return (*((device,) for device in range(len(self.device_names))), *self.exclusive_groups)
+
+    @cached_property
     def rows(self) -> TableRows:
         """Return the arrays as plain lists, made once: reading single elements of lists is several times faster."""
         return TableRows(self)

@@ -215,7 +215,7 @@ def _sequential_times(moved: PaidTransfers, spent: list[_Spent], switches: list[
 
 def together(table: CostTable, load: Sequence[float]) -> list[float]:
     """Return the loads of what works one at a time: each device, and each group of devices that exclude each other."""
-    return [*load, *(sum(load[device] for device in group) for group in table.exclusive_groups)]
+    return [sum(load[device] for device in devices) for devices in table.one_at_a_time]
 
 
 def link_loads(table: CostTable, copies: Sequence[PaidTransfer]) -> list[float]:

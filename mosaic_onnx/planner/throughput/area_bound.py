@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mosaic_onnx.core.cost_tables.costs import CostTable, Floats, Ints
-from mosaic_onnx.planner.core.device_classes import device_classes
+from mosaic_onnx.planner.core.device_classes import DeviceClass, device_classes
 from mosaic_onnx.planner.core.lower_bounds import possible_states, segment_floor
 from mosaic_onnx.planner.core.objective_weights import LATENCY, weigh
 from mosaic_onnx.planner.throughput.loads import pieces_of
@@ -21,7 +21,7 @@ SAMPLED_PIECES = 2_000
 class Area:
     """A lower bound of the largest device load, and the prices that prove it.
 
-    With them the bound is (Σ_v min_c (price·work + byte_price·bytes) - Σ_c byte_price·cap·count) / Σ_c price·count.
+    With them the bound is (Σ_v min_c (price·work + byte_price·bytes) - Σ_c byte_price·cap·count) / capacity(price).
     """
 
     seconds: float
@@ -41,6 +41,19 @@ class Weights:
     """[C] what one device of each class holds; inf for no cap"""
 
 
+@dataclass(frozen=True)
+class Sharing:
+    """Classes some of whose devices exclude each other.
+
+    Attributes:
+        classes: their numbers; no class is in two of these.
+        at_once: devices of them that can work at the same time, at most.
+    """
+
+    classes: tuple[int, ...]
+    at_once: int
+
+
 def fractional_area(table: CostTable, *, quick: bool = False) -> float:
     """Return a lower bound of the largest device load, and so of every makespan: work freely divided among devices.
 
@@ -58,11 +71,17 @@ def fractional_area(table: CostTable, *, quick: bool = False) -> float:
         held = np.stack([held[list(layers)].sum(axis=0) for layers in pieces])
     caps = np.array([table.memory_bytes[one.devices[0]] for one in classes])
     weights = Weights(held.astype(np.float64), caps) if np.isfinite(caps).any() else None
-    return area_bound(work, [len(one.devices) for one in classes], weights, quick=quick).seconds
+    sharing = _sharing(table, classes)
+    return area_bound(work, [len(one.devices) for one in classes], weights, sharing, quick=quick).seconds
 
 
 def area_bound(
-    work_s: Floats, class_counts: Sequence[int], weights: Weights | None = None, *, quick: bool = False
+    work_s: Floats,
+    class_counts: Sequence[int],
+    weights: Weights | None = None,
+    sharing: Sequence[Sharing] = (),
+    *,
+    quick: bool = False,
 ) -> Area:
     """Return the least T so that the work fits into T seconds of every device, each piece of it freely divided.
 
@@ -73,6 +92,7 @@ def area_bound(
         work_s: [V, C] seconds of each piece on a device of each class; inf where it cannot run.
         class_counts: [C] how many devices there are of each.
         weights: bytes and caps; None for no caps.
+        sharing: classes that cannot all work at once.
         quick: do not look for the best prices of more than two classes.
     """
     counts = np.asarray(class_counts, dtype=np.float64)
@@ -83,17 +103,55 @@ def area_bound(
     candidates = [(np.ones(len(counts)), nothing)]
     if not quick or len(counts) <= 2:
         candidates += [(price, nothing) for price in _prices_of_two(work_s, counts)] if len(counts) == 2 else []
-        if len(counts) > 2 or weights is not None:
-            candidates += _prices(work_s, counts, weights)
+        if len(counts) > 2 or weights is not None or sharing:
+            candidates += _prices(work_s, counts, weights, sharing)
     for price, byte_price in candidates:
         extra = 0.0 if weights is None else byte_price * weights.bytes
         worth = priced_work(work_s, price, extra).sum()
         if weights is not None and byte_price.any():
             worth -= float((byte_price * np.where(byte_price > 0, weights.cap_bytes, 0.0)) @ counts)
-        seconds = worth / float(price @ counts)
+        seconds = worth / _capacity(price, counts, sharing)
         if seconds > best.seconds:
             best = Area(float(seconds) * (1 - 1e-12), price, byte_price)
     return best
+
+
+def _sharing(table: CostTable, classes: Sequence[DeviceClass]) -> list[Sharing]:
+    """Return the classes whose devices exclude each other, or devices of other classes."""
+    class_of = {device: number for number, one in enumerate(classes) for device in one.devices}
+    joined: list[set[int]] = []
+    for group in table.exclusive_groups:
+        members = {class_of[device] for device in group}
+        apart = [one for one in joined if not one & members]
+        joined = [*apart, members.union(*(one for one in joined if one & members))]
+    found = [
+        Sharing(tuple(sorted(one)), _at_once(table, {d for number in one for d in classes[number].devices}))
+        for one in joined
+    ]
+    return [one for one in found if one.at_once < sum(len(classes[number].devices) for number in one.classes)]
+
+
+def _at_once(table: CostTable, devices: set[int]) -> int:
+    """Return a number of devices of which more never work at once: exclusive groups that cover them, greedily."""
+    left, count = set(devices), 0
+    while left:
+        covered = max((left.intersection(group) for group in table.exclusive_groups), key=len, default=set())
+        left -= covered or {min(left)}
+        count += 1
+    return count
+
+
+def _capacity(price: Floats, counts: Floats, sharing: Sequence[Sharing]) -> float:
+    """Return what one second of all devices counts for at most."""
+    alone = np.ones(len(counts), dtype=bool)
+    capacity = 0.0
+    for one in sharing:
+        room = float(one.at_once)
+        for number in sorted(one.classes, key=lambda number: -price[number]):
+            capacity += price[number] * min(room, counts[number])
+            room -= min(room, counts[number])
+        alone[list(one.classes)] = False
+    return capacity + float(price[alone] @ counts[alone])
 
 
 def priced_work(work_s: Floats, price: Floats, extra: Floats | float = 0.0) -> Floats:
@@ -111,11 +169,13 @@ def priced_work(work_s: Floats, price: Floats, extra: Floats | float = 0.0) -> F
     return priced
 
 
-def _prices(work_s: Floats, counts: Floats, weights: Weights | None) -> list[tuple[Floats, Floats]]:
+def _prices(
+    work_s: Floats, counts: Floats, weights: Weights | None, sharing: Sequence[Sharing]
+) -> list[tuple[Floats, Floats]]:
     """Return prices worth trying: the dual solution of the linear program over classes, for a sample of the pieces."""
     step = -(-len(work_s) // SAMPLED_PIECES)
     sample = slice(None, None, step)
-    return _dual(work_s[sample], counts, None if weights is None else _sampled(weights, sample))
+    return _dual(work_s[sample], counts, None if weights is None else _sampled(weights, sample), sharing)
 
 
 def _sampled(weights: Weights, sample: slice) -> Weights:
@@ -124,7 +184,9 @@ def _sampled(weights: Weights, sample: slice) -> Weights:
     return Weights(weights.bytes[sample], weights.cap_bytes * part)
 
 
-def _dual(work_s: Floats, counts: Floats, weights: Weights | None) -> list[tuple[Floats, Floats]]:
+def _dual(
+    work_s: Floats, counts: Floats, weights: Weights | None, sharing: Sequence[Sharing]
+) -> list[tuple[Floats, Floats]]:
     from scipy.optimize import linprog
     from scipy.sparse import coo_array, hstack, vstack
 
@@ -132,8 +194,12 @@ def _dual(work_s: Floats, counts: Floats, weights: Weights | None) -> list[tuple
     columns = np.arange(len(pieces))
     shares = coo_array((np.ones(len(pieces)), (pieces, columns)), shape=(len(work_s), len(pieces) + 1))
     loads = coo_array((work_s[pieces, classes], (classes, columns)), shape=(len(counts), len(pieces)))
-    limits = hstack([loads, coo_array(-counts.reshape(-1, 1))])
-    rooms = np.zeros(len(counts))
+    members = np.eye(len(counts))
+    for one in sharing:
+        members = np.vstack([members, np.isin(np.arange(len(counts)), one.classes)])
+    at_once = np.concatenate([counts, [one.at_once for one in sharing]])
+    limits = hstack([coo_array(members) @ loads, coo_array(-at_once.reshape(-1, 1))])
+    rooms = np.zeros(len(at_once))
     capped = np.zeros(0, dtype=np.int64)
     unit = 1.0
     if weights is not None:
@@ -154,8 +220,8 @@ def _dual(work_s: Floats, counts: Floats, weights: Weights | None) -> list[tuple
     if answer.status != 0:
         return []
     dual = np.maximum(-np.asarray(answer.ineqlin.marginals, dtype=np.float64), 0.0)
-    price, byte_price = dual[: len(counts)], np.zeros(len(counts))
-    byte_price[capped] = dual[len(counts) :] / unit
+    price, byte_price = dual[: len(at_once)] @ members, np.zeros(len(counts))
+    byte_price[capped] = dual[len(at_once) :] / unit
     return [(price, byte_price)] if price @ counts > 0 else []
 
 

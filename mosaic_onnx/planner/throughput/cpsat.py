@@ -225,9 +225,10 @@ class _Model:
         return float(seconds[tensor, self.table.state_device == device].min())
 
     def _minimise_largest(self) -> None:
-        totals = [sum(units for _, units in terms) for terms in self.terms]
+        loads = [[term for d in devices for term in self.terms[d]] for devices in self.table.one_at_a_time]
+        totals = [sum(units for _, units in terms) for terms in loads]
         largest = self.model.new_int_var(0, max(totals, default=0), "")
-        for terms in self.terms:
+        for terms in loads:
             self.model.add(sum(units * column for column, units in terms) <= largest)
         self.model.minimize(largest)
 

@@ -1,10 +1,11 @@
 """Throughput by prices on the seconds and the bytes of each device: a lower bound, and placements mixed into plans.
 
-Lagrangian relaxation: a second on device d costs ``price[d]`` (the prices sum to 1), a byte of parameters on a capped
-device ``byte_price[d]``. The largest load of a plan is at least the priced sum of all loads, so the cheapest placement
-at any prices, transfers counted, bounds every plan from below. The placements met on the way are columns of a linear
-program (Dantzig and Wolfe, 1960): the mixture of them whose largest load is least within the caps. Its dual solution
-gives the next prices.
+Lagrangian relaxation: a second of load r costs ``price[r]`` (the prices sum to 1), a byte of parameters on a capped
+device ``byte_price[d]``. A load is that of a device, or of a group of devices that exclude each other; a second of a
+device costs what its loads cost together. The largest load of a plan is at least the priced sum of all loads, so the
+cheapest placement at any prices, transfers counted, bounds every plan from below. The placements met on the way are
+columns of a linear program (Dantzig and Wolfe, 1960): the mixture of them whose largest load is least within the caps.
+Its dual solution gives the next prices.
 
 A mixture is made a plan by giving each column a stretch of the layers' order, as long as its share: loads are then
 nearly those of the mixture, and transfers are added only where stretches meet.
@@ -88,6 +89,10 @@ class _Search:
     def __init__(self, table: CostTable, until: float) -> None:
         self.table, self.until = table, until
         self.device_count = len(table.device_names)
+        self.members = np.zeros((len(table.one_at_a_time), self.device_count))
+        """[R, D] 1 where the device is of the load"""
+        for load, devices in enumerate(table.one_at_a_time):
+            self.members[load, list(devices)] = 1.0
         self.weighed = weigh(table, LATENCY)
         self.keep = possible_states(table)
         scratch = scratch_alone(table)
@@ -112,7 +117,7 @@ class _Search:
 
     def run(self) -> None:
         """Ask for columns until the mixture is nearly at the bound, or the time is up."""
-        even = np.full(self.device_count, 1.0 / self.device_count)
+        even = np.full(len(self.members), 1.0 / len(self.members))
         if not self._ask(even, np.zeros(self.device_count)):
             return
         idle = 0
@@ -151,8 +156,8 @@ class _Search:
         return Mixed(self.bound_s * (1 - 1e-9), (*([mixed] if mixed is not None else []), *columns[:2]))
 
     def _ask(self, price: Floats, byte_price: Floats) -> bool:
-        """Find the cheapest placement at some prices, and what it proves; whether there is any placement."""
-        weighed = with_device_prices(self.table, self.weighed, price, byte_price)
+        """Find the cheapest placement at [R] and [D] prices, and what it proves; whether there is any placement."""
+        weighed = with_device_prices(self.table, self.weighed, price @ self.members, byte_price)
         problem = placement(self.table, weighed, self.keep, self.until)
         sizes, factors = elimination.factors_of(problem)
         least, picked = elimination.minimise(sizes, factors, self.order, self.until)
@@ -166,21 +171,21 @@ class _Search:
         return True
 
     def _mix(self) -> tuple[Floats, Floats] | None:
-        """Return the prices of the best mixture of all columns, which is kept."""
+        """Return [R] and [D] prices of the best mixture of all columns, which is kept."""
         from scipy.optimize import linprog  # half a second, and few plans need it
 
-        loads = np.stack([column.loads.sum(axis=0) for column in self.columns], axis=1)
+        loads = self.members @ np.stack([column.loads.sum(axis=0) for column in self.columns], axis=1)
         held = np.stack([column.held.sum(axis=0) for column in self.columns], axis=1)[self.capped]
         room = np.maximum(self.room[self.capped], 1.0)
-        count, devices = len(self.columns), self.device_count
+        count, load_count = len(self.columns), len(self.members)
         scale = max(self.bound_s, float(loads.max()) * 1e-6, 1e-30)
-        limits = np.zeros((devices + len(room), count + 2))
-        limits[:devices, :count], limits[:devices, count] = loads / scale, -1.0
-        limits[devices:, :count], limits[devices:, count + 1] = held / room[:, None], -1.0
+        limits = np.zeros((load_count + len(room), count + 2))
+        limits[:load_count, :count], limits[:load_count, count] = loads / scale, -1.0
+        limits[load_count:, :count], limits[load_count:, count + 1] = held / room[:, None], -1.0
         answer = linprog(
             c=np.concatenate([np.zeros(count), [1.0, OVER_CAP]]),
             A_ub=limits,
-            b_ub=np.concatenate([np.zeros(devices), np.ones(len(room))]),
+            b_ub=np.concatenate([np.zeros(load_count), np.ones(len(room))]),
             A_eq=np.concatenate([np.ones(count), [0.0, 0.0]])[None, :],
             b_eq=[1.0],
             method="highs",
@@ -190,9 +195,9 @@ class _Search:
         self.shares = np.asarray(answer.x[:count])
         self.mixture_s = float(answer.fun) * scale
         dual = np.maximum(-np.asarray(answer.ineqlin.marginals), 0.0)
-        byte_price = np.zeros(devices)
-        byte_price[self.capped] = dual[devices:] * scale / room
-        return dual[:devices], byte_price
+        byte_price = np.zeros(self.device_count)
+        byte_price[self.capped] = dual[load_count:] * scale / room
+        return dual[:load_count], byte_price
 
     def _stretched(self) -> Ints | None:
         """Return the mixture as one placement: a stretch of layers for each column, moved until loads are least."""
@@ -230,7 +235,7 @@ class _Search:
 
         over = np.maximum(total(held) - self.room, 0.0)[:, self.capped].sum(axis=1)
         broken = over / max(float(self.room[self.capped].sum()), 1.0) if self.capped.any() else over
-        largest = total(loads).max(axis=1)
+        largest = (total(loads) @ self.members.T).max(axis=1)
         return int(places[np.lexsort((largest, np.where(broken > 0, broken, 0.0)))[0]])
 
 

@@ -3,7 +3,7 @@
 A piece is a layer, or the layers of a group, which share a device. Loads are those of a throughput plan, as far as
 they do not depend on how layers form slices: execution in the fastest state, and for each tensor its copies (to each
 device once, to host once). What slices add (overheads, what an ``io: host`` device reads again, switches) is left to
-the simulator.
+the simulator. What works one at a time is each device, and each group of devices that exclude each other.
 """
 
 from __future__ import annotations
@@ -70,16 +70,30 @@ class Loads:
         self.capped = [room != math.inf for room in self.room]
         self.largest_scratch = [0] * len(self.room)
         """[D] workspace and activations of the neediest piece that the device has ever held"""
-        self.seconds = [0.0] * len(table.device_names)
+        self.members = table.one_at_a_time
+        """[R] devices"""
+        self._groups_of: list[list[int]] = [[] for _ in self.room]
+        for number, devices in enumerate(self.members[len(self.room) :], len(self.room)):
+            for device in devices:
+                self._groups_of[device].append(number)
+        self.seconds = [0.0] * len(self.room)
+        """[R] load of each device, then of each exclusive group"""
         for piece, device in enumerate(self.device_of):
             self.seconds[device] += self.work[piece][device]
             self.room[device] -= self.parameters[piece][device]
             self.largest_scratch[device] = max(self.largest_scratch[device], self.scratch[piece][device])
         for tensor in range(len(self.maker)):
             self._charge(tensor, self.seconds, 1.0)
+        loads = self.seconds
+        self.seconds = [sum(loads[device] for device in devices) for devices in self.members]
+
+    @property
+    def device_count(self) -> int:
+        """Return the number of devices."""
+        return len(self.room)
 
     def changed(self, piece: int, device: int) -> dict[int, float]:
-        """Return what each device's load becomes were the piece on that device; unchanged devices are left out.
+        """Return what each load becomes were the piece on that device; unchanged loads are left out.
 
         Empty where the device cannot take it.
         """
@@ -95,6 +109,10 @@ class Loads:
         for tensor in self.touched[piece]:
             self._add(change, tensor, 1.0)
         self.device_of[piece] = source
+        if len(self.members) > len(self.room):
+            for one, seconds in list(change.items()):
+                for group in self._groups_of[one]:
+                    change[group] = change.get(group, 0.0) + seconds
         return {one: self.seconds[one] + seconds for one, seconds in change.items()}
 
     def move(self, piece: int, device: int) -> None:
@@ -108,9 +126,10 @@ class Loads:
         for one, seconds in loads.items():
             self.seconds[one] = seconds
 
-    def bearing_on(self, device: int) -> list[int]:
-        """Pieces whose move may change the device's load: those on it, and those that share a tensor with one."""
-        pieces = [piece for piece, one in enumerate(self.device_of) if one == device]
+    def bearing_on(self, load: int) -> list[int]:
+        """Pieces whose move may change a load: those on its devices, and those that share a tensor with one."""
+        devices = self.members[load]
+        pieces = [piece for piece, one in enumerate(self.device_of) if one in devices]
         near = dict.fromkeys(pieces)
         for piece in pieces:
             for tensor in self.touched[piece]:

@@ -2,7 +2,7 @@
 
 Starts: the best pipeline with one slice a device, placements by prices on the devices' seconds and bytes, each device
 alone, and a greedy filling. Then pieces move while that lowers the largest loads. The bound is that of the prices, or
-the fractional area.
+the fractional area. Devices that exclude each other have one load together.
 """
 
 from __future__ import annotations
@@ -153,7 +153,7 @@ def _best_move(loads: Loads, candidates: Iterable[int], scale: float) -> tuple[i
     sharp = [(seconds * scale) ** SHARPNESS for seconds in loads.seconds]
     best, move = -1e-9 * sum(sharp), None
     for piece in candidates:
-        for device in range(len(loads.seconds)):
+        for device in range(loads.device_count):
             if device == loads.device_of[piece]:
                 continue
             after = loads.changed(piece, device)

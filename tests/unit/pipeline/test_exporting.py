@@ -104,7 +104,9 @@ def test_slices_run_with_their_own_runner(
     with np.load(tmp_path / "out.npz") as made:
         for one, wanted in zip(order["outputs"], expected, strict=True):
             np.testing.assert_array_equal(made[one["name"]], wanted)
-    assert all(len((tmp_path / "slices" / name).read_text().splitlines()) <= 70 for name in names[2:4])
+    for name in names[2:4]:
+        lines = (tmp_path / "slices" / name).read_text().splitlines()
+        assert sum(bool(line.strip()) and not line.startswith("//") for line in lines) <= 50
 
 
 def test_what_a_model_needs_raises_its_version() -> None:

@@ -37,6 +37,18 @@ def test_the_bound_is_below_every_plan_whatever_the_profile_has() -> None:
     assert looked > 10
 
 
+def test_the_bound_counts_devices_that_exclude_each_other_as_one() -> None:
+    for seed in range(10):
+        table = cost_table(random_profile(np.random.default_rng(seed), Kind(4, 3)))
+        together = replace(table, exclusive=((1,), (0,), ()))
+        apart, found = (price_loads(one, None, time.monotonic() + 5.0) for one in (table, together))
+        known = truth(together, 200_000)
+        assert known is not None
+        assert apart is not None
+        assert found is not None
+        assert apart.bound_s * (1 - 1e-2) <= found.bound_s <= known.load_s.min() * (1 + 1e-9), seed
+
+
 def test_a_mixture_made_a_plan_is_near_the_bound_and_keeps_the_caps() -> None:
     for capped in (False, True):
         table = blocks(60, capped)

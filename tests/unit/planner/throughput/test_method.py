@@ -18,7 +18,7 @@ from mosaic_onnx.importers import import_profile
 from mosaic_onnx.planner.core.device_classes import device_classes
 from mosaic_onnx.planner.core.orders import predecessors
 from mosaic_onnx.planner.core.request import Answer, MethodUnavailable, PlacedSlice, Request
-from mosaic_onnx.planner.core.simulate import simulate, value
+from mosaic_onnx.planner.core.simulate import simulate, together, value
 from mosaic_onnx.planner.solve import solve
 from mosaic_onnx.planner.throughput import cpsat as spread_cpsat
 from mosaic_onnx.planner.throughput.loads import Loads, pieces_of
@@ -39,6 +39,9 @@ PUBLISHED_MS = {
     "OperatorGraphs/resnet50_inference": 124.349,
 }
 """Exact values of the benchmark's README."""
+
+EXCLUSIVE: tuple[tuple[tuple[int, ...], ...], ...] = ((), ((1,), (0,), ()), ((1, 2), (0, 2), (0, 1)))
+"""Of three devices: none, the first two, and all three exclude each other."""
 
 
 def workload(shared: Path, name: str) -> CostTable:
@@ -226,35 +229,51 @@ def test_a_group_pulls_what_lies_between_into_its_slice() -> None:
     assert best_load(table, one_slice_per_device(table, PIPELINE)) == pytest.approx(3.0)
 
 
-def test_loads_agree_with_the_simulator_while_pieces_move() -> None:
+@pytest.mark.parametrize("exclusive", EXCLUSIVE)
+def test_loads_agree_with_the_simulator_while_pieces_move(exclusive: tuple[tuple[int, ...], ...]) -> None:
     for seed in range(60):
         rng = np.random.default_rng(seed)
         table = cost_table(random_profile(rng, Kind(7, 3, direct=True, groups=True, unsupported=0.0)))
+        table = replace(table, exclusive=exclusive)
         pieces = pieces_of(table)
         loads = Loads(table, pieces, rng.integers(0, 3, len(pieces)).tolist())
         for _ in range(5):
             loads.move(int(rng.integers(0, len(pieces))), int(rng.integers(0, 3)))
         states = loads.layer_states()
         alone = tuple(PlacedSlice((layer,), int(state)) for layer, state in enumerate(states))
-        assert loads.seconds == pytest.approx(simulate(table, alone).load_s)
+        assert loads.seconds == pytest.approx(together(table, simulate(table, alone).load_s))
 
 
-@pytest.mark.parametrize("kind", [Kind(6, 3), Kind(6, 3, direct=True, groups=True), Kind(5, 2, levels=2)])
-def test_layers_spread_over_devices_are_as_good_as_brute_force_finds(kind: Kind) -> None:
+@pytest.mark.parametrize(
+    ("kind", "exclusive"),
+    [
+        (Kind(6, 3), ()),
+        (Kind(6, 3, direct=True, groups=True), ()),
+        (Kind(5, 2, levels=2), ()),
+        (Kind(6, 3), EXCLUSIVE[1]),
+        (Kind(6, 3, direct=True, groups=True), EXCLUSIVE[2]),
+    ],
+)
+def test_layers_spread_over_devices_are_as_good_as_brute_force_finds(
+    kind: Kind, exclusive: tuple[tuple[int, ...], ...]
+) -> None:
     pytest.importorskip("ortools", reason="the extra 'solver' is not installed")
     for seed in range(15):
-        table = cost_table(random_profile(np.random.default_rng(seed), kind))
+        table = replace(cost_table(random_profile(np.random.default_rng(seed), kind)), exclusive=exclusive)
         best = spread_by_brute_force(table)
         answer = spread_cpsat.throughput_cpsat(table, SPREAD)
         assert best_load(table, answer) == pytest.approx(best)
         assert answer.bound == pytest.approx(best, rel=1e-5)
 
 
+@pytest.mark.parametrize("exclusive", EXCLUSIVE)
 @pytest.mark.parametrize("seeds", [range(8), pytest.param(range(8, 25), marks=pytest.mark.slow)])
-def test_without_the_solver_spreading_stays_above_its_bound_and_close_to_the_best(seeds: range) -> None:
+def test_without_the_solver_spreading_stays_above_its_bound_and_close_to_the_best(
+    seeds: range, exclusive: tuple[tuple[int, ...], ...]
+) -> None:
     excess = []
     for seed in seeds:
-        table = cost_table(random_profile(np.random.default_rng(seed), Kind(6, 3)))
+        table = replace(cost_table(random_profile(np.random.default_rng(seed), Kind(6, 3))), exclusive=exclusive)
         best = spread_by_brute_force(table)
         answer = throughput(table, SPREAD)
         assert answer.bound is not None
