@@ -63,7 +63,7 @@ class Effort:
     round_count: int = 21
     budget_s: float = 8.0
     stop: EarlyStop | None = field(default_factory=lambda: EarlyStop(doubted=PLAN))
-    repeat_count: int = 2
+    repeat_count: int = 1
     repeat_s: float = 0.05
     rivals: float = float("inf")
     one_each: bool = False

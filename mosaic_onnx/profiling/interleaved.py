@@ -1,8 +1,8 @@
 """Comparison of calls on a noisy machine: interleaved runs, medians, ratios with confidence intervals.
 
-A round runs every call several times in a row and keeps the least, since the first runs find the caches full of the
-others' data; the order rotates from round to round, so no call always runs first. Other load on the machine slows all
-calls alike.
+A round runs every call several times in a row and keeps the least; the order rotates from round to round, so no call
+always runs first. Other load on the machine slows all calls alike. A call's first runs after another one's do not
+count: the system wakes its threads where the other's were, and takes a while to spread them over the cores.
 """
 
 from __future__ import annotations
@@ -16,6 +16,9 @@ import numpy as np
 
 RESAMPLE_COUNT = 2000
 """Bootstrap resamples behind an interval."""
+SETTLE_S = 0.1
+"""Runs of a turn do not count for so long. On two cores ONNX Runtime and OpenVINO took up to 1.8 times as long for the
+first 60 to 95 ms after another session ran, and two sessions of one model seemed 45 % apart; with this, 2 %."""
 MOST_REPEATS = 20
 """Runs of a call in a round, however short it is."""
 
@@ -118,6 +121,7 @@ def measure_interleaved(
     repeat_count: int = 3,
     repeat_s: float = 0.0,
     warmup_count: int = 2,
+    settle_s: float = SETTLE_S,
     budget_s: float = float("inf"),
     stop: EarlyStop | None = None,
 ) -> InterleavedTimings:
@@ -129,6 +133,7 @@ def measure_interleaved(
         repeat_count: runs of a call per round, of which the least counts; at least so many.
         repeat_s: the runs of the slowest call in a round take about so long together: short calls run more often.
         warmup_count: runs of each before the first round.
+        settle_s: after another call, runs that begin within so many seconds do not count.
         budget_s: no round starts after it, but three always run.
         stop: when the comparison is decided earlier; None for never.
     """
@@ -141,6 +146,8 @@ def measure_interleaved(
         if number >= 3 and time.perf_counter() > end_s:
             break
         for name in names[number % len(names) :] + names[: number % len(names)]:
+            if len(calls) > 1:
+                _settle(calls[name], settle_s)
             seconds[name].append(min(_once(calls[name]) for _ in range(repeat_count)))
         if stop is not None and number + 1 >= stop.least_rounds:
             names = list(stop.rivals(_timings(seconds, repeat_count), names))
@@ -151,6 +158,12 @@ def measure_interleaved(
 
 def _timings(seconds: Mapping[str, Sequence[float]], repeat_count: int) -> InterleavedTimings:
     return InterleavedTimings({name: tuple(values) for name, values in seconds.items()}, repeat_count)
+
+
+def _settle(call: Callable[[], object], seconds: float) -> None:
+    until = time.perf_counter() + seconds
+    while time.perf_counter() < until:
+        call()
 
 
 def _once(call: Callable[[], object]) -> float:

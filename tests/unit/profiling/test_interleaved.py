@@ -20,9 +20,32 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> ScriptedClock:
 def test_every_call_runs_in_every_round_and_none_is_always_first() -> None:
     order: list[str] = []
     calls = {name: (lambda name=name: order.append(name)) for name in "ab"}
-    timings = measure_interleaved(calls, round_count=4, repeat_count=2, warmup_count=0)
+    timings = measure_interleaved(calls, round_count=4, repeat_count=2, warmup_count=0, settle_s=0.0)
     assert "".join(order) == "aabb" + "bbaa" + "aabb" + "bbaa"
     assert [len(timings.seconds[name]) for name in "ab"] == [4, 4]
+
+
+def test_the_first_runs_after_another_call_do_not_count(clock: ScriptedClock) -> None:
+    """Each call takes twice as long for 50 ms after another one, as sessions do whose threads share a core."""
+    turn = {"of": "", "until": 0.0}
+
+    def run(name: str, seconds: float) -> None:
+        if turn["of"] != name:
+            turn.update(of=name, until=clock.perf_counter() + 0.05)
+        clock.sleep(2 * seconds if clock.perf_counter() < turn["until"] else seconds)
+
+    calls = {"long": lambda: run("long", 0.2), "short": lambda: run("short", 0.01)}
+    timings = measure_interleaved(calls, round_count=3, repeat_count=1)
+    assert timings.seconds["short"] == pytest.approx((0.01,) * 3)
+    assert timings.seconds["long"] == pytest.approx((0.2,) * 3)
+    hasty = measure_interleaved(calls, round_count=3, repeat_count=1, settle_s=0.0)
+    assert hasty.seconds["short"] == pytest.approx((0.02,) * 3)
+
+
+def test_a_call_alone_needs_no_settling() -> None:
+    runs: list[int] = []
+    measure_interleaved({"a": lambda: runs.append(1)}, round_count=3, repeat_count=1, warmup_count=0)
+    assert len(runs) == 3
 
 
 def test_short_calls_run_more_often_in_a_round_and_the_slowest_one_sets_the_number(clock: ScriptedClock) -> None:
