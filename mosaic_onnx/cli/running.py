@@ -27,7 +27,7 @@ def run(
     seed: opt.Seed = 0,
     iterations: Annotated[int, typer.Option("--iterations", min=1, help="Timed runs.")] = 1,
     warmup: Annotated[
-        int | None, typer.Option("--warmup", min=0, help="Runs before those. Default: up to 5, within a second.")
+        int | None, typer.Option("--warmup", min=0, help="Runs before those. Default: 5 or more, for 0.1 to 1 s.")
     ] = None,
     input_shape: opt.InputShape = None,
     output: opt.Output = None,

@@ -14,11 +14,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mosaic_onnx.runtime.repeated_runs import SETTLE_S, settle
+
 RESAMPLE_COUNT = 2000
 """Bootstrap resamples behind an interval."""
-SETTLE_S = 0.1
-"""Runs of a turn do not count for so long. On two cores ONNX Runtime and OpenVINO took up to 1.8 times as long for the
-first 60 to 95 ms after another session ran, and two sessions of one model seemed 45 % apart; with this, 2 %."""
 MOST_REPEATS = 20
 """Runs of a call in a round, however short it is."""
 
@@ -147,7 +146,7 @@ def measure_interleaved(
             break
         for name in names[number % len(names) :] + names[: number % len(names)]:
             if len(calls) > 1:
-                _settle(calls[name], settle_s)
+                settle(calls[name], settle_s)
             seconds[name].append(min(_once(calls[name]) for _ in range(repeat_count)))
         if stop is not None and number + 1 >= stop.least_rounds:
             names = list(stop.rivals(_timings(seconds, repeat_count), names))
@@ -158,12 +157,6 @@ def measure_interleaved(
 
 def _timings(seconds: Mapping[str, Sequence[float]], repeat_count: int) -> InterleavedTimings:
     return InterleavedTimings({name: tuple(values) for name, values in seconds.items()}, repeat_count)
-
-
-def _settle(call: Callable[[], object], seconds: float) -> None:
-    until = time.perf_counter() + seconds
-    while time.perf_counter() < until:
-        call()
 
 
 def _once(call: Callable[[], object]) -> float:
