@@ -181,6 +181,8 @@ def single_device_plans(
     for device in devices:
         alone = single_device_plan(profile, device, like, table)
         if alone is None:
+            if reason := _why_not_whole(profile, device):
+                note(f"{device} alone is left out: {reason}")
             continue
         untried = tuple(unmeasured(profile, alone))
         refused = measure(untried).reasons if untried else {}
@@ -189,3 +191,15 @@ def single_device_plans(
         else:
             plans[device] = alone
     return plans
+
+
+def _why_not_whole(profile: Profile, name: str) -> str:
+    """Return the first layer that a device refuses, and why; empty where none is known, or a description says so."""
+    device = next(one for one in profile.devices if one.name == name)
+    refusals = (
+        f"{layer.name}: {layer.reasons[state]}"
+        for layer in profile.layers
+        for state in (*device.states, name)
+        if state in layer.reasons
+    )
+    return "" if device.simulated else next(refusals, "")

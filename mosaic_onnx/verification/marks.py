@@ -1,8 +1,9 @@
-"""Tensors that depend on a random operator or on quantisation, found in one walk over the graph."""
+"""Tensors that need special comparison: after random operators, quantisation, bounded functions; found in one walk."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -30,6 +31,8 @@ _MOVING = frozenset(
     }
 )
 """Operators whose output holds only values of the first input (or limits): the quantisation step stays the same."""
+_BOUNDED = frozenset({"Sigmoid", "HardSigmoid", "Softmax", "Tanh", "Erf"})
+"""Functions between -1 and 1, which runtimes compute by way of numbers near 1: small values keep its rounding."""
 
 
 @dataclass(frozen=True)
@@ -40,11 +43,13 @@ class Marks:
         random: by tensor at or after a random operator, the operators.
         quantised: tensors at or after quantisation.
         steps: by tensor that holds quantised or dequantised values as they are, the largest step between two of them.
+        bounded: tensors that hold values of functions between -1 and 1 as they are.
     """
 
     random: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     quantised: frozenset[str] = frozenset()
     steps: Mapping[str, float] = field(default_factory=dict)
+    bounded: frozenset[str] = frozenset()
 
 
 def find_marks(model: onnx.ModelProto) -> Marks:
@@ -54,6 +59,7 @@ def find_marks(model: onnx.ModelProto) -> Marks:
     random: dict[str, tuple[str, ...]] = {}
     quantised: set[str] = set()
     steps: dict[str, float] = {}
+    bounded: set[str] = set()
     for node in model.graph.node:
         sources = [name for name in reads(node)]
         operators = dict.fromkeys(operator for name in sources for operator in random.get(name, ()))
@@ -64,7 +70,9 @@ def find_marks(model: onnx.ModelProto) -> Marks:
             quantised.update(writes(node))
         if (step := _step(node, values, steps)) is not None:
             steps.update((name, step) for name in writes(node))
-    return Marks(random, frozenset(quantised), steps)
+        if _is_bounded(node, bounded):
+            bounded.update(writes(node))
+    return Marks(random, frozenset(quantised), steps, frozenset(bounded))
 
 
 def _small_values(graph: onnx.GraphProto) -> dict[str, onnx.TensorProto]:
@@ -118,6 +126,13 @@ def _quantises_within(node: onnx.NodeProto, functions: Mapping[tuple[str, str, s
     return any(
         each.op_type in _QUANTISING or each.op_type.startswith("QLinear") for each in _all_nodes(node, functions, set())
     )
+
+
+def _is_bounded(node: onnx.NodeProto, bounded: AbstractSet[str]) -> bool:
+    if node.domain:
+        return False
+    values = node.input if node.op_type == "Concat" else node.input[:1]
+    return node.op_type in _BOUNDED or (node.op_type in _MOVING and all(name in bounded for name in values))
 
 
 def _step(node: onnx.NodeProto, values: Mapping[str, onnx.TensorProto], steps: Mapping[str, float]) -> float | None:

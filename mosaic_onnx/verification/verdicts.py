@@ -19,6 +19,8 @@ QUANTISATION_STEP = 1 / 127
 """One step of an 8-bit tensor, relative to its largest value: for tensors that come after quantisation."""
 SMALLEST_NORMAL = 2.0**-126
 """The smallest normal float32; a device may treat smaller numbers as zero."""
+ROUNDING_NEAR_ONE = 2.0**-23
+"""The step between float32 numbers just above 1."""
 _MODEL_PRECISION = {TensorProto.FLOAT16: "f16", TensorProto.BFLOAT16: "bf16"}
 
 
@@ -59,6 +61,8 @@ def allowance(found: Difference, relative: float, marks: Marks) -> Allowance:
         return Allowance(0.0, 0.0, "must be equal")
     if found.tensor in marks.quantised and relative < QUANTISATION_STEP:
         return Allowance(QUANTISATION_STEP, SMALLEST_NORMAL, "one quantisation step of its largest value")
+    if found.tensor in marks.bounded:
+        return Allowance(relative, ROUNDING_NEAR_ONE, f"tolerance {relative:g}, and the rounding of a value near 1")
     return Allowance(relative, SMALLEST_NORMAL, f"tolerance {relative:g}")
 
 

@@ -11,7 +11,7 @@ from mosaic_onnx.profiling.measuring.slices import SliceMeasurement, SliceTrial
 from mosaic_onnx.verification.differences import Difference, difference
 from mosaic_onnx.verification.marks import find_marks
 from mosaic_onnx.verification.reference import Reference
-from mosaic_onnx.verification.sensitivity import disturbances, element_types, rounding_of
+from mosaic_onnx.verification.sensitivity import disturbances, element_types, rounding_floor, rounding_of
 from mosaic_onnx.verification.verdicts import judge, precisions_of, tolerance_of
 
 OPTIMISED = "ONNX Runtime's own optimised run is as far off"
@@ -43,7 +43,8 @@ def with_verdict(
         return replace(measurement, differences=(), wrong=f"{doubtful[0].tensor}: {doubtful[0]} ({error.message})")
     optimised = cache(lambda: _optimised(model, trial))
     moved = disturbances(model.model, model.folder, reference, trial.inputs, amount, types)
-    checks = (judge(one, relative, marks, [(OPTIMISED, optimised), *moved]) for one in doubtful)
+    floor = rounding_floor(trial.inputs, amount)
+    checks = (judge(one, relative, marks, [(OPTIMISED, optimised), *moved], floor) for one in doubtful)
     wrong = next((str(check) for check in checks if not check.is_good), "")
     reference.close()
     return replace(measurement, differences=(), wrong=wrong)

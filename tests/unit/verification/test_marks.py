@@ -71,6 +71,17 @@ def test_a_step_given_as_an_input_is_not_known() -> None:
     assert not marks.steps
 
 
+def test_values_of_bounded_functions_are_marked_as_long_as_they_are_only_moved() -> None:
+    graph = """g (float[1, 2] x) => (float[2] m, float[1, 4] c, float[1, 4] n) <int64[1] axes = {0}> {
+        s = Sigmoid(x)
+        m = Squeeze(s, axes)
+        t = Tanh(x)
+        c = Concat<axis = 1>(s, t)
+        d = Mul(s, x)
+        n = Concat<axis = 1>(s, d) }"""
+    assert marks_of(graph).bounded == {"s", "m", "t", "c"}
+
+
 def test_the_walk_leaves_the_model_as_it_is() -> None:
     model = parser.parse_model(f'<ir_version: 8, opset_import: ["": 17]> {QDQ}')
     before = model.SerializeToString()

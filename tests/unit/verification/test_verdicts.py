@@ -43,6 +43,14 @@ def test_numbers_too_small_to_be_normal_may_be_taken_for_zero() -> None:
     assert judge(difference("t", np.zeros(1), np.array([2e-38])), 1e-4, NOTHING, []).verdict == "failed"
 
 
+def test_a_small_value_of_a_bounded_function_has_the_rounding_of_a_value_near_one() -> None:
+    marks = Marks(bounded=frozenset({"t"}))
+    tiny = np.array([0.0, 1e-12], np.float32)
+    assert judge(difference("t", tiny + np.float32(1e-7), tiny), 1e-4, marks, []).verdict == "within"
+    assert judge(difference("t", tiny + np.float32(1e-7), tiny), 1e-4, NOTHING, []).verdict == "failed"
+    assert judge(difference("t", tiny + np.float32(2e-7), tiny), 1e-4, marks, []).verdict == "failed"
+
+
 def test_a_single_integer_that_differs_fails() -> None:
     assert judge(flips(1), 1e-2, NOTHING, []).verdict == "failed"
 

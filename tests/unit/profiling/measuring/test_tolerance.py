@@ -41,6 +41,17 @@ def test_what_rounding_alone_moves_is_sound() -> None:
     assert verdict(unary("Sin"), x, expected + np.float32(3e-3), expected) == ""
 
 
+def test_beside_an_all_zero_reference_a_rounding_of_what_it_is_made_from_is_sound() -> None:
+    zeros = np.zeros_like(X)
+    assert verdict(unary("Relu"), -X, zeros + np.float32(1e-7), zeros) == ""
+    assert verdict(unary("Relu"), -X, zeros + np.float32(1e-4), zeros) != ""
+
+
+def test_what_a_runtime_leaves_of_a_saturated_sigmoid_is_sound() -> None:
+    x = np.full((2, 3), -120.0, np.float32)
+    assert verdict(unary("Sigmoid"), x, np.full_like(x, 4.5e-9), np.zeros_like(x)) == ""
+
+
 def test_random_operators_cannot_be_compared() -> None:
     model = slice_of(
         '<ir_version: 10, opset_import: ["": 21]> g (float[2,3] x) => (float[2,3] y) { y = RandomNormalLike(x) }'
