@@ -2,7 +2,7 @@
 
 A round runs every call several times in a row and keeps the least; the order rotates from round to round, so no call
 always runs first. Other load on the machine slows all calls alike. A call's first runs after another one's do not
-count: the system wakes its threads where the other's were, and takes a while to spread them over the cores.
+count: it takes a while until its threads have the cores to themselves (``SETTLE_S``).
 """
 
 from __future__ import annotations

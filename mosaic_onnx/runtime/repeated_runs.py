@@ -13,9 +13,9 @@ from mosaic_onnx.runtime.session import Session
 from mosaic_onnx.runtime.shaped_session import ShapedSession
 
 SETTLE_S = 0.1
-"""Runs that begin so soon after something else ran are left out. On two cores ONNX Runtime and OpenVINO took up to 1.8
-times as long for the first 60 to 95 ms after another session ran, until the system had spread their threads over the
-cores: two sessions of one model seemed 45 % apart; with this, 2 %."""
+"""Runs that begin so soon after something else ran are left out. On a virtual machine of two cores ONNX Runtime and
+OpenVINO took up to 1.8 times as long for the first 60 to 95 ms after another session ran, threads held on cores too:
+two sessions of one model seemed 45 % apart; with this, 2 %."""
 WARM_UP_COUNT = 5
 """The first runs of a session allocate, and find caches cold: they do not represent the others."""
 WARM_UP_S = 1.0
