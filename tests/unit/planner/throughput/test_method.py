@@ -251,7 +251,7 @@ def test_loads_agree_with_the_simulator_while_pieces_move(exclusive: tuple[tuple
         (Kind(6, 3, direct=True, groups=True), ()),
         (Kind(5, 2, levels=2), ()),
         (Kind(6, 3), EXCLUSIVE[1]),
-        (Kind(6, 3, direct=True, groups=True), EXCLUSIVE[2]),
+        pytest.param(Kind(6, 3, direct=True, groups=True), EXCLUSIVE[2], marks=pytest.mark.slow),
     ],
 )
 def test_layers_spread_over_devices_are_as_good_as_brute_force_finds(
@@ -266,7 +266,7 @@ def test_layers_spread_over_devices_are_as_good_as_brute_force_finds(
         assert answer.bound == pytest.approx(best, rel=1e-5)
 
 
-@pytest.mark.parametrize("exclusive", EXCLUSIVE)
+@pytest.mark.parametrize("exclusive", [*EXCLUSIVE[:2], pytest.param(EXCLUSIVE[2], marks=pytest.mark.slow)])
 @pytest.mark.parametrize("seeds", [range(8), pytest.param(range(8, 25), marks=pytest.mark.slow)])
 def test_without_the_solver_spreading_stays_above_its_bound_and_close_to_the_best(
     seeds: range, exclusive: tuple[tuple[int, ...], ...]
